@@ -1,0 +1,15 @@
+//! The words of DNS that the ledger is made of: owner names, record types and record data.
+//!
+//! Everything here is a plain value: no I/O, no clock, no configuration. Each value has one *key form*, bytes whose
+//! order is the order in which the ledger keeps and prints things, and one *presentation form*, the text of RFC 1035
+//! section 5.1 that people and programs read.
+
+mod name;
+mod rdata;
+mod rrtype;
+
+pub use name::{Name, NameError, push_key as push_name_key, split_key as split_name_key};
+pub use rdata::{
+    Rdata, RdataError, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation,
+};
+pub use rrtype::{RrType, RrTypeError};

@@ -1,0 +1,213 @@
+//! The batch: observations folded by row, questions, and the progress that covers them.
+//!
+//! A batch is what the store applies at once. Folding here first is what makes the ledger fast: most sightings are of
+//! rows that are already in the batch, and cost one look-up in a hash table and no allocation.
+
+use std::collections::HashMap;
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::observation::{Asked, Half, Halves, Observations, Seen};
+use crate::progress::{LineageId, Progress};
+
+/// Rows by key, in one arena, found by hash. Nothing is ever removed; sorting is the reader's business.
+#[derive(Debug)]
+pub struct Table<V> {
+    arena: Vec<u8>,
+    rows: Vec<Row<V>>,
+    index: HashTable<u32>,
+}
+
+#[derive(Debug, Clone)]
+struct Row<V> {
+    hash: u64,
+    /// Where the key is in the arena.
+    start: usize,
+    length: u32,
+    value: V,
+}
+
+impl<V> Default for Table<V> {
+    fn default() -> Table<V> {
+        Table { arena: Vec::new(), rows: Vec::new(), index: HashTable::new() }
+    }
+}
+
+impl<V> Table<V> {
+    /// Finds the row of a key, or makes it with the value given; says whether it was there.
+    fn entry(&mut self, key: &[u8], new: V) -> Option<&mut V> {
+        let hash = xxh3_64(key);
+        let Table { arena, rows, index } = self;
+        let key_of = |row: &Row<V>| arena.get(row.start..row.start + row.length as usize);
+        let found = index.find(hash, |&at| {
+            rows.get(at as usize).is_some_and(|row| row.hash == hash && key_of(row) == Some(key))
+        });
+        if let Some(&at) = found {
+            return rows.get_mut(at as usize).map(|row| &mut row.value);
+        }
+        let at = rows.len() as u32;
+        rows.push(Row { hash, start: arena.len(), length: key.len() as u32, value: new });
+        arena.extend_from_slice(key);
+        index.insert_unique(hash, at, |&at| rows.get(at as usize).map_or(0, |row| row.hash));
+        None
+    }
+
+    /// The rows in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
+        self.rows.iter().filter_map(|row| {
+            let key = self.arena.get(row.start..row.start + row.length as usize)?;
+            Some((key, &row.value))
+        })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Option<&V> {
+        let hash = xxh3_64(key);
+        let at = *self.index.find(hash, |&at| {
+            self.rows.get(at as usize).is_some_and(|row| {
+                row.hash == hash && self.arena.get(row.start..row.start + row.length as usize) == Some(key)
+            })
+        })?;
+        self.rows.get(at as usize).map(|row| &row.value)
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of memory it holds, about.
+    pub fn bytes(&self) -> usize {
+        self.arena.capacity()
+            + self.rows.capacity() * size_of::<Row<V>>()
+            + self.index.capacity() * (size_of::<u32>() + 1)
+    }
+}
+
+/// What the store applies at once: counts, questions, and how far into which logs they reach.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Where the batch stands among those that lookups see before they are applied; 0 for one they do not see.
+    pub number: u64,
+    tuples: Table<Halves>,
+    questions: Table<Asked>,
+    progress: HashMap<LineageId, Progress>,
+}
+
+impl Batch {
+    /// An empty batch with a place among those that lookups see.
+    pub fn numbered(number: u64) -> Batch {
+        Batch { number, ..Batch::default() }
+    }
+
+    /// Folds in what one log record says.
+    pub fn add(&mut self, observations: &Observations) {
+        let time = observations.time();
+        for observation in observations.iter() {
+            let seen = Seen::once(time, observation.ttl);
+            if let Some(halves) = self.tuples.entry(observation.row_key, Halves::once(observation.half, seen))
+            {
+                match observation.half {
+                    Half::Direct => halves.direct.merge(&seen),
+                    Half::Alias => halves.alias.merge(&seen),
+                }
+            }
+        }
+        if let Some((row_key, outcome)) = observations.question() {
+            let once = Asked::once(time, outcome);
+            if let Some(asked) = self.questions.entry(row_key, once) {
+                asked.merge(&once);
+            }
+        }
+    }
+
+    /// Folds in sightings of one row.
+    pub fn add_halves(&mut self, row_key: &[u8], halves: &Halves) {
+        if let Some(known) = self.tuples.entry(row_key, *halves) {
+            known.merge(halves);
+        }
+    }
+
+    /// Folds in a question.
+    pub fn add_asked(&mut self, row_key: &[u8], asked: &Asked) {
+        if let Some(known) = self.questions.entry(row_key, *asked) {
+            known.merge(asked);
+        }
+    }
+
+    /// Says how far a lineage was read; everything up to there is in this batch or in an earlier one.
+    pub fn advance(&mut self, progress: Progress) {
+        self.progress.insert(progress.lineage, progress);
+    }
+
+    /// The rows.
+    pub fn tuples(&self) -> &Table<Halves> {
+        &self.tuples
+    }
+
+    /// The questions.
+    pub fn questions(&self) -> &Table<Asked> {
+        &self.questions
+    }
+
+    /// The progress of each lineage in it.
+    pub fn progress(&self) -> impl Iterator<Item = &Progress> {
+        self.progress.values()
+    }
+
+    /// Whether there is nothing to apply.
+    pub fn is_empty(&self) -> bool {
+        self.tuples.is_empty() && self.questions.is_empty() && self.progress.is_empty()
+    }
+
+    /// Bytes of memory it holds, about.
+    pub fn bytes(&self) -> usize {
+        self.tuples.bytes() + self.questions.bytes() + self.progress.len() * 512
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Name, RrType};
+    use crate::observation::{Outcome, SensorId};
+
+    #[test]
+    fn sightings_of_a_row_fold_into_one() {
+        let rrname = Name::parse("a.example").unwrap();
+        let mut batch = Batch::default();
+        let mut observations = Observations::new(SensorId(0));
+        for time in [30, 10, 20] {
+            observations.reset(time);
+            observations.push(rrname.key(), RrType::A, b"\x04\xc0\x00\x02\x01", Half::Direct, 60);
+            observations.push(rrname.key(), RrType::A, b"\x04\xc0\x00\x02\x02", Half::Alias, 60);
+            observations.ask(rrname.key(), RrType::A, Outcome::Answered);
+            batch.add(&observations);
+        }
+        assert_eq!((batch.tuples().len(), batch.questions().len()), (2, 1));
+        for (key, halves) in batch.tuples().iter() {
+            let seen = halves.combined();
+            assert_eq!((seen.count, seen.time_first, seen.time_last), (3, 10, 30));
+            assert_eq!(batch.tuples().get(key), Some(halves));
+        }
+        assert_eq!(batch.questions().iter().map(|(_, asked)| asked.count()).sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn many_rows_are_each_found_again() {
+        let mut table = Table::default();
+        for i in 0..10_000u32 {
+            assert!(table.entry(&i.to_be_bytes(), i).is_none());
+        }
+        for i in 0..10_000u32 {
+            assert_eq!(table.get(&i.to_be_bytes()), Some(&i));
+        }
+        assert_eq!(table.get(b"no"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! How far into which log we are.
+//!
+//! A *lineage* is one log, by content: whatever its path, and whether it lies there plain, rotated, copied or compressed.
+//! Progress is stored in the same atomic batch as the counts it covers; that is the whole of exactly-once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::tally::Tally;
+
+/// The identity of a log: the 128-bit hash of its decompressed bytes up to and including the first complete record,
+/// leading NULs skipped. A log without a complete record has none and needs none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineageId(pub [u8; 16]);
+
+impl fmt::Display for LineageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for LineageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LineageId({self})")
+    }
+}
+
+/// A place in a lineage and the hash of everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Decompressed bytes from the start of the lineage; always just after a newline.
+    pub offset: u64,
+    /// XXH3-128 of those bytes, big-endian.
+    pub hash: [u8; 16],
+}
+
+/// What is known of one lineage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Which log.
+    pub lineage: LineageId,
+    /// The sensor its records are counted under.
+    pub sensor: String,
+    /// How far it was read.
+    pub consumed: Mark,
+    /// A few older places, ascending, each before `consumed`: a shorter copy is recognised by them.
+    pub marks: Vec<Mark>,
+    /// The header its records are read with, where the log itself does not hold it (a copytruncate hole loses it).
+    pub header: Option<Vec<u8>>,
+    /// How its lines ended.
+    pub tally: Tally,
+    /// The time of its latest record, epoch seconds; 0 before one was counted.
+    pub newest: u64,
+    /// Whether its end was seen (`#close` last, or an archive that ended well). A hint only: growth reopens it.
+    pub complete: bool,
+    /// How often its content differed from what was read before, and reading went on after the known part.
+    pub prefix_changed: u64,
+    /// Where it was seen last. A hint for people; never an identity.
+    pub path: PathBuf,
+    /// When it was read last, epoch seconds by the wall clock.
+    pub read_at: u64,
+}
+
+impl Progress {
+    /// The beginning of a lineage of which nothing was read.
+    pub fn start(lineage: LineageId, sensor: &str) -> Progress {
+        Progress {
+            lineage,
+            sensor: sensor.to_owned(),
+            consumed: Mark { offset: 0, hash: [0; 16] },
+            marks: Vec::new(),
+            header: None,
+            tally: Tally::default(),
+            newest: 0,
+            complete: false,
+            prefix_changed: 0,
+            path: PathBuf::new(),
+            read_at: 0,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The ledger in ordered maps: the oracle of the store's test suite, and what tests above the store run on.
+//!
+//! It is written to be obviously right, not fast: a snapshot copies everything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Entries, Entry, Position, Question, Questions, Scan, Snapshot, Stats, Store, StoreError};
+use crate::dns::{Name, RrType};
+use crate::merge::Batch;
+use crate::observation::{Asked, Halves, SensorId, Tuple, question_from_row_key};
+use crate::progress::{LineageId, Progress};
+
+/// A store that forgets when it is dropped.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    sensors: Vec<Arc<str>>,
+    rows: BTreeMap<(Tuple, Arc<str>), Halves>,
+    questions: BTreeMap<(Name, RrType, Arc<str>), Asked>,
+    lineages: BTreeMap<LineageId, Progress>,
+    applied: u64,
+}
+
+impl MemoryStore {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // A panic elsewhere cannot leave half a batch here: `apply` builds the new state first.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sensor_name(&self, sensor: SensorId) -> Result<Arc<str>, StoreError> {
+        self.sensors
+            .get(usize::from(sensor.0))
+            .cloned()
+            .ok_or_else(|| damaged("a sensor number nobody gave out"))
+    }
+}
+
+fn damaged(why: &str) -> StoreError {
+    StoreError::Damaged { what: "the batch".to_owned(), why: why.to_owned() }
+}
+
+impl Store for MemoryStore {
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        let mut state = self.state();
+        let at = match state.sensors.iter().position(|known| &**known == name) {
+            Some(at) => at,
+            None => {
+                state.sensors.push(name.into());
+                state.sensors.len() - 1
+            }
+        };
+        u16::try_from(at).map(SensorId).map_err(|_| StoreError::TooManySensors)
+    }
+
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
+        self.state().sensor_name(sensor).ok()
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut guard = self.state();
+        let mut state = guard.clone();
+        for (key, halves) in batch.tuples().iter() {
+            let (tuple, sensor) = Tuple::from_row_key(key).map_err(|e| damaged(&e.to_string()))?;
+            let sensor = state.sensor_name(sensor)?;
+            state.rows.entry((tuple, sensor)).or_default().merge(halves);
+        }
+        for (key, asked) in batch.questions().iter() {
+            let (rrname, qtype, sensor) = question_from_row_key(key).map_err(|e| damaged(&e.to_string()))?;
+            let sensor = state.sensor_name(sensor)?;
+            state.questions.entry((rrname, qtype, sensor)).or_default().merge(asked);
+        }
+        for progress in batch.progress() {
+            state.lineages.insert(progress.lineage, progress.clone());
+        }
+        state.applied = state.applied.max(batch.number);
+        *guard = state;
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        Arc::new(self.state().clone())
+    }
+
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
+        Ok(self.state().lineages.get(id).cloned())
+    }
+
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        Ok(self.state().lineages.values().cloned().collect())
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        Ok(Stats { rows: self.state().rows.len() as u64, ..Stats::default() })
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Snapshot for State {
+    fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        let mut rows: Vec<_> = self.rows.iter().filter(|((tuple, _), _)| scan.matches(tuple)).collect();
+        rows.sort_by(|((a, x), _), ((b, y), _)| scan.compare((a, x), (b, y)));
+        if let Some(after) = after {
+            rows.retain(|((tuple, sensor), _)| {
+                scan.compare((tuple, sensor), (&after.tuple, &after.sensor)).is_gt()
+            });
+        }
+        Ok(Box::new(rows.into_iter().map(|((tuple, sensor), halves)| {
+            Ok(Entry { tuple: tuple.clone(), sensor: Arc::clone(sensor), halves: *halves })
+        })))
+    }
+
+    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
+        let scan = scan.clone();
+        let wanted = move |name: &Name| match &scan {
+            Scan::All => true,
+            Scan::Name(asked) => name == asked,
+            Scan::Subtree(top) => name.key().starts_with(top.subtree_key()),
+            _ => false,
+        };
+        Ok(Box::new(self.questions.iter().filter(move |((name, ..), _)| wanted(name)).map(
+            |((rrname, qtype, sensor), asked)| {
+                Ok(Question {
+                    rrname: rrname.clone(),
+                    qtype: *qtype,
+                    sensor: Arc::clone(sensor),
+                    asked: *asked,
+                })
+            },
+        )))
+    }
+}

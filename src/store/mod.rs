@@ -1,0 +1,258 @@
+//! Where the ledger is kept: a trait of a few logical verbs, and its implementations.
+//!
+//! No key bytes and no engine's words cross this border: who scans says *what* ([`Scan`]), and gets [`Entry`]s in a
+//! stable order. [`memory::MemoryStore`] is the oracle of the test suite, [`sled::SledStore`] the embedded default.
+//!
+//! # Contract
+//!
+//! - [`Store::apply`] is atomic, also over a crash: rows, questions and progress of a batch are there whole or not at all.
+//! - Merging is commutative: batches in any order give the same entries.
+//! - A [`Snapshot`] is one moment: batches applied later do not show in it, and it blocks nobody.
+//! - Entries come in the order of [`Scan::compare`], each (tuple, sensor) once.
+
+pub mod memory;
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::dns::{Name, RrType};
+use crate::merge::Batch;
+use crate::observation::{Asked, Halves, SensorId, Tuple};
+use crate::progress::{LineageId, Progress};
+
+//--- Store ----------------------------------------------------------------------------------------------------------
+
+/// A ledger on some engine. All verbs may be called from several threads at once.
+pub trait Store: Send + Sync {
+    /// The number of a sensor, given to it durably when it is first asked for.
+    ///
+    /// # Errors
+    ///
+    /// When a new number cannot be written, or all 65,536 are taken.
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError>;
+
+    /// The name of a sensor, if the store gave that number.
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>>;
+
+    /// Applies a batch: rows, questions and progress together, durable when it returns.
+    ///
+    /// Rows are merged into what is stored, so applying the same sightings twice counts them twice; the progress that
+    /// travels with them is what prevents it. Progress replaces what was stored of the lineage.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of the batch is visible then, and the same batch may be applied again later.
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// One moment of the ledger, for lookups.
+    fn snapshot(&self) -> Arc<dyn Snapshot>;
+
+    /// How far a lineage was read, as last applied.
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError>;
+
+    /// All lineages.
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError>;
+
+    /// Figures for status.
+    fn stats(&self) -> Result<Stats, StoreError>;
+
+    /// Waits until everything applied is on stable storage.
+    fn flush(&self) -> Result<(), StoreError>;
+}
+
+/// One moment of a ledger.
+pub trait Snapshot: Send + Sync {
+    /// The highest [`Batch::number`] that is in it; 0 before any.
+    fn applied(&self) -> u64;
+
+    /// The entries of a scan in its order, those after a position only where one is given.
+    ///
+    /// # Errors
+    ///
+    /// Each step can fail when the engine does; a scan that failed is never mistaken for one that ended.
+    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError>;
+
+    /// What was asked of a name, or of a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`]; other
+    /// scans give nothing), by (rrname, qtype, sensor name).
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError>;
+}
+
+/// A stream of entries.
+pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, StoreError>> + Send + 'a>;
+/// A stream of questions.
+pub type Questions<'a> = Box<dyn Iterator<Item = Result<Question, StoreError>> + Send + 'a>;
+
+//--- Scan -----------------------------------------------------------------------------------------------------------
+
+/// What to look for, in the ledger's own terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scan {
+    /// Everything.
+    All,
+    /// One rrname.
+    Name(Name),
+    /// A name and all names below it.
+    Subtree(Name),
+    /// Rows whose rdata is an address from the first to the last, both included and of one family.
+    Addresses(IpAddr, IpAddr),
+    /// Rows whose rdata is this name.
+    Target(Name),
+    /// Rows whose rdata is this name or one below it.
+    TargetSubtree(Name),
+}
+
+impl Scan {
+    /// Whether a tuple is among the entries.
+    pub fn matches(&self, tuple: &Tuple) -> bool {
+        match self {
+            Scan::All => true,
+            Scan::Name(name) => tuple.rrname == *name,
+            Scan::Subtree(name) => tuple.rrname.key().starts_with(name.subtree_key()),
+            Scan::Addresses(from, to) => tuple.rdata.address().is_some_and(|a| {
+                a.is_ipv4() == from.is_ipv4() && from.is_ipv4() == to.is_ipv4() && *from <= a && a <= *to
+            }),
+            Scan::Target(name) => tuple.rdata.name() == Some(name),
+            Scan::TargetSubtree(name) => {
+                tuple.rdata.name().is_some_and(|target| target.key().starts_with(name.subtree_key()))
+            }
+        }
+    }
+
+    /// The order of the entries: by rrname (as a tree), rrtype, rdata, sensor name; for addresses and targets by rdata
+    /// first.
+    pub fn compare(&self, a: (&Tuple, &str), b: (&Tuple, &str)) -> Ordering {
+        let by_name = || a.0.cmp(b.0).then_with(|| a.1.cmp(b.1));
+        match self {
+            Scan::All | Scan::Name(_) | Scan::Subtree(_) => by_name(),
+            Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => {
+                a.0.rdata.cmp(&b.0.rdata).then_with(by_name)
+            }
+        }
+    }
+}
+
+/// A place in the order of a scan: just after this row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The row's tuple.
+    pub tuple: Tuple,
+    /// The row's sensor, by name.
+    pub sensor: Arc<str>,
+}
+
+//--- Entry ----------------------------------------------------------------------------------------------------------
+
+/// One row as it is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What was seen.
+    pub tuple: Tuple,
+    /// The sensor that saw it.
+    pub sensor: Arc<str>,
+    /// The sightings.
+    pub halves: Halves,
+}
+
+impl Entry {
+    /// Its place in a scan's order.
+    pub fn position(&self) -> Position {
+        Position { tuple: self.tuple.clone(), sensor: Arc::clone(&self.sensor) }
+    }
+}
+
+/// One question as it is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The name that was asked.
+    pub rrname: Name,
+    /// The type that was asked for.
+    pub qtype: RrType,
+    /// The sensor that saw it.
+    pub sensor: Arc<str>,
+    /// How often, when, and how it ended.
+    pub asked: Asked,
+}
+
+/// Figures of a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Rows, an upper bound: a row that lies in several runs counts in each until they are merged.
+    pub rows: u64,
+    /// Rows in memory that are in the journal and not yet in a run.
+    pub pending_rows: u64,
+    /// Sorted runs.
+    pub runs: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// The version of the on-disk format.
+    pub format: u32,
+}
+
+//--- StoreError -----------------------------------------------------------------------------------------------------
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has the folder open.
+    #[error("{} is in use by another process", path.display())]
+    Locked {
+        /// The data folder.
+        path: PathBuf,
+    },
+    /// The folder was written by a newer version; nothing was touched.
+    #[error("{} has format {found}, and this version reads up to {known}", path.display())]
+    NewerFormat {
+        /// The data folder.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+        /// The newest version known.
+        known: u32,
+    },
+    /// What was read is not what was written.
+    #[error("{what} is damaged: {why}")]
+    Damaged {
+        /// The file or the part of the ledger.
+        what: String,
+        /// What was found there.
+        why: String,
+    },
+    /// The operating system refused.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was being done, with the path.
+        what: String,
+        /// The reason.
+        error: std::io::Error,
+    },
+    /// There is no number left for another sensor.
+    #[error("65,536 sensors are the limit")]
+    TooManySensors,
+}
+
+impl StoreError {
+    /// Whether waiting can help: a full disk, a read-only file system, a folder in use.
+    pub fn can_pass(&self) -> bool {
+        matches!(self, StoreError::Locked { .. } | StoreError::Io { .. })
+    }
+
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            StoreError::Locked { .. } => Some("stop the other process, or ask it: `--server URL`"),
+            StoreError::NewerFormat { .. } => Some("install the version that wrote it, or a newer one"),
+            StoreError::Damaged { .. } => Some("run `dnsledger verify`, or restore a snapshot"),
+            StoreError::Io { error, .. } if error.kind() == std::io::ErrorKind::StorageFull => {
+                Some("make room on the disk; writing goes on by itself")
+            }
+            _ => None,
+        }
+    }
+}
