@@ -6,8 +6,11 @@
 //! - words: [`dns`], [`observation`], [`tally`], [`progress`];
 
 pub mod dns;
+pub mod ledger;
 pub mod merge;
 pub mod observation;
 pub mod progress;
+pub mod shutdown;
+pub mod status;
 pub mod store;
 pub mod tally;
