@@ -13,4 +13,5 @@ pub mod progress;
 pub mod shutdown;
 pub mod status;
 pub mod store;
+pub mod tail;
 pub mod tally;
