@@ -4,10 +4,13 @@
 //! about it. This crate is the whole program; `main.rs` only calls [`cli`]. Read it in the order the data flows:
 //!
 //! - words: [`dns`], [`observation`], [`tally`], [`progress`];
+//! - reading: [`zeek`], [`observe`];
 
 pub mod dns;
 pub mod merge;
 pub mod observation;
+pub mod observe;
 pub mod progress;
 pub mod store;
 pub mod tally;
+pub mod zeek;
