@@ -4,14 +4,17 @@
 //! about it. This crate is the whole program; `main.rs` only calls [`cli`]. Read it in the order the data flows:
 //!
 //! - words: [`dns`], [`observation`], [`tally`], [`progress`];
+//! - reading: [`zeek`], [`observe`];
 
 pub mod dns;
 pub mod ledger;
 pub mod merge;
 pub mod observation;
+pub mod observe;
 pub mod progress;
 pub mod shutdown;
 pub mod status;
 pub mod store;
 pub mod tail;
 pub mod tally;
+pub mod zeek;
