@@ -54,6 +54,8 @@ struct Live {
 struct Claim {
     /// A reader has it.
     held: bool,
+    /// That reader follows a live log.
+    live: bool,
     /// The newest progress that was put in a batch and not yet applied.
     unapplied: Option<Progress>,
 }
@@ -63,8 +65,11 @@ struct Claim {
 pub enum Claimed {
     /// It is the caller's until [`Ledger::release`]; how far it was read before.
     Yes(Option<Box<Progress>>),
-    /// Another reader has it, or had it and is not applied yet.
-    Busy,
+    /// Another reader has it, or had it and is not applied yet; whether that one follows it live.
+    Busy {
+        /// The reader follows a live log, and has read all of it that there is.
+        live: bool,
+    },
 }
 
 impl Ledger {
@@ -145,18 +150,18 @@ impl Ledger {
 
     //--- claims
 
-    /// Asks for a lineage, to read on in it.
+    /// Asks for a lineage, to read on in it; `live` says that the reader follows a live log.
     ///
     /// # Errors
     ///
     /// When the store cannot say how far it was read; the lineage is not claimed then.
-    pub fn claim(&self, id: &LineageId) -> Result<Claimed, StoreError> {
+    pub fn claim(&self, id: &LineageId, live: bool) -> Result<Claimed, StoreError> {
         let mut claims = self.claims();
-        if claims.contains_key(id) {
-            return Ok(Claimed::Busy);
+        if let Some(claim) = claims.get(id) {
+            return Ok(Claimed::Busy { live: claim.live });
         }
         let progress = self.store.lineage(id)?;
-        claims.insert(*id, Claim { held: true, unapplied: None });
+        claims.insert(*id, Claim { held: true, live, unapplied: None });
         Ok(Claimed::Yes(progress.map(Box::new)))
     }
 
@@ -171,6 +176,7 @@ impl Ledger {
         let mut claims = self.claims();
         if let Some(claim) = claims.get_mut(id) {
             claim.held = false;
+            claim.live = false;
             if claim.unapplied.is_none() {
                 claims.remove(id);
                 self.released.notify_all();
@@ -200,6 +206,28 @@ impl Ledger {
         if !claims.is_empty() {
             drop(self.released.wait_timeout(claims, at_most).unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// All lineages, as far as they were read, applied or not.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        let unapplied: Vec<Progress> =
+            self.claims().values().filter_map(|claim| claim.unapplied.clone()).collect();
+        let mut all: HashMap<LineageId, Progress> =
+            self.store.lineages()?.into_iter().map(|progress| (progress.lineage, progress)).collect();
+        for progress in unapplied {
+            // It may have been applied, and read on, between the two looks.
+            let newer = all.get(&progress.lineage).is_none_or(|known| {
+                known.read_at <= progress.read_at && known.consumed.offset <= progress.consumed.offset
+            });
+            if newer {
+                all.insert(progress.lineage, progress);
+            }
+        }
+        Ok(all.into_values().collect())
     }
 
     //--- lookups
@@ -481,19 +509,19 @@ mod tests {
     fn a_lineage_is_busy_until_all_that_was_read_of_it_is_applied() {
         let (ledger, _) = ledger();
         let id = LineageId([7; 16]);
-        assert!(matches!(ledger.claim(&id).unwrap(), Claimed::Yes(None)));
-        assert!(matches!(ledger.claim(&id).unwrap(), Claimed::Busy));
+        assert!(matches!(ledger.claim(&id, false).unwrap(), Claimed::Yes(None)));
+        assert!(matches!(ledger.claim(&id, false).unwrap(), Claimed::Busy { live: false }));
         let mut progress = Progress::start(id, "s");
         progress.consumed.offset = 10;
         ledger.add_live(|batch| ledger.advance(batch, progress.clone()));
         ledger.release(&id);
-        assert!(matches!(ledger.claim(&id).unwrap(), Claimed::Busy));
+        assert!(matches!(ledger.claim(&id, false).unwrap(), Claimed::Busy { live: false }));
         ledger.commit().unwrap();
-        match ledger.claim(&id).unwrap() {
+        match ledger.claim(&id, false).unwrap() {
             Claimed::Yes(Some(known)) => assert_eq!(*known, progress),
             other => panic!("{other:?}"),
         }
         ledger.release(&id);
-        assert!(matches!(ledger.claim(&id).unwrap(), Claimed::Yes(Some(_))));
+        assert!(matches!(ledger.claim(&id, false).unwrap(), Claimed::Yes(Some(_))));
     }
 }

@@ -7,6 +7,7 @@
 //! - reading: [`zeek`], [`observe`];
 
 pub mod dns;
+pub mod ingest;
 pub mod ledger;
 pub mod merge;
 pub mod observation;

@@ -53,6 +53,9 @@ pub struct Progress {
     pub newest: u64,
     /// Whether its end was seen (`#close` last, or an archive that ended well). A hint only: growth reopens it.
     pub complete: bool,
+    /// Bytes on disk of the archive that was last read to its sound end; 0 where there was none. With the length that
+    /// the archive itself names it saves reading it again.
+    pub archive_bytes: u64,
     /// How often its content differed from what was read before, and reading went on after the known part.
     pub prefix_changed: u64,
     /// Where it was seen last. A hint for people; never an identity.
@@ -73,6 +76,7 @@ impl Progress {
             tally: Tally::default(),
             newest: 0,
             complete: false,
+            archive_bytes: 0,
             prefix_changed: 0,
             path: PathBuf::new(),
             read_at: 0,

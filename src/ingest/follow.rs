@@ -1,0 +1,962 @@
+//! Following sources: live logs into the open batch, history behind them.
+//!
+//! Events wake a follower; what it does then does not depend on them. At each turn it opens live logs that are new at
+//! their paths, reads every followed file to its end, lets go of those that are finished, and now and then looks through
+//! the whole source for archives it has not met. Archives are read by other threads: the live log never waits for them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::bulk::{Met, Worker, apply_patiently};
+use super::intake::{Ending, Halt, Intake};
+use super::{Backfill, Config, Context, IngestError, SourceConfig, Summary, now_ms, reading_hint, shown};
+use crate::ledger::Ledger;
+use crate::merge::Batch;
+use crate::shutdown::Stop;
+use crate::status::{BackfillStatus, SourceState, SourceStatus, Status};
+use crate::store::StoreError;
+use crate::tail::decode::Packing;
+use crate::tail::discover::{Found, Stamp, discover, is_glob};
+use crate::tail::followed::{Followed, Read};
+use crate::tail::wake::{Alarm, Wake};
+
+/// Bytes of a live log that are folded in at a time: the open batch is locked for so long.
+const LIVE_CHUNK_BYTES: usize = 32 << 10;
+/// Bytes of the open batch at which it is committed before its time: lookups walk through it.
+const OPEN_BATCH_BYTES: usize = 2 << 20;
+/// How long a source that failed, or a file in it, is left alone.
+const RETRY: Duration = Duration::from_secs(10);
+/// The longest time between two looks through a whole source.
+const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(30);
+/// How long a backfill batch waits for more before it is applied.
+const BULK_AGE: Duration = Duration::from_secs(2);
+
+//--- Ingest ---------------------------------------------------------------------------------------------------------
+
+/// Everything that feeds a ledger while the daemon runs.
+pub struct Ingest {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads share.
+struct Shared {
+    context: Arc<Context>,
+    config: Config,
+    stop: Stop,
+    sources: Vec<Source>,
+    /// Archives to be read, and a bell for those who read them.
+    archives: Mutex<VecDeque<Job>>,
+    archives_changed: Condvar,
+    /// Rung when the open batch is to be committed before its time.
+    commit_now: (Mutex<bool>, Condvar),
+    /// Why the ledger refuses to be written, if it does.
+    failing: Mutex<Option<String>>,
+    started: Instant,
+}
+
+/// An archive to be read.
+struct Job {
+    source: usize,
+    found: Found,
+}
+
+/// One source, as its follower and status share it.
+struct Source {
+    config: SourceConfig,
+    state: Mutex<Standing>,
+    /// Wakes its follower.
+    bell: Mutex<Option<SyncSender<Wake>>>,
+}
+
+/// How a source stands.
+#[derive(Default)]
+struct Standing {
+    state: SourceState,
+    reason: Option<String>,
+    /// When everything visible had been read, epoch milliseconds.
+    as_of_ms: Option<u64>,
+    caught_up: bool,
+    lag_bytes: u64,
+    /// Archives that were queued or read, as they were then: none of them is met again unless it changes.
+    met: HashMap<PathBuf, Stamp>,
+    /// Archives that could not be read, and when to try again.
+    troubled: HashMap<PathBuf, Instant>,
+    /// Archives of logs that are followed live, and when to try again.
+    shadowed: HashMap<PathBuf, Instant>,
+    /// Whether an archive was given back since the last look through the source.
+    unsettled: bool,
+    /// Queued and not read yet.
+    pending: u64,
+    backfill: BackfillStatus,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts following. Nothing that is missing or unreadable is an error here: it is waited for.
+///
+/// # Errors
+///
+/// When no thread can be started.
+pub fn start(config: Config, ledger: Arc<Ledger>, stop: Stop) -> Result<Ingest, IngestError> {
+    let shared = Shared::new(config, &ledger, stop);
+    let mut threads = Vec::new();
+    let mut spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
+        let shared = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared));
+        thread.map(|handle| threads.push(handle)).map_err(IngestError::Thread)
+    };
+    spawn("commit", Box::new(commit))?;
+    for at in 0..shared.sources.len() {
+        spawn("follow", Box::new(move |shared| follow(shared, at)))?;
+    }
+    for _ in 0..shared.config.threads.max(1) {
+        spawn("archives", Box::new(read_archives))?;
+    }
+    Ok(Ingest { shared, threads })
+}
+
+impl Ingest {
+    /// How far everything is.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be asked.
+    pub fn status(&self) -> Result<Status, StoreError> {
+        self.shared.status()
+    }
+
+    /// Why the ledger cannot be written, if it cannot.
+    pub fn failing(&self) -> Option<String> {
+        lock(&self.shared.failing).clone()
+    }
+
+    /// The instant by which every byte then visible had been read, epoch milliseconds; `None` before the first pass.
+    pub fn as_of_ms(&self) -> Option<u64> {
+        self.shared.as_of_ms()
+    }
+
+    /// Reads one log that a client sends, and returns when it is applied.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger refuses it, or the daemon is being stopped.
+    pub fn import_stream(
+        &self,
+        name: &Path,
+        sensor: &str,
+        stream: Box<dyn io::Read + Send>,
+    ) -> Result<Summary, IngestError> {
+        let shared = &self.shared;
+        let apply = |batch: Batch| shared.apply(&batch);
+        let mut worker = Worker::new(&shared.context, shared.batch_bytes(), &apply);
+        let zeek = Default::default();
+        if let Met::Busy { .. } = worker.read_stream(stream, name, sensor, &zeek)? {
+            let why = "the daemon is reading this very log";
+            worker.summary.passed_over.push((name.to_owned(), why.to_owned()));
+        }
+        worker.flush()?;
+        Ok(worker.summary)
+    }
+
+    /// Waits until everything has stopped and the last batch is applied. The stop signal must have been given.
+    ///
+    /// # Errors
+    ///
+    /// When the last batch cannot be applied. It will be read again from the logs.
+    pub fn join(self) -> Result<(), StoreError> {
+        self.shared.ring();
+        self.shared.archives_changed.notify_all();
+        for source in &self.shared.sources {
+            if let Some(bell) = &*lock(&source.bell) {
+                let _ = bell.try_send(Wake::Poll); // full means that it is awake
+            }
+        }
+        for thread in self.threads {
+            drop(thread.join()); // one that panicked has nothing left to give
+        }
+        self.shared.context.ledger.commit()?;
+        self.shared.context.ledger.store().flush()
+    }
+}
+
+impl Shared {
+    fn new(config: Config, ledger: &Arc<Ledger>, stop: Stop) -> Arc<Shared> {
+        let source = |source: &SourceConfig| Source {
+            config: source.clone(),
+            state: Mutex::default(),
+            bell: Mutex::default(),
+        };
+        Arc::new(Shared {
+            context: Context::new(ledger, &config),
+            sources: config.sources.iter().map(source).collect(),
+            config,
+            stop,
+            archives: Mutex::default(),
+            archives_changed: Condvar::new(),
+            commit_now: Default::default(),
+            failing: Mutex::default(),
+            started: Instant::now(),
+        })
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.context.ledger
+    }
+
+    /// Bytes of one backfill batch: each reader has one, and one more is being applied.
+    fn batch_bytes(&self) -> usize {
+        usize::try_from(self.config.memory).unwrap_or(usize::MAX) / (2 * self.config.threads.max(1) + 2)
+    }
+
+    /// Rings for a commit.
+    fn ring(&self) {
+        *lock(&self.commit_now.0) = true;
+        self.commit_now.1.notify_all();
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), IngestError> {
+        let applied = apply_patiently(self.ledger(), batch, &self.stop, &|error| self.fails(error));
+        if applied.is_ok() {
+            self.works();
+        }
+        applied
+    }
+
+    fn fails(&self, error: &StoreError) {
+        let mut failing = lock(&self.failing);
+        let text = error.to_string();
+        if failing.as_ref() != Some(&text) {
+            warn!(%error, hint = error.hint(), "The ledger cannot be written; lookups go on, and writing is tried again.");
+            *failing = Some(text);
+        }
+    }
+
+    fn works(&self) {
+        if lock(&self.failing).take().is_some() {
+            info!("The ledger can be written again.");
+        }
+    }
+
+    fn status(&self) -> Result<Status, StoreError> {
+        let lineages = self.context.ledger.lineages()?;
+        let at_rest = Status::at_rest(&lineages);
+        let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
+        status.caught_up = true;
+        for source in &self.sources {
+            let standing = lock(&source.state);
+            let mut described = SourceStatus {
+                logs: source.config.logs.clone(),
+                sensor: source.config.sensor.clone(),
+                state: standing.state,
+                reason: standing.reason.clone(),
+                lag_bytes: standing.lag_bytes,
+                lag_seconds: standing.as_of_ms.map(|at| now_ms().saturating_sub(at) as f64 / 1000.0),
+                ..SourceStatus::default()
+            };
+            if standing.backfill.files_total > 0 {
+                described.backfill = Some(self.rated(&standing.backfill));
+            }
+            status.caught_up &= standing.caught_up;
+            status.sources.push(described);
+        }
+        status.as_of_ms = self.as_of_ms();
+        // Each log belongs to the source it was seen in; what was imported stands apart.
+        for at_rest_source in at_rest.sources {
+            let mut imported = SourceStatus { sensor: at_rest_source.sensor, ..SourceStatus::default() };
+            imported.state = SourceState::Imported;
+            for file in at_rest_source.files {
+                let tally = file.tally.clone();
+                let home = status.sources.iter_mut().find(|source| {
+                    source.state != SourceState::Imported
+                        && source.sensor == imported.sensor
+                        && (is_glob(&source.logs) || file.path.starts_with(&source.logs))
+                });
+                let home = home.unwrap_or(&mut imported);
+                home.totals.merge(&tally);
+                home.files.push(file);
+            }
+            if !imported.files.is_empty() {
+                status.sources.push(imported);
+            }
+        }
+        Ok(status)
+    }
+
+    /// The instant by which every source had read everything visible.
+    fn as_of_ms(&self) -> Option<u64> {
+        let as_of = self.sources.iter().map(|source| lock(&source.state).as_of_ms);
+        as_of.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
+    }
+
+    /// A backfill with its rate.
+    fn rated(&self, backfill: &BackfillStatus) -> BackfillStatus {
+        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        let mut rated = *backfill;
+        rated.lines_per_second = backfill.lines as f64 / seconds;
+        let bytes_per_second = backfill.bytes_done as f64 / seconds;
+        let left = backfill.bytes_total.saturating_sub(backfill.bytes_done) as f64;
+        rated.seconds_left = (bytes_per_second > 0.0).then(|| left / bytes_per_second);
+        rated
+    }
+}
+
+//--- commit ---------------------------------------------------------------------------------------------------------
+
+/// Commits the open batch every interval, and when it is asked to.
+fn commit(shared: &Shared) {
+    let (rung, bell) = &shared.commit_now;
+    let mut pause = shared.config.commit_interval;
+    while !shared.stop.is_stopped() {
+        let guard = lock(rung);
+        let (mut guard, _) =
+            bell.wait_timeout_while(guard, pause, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
+        *guard = false;
+        drop(guard);
+        match shared.ledger().commit() {
+            Ok(()) => {
+                shared.works();
+                pause = shared.config.commit_interval;
+            }
+            Err(error) => {
+                shared.fails(&error);
+                pause = (pause * 2).clamp(Duration::from_millis(250), Duration::from_secs(15));
+            }
+        }
+    }
+}
+
+//--- archives -------------------------------------------------------------------------------------------------------
+
+/// Reads archives as they are queued.
+fn read_archives(shared: &Shared) {
+    let apply = |batch: Batch| shared.apply(&batch);
+    let mut reader = ArchiveReader::new(shared, &apply);
+    while !shared.stop.is_stopped() {
+        let patience = if reader.worker.has_unapplied() { Duration::ZERO } else { Duration::from_secs(1) };
+        let queue = lock(&shared.archives);
+        let (mut queue, _) = shared
+            .archives_changed
+            .wait_timeout_while(queue, patience, |queue| queue.is_empty() && !shared.stop.is_stopped())
+            .unwrap_or_else(PoisonError::into_inner);
+        let job = queue.pop_front();
+        drop(queue);
+        // An error means that the ledger is of no more use, or that we are being stopped: the logs are read again.
+        let done = match job {
+            Some(job) => reader.read(job),
+            None => reader.flush(),
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+    drop(reader.flush());
+}
+
+/// Reads archives, one after the other, into batches.
+struct ArchiveReader<'a> {
+    shared: &'a Shared,
+    worker: Worker<'a>,
+    /// Read, and not applied yet.
+    read: Vec<Job>,
+    /// When the batch was begun.
+    since: Instant,
+}
+
+impl<'a> ArchiveReader<'a> {
+    fn new(shared: &'a Shared, apply: &'a dyn Fn(Batch) -> Result<(), IngestError>) -> ArchiveReader<'a> {
+        let worker = Worker::new(&shared.context, shared.batch_bytes(), apply);
+        ArchiveReader { shared, worker, read: Vec::new(), since: Instant::now() }
+    }
+
+    /// Reads one archive. It is passed over from when it is applied.
+    fn read(&mut self, job: Job) -> Result<(), IngestError> {
+        let Some(source) = self.shared.sources.get(job.source) else { return Ok(()) };
+        self.worker.summary = Summary::default();
+        let met = self.worker.read_file(&job.found, &source.config.sensor, &source.config.zeek)?;
+        let summary = &self.worker.summary;
+        let mut standing = lock(&source.state);
+        for (path, why) in summary.incomplete.iter().chain(&summary.passed_over) {
+            warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
+        }
+        standing.backfill.lines += summary.tally.lines();
+        for (path, why) in &summary.failed {
+            if standing.troubled.insert(path.clone(), Instant::now() + RETRY).is_none() {
+                warn!(path = shown(path), reason = %why.escape_debug(), "An archive cannot be read; it is tried again.");
+            }
+            standing.reason = Some(format!("{}: {why}", shown(path)));
+        }
+        match met {
+            Met::Read => self.read.push(job),
+            // A copy of what is followed: it can hold nothing new before that is finished.
+            Met::Busy { live: true } => {
+                standing.shadowed.insert(job.found.path.clone(), Instant::now() + RETRY);
+                standing.forget(&job);
+            }
+            // The next look through the source finds it again.
+            Met::Busy { live: false } => {
+                standing.unsettled = true;
+                standing.forget(&job);
+            }
+            Met::Failed => standing.forget(&job),
+        }
+        drop(standing);
+        if !self.worker.has_unapplied() || self.since.elapsed() > BULK_AGE {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Applies what was read.
+    fn flush(&mut self) -> Result<(), IngestError> {
+        self.worker.flush()?;
+        self.since = Instant::now();
+        self.shared.finish(&mut self.read);
+        Ok(())
+    }
+}
+
+impl Standing {
+    /// An archive that was queued is not read after all.
+    fn forget(&mut self, job: &Job) {
+        self.met.remove(&job.found.path);
+        self.pending -= 1;
+        self.backfill.files_total -= 1;
+        self.backfill.bytes_total -= job.found.stamp.size;
+    }
+}
+
+impl Shared {
+    /// Archives are read *and* applied: from now on they are passed over.
+    fn finish(&self, done: &mut Vec<Job>) {
+        for job in done.drain(..) {
+            let Some(source) = self.sources.get(job.source) else { continue };
+            let mut standing = lock(&source.state);
+            standing.pending -= 1;
+            standing.backfill.files_done += 1;
+            standing.backfill.bytes_done += job.found.stamp.size;
+            standing.troubled.remove(&job.found.path);
+            if standing.pending == 0 {
+                drop(standing);
+                // The follower says when everything is read.
+                if let Some(bell) = &*lock(&source.bell) {
+                    let _ = bell.try_send(Wake::Poll); // full means that it is awake
+                }
+            }
+        }
+    }
+}
+
+//--- follow ---------------------------------------------------------------------------------------------------------
+
+/// A live log being followed.
+struct Live {
+    file: Followed,
+    intake: Intake,
+    /// When it last grew, or went from its path.
+    last_change: Instant,
+    gone: bool,
+}
+
+/// Follows one source.
+struct Follower<'a> {
+    shared: &'a Shared,
+    at: usize,
+    source: &'a Source,
+    alarm: Alarm,
+    /// When the source is looked through at the latest.
+    next_scan: Instant,
+    /// Whether the last look left nothing for later.
+    settled: bool,
+    live: Vec<Live>,
+    /// Paths at which live logs were found.
+    live_paths: Vec<PathBuf>,
+    /// What was warned of, so that it is said once.
+    said: HashSet<(PathBuf, String)>,
+    /// Live files that another reader has, or that cannot be opened, and when to try again.
+    put_off: HashMap<PathBuf, Instant>,
+    /// Archives are read that changed at or after this instant, nanoseconds since the epoch.
+    cut: i128,
+    buffer: Vec<u8>,
+}
+
+fn follow(shared: &Shared, at: usize) {
+    let Some(mut follower) = Follower::new(shared, at) else { return };
+    let mut wake = Wake::Changed;
+    while !shared.stop.is_stopped() {
+        let more = follower.turn(wake);
+        wake = if more { Wake::Poll } else { follower.alarm.wait(follower.source.config.poll_interval) };
+    }
+}
+
+impl Source {
+    /// The instant that divides archives to read from those before the ledger's time, nanoseconds since the epoch.
+    fn cut(&self) -> i128 {
+        let age = match self.config.backfill {
+            Backfill::All => return i128::MIN,
+            Backfill::None => Duration::ZERO,
+            Backfill::Age(age) => age,
+        };
+        i128::from(now_ms()) * 1_000_000 - i128::try_from(age.as_nanos()).unwrap_or(i128::MAX)
+    }
+}
+
+impl<'a> Follower<'a> {
+    fn new(shared: &'a Shared, at: usize) -> Option<Follower<'a>> {
+        let source = shared.sources.get(at)?;
+        let (alarm, no_events) = Alarm::new();
+        *lock(&source.bell) = Some(alarm.bell());
+        let mut follower = Follower {
+            shared,
+            at,
+            source,
+            alarm,
+            next_scan: Instant::now(),
+            settled: false,
+            live: Vec::new(),
+            live_paths: Vec::new(),
+            said: HashSet::new(),
+            put_off: HashMap::new(),
+            cut: source.cut(),
+            buffer: vec![0; LIVE_CHUNK_BYTES],
+        };
+        if let Some(error) = no_events {
+            follower.say(Path::new(""), &event_advice(&error));
+        }
+        Some(follower)
+    }
+
+    /// Looks at everything once. Says whether there is more to read at once.
+    fn turn(&mut self, wake: Wake) -> bool {
+        let started_ms = now_ms();
+        if wake == Wake::Changed || Instant::now() >= self.next_scan {
+            let begun = Instant::now();
+            self.settled = self.scan();
+            // A large tree is looked through less often, so that looking never is what the daemon mostly does.
+            let pause = (begun.elapsed() * 50).clamp(self.source.config.poll_interval, LONGEST_SCAN_PAUSE);
+            self.next_scan = Instant::now() + pause;
+        }
+        self.open_live();
+        let more = self.read_live();
+        self.stand(started_ms, self.settled && !more);
+        more
+    }
+
+    /// Says something about a path, once.
+    fn say(&mut self, path: &Path, what: &str) {
+        if self.said.insert((path.to_owned(), what.to_owned())) {
+            warn!(path = shown(path), reason = %what.escape_debug(), "A source needs attention.");
+        }
+    }
+
+    fn unsay(&mut self, path: &Path) {
+        self.said.retain(|(said, _)| said != path);
+    }
+
+    /// Looks through the source: which live logs there are, and which archives were not met. Says whether nothing had
+    /// to be left for later.
+    fn scan(&mut self) -> bool {
+        let logs = self.source.config.logs.clone();
+        let listing = match discover(&logs) {
+            Ok(listing) => listing,
+            Err(error) => {
+                let missing = error.kind() == io::ErrorKind::NotFound;
+                let hint = if missing {
+                    "it is waited for"
+                } else {
+                    reading_hint(&error).unwrap_or("it is tried again")
+                };
+                let reason = format!("{error}; {hint}");
+                self.say(&logs, &reason);
+                let mut standing = lock(&self.source.state);
+                standing.state = if missing { SourceState::Waiting } else { SourceState::Failing };
+                standing.reason = Some(reason);
+                drop(standing);
+                // Wait where it will appear, if that place is there.
+                let parent = logs.ancestors().skip(1).find(|folder| folder.is_dir());
+                drop(self.alarm.watch(&parent.map(Path::to_owned).into_iter().collect::<Vec<_>>()));
+                return missing && self.live.is_empty();
+            }
+        };
+        self.unsay(&logs);
+        if let Err(error) = self.alarm.watch(&listing.folders) {
+            self.say(&logs, &event_advice(&error));
+        }
+        for (path, why) in &listing.passed_over {
+            self.say(path, why);
+        }
+        self.live_paths = listing.live.into_iter().map(|found| found.path).collect();
+        self.queue_archives(listing.archives)
+    }
+
+    /// Queues the archives that were not met as they are now.
+    fn queue_archives(&mut self, archives: Vec<Found>) -> bool {
+        let now = Instant::now();
+        let wall = i128::from(now_ms()) * 1_000_000;
+        let mut nothing_left = true;
+        let mut new = Vec::new();
+        let mut grown = Vec::new();
+        {
+            let mut standing = lock(&self.source.state);
+            standing.unsettled = false;
+            for found in archives {
+                let stamp = found.stamp;
+                let met = standing.met.get(&found.path).copied();
+                if met == Some(stamp) || stamp.modified < self.cut {
+                    continue;
+                }
+                if self.live.iter().any(|live| live.file.identity() == (stamp.device, stamp.inode)) {
+                    continue; // the rotated name of a log that is still followed
+                }
+                let put_off =
+                    standing.troubled.get(&found.path).or_else(|| standing.shadowed.get(&found.path));
+                if put_off.is_some_and(|until| *until > now) {
+                    continue;
+                }
+                standing.shadowed.remove(&found.path);
+                // A plain file that goes on growing under its rotated name is followed like a live one.
+                if met.is_some_and(|met| {
+                    (met.device, met.inode) == (stamp.device, stamp.inode) && met.size < stamp.size
+                }) && !packed(&found.path)
+                {
+                    grown.push(found.path);
+                    continue;
+                }
+                let age = wall - stamp.modified;
+                if age.unsigned_abs() < self.shared.config.settling.as_nanos() && packed(&found.path) {
+                    nothing_left = false; // still being written, perhaps: look again soon
+                    continue;
+                }
+                standing.met.insert(found.path.clone(), stamp);
+                standing.pending += 1;
+                standing.backfill.files_total += 1;
+                standing.backfill.bytes_total += stamp.size;
+                new.push(Job { source: self.at, found });
+            }
+        }
+        self.live_paths.extend(grown);
+        if !new.is_empty() {
+            lock(&self.shared.archives).extend(new);
+            self.shared.archives_changed.notify_all();
+        }
+        nothing_left
+    }
+
+    /// Opens what is new at the paths of live logs.
+    fn open_live(&mut self) {
+        let paths = std::mem::take(&mut self.live_paths);
+        for path in &paths {
+            if self.put_off.get(path).is_some_and(|until| *until > Instant::now()) {
+                continue;
+            }
+            self.put_off.remove(path);
+            let Ok(metadata) = fs::metadata(path) else { continue };
+            let identity = (metadata.dev(), metadata.ino());
+            if !metadata.is_file() || self.live.iter().any(|live| live.file.identity() == identity) {
+                continue;
+            }
+            let opened = Followed::open(path);
+            match opened {
+                Ok(file) => match self.intake(path, None) {
+                    Ok(intake) => {
+                        self.unsay(path);
+                        info!(path = shown(path), "Following.");
+                        let last_change = Instant::now();
+                        self.live.push(Live { file, intake, last_change, gone: false });
+                    }
+                    Err(error) => self.shared.fails(&error),
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let hint = reading_hint(&error).unwrap_or("it is tried again");
+                    let reason = format!("{error}; {hint}");
+                    self.say(path, &reason);
+                    let mut standing = lock(&self.source.state);
+                    standing.state = SourceState::Failing;
+                    standing.reason = Some(format!("{}: {reason}", shown(path)));
+                    self.put_off.insert(path.clone(), Instant::now() + self.source.config.poll_interval);
+                }
+            }
+        }
+        self.live_paths = paths;
+    }
+
+    fn intake(&self, path: &Path, header: Option<&[u8]>) -> Result<Intake, StoreError> {
+        let config = &self.source.config;
+        Intake::new(&self.shared.context, path, &config.sensor, &config.zeek, true, header)
+    }
+
+    /// Reads all live logs as far as they go, a bounded part of each. Says whether there is more.
+    fn read_live(&mut self) -> bool {
+        let mut more = false;
+        let mut at = 0;
+        while at < self.live.len() {
+            match self.read_one(at) {
+                Turn::More => {
+                    more = true;
+                    at += 1;
+                }
+                Turn::End => at += 1,
+                Turn::LetGo => {
+                    self.live.swap_remove(at);
+                }
+                Turn::Gone => more = true, // the next turn meets its archive
+            }
+        }
+        more
+    }
+
+    fn read_one(&mut self, at: usize) -> Turn {
+        let Some(live) = self.live.get_mut(at) else { return Turn::End };
+        for _ in 0..64 {
+            let read = match live.file.read(&mut self.buffer) {
+                Ok(read) => read,
+                Err(error) => {
+                    let path = live.file.path().to_owned();
+                    let reason = format!("{error}; {}", reading_hint(&error).unwrap_or("it is tried again"));
+                    self.put_off.insert(path.clone(), Instant::now() + RETRY);
+                    self.say(&path, &reason);
+                    return Turn::LetGo; // what was read of it is known, and it is met again
+                }
+            };
+            match read {
+                Read::Bytes(n) => {
+                    let bytes = self.buffer.get(..n).unwrap_or_default();
+                    if live.file.offset() == n as u64 && Packing::of(bytes) != Packing::Plain {
+                        let path = live.file.path().to_owned();
+                        self.put_off.insert(path.clone(), Instant::now() + RETRY);
+                        self.say(&path, "it is compressed while Zeek writes it; its archive is read");
+                        return Turn::LetGo;
+                    }
+                    live.last_change = Instant::now();
+                    let mut fed = Ok(());
+                    let intake = &mut live.intake;
+                    let open = self.shared.ledger().add_live(|batch| fed = intake.feed(bytes, batch));
+                    if open > OPEN_BATCH_BYTES {
+                        self.shared.make_room(open);
+                    }
+                    match fed {
+                        Ok(()) => {}
+                        Err(halt) => {
+                            if let Halt::Store(error) = halt {
+                                self.shared.fails(&error);
+                            }
+                            let path = live.file.path().to_owned();
+                            self.put_off.insert(path, Instant::now() + Duration::from_millis(50));
+                            return Turn::LetGo;
+                        }
+                    }
+                    if self.shared.stop.is_stopped() {
+                        return Turn::End;
+                    }
+                }
+                Read::Replaced => {
+                    let header = live.intake.header();
+                    let path = live.file.path().to_owned();
+                    info!(
+                        path = shown(&path),
+                        read = live.file.offset(),
+                        "The log was truncated or rewritten in place."
+                    );
+                    match self.intake(&path, header.as_deref()) {
+                        Ok(intake) => {
+                            let Some(live) = self.live.get_mut(at) else { return Turn::End };
+                            let old = std::mem::replace(&mut live.intake, intake);
+                            self.shared.ledger().add_live(|batch| {
+                                old.end(Ending::Exhausted, batch);
+                            });
+                            live.file.rewind();
+                            lock(&self.source.state).shadowed.clear(); // a copy may hold what we did not see
+                            live.last_change = Instant::now();
+                            return Turn::More;
+                        }
+                        Err(error) => {
+                            self.shared.fails(&error);
+                            return Turn::LetGo;
+                        }
+                    }
+                }
+                Read::End => return self.at_end(at),
+            }
+        }
+        Turn::More
+    }
+
+    /// A live log is read to its end: is it finished?
+    fn at_end(&mut self, at: usize) -> Turn {
+        let Some(live) = self.live.get_mut(at) else { return Turn::End };
+        match live.file.is_at_its_path() {
+            Ok(true) => {
+                live.gone = false;
+                return Turn::End;
+            }
+            Ok(false) => {}
+            Err(_) => return Turn::End, // the file system does not say just now
+        }
+        if !std::mem::replace(&mut live.gone, true) {
+            live.last_change = Instant::now();
+            return Turn::More; // once more: it may have grown between the last read and the rename
+        }
+        if !live.intake.is_closed() && live.last_change.elapsed() < self.shared.config.grace {
+            return Turn::End;
+        }
+        info!(path = shown(live.file.path()), lines = live.intake.counted().lines(), "The log is finished.");
+        let live = self.live.swap_remove(at);
+        self.shared.ledger().add_live(|batch| {
+            live.intake.end(Ending::Exhausted, batch);
+        });
+        lock(&self.source.state).shadowed.clear(); // its archive can be met, once this is committed
+        self.shared.ring();
+        Turn::Gone
+    }
+
+    /// Says how the source stands after a turn that began at the instant given.
+    fn stand(&mut self, started_ms: u64, all_read: bool) {
+        let lag = self
+            .live
+            .iter()
+            .map(|live| live.file.size().map_or(0, |size| size.saturating_sub(live.file.offset())));
+        let lag = lag.sum();
+        // A log that is put off is visible and not read.
+        let all_read = all_read && self.put_off.is_empty();
+        let mut standing = lock(&self.source.state);
+        standing.lag_bytes = lag;
+        standing.caught_up = all_read && standing.pending == 0 && !standing.unsettled;
+        if standing.caught_up {
+            standing.as_of_ms = Some(started_ms);
+        }
+        if matches!(standing.state, SourceState::Waiting | SourceState::Failing)
+            && (!self.put_off.is_empty()
+                || self.said.iter().any(|(path, _)| *path == self.source.config.logs))
+        {
+            return;
+        }
+        standing.state = if standing.pending > 0 { SourceState::Backfilling } else { SourceState::Following };
+        if standing.troubled.is_empty() {
+            standing.reason = None;
+        }
+    }
+}
+
+/// What came of reading a live log for a while.
+enum Turn {
+    /// There is more to read.
+    More,
+    /// Everything there is was read.
+    End,
+    /// It is not followed any more, and is to be dropped.
+    LetGo,
+    /// It is finished and was taken out of the list.
+    Gone,
+}
+
+impl Shared {
+    /// The open batch is large: commits it, and waits while it is so large that memory would not hold.
+    fn make_room(&self, mut open: usize) {
+        self.ring();
+        let limit = usize::try_from(self.config.memory / 4).unwrap_or(usize::MAX);
+        while open > limit && !self.stop.wait(Duration::from_millis(20)) {
+            self.ring();
+            open = self.ledger().add_live(|_| {});
+        }
+    }
+}
+
+/// Whether a file begins like a compressed one, or cannot be looked at.
+fn packed(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut start = [0; 6];
+    match fs::File::open(path).and_then(|mut file| file.read(&mut start)) {
+        Ok(n) => Packing::of(start.get(..n).unwrap_or_default()) != Packing::Plain,
+        Err(_) => true,
+    }
+}
+
+/// What to do about events that cannot be had.
+fn event_advice(error: &notify::Error) -> String {
+    match error.kind {
+        notify::ErrorKind::MaxFilesWatch => {
+            "the limit on inotify watches is reached, so it is polled; raise it: sysctl fs.inotify.max_user_watches=524288"
+                .to_owned()
+        }
+        notify::ErrorKind::Io(ref error) if error.raw_os_error() == Some(24) => {
+            "the limit on inotify instances is reached, so it is polled; raise it: sysctl fs.inotify.max_user_instances=512"
+                .to_owned()
+        }
+        _ => format!("no events for it, so it is polled: {error}"),
+    }
+}
+
+//--- Stepped --------------------------------------------------------------------------------------------------------
+
+/// The same daemon without threads or clock: tests say what happens next.
+#[cfg(test)]
+pub(super) struct Stepped {
+    shared: Arc<Shared>,
+    followers: Vec<Follower<'static>>,
+}
+
+#[cfg(test)]
+impl Stepped {
+    pub fn start(config: Config, ledger: &Arc<Ledger>) -> Stepped {
+        let shared = Shared::new(config, ledger, Stop::new());
+        // Followers borrow what they share; a test may leak it.
+        let leaked: &'static Shared = Box::leak(Box::new(Arc::clone(&shared)));
+        let followers = (0..shared.sources.len()).filter_map(|at| Follower::new(leaked, at)).collect();
+        Stepped { shared, followers }
+    }
+
+    /// Each follower looks at everything once.
+    pub fn turn(&mut self) {
+        for follower in &mut self.followers {
+            follower.put_off.clear();
+            follower.turn(Wake::Changed);
+        }
+    }
+
+    /// One archive is read and applied, if one is queued.
+    pub fn read_archive(&mut self) {
+        let Some(job) = lock(&self.shared.archives).pop_front() else { return };
+        let apply = |batch: Batch| self.shared.apply(&batch);
+        let mut reader = ArchiveReader::new(&self.shared, &apply);
+        reader.read(job).and_then(|()| reader.flush()).unwrap();
+    }
+
+    pub fn commit(&mut self) {
+        self.shared.ledger().commit().unwrap();
+    }
+
+    /// Goes on until everything is read and committed.
+    pub fn settle(&mut self) {
+        for source in &self.shared.sources {
+            lock(&source.state).shadowed.clear();
+        }
+        for _ in 0..1000 {
+            self.turn();
+            while !lock(&self.shared.archives).is_empty() {
+                self.read_archive();
+            }
+            self.commit();
+            let settled = self.shared.sources.iter().all(|source| lock(&source.state).caught_up);
+            if settled && lock(&self.shared.archives).is_empty() {
+                return;
+            }
+        }
+        panic!("it never settles");
+    }
+
+    pub fn status(&self) -> Status {
+        self.shared.status().unwrap()
+    }
+}

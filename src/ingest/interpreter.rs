@@ -1,0 +1,503 @@
+//! A file-action interpreter: Zeek, archivers and operators do things to files in random order while the follower looks
+//! on, is stopped, or is killed; a model knows which records exist and where. At the end each record that can still be
+//! read, or was, is counted once, and none twice.
+//!
+//! Everything is stepped by hand: no threads, no clock. One seed replays a failure (`PROPTEST_CASES` sets how many).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::follow::Stepped;
+use super::*;
+use crate::store::{Scan, Store, memory::MemoryStore};
+
+//--- the world ------------------------------------------------------------------------------------------------------
+
+const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
+    #open\t2024-04-12-19-29-12\n#fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\tanswers\tTTLs\n\
+    #types\ttime\tstring\taddr\tport\tstring\tcount\tcount\tcount\tvector[string]\tvector[interval]\n";
+
+fn line(record: u32) -> String {
+    format!("17{record:08}.5\tC{record}\t10.0.0.1\t53\tr{record}.example\t1\t1\t0\t192.0.2.1\t60.0\n")
+}
+
+/// Zeek with one logger, writing in one folder.
+struct Zeek {
+    folder: PathBuf,
+    /// The open log and the place in it: Zeek does not append.
+    open: Option<(File, u64)>,
+    /// The rest of a line of which only the beginning was written, and its record.
+    torn: Option<(Vec<u8>, u32)>,
+}
+
+impl Zeek {
+    fn path(&self) -> PathBuf {
+        self.folder.join("dns.log")
+    }
+
+    /// Renames the log, unless somebody else did.
+    fn rename_to(&self, name: &Path) {
+        if self.path().exists() {
+            fs::rename(self.path(), name).unwrap();
+        }
+    }
+}
+
+/// What happens.
+#[derive(Debug, Clone)]
+enum Action {
+    /// Zeek writes records.
+    Write { logger: usize, records: u8 },
+    /// A write reaches the file only in part; the next one completes it.
+    Tear { logger: usize, at: u8 },
+    /// `#close`, and a rename in the same folder.
+    Rotate { logger: usize },
+    /// Zeek is killed and starts again in the same folder: its log is truncated in place.
+    Restart { logger: usize },
+    /// Zeek is killed, and its log is rotated without `#close` when it starts again.
+    CrashRotate { logger: usize },
+    /// logrotate: a copy, then truncation; Zeek writes on at its old place.
+    CopyTruncate { logger: usize },
+    /// logrotate: a rename, but Zeek writes on in the renamed file.
+    RenameOpen { logger: usize },
+    /// The archiver begins to compress a rotated log: part of the archive is there.
+    GzipBegin { pick: u8, part: u8 },
+    /// The archive is whole; the rotated log goes.
+    GzipFinish { pick: u8 },
+    /// An archive is made under another name, as zstd.
+    ArchiveAgain { pick: u8 },
+    /// An archive or rotated log gets another name or folder.
+    Move { pick: u8 },
+    /// A copy on another file system: another inode.
+    Copy { pick: u8 },
+    /// An archive is overwritten in place by another one (the hour that comes twice in autumn).
+    Overwrite { pick: u8, by: u8 },
+    /// A rotated log or an archive is deleted.
+    Delete { pick: u8 },
+    /// The follower looks at everything once.
+    Turn,
+    /// One archive is read.
+    ReadArchive,
+    /// The open batch is committed.
+    Commit,
+    /// The daemon runs until there is nothing to do.
+    Settle,
+    /// The daemon is stopped, and started again.
+    Stop,
+    /// The daemon is killed, and started again.
+    Kill,
+    /// The daemon is killed; it starts again at the next `Turn` or later.
+    Down,
+}
+
+struct World {
+    root: tempfile::TempDir,
+    store: Arc<MemoryStore>,
+    daemon: Option<Stepped>,
+    zeeks: Vec<Zeek>,
+    next_record: u32,
+    next_name: u32,
+    /// Records of which it cannot be said whether they could be read: those after a hole, whose header may be lost.
+    uncertain: BTreeSet<u32>,
+    written: u32,
+}
+
+impl World {
+    fn new(loggers: usize) -> World {
+        let root = tempfile::tempdir().unwrap();
+        let zeeks = (0..loggers)
+            .map(|i| {
+                let folder =
+                    root.path().join(if i == 0 { "current".to_owned() } else { format!("logger-{i}") });
+                fs::create_dir(&folder).unwrap();
+                Zeek { folder, open: None, torn: None }
+            })
+            .collect();
+        let mut world = World {
+            root,
+            store: Arc::default(),
+            daemon: None,
+            zeeks,
+            next_record: 0,
+            next_name: 0,
+            uncertain: BTreeSet::new(),
+            written: 0,
+        };
+        world.daemon();
+        world
+    }
+
+    fn daemon(&mut self) -> &mut Stepped {
+        let (store, root) = (&self.store, self.root.path());
+        self.daemon.get_or_insert_with(|| {
+            let source = SourceConfig { logs: root.to_owned(), ..SourceConfig::default() };
+            let none = Duration::ZERO;
+            let config = Config {
+                sources: vec![source],
+                grace: none,
+                settling: none,
+                threads: 1,
+                ..Config::default()
+            };
+            let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
+            Stepped::start(config, &Arc::new(Ledger::new(store)))
+        })
+    }
+
+    fn new_name(&mut self, ending: &str) -> PathBuf {
+        self.next_name += 1;
+        let folder = self.root.path().join(format!("2024-04-{:02}", 10 + self.next_name % 3));
+        fs::create_dir_all(&folder).unwrap();
+        folder.join(format!("dns.{:04}{ending}", self.next_name))
+    }
+
+    /// Rotated logs and archives.
+    fn rotated(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for folder in fs::read_dir(self.root.path()).unwrap() {
+            for entry in fs::read_dir(folder.unwrap().path()).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap() != "dns.log" {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn pick(&self, pick: u8, packed: Option<bool>) -> Option<PathBuf> {
+        let mut found = self.rotated();
+        if let Some(packed) = packed {
+            found.retain(|path| matches!(path.extension().unwrap().to_str(), Some("gz" | "zst")) == packed);
+        }
+        if found.is_empty() { None } else { Some(found.swap_remove(usize::from(pick) % found.len())) }
+    }
+
+    fn zeek(&mut self, logger: usize) -> &mut Zeek {
+        let count = self.zeeks.len();
+        &mut self.zeeks[logger % count]
+    }
+
+    fn write(&mut self, logger: usize, records: u32, tear_at: Option<u8>) {
+        let from = self.next_record;
+        self.next_record += records;
+        let zeek = self.zeek(logger);
+        if zeek.open.is_none() {
+            let file = File::create(zeek.folder.join("dns.log")).unwrap();
+            file.write_all_at(HEADER.as_bytes(), 0).unwrap();
+            zeek.open = Some((file, HEADER.len() as u64));
+        }
+        let (file, place) = zeek.open.as_mut().unwrap();
+        let mut put = |bytes: &[u8]| {
+            file.write_all_at(bytes, *place).unwrap();
+            *place += bytes.len() as u64;
+        };
+        if let Some((rest, _)) = zeek.torn.take() {
+            put(&rest);
+        }
+        for record in from..from + records {
+            let text = line(record);
+            match tear_at {
+                Some(at) if record + 1 == from + records => {
+                    let (begin, rest) = text.as_bytes().split_at(1 + usize::from(at) % (text.len() - 1));
+                    put(begin);
+                    zeek.torn = Some((rest.to_vec(), record));
+                }
+                _ => put(text.as_bytes()),
+            }
+        }
+        self.written = self.next_record;
+    }
+
+    fn act(&mut self, action: &Action) {
+        match *action {
+            Action::Write { logger, records } => self.write(logger, u32::from(records), None),
+            Action::Tear { logger, at } => self.write(logger, 1, Some(at)),
+            Action::Rotate { logger } => {
+                self.write(logger, 0, None); // completes a torn line; opens a log if there is none
+                let name = self.new_name(".log");
+                let zeek = self.zeek(logger);
+                let (file, place) = zeek.open.take().unwrap();
+                file.write_all_at(b"#close\t2024-04-12-19-34-07\n", place).unwrap();
+                zeek.rename_to(&name);
+            }
+            Action::Restart { logger } => {
+                let zeek = self.zeek(logger);
+                zeek.torn = None;
+                zeek.open = None;
+                self.write(logger, 0, None);
+            }
+            Action::CrashRotate { logger } => {
+                let name = self.new_name(".log");
+                let zeek = self.zeek(logger);
+                zeek.torn = None;
+                if zeek.open.take().is_some() {
+                    zeek.rename_to(&name);
+                }
+            }
+            Action::CopyTruncate { logger } => {
+                let name = self.new_name(".log");
+                let from = self.next_record;
+                let zeek = self.zeek(logger);
+                if zeek.path().exists()
+                    && let Some((file, _)) = &zeek.open
+                {
+                    fs::copy(zeek.path(), name).unwrap();
+                    file.set_len(0).unwrap();
+                    // What is written to this file from now on comes after a hole, and its header is gone: it is read
+                    // with the one of the same open file, which only a daemon that followed it has.
+                    self.uncertain.extend(from..from + 1000);
+                }
+            }
+            Action::RenameOpen { logger } => {
+                let name = self.new_name(".log");
+                let zeek = self.zeek(logger);
+                zeek.rename_to(&name);
+            }
+            Action::GzipBegin { pick, part } => {
+                if let Some(path) = self.pick(pick, Some(false)) {
+                    let whole = gzip(&fs::read(&path).unwrap());
+                    let part = whole.len() * usize::from(part) / 256;
+                    fs::write(gz_name(&path), &whole[..part]).unwrap();
+                }
+            }
+            Action::GzipFinish { pick } => {
+                if let Some(path) = self.pick(pick, Some(false))
+                    && !self.is_open(&path)
+                {
+                    fs::write(gz_name(&path), gzip(&fs::read(&path).unwrap())).unwrap();
+                    fs::remove_file(path).unwrap();
+                }
+            }
+            Action::ArchiveAgain { pick } => {
+                if let Some(path) = self.pick(pick, Some(false)) {
+                    let name = self.new_name(".log.zst");
+                    fs::write(name, zstd::encode_all(&fs::read(&path).unwrap()[..], 1).unwrap()).unwrap();
+                }
+            }
+            Action::Move { pick } => {
+                if let Some(path) = self.pick(pick, None) {
+                    let ending = ending(&path);
+                    fs::rename(&path, self.new_name(&ending)).unwrap();
+                }
+            }
+            Action::Copy { pick } => {
+                if let Some(path) = self.pick(pick, None) {
+                    let ending = ending(&path);
+                    fs::copy(&path, self.new_name(&ending)).unwrap();
+                }
+            }
+            Action::Overwrite { pick, by } => {
+                if let (Some(path), Some(by)) = (self.pick(pick, Some(true)), self.pick(by, Some(true))) {
+                    let bytes = fs::read(by).unwrap();
+                    let mut file = OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+                    file.seek(SeekFrom::Start(0)).unwrap();
+                    file.write_all(&bytes).unwrap();
+                }
+            }
+            Action::Delete { pick } => {
+                if let Some(path) = self.pick(pick, None)
+                    && !self.is_open(&path)
+                {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+            Action::Turn => self.daemon().turn(),
+            Action::ReadArchive => self.daemon().read_archive(),
+            Action::Commit => self.daemon().commit(),
+            Action::Settle => self.daemon().settle(),
+            Action::Stop => {
+                self.daemon().commit();
+                self.daemon = None;
+                self.daemon();
+            }
+            Action::Kill => {
+                self.daemon = None;
+                self.daemon();
+            }
+            Action::Down => self.daemon = None,
+        }
+    }
+
+    /// Whether some Zeek still writes to the file.
+    fn is_open(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let inode = fs::metadata(path).unwrap().ino();
+        self.zeeks
+            .iter()
+            .any(|zeek| zeek.open.as_ref().is_some_and(|(file, _)| file.metadata().unwrap().ino() == inode))
+    }
+
+    /// Records with a whole line in some file that is there now.
+    fn readable(&self) -> BTreeSet<u32> {
+        let mut readable = BTreeSet::new();
+        let mut files = self.rotated();
+        files.extend(self.zeeks.iter().map(|zeek| zeek.folder.join("dns.log")).filter(|path| path.exists()));
+        for path in files {
+            let mut decoder = crate::tail::decode::Decoder::open(&path).unwrap();
+            let mut text = Vec::new();
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                let (n, end) = decoder.fill(&mut buffer).unwrap();
+                text.extend_from_slice(&buffer[..n]);
+                if end.is_some() {
+                    break;
+                }
+            }
+            for line in text.split_inclusive(|&b| b == b'\n') {
+                let line = std::str::from_utf8(line).unwrap().trim_start_matches('\0');
+                let uid = line.split('\t').nth(1).filter(|_| line.ends_with('\n') && line.starts_with("17"));
+                readable.extend(uid.and_then(|uid| uid.strip_prefix('C')).map(|n| n.parse::<u32>().unwrap()));
+            }
+        }
+        readable
+    }
+
+    /// How often each record was counted.
+    fn counts(&mut self) -> BTreeMap<u32, u64> {
+        let ledger = Ledger::new(Arc::clone(&self.store) as Arc<dyn Store>);
+        let view = ledger.view(&Scan::All).unwrap();
+        let mut counts = BTreeMap::new();
+        for entry in view.entries(None).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.tuple.rrname.to_string();
+            let record = name.strip_prefix('r').and_then(|name| name.strip_suffix(".example")).unwrap();
+            counts.insert(record.parse().unwrap(), entry.halves.combined().count);
+        }
+        counts
+    }
+
+    fn check(&mut self) {
+        self.daemon().settle();
+        let counts = self.counts();
+        assert!(counts.values().all(|&n| n == 1), "counted twice: {counts:?}");
+        let missing: Vec<u32> = self
+            .readable()
+            .into_iter()
+            .filter(|record| !counts.contains_key(record) && !self.uncertain.contains(record))
+            .collect();
+        assert!(missing.is_empty(), "never counted: {missing:?}");
+        let status = self.daemon().status();
+        assert_eq!(status.totals.counted, counts.len() as u64, "the totals are those of the rows");
+    }
+}
+
+fn ending(path: &Path) -> String {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    name[name.find(".log").unwrap()..].to_owned()
+}
+
+fn gz_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    name.into()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+//--- the cases ------------------------------------------------------------------------------------------------------
+
+fn action() -> impl Strategy<Value = Action> {
+    let logger = 0usize..2;
+    prop_oneof![
+        6 => (logger.clone(), 1u8..20).prop_map(|(logger, records)| Action::Write { logger, records }),
+        2 => (logger.clone(), any::<u8>()).prop_map(|(logger, at)| Action::Tear { logger, at }),
+        4 => logger.clone().prop_map(|logger| Action::Rotate { logger }),
+        1 => logger.clone().prop_map(|logger| Action::Restart { logger }),
+        1 => logger.clone().prop_map(|logger| Action::CrashRotate { logger }),
+        1 => logger.clone().prop_map(|logger| Action::CopyTruncate { logger }),
+        1 => logger.prop_map(|logger| Action::RenameOpen { logger }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(pick, part)| Action::GzipBegin { pick, part }),
+        3 => any::<u8>().prop_map(|pick| Action::GzipFinish { pick }),
+        1 => any::<u8>().prop_map(|pick| Action::ArchiveAgain { pick }),
+        1 => any::<u8>().prop_map(|pick| Action::Move { pick }),
+        1 => any::<u8>().prop_map(|pick| Action::Copy { pick }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(pick, by)| Action::Overwrite { pick, by }),
+        1 => any::<u8>().prop_map(|pick| Action::Delete { pick }),
+        6 => Just(Action::Turn),
+        3 => Just(Action::ReadArchive),
+        3 => Just(Action::Commit),
+        2 => Just(Action::Settle),
+        1 => Just(Action::Stop),
+        2 => Just(Action::Kill),
+        1 => Just(Action::Down),
+    ]
+}
+
+fn play(actions: &[Action]) {
+    let mut world = World::new(2);
+    for action in actions {
+        world.act(action);
+    }
+    world.check();
+}
+
+proptest! {
+    #[test]
+    fn every_record_counts_once_whatever_happens_to_the_files(actions in proptest::collection::vec(action(), 1..40)) {
+        play(&actions);
+    }
+}
+
+fn sizes(world: &mut World) -> HashMap<u32, u64> {
+    world.counts().into_iter().collect()
+}
+
+#[test]
+fn a_daemon_that_follows_through_a_copytruncate_loses_nothing_it_could_read() {
+    let mut world = World::new(1);
+    world.act(&Action::Write { logger: 0, records: 10 });
+    world.act(&Action::Turn);
+    world.act(&Action::CopyTruncate { logger: 0 });
+    world.act(&Action::Write { logger: 0, records: 10 });
+    world.act(&Action::Settle);
+    assert_eq!(sizes(&mut world).len(), 20);
+    // The lineage after the hole remembers the header: a restart goes on in it.
+    world.act(&Action::Kill);
+    world.act(&Action::Write { logger: 0, records: 5 });
+    world.act(&Action::Settle);
+    assert_eq!(sizes(&mut world).len(), 25);
+}
+
+#[test]
+fn lines_written_after_a_rename_are_followed_under_the_new_name() {
+    let mut world = World::new(1);
+    world.act(&Action::Write { logger: 0, records: 3 });
+    world.act(&Action::Settle);
+    world.act(&Action::RenameOpen { logger: 0 });
+    for _ in 0..3 {
+        world.act(&Action::Settle);
+        world.act(&Action::Write { logger: 0, records: 3 });
+    }
+    world.check();
+    assert_eq!(sizes(&mut world).len(), 12);
+}
+
+#[test]
+fn down_over_any_number_of_rotations_nothing_is_lost() {
+    for rotations in [0, 1, 2, 5] {
+        let mut world = World::new(1);
+        world.act(&Action::Write { logger: 0, records: 10 });
+        world.act(&Action::Settle);
+        world.act(&Action::Write { logger: 0, records: 10 });
+        world.act(&Action::Down);
+        for _ in 0..rotations {
+            world.act(&Action::Write { logger: 0, records: 10 });
+            world.act(&Action::Rotate { logger: 0 });
+            world.act(&Action::GzipFinish { pick: 0 });
+        }
+        world.check();
+        assert_eq!(sizes(&mut world).len(), 20 + 10 * rotations);
+    }
+}

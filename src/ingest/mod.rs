@@ -1,0 +1,264 @@
+//! Feeding the ledger: the parts below brought together, with threads and back-pressure.
+//!
+//! - [`intake`] is one log on its way in, from bytes to a batch;
+//! - [`bulk`] reads whole files into batches of their own: imports and history;
+//! - [`follow`] follows live logs into the open batch, commits it, and reads history behind it.
+//!
+//! # Threads
+//!
+//! One thread for each source follows its live logs; one commits the open batch every second; a few read archives. They
+//! share nothing but the [`Ledger`] and plain status values.
+
+mod bulk;
+mod follow;
+mod intake;
+#[cfg(test)]
+mod interpreter;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::warn;
+
+pub use bulk::{files_under, import};
+pub use follow::{Ingest, start};
+
+use crate::ledger::Ledger;
+use crate::store::StoreError;
+use crate::tally::{Malformed, Tally};
+use crate::{observe, zeek};
+
+//--- Config ---------------------------------------------------------------------------------------------------------
+
+/// Which archives are read when a source is met for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backfill {
+    /// All of them.
+    All,
+    /// None: only what is written from now on.
+    None,
+    /// Those changed within this time.
+    Age(Duration),
+}
+
+/// One source of logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// A folder, a file or a glob.
+    pub logs: PathBuf,
+    /// The sensor its records are counted under.
+    pub sensor: String,
+    /// Which archives are read at first.
+    pub backfill: Backfill,
+    /// How often to look where no event arrives.
+    pub poll_interval: Duration,
+    /// For logs without a header.
+    pub zeek: zeek::Options,
+}
+
+impl Default for SourceConfig {
+    fn default() -> SourceConfig {
+        SourceConfig {
+            logs: PathBuf::new(),
+            sensor: "default".to_owned(),
+            backfill: Backfill::All,
+            poll_interval: Duration::from_secs(1),
+            zeek: zeek::Options::default(),
+        }
+    }
+}
+
+/// What is fed, and within which limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The sources to follow.
+    pub sources: Vec<SourceConfig>,
+    /// What counts.
+    pub observe: observe::Options,
+    /// The longest line that is read, bytes; a longer one is malformed and never held in memory.
+    pub max_line_bytes: usize,
+    /// How often live lines are committed.
+    pub commit_interval: Duration,
+    /// Bytes for batches in memory, all together.
+    pub memory: u64,
+    /// Threads that read archives.
+    pub threads: usize,
+    /// How long a file that is gone from its path is followed on after it last grew, when no `#close` ended it.
+    pub grace: Duration,
+    /// An archive that changed this recently may still be being written, and is left alone.
+    pub settling: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            sources: Vec::new(),
+            observe: observe::Options::default(),
+            max_line_bytes: 1 << 20,
+            commit_interval: Duration::from_secs(1),
+            memory: 128 << 20,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            grace: Duration::from_secs(5),
+            settling: Duration::from_secs(2),
+        }
+    }
+}
+
+//--- results --------------------------------------------------------------------------------------------------------
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files met.
+    pub files: u64,
+    /// Bytes of them on disk.
+    pub bytes: u64,
+    /// The lines that were new, by how they ended.
+    pub tally: Tally,
+    /// Files without anything new.
+    pub already: u64,
+    /// Archives that end too early or are damaged: what could be read of them is counted.
+    pub incomplete: Vec<(PathBuf, String)>,
+    /// Files that could not be read, and why.
+    pub failed: Vec<(PathBuf, String)>,
+    /// What was passed over, and why.
+    pub passed_over: Vec<(PathBuf, String)>,
+}
+
+impl Summary {
+    /// Adds what another thread did.
+    pub fn merge(&mut self, other: Summary) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.tally.merge(&other.tally);
+        self.already += other.already;
+        self.incomplete.extend(other.incomplete);
+        self.failed.extend(other.failed);
+        self.passed_over.extend(other.passed_over);
+    }
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// Files read or passed over.
+    pub files_done: u64,
+    /// All files.
+    pub files_total: u64,
+    /// Bytes on disk of those read.
+    pub bytes_done: u64,
+    /// Bytes on disk of all.
+    pub bytes_total: u64,
+    /// New lines so far.
+    pub lines: u64,
+}
+
+/// Why feeding the ledger ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// The ledger refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A path that was named cannot be looked at.
+    #[error("{}: {error}", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The operating system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// The process is being stopped.
+    #[error("stopped before the end; the next run goes on where this one was")]
+    Stopped,
+}
+
+impl IngestError {
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            IngestError::Store(error) => error.hint(),
+            IngestError::Path { error, .. } => reading_hint(error),
+            _ => None,
+        }
+    }
+}
+
+/// What can be done about a file that cannot be read.
+fn reading_hint(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Some("give the user that runs dnsledger read access to it and its folders")
+        }
+        io::ErrorKind::NotFound => {
+            Some("check the path; a folder that is to come is waited for by `dnsledger run`")
+        }
+        _ => None,
+    }
+}
+
+//--- shared ---------------------------------------------------------------------------------------------------------
+
+/// What every intake needs.
+pub struct Context {
+    ledger: Arc<Ledger>,
+    observe: observe::Options,
+    max_line_bytes: usize,
+    sampler: Sampler,
+}
+
+impl Context {
+    fn new(ledger: &Arc<Ledger>, config: &Config) -> Arc<Context> {
+        Arc::new(Context {
+            ledger: Arc::clone(ledger),
+            observe: config.observe.clone(),
+            max_line_bytes: config.max_line_bytes,
+            sampler: Sampler::default(),
+        })
+    }
+}
+
+/// Shows a malformed line's place in the log, at most once a minute for each reason.
+#[derive(Default)]
+struct Sampler {
+    last: Mutex<[Option<Instant>; Malformed::ALL.len()]>,
+}
+
+impl Sampler {
+    /// How long a reason is not shown again.
+    const QUIET: Duration = Duration::from_secs(60);
+
+    fn malformed(&self, path: &Path, offset: u64, reason: Malformed) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = last.get_mut(reason as usize) else { return };
+        if last.is_none_or(|at| at.elapsed() >= Sampler::QUIET) {
+            *last = Some(Instant::now());
+            let path = shown(path);
+            warn!(path, after_offset = offset, %reason, "A line could not be read; more of this kind are only counted.");
+        }
+    }
+}
+
+/// A path as it may be shown: control characters and bytes that are not UTF-8 are escaped.
+fn shown(path: &Path) -> String {
+    format!("{path:?}").trim_matches('"').to_owned()
+}
+
+/// The wall clock, epoch seconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The wall clock, epoch milliseconds.
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,285 @@
+//! Logs in, entries out, on the store in memory.
+
+use std::fs;
+use std::io::Write;
+
+use super::intake::{Halt, Intake};
+use super::*;
+use crate::merge::Batch;
+use crate::shutdown::Stop;
+use crate::status::Status;
+use crate::store::{Scan, memory::MemoryStore};
+
+const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
+    #open\t2024-04-12-19-29-12\n\
+    #fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\tqtype_name\trcode\tanswers\tTTLs\n\
+    #types\ttime\tstring\taddr\tport\tstring\tcount\tcount\tstring\tcount\tvector[string]\tvector[interval]\n";
+const CLOSE: &str = "#close\t2024-04-12-19-34-07\n";
+
+/// A record of its own, by number.
+fn record(n: u64) -> String {
+    let (name, address) = (n % 7, n % 5);
+    format!(
+        "{}.000001\tC{n}\t10.0.0.1\t53\tn{name}.example.com\t1\t1\tA\t0\t192.0.2.{address}\t60.000000\n",
+        1_700_000_000 + n * 3600
+    )
+}
+
+fn records(range: std::ops::Range<u64>) -> String {
+    range.map(record).collect()
+}
+
+fn log(range: std::ops::Range<u64>) -> String {
+    format!("{HEADER}{}", records(range))
+}
+
+fn ledger() -> Arc<Ledger> {
+    Arc::new(Ledger::new(Arc::new(MemoryStore::default())))
+}
+
+fn config() -> Config {
+    Config { threads: 2, ..Config::default() }
+}
+
+fn import_paths(ledger: &Arc<Ledger>, paths: &[&Path]) -> Summary {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
+    import(ledger, &config(), "s", &paths, &|_| {}, &Stop::new()).unwrap()
+}
+
+/// Everything the ledger would export, and how many lines it counted.
+fn contents(ledger: &Ledger) -> (Vec<String>, u64) {
+    let view = ledger.view(&Scan::All).unwrap();
+    let rows = view.entries(None).unwrap().map(|entry| format!("{:?}", entry.unwrap())).collect();
+    (rows, Status::at_rest(&ledger.store().lineages().unwrap()).totals.counted)
+}
+
+/// What a clean ledger holds after these lines.
+fn expected(range: std::ops::Range<u64>) -> (Vec<String>, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.log");
+    fs::write(&path, log(range)).unwrap();
+    let ledger = ledger();
+    import_paths(&ledger, &[&path]);
+    contents(&ledger)
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_log_counts_once_however_it_is_named_packed_or_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let text = log(0..500) + CLOSE;
+    fs::create_dir_all(root.join("2024-04-12")).unwrap();
+    fs::write(root.join("dns.log"), &text).unwrap();
+    fs::write(root.join("2024-04-12/dns.19:00:00-20:00:00.log.gz"), gzip(text.as_bytes())).unwrap();
+    fs::write(root.join("dns.2024.log.zst"), zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+    let ledger = ledger();
+    let summary = import_paths(&ledger, &[root]);
+    assert_eq!((summary.files, summary.tally.counted, summary.already), (3, 500, 2));
+    assert_eq!(contents(&ledger), expected(0..500));
+    let again = import_paths(&ledger, &[root]);
+    assert_eq!((again.files, again.tally.lines(), again.already), (3, 0, 3));
+    assert_eq!(contents(&ledger), expected(0..500));
+}
+
+#[test]
+fn a_log_that_grew_is_read_on_where_it_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("dns.log");
+    let ledger = ledger();
+    for end in [1, 2, 100, 100, 5000, 5001] {
+        let text = log(0..end);
+        // A line that is cut belongs to nobody yet.
+        fs::write(&plain, format!("{text}17000")).unwrap();
+        import_paths(&ledger, &[&plain]);
+        assert_eq!(contents(&ledger), expected(0..end));
+    }
+    let packed = folder.path().join("dns.log.gz");
+    fs::write(&packed, gzip((log(0..5100) + CLOSE).as_bytes())).unwrap();
+    assert_eq!(import_paths(&ledger, &[&packed]).tally.lines(), 99);
+    assert_eq!(contents(&ledger), expected(0..5100));
+}
+
+#[test]
+fn an_archive_that_was_cut_is_finished_when_it_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dns.log.gz");
+    let whole = gzip((log(0..3000) + CLOSE).as_bytes());
+    let ledger = ledger();
+    for length in [20, whole.len() / 3, whole.len() / 2, whole.len() / 4, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let summary = import_paths(&ledger, &[&path]);
+        assert_eq!(summary.incomplete.len(), 1, "{length}");
+    }
+    fs::write(&path, &whole).unwrap();
+    assert!(import_paths(&ledger, &[&path]).incomplete.is_empty());
+    assert_eq!(contents(&ledger), expected(0..3000));
+    let status = Status::at_rest(&ledger.store().lineages().unwrap());
+    assert_eq!(status.totals.malformed(Malformed::Unterminated), 0);
+}
+
+#[test]
+fn two_logs_in_one_file_are_two_logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b, both) = (folder.path().join("a"), folder.path().join("b"), folder.path().join("both"));
+    fs::write(&a, log(0..50) + CLOSE).unwrap();
+    fs::write(&b, log(50..90)).unwrap();
+    fs::write(&both, [fs::read(&a).unwrap(), HEADER.into(), fs::read(&b).unwrap()].concat()).unwrap();
+    for order in [[&a, &b, &both], [&both, &a, &b], [&b, &both, &a]] {
+        let ledger = ledger();
+        for path in order {
+            import_paths(&ledger, &[path]);
+        }
+        assert_eq!(contents(&ledger), expected(0..90));
+        assert_eq!(ledger.store().lineages().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_log_whose_known_part_changed_is_never_counted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dns.log");
+    let ledger = ledger();
+    fs::write(&path, log(0..1000)).unwrap();
+    import_paths(&ledger, &[&path]);
+    // Another writer overwrote bytes in the middle, and the log went on.
+    let changed = log(0..1200).replace("C500\t", "X500\t");
+    fs::write(&path, &changed).unwrap();
+    let summary = import_paths(&ledger, &[&path]);
+    assert_eq!(summary.tally.counted, 200);
+    assert_eq!(contents(&ledger), expected(0..1200));
+    assert_eq!(ledger.store().lineages().unwrap()[0].prefix_changed, 1);
+    assert_eq!(import_paths(&ledger, &[&path]).tally.lines(), 0);
+}
+
+#[test]
+fn a_hole_before_the_first_record_keeps_the_header_it_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dns.log");
+    let context = Context::new(&ledger(), &config());
+    let zeek = zeek::Options::default();
+    let mut first = Intake::new(&context, &path, "s", &zeek, false, None).unwrap();
+    let mut batch = Batch::default();
+    first.feed(log(0..10).as_bytes(), &mut batch).unwrap();
+    let header = first.header().unwrap();
+    first.end(intake::Ending::Exhausted, &mut batch);
+    context.ledger.apply_bulk(&batch).unwrap();
+    // Truncated in place by somebody else; Zeek goes on writing at its old place.
+    let hole = [vec![0; 3000], records(10..20).into_bytes()].concat();
+    let mut second = Intake::new(&context, &path, "s", &zeek, false, Some(&header)).unwrap();
+    let mut batch = Batch::default();
+    for piece in hole.chunks(700) {
+        second.feed(piece, &mut batch).unwrap();
+    }
+    assert_eq!(second.end(intake::Ending::Exhausted, &mut batch).counted, 10);
+    context.ledger.apply_bulk(&batch).unwrap();
+    assert_eq!(contents(&context.ledger), expected(0..20));
+    // A copy of that file, met later without the header: it is known, and goes on.
+    let copy = [hole, records(20..30).into_bytes()].concat();
+    fs::write(&path, copy).unwrap();
+    assert_eq!(import_paths(&context.ledger, &[&path]).tally.counted, 10);
+    assert_eq!(contents(&context.ledger), expected(0..30));
+}
+
+#[test]
+fn any_split_into_reads_gives_the_same() {
+    let text = log(0..40) + CLOSE + &log(40..60);
+    for size in [1, 2, 3, 7, 64, 1000] {
+        let context = Context::new(&ledger(), &config());
+        let mut intake =
+            Intake::new(&context, Path::new("x"), "s", &zeek::Options::default(), false, None).unwrap();
+        for piece in text.as_bytes().chunks(size) {
+            // A batch for each piece: progress and rows always go together.
+            let mut batch = Batch::default();
+            intake.feed(piece, &mut batch).unwrap();
+            context.ledger.apply_bulk(&batch).unwrap();
+        }
+        let mut batch = Batch::default();
+        intake.end(intake::Ending::Exhausted, &mut batch);
+        context.ledger.apply_bulk(&batch).unwrap();
+        assert_eq!(contents(&context.ledger), expected(0..60));
+    }
+}
+
+#[test]
+fn a_log_can_be_left_at_any_byte_and_taken_up_again() {
+    let text = log(0..30) + CLOSE;
+    let whole = expected(0..30);
+    for cut in (0..text.len()).step_by(37) {
+        let ledger = ledger();
+        let context = Context::new(&ledger, &config());
+        for part in [&text.as_bytes()[..cut], text.as_bytes()] {
+            let mut intake =
+                Intake::new(&context, Path::new("x"), "s", &zeek::Options::default(), false, None).unwrap();
+            let mut batch = Batch::default();
+            intake.feed(part, &mut batch).unwrap();
+            drop(intake); // as a crash after the commit does
+            ledger.apply_bulk(&batch).unwrap();
+        }
+        assert_eq!(contents(&ledger), whole, "{cut}");
+    }
+}
+
+#[test]
+fn one_reader_at_a_time_has_a_log() {
+    let ledger = ledger();
+    let context = Context::new(&ledger, &config());
+    let new = || Intake::new(&context, Path::new("x"), "s", &zeek::Options::default(), false, None).unwrap();
+    let (mut a, mut b) = (new(), new());
+    let mut batch = Batch::default();
+    a.feed(log(0..10).as_bytes(), &mut batch).unwrap();
+    assert!(matches!(b.feed(log(0..10).as_bytes(), &mut Batch::default()), Err(Halt::Busy { live: false })));
+    a.end(intake::Ending::Exhausted, &mut batch);
+    assert!(matches!(
+        new().feed(log(0..10).as_bytes(), &mut Batch::default()),
+        Err(Halt::Busy { live: false })
+    ));
+    ledger.apply_bulk(&batch).unwrap();
+    let mut c = new();
+    c.feed(log(0..12).as_bytes(), &mut batch).unwrap();
+    assert_eq!(c.counted().counted, 2);
+}
+
+#[test]
+fn lines_that_are_too_long_are_counted_and_take_nothing_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dns.log");
+    let long = "x".repeat(3 << 20);
+    fs::write(&path, format!("{}{long}\n{}{long}", log(0..10), records(10..20))).unwrap();
+    let ledger = ledger();
+    let summary = import_paths(&ledger, &[&path]);
+    assert_eq!(summary.tally.counted, 20);
+    assert_eq!(summary.tally.malformed(Malformed::TooLong), 1);
+    assert_eq!(summary.tally.malformed(Malformed::Unterminated), 1);
+    // The long line without an end may yet get one.
+    fs::write(&path, format!("{}{long}\n{}{long}\n{}", log(0..10), records(10..20), records(20..21)))
+        .unwrap();
+    let summary = import_paths(&ledger, &[&path]);
+    assert_eq!((summary.tally.counted, summary.tally.malformed(Malformed::TooLong)), (1, 1));
+    let status = Status::at_rest(&ledger.store().lineages().unwrap());
+    assert_eq!((status.totals.lines(), status.totals.malformed(Malformed::Unterminated)), (23, 0));
+}
+
+#[test]
+fn what_cannot_be_read_is_reported_and_the_others_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::write(root.join("dns.1.log"), log(0..10)).unwrap();
+    fs::write(root.join("dns.2.log.xz"), b"\xfd7zXZ\x00rest").unwrap();
+    fs::write(root.join("dns.3.log.gz"), b"\x1f\x8bnonsense that is no archive").unwrap();
+    fs::write(root.join("dns.4.log"), b"").unwrap();
+    fs::write(root.join("dns.5.log"), HEADER).unwrap();
+    fs::create_dir(root.join("dns.log")).unwrap();
+    let ledger = ledger();
+    let summary = import_paths(&ledger, &[root]);
+    assert_eq!(summary.tally.counted, 10);
+    assert_eq!((summary.passed_over.len(), summary.incomplete.len(), summary.failed.len()), (2, 1, 0));
+    let missing = [root.join("missing")];
+    let error = import(&ledger, &config(), "s", &missing, &|_| {}, &Stop::new()).unwrap_err();
+    assert!(matches!(error, IngestError::Path { .. }) && error.hint().is_some());
+}
