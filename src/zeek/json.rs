@@ -8,9 +8,11 @@
 //! - `\u0000` to `\u00ff` written as escapes are bytes: up to 2.6 every byte that is not plain was written so, and later
 //!   versions write what lies above ASCII as it is;
 //! - the text `\xHH` is a byte: the default since 3.0, and what TSV would have;
-//! - U+F0000 to U+F00FF written as escapes are the bytes 00 to ff (`PUA`, since 9.0).
+//! - U+F0000 to U+F00FF written as escapes are the bytes 00 to ff (`PUA`, since 9.0);
+//! - where `TSV` is the policy (since 9.0), a backslash is doubled as well. That cannot be told from the text, so it has
+//!   to be configured.
 //!
-//! The second cannot be undone exactly, since Zeek writes the text `\x00` and the byte 00 alike.
+//! The default cannot be undone exactly, since Zeek writes the text `\x00` and the byte 00 alike.
 
 use memchr::{memchr, memchr2};
 
@@ -31,17 +33,17 @@ enum Stop {
 
 const NOT_JSON: Stop = Stop::Malformed(Malformed::Json);
 
-/// Reads one line.
-pub(super) fn read(line: &[u8], record: &mut LogRecord) -> Line {
-    match read_object(line, record) {
+/// Reads one line. `tsv_escapes` says that backslashes are doubled before JSON sees them.
+pub(super) fn read(line: &[u8], tsv_escapes: bool, record: &mut LogRecord) -> Line {
+    match read_object(line, tsv_escapes, record) {
         Ok(()) => Line::Record,
         Err(Stop::OtherLog) => Line::OtherLog,
         Err(Stop::Malformed(reason)) => Line::Malformed(reason),
     }
 }
 
-fn read_object(line: &[u8], record: &mut LogRecord) -> Result<(), Stop> {
-    let mut cursor = Cursor { rest: line };
+fn read_object(line: &[u8], tsv_escapes: bool, record: &mut LogRecord) -> Result<(), Stop> {
+    let mut cursor = Cursor { rest: line, tsv_escapes };
     let mut ts = None;
     let mut qtype_name = None;
     cursor.expect(b'{')?;
@@ -98,6 +100,7 @@ struct RawString<'a> {
 
 struct Cursor<'a> {
     rest: &'a [u8],
+    tsv_escapes: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -231,7 +234,7 @@ impl<'a> Cursor<'a> {
         let string = self.string()?;
         let start = record.buffer.len();
         if string.escaped {
-            decode(string.raw, &mut record.buffer).ok_or(NOT_JSON)?;
+            decode(string.raw, self.tsv_escapes, &mut record.buffer).ok_or(NOT_JSON)?;
         } else {
             record.buffer.extend_from_slice(string.raw);
         }
@@ -288,7 +291,7 @@ fn large(text: &[u8]) -> Option<u32> {
 }
 
 /// Undoes the escapes of a JSON string and Zeek's own below them; see the head of this file.
-fn decode(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn decode(raw: &[u8], tsv_escapes: bool, out: &mut Vec<u8>) -> Option<()> {
     let mut rest = raw;
     while let Some(at) = memchr(b'\\', rest) {
         let (plain, escape) = rest.split_at(at);
@@ -296,6 +299,10 @@ fn decode(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         rest = match escape {
             [_, b'\\', b'x', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 out.push(hex(*high) << 4 | hex(*low));
+                rest
+            }
+            [_, b'\\', b'\\', b'\\', rest @ ..] if tsv_escapes => {
+                out.push(b'\\');
                 rest
             }
             [_, b'u', rest @ ..] => decode_unit(rest, out)?,

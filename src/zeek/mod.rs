@@ -10,6 +10,8 @@
 mod header;
 mod json;
 mod record;
+#[cfg(test)]
+mod round_trip;
 mod time;
 mod tsv;
 
@@ -30,6 +32,9 @@ pub struct Options {
     pub separator: Option<Vec<u8>>,
     /// What directives begin with (`LogAscii::meta_prefix`); `#` when not given.
     pub meta_prefix: Option<Vec<u8>>,
+    /// Whether JSON strings are escaped as in TSV (`LogAscii::json_string_escape_policy=TSV`, since Zeek 9.0): then a
+    /// backslash in a name was doubled. The other policies need no telling.
+    pub json_tsv_escapes: bool,
 }
 
 /// What a line was.
@@ -56,6 +61,7 @@ pub fn starts_log(line: &[u8]) -> bool {
 #[derive(Debug, Clone)]
 pub struct Reader {
     meta_prefix: Vec<u8>,
+    json_tsv_escapes: bool,
     /// The columns configured.
     fields: Vec<Vec<u8>>,
     header: Header,
@@ -72,6 +78,7 @@ impl Reader {
         let prefix = options.meta_prefix.as_deref().filter(|prefix| !prefix.is_empty()).unwrap_or(b"#");
         let mut reader = Reader {
             meta_prefix: prefix.to_vec(),
+            json_tsv_escapes: options.json_tsv_escapes,
             fields: options.fields.iter().map(|field| field.clone().into_bytes()).collect(),
             header: Header::from_bytes(options.separator.as_deref(), header),
         };
@@ -102,7 +109,7 @@ impl Reader {
             return self.read_directive(directive);
         }
         if first == b'{' {
-            return json::read(line, record);
+            return json::read(line, self.json_tsv_escapes, record);
         }
         self.read_columns(line, record)
     }
@@ -393,7 +400,7 @@ mod tests {
     fn without_a_header_columns_come_from_the_configuration_or_a_column_line() {
         assert_eq!(fate(&mut reader(&[]), LINE), Line::Malformed(Malformed::NoHeader));
         let fields = ["ts", "query"].map(String::from).to_vec();
-        let options = Options { fields, separator: Some(b";".to_vec()), meta_prefix: None };
+        let options = Options { fields, separator: Some(b";".to_vec()), ..Options::default() };
         let mut configured = Reader::new(&options);
         assert_eq!(read(&mut configured, b"1.0;a.example").query(), Some(&b"a.example"[..]));
         assert_eq!(configured.header(), None);
