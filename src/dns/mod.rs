@@ -11,5 +11,6 @@ mod rrtype;
 pub use name::{Name, NameError, push_key as push_name_key, split_key as split_name_key};
 pub use rdata::{
     Rdata, RdataError, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation,
+    split_rdata_key,
 };
 pub use rrtype::{RrType, RrTypeError};

@@ -38,6 +38,14 @@ pub enum Rdata {
 }
 
 impl Rdata {
+    /// The byte that the key form of a name starts with.
+    pub const NAME_TAG: u8 = NAME;
+
+    /// Whether record data in key form is text.
+    pub fn is_text_key(key: &[u8]) -> bool {
+        key.first() == Some(&TEXT)
+    }
+
     /// Makes text of any bytes: what is not printable ASCII becomes `\DDD`, a backslash `\\`.
     pub fn text(raw: &[u8]) -> Rdata {
         let mut text = Vec::with_capacity(raw.len());
@@ -126,6 +134,19 @@ impl fmt::Debug for Rdata {
 
 //--- key form without a value ---------------------------------------------------------------------------------------
 
+/// Splits record data in key form off the front of `key`, without looking into it. `None` when there is none.
+pub fn split_rdata_key(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (tag, rest) = key.split_first()?;
+    let payload = match *tag {
+        V4 => 4,
+        V6 => 16,
+        NAME => split_key(rest)?.0.len(),
+        TEXT => memchr::memchr(0, rest)? + 1,
+        _ => return None,
+    };
+    key.split_at_checked(1 + payload)
+}
+
 /// Appends the key form of an address. An address index starts its keys with the same bytes.
 pub fn push_address_key(address: IpAddr, out: &mut Vec<u8>) {
     match address {
@@ -192,6 +213,7 @@ mod tests {
             let mut key = Vec::new();
             rdata.push_key(&mut key);
             key.extend_from_slice(b"\x00\x07rest");
+            assert_eq!(split_rdata_key(&key).unwrap().1, b"\x00\x07rest");
             assert_eq!(Rdata::split_key(&key), Ok((rdata, &b"\x00\x07rest"[..])));
         }
     }

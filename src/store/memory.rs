@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Entries, Entry, Position, Question, Questions, Scan, Snapshot, Stats, Store, StoreError};
+use super::{
+    Entries, Entry, Pair, Position, Question, Questions, Scan, Snapshot, Stats, Store, StoreError, damaged,
+};
 use crate::dns::{Name, RrType};
 use crate::merge::Batch;
 use crate::observation::{Asked, Halves, SensorId, Tuple, question_from_row_key};
@@ -23,6 +25,7 @@ struct State {
     rows: BTreeMap<(Tuple, Arc<str>), Halves>,
     questions: BTreeMap<(Name, RrType, Arc<str>), Asked>,
     lineages: BTreeMap<LineageId, Progress>,
+    hints: BTreeMap<Vec<u8>, Vec<u8>>,
     applied: u64,
 }
 
@@ -38,12 +41,12 @@ impl State {
         self.sensors
             .get(usize::from(sensor.0))
             .cloned()
-            .ok_or_else(|| damaged("a sensor number nobody gave out"))
+            .ok_or_else(|| bad_batch("a sensor number nobody gave out"))
     }
 }
 
-fn damaged(why: &str) -> StoreError {
-    StoreError::Damaged { what: "the batch".to_owned(), why: why.to_owned() }
+fn bad_batch(why: &str) -> StoreError {
+    damaged("the batch", why)
 }
 
 impl Store for MemoryStore {
@@ -67,12 +70,13 @@ impl Store for MemoryStore {
         let mut guard = self.state();
         let mut state = guard.clone();
         for (key, halves) in batch.tuples().iter() {
-            let (tuple, sensor) = Tuple::from_row_key(key).map_err(|e| damaged(&e.to_string()))?;
+            let (tuple, sensor) = Tuple::from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
             let sensor = state.sensor_name(sensor)?;
             state.rows.entry((tuple, sensor)).or_default().merge(halves);
         }
         for (key, asked) in batch.questions().iter() {
-            let (rrname, qtype, sensor) = question_from_row_key(key).map_err(|e| damaged(&e.to_string()))?;
+            let (rrname, qtype, sensor) =
+                question_from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
             let sensor = state.sensor_name(sensor)?;
             state.questions.entry((rrname, qtype, sensor)).or_default().merge(asked);
         }
@@ -94,6 +98,17 @@ impl Store for MemoryStore {
 
     fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
         Ok(self.state().lineages.values().cloned().collect())
+    }
+
+    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
+        Ok(self.state().hints.clone().into_iter().collect())
+    }
+
+    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.hints.extend(puts.iter().cloned());
+        state.hints.retain(|key, _| !drops.contains(key));
+        Ok(())
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {

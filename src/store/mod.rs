@@ -10,7 +10,21 @@
 //! - A [`Snapshot`] is one moment: batches applied later do not show in it, and it blocks nobody.
 //! - Entries come in the order of [`Scan::compare`], each (tuple, sensor) once.
 
+mod bell;
+mod block;
+mod engine;
+mod filter;
+mod folder;
+mod key;
+mod ledger;
+mod manifest;
 pub mod memory;
+mod run;
+mod scan;
+mod segment;
+mod sensors;
+pub mod sled;
+mod value;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -55,12 +69,21 @@ pub trait Store: Send + Sync {
     /// All lineages.
     fn lineages(&self) -> Result<Vec<Progress>, StoreError>;
 
+    /// What the follower remembers of files, by key: all that [`Store::cache`] was given. Hints, nothing counts on them.
+    fn cached(&self) -> Result<Vec<Pair>, StoreError>;
+
+    /// Remembers hints and forgets others. They need not survive a crash.
+    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError>;
+
     /// Figures for status.
     fn stats(&self) -> Result<Stats, StoreError>;
 
     /// Waits until everything applied is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;
 }
+
+/// A key and a value that mean nothing to the store.
+pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// One moment of a ledger.
 pub trait Snapshot: Send + Sync {
@@ -194,6 +217,32 @@ pub struct Stats {
     pub format: u32,
 }
 
+/// How a store on disk is kept within bounds. The defaults fit an appliance with 2 cores and 4 GB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes for rows that are not in a run yet and for the engine's cache, together.
+    pub memory: u64,
+    /// Rows in memory that are folded into a run; fewer when they need more than an eighth of the memory.
+    pub fold_rows: usize,
+    /// Rows of a batch that becomes a run at once, without the journal.
+    pub bulk_rows: usize,
+    /// Runs of about one size that are merged into one; at least 2.
+    pub fan_in: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { memory: 256 << 20, fold_rows: 100_000, bulk_rows: 50_000, fan_in: 6 }
+    }
+}
+
+impl Options {
+    /// Bytes of rows in memory that are folded into a run.
+    fn fold_bytes(&self) -> usize {
+        usize::try_from(self.memory / 8).unwrap_or(usize::MAX)
+    }
+}
+
 //--- StoreError -----------------------------------------------------------------------------------------------------
 
 /// Why a store could not do what it was asked.
@@ -235,12 +284,37 @@ pub enum StoreError {
     /// There is no number left for another sensor.
     #[error("65,536 sensors are the limit")]
     TooManySensors,
+    /// The store is being closed.
+    #[error("the ledger is being closed")]
+    Closed,
+}
+
+/// Says that something is not what was written.
+fn damaged(what: &str, why: &str) -> StoreError {
+    StoreError::Damaged { what: what.to_owned(), why: why.to_owned() }
 }
 
 impl StoreError {
     /// Whether waiting can help: a full disk, a read-only file system, a folder in use.
     pub fn can_pass(&self) -> bool {
         matches!(self, StoreError::Locked { .. } | StoreError::Io { .. })
+    }
+
+    /// The same error once more, for another who waited for the same work.
+    fn again(&self) -> StoreError {
+        match self {
+            StoreError::Locked { path } => StoreError::Locked { path: path.clone() },
+            StoreError::NewerFormat { path, found, known } => {
+                StoreError::NewerFormat { path: path.clone(), found: *found, known: *known }
+            }
+            StoreError::Damaged { what, why } => StoreError::Damaged { what: what.clone(), why: why.clone() },
+            StoreError::Io { what, error } => StoreError::Io {
+                what: what.clone(),
+                error: std::io::Error::new(error.kind(), error.to_string()),
+            },
+            StoreError::TooManySensors => StoreError::TooManySensors,
+            StoreError::Closed => StoreError::Closed,
+        }
     }
 
     /// What the operator can do.

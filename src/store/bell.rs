@@ -1,0 +1,42 @@
+//! A bell: threads that wait for something to change hear it, also when it rang just before they listened.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    rung: Mutex<u64>,
+    heard: Condvar,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often it rang: what [`Bell::wait`] is given, taken before one looks whether there is reason to wait.
+    pub fn count(&self) -> u64 {
+        *self.lock()
+    }
+
+    /// Wakes all who wait.
+    pub fn ring(&self) {
+        *self.lock() += 1;
+        self.heard.notify_all();
+    }
+
+    /// Waits until it has rung more often than this, or for so long.
+    pub fn wait(&self, count: u64, at_most: Option<Duration>) {
+        let until = at_most.map(|wait| Instant::now() + wait);
+        let mut rung = self.lock();
+        while *rung == count {
+            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return,
+                Some(left) => {
+                    rung = self.heard.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => rung = self.heard.wait(rung).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}

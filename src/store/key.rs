@@ -1,0 +1,276 @@
+//! The keys of the ledger: families of rows, and what a scan means in key bytes.
+//!
+//! A run of the ledger (see [`super::run`]) holds rows of three families, each sorted by key:
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | [`Family::ByRdata`] | record data, name, type, sensor | sightings |
+//! | [`Family::ByName`] | name, type, record data, sensor | sightings |
+//! | [`Family::Questions`] | name, qtype, sensor | how often it was asked |
+//!
+//! All parts end themselves (see [`crate::dns`]), types and sensors are two bytes, big-endian. Only addresses and names are
+//! found by record data; text is not indexed. Both families of sightings carry the whole value, so that a lookup by
+//! address is one scan of one family.
+
+use crate::dns::{Rdata, RrType, push_address_key, split_name_key, split_rdata_key};
+use crate::observation::{SensorId, Tuple, question_from_row_key};
+
+use super::{Position, Scan, StoreError};
+
+/// Bytes of a sensor's number at the end of each key.
+const SENSOR: usize = 2;
+
+/// A family of rows. Its byte is part of stored keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Family {
+    /// Sightings by record data.
+    ByRdata = b'd',
+    /// Sightings by owner name.
+    ByName = b'f',
+    /// Questions by owner name.
+    Questions = b'q',
+}
+
+impl Family {
+    /// All families, in the order of their bytes.
+    pub const ALL: [Family; 3] = [Family::ByRdata, Family::ByName, Family::Questions];
+
+    /// The byte in stored keys.
+    pub fn byte(self) -> u8 {
+        self as u8
+    }
+
+    /// The family of a byte.
+    pub fn from_byte(byte: u8) -> Option<Family> {
+        Family::ALL.into_iter().find(|family| family.byte() == byte)
+    }
+
+    /// The part of a row's key that exact lookups ask for, and filters remember: the record data, or the name.
+    pub fn lookup_part(self, key: &[u8]) -> Option<&[u8]> {
+        match self {
+            Family::ByRdata => split_rdata_key(key),
+            Family::ByName | Family::Questions => split_name_key(key),
+        }
+        .map(|(part, _)| part)
+    }
+}
+
+/// Why a row cannot be kept or read.
+pub(crate) fn bad_key(family: Family) -> StoreError {
+    let what = match family {
+        Family::ByRdata => "a row by record data",
+        Family::ByName => "a row",
+        Family::Questions => "a question",
+    };
+    StoreError::Damaged { what: what.to_owned(), why: "its key is not one".to_owned() }
+}
+
+/// Splits the sensor's number off the end of a key; what is before it names the tuple or the question.
+pub(crate) fn split_sensor(key: &[u8]) -> Option<(&[u8], SensorId)> {
+    let (before, sensor) = key.split_last_chunk::<SENSOR>()?;
+    Some((before, SensorId(u16::from_be_bytes(*sensor))))
+}
+
+/// The record data of a row key in key form, if rows are found by it: an address or a name.
+pub(crate) fn indexed_rdata(row_key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+    let bad = || bad_key(Family::ByName);
+    let (_, rest) = split_name_key(row_key).ok_or_else(bad)?;
+    let (_, rest) = rest.split_first_chunk::<2>().ok_or_else(bad)?;
+    let (rdata, sensor) = split_rdata_key(rest).ok_or_else(bad)?;
+    if sensor.len() != SENSOR {
+        return Err(bad());
+    }
+    Ok((!Rdata::is_text_key(rdata)).then_some(rdata))
+}
+
+/// Appends the by-rdata key of a row: the record data moves to the front.
+pub(crate) fn push_by_rdata(row_key: &[u8], rdata: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
+    let bad = || bad_key(Family::ByName);
+    let owner = row_key.len().checked_sub(rdata.len() + SENSOR).ok_or_else(bad)?;
+    out.extend_from_slice(rdata);
+    out.extend_from_slice(row_key.get(..owner).ok_or_else(bad)?);
+    out.extend_from_slice(row_key.get(row_key.len() - SENSOR..).ok_or_else(bad)?);
+    Ok(())
+}
+
+/// Appends the row key of a by-rdata key: the way back of [`push_by_rdata`].
+pub(crate) fn push_by_name(by_rdata: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
+    let bad = || bad_key(Family::ByRdata);
+    let (rdata, rest) = split_rdata_key(by_rdata).ok_or_else(bad)?;
+    let (owner, sensor) = rest.split_last_chunk::<SENSOR>().ok_or_else(bad)?;
+    out.extend_from_slice(owner);
+    out.extend_from_slice(rdata);
+    out.extend_from_slice(sensor);
+    Ok(())
+}
+
+/// The tuple and sensor of a key of sightings.
+pub(crate) fn tuple(family: Family, key: &[u8]) -> Result<(Tuple, SensorId), StoreError> {
+    if family != Family::ByRdata {
+        return Tuple::from_row_key(key).map_err(|_| bad_key(family));
+    }
+    let mut row_key = Vec::with_capacity(key.len());
+    push_by_name(key, &mut row_key)?;
+    Tuple::from_row_key(&row_key).map_err(|_| bad_key(family))
+}
+
+/// Name, type and sensor of a question's key.
+pub(crate) fn question(key: &[u8]) -> Result<(crate::dns::Name, RrType, SensorId), StoreError> {
+    question_from_row_key(key).map_err(|_| bad_key(Family::Questions))
+}
+
+//--- Range ----------------------------------------------------------------------------------------------------------
+
+/// The rows of one family from a key up to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub family: Family,
+    /// The first key.
+    pub from: Vec<u8>,
+    /// The first key that is no longer in it; `None` for the end of the family.
+    pub to: Option<Vec<u8>>,
+    /// The lookup part that all its keys share, if it is an exact lookup: what filters are asked for.
+    pub exact: Option<Vec<u8>>,
+}
+
+impl Range {
+    /// A whole family.
+    pub fn all(family: Family) -> Range {
+        Range { family, from: Vec::new(), to: None, exact: None }
+    }
+
+    fn prefix(family: Family, prefix: Vec<u8>) -> Range {
+        Range { family, to: after_prefix(&prefix), from: prefix, exact: None }
+    }
+
+    fn exact(family: Family, part: Vec<u8>) -> Range {
+        Range { exact: Some(part.clone()), ..Range::prefix(family, part) }
+    }
+
+    /// The sightings of a scan; `None` where there can be none.
+    pub fn entries(scan: &Scan) -> Option<Range> {
+        let name_rdata = |key: &[u8]| {
+            let mut out = vec![Rdata::NAME_TAG];
+            out.extend_from_slice(key);
+            out
+        };
+        Some(match scan {
+            Scan::All => Range::all(Family::ByName),
+            Scan::Name(name) => Range::exact(Family::ByName, name.key().to_vec()),
+            Scan::Subtree(name) => Range::prefix(Family::ByName, name.subtree_key().to_vec()),
+            Scan::Target(name) => Range::exact(Family::ByRdata, name_rdata(name.key())),
+            Scan::TargetSubtree(name) => Range::prefix(Family::ByRdata, name_rdata(name.subtree_key())),
+            Scan::Addresses(first, last) => {
+                if first.is_ipv4() != last.is_ipv4() || first > last {
+                    return None;
+                }
+                let (mut from, mut to) = (Vec::new(), Vec::new());
+                push_address_key(*first, &mut from);
+                push_address_key(*last, &mut to);
+                if first == last {
+                    return Some(Range::exact(Family::ByRdata, from));
+                }
+                Range { family: Family::ByRdata, from, to: after_prefix(&to), exact: None }
+            }
+        })
+    }
+
+    /// The questions of a scan; `None` where there can be none.
+    pub fn questions(scan: &Scan) -> Option<Range> {
+        match scan {
+            Scan::All => Some(Range::all(Family::Questions)),
+            Scan::Name(name) => Some(Range::exact(Family::Questions, name.key().to_vec())),
+            Scan::Subtree(name) => Some(Range::prefix(Family::Questions, name.subtree_key().to_vec())),
+            Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
+        }
+    }
+
+    /// Leaves out everything before a row's tuple, and gives back the tuple's part of the key.
+    pub fn skip_to(&mut self, position: &Position) -> Vec<u8> {
+        let mut key = Vec::new();
+        match self.family {
+            Family::ByRdata => {
+                position.tuple.rdata.push_key(&mut key);
+                key.extend_from_slice(position.tuple.rrname.key());
+                key.extend_from_slice(&position.tuple.rrtype.0.to_be_bytes());
+            }
+            Family::ByName | Family::Questions => position.tuple.push_key(&mut key),
+        }
+        if key > self.from {
+            self.from.clone_from(&key);
+        }
+        key
+    }
+}
+
+/// The first key after all those with a prefix; `None` when there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Name;
+    use proptest::prelude::*;
+
+    fn row_key(rrname: &str, rdata: &Rdata, sensor: u16) -> Vec<u8> {
+        let tuple =
+            Tuple { rrname: Name::parse(rrname).unwrap(), rrtype: RrType::CNAME, rdata: rdata.clone() };
+        let mut key = Vec::new();
+        tuple.push_key(&mut key);
+        key.extend_from_slice(&sensor.to_be_bytes());
+        key
+    }
+
+    #[test]
+    fn a_row_is_found_by_record_data_and_back_unless_it_is_text() {
+        for rdata in [
+            Rdata::V4([192, 0, 2, 1].into()),
+            Rdata::V6("2001:db8::1".parse().unwrap()),
+            Rdata::Name(Name::parse("a.example").unwrap()),
+            Rdata::Name(Name::root()),
+        ] {
+            let key = row_key("www.example.com", &rdata, 0x0102);
+            let found = indexed_rdata(&key).unwrap().unwrap();
+            let mut by_rdata = Vec::new();
+            push_by_rdata(&key, found, &mut by_rdata).unwrap();
+            assert_eq!(tuple(Family::ByRdata, &by_rdata).unwrap(), tuple(Family::ByName, &key).unwrap());
+            let mut back = Vec::new();
+            push_by_name(&by_rdata, &mut back).unwrap();
+            assert_eq!(back, key);
+        }
+        assert!(indexed_rdata(&row_key("a.example", &Rdata::text(b"x"), 7)).unwrap().is_none());
+    }
+
+    #[test]
+    fn keys_that_are_cut_are_damage() {
+        let key = row_key("www.example.com", &Rdata::V4([192, 0, 2, 1].into()), 7);
+        for cut in 0..key.len() {
+            assert!(indexed_rdata(&key[..cut]).is_err(), "{cut}");
+            assert!(tuple(Family::ByName, &key[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_a_prefix_is_before_its_end(
+            prefix in proptest::collection::vec(250u8.., 0..4),
+            rest in proptest::collection::vec(any::<u8>(), 0..4),
+            other in proptest::collection::vec(250u8.., 0..6),
+        ) {
+            let end = after_prefix(&prefix);
+            let inside = |key: &[u8]| key >= &prefix[..] && end.as_deref().is_none_or(|end| key < end);
+            prop_assert!(inside(&[prefix.clone(), rest].concat()));
+            prop_assert_eq!(inside(&other), other.starts_with(&prefix));
+        }
+    }
+}

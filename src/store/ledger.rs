@@ -1,0 +1,767 @@
+//! The ledger on an engine: a journal of commits, segments in memory, immutable sorted runs, and a manifest.
+//!
+//! # How rows move
+//!
+//! - A small batch becomes an entry of the journal and, in memory, a [`Segment`]. A large one is written as a run at once.
+//! - A *fold* writes all segments as one run. A *merge* writes several runs of about one size as one.
+//! - A run does not exist until the manifest names it. Naming it, dropping what it replaces (journal entries, or runs), and
+//!   the progress of a large batch are one atomic write.
+//! - A run that is no longer named is removed when the last reader has let go of it; one that a crash left behind unnamed,
+//!   at the next opening.
+//!
+//! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`View`], which never changes.
+//!
+//! # Threads
+//!
+//! One thread folds, another merges and removes. Both, and whoever applies a batch, change the manifest and the view under
+//! a lock that is held for one write; lookups take only the lock that guards the pointer to the view.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::bell::Bell;
+use super::engine::{self, Changes, Engine, with_prefix};
+use super::filter::Filter;
+use super::key::{Family, Range};
+use super::manifest::{Manifest, RunMeta};
+use super::run::{Block, Counts, Merged, Sink, Source, Writer};
+use super::scan::{EntryScan, QuestionScan};
+use super::segment::Segment;
+use super::sensors::Sensors;
+use super::{
+    Entries, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block, damaged,
+    value,
+};
+use crate::merge::Batch;
+use crate::observation::SensorId;
+use crate::progress::{LineageId, Progress};
+
+/// The version of the format that this program writes, and the newest it reads.
+pub(crate) const FORMAT: u32 = 1;
+/// Raw bytes of a block on disk. Compressed it is 3 to 4 KB: sixteen of them are one page of sled.
+const BLOCK_BYTES: usize = 8 << 10;
+/// Bytes of a page of a filter.
+const FILTER_PAGE_BYTES: usize = 8 << 10;
+/// Values that are written, or removed, between two looks at the clock and the stop signal.
+const SUB_BATCH: usize = 128;
+/// Segments of one tier that are merged in memory into one of the next.
+const SEGMENT_FAN_IN: usize = 8;
+/// The first and the longest wait before a fold or a merge that failed is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is replaced as a whole: a panic cannot leave half of it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A ledger that is open.
+pub(crate) struct Ledger {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    engine: Arc<dyn Engine>,
+    options: Options,
+    sensors: Arc<Sensors>,
+    /// Who applies a batch holds this; the next sequence number of the journal.
+    sequence: Mutex<u64>,
+    manifest: Mutex<Manifest>,
+    next_run: AtomicU32,
+    view: Mutex<Arc<View>>,
+    graves: Arc<Graves>,
+    bell: Arc<Bell>,
+    stop: AtomicBool,
+    /// Why the last fold and the last merge failed, if they did.
+    failures: [Mutex<Option<StoreError>>; 2],
+}
+
+/// One moment of the ledger.
+struct View {
+    runs: Vec<Arc<Run>>,
+    segments: Vec<Arc<Segment>>,
+    applied: u64,
+    sensors: Arc<Sensors>,
+}
+
+impl View {
+    fn sources(&self) -> Vec<Arc<dyn Source>> {
+        let runs = self.runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>);
+        runs.chain(self.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>)).collect()
+    }
+
+    fn pending(&self) -> Counts {
+        self.segments.iter().fold(Counts::default(), |sum, segment| sum.plus(segment.counts()))
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.segments.iter().map(|segment| segment.bytes()).sum()
+    }
+}
+
+//--- Run ------------------------------------------------------------------------------------------------------------
+
+/// A run in the engine.
+struct Run {
+    meta: RunMeta,
+    filter: Filter,
+    engine: Arc<dyn Engine>,
+    graves: Arc<Graves>,
+    /// The manifest no longer names it: it is removed with its last reader.
+    retired: AtomicBool,
+}
+
+/// Runs to be removed.
+struct Graves {
+    ids: Mutex<BTreeSet<u32>>,
+    bell: Arc<Bell>,
+}
+
+impl Graves {
+    fn bury(&self, id: u32) {
+        lock(&self.ids).insert(id);
+        self.bell.ring();
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if *self.retired.get_mut() {
+            self.graves.bury(self.meta.id);
+        }
+    }
+}
+
+impl Run {
+    fn load(meta: RunMeta, engine: &Arc<dyn Engine>, graves: &Arc<Graves>) -> Result<Run, StoreError> {
+        let mut stored = Vec::new();
+        for page in 0..meta.filter_pages {
+            let key = filter_key(meta.id, page);
+            let what = || format!("the filter of run {}", meta.id);
+            let sealed = engine.get(&key)?.ok_or_else(|| damaged(&what(), "a page is missing"))?;
+            stored.extend_from_slice(&block::open(&key, &sealed, &what)?);
+        }
+        let filter = Filter::from_bytes(&stored)
+            .ok_or_else(|| damaged(&format!("the filter of run {}", meta.id), "its length is none"))?;
+        Ok(Run {
+            meta,
+            filter,
+            engine: Arc::clone(engine),
+            graves: Arc::clone(graves),
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes a block of what is stored, if it is one of this run and family and begins before `to`.
+    fn block(
+        &self,
+        stored: Option<Pair>,
+        family: Family,
+        to: Option<&[u8]>,
+    ) -> Result<Option<Block>, StoreError> {
+        let Some((key, sealed)) = stored else { return Ok(None) };
+        let prefix = block_key(self.meta.id, family, &[]);
+        let Some(bound) = key.strip_prefix(prefix.as_slice()) else { return Ok(None) };
+        if to.is_some_and(|to| bound >= to) {
+            return Ok(None);
+        }
+        let what = || format!("a block of run {}", self.meta.id);
+        Ok(Some(Block { bound: bound.to_vec(), rows: block::open(&key, &sealed, &what)? }))
+    }
+}
+
+impl Source for Run {
+    fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
+        self.block(self.engine.at_most(&block_key(self.meta.id, family, key))?, family, None)
+    }
+
+    fn above(&self, family: Family, bound: &[u8], to: Option<&[u8]>) -> Result<Option<Block>, StoreError> {
+        self.block(self.engine.above(&block_key(self.meta.id, family, bound))?, family, to)
+    }
+
+    fn may_hold(&self, hash: u64) -> bool {
+        self.filter.may_hold(hash)
+    }
+}
+
+fn block_key(run: u32, family: Family, bound: &[u8]) -> Vec<u8> {
+    engine::join(&[engine::RUNS, &run.to_be_bytes(), &[family.byte()], bound])
+}
+
+fn filter_key(run: u32, page: u32) -> Vec<u8> {
+    engine::join(&[engine::RUNS, &run.to_be_bytes(), &[engine::FILTER], &page.to_be_bytes()])
+}
+
+/// Takes the blocks of a run that is written to the engine.
+struct RunSink<'a> {
+    shared: &'a Shared,
+    id: u32,
+    waiting: Changes,
+    bytes: u64,
+}
+
+impl RunSink<'_> {
+    fn put(&mut self, key: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
+        let sealed = block::seal(&key, raw);
+        self.bytes += (key.len() + sealed.len()) as u64;
+        self.waiting.push((key, Some(sealed)));
+        if self.waiting.len() >= SUB_BATCH { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        self.shared.check_stop()?;
+        self.shared.engine.write_loosely(std::mem::take(&mut self.waiting))
+    }
+}
+
+impl Sink for RunSink<'_> {
+    fn block(&mut self, family: Family, bound: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
+        self.put(block_key(self.id, family, &bound), raw)
+    }
+}
+
+//--- opening and closing --------------------------------------------------------------------------------------------
+
+impl Ledger {
+    /// Opens what is in an engine, or begins a new ledger in an empty one.
+    pub fn open(engine: Arc<dyn Engine>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
+        check_format(&*engine, is_new)?;
+        let manifest = match engine.get(engine::MANIFEST)? {
+            Some(stored) => Manifest::from_bytes(&stored)?,
+            None => Manifest::default(),
+        };
+        let sensors = Arc::new(Sensors::load(Arc::clone(&engine))?);
+        let bell = Arc::new(Bell::default());
+        let graves = Arc::new(Graves { ids: Mutex::default(), bell: Arc::clone(&bell) });
+        let mut next_run = manifest.next_run;
+        for id in stored_runs(&*engine)? {
+            if !manifest.runs.iter().any(|run| run.id == id) {
+                graves.bury(id);
+            }
+            next_run = next_run.max(id.saturating_add(1));
+        }
+        let runs = manifest.runs.iter().map(|meta| Run::load(meta.clone(), &engine, &graves).map(Arc::new));
+        let runs = runs.collect::<Result<Vec<_>, _>>()?;
+        let (segments, sequence) = replay(&*engine, options, sensors.len())?;
+        let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
+        let shared = Arc::new(Shared {
+            engine,
+            options: options.clone(),
+            sensors,
+            sequence: Mutex::new(sequence),
+            manifest: Mutex::new(manifest),
+            next_run: AtomicU32::new(next_run),
+            view: Mutex::new(Arc::new(view)),
+            graves,
+            bell,
+            stop: AtomicBool::new(false),
+            failures: Default::default(),
+        });
+        let mut ledger = Ledger { shared, workers: Vec::new() };
+        for work in [Work::Fold, Work::Merge] {
+            let shared = Arc::clone(&ledger.shared);
+            let thread = std::thread::Builder::new().name(work.thread_name().to_owned());
+            let worker = thread.spawn(move || shared.work(work)).map_err(|error| StoreError::Io {
+                what: "could not start a thread of the ledger".to_owned(),
+                error,
+            })?;
+            ledger.workers.push(worker);
+        }
+        Ok(ledger)
+    }
+
+    /// Waits until no fold, merge or removal is due.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        loop {
+            let rung = self.shared.bell.count();
+            if !self.shared.is_due(Work::Fold) && !self.shared.is_due(Work::Merge) {
+                return Ok(());
+            }
+            self.shared.failure(Work::Fold)?;
+            self.shared.failure(Work::Merge)?;
+            self.shared.bell.wait(rung, None);
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.bell.ring();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has nothing left to say: what it was at is not named by the manifest.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// Refuses what a newer program wrote, and marks a ledger that is new.
+fn check_format(engine: &dyn Engine, is_new: bool) -> Result<(), StoreError> {
+    let what = "the format's version";
+    match engine.get(engine::FORMAT)? {
+        Some(stored) => match <[u8; 4]>::try_from(stored).map(u32::from_be_bytes) {
+            Ok(found) if found <= FORMAT => Ok(()),
+            Ok(found) => Err(damaged(what, &format!("it is {found}, and this program knows {FORMAT}"))),
+            Err(_) => Err(damaged(what, "it is no number")),
+        },
+        None if is_new => {
+            engine.write(vec![(engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec()))])?;
+            engine.sync()
+        }
+        None => Err(damaged(what, "it is missing")),
+    }
+}
+
+/// The numbers of all runs of which there is anything, named or not.
+fn stored_runs(engine: &dyn Engine) -> Result<Vec<u32>, StoreError> {
+    let mut ids = Vec::new();
+    let mut at = engine::RUNS.to_vec();
+    while let Some(id) = engine.above(&at)?.and_then(|(key, _)| engine::run_of(&key)) {
+        ids.push(id);
+        match id.checked_add(1) {
+            Some(next) => at = engine::run(next),
+            None => break,
+        }
+    }
+    Ok(ids)
+}
+
+/// Makes segments of the journal; also the next sequence number.
+fn replay(
+    engine: &dyn Engine,
+    options: &Options,
+    sensors: usize,
+) -> Result<(Vec<Arc<Segment>>, u64), StoreError> {
+    let mut segments = Vec::new();
+    let (mut batch, mut sequences) = (Batch::default(), Vec::new());
+    let mut next = 0;
+    for pair in with_prefix(engine, engine::JOURNAL) {
+        let (key, sealed) = pair?;
+        let bad_key = || damaged("the journal", "a key is none of its");
+        let (sequence, family) = engine::journal_of(&key).ok_or_else(bad_key)?;
+        if sequences.last() != Some(&sequence) {
+            if batch.bytes() > options.fold_bytes() {
+                let full = std::mem::take(&mut batch);
+                segments.push(Arc::new(Segment::from_batch(&full, sensors, std::mem::take(&mut sequences))?));
+            }
+            sequences.push(sequence);
+            next = sequence + 1;
+        }
+        let rows = block::open(&key, &sealed, &|| format!("entry {sequence} of the journal"))?;
+        let mut rows = block::Reader::new(rows);
+        while rows.advance()? {
+            match Family::from_byte(family) {
+                Some(Family::ByName) => batch.add_halves(rows.key(), &value::halves(rows.value())?),
+                Some(Family::Questions) => batch.add_asked(rows.key(), &value::asked(rows.value())?),
+                _ => return Err(bad_key()),
+            }
+        }
+    }
+    if !sequences.is_empty() {
+        segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences)?));
+    }
+    Ok((segments, next))
+}
+
+//--- work in the background -----------------------------------------------------------------------------------------
+
+/// What a thread of the ledger does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Segments into runs.
+    Fold,
+    /// Runs into larger runs, and removal of those that nobody needs.
+    Merge,
+}
+
+impl Work {
+    fn thread_name(self) -> &'static str {
+        match self {
+            Work::Fold => "ledger-fold",
+            Work::Merge => "ledger-merge",
+        }
+    }
+}
+
+impl Shared {
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&lock(&self.view))
+    }
+
+    /// Replaces the view by one that `edit` has changed.
+    fn publish(&self, edit: impl FnOnce(&mut View)) {
+        let mut view = lock(&self.view);
+        let mut next = View {
+            runs: view.runs.clone(),
+            segments: view.segments.clone(),
+            applied: view.applied,
+            sensors: Arc::clone(&view.sensors),
+        };
+        edit(&mut next);
+        let last = std::mem::replace(&mut *view, Arc::new(next));
+        drop(view);
+        // Outside the lock: it may be the last to hold a run.
+        drop(last);
+        self.bell.ring();
+    }
+
+    fn check_stop(&self) -> Result<(), StoreError> {
+        if self.stop.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    fn failure(&self, work: Work) -> Result<(), StoreError> {
+        self.failures
+            .get(work as usize)
+            .and_then(|failure| lock(failure).as_ref().map(StoreError::again))
+            .map_or(Ok(()), Err)
+    }
+
+    fn set_failure(&self, work: Work, failure: Option<StoreError>) {
+        if let Some(slot) = self.failures.get(work as usize) {
+            *lock(slot) = failure;
+        }
+    }
+
+    /// The life of a thread: works while there is work, and waits for the bell.
+    fn work(&self, work: Work) {
+        let mut wait = RETRY.0;
+        loop {
+            let rung = self.bell.count();
+            if self.check_stop().is_err() {
+                return;
+            }
+            match self.step(work) {
+                Ok(true) => {
+                    wait = RETRY.0;
+                    self.set_failure(work, None);
+                    self.bell.ring();
+                }
+                Ok(false) => self.bell.wait(rung, None),
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(work = work.thread_name(), %error, "Work on the ledger failed and will be tried again.");
+                    self.set_failure(work, Some(error));
+                    self.bell.ring();
+                    let until = std::time::Instant::now() + wait;
+                    while self.check_stop().is_ok() && std::time::Instant::now() < until {
+                        let rung = self.bell.count();
+                        self.bell
+                            .wait(rung, Some(until.saturating_duration_since(std::time::Instant::now())));
+                    }
+                    wait = (2 * wait).min(RETRY.1);
+                }
+            }
+        }
+    }
+
+    fn is_due(&self, work: Work) -> bool {
+        let view = self.view();
+        match work {
+            Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
+            Work::Merge => !lock(&self.graves.ids).is_empty() || self.runs_to_merge(&view.runs).is_some(),
+        }
+    }
+
+    /// Does one piece of work; `false` when none is due.
+    fn step(&self, work: Work) -> Result<bool, StoreError> {
+        let view = self.view();
+        match work {
+            Work::Fold if self.fold_is_due(&view) => self.fold(&view.segments).map(|()| true),
+            Work::Fold => match segments_to_merge(&view.segments) {
+                Some(group) => self.merge_segments(&group).map(|()| true),
+                None => Ok(false),
+            },
+            Work::Merge => match self.runs_to_merge(&view.runs) {
+                Some(group) => {
+                    drop(view);
+                    self.merge_runs(group).map(|()| true)
+                }
+                None => {
+                    drop(view);
+                    self.remove_runs()
+                }
+            },
+        }
+    }
+
+    fn fold_is_due(&self, view: &View) -> bool {
+        let pending = view.pending();
+        pending.rows + pending.questions >= self.options.fold_rows as u64
+            || view.pending_bytes() >= self.options.fold_bytes()
+    }
+
+    /// Writes segments as a run.
+    fn fold(&self, segments: &[Arc<Segment>]) -> Result<(), StoreError> {
+        let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
+        let sources: Vec<Arc<dyn Source>> =
+            segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
+        let run = self.write_run(keys, |writer| writer.push_merged(&sources))?;
+        let mut changes = Changes::new();
+        for sequence in segments.iter().flat_map(|segment| &segment.sequences) {
+            for pair in with_prefix(&*self.engine, &engine::journal(*sequence)) {
+                changes.push((pair?.0, None));
+            }
+        }
+        self.flip(changes, &[run], &[], |view| {
+            view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
+        })
+    }
+
+    /// Merges segments in memory.
+    fn merge_segments(&self, group: &[Arc<Segment>]) -> Result<(), StoreError> {
+        let merged = Arc::new(Segment::merge(group)?);
+        self.publish(|view| {
+            view.segments.retain(|kept| !group.iter().any(|old| Arc::ptr_eq(kept, old)));
+            view.segments.push(merged);
+        });
+        Ok(())
+    }
+
+    /// Merges runs into one.
+    fn merge_runs(&self, group: Vec<Arc<Run>>) -> Result<(), StoreError> {
+        let keys = group.iter().map(|run| run.meta.counts.lookup_keys).sum();
+        let sources: Vec<Arc<dyn Source>> =
+            group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        let run = self.write_run(keys, |writer| writer.push_merged(&sources))?;
+        self.flip(Changes::new(), &[run], &group, |_| {})
+    }
+
+    /// Removes what is left of runs that nobody reads.
+    fn remove_runs(&self) -> Result<bool, StoreError> {
+        let Some(id) = lock(&self.graves.ids).first().copied() else { return Ok(false) };
+        let prefix = engine::run(id);
+        let mut changes = Changes::new();
+        for pair in with_prefix(&*self.engine, &prefix) {
+            changes.push((pair?.0, None));
+            if changes.len() >= SUB_BATCH {
+                self.check_stop()?;
+                self.engine.write_loosely(std::mem::take(&mut changes))?;
+            }
+        }
+        self.engine.write_loosely(changes)?;
+        lock(&self.graves.ids).remove(&id);
+        Ok(true)
+    }
+
+    /// The runs of one size that have become too many.
+    fn runs_to_merge(&self, runs: &[Arc<Run>]) -> Option<Vec<Arc<Run>>> {
+        let fan_in = self.options.fan_in.max(2);
+        let tier = |run: &Run| {
+            let rows = run.meta.counts.rows + run.meta.counts.questions;
+            (rows / (self.options.fold_rows.max(1) as u64))
+                .checked_ilog(fan_in as u64)
+                .map_or(0, |tier| tier + 1)
+        };
+        let tiers: BTreeSet<u32> = runs.iter().map(|run| tier(run)).collect();
+        tiers.into_iter().find_map(|wanted| {
+            let group: Vec<_> = runs.iter().filter(|run| tier(run) == wanted).map(Arc::clone).collect();
+            (group.len() >= fan_in).then_some(group)
+        })
+    }
+
+    //--- writing
+
+    /// Writes a run that nobody knows yet.
+    fn write_run(
+        &self,
+        lookup_keys: u64,
+        fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
+    ) -> Result<Arc<Run>, StoreError> {
+        let id = self.next_run.fetch_add(1, Ordering::Relaxed);
+        self.try_write_run(id, lookup_keys, fill).inspect_err(|_| self.graves.bury(id))
+    }
+
+    fn try_write_run(
+        &self,
+        id: u32,
+        lookup_keys: u64,
+        fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
+    ) -> Result<Arc<Run>, StoreError> {
+        let sink = RunSink { shared: self, id, waiting: Changes::new(), bytes: 0 };
+        let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys);
+        fill(&mut writer)?;
+        let (mut sink, counts, filter) = writer.finish()?;
+        let mut filter_pages = 0;
+        for page in filter.to_bytes().chunks(FILTER_PAGE_BYTES) {
+            sink.put(filter_key(id, filter_pages), page)?;
+            filter_pages += 1;
+        }
+        sink.write()?;
+        self.engine.sync()?;
+        Ok(Arc::new(Run {
+            meta: RunMeta { id, counts, bytes: sink.bytes, filter_pages },
+            filter,
+            engine: Arc::clone(&self.engine),
+            graves: Arc::clone(&self.graves),
+            retired: AtomicBool::new(false),
+        }))
+    }
+
+    /// Names runs in the manifest and drops others from it, together with other changes, and shows it to readers.
+    fn flip(
+        &self,
+        mut changes: Changes,
+        add: &[Arc<Run>],
+        drop: &[Arc<Run>],
+        edit: impl FnOnce(&mut View),
+    ) -> Result<(), StoreError> {
+        let is_dropped = |id: u32| drop.iter().any(|run| run.meta.id == id);
+        let mut manifest = lock(&self.manifest);
+        let mut next = manifest.clone();
+        next.runs.retain(|run| !is_dropped(run.id));
+        next.runs.extend(add.iter().map(|run| run.meta.clone()));
+        next.next_run = self.next_run.load(Ordering::Relaxed);
+        changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
+        self.engine.write(changes)?;
+        self.engine.sync()?;
+        *manifest = next;
+        drop.iter().for_each(|run| run.retired.store(true, Ordering::Relaxed));
+        self.publish(|view| {
+            view.runs.retain(|run| !is_dropped(run.meta.id));
+            view.runs.extend(add.iter().map(Arc::clone));
+            edit(view);
+        });
+        Ok(())
+    }
+
+    /// Waits while there is too much in memory that could not be folded yet.
+    fn wait_for_room(&self) -> Result<(), StoreError> {
+        loop {
+            let rung = self.bell.count();
+            if self.view().pending_bytes() < 2 * self.options.fold_bytes() {
+                return Ok(());
+            }
+            self.failure(Work::Fold)?;
+            self.check_stop()?;
+            self.bell.wait(rung, None);
+        }
+    }
+}
+
+/// The segments of one tier that have become too many.
+fn segments_to_merge(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Segment>>> {
+    let tiers: BTreeSet<u32> = segments.iter().map(|segment| segment.tier).collect();
+    tiers.into_iter().find_map(|tier| {
+        let group: Vec<_> = segments.iter().filter(|segment| segment.tier == tier).map(Arc::clone).collect();
+        (group.len() >= SEGMENT_FAN_IN).then_some(group)
+    })
+}
+
+//--- Store ----------------------------------------------------------------------------------------------------------
+
+impl Store for Ledger {
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        self.shared.sensors.number(name)
+    }
+
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
+        self.shared.sensors.name(sensor)
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let mut sequence = lock(&shared.sequence);
+        let mut changes = Changes::new();
+        for progress in batch.progress() {
+            let key = engine::progress(&progress.lineage);
+            let sealed = block::seal(&key, &value::progress_to_bytes(progress)?);
+            changes.push((key, Some(sealed)));
+        }
+        let (rows, sensors) = (batch.tuples().len() + batch.questions().len(), shared.sensors.len());
+        let applied = |view: &mut View| view.applied = view.applied.max(batch.number);
+        if rows >= shared.options.bulk_rows {
+            let keys = 2 * batch.tuples().len() + batch.questions().len();
+            let run = shared.write_run(keys as u64, |writer| writer.push_batch(batch, sensors))?;
+            return shared.flip(changes, &[run], &[], applied);
+        }
+        shared.wait_for_room()?;
+        let segment = Segment::from_batch(batch, sensors, vec![*sequence])?;
+        let journal = engine::journal(*sequence);
+        for (part, raw) in segment.journal_parts() {
+            let key = engine::join(&[&journal, &part]);
+            let sealed = block::seal(&key, &raw);
+            changes.push((key, Some(sealed)));
+        }
+        shared.engine.write(changes)?;
+        shared.engine.sync()?;
+        *sequence += 1;
+        shared.publish(|view| {
+            if rows > 0 {
+                view.segments.push(Arc::new(segment));
+            }
+            applied(view);
+        });
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        self.shared.view()
+    }
+
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
+        let key = engine::progress(id);
+        self.shared.engine.get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
+    }
+
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        with_prefix(&*self.shared.engine, engine::PROGRESS)
+            .map(|pair| pair.and_then(|(key, sealed)| open_progress(&key, &sealed)))
+            .collect()
+    }
+
+    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
+        let hint = |(key, value): Pair| (key.get(engine::CACHE.len()..).unwrap_or_default().to_vec(), value);
+        with_prefix(&*self.shared.engine, engine::CACHE).map(|pair| pair.map(hint)).collect()
+    }
+
+    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
+        let key = |path: &[u8]| engine::join(&[engine::CACHE, path]);
+        let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
+        self.shared.engine.write_loosely(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        let view = self.shared.view();
+        let pending_rows = view.pending().rows;
+        Ok(Stats {
+            rows: pending_rows + view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>(),
+            pending_rows,
+            runs: view.runs.len() as u64,
+            disk_bytes: self.shared.engine.disk_bytes()?,
+            format: FORMAT,
+        })
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.shared.engine.sync()
+    }
+}
+
+fn open_progress(key: &[u8], sealed: &[u8]) -> Result<Progress, StoreError> {
+    let what = "the progress of a log";
+    let lineage = key.get(engine::PROGRESS.len()..).and_then(|id| id.try_into().ok());
+    let lineage = LineageId(lineage.ok_or_else(|| damaged(what, "its key is none"))?);
+    value::progress(lineage, &block::open(key, sealed, &|| what.to_owned())?)
+}
+
+impl Snapshot for View {
+    fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        let Some(mut range) = Range::entries(scan) else { return Ok(Box::new(std::iter::empty())) };
+        let skip = after.map(|after| (range.skip_to(after), Arc::clone(&after.sensor)));
+        let rows = Merged::open(&self.sources(), &range)?;
+        Ok(Box::new(EntryScan::new(rows, range.family, Arc::clone(&self.sensors), skip)))
+    }
+
+    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
+        let Some(range) = Range::questions(scan) else { return Ok(Box::new(std::iter::empty())) };
+        let rows = Merged::open(&self.sources(), &range)?;
+        Ok(Box::new(QuestionScan::new(rows, Arc::clone(&self.sensors))))
+    }
+}

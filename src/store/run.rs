@@ -1,0 +1,358 @@
+//! Sorted runs of rows: writing one, going through one, and going through several as one.
+//!
+//! A run never changes once it is written. Where its blocks are is a [`Source`]'s business: in memory
+//! ([`super::segment`]) or in the engine ([`super::ledger`]); what is here is the same for both.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::block::{Builder, Reader};
+use super::filter::{self, Filter};
+use super::key::{self, Family, Range};
+use super::{StoreError, damaged, value};
+use crate::merge::{Batch, Table};
+use crate::observation::SensorId;
+
+/// A block of rows and where it begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    /// Not greater than any key in it, and greater than all before. That of a family's first block is empty.
+    pub bound: Vec<u8>,
+    /// The rows, raw.
+    pub rows: Bytes,
+}
+
+/// Where the blocks of a run are.
+pub(crate) trait Source: Send + Sync {
+    /// The last block of a family whose bound is not greater than the key: if the key is anywhere, it is there.
+    fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError>;
+
+    /// The first block whose bound is greater than this one, unless it begins at `to` or later.
+    fn above(&self, family: Family, bound: &[u8], to: Option<&[u8]>) -> Result<Option<Block>, StoreError>;
+
+    /// Whether rows with a lookup part of this hash may be in it.
+    fn may_hold(&self, hash: u64) -> bool;
+}
+
+/// Where blocks go to while a run is written.
+pub(crate) trait Sink {
+    /// Takes the next block of a family.
+    fn block(&mut self, family: Family, bound: Vec<u8>, raw: &[u8]) -> Result<(), StoreError>;
+}
+
+//--- Writer ---------------------------------------------------------------------------------------------------------
+
+/// What a run holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bincode::Encode, bincode::Decode)]
+pub(crate) struct Counts {
+    /// Rows by name: the rows of the ledger.
+    pub rows: u64,
+    /// Rows by record data.
+    pub by_rdata: u64,
+    /// Questions.
+    pub questions: u64,
+    /// Distinct lookup parts, as far as neighbours tell: what the filter was filled with.
+    pub lookup_keys: u64,
+}
+
+impl Counts {
+    /// The sum of two.
+    pub fn plus(self, other: Counts) -> Counts {
+        Counts {
+            rows: self.rows.saturating_add(other.rows),
+            by_rdata: self.by_rdata.saturating_add(other.by_rdata),
+            questions: self.questions.saturating_add(other.questions),
+            lookup_keys: self.lookup_keys.saturating_add(other.lookup_keys),
+        }
+    }
+}
+
+/// Puts a run together from rows that come in order, family by family.
+pub(crate) struct Writer<S> {
+    sink: S,
+    block_bytes: usize,
+    family: Option<Family>,
+    builder: Builder,
+    /// Where the block that is being built begins.
+    bound: Vec<u8>,
+    /// The lookup part of the last row.
+    part: Vec<u8>,
+    filter: Filter,
+    counts: Counts,
+}
+
+impl<S: Sink> Writer<S> {
+    /// Begins a run of blocks of about so many raw bytes, with at most so many lookup keys.
+    pub fn new(sink: S, block_bytes: usize, lookup_keys: u64) -> Writer<S> {
+        Writer {
+            sink,
+            block_bytes,
+            family: None,
+            builder: Builder::default(),
+            bound: Vec::new(),
+            part: Vec::new(),
+            filter: Filter::new(lookup_keys),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Appends a row.
+    pub fn push(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if self.family != Some(family) {
+            self.close_block()?;
+            self.family = Some(family);
+            self.bound.clear();
+            self.part.clear();
+        } else if self.builder.len() + key.len() + value.len() > self.block_bytes {
+            self.close_block()?;
+            let last = self.builder.last();
+            let shared = last.iter().zip(key).take_while(|(a, b)| a == b).count();
+            self.bound.clear();
+            self.bound.extend_from_slice(key.get(..=shared).unwrap_or(key));
+        }
+        self.builder.push(key, value);
+        *match family {
+            Family::ByRdata => &mut self.counts.by_rdata,
+            Family::ByName => &mut self.counts.rows,
+            Family::Questions => &mut self.counts.questions,
+        } += 1;
+        // A lookup part ends itself, so a key that starts with it has the same one.
+        if self.part.is_empty() || !key.starts_with(&self.part) {
+            let part = family.lookup_part(key).ok_or_else(|| key::bad_key(family))?;
+            self.part.clear();
+            self.part.extend_from_slice(part);
+            self.filter.insert(filter::hash(part));
+            self.counts.lookup_keys += 1;
+        }
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> Result<(), StoreError> {
+        if let Some(family) = self.family
+            && self.builder.len() > 0
+        {
+            self.sink.block(family, std::mem::take(&mut self.bound), self.builder.raw())?;
+            self.builder.clear();
+        }
+        Ok(())
+    }
+
+    /// Ends the run: what it holds, its filter, and the sink.
+    pub fn finish(mut self) -> Result<(S, Counts, Filter), StoreError> {
+        self.close_block()?;
+        self.filter.shrink(self.counts.lookup_keys);
+        Ok((self.sink, self.counts, self.filter))
+    }
+
+    /// Appends the rows of a batch.
+    ///
+    /// # Errors
+    ///
+    /// Also when a key is none, or has a sensor that is not among the first `sensors`.
+    pub fn push_batch(&mut self, batch: &Batch, sensors: usize) -> Result<(), StoreError> {
+        let rows = sorted(batch.tuples(), sensors)?;
+        // The same rows by record data: those with equal data are in order already.
+        let mut by_rdata = Vec::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(rdata) = key::indexed_rdata(row.key)? {
+                by_rdata.push((prefix(rdata), rdata, at));
+            }
+        }
+        by_rdata.sort_unstable();
+        let (mut key, mut stored) = (Vec::new(), Vec::new());
+        for (_, rdata, at) in by_rdata {
+            if let Some(row) = rows.get(at) {
+                key.clear();
+                stored.clear();
+                key::push_by_rdata(row.key, rdata, &mut key)?;
+                value::push_halves(row.value, &mut stored)?;
+                self.push(Family::ByRdata, &key, &stored)?;
+            }
+        }
+        for row in rows {
+            stored.clear();
+            value::push_halves(row.value, &mut stored)?;
+            self.push(Family::ByName, row.key, &stored)?;
+        }
+        for row in sorted(batch.questions(), sensors)? {
+            stored.clear();
+            value::push_asked(row.value, &mut stored)?;
+            self.push(Family::Questions, row.key, &stored)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the rows of several runs as one.
+    pub fn push_merged(&mut self, sources: &[Arc<dyn Source>]) -> Result<(), StoreError> {
+        for family in Family::ALL {
+            let mut rows = Merged::open(sources, &Range::all(family))?;
+            while rows.advance()? {
+                self.push(family, rows.key(), rows.value())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row of a batch with the start of its key beside it: most comparisons end there.
+struct Sortable<'a, V> {
+    prefix: u128,
+    key: &'a [u8],
+    value: &'a V,
+}
+
+fn sorted<V>(table: &Table<V>, sensors: usize) -> Result<Vec<Sortable<'_, V>>, StoreError> {
+    let mut rows = Vec::with_capacity(table.len());
+    for (key, value) in table.iter() {
+        match key::split_sensor(key) {
+            Some((_, SensorId(number))) if usize::from(number) < sensors => {}
+            _ => return Err(damaged("the batch", "a sensor number nobody gave out")),
+        }
+        rows.push(Sortable { prefix: prefix(key), key, value });
+    }
+    rows.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| a.key.cmp(b.key)));
+    Ok(rows)
+}
+
+/// The first sixteen bytes as a number of the same order.
+fn prefix(key: &[u8]) -> u128 {
+    let mut start = [0; 16];
+    start.iter_mut().zip(key).for_each(|(slot, byte)| *slot = *byte);
+    u128::from_be_bytes(start)
+}
+
+//--- reading --------------------------------------------------------------------------------------------------------
+
+/// Goes through the rows of one run in a range.
+struct Cursor {
+    source: Arc<dyn Source>,
+    family: Family,
+    /// Where the block that is being read begins.
+    bound: Vec<u8>,
+    to: Option<Arc<[u8]>>,
+    reader: Reader,
+}
+
+impl Cursor {
+    /// Stands at the first row; `None` when there is none.
+    fn open(
+        source: &Arc<dyn Source>,
+        range: &Range,
+        to: Option<Arc<[u8]>>,
+    ) -> Result<Option<Cursor>, StoreError> {
+        let Some(block) = source.floor(range.family, &range.from)? else { return Ok(None) };
+        let mut cursor = Cursor {
+            source: Arc::clone(source),
+            family: range.family,
+            bound: block.bound,
+            to,
+            reader: Reader::new(block.rows),
+        };
+        while cursor.advance()? {
+            if cursor.reader.key() >= range.from.as_slice() {
+                return Ok(Some(cursor));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes to the next row; `false` after the last.
+    fn advance(&mut self) -> Result<bool, StoreError> {
+        let to = self.to.as_deref();
+        while !self.reader.advance()? {
+            let Some(block) = self.source.above(self.family, &self.bound, to)? else { return Ok(false) };
+            self.bound = block.bound;
+            self.reader.reset(block.rows);
+        }
+        Ok(to.is_none_or(|to| self.reader.key() < to))
+    }
+}
+
+/// Goes through the rows of several runs as if they were one: equal keys are merged.
+pub(crate) struct Merged {
+    family: Family,
+    cursors: Vec<Cursor>,
+    /// Those that stand at a row, the one with the least key last.
+    order: Vec<usize>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Merged {
+    /// Stands before the first row of a range.
+    pub fn open(sources: &[Arc<dyn Source>], range: &Range) -> Result<Merged, StoreError> {
+        let to: Option<Arc<[u8]>> = range.to.as_deref().map(Arc::from);
+        let hash = range.exact.as_deref().map(filter::hash);
+        let mut merged = Merged {
+            family: range.family,
+            cursors: Vec::new(),
+            order: Vec::new(),
+            key: Vec::new(),
+            value: Vec::new(),
+        };
+        for source in sources {
+            if hash.is_some_and(|hash| !source.may_hold(hash)) {
+                continue;
+            }
+            if let Some(cursor) = Cursor::open(source, range, to.clone())? {
+                merged.cursors.push(cursor);
+                merged.put_in_order(merged.cursors.len() - 1);
+            }
+        }
+        Ok(merged)
+    }
+
+    fn key_of(&self, at: usize) -> &[u8] {
+        self.cursors.get(at).map_or(&[], |cursor| cursor.reader.key())
+    }
+
+    fn put_in_order(&mut self, at: usize) {
+        let key = self.key_of(at);
+        let place = match self.order.last() {
+            Some(&least) if self.key_of(least) < key => {
+                self.order.partition_point(|&other| self.key_of(other) >= key)
+            }
+            _ => self.order.len(),
+        };
+        self.order.insert(place, at);
+    }
+
+    /// Goes to the next row; `false` after the last.
+    pub fn advance(&mut self) -> Result<bool, StoreError> {
+        let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) else { return Ok(false) };
+        self.key.clear();
+        self.key.extend_from_slice(cursor.reader.key());
+        self.value.clear();
+        self.value.extend_from_slice(cursor.reader.value());
+        self.advance_least()?;
+        while let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) {
+            if cursor.reader.key() != self.key {
+                break;
+            }
+            value::merge(self.family, &mut self.value, cursor.reader.value())?;
+            self.advance_least()?;
+        }
+        Ok(true)
+    }
+
+    fn advance_least(&mut self) -> Result<(), StoreError> {
+        if let Some(at) = self.order.pop()
+            && let Some(cursor) = self.cursors.get_mut(at)
+            && cursor.advance()?
+        {
+            self.put_in_order(at);
+        }
+        Ok(())
+    }
+
+    /// The key of the row.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The value of the row.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+}

@@ -1,0 +1,139 @@
+//! From merged rows to what is handed out: rows of one tuple together, by the name of their sensor.
+//!
+//! In the ledger rows of a tuple are ordered by the number of their sensor, which depends on which was met first. What is
+//! handed out is ordered by its name, so that equal contents print equally.
+
+use std::sync::Arc;
+
+use super::key::{self, Family};
+use super::run::Merged;
+use super::sensors::Sensors;
+use super::{Entry, Question, StoreError, damaged, value};
+use crate::observation::{Asked, Halves};
+
+/// Goes through groups of rows whose keys differ in nothing but the sensor.
+struct Groups<V> {
+    rows: Merged,
+    sensors: Arc<Sensors>,
+    decode: fn(&[u8]) -> Result<V, StoreError>,
+    /// Whether `rows` stands at a row that is in no group yet; `None` before the first.
+    ahead: Option<bool>,
+    /// The key of the group's first row.
+    key: Vec<u8>,
+    /// The group, the last of it first.
+    group: Vec<(Arc<str>, V)>,
+}
+
+impl<V> Groups<V> {
+    fn new(rows: Merged, sensors: Arc<Sensors>, decode: fn(&[u8]) -> Result<V, StoreError>) -> Groups<V> {
+        Groups { rows, sensors, decode, ahead: None, key: Vec::new(), group: Vec::new() }
+    }
+
+    /// Collects the next group; `false` after the last.
+    fn advance(&mut self, family: Family) -> Result<bool, StoreError> {
+        let bad_key = || key::bad_key(family);
+        let mut ahead = match self.ahead {
+            Some(ahead) => ahead,
+            None => self.rows.advance()?,
+        };
+        if !ahead {
+            return Ok(false);
+        }
+        self.key.clear();
+        self.key.extend_from_slice(self.rows.key());
+        let (what, _) = key::split_sensor(&self.key).ok_or_else(bad_key)?;
+        while ahead {
+            let (other, sensor) = key::split_sensor(self.rows.key()).ok_or_else(bad_key)?;
+            if other != what {
+                break;
+            }
+            let name = self.sensors.name(sensor).ok_or_else(|| damaged("a row", "its sensor has no name"))?;
+            self.group.push((name, (self.decode)(self.rows.value())?));
+            ahead = self.rows.advance()?;
+        }
+        self.ahead = Some(ahead);
+        self.group.sort_by(|(a, _), (b, _)| b.cmp(a));
+        Ok(true)
+    }
+
+    /// Ends the scan: nothing comes after an error.
+    fn stop(&mut self) {
+        self.ahead = Some(false);
+        self.group.clear();
+    }
+}
+
+/// Entries in the order of a family.
+pub(crate) struct EntryScan {
+    groups: Groups<Halves>,
+    family: Family,
+    /// Leave out what is not after this: a key without sensor, and a sensor.
+    skip: Option<(Vec<u8>, Arc<str>)>,
+    tuple: Option<crate::observation::Tuple>,
+}
+
+impl EntryScan {
+    pub fn new(
+        rows: Merged,
+        family: Family,
+        sensors: Arc<Sensors>,
+        skip: Option<(Vec<u8>, Arc<str>)>,
+    ) -> EntryScan {
+        EntryScan { groups: Groups::new(rows, sensors, value::halves), family, skip, tuple: None }
+    }
+
+    fn step(&mut self) -> Result<Option<Entry>, StoreError> {
+        loop {
+            if let Some((sensor, halves)) = self.groups.group.pop() {
+                let tuple = if self.groups.group.is_empty() { self.tuple.take() } else { self.tuple.clone() };
+                return Ok(tuple.map(|tuple| Entry { tuple, sensor, halves }));
+            }
+            if !self.groups.advance(self.family)? {
+                return Ok(None);
+            }
+            // Only the first group can hold the row to start after.
+            if let Some((part, sensor)) = self.skip.take()
+                && key::split_sensor(&self.groups.key).is_some_and(|(first, _)| first == part)
+            {
+                self.groups.group.retain(|(name, _)| **name > *sensor);
+            }
+            self.tuple = Some(key::tuple(self.family, &self.groups.key)?.0);
+        }
+    }
+}
+
+impl Iterator for EntryScan {
+    type Item = Result<Entry, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().inspect_err(|_| self.groups.stop()).transpose()
+    }
+}
+
+/// Questions in the order of their names.
+pub(crate) struct QuestionScan {
+    groups: Groups<Asked>,
+}
+
+impl QuestionScan {
+    pub fn new(rows: Merged, sensors: Arc<Sensors>) -> QuestionScan {
+        QuestionScan { groups: Groups::new(rows, sensors, value::asked) }
+    }
+
+    fn step(&mut self) -> Result<Option<Question>, StoreError> {
+        if self.groups.group.is_empty() && !self.groups.advance(Family::Questions)? {
+            return Ok(None);
+        }
+        let Some((sensor, asked)) = self.groups.group.pop() else { return Ok(None) };
+        let (rrname, qtype, _) = key::question(&self.groups.key)?;
+        Ok(Some(Question { rrname, qtype, sensor, asked }))
+    }
+}
+
+impl Iterator for QuestionScan {
+    type Item = Result<Question, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().inspect_err(|_| self.groups.stop()).transpose()
+    }
+}

@@ -1,0 +1,127 @@
+//! Segments: runs in memory, of rows that are in the journal and not yet in a run on disk.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::filter::Filter;
+use super::key::Family;
+use super::run::{Block, Counts, Sink, Source, Writer};
+use super::{StoreError, engine};
+use crate::merge::Batch;
+
+/// Raw bytes of a block in memory: a lookup goes through half of one.
+const BLOCK_BYTES: usize = 4 << 10;
+/// Raw bytes of a part of the journal. Compressed it is small enough for the engine's pages.
+const PART_BYTES: usize = 16 << 10;
+
+/// A sorted run in memory. It never changes.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    blocks: Blocks,
+    filter: Filter,
+    counts: Counts,
+    bytes: usize,
+    /// How often it is the result of a merge of segments.
+    pub tier: u32,
+    /// The entries of the journal that hold its rows.
+    pub sequences: Vec<u64>,
+}
+
+/// The blocks of each family, in the order of [`Family::ALL`].
+#[derive(Debug, Default)]
+struct Blocks([Vec<Block>; Family::ALL.len()]);
+
+impl Blocks {
+    fn of(&self, family: Family) -> &[Block] {
+        let at = Family::ALL.iter().position(|known| *known == family);
+        at.and_then(|at| self.0.get(at)).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Sink for Blocks {
+    fn block(&mut self, family: Family, bound: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
+        let at = Family::ALL.iter().position(|known| *known == family);
+        if let Some(blocks) = at.and_then(|at| self.0.get_mut(at)) {
+            blocks.push(Block { bound, rows: Bytes::copy_from_slice(raw) });
+        }
+        Ok(())
+    }
+}
+
+impl Segment {
+    /// Makes one of a batch, which is entry `sequence` of the journal.
+    pub fn from_batch(batch: &Batch, sensors: usize, sequences: Vec<u64>) -> Result<Segment, StoreError> {
+        let keys = 2 * batch.tuples().len() + batch.questions().len();
+        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys as u64);
+        writer.push_batch(batch, sensors)?;
+        Segment::finish(writer, 0, sequences)
+    }
+
+    /// Merges several into one.
+    pub fn merge(segments: &[Arc<Segment>]) -> Result<Segment, StoreError> {
+        let sources: Vec<Arc<dyn Source>> =
+            segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
+        let counts = segments.iter().fold(Counts::default(), |sum, s| sum.plus(s.counts));
+        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, counts.lookup_keys);
+        writer.push_merged(&sources)?;
+        let tier = segments.iter().map(|s| s.tier).max().unwrap_or(0) + 1;
+        Segment::finish(writer, tier, segments.iter().flat_map(|s| &s.sequences).copied().collect())
+    }
+
+    fn finish(writer: Writer<Blocks>, tier: u32, sequences: Vec<u64>) -> Result<Segment, StoreError> {
+        let (blocks, counts, filter) = writer.finish()?;
+        let of_blocks = blocks.0.iter().flatten().map(|block| block.rows.len() + block.bound.len() + 64);
+        let bytes = of_blocks.sum::<usize>() + filter.bytes();
+        Ok(Segment { blocks, filter, counts, bytes, tier, sequences })
+    }
+
+    /// What it holds.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Bytes of memory, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Its rows as parts of a journal entry: families by name and questions, from which the third is made again.
+    pub fn journal_parts(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut parts = Vec::new();
+        for family in [Family::ByName, Family::Questions] {
+            let mut raw = Vec::new();
+            let mut number = 0u16;
+            let mut blocks = self.blocks.of(family).iter().peekable();
+            while let Some(block) = blocks.next() {
+                raw.extend_from_slice(&block.rows);
+                if raw.len() >= PART_BYTES || blocks.peek().is_none() {
+                    parts.push((
+                        engine::join(&[&[family.byte()], &number.to_be_bytes()]),
+                        std::mem::take(&mut raw),
+                    ));
+                    number += 1;
+                }
+            }
+        }
+        parts
+    }
+}
+
+impl Source for Segment {
+    fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
+        let blocks = self.blocks.of(family);
+        let after = blocks.partition_point(|block| block.bound.as_slice() <= key);
+        Ok(after.checked_sub(1).and_then(|at| blocks.get(at)).cloned())
+    }
+
+    fn above(&self, family: Family, bound: &[u8], to: Option<&[u8]>) -> Result<Option<Block>, StoreError> {
+        let blocks = self.blocks.of(family);
+        let after = blocks.partition_point(|block| block.bound.as_slice() <= bound);
+        Ok(blocks.get(after).filter(|block| to.is_none_or(|to| block.bound.as_slice() < to)).cloned())
+    }
+
+    fn may_hold(&self, hash: u64) -> bool {
+        self.filter.may_hold(hash)
+    }
+}

@@ -1,0 +1,491 @@
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dnsledger::dns::{Name, Rdata, RrType};
+use dnsledger::merge::Batch;
+use dnsledger::observation::{Asked, Half, Halves, Outcome, Seen, SensorId, Tuple};
+use dnsledger::progress::{LineageId, Progress};
+use dnsledger::store::memory::MemoryStore;
+use dnsledger::store::sled::SledStore;
+use dnsledger::store::{Entry, Options, Position, Question, Scan, Store, StoreError};
+use proptest::prelude::*;
+
+//--- what is stored -------------------------------------------------------------------------------------------------
+
+const NAMES: [&str; 10] = [
+    ".",
+    "com",
+    "example.com",
+    "www.example.com",
+    "a.www.example.com",
+    "notexample.com",
+    "example.community",
+    "example.net",
+    r"odd\001\000.example.net",
+    r"dot\.ted.example.net",
+];
+const SENSORS: [&str; 4] = ["north", "east", "south", "west"];
+const ADDRESSES: [&str; 8] = [
+    "192.0.2.1",
+    "192.0.2.2",
+    "192.0.3.0",
+    "255.255.255.255",
+    "::",
+    "::ffff:192.0.2.1",
+    "2001:db8::1",
+    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+];
+
+fn name(at: usize) -> Name {
+    let parsed = NAMES.iter().filter_map(|text| Name::parse(text).ok());
+    parsed.cycle().nth(at).unwrap()
+}
+
+fn rdata(at: usize) -> Rdata {
+    match at % 4 {
+        0 | 1 => match ADDRESSES[at / 2 % ADDRESSES.len()].parse().unwrap() {
+            IpAddr::V4(address) => Rdata::V4(address),
+            IpAddr::V6(address) => Rdata::V6(address),
+        },
+        2 => Rdata::Name(name(at / 4)),
+        _ => Rdata::text(&[at as u8, 0, b'"']),
+    }
+}
+
+/// One sighting or question, as small numbers.
+#[derive(Debug, Clone)]
+struct Fact {
+    rrname: usize,
+    rrtype: u16,
+    rdata: usize,
+    sensor: usize,
+    time: u64,
+    ttl: u32,
+    kind: usize,
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    (0usize..10, 1u16..4, 0usize..32, 0usize..4, 0u64..10_000_000, 0u32..5, 0usize..12).prop_map(
+        |(rrname, rrtype, rdata, sensor, time, ttl, kind)| Fact {
+            rrname,
+            rrtype,
+            rdata,
+            sensor,
+            time,
+            ttl,
+            kind,
+        },
+    )
+}
+
+fn add(fact: &Fact, store: &dyn Store, batch: &mut Batch) {
+    let sensor = store.sensor(SENSORS[fact.sensor]).unwrap();
+    let (rrname, rrtype) = (name(fact.rrname), RrType(fact.rrtype));
+    let mut key = Vec::new();
+    if let Some(outcome) = Outcome::ALL.get(fact.kind) {
+        key.extend_from_slice(rrname.key());
+        key.extend_from_slice(&rrtype.0.to_be_bytes());
+        key.extend_from_slice(&sensor.0.to_be_bytes());
+        batch.add_asked(&key, &Asked::once(fact.time, *outcome));
+    }
+    let half = if fact.kind.is_multiple_of(3) { Half::Alias } else { Half::Direct };
+    let seen = Seen::once(fact.time, fact.ttl);
+    add_row(batch, &Tuple { rrname, rrtype, rdata: rdata(fact.rdata) }, sensor, &Halves::once(half, seen));
+}
+
+fn add_row(batch: &mut Batch, tuple: &Tuple, sensor: SensorId, halves: &Halves) {
+    let mut key = Vec::new();
+    tuple.push_key(&mut key);
+    key.extend_from_slice(&sensor.0.to_be_bytes());
+    batch.add_halves(&key, halves);
+}
+
+fn progress(lineage: u8, offset: u64) -> Progress {
+    let mut progress = Progress::start(LineageId([lineage; 16]), "north");
+    progress.consumed.offset = offset;
+    progress
+}
+
+//--- stores ---------------------------------------------------------------------------------------------------------
+
+/// Bounds so small that a handful of rows passes through journal, segments, folds, and merges of several levels.
+fn tiny() -> Options {
+    Options { memory: 1 << 20, fold_rows: 12, bulk_rows: 30, fan_in: 2 }
+}
+
+fn open(path: &Path) -> SledStore {
+    SledStore::open(path, &tiny()).unwrap()
+}
+
+/// Runs a test of the contract on each implementation.
+fn on_each_store(test: impl Fn(&dyn Store)) {
+    test(&MemoryStore::default());
+    let dir = tempfile::tempdir().unwrap();
+    test(&open(dir.path()));
+}
+
+fn scans() -> Vec<Scan> {
+    let address = |at: usize| -> IpAddr { ADDRESSES[at].parse().unwrap() };
+    let mut scans = vec![
+        Scan::All,
+        Scan::Addresses(address(0), address(1)),
+        Scan::Addresses(address(0), address(3)),
+        Scan::Addresses(address(4), address(7)),
+        Scan::Addresses(address(1), address(0)),
+        Scan::Addresses(address(0), address(7)),
+    ];
+    for at in 0..NAMES.len() {
+        scans.push(Scan::Name(name(at)));
+        scans.push(Scan::Subtree(name(at)));
+        scans.push(Scan::Target(name(at)));
+        scans.push(Scan::TargetSubtree(name(at)));
+    }
+    scans.extend(ADDRESSES.iter().map(|text| text.parse().unwrap()).map(|a| Scan::Addresses(a, a)));
+    scans
+}
+
+fn entries(store: &dyn Store, scan: &Scan, after: Option<&Position>) -> Vec<Entry> {
+    store.snapshot().entries(scan, after).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn questions(store: &dyn Store, scan: &Scan) -> Vec<Question> {
+    store.snapshot().questions(scan).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Everything in a store, as it is handed out.
+fn contents(store: &dyn Store) -> (Vec<Entry>, Vec<Question>) {
+    (entries(store, &Scan::All, None), questions(store, &Scan::All))
+}
+
+fn assert_agree(store: &dyn Store, oracle: &dyn Store) {
+    assert_eq!(contents(store), contents(oracle));
+    for scan in scans() {
+        let all = entries(oracle, &scan, None);
+        assert_eq!(entries(store, &scan, None), all, "{scan:?}");
+        assert_eq!(questions(store, &scan), questions(oracle, &scan), "{scan:?}");
+        for (at, entry) in all.iter().enumerate().step_by(3) {
+            assert_eq!(entries(store, &scan, Some(&entry.position())), all[at + 1..], "{scan:?} after {at}");
+        }
+    }
+    // Positions that are no row: between, before and after what a scan finds.
+    for at in 0..8 {
+        let tuple = Tuple { rrname: name(at), rrtype: RrType(2), rdata: rdata(5 * at) };
+        let position = Position { tuple, sensor: "m".into() };
+        for scan in scans() {
+            let wanted = entries(oracle, &scan, Some(&position));
+            assert_eq!(entries(store, &scan, Some(&position)), wanted, "{scan:?} after {position:?}");
+        }
+    }
+    let lineages = |store: &dyn Store| {
+        let mut all = store.lineages().unwrap();
+        all.sort_by_key(|progress| progress.lineage);
+        all
+    };
+    assert_eq!(lineages(store), lineages(oracle));
+    for progress in lineages(oracle) {
+        assert_eq!(store.lineage(&progress.lineage).unwrap(), Some(progress));
+    }
+    assert_eq!(store.cached().unwrap(), oracle.cached().unwrap());
+}
+
+//--- the oracle -----------------------------------------------------------------------------------------------------
+
+#[derive(Debug, Clone)]
+enum Action {
+    Apply { facts: Vec<Fact>, lineage: u8, offset: u64 },
+    Hint(u8, bool),
+    Reopen,
+    Settle,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let apply = |facts| {
+        (proptest::collection::vec(fact(), facts), 0u8..4, 0u64..1000)
+            .prop_map(|(facts, lineage, offset)| Action::Apply { facts, lineage, offset })
+    };
+    prop_oneof![
+        6 => apply(0..12),
+        2 => apply(30..60),
+        1 => (0u8..4, any::<bool>()).prop_map(|(path, keep)| Action::Hint(path, keep)),
+        1 => Just(Action::Reopen),
+        1 => Just(Action::Settle),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_ledger_agrees_with_the_oracle(actions in proptest::collection::vec(action(), 1..25)) {
+        let dir = tempfile::tempdir().unwrap();
+        let oracle = MemoryStore::default();
+        let mut store = Some(open(dir.path()));
+        let mut number = 0;
+        for action in actions {
+            let open_store = store.as_ref().unwrap();
+            match action {
+                Action::Apply { facts, lineage, offset } => {
+                    number += 1;
+                    for store in [open_store as &dyn Store, &oracle] {
+                        let mut batch = Batch::numbered(number);
+                        facts.iter().for_each(|fact| add(fact, store, &mut batch));
+                        batch.advance(progress(lineage, offset));
+                        store.apply(&batch).unwrap();
+                        prop_assert_eq!(store.snapshot().applied(), number);
+                    }
+                }
+                Action::Hint(path, keep) => {
+                    let (key, value) = (vec![b'/', path], vec![number as u8]);
+                    let (puts, drops) = if keep { (vec![(key, value)], vec![]) } else { (vec![], vec![key]) };
+                    open_store.cache(&puts, &drops).unwrap();
+                    oracle.cache(&puts, &drops).unwrap();
+                }
+                Action::Reopen => {
+                    drop(store.take());
+                    store = Some(open(dir.path()));
+                    prop_assert_eq!(store.as_ref().unwrap().snapshot().applied(), 0);
+                }
+                Action::Settle => open_store.settle().unwrap(),
+            }
+            prop_assert_eq!(contents(store.as_ref().unwrap()), contents(&oracle));
+        }
+        assert_agree(store.as_ref().unwrap(), &oracle);
+        store.as_ref().unwrap().settle().unwrap();
+        assert_agree(store.as_ref().unwrap(), &oracle);
+    }
+
+    #[test]
+    fn any_order_and_any_batches_give_the_same_contents(
+        facts in proptest::collection::vec(fact(), 1..120).prop_shuffle(),
+        cuts in proptest::collection::vec(1usize..70, 1..12),
+    ) {
+        let fill = |store: &dyn Store, facts: &mut dyn Iterator<Item = &Fact>, sizes: &mut dyn Iterator<Item = usize>| {
+            loop {
+                let mut batch = Batch::default();
+                facts.take(sizes.next().unwrap()).for_each(|fact| add(fact, store, &mut batch));
+                if batch.is_empty() {
+                    return;
+                }
+                store.apply(&batch).unwrap();
+            }
+        };
+        let oracle = MemoryStore::default();
+        fill(&oracle, &mut facts.iter(), &mut std::iter::repeat(1000));
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (open(&dir.path().join("a")), open(&dir.path().join("b")));
+        fill(&a, &mut facts.iter(), &mut cuts.iter().copied().cycle());
+        fill(&b, &mut facts.iter().rev(), &mut cuts.iter().rev().copied().cycle());
+        prop_assert_eq!(contents(&a), contents(&oracle));
+        b.settle().unwrap();
+        prop_assert_eq!(contents(&b), contents(&oracle));
+    }
+}
+
+//--- the contract ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn nothing_is_in_a_new_store() {
+    on_each_store(|store| {
+        assert_agree(store, &MemoryStore::default());
+        assert_eq!(store.snapshot().applied(), 0);
+        assert_eq!(store.stats().unwrap().rows, 0);
+        assert_eq!(store.lineage(&LineageId([1; 16])).unwrap(), None);
+    });
+}
+
+#[test]
+fn sensors_have_one_number_each_and_come_out_by_name() {
+    on_each_store(|store| {
+        let numbers: Vec<_> = SENSORS.iter().map(|sensor| store.sensor(sensor).unwrap()).collect();
+        assert_eq!(SENSORS.map(|sensor| store.sensor(sensor).unwrap()).as_slice(), numbers);
+        assert_eq!(store.sensor_name(numbers[2]).as_deref(), Some("south"));
+        assert_eq!(store.sensor_name(SensorId(99)), None);
+        let mut batch = Batch::default();
+        let tuple = Tuple { rrname: name(2), rrtype: RrType::A, rdata: rdata(0) };
+        for sensor in numbers {
+            add_row(&mut batch, &tuple, sensor, &Halves::once(Half::Direct, Seen::once(1, 1)));
+        }
+        store.apply(&batch).unwrap();
+        for scan in
+            [Scan::All, Scan::Name(name(2)), Scan::Addresses([192, 0, 2, 1].into(), [192, 0, 2, 1].into())]
+        {
+            let found = entries(store, &scan, None);
+            assert_eq!(
+                found.iter().map(|e| &*e.sensor).collect::<Vec<_>>(),
+                ["east", "north", "south", "west"]
+            );
+            assert_eq!(entries(store, &scan, Some(&found[1].position())), found[2..]);
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_is_one_moment() {
+    on_each_store(|store| {
+        let facts = |from: usize| {
+            (from..from + 20).map(|i| Fact {
+                rrname: i % 10,
+                rrtype: 1,
+                rdata: i,
+                sensor: 0,
+                time: i as u64,
+                ttl: 1,
+                kind: 0,
+            })
+        };
+        let mut snapshots = Vec::new();
+        let mut seen = Vec::new();
+        for number in 1..10 {
+            let mut batch = Batch::numbered(number);
+            facts(number as usize).for_each(|fact| add(&fact, store, &mut batch));
+            store.apply(&batch).unwrap();
+            snapshots.push(store.snapshot());
+            seen.push(contents(store));
+        }
+        for (number, (snapshot, seen)) in (1..).zip(snapshots.iter().zip(seen)) {
+            assert_eq!(snapshot.applied(), number);
+            let rows: Vec<_> = snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap).collect();
+            let asked: Vec<_> = snapshot.questions(&Scan::All).unwrap().map(Result::unwrap).collect();
+            assert_eq!((rows, asked), seen);
+        }
+    });
+}
+
+#[test]
+fn a_batch_with_a_sensor_nobody_gave_out_is_refused_whole() {
+    on_each_store(|store| {
+        store.sensor("north").unwrap();
+        for rows in [1, 40] {
+            let mut batch = Batch::numbered(1);
+            for i in 0..rows {
+                let tuple = Tuple { rrname: name(i), rrtype: RrType(i as u16), rdata: rdata(i) };
+                let sensor = SensorId(if i == rows - 1 { 7 } else { 0 });
+                add_row(&mut batch, &tuple, sensor, &Halves::once(Half::Direct, Seen::once(1, 1)));
+            }
+            batch.advance(progress(1, 100));
+            assert!(matches!(store.apply(&batch), Err(StoreError::Damaged { .. })));
+            assert_agree(store, &MemoryStore::default());
+        }
+    });
+}
+
+#[test]
+fn progress_replaces_what_was_stored_of_its_lineage() {
+    on_each_store(|store| {
+        for offset in [10, 30, 20] {
+            let mut batch = Batch::default();
+            batch.advance(progress(1, offset));
+            batch.advance(progress(2, 1000 + offset));
+            store.apply(&batch).unwrap();
+        }
+        assert_eq!(store.lineage(&LineageId([1; 16])).unwrap(), Some(progress(1, 20)));
+        assert_eq!(store.lineages().unwrap(), [progress(1, 20), progress(2, 1020)]);
+    });
+}
+
+//--- on disk --------------------------------------------------------------------------------------------------------
+
+/// A batch that counts one sighting of each of so many names.
+fn everywhere(store: &dyn Store, rows: usize, time: u64) -> Batch {
+    let sensor = store.sensor("north").unwrap();
+    let mut batch = Batch::numbered(time);
+    for i in 0..rows {
+        let rrname = Name::parse(&format!("{i}.example")).unwrap();
+        let tuple = Tuple { rrname, rrtype: RrType::A, rdata: Rdata::V4(u32::try_from(i).unwrap().into()) };
+        add_row(&mut batch, &tuple, sensor, &Halves::once(Half::Direct, Seen::once(time, 1)));
+    }
+    batch.advance(progress(1, time));
+    batch
+}
+
+fn ask(store: &dyn Store, batch: &mut Batch, rrname: &str, time: u64) {
+    let sensor = store.sensor("north").unwrap();
+    let mut key = Name::parse(rrname).unwrap().key().to_vec();
+    key.extend_from_slice(&RrType::A.0.to_be_bytes());
+    key.extend_from_slice(&sensor.0.to_be_bytes());
+    batch.add_asked(&key, &Asked::once(time, Outcome::NoData));
+}
+
+#[test]
+fn readers_see_each_batch_whole_while_rows_are_folded_and_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SledStore::open(dir.path(), &Options { bulk_rows: 60, ..tiny() }).unwrap();
+    let done = AtomicBool::new(false);
+    const BATCHES: u64 = 60;
+    std::thread::scope(|scope| {
+        let read = |scan: Scan| {
+            let mut last = 0;
+            while !done.load(Ordering::Relaxed) {
+                let found = entries(&store, &scan, None);
+                let counts: Vec<_> = found.iter().map(|entry| entry.halves.combined().count).collect();
+                assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "{counts:?}");
+                let count = counts.first().copied().unwrap_or_default();
+                assert!(counts.is_empty() || counts.len() == 35);
+                assert!(count >= last);
+                last = count;
+            }
+        };
+        scope.spawn(move || read(Scan::All));
+        scope.spawn(move || read(Scan::Addresses([0, 0, 0, 0].into(), [255, 0, 0, 0].into())));
+        for time in 1..=BATCHES {
+            let mut batch = everywhere(&store, 35, time);
+            if time % 3 == 0 {
+                // Questions make it large: it becomes a run at once, and the others go through the journal.
+                (0..35).for_each(|i| ask(&store, &mut batch, &format!("{i}.example"), time));
+            }
+            store.apply(&batch).unwrap();
+        }
+        store.settle().unwrap();
+        done.store(true, Ordering::Relaxed);
+    });
+    let found = entries(&store, &Scan::All, None);
+    assert!(found.iter().all(|entry| entry.halves.combined().count == BATCHES));
+}
+
+#[test]
+fn what_was_applied_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let oracle = MemoryStore::default();
+    for time in 1..=12 {
+        let store = open(dir.path());
+        for store in [&store as &dyn Store, &oracle] {
+            store.apply(&everywhere(store, if time % 2 == 0 { 5 } else { 50 }, time)).unwrap();
+        }
+        assert_eq!(contents(&store), contents(&oracle), "{time}");
+    }
+    assert_agree(&open(dir.path()), &oracle);
+}
+
+#[test]
+fn folds_and_merges_leave_few_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for time in 1..=40 {
+        store.apply(&everywhere(&store, 10, time)).unwrap();
+    }
+    store.settle().unwrap();
+    let stats = store.stats().unwrap();
+    assert!(stats.runs <= 3, "{stats:?}");
+    assert!(stats.pending_rows < 12, "{stats:?}");
+}
+
+#[test]
+fn a_second_process_is_told_that_the_folder_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert!(matches!(SledStore::open(dir.path(), &tiny()), Err(StoreError::Locked { .. })));
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn a_snapshot_outlives_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.apply(&everywhere(&store, 50, 1)).unwrap();
+    let snapshot: Arc<_> = store.snapshot();
+    drop(store);
+    assert_eq!(snapshot.entries(&Scan::All, None).unwrap().count(), 50);
+}
