@@ -3,7 +3,7 @@
 //! It follows Zeek's `dns.log`, keeps a ledger of every (rrname, rrtype, rdata) ever answered, and answers questions
 //! about it. This crate is the whole program; `main.rs` only calls [`cli`]. Read it in the order the data flows:
 //!
-//! - words: [`dns`], [`observation`], [`tally`], [`progress`];
+//! - words: [`dns`], [`observation`], [`tally`], [`progress`], [`time`];
 
 pub mod dns;
 pub mod merge;
@@ -11,3 +11,4 @@ pub mod observation;
 pub mod progress;
 pub mod store;
 pub mod tally;
+pub mod time;
