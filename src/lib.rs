@@ -4,8 +4,10 @@
 //! about it. This crate is the whole program; `main.rs` only calls [`cli`]. Read it in the order the data flows:
 //!
 //! - words: [`dns`], [`observation`], [`tally`], [`progress`], [`time`];
+//! - made-up traffic for tests and benches: [`generate`];
 
 pub mod dns;
+pub mod generate;
 pub mod merge;
 pub mod observation;
 pub mod progress;
