@@ -1,1 +1,11 @@
-//! Integration tests, one binary.
+//! Integration tests, one binary. Tests of one module live in that module.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail as tests do: by a panic"
+)]
+
+/// That modules import downward only, and that engines and frameworks stay in their rooms.
+mod layers;
