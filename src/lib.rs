@@ -1,12 +1,16 @@
 //! dnsledger: a passive-DNS appliance in one binary.
 //!
 //! It follows Zeek's `dns.log`, keeps a ledger of every (rrname, rrtype, rdata) ever answered, and answers questions
-//! about it. This crate is the whole program; `main.rs` only calls [`cli`]. Read it in the order the data flows:
+//! about it. This crate is the whole program; `main.rs` only calls the command line. Read it in the order the data flows:
 //!
-//! - words: [`dns`], [`observation`], [`tally`], [`progress`];
-//! - reading: [`zeek`], [`observe`];
+//! - words: [`dns`], [`observation`], [`tally`], [`progress`], [`status`], [`time`];
+//! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations;
+//! - keeping: [`merge`] folds them into batches, [`store`] keeps those, [`ledger`] shows what is and what is to be there;
+//! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
+//! - made-up traffic for tests and benches: [`generate`].
 
 pub mod dns;
+pub mod generate;
 pub mod ingest;
 pub mod ledger;
 pub mod merge;
@@ -18,4 +22,5 @@ pub mod status;
 pub mod store;
 pub mod tail;
 pub mod tally;
+pub mod time;
 pub mod zeek;

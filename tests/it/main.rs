@@ -1,11 +1,13 @@
-//! Integration tests, one binary.
+//! Integration tests, one binary. Tests of one module live in that module.
 
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test that fails may panic"
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail as tests do: by a panic"
 )]
 
+/// That modules import downward only, and that engines and frameworks stay in their rooms.
+mod layers;
 /// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
 mod store_suite;
