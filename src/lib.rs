@@ -7,15 +7,20 @@
 //! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations;
 //! - keeping: [`merge`] folds them into batches, [`store`] keeps those, [`ledger`] shows what is and what is to be there;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
+//! - asking: [`lookup`] answers queries; [`cof`], [`json`] and the tables are how answers look;
 //! - made-up traffic for tests and benches: [`generate`].
 
+pub mod cof;
 pub mod dns;
 pub mod generate;
 pub mod ingest;
+pub mod json;
 pub mod ledger;
+pub mod lookup;
 pub mod merge;
 pub mod observation;
 pub mod observe;
+pub mod output;
 pub mod progress;
 pub mod shutdown;
 pub mod status;
@@ -23,4 +28,5 @@ pub mod store;
 pub mod tail;
 pub mod tally;
 pub mod time;
+pub mod units;
 pub mod zeek;

@@ -174,6 +174,24 @@ impl Name {
         labels
     }
 
+    /// Appends presentation form (printable ASCII), as [`Display`](fmt::Display) writes it, without another allocation.
+    pub fn push_presentation(&self, out: &mut Vec<u8>) {
+        let Some((_, mut rest)) = self.0.split_last() else { return };
+        if rest.is_empty() {
+            out.push(b'.');
+        }
+        // Each label ends with END and holds none, so the labels are taken off the back one by one.
+        while let Some((_, labels)) = rest.split_last() {
+            let start = memchr::memrchr(END, labels).map_or(0, |end| end + 1);
+            let (before, label) = labels.split_at(start);
+            push_label_presentation(label, out);
+            if !before.is_empty() {
+                out.push(b'.');
+            }
+            rest = before;
+        }
+    }
+
     /// The name one label up; `None` for the root.
     pub fn parent(&self) -> Option<Name> {
         let labels = self.labels();
@@ -185,22 +203,9 @@ impl Name {
 impl fmt::Display for Name {
     /// Writes presentation form without the final dot; the root is `.`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() {
-            return f.write_str(".");
-        }
-        for (i, label) in self.labels().iter().enumerate() {
-            if i > 0 {
-                f.write_str(".")?;
-            }
-            for &byte in label {
-                match byte {
-                    b'.' | b'\\' => write!(f, "\\{}", char::from(byte))?,
-                    0x21..=0x7e => write!(f, "{}", char::from(byte))?,
-                    _ => write!(f, "\\{byte:03}")?,
-                }
-            }
-        }
-        Ok(())
+        let mut text = Vec::with_capacity(self.0.len());
+        self.push_presentation(&mut text);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -274,6 +279,27 @@ fn push_label(label: &[u8], out: &mut Vec<u8>) -> Result<(), NameError> {
     }
     out.push(END);
     Ok(())
+}
+
+/// Appends one label in key form, without its end, as presentation form.
+fn push_label_presentation(label: &[u8], out: &mut Vec<u8>) {
+    let plain = |b: &u8| matches!(b, 0x21..=0x7e) && *b != b'.' && *b != b'\\';
+    if label.iter().all(plain) {
+        out.extend_from_slice(label);
+        return;
+    }
+    let mut bytes = label.iter();
+    while let Some(&byte) = bytes.next() {
+        let byte = match byte {
+            ESCAPE => bytes.next().map_or(ESCAPE, |b| b.wrapping_sub(1)),
+            _ => byte,
+        };
+        match byte {
+            b'.' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0x21..=0x7e => out.push(byte),
+            _ => out.extend_from_slice(&[b'\\', b'0' + byte / 100, b'0' + byte / 10 % 10, b'0' + byte % 10]),
+        }
+    }
 }
 
 /// Splits a name in key form off the front of `key`. `None` when there is no whole name.

@@ -10,6 +10,7 @@
 //! | `0x20` | text in presentation form (printable ASCII), ended by `0x00` |
 
 use std::fmt;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::name::{Name, NameError, push_key, split_key};
@@ -67,6 +68,17 @@ impl Rdata {
         match self {
             Rdata::Name(name) => Some(name),
             _ => None,
+        }
+    }
+
+    /// Appends presentation form (printable ASCII), as [`Display`](fmt::Display) writes it.
+    pub fn push_presentation(&self, out: &mut Vec<u8>) {
+        // Writing to memory cannot fail.
+        match self {
+            Rdata::V4(address) => drop(write!(out, "{address}")),
+            Rdata::V6(address) => drop(write!(out, "{address}")),
+            Rdata::Name(name) => name.push_presentation(out),
+            Rdata::Text(text) => out.extend_from_slice(text.as_bytes()),
         }
     }
 
@@ -235,6 +247,15 @@ mod tests {
     #[test]
     fn text_is_printable_ascii() {
         assert_eq!(Rdata::text(b"a\tb\\\xe9").to_string(), r"a\009b\\\233");
+    }
+
+    #[test]
+    fn what_is_appended_is_what_is_shown() {
+        for rdata in samples() {
+            let mut out = b"x".to_vec();
+            rdata.push_presentation(&mut out);
+            assert_eq!(out, format!("x{rdata}").into_bytes());
+        }
     }
 
     #[test]

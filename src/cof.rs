@@ -1,0 +1,89 @@
+//! The Passive DNS Common Output Format (draft-dulaunoy-dnsop-passive-dns-cof): one JSON object a line.
+//!
+//! # The lines of an export
+//!
+//! One object for each (tuple, sensor), in the order of the ledger, its two halves as one. Of the draft: `rrname`,
+//! `rrtype` (a mnemonic, or a number where there is none), `rdata` (always an array), `time_first`, `time_last`,
+//! `count`, `sensor_id`. Beside it: `ttl` in seconds, and the booleans `direct` and `alias`, which say whether the row
+//! was seen at the name itself, through a chain of CNAMEs, or both.
+//!
+//! `count` is the number of log records that held the tuple. `bailiwick` is absent, for Zeek does not log it.
+
+use crate::dns::RrType;
+use crate::json::{push_bool, push_number, push_str, push_string};
+use crate::lookup::Found;
+
+/// Appends one line of an export, its newline included.
+pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
+    let Found { entry, seen } = found;
+    out.extend_from_slice(b"{\"rrname\":");
+    push_string(out, |out| entry.tuple.rrname.push_presentation(out));
+    out.extend_from_slice(b",\"rrtype\":");
+    push_rrtype(entry.tuple.rrtype, out);
+    out.extend_from_slice(b",\"rdata\":[");
+    push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+    out.extend_from_slice(b"],\"time_first\":");
+    push_number(seen.time_first, out);
+    out.extend_from_slice(b",\"time_last\":");
+    push_number(seen.time_last, out);
+    out.extend_from_slice(b",\"count\":");
+    push_number(seen.count, out);
+    out.extend_from_slice(b",\"sensor_id\":");
+    push_str(&entry.sensor, out);
+    out.extend_from_slice(b",\"ttl\":");
+    push_number(u64::from(seen.ttl), out);
+    out.extend_from_slice(b",\"direct\":");
+    push_bool(!entry.halves.direct.is_none(), out);
+    out.extend_from_slice(b",\"alias\":");
+    push_bool(!entry.halves.alias.is_none(), out);
+    out.extend_from_slice(b"}\n");
+}
+
+/// A type as COF has it: a string where there is a mnemonic, else a number (RFC 3597).
+fn push_rrtype(rrtype: RrType, out: &mut Vec<u8>) {
+    match rrtype.mnemonic() {
+        Some(name) => push_str(name, out),
+        None => push_number(u64::from(rrtype.0), out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Name, Rdata};
+    use crate::observation::{Half, Halves, Seen, Tuple};
+    use crate::store::Entry;
+
+    #[test]
+    fn a_line_is_one_object_with_both_halves_as_one() {
+        let mut halves = Halves::once(Half::Direct, Seen::once(100, 60));
+        halves.merge(&Halves::once(Half::Alias, Seen::once(200, 30)));
+        let entry = Entry {
+            tuple: Tuple {
+                rrname: Name::from_log(b"a\\b\".example").unwrap(),
+                rrtype: RrType::TXT,
+                rdata: Rdata::text(b"\"x\"\n"),
+            },
+            sensor: "dmz".into(),
+            halves,
+        };
+        let mut out = Vec::new();
+        push_export_line(&Found { entry: &entry, seen: entry.halves.combined() }, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"rrname\":\"a\\\\\\\\b\\\".example\",\"rrtype\":\"TXT\",\"rdata\":[\"\\\"x\\\"\\\\010\"],\"time_first\":100,\
+             \"time_last\":200,\"count\":2,\"sensor_id\":\"dmz\",\"ttl\":30,\"direct\":true,\"alias\":true}\n"
+        );
+    }
+
+    #[test]
+    fn a_type_without_a_mnemonic_is_a_number() {
+        let shown = |rrtype: RrType| {
+            let mut out = Vec::new();
+            push_rrtype(rrtype, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(RrType::AAAA), "\"AAAA\"");
+        assert_eq!(shown(RrType(65280)), "65280");
+    }
+}

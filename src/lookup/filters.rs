@@ -1,0 +1,245 @@
+//! Filters: which of the rows found are wanted.
+
+use crate::dns::RrType;
+use crate::observation::{Halves, Seen};
+use crate::time::{DAY, parse_date, parse_rfc3339};
+use crate::units::parse_duration;
+
+use super::QueryError;
+
+/// The filters by name, as URL parameters have them.
+pub const FILTER_KEYS: &[&str] =
+    &["type", "sensor", "direct", "first_before", "first_after", "last_before", "last_after", "limit"];
+
+//--- Types ----------------------------------------------------------------------------------------------------------
+
+/// Which record types are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Types {
+    /// All there are.
+    #[default]
+    All,
+    /// `ANY`: all that do not exist for DNSSEC only, as the DNSDB API has it.
+    Any,
+    /// `ANY-DNSSEC`: those that exist for DNSSEC only.
+    AnyDnssec,
+    /// These.
+    Of(Vec<RrType>),
+}
+
+impl Types {
+    /// Whether a type is among them.
+    pub fn contains(&self, rrtype: RrType) -> bool {
+        match self {
+            Types::All => true,
+            Types::Any => !rrtype.is_dnssec(),
+            Types::AnyDnssec => rrtype.is_dnssec(),
+            Types::Of(types) => types.contains(&rrtype),
+        }
+    }
+
+    /// Reads `A`, `A,AAAA`, `TYPE65280`, `ANY` or `ANY-DNSSEC`, in any case.
+    ///
+    /// # Errors
+    ///
+    /// When a part is no type.
+    pub fn parse(text: &str) -> Result<Types, QueryError> {
+        if text.eq_ignore_ascii_case("ANY") {
+            return Ok(Types::Any);
+        }
+        if text.eq_ignore_ascii_case("ANY-DNSSEC") {
+            return Ok(Types::AnyDnssec);
+        }
+        let mut types = Vec::new();
+        let mut at = 0;
+        for part in text.split(',') {
+            let rrtype = part.trim().parse().map_err(|_| {
+                let hint = "a mnemonic such as AAAA, TYPE and a number up to 65535, ANY or ANY-DNSSEC";
+                QueryError::new(text, at, "not a record type", hint)
+            })?;
+            types.push(rrtype);
+            at += part.len() + 1;
+        }
+        Ok(Types::Of(types))
+    }
+}
+
+//--- Filters --------------------------------------------------------------------------------------------------------
+
+/// Which of the rows found are wanted, and how many. All fences are inclusive.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filters {
+    /// Record types.
+    pub types: Types,
+    /// Only what this sensor saw.
+    pub sensor: Option<String>,
+    /// Only what was seen at the name itself, with the figures of that alone.
+    pub direct: bool,
+    /// First seen at this second or before.
+    pub first_before: Option<u64>,
+    /// First seen at this second or after.
+    pub first_after: Option<u64>,
+    /// Last seen at this second or before.
+    pub last_before: Option<u64>,
+    /// Last seen at this second or after.
+    pub last_after: Option<u64>,
+    /// At most so many rows.
+    pub limit: Option<u64>,
+}
+
+impl Filters {
+    /// Sets a filter by its name; says whether there is one of that name. `now` is epoch seconds, for ages.
+    ///
+    /// # Errors
+    ///
+    /// When the value is none of that filter's.
+    pub fn set(&mut self, key: &str, value: &str, now: u64) -> Result<bool, QueryError> {
+        match key {
+            "type" => self.types = Types::parse(value)?,
+            "sensor" => self.sensor = Some(value.to_owned()),
+            "direct" => self.direct = parse_bool(value)?,
+            "first_before" => self.first_before = Some(parse_time(value, now, true)?),
+            "first_after" => self.first_after = Some(parse_time(value, now, false)?),
+            "last_before" => self.last_before = Some(parse_time(value, now, true)?),
+            "last_after" => self.last_after = Some(parse_time(value, now, false)?),
+            "limit" => self.limit = Some(parse_limit(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The figures of a row that are asked for, if it is wanted by them.
+    pub(super) fn select(&self, halves: &Halves) -> Option<Seen> {
+        let seen = if self.direct { halves.direct } else { halves.combined() };
+        let fences = self.first_before.is_none_or(|t| seen.time_first <= t)
+            && self.first_after.is_none_or(|t| seen.time_first >= t)
+            && self.last_before.is_none_or(|t| seen.time_last <= t)
+            && self.last_after.is_none_or(|t| seen.time_last >= t);
+        (fences && !seen.is_none()).then_some(seen)
+    }
+}
+
+/// A truth value as clients spell it.
+fn parse_bool(text: &str) -> Result<bool, QueryError> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" => Ok(true),
+        "false" | "f" | "0" | "no" => Ok(false),
+        _ => Err(QueryError::new(text, 0, "not a truth value", "true or false")),
+    }
+}
+
+fn parse_limit(text: &str) -> Result<u64, QueryError> {
+    match text.parse() {
+        Ok(limit) if limit > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(limit),
+        _ => Err(QueryError::new(text, 0, "not a limit", "a number of rows, 1 or more")),
+    }
+}
+
+/// A time: epoch seconds, RFC 3339, a date (its last second where that is the end of something), or an age.
+fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return text.parse().map_err(|_| QueryError::new(text, 0, "not a time", TIMES));
+    }
+    if let Ok(start) = parse_date(text) {
+        return Ok(if end { start + DAY - 1 } else { start });
+    }
+    if let Ok(age) = parse_duration(text) {
+        return Ok(now.saturating_sub(age.as_secs()));
+    }
+    parse_rfc3339(text)
+        .or_else(|error| {
+            // In a URL a plus sign is a space.
+            let zone =
+                text.len().checked_sub(6).filter(|&at| text.get(at..at + 1) == Some(" ")).ok_or(error)?;
+            let (time, offset) = text.split_at_checked(zone).ok_or(error)?;
+            parse_rfc3339(&format!("{time}+{}", offset.trim_start()))
+        })
+        .map_err(|error| QueryError::new(text, 0, format!("not a time: {error}"), TIMES))
+}
+
+const TIMES: &str = "epoch seconds, a date such as 2024-03-01, 2024-03-01T12:00:00Z, or an age such as 7d";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Half;
+
+    const NOON: u64 = 1_709_294_400; // 2024-03-01T12:00:00Z
+
+    fn set(key: &str, value: &str) -> Result<Filters, QueryError> {
+        let mut filters = Filters::default();
+        assert!(filters.set(key, value, NOON)?);
+        Ok(filters)
+    }
+
+    #[test]
+    fn every_key_is_known_and_no_other() {
+        for key in FILTER_KEYS {
+            match Filters::default().set(key, "1", NOON) {
+                Ok(known) => assert!(known, "{key}"),
+                Err(error) => assert_eq!((*key, error.message.as_str()), ("type", "not a record type")),
+            }
+        }
+        assert_eq!(Filters::default().set("version", "2.6.4", NOON), Ok(false));
+    }
+
+    #[test]
+    fn times_are_read_in_every_form() {
+        for (value, before, after) in [
+            ("1709294400", NOON, NOON),
+            ("2024-03-01", NOON + DAY / 2 - 1, NOON - DAY / 2),
+            ("2024-03-01T12:00:00Z", NOON, NOON),
+            ("2024-03-01T14:00:00+02:00", NOON, NOON),
+            ("2024-03-01T14:00:00 02:00", NOON, NOON),
+            ("2024-03-01 12:00:00", NOON, NOON),
+            ("7d", NOON - 7 * DAY, NOON - 7 * DAY),
+            ("1h", NOON - 3600, NOON - 3600),
+        ] {
+            assert_eq!(set("first_before", value).unwrap().first_before, Some(before), "{value}");
+            assert_eq!(set("last_after", value).unwrap().last_after, Some(after), "{value}");
+        }
+        for bad in ["", "yesterday", "-5", "2024-13-01", "99999999999999999999", "2024-03-01T14:00:00é2:00"]
+        {
+            assert!(set("last_before", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn types_are_a_list_or_a_group() {
+        assert_eq!(
+            set("type", "a,AAAA,TYPE65280").unwrap().types,
+            Types::Of(vec![RrType::A, RrType::AAAA, RrType(65280)])
+        );
+        assert!(set("type", "any").unwrap().types.contains(RrType::A));
+        assert!(!set("type", "any").unwrap().types.contains(RrType::DS));
+        assert!(set("type", "ANY-DNSSEC").unwrap().types.contains(RrType::DS));
+        assert_eq!(set("type", "A,BOGUS").unwrap_err().at, 2);
+        assert!(set("type", "").is_err());
+    }
+
+    #[test]
+    fn truth_and_limits_are_read_as_clients_write_them() {
+        for (value, truth) in [("True", true), ("1", true), ("yes", true), ("F", false), ("no", false)] {
+            assert_eq!(set("direct", value).unwrap().direct, truth);
+        }
+        assert!(set("direct", "maybe").is_err());
+        assert_eq!(set("limit", "10").unwrap().limit, Some(10));
+        for bad in ["0", "-1", "+1", "ten", ""] {
+            assert!(set("limit", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fences_are_inclusive_and_direct_takes_the_direct_half() {
+        let mut halves = Halves::once(Half::Direct, Seen::once(100, 60));
+        halves.merge(&Halves::once(Half::Alias, Seen::once(200, 60)));
+        let wanted = |key: &str, at: u64| set(key, &at.to_string()).unwrap().select(&halves).is_some();
+        assert!(wanted("first_before", 100) && !wanted("first_before", 99));
+        assert!(wanted("first_after", 100) && !wanted("first_after", 101));
+        assert!(wanted("last_before", 200) && !wanted("last_before", 199));
+        assert!(wanted("last_after", 200) && !wanted("last_after", 201));
+        let direct = set("direct", "true").unwrap();
+        assert_eq!(direct.select(&halves).unwrap().time_last, 100);
+        assert_eq!(direct.select(&Halves::once(Half::Alias, Seen::once(1, 1))), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! Asking the ledger: one query language for command line, HTTP and page, and the walk that answers it.
+//!
+//! A [`Search`] is what is asked: a [`Query`], parsed from text, and [`Filters`]. A [`Walk`] answers it over one moment
+//! of the ledger, page by page: it holds no lock and no thread between pages, its memory does not grow with the
+//! answer, and it stops by itself at a limit of rows or at its budget, saying where to go on ([`Cursor`]).
+//!
+//! | query | means |
+//! |---|---|
+//! | `www.example.com` | rrname, exactly |
+//! | `*.example.com`, `.example.com` | every rrname at and below example.com, by label |
+//! | `www.example.*` | every rrname that starts with these labels |
+//! | `192.0.2.7`, `2001:db8::1` | names that had this address |
+//! | `192.0.2.0/24`, `192.0.2.3-192.0.2.9` | names that had an address in it |
+//! | `rdata:ns1.example.net`, `rdata:*.example.net` | rows whose rdata is that name, or at or below it |
+//! | `~text` | rrname or rdata contains the text as it is shown |
+//! | `/regex/` | rrname or rdata matches |
+//!
+//! The last two and `www.example.*` read the whole ledger, so they have a budget. Case never matters.
+
+mod cursor;
+mod filters;
+mod query;
+mod walk;
+
+pub use cursor::{Cursor, CursorError};
+pub use filters::{FILTER_KEYS, Filters, Types};
+pub use query::{Pattern, Query, QueryError};
+pub use walk::{End, Found, Limits, Search, Slice, Walk, WalkError};

@@ -1,0 +1,496 @@
+//! The query language: text to [`Query`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::dns::{Name, NameError};
+
+/// The compiled size a regex may have, in bytes; it bounds the time to compile one, too.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+/// The longest query, in bytes.
+const MAX_QUERY_BYTES: usize = 4096;
+
+//--- QueryError -----------------------------------------------------------------------------------------------------
+
+/// Text that is no query, or no value of a filter: what is wrong, where, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}: character {} of {text:?}", .at + 1)]
+pub struct QueryError {
+    /// What is wrong.
+    pub message: String,
+    /// The text as it was given, shortened when it is very long.
+    pub text: String,
+    /// The character that it fails at, from 0; the length of the text when something is missing at its end.
+    pub at: usize,
+    /// What would be valid.
+    pub hint: &'static str,
+}
+
+impl QueryError {
+    /// An error at a byte of the text.
+    pub(super) fn new(text: &str, byte: usize, message: impl Into<String>, hint: &'static str) -> QueryError {
+        let at = text.char_indices().take_while(|&(i, _)| i < byte).count();
+        let text = text.chars().take(200).collect();
+        QueryError { message: message.into(), text, at, hint }
+    }
+}
+
+const FORMS: &str = "a name, *.name, name.*, an address, a CIDR block, a range, rdata:name, ~text or /regex/";
+
+//--- Query ----------------------------------------------------------------------------------------------------------
+
+/// What to look for.
+#[derive(Debug, Clone)]
+pub enum Query {
+    /// Every row.
+    All,
+    /// Rows of one rrname.
+    Name(Name),
+    /// Rows at a name and below it.
+    Subtree(Name),
+    /// Rows whose rrname starts with the labels of this name.
+    Prefix(Name),
+    /// Rows whose rdata is an address from the first to the last, of one family.
+    Addresses(IpAddr, IpAddr),
+    /// Rows whose rdata is this name.
+    Target(Name),
+    /// Rows whose rdata is this name or one below it.
+    TargetSubtree(Name),
+    /// Rows of one rrname, and those whose rdata is that name, or the address that it reads as.
+    Either(Name),
+    /// Rows whose rdata is this text, as it is shown.
+    RdataText(String),
+    /// Rows of which a part matches.
+    Pattern(Pattern),
+}
+
+impl Query {
+    /// Parses a query.
+    ///
+    /// # Errors
+    ///
+    /// When the text is of none of the forms; the error points at the character.
+    pub fn parse(text: &str) -> Result<Query, QueryError> {
+        let query = text.trim();
+        if query.len() > MAX_QUERY_BYTES {
+            return Err(QueryError::new(query, MAX_QUERY_BYTES, "a query has at most 4096 bytes", FORMS));
+        }
+        let parser = Parser { text: query };
+        if query.is_empty() {
+            return Err(parser.error(0, "the query is empty", FORMS));
+        }
+        if let Some(regex) = query.strip_prefix('/') {
+            let Some(regex) = regex.strip_suffix('/') else {
+                return Err(parser.error(query.len(), "the regex does not end", "/regex/"));
+            };
+            return Pattern::regex(regex).map(Query::Pattern).map_err(|message| {
+                parser.error(1, message, "the syntax of RE2 without look-around, such as /^mail[0-9]+\\./")
+            });
+        }
+        if let Some(needle) = query.strip_prefix('~') {
+            if needle.is_empty() {
+                return Err(parser.error(1, "no text to look for", "~text"));
+            }
+            return Ok(Query::Pattern(Pattern::text(needle)));
+        }
+        match query.split_at_checked(6) {
+            Some((word, _)) if word.eq_ignore_ascii_case("rdata:") => parser.rdata(6),
+            _ => parser.side(0, false),
+        }
+    }
+
+    /// What the recipe's API looks for: rows whose query or whose answer is exactly the text, whatever it is.
+    ///
+    /// There is no index of other text, so text that cannot be a name, or is in quotation marks as TXT data is shown,
+    /// means reading the whole ledger.
+    pub fn exact(text: &str) -> Query {
+        match Name::parse(text) {
+            Ok(name) if !text.starts_with('"') => Query::Either(name),
+            _ => Query::RdataText(text.to_owned()),
+        }
+    }
+
+    /// What the recipe's API looks for under an address and a prefix length.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such block.
+    pub fn block(address: &str, length: &str) -> Result<Query, QueryError> {
+        let text = format!("{address}/{length}");
+        let parser = Parser { text: &text };
+        let block = parser.addresses(0).transpose()?;
+        let hint = "an address and a length, such as 192.0.2.0/24";
+        block.ok_or_else(|| parser.error(0, "not an address", hint))
+    }
+
+    /// Whether the answer needs a walk over the whole ledger, or a large part of it that no index narrows.
+    pub fn is_scan(&self) -> bool {
+        matches!(self, Query::All | Query::Prefix(_) | Query::RdataText(_) | Query::Pattern(_))
+    }
+}
+
+/// The address that text reads as, with or without the brackets of a URL.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    bare.unwrap_or(text).parse().ok()
+}
+
+struct Parser<'a> {
+    text: &'a str,
+}
+
+impl Parser<'_> {
+    fn error(&self, byte: usize, message: impl Into<String>, hint: &'static str) -> QueryError {
+        QueryError::new(self.text, byte, message, hint)
+    }
+
+    fn rest(&self, from: usize) -> &str {
+        self.text.get(from..).unwrap_or_default()
+    }
+
+    fn rdata(&self, from: usize) -> Result<Query, QueryError> {
+        if self.rest(from).is_empty() {
+            return Err(self.error(from, "no rdata given", "rdata:name or rdata:*.name"));
+        }
+        self.side(from, true)
+    }
+
+    /// Everything but the scans: addresses, names, and names with a star, on the left or (`rdata`) on the right.
+    fn side(&self, from: usize, rdata: bool) -> Result<Query, QueryError> {
+        if let Some(query) = self.addresses(from) {
+            return query;
+        }
+        let text = self.rest(from);
+        if let Some(at) = text.find("://") {
+            return Err(self.error(from + at, "a URL is no query", "only its host name"));
+        }
+        let subtree = |name| if rdata { Query::TargetSubtree(name) } else { Query::Subtree(name) };
+        if matches!(text, "*" | "*.") {
+            return Ok(subtree(Name::root()));
+        }
+        if let Some(top) = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
+            let start = self.text.len() - top.len();
+            if text != "." {
+                return self.name(start, self.text.len()).map(subtree);
+            }
+        }
+        if let Some(start) = text.strip_suffix(".*") {
+            if rdata {
+                let hint = "rdata:name, rdata:*.name, or ~text";
+                return Err(self.error(self.text.len() - 1, "rdata has no index by its first labels", hint));
+            }
+            return self.name(from, from + start.len()).map(Query::Prefix);
+        }
+        let name = self.name(from, self.text.len())?;
+        Ok(if rdata { Query::Target(name) } else { Query::Name(name) })
+    }
+
+    /// An address, a block or a range, if the text begins as one; an error when it goes on wrongly.
+    fn addresses(&self, from: usize) -> Option<Result<Query, QueryError>> {
+        let text = self.rest(from);
+        if let Some(one) = address(text) {
+            return Some(Ok(Query::Addresses(one, one)));
+        }
+        if let Some((first, length)) = text.split_once(['/', ',']) {
+            let first = address(first)?;
+            let at = self.text.len() - length.len();
+            let widest = if first.is_ipv4() { 32 } else { 128 };
+            let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
+            return Some(match length.parse::<u32>() {
+                Ok(length) if digits && length <= widest => {
+                    let (first, last) = block(first, length);
+                    Ok(Query::Addresses(first, last))
+                }
+                _ => {
+                    let message = format!("the prefix length is 0 to {widest}");
+                    Err(self.error(at, message, "a block such as 192.0.2.0/24 or 2001:db8::/32"))
+                }
+            });
+        }
+        let (first, last) = text.split_once('-')?;
+        let first = address(first)?;
+        let at = self.text.len() - last.len();
+        let hint = "a range such as 192.0.2.3-192.0.2.9";
+        let Some(last) = address(last) else {
+            // `192.0.2.3-static.example.net` is a name.
+            let cut = last.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'));
+            return cut.then(|| Err(self.error(at, "the range has no last address", hint)));
+        };
+        if first.is_ipv4() != last.is_ipv4() {
+            return Some(Err(self.error(at, "a range lies in one family of addresses", hint)));
+        }
+        if first > last {
+            return Some(Err(self.error(at, "the range ends before it starts", hint)));
+        }
+        Some(Ok(Query::Addresses(first, last)))
+    }
+
+    /// A name without a star, at these bytes of the text.
+    fn name(&self, from: usize, to: usize) -> Result<Name, QueryError> {
+        let text = self.text.get(from..to).unwrap_or_default();
+        if text.is_empty() {
+            return Err(self.error(from, "the name is empty", "`.` is the root"));
+        }
+        let mut escaped = false;
+        for (i, c) in text.char_indices() {
+            let at = from + i;
+            match c {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '*' => {
+                    let hint = "*.name, name.*, ~text or /regex/; \\* for a star that is part of a name";
+                    return Err(self.error(at, "a star stands for whole labels at one end", hint));
+                }
+                _ if c.is_whitespace() || c.is_control() => {
+                    let hint = "\\032 for a space that is part of a name, ~text to look for text";
+                    return Err(self.error(at, "a name has no space or control character", hint));
+                }
+                _ => {}
+            }
+        }
+        Name::parse(text).map_err(|error| {
+            let at = from + name_error_at(text, error);
+            self.error(at, error.to_string(), FORMS)
+        })
+    }
+}
+
+/// Where in a name an error is, as well as its text tells.
+fn name_error_at(text: &str, error: NameError) -> usize {
+    match error {
+        NameError::EmptyLabel => text.find("..").map_or(0, |at| at + 1),
+        NameError::LabelTooLong => {
+            let mut start = 0;
+            for label in text.split('.') {
+                if label.len() > 63 {
+                    break;
+                }
+                start += label.len() + 1;
+            }
+            start
+        }
+        NameError::BadEscape => text.find('\\').unwrap_or_default(),
+        NameError::BadUnicode => text.find(|c: char| !c.is_ascii()).unwrap_or_default(),
+        NameError::TooLong => 253,
+        NameError::Nul | NameError::BadKey => 0,
+    }
+}
+
+/// The first and the last address of a block; bits behind the prefix are ignored.
+fn block(address: IpAddr, length: u32) -> (IpAddr, IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let host = u32::MAX.checked_shr(length).unwrap_or(0);
+            let bits = address.to_bits();
+            (Ipv4Addr::from_bits(bits & !host).into(), Ipv4Addr::from_bits(bits | host).into())
+        }
+        IpAddr::V6(address) => {
+            let host = u128::MAX.checked_shr(length).unwrap_or(0);
+            let bits = address.to_bits();
+            (Ipv6Addr::from_bits(bits & !host).into(), Ipv6Addr::from_bits(bits | host).into())
+        }
+    }
+}
+
+//--- Pattern --------------------------------------------------------------------------------------------------------
+
+/// What a part of a row must look like, as the row is shown: names in presentation form, without the final dot.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// It contains this text, in any case.
+    Text(Box<memchr::memmem::Finder<'static>>),
+    /// It matches this regex, in any case unless the regex says `(?-i)`.
+    Regex(regex::bytes::Regex),
+}
+
+impl Pattern {
+    /// Looks for text. What is not ASCII is looked for as it is shown, as `\DDD`.
+    pub fn text(needle: &str) -> Pattern {
+        let mut shown = Vec::with_capacity(needle.len());
+        for byte in needle.bytes() {
+            match byte {
+                0x20..=0x7e => shown.push(byte.to_ascii_lowercase()),
+                _ => shown.extend_from_slice(format!("\\{byte:03}").as_bytes()),
+            }
+        }
+        Pattern::Text(Box::new(memchr::memmem::Finder::new(&shown).into_owned()))
+    }
+
+    /// Compiles a regex; matching takes time linear in the text.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in one line.
+    pub fn regex(regex: &str) -> Result<Pattern, String> {
+        if !regex.is_ascii() {
+            return Err("names and data are shown in ASCII, so a regex is ASCII too".to_owned());
+        }
+        let built = regex::bytes::RegexBuilder::new(regex)
+            .case_insensitive(true)
+            .unicode(false)
+            .size_limit(MAX_REGEX_BYTES)
+            .dfa_size_limit(MAX_REGEX_BYTES)
+            .build();
+        built.map(Pattern::Regex).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "the regex is too large".to_owned(),
+            error => {
+                // The message is a drawing over several lines; the last one says what is wrong.
+                let drawing = error.to_string();
+                let last = drawing.lines().last().unwrap_or_default();
+                last.strip_prefix("error: ").unwrap_or(last).to_owned()
+            }
+        })
+    }
+
+    /// Whether text as it is shown matches; `shown` is lower-cased on the way where that is needed.
+    pub(super) fn matches(&self, shown: &mut [u8]) -> bool {
+        match self {
+            Pattern::Text(finder) => {
+                shown.make_ascii_lowercase();
+                finder.find(shown).is_some()
+            }
+            Pattern::Regex(regex) => regex.is_match(shown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(text: &str) -> String {
+        match Query::parse(text).unwrap() {
+            Query::All => "all".to_owned(),
+            Query::Name(name) => format!("name {name}"),
+            Query::Subtree(name) => format!("subtree {name}"),
+            Query::Prefix(name) => format!("prefix {name}"),
+            Query::Addresses(from, to) => format!("{from} {to}"),
+            Query::Target(name) => format!("target {name}"),
+            Query::TargetSubtree(name) => format!("target subtree {name}"),
+            Query::Either(name) => format!("either {name}"),
+            Query::RdataText(text) => format!("rdata {text}"),
+            Query::Pattern(_) => "pattern".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_form_is_understood() {
+        for (text, means) in [
+            ("www.example.com", "name www.example.com"),
+            (" WWW.Example.COM. ", "name www.example.com"),
+            ("bücher.example", "name xn--bcher-kva.example"),
+            (".", "name ."),
+            (r"\*.example.com", "name *.example.com"),
+            ("*.example.com", "subtree example.com"),
+            (".example.com", "subtree example.com"),
+            ("*", "subtree ."),
+            ("*.", "subtree ."),
+            ("www.example.*", "prefix www.example"),
+            ("192.0.2.7", "192.0.2.7 192.0.2.7"),
+            ("[2001:db8::1]", "2001:db8::1 2001:db8::1"),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.1 ::ffff:192.0.2.1"),
+            ("192.0.2.77/24", "192.0.2.0 192.0.2.255"),
+            ("192.0.2.0,24", "192.0.2.0 192.0.2.255"),
+            ("0.0.0.0/0", "0.0.0.0 255.255.255.255"),
+            ("192.0.2.7/32", "192.0.2.7 192.0.2.7"),
+            ("2001:db8::/32", "2001:db8:: 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("::/0", ":: ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("192.0.2.3-192.0.2.9", "192.0.2.3 192.0.2.9"),
+            ("192.0.2.3-static.example.net", "name 192.0.2.3-static.example.net"),
+            ("0/25.2.0.192.in-addr.arpa", "name 0/25.2.0.192.in-addr.arpa"),
+            ("rdata:ns1.example.net", "target ns1.example.net"),
+            ("RDATA:*.example.net", "target subtree example.net"),
+            ("rdata:192.0.2.7", "192.0.2.7 192.0.2.7"),
+            ("~mail", "pattern"),
+            ("/^mail[0-9]+/", "pattern"),
+        ] {
+            assert_eq!(shown(text), means, "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_point_at_the_character() {
+        let long = format!("a.{}.b", "x".repeat(64));
+        for (text, at, message) in [
+            ("", 0, "the query is empty"),
+            ("a..b", 2, "a label is empty"),
+            ("www.ex*mple.com", 6, "a star stands for whole labels at one end"),
+            ("*.example.*", 2 + 8, "a star stands for whole labels at one end"),
+            ("two words", 3, "a name has no space or control character"),
+            ("192.0.2.0/33", 10, "the prefix length is 0 to 32"),
+            ("192.0.2.0/", 10, "the prefix length is 0 to 32"),
+            ("2001:db8::/+1", 11, "the prefix length is 0 to 128"),
+            ("192.0.2.9-192.0.2.3", 10, "the range ends before it starts"),
+            ("192.0.2.9-2001:db8::1", 10, "a range lies in one family of addresses"),
+            ("192.0.2.9-", 10, "the range has no last address"),
+            ("rdata:", 6, "no rdata given"),
+            ("rdata:www.*", 10, "rdata has no index by its first labels"),
+            ("/abc", 4, "the regex does not end"),
+            ("/a(b/", 1, "unclosed group"),
+            ("~", 1, "no text to look for"),
+            (r"a.b\25", 3, "a backslash needs three digits up to 255, or one other character, after it"),
+            ("http://example.com", 4, "a URL is no query"),
+            (long.as_str(), 2, "a label has at most 63 bytes"),
+        ] {
+            let error = Query::parse(text).unwrap_err();
+            assert_eq!((error.at, error.message.as_str()), (at, message), "{text}");
+        }
+        let error = Query::parse("bü*r").unwrap_err();
+        assert_eq!(error.at, 2);
+        assert_eq!(error.to_string(), "a star stands for whole labels at one end: character 3 of \"bü*r\"");
+    }
+
+    #[test]
+    fn a_regex_that_would_take_too_much_is_refused() {
+        let error = Query::parse("/((a{500}){500}){500}/").unwrap_err();
+        assert_eq!(error.message, "the regex is too large");
+        assert!(Query::parse(&"a".repeat(5000)).is_err());
+    }
+
+    #[test]
+    fn text_is_found_in_any_case_and_as_it_is_shown() {
+        let contains =
+            |needle: &str, shown: &str| Pattern::text(needle).matches(&mut shown.as_bytes().to_vec());
+        assert!(contains("MAIL", "mail.example"));
+        assert!(contains("spf1 -ALL", "\"v=spf1 -all\""));
+        assert!(contains("é", r"caf\195\169.example"));
+        assert!(!contains("%", "mail.example"));
+        let regex = Pattern::regex("^MAIL[0-9]$").unwrap();
+        assert!(regex.matches(&mut b"mail7".to_vec()));
+    }
+
+    #[test]
+    fn the_recipe_asks_for_exactly_this_on_either_side() {
+        assert!(matches!(Query::exact("192.0.2.7"), Query::Either(_)));
+        assert!(
+            matches!(Query::exact("*.example.com"), Query::Either(name) if name.to_string() == "*.example.com")
+        );
+        assert!(matches!(Query::exact("\"v=spf1 -all\""), Query::RdataText(_)));
+        assert!(matches!(Query::exact("a..b"), Query::RdataText(_)));
+        assert!(matches!(Query::block("192.0.2.7", "24"), Ok(Query::Addresses(..))));
+        assert!(Query::block("www.example", "24").is_err());
+        assert!(Query::block("192.0.2.7", "24-").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            if let Err(error) = Query::parse(&text) {
+                prop_assert!(error.at <= text.chars().count());
+            }
+            let _ = Query::exact(&text);
+            let _ = Query::block(&text, &text);
+        }
+
+        #[test]
+        fn every_name_shown_finds_itself(labels in proptest::collection::vec(proptest::collection::vec(1u8..=255, 1..8), 1..5)) {
+            let name = Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap();
+            let shown = name.to_string();
+            // A name that looks like another form is asked for with its first character escaped.
+            let unlike = shown.bytes().all(|b| b.is_ascii_alphanumeric() || b"._\\".contains(&b));
+            if unlike && shown.parse::<IpAddr>().is_err() {
+                prop_assert!(matches!(Query::parse(&shown), Ok(Query::Name(found)) if found == name));
+            }
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! Answering a search over one moment of the ledger, a page at a time.
+
+use std::iter::Peekable;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::dns::{Name, Rdata};
+use crate::ledger::{Ledger, View};
+use crate::observation::Seen;
+use crate::store::{Entries, Entry, Scan, StoreError};
+
+use super::cursor::{Cursor, CursorError};
+use super::filters::Filters;
+use super::query::{Pattern, Query};
+
+//--- Search ---------------------------------------------------------------------------------------------------------
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// What to look for.
+    pub query: Query,
+    /// What of it is wanted.
+    pub filters: Filters,
+    /// For one rrname: also the rows that point at it.
+    pub pointing: bool,
+    /// Whether rows that differ only by their sensor are one, with their figures added.
+    pub merge_sensors: bool,
+}
+
+impl Search {
+    /// Asks for everything that a query finds, sensors apart.
+    pub fn new(query: Query) -> Search {
+        Search { query, filters: Filters::default(), pointing: false, merge_sensors: false }
+    }
+
+    /// The scans to walk, one after the other, and what a row must look like besides.
+    fn plan(&self) -> (Vec<Scan>, Test) {
+        match &self.query {
+            Query::All => (vec![Scan::All], Test::None),
+            Query::Name(name) if self.pointing => {
+                (vec![Scan::Name(name.clone()), Scan::Target(name.clone())], Test::None)
+            }
+            Query::Name(name) => (vec![Scan::Name(name.clone())], Test::None),
+            Query::Subtree(name) => (vec![Scan::Subtree(name.clone())], Test::None),
+            Query::Prefix(name) => (vec![Scan::All], Test::Prefix(name.clone())),
+            Query::Addresses(first, last) => (vec![Scan::Addresses(*first, *last)], Test::None),
+            Query::Target(name) => (vec![Scan::Target(name.clone())], Test::None),
+            Query::TargetSubtree(name) => (vec![Scan::TargetSubtree(name.clone())], Test::None),
+            Query::Either(name) => {
+                let other = match name.to_string().parse::<IpAddr>() {
+                    Ok(address) => Scan::Addresses(address, address),
+                    Err(_) => Scan::Target(name.clone()),
+                };
+                (vec![Scan::Name(name.clone()), other], Test::None)
+            }
+            Query::RdataText(text) => (vec![Scan::All], Test::Rdata(text.clone())),
+            Query::Pattern(pattern) => (vec![Scan::All], Test::Pattern(pattern.clone())),
+        }
+    }
+}
+
+/// What a row must look like beside lying in a scan.
+#[derive(Debug, Clone)]
+enum Test {
+    None,
+    /// Its rrname starts with the labels of this name.
+    Prefix(Name),
+    /// Its rdata is shown as this text, in any case.
+    Rdata(String),
+    /// Its rrname or its rdata, as shown, matches.
+    Pattern(Pattern),
+}
+
+impl Test {
+    fn passes(&self, entry: &Entry, shown: &mut Vec<u8>) -> bool {
+        match self {
+            Test::None => true,
+            Test::Prefix(name) => {
+                // In key form the first labels are the last, and each starts behind an END or at the very front.
+                let (key, prefix) = (entry.tuple.rrname.key(), name.key());
+                key.strip_suffix(prefix).is_some_and(|before| before.last().is_none_or(|&end| end == 0))
+            }
+            Test::Rdata(text) => match &entry.tuple.rdata {
+                Rdata::Text(rdata) => rdata.eq_ignore_ascii_case(text),
+                _ => false,
+            },
+            Test::Pattern(pattern) => {
+                shown.clear();
+                entry.tuple.rrname.push_presentation(shown);
+                if pattern.matches(shown) {
+                    return true;
+                }
+                shown.clear();
+                entry.tuple.rdata.push_presentation(shown);
+                pattern.matches(shown)
+            }
+        }
+    }
+}
+
+//--- Walk -----------------------------------------------------------------------------------------------------------
+
+/// Bounds on a whole answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows in the answer; a smaller limit of the search comes first.
+    pub rows: u64,
+    /// Rows looked at, wanted or not.
+    pub examined: u64,
+}
+
+impl Limits {
+    /// No bounds.
+    pub const NONE: Limits = Limits { rows: u64::MAX, examined: u64::MAX };
+}
+
+/// Bounds on one call of [`Walk::advance`], so that a walk can be interleaved with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    /// Rows looked at, wanted or not.
+    pub examined: u64,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// That was all.
+    Complete,
+    /// There is more, beyond the limit of rows.
+    Limit(Cursor),
+    /// There may be more: the walk had looked at as many rows as it may.
+    Budget(Cursor),
+}
+
+impl End {
+    /// Where the rest of the answer starts.
+    pub fn next(&self) -> Option<&Cursor> {
+        match self {
+            End::Complete => None,
+            End::Limit(next) | End::Budget(next) => Some(next),
+        }
+    }
+}
+
+/// A row of an answer.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The row.
+    pub entry: &'a Entry,
+    /// The figures that were asked for: both halves as one, or those of the direct half alone.
+    pub seen: Seen,
+}
+
+/// A search being answered. Cloning is cheap and gives a walk that goes on from the same place on its own.
+#[derive(Clone)]
+pub struct Walk {
+    filters: Filters,
+    test: Test,
+    merge_sensors: bool,
+    /// The scans and what the ledger held of each when the walk began.
+    steps: Arc<[(Scan, View)]>,
+    /// The place it has come to.
+    at: Cursor,
+    limits: Limits,
+    found: u64,
+    examined: u64,
+    end: Option<End>,
+    /// Scratch for rows as they are shown.
+    shown: Vec<u8>,
+}
+
+impl Walk {
+    /// Begins an answer, or goes on with one at a cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`WalkError::Cursor`] when the cursor is of another search, [`WalkError::Store`] when the store fails.
+    pub fn start(
+        ledger: &Ledger,
+        search: &Search,
+        limits: Limits,
+        from: Option<Cursor>,
+    ) -> Result<Walk, WalkError> {
+        let (scans, test) = search.plan();
+        let at = from.unwrap_or(Cursor { step: 0, after: None });
+        let scan = scans.get(usize::from(at.step)).ok_or(CursorError)?;
+        if at.after.as_ref().is_some_and(|after| !scan.matches(&after.tuple)) {
+            return Err(CursorError.into());
+        }
+        let steps: Result<Arc<[_]>, StoreError> =
+            scans.into_iter().map(|scan| ledger.view(&scan).map(|view| (scan, view))).collect();
+        let rows = search.filters.limit.unwrap_or(u64::MAX).min(limits.rows);
+        Ok(Walk {
+            filters: search.filters.clone(),
+            test,
+            merge_sensors: search.merge_sensors,
+            steps: steps?,
+            at,
+            limits: Limits { rows, ..limits },
+            found: 0,
+            examined: 0,
+            end: None,
+            shown: Vec::new(),
+        })
+    }
+
+    /// How the answer ended; `None` while it has not.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Rows found so far.
+    pub fn found(&self) -> u64 {
+        self.found
+    }
+
+    /// Hands out rows until the visitor has enough (`false`), the slice is over, or the answer is.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. The answer is not complete then, whatever was handed out.
+    pub fn advance(
+        &mut self,
+        slice: Slice,
+        mut visit: impl FnMut(&Found<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        let steps = Arc::clone(&self.steps);
+        let mut left = slice.examined;
+        while self.end.is_none() {
+            let Some((_, view)) = steps.get(usize::from(self.at.step)) else {
+                self.end = Some(End::Complete);
+                break;
+            };
+            let mut entries = view.entries(self.at.after.as_ref())?.peekable();
+            // The row the walk has come to, kept whole until its place is needed.
+            let mut last: Option<Entry> = None;
+            let paused = loop {
+                let Some(entry) = self.take(&mut entries)? else { break false };
+                left = left.saturating_sub(1);
+                self.examined += 1;
+                if let Some(seen) = self.select(&entry, &steps) {
+                    if self.found == self.limits.rows {
+                        self.arrive(last.take());
+                        self.end = Some(End::Limit(self.at.clone()));
+                        return Ok(());
+                    }
+                    self.found += 1;
+                    if !visit(&Found { entry: &entry, seen }) {
+                        left = 0;
+                    }
+                }
+                last = Some(entry);
+                if self.examined >= self.limits.examined && entries.peek().is_some() {
+                    self.arrive(last.take());
+                    self.end = Some(End::Budget(self.at.clone()));
+                    return Ok(());
+                }
+                if left == 0 {
+                    break true;
+                }
+            };
+            if paused {
+                self.arrive(last);
+                return Ok(());
+            }
+            self.at = Cursor { step: self.at.step.saturating_add(1), after: None };
+        }
+        Ok(())
+    }
+
+    /// Moves to just after a row.
+    fn arrive(&mut self, row: Option<Entry>) {
+        if let Some(row) = row {
+            self.at.after = Some(row.position());
+        }
+    }
+
+    /// The next row, with those that differ only by their sensor where they are one.
+    fn take(&self, entries: &mut Peekable<Entries<'_>>) -> Result<Option<Entry>, StoreError> {
+        let wanted =
+            |entry: &Entry| self.filters.sensor.as_ref().is_none_or(|sensor| **sensor == *entry.sensor);
+        let Some(mut entry) = entries.next().transpose()? else { return Ok(None) };
+        if !self.merge_sensors {
+            return Ok(Some(entry));
+        }
+        if !wanted(&entry) {
+            entry.halves = Default::default();
+        }
+        while entries.peek().is_some_and(|next| next.as_ref().is_ok_and(|next| next.tuple == entry.tuple)) {
+            let Some(next) = entries.next().transpose()? else { break };
+            if wanted(&next) {
+                entry.halves.merge(&next.halves);
+            }
+            entry.sensor = next.sensor;
+        }
+        Ok(Some(entry))
+    }
+
+    /// The figures of a row if it is wanted.
+    fn select(&mut self, entry: &Entry, steps: &[(Scan, View)]) -> Option<Seen> {
+        let filters = &self.filters;
+        if !filters.types.contains(entry.tuple.rrtype) {
+            return None;
+        }
+        if !self.merge_sensors && filters.sensor.as_ref().is_some_and(|sensor| **sensor != *entry.sensor) {
+            return None;
+        }
+        let seen = filters.select(&entry.halves)?;
+        let mut before = steps.iter().take(usize::from(self.at.step));
+        let known = before.any(|(earlier, _)| earlier.matches(&entry.tuple));
+        (!known && self.test.passes(entry, &mut self.shown)).then_some(seen)
+    }
+}
+
+/// Why an answer could not be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// The cursor is of another search.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::RrType;
+    use crate::observation::{Half, Observations};
+    use crate::store::Store;
+    use crate::store::memory::MemoryStore;
+
+    const SLICE: Slice = Slice { examined: 3 };
+
+    /// A ledger of these rows: name, type, rdata, sensor, half. Each is seen once, at its place in the list.
+    fn ledger(rows: &[(&str, RrType, &str, &str, Half)]) -> Ledger {
+        let store = Arc::new(MemoryStore::default());
+        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
+        for (i, (name, rrtype, rdata, sensor, half)) in rows.iter().enumerate() {
+            let mut observations = Observations::new(store.sensor(sensor).unwrap());
+            observations.reset(1000 + i as u64);
+            let mut key = Vec::new();
+            match (rdata.parse(), *rrtype) {
+                (Ok(IpAddr::V4(address)), _) => Rdata::V4(address),
+                (Ok(IpAddr::V6(address)), _) => Rdata::V6(address),
+                (_, RrType::TXT) => Rdata::text(rdata.as_bytes()),
+                _ => Rdata::Name(Name::parse(rdata).unwrap()),
+            }
+            .push_key(&mut key);
+            observations.push(Name::parse(name).unwrap().key(), *rrtype, &key, *half, 60);
+            ledger.add_live(|batch| batch.add(&observations));
+            if i % 2 == 0 {
+                ledger.commit().unwrap();
+            }
+        }
+        ledger
+    }
+
+    fn sample() -> Ledger {
+        use Half::{Alias, Direct};
+        ledger(&[
+            ("www.example.com", RrType::A, "192.0.2.1", "lan", Direct),
+            ("www.example.com", RrType::A, "192.0.2.1", "dmz", Alias),
+            ("www.example.com", RrType::CNAME, "cdn.example.net", "lan", Direct),
+            ("cdn.example.net", RrType::A, "192.0.2.9", "lan", Direct),
+            ("example.com", RrType::NS, "ns1.example.net", "lan", Direct),
+            ("example.com", RrType::TXT, "\"v=spf1 -ALL\"", "lan", Direct),
+            ("www.example.org", RrType::A, "198.51.100.1", "lan", Direct),
+            ("www.examples.com", RrType::A, "198.51.100.2", "lan", Direct),
+            ("self.example", RrType::CNAME, "self.example", "lan", Direct),
+            ("192.0.2.1", RrType::TXT, "\"odd\"", "lan", Direct),
+        ])
+    }
+
+    fn shown(found: &Found<'_>) -> String {
+        let Entry { tuple, sensor, .. } = found.entry;
+        format!("{} {} {} {sensor} {}", tuple.rrname, tuple.rrtype, tuple.rdata, found.seen.count)
+    }
+
+    fn rows(mut walk: Walk) -> (Vec<String>, End) {
+        let mut rows = Vec::new();
+        while walk.end().is_none() {
+            walk.advance(SLICE, |found| {
+                rows.push(shown(found));
+                true
+            })
+            .unwrap();
+        }
+        let end = walk.end().cloned().unwrap();
+        (rows, end)
+    }
+
+    fn ask(ledger: &Ledger, search: &Search) -> Vec<String> {
+        let (rows, end) = rows(Walk::start(ledger, search, Limits::NONE, None).unwrap());
+        assert_eq!(end, End::Complete);
+        rows
+    }
+
+    fn find(query: &str) -> Vec<String> {
+        ask(&sample(), &Search::new(Query::parse(query).unwrap()))
+    }
+
+    #[test]
+    fn each_form_finds_its_rows_in_order() {
+        let cdn = "www.example.com CNAME cdn.example.net lan 1";
+        let www = ["www.example.com A 192.0.2.1 dmz 1", "www.example.com A 192.0.2.1 lan 1"];
+        assert_eq!(find("www.example.com"), [www[0], www[1], cdn]);
+        let below = ["example.com NS ns1.example.net lan 1", "example.com TXT \"v=spf1 -ALL\" lan 1"];
+        assert_eq!(find("*.example.com"), [below[0], below[1], www[0], www[1], cdn]);
+        assert_eq!(find("www.example.*"), [www[0], www[1], cdn, "www.example.org A 198.51.100.1 lan 1"]);
+        assert_eq!(find("192.0.2.1"), www);
+        assert_eq!(find("192.0.2.2-192.0.2.255"), ["cdn.example.net A 192.0.2.9 lan 1"]);
+        assert_eq!(find("rdata:cdn.example.net"), [cdn]);
+        assert_eq!(find("rdata:*.example.net"), [cdn, below[0]]);
+        assert_eq!(find("~SPF1 -all"), [below[1]]);
+        assert_eq!(find("~100.2"), ["www.examples.com A 198.51.100.2 lan 1"]);
+        assert_eq!(find("/^www\\.examples?\\.(org|com)$/").len(), 5);
+        assert_eq!(find("nothing.example"), [""; 0]);
+        assert_eq!(find("*").len(), 10);
+    }
+
+    #[test]
+    fn a_name_also_finds_what_points_at_it_each_row_once() {
+        let pointing = |name: &str| {
+            let mut search = Search::new(Query::parse(name).unwrap());
+            search.pointing = true;
+            ask(&sample(), &search)
+        };
+        assert_eq!(
+            pointing("cdn.example.net"),
+            ["cdn.example.net A 192.0.2.9 lan 1", "www.example.com CNAME cdn.example.net lan 1"]
+        );
+        assert_eq!(pointing("self.example"), ["self.example CNAME self.example lan 1"]);
+    }
+
+    #[test]
+    fn the_recipe_finds_either_side_and_merges_sensors() {
+        let either = |text: &str| {
+            let mut search = Search::new(Query::exact(text));
+            search.merge_sensors = true;
+            ask(&sample(), &search)
+        };
+        assert_eq!(either("192.0.2.1"), ["192.0.2.1 TXT \"odd\" lan 1", "www.example.com A 192.0.2.1 lan 2"]);
+        assert_eq!(either("CDN.example.net.").len(), 2);
+        assert_eq!(either("\"V=spf1 -all\""), ["example.com TXT \"v=spf1 -ALL\" lan 1"]);
+        assert_eq!(either("v=spf1"), [""; 0]);
+    }
+
+    #[test]
+    fn filters_leave_out_rows_before_and_after_merging() {
+        let filtered = |filters: &[(&str, &str)], merge_sensors: bool| {
+            let mut search = Search::new(Query::parse("www.example.com").unwrap());
+            search.merge_sensors = merge_sensors;
+            for (key, value) in filters {
+                assert!(search.filters.set(key, value, 5000).unwrap());
+            }
+            ask(&sample(), &search)
+        };
+        assert_eq!(filtered(&[("type", "CNAME")], false).len(), 1);
+        assert_eq!(
+            filtered(&[("direct", "true"), ("type", "A")], false),
+            ["www.example.com A 192.0.2.1 lan 1"]
+        );
+        assert_eq!(filtered(&[("sensor", "dmz")], false), ["www.example.com A 192.0.2.1 dmz 1"]);
+        assert_eq!(filtered(&[("sensor", "dmz")], true), ["www.example.com A 192.0.2.1 lan 1"]);
+        assert_eq!(filtered(&[("sensor", "none")], true), [""; 0]);
+        assert_eq!(filtered(&[("first_after", "1001")], true).len(), 1);
+        assert_eq!(filtered(&[("first_after", "1001")], false).len(), 2);
+        assert_eq!(filtered(&[("last_before", "1000"), ("type", "A")], false).len(), 1);
+    }
+
+    #[test]
+    fn pages_of_any_size_meet_without_a_gap_or_a_repeat() {
+        let ledger = sample();
+        for query in ["*", "~example", "www.example.*", "0.0.0.0/0", "cdn.example.net"] {
+            for merge_sensors in [false, true] {
+                let mut search = Search::new(Query::parse(query).unwrap());
+                search.pointing = true;
+                search.merge_sensors = merge_sensors;
+                let all = ask(&ledger, &search);
+                for (limit, examined) in [(1, 100), (2, 100), (3, 2), (100, 1), (100, 4)] {
+                    let limits = Limits { rows: limit, examined };
+                    let mut pages = Vec::new();
+                    let mut from = None;
+                    loop {
+                        let (page, end) = rows(Walk::start(&ledger, &search, limits, from.clone()).unwrap());
+                        assert!(page.len() as u64 <= limit);
+                        pages.extend(page);
+                        match end.next() {
+                            Some(next) => from = Some(next.to_string().parse().unwrap()),
+                            None => break,
+                        }
+                    }
+                    assert_eq!(pages, all, "{query} {limits:?} {merge_sensors}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_that_takes_all_is_a_complete_answer() {
+        let ledger = sample();
+        let mut search = Search::new(Query::parse("www.example.com").unwrap());
+        for (limit, complete) in [(2, false), (3, true), (4, true)] {
+            search.filters.limit = Some(limit);
+            let (_, end) = rows(Walk::start(&ledger, &search, Limits::NONE, None).unwrap());
+            assert_eq!(end == End::Complete, complete, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_visitor_can_pause_and_a_clone_goes_on_alone() {
+        let ledger = sample();
+        let search = Search::new(Query::parse("*").unwrap());
+        let mut walk = Walk::start(&ledger, &search, Limits::NONE, None).unwrap();
+        let mut first = Vec::new();
+        walk.advance(Slice { examined: 100 }, |found| {
+            first.push(shown(found));
+            first.len() < 4
+        })
+        .unwrap();
+        assert_eq!((first.len(), walk.found()), (4, 4));
+        let rest = rows(walk.clone());
+        assert_eq!(rest, rows(walk));
+        first.extend(rest.0);
+        assert_eq!(first, ask(&ledger, &search));
+    }
+
+    #[test]
+    fn a_cursor_of_another_search_is_refused() {
+        let ledger = sample();
+        let limits = Limits { rows: 1, examined: u64::MAX };
+        let search = Search::new(Query::parse("*.example.com").unwrap());
+        let (_, end) = rows(Walk::start(&ledger, &search, limits, None).unwrap());
+        let cursor = end.next().cloned();
+        assert!(cursor.is_some());
+        let other = Search::new(Query::parse("*.example.net").unwrap());
+        assert!(matches!(Walk::start(&ledger, &other, limits, cursor), Err(WalkError::Cursor(_))));
+        let beyond = Some(Cursor { step: 9, after: None });
+        assert!(matches!(Walk::start(&ledger, &search, limits, beyond), Err(WalkError::Cursor(_))));
+    }
+}

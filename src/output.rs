@@ -1,0 +1,415 @@
+//! Rows for people and programs: a table for a terminal, JSON, CSV.
+//!
+//! Text of the ledger is printable ASCII with everything else escaped. Text that comes from elsewhere (a sensor's name,
+//! a path, what the user typed) goes through [`sanitise`] before it reaches a terminal.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::lookup::Found;
+use crate::time::{format_date, format_utc};
+
+//--- Row ------------------------------------------------------------------------------------------------------------
+
+/// A row of the ledger as the native API has it. The names are those of COF, where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The owner name, in presentation form.
+    pub rrname: String,
+    /// A mnemonic, or `TYPE` and a number.
+    pub rrtype: String,
+    /// The record data, in presentation form.
+    pub rdata: String,
+    /// Log records that held the tuple.
+    pub count: u64,
+    /// The first sighting, epoch seconds.
+    pub time_first: u64,
+    /// The last sighting, epoch seconds.
+    pub time_last: u64,
+    /// The time to live of the latest sighting, seconds.
+    pub ttl: u32,
+    /// Whether it was seen at the name itself.
+    pub direct: bool,
+    /// Whether it was seen through a chain of CNAMEs.
+    pub alias: bool,
+    /// The sensor that saw it.
+    pub sensor: String,
+    /// The UTC days with a sighting: bit i is the day of `time_last` minus i days, up to 63.
+    pub days: u64,
+}
+
+impl From<&Found<'_>> for Row {
+    fn from(found: &Found<'_>) -> Row {
+        let Found { entry, seen } = found;
+        Row {
+            rrname: entry.tuple.rrname.to_string(),
+            rrtype: entry.tuple.rrtype.to_string(),
+            rdata: entry.tuple.rdata.to_string(),
+            count: seen.count,
+            time_first: seen.time_first,
+            time_last: seen.time_last,
+            ttl: seen.ttl,
+            direct: !entry.halves.direct.is_none(),
+            alias: !entry.halves.alias.is_none(),
+            sensor: entry.sensor.to_string(),
+            days: seen.days,
+        }
+    }
+}
+
+impl Row {
+    /// Which halves there are, in one word.
+    fn halves(&self) -> &'static str {
+        match (self.direct, self.alias) {
+            (true, true) => "both",
+            (false, true) => "alias",
+            _ => "direct",
+        }
+    }
+
+    /// Appends one line of JSON.
+    pub fn push_json(&self, out: &mut Vec<u8>) {
+        // Writing plain values to memory cannot fail.
+        drop(serde_json::to_writer(&mut *out, self));
+        out.push(b'\n');
+    }
+
+    /// Appends one line of CSV (RFC 4180, but with a bare newline), in the order of [`CSV_HEADER`].
+    pub fn push_csv(&self, out: &mut Vec<u8>) {
+        let halves = self.halves();
+        for text in [&self.rrname, &self.rrtype, &self.rdata] {
+            push_csv_cell(text, out);
+            out.push(b',');
+        }
+        let Row { count, ttl, days, .. } = self;
+        let (first, last) = (format_utc(self.time_first), format_utc(self.time_last));
+        drop(write!(out, "{count},{first},{last},{ttl},{halves},"));
+        push_csv_cell(&self.sensor, out);
+        drop(writeln!(out, ",{days:#x}"));
+    }
+}
+
+/// The first line of CSV. Times are UTC; `seen` is `direct`, `alias` or `both`; `days` is the bit field in hexadecimal.
+pub const CSV_HEADER: &str = "rrname,rrtype,rdata,count,time_first,time_last,ttl,seen,sensor,days\n";
+
+/// Appends a cell, quoted where it must be. A cell that a spreadsheet would take for a formula gets an apostrophe in front,
+/// which spreadsheets hide.
+fn push_csv_cell(text: &str, out: &mut Vec<u8>) {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if !formula && !text.contains(['"', ',', '\n', '\r']) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    out.push(b'"');
+    if formula {
+        out.push(b'\'');
+    }
+    for byte in text.bytes() {
+        if byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+//--- Table ----------------------------------------------------------------------------------------------------------
+
+/// Rows that are kept back to find the widths of the columns.
+const ROWS_MEASURED: usize = 500;
+/// The fewest characters of a name or of data that a narrow terminal leaves.
+const NARROWEST: usize = 16;
+
+/// A table that is written while rows come: the first few hundred decide how wide the columns are.
+pub struct Table<W> {
+    out: W,
+    /// Columns of the terminal; unlimited where there is none.
+    width: Option<usize>,
+    colour: bool,
+    held: Vec<Row>,
+    layout: Option<Layout>,
+}
+
+/// The columns of a table, once known.
+struct Layout {
+    rrname: usize,
+    rrtype: usize,
+    rdata: usize,
+    count: usize,
+    /// Whether times have a time of day.
+    clock: bool,
+    sensor: bool,
+    /// Whether what is longer than its column is cut.
+    cut: bool,
+}
+
+impl<W: Write> Table<W> {
+    /// A table. `width` is the width of the terminal, absent where rows may be of any length; `colour` whether the head
+    /// may be highlighted.
+    pub fn new(out: W, width: Option<usize>, colour: bool) -> Table<W> {
+        Table { out, width, colour, held: Vec::new(), layout: None }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn push(&mut self, row: Row) -> io::Result<()> {
+        match &self.layout {
+            Some(layout) => self.out.write_all(layout.line(&row).as_bytes()),
+            None => {
+                self.held.push(row);
+                if self.held.len() < ROWS_MEASURED { Ok(()) } else { self.settle() }
+            }
+        }
+    }
+
+    /// Writes what was kept back. Without any row, not even a head is written.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        if self.layout.is_none() && !self.held.is_empty() {
+            self.settle()?;
+        }
+        self.out.flush()
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let layout = Layout::fitting(&self.held, self.width);
+        let head = layout.head();
+        match self.colour {
+            true => writeln!(self.out, "\x1b[1m{head}\x1b[0m")?,
+            false => writeln!(self.out, "{head}")?,
+        }
+        for row in self.held.drain(..) {
+            self.out.write_all(layout.line(&row).as_bytes())?;
+        }
+        self.layout = Some(layout);
+        Ok(())
+    }
+}
+
+impl Layout {
+    fn fitting(rows: &[Row], width: Option<usize>) -> Layout {
+        let longest = |head: &str, length: &dyn Fn(&Row) -> usize| {
+            rows.iter().map(length).max().unwrap_or_default().max(head.len())
+        };
+        let mut layout = Layout {
+            rrname: longest("RRNAME", &|row| row.rrname.len()),
+            rrtype: longest("TYPE", &|row| row.rrtype.len()),
+            rdata: longest("RDATA", &|row| row.rdata.len()),
+            count: longest("COUNT", &|row| row.count.to_string().len()),
+            clock: true,
+            sensor: rows.iter().any(|row| row.sensor != "default"),
+            cut: width.is_some(),
+        };
+        let Some(width) = width else { return layout };
+        let sensors = longest("SENSOR", &|row| row.sensor.chars().count());
+        let others = |layout: &Layout| {
+            let times = if layout.clock { 2 * 19 } else { 2 * 10 };
+            let sensor = if layout.sensor { 2 + sensors } else { 0 };
+            layout.rrtype + layout.count + times + "direct".len() + 6 * 2 + sensor
+        };
+        layout.clock = layout.rrname + layout.rdata + others(&layout) <= width;
+        let room = width.saturating_sub(others(&layout));
+        if layout.rrname + layout.rdata > room {
+            // The narrower of the two keeps its width if that is at most half of the room.
+            let half = (room / 2).max(NARROWEST);
+            if layout.rdata <= half {
+                layout.rrname = room.saturating_sub(layout.rdata).max(NARROWEST);
+            } else if layout.rrname <= half {
+                layout.rdata = room.saturating_sub(layout.rrname).max(NARROWEST);
+            } else {
+                (layout.rrname, layout.rdata) = (half, half);
+            }
+        }
+        layout
+    }
+
+    fn head(&self) -> String {
+        let times = if self.clock { 19 } else { 10 };
+        let Layout { rrname, rrtype, rdata, count, .. } = self;
+        let mut head = format!(
+            "{:rrname$}  {:rrtype$}  {:rdata$}  {:>count$}  {:times$}  {:times$}  {:6}",
+            "RRNAME", "TYPE", "RDATA", "COUNT", "FIRST (UTC)", "LAST (UTC)", "SEEN"
+        );
+        if self.sensor {
+            head.push_str("  SENSOR");
+        }
+        head.trim_end().to_owned()
+    }
+
+    fn line(&self, row: &Row) -> String {
+        let Layout { rrname, rrtype, rdata, count, .. } = *self;
+        let time = if self.clock { format_utc } else { format_date };
+        let mut line = format!(
+            "{:rrname$}  {:rrtype$}  {:rdata$}  {:>count$}  {}  {}  {:6}",
+            cut_left(&row.rrname, self.width_of(rrname)),
+            row.rrtype,
+            cut_right(&row.rdata, self.width_of(rdata)),
+            row.count,
+            time(row.time_first),
+            time(row.time_last),
+            row.halves(),
+        );
+        if self.sensor {
+            line.push_str("  ");
+            line.push_str(&sanitise(&row.sensor));
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    }
+
+    /// The width that text of a column is cut to.
+    fn width_of(&self, column: usize) -> usize {
+        if self.cut { column } else { usize::MAX }
+    }
+}
+
+/// Keeps the end of a name, which says most about it.
+fn cut_left(text: &str, width: usize) -> Cow<'_, str> {
+    match text.len().checked_sub(width) {
+        None | Some(0) => text.into(),
+        Some(over) => format!("…{}", text.get(over + 1..).unwrap_or_default()).into(),
+    }
+}
+
+/// Keeps the start of some data.
+fn cut_right(text: &str, width: usize) -> Cow<'_, str> {
+    match text.get(..width.saturating_sub(1)) {
+        Some(start) if text.len() > width => format!("{start}…").into(),
+        _ => text.into(),
+    }
+}
+
+//--- sanitise -------------------------------------------------------------------------------------------------------
+
+/// Makes text safe for a terminal: control characters, and those that change the direction of text or cannot be seen, are
+/// shown as `\u{…}`.
+pub fn sanitise(text: &str) -> Cow<'_, str> {
+    let unsafe_in_a_terminal = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if !text.chars().any(unsafe_in_a_terminal) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if unsafe_in_a_terminal(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    safe.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(rrname: &str, rdata: &str) -> Row {
+        Row {
+            rrname: rrname.to_owned(),
+            rrtype: "A".to_owned(),
+            rdata: rdata.to_owned(),
+            count: 42,
+            time_first: 1_767_323_045,
+            time_last: 1_772_600_767,
+            ttl: 300,
+            direct: true,
+            alias: false,
+            sensor: "default".to_owned(),
+            days: 5,
+        }
+    }
+
+    fn table(rows: &[Row], width: Option<usize>) -> String {
+        let mut out = Vec::new();
+        let mut table = Table::new(&mut out, width, false);
+        rows.iter().for_each(|row| table.push(row.clone()).unwrap());
+        table.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let rows = [row("www.example.com", "192.0.2.10"), row("a.example", "192.0.2.1")];
+        assert_eq!(
+            table(&rows, None),
+            "RRNAME           TYPE  RDATA       COUNT  FIRST (UTC)          LAST (UTC)           SEEN\n\
+             www.example.com  A     192.0.2.10     42  2026-01-02 03:04:05  2026-03-04 05:06:07  direct\n\
+             a.example        A     192.0.2.1      42  2026-01-02 03:04:05  2026-03-04 05:06:07  direct\n"
+        );
+        assert_eq!(table(&[], None), "");
+    }
+
+    #[test]
+    fn a_sensor_is_shown_where_it_says_something() {
+        let mut other = row("a.example", "192.0.2.1");
+        other.sensor = "dmz\u{202e}".to_owned();
+        other.alias = true;
+        let text = table(&[other], None);
+        assert!(text.lines().next().unwrap().ends_with("SEEN    SENSOR"), "{text}");
+        assert!(text.ends_with("both    dmz\\u{202e}\n"), "{text}");
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_at_any_width_that_has_room_for_its_columns() {
+        let long = "x".repeat(60);
+        let rows = [row(&format!("{long}.example.com"), &long), row("a.example", "192.0.2.1")];
+        for width in 90..200 {
+            let text = table(&rows, Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}\n{text}");
+            assert!(text.contains(".example.com"), "the end of a name is what counts");
+        }
+        assert!(table(&rows, None).contains(&long));
+    }
+
+    #[test]
+    fn rows_behind_the_measured_ones_are_whole_where_there_is_no_terminal() {
+        let mut rows = vec![row("a.example", "192.0.2.1"); ROWS_MEASURED];
+        rows.push(row("a.much.longer.name.example", "192.0.2.1"));
+        assert!(table(&rows, None).contains("a.much.longer.name.example  A"));
+        assert_eq!(table(&rows, Some(120)).lines().count(), ROWS_MEASURED + 2);
+    }
+
+    #[test]
+    fn a_spreadsheet_meets_no_formula() {
+        let csv = |row: &Row| {
+            let mut out = Vec::new();
+            row.push_csv(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            csv(&row("www.example.com", "192.0.2.10")),
+            "www.example.com,A,192.0.2.10,42,2026-01-02 03:04:05,2026-03-04 05:06:07,300,direct,default,0x5\n"
+        );
+        assert!(csv(&row("=cmd()|x", "x")).starts_with("\"'=cmd()|x\",A,"));
+        for start in ["+", "-", "@"] {
+            assert!(csv(&row(start, "x")).starts_with(&format!("\"'{start}\",")));
+        }
+        assert!(
+            csv(&row("a", "\"v=spf1 -all\" \"b,c\"")).starts_with("a,A,\"\"\"v=spf1 -all\"\" \"\"b,c\"\"\",")
+        );
+        assert_eq!(CSV_HEADER.matches(',').count(), csv(&row("a", "b")).matches(',').count());
+    }
+
+    #[test]
+    fn json_is_read_back() {
+        let mut out = Vec::new();
+        row("a\\\".example", "x").push_json(&mut out);
+        assert_eq!(serde_json::from_slice::<Row>(&out).unwrap(), row("a\\\".example", "x"));
+        assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
+    }
+
+    #[test]
+    fn nothing_unseen_reaches_a_terminal() {
+        assert_eq!(sanitise("plain ü"), "plain ü");
+        assert_eq!(sanitise("\x1b[2Jx\u{202e}y\u{200b}\u{9b}"), "\\u{1b}[2Jx\\u{202e}y\\u{200b}\\u{9b}");
+    }
+}
