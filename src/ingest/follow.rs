@@ -5,8 +5,10 @@
 //! the whole source for archives it has not met. Archives are read by other threads: the live log never waits for them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
@@ -23,7 +25,7 @@ use crate::ledger::Ledger;
 use crate::merge::Batch;
 use crate::shutdown::Stop;
 use crate::status::{BackfillStatus, SourceState, SourceStatus, Status};
-use crate::store::StoreError;
+use crate::store::{Pair, Store, StoreError};
 use crate::tail::decode::Packing;
 use crate::tail::discover::{Found, Stamp, discover, is_glob};
 use crate::tail::followed::{Followed, Read};
@@ -438,8 +440,14 @@ impl Standing {
 }
 
 impl Shared {
-    /// Archives are read *and* applied: from now on they are passed over.
+    /// Archives are read *and* applied: from now on they are passed over, also after a restart.
     fn finish(&self, done: &mut Vec<Job>) {
+        let hints: Vec<Pair> = done
+            .iter()
+            .filter_map(|job| Some(self.sources.get(job.source)?.met_hint(&job.found.path, &job.found.stamp)))
+            .collect();
+        // A hint that is not kept costs a second look at the archive, no more.
+        drop(self.ledger().store().cache(&hints, &[]));
         for job in done.drain(..) {
             let Some(source) = self.sources.get(job.source) else { continue };
             let mut standing = lock(&source.state);
@@ -501,14 +509,47 @@ fn follow(shared: &Shared, at: usize) {
 }
 
 impl Source {
-    /// The instant that divides archives to read from those before the ledger's time, nanoseconds since the epoch.
-    fn cut(&self) -> i128 {
+    /// What the store's hints of this source begin with.
+    fn hint_key(&self, kind: &[u8]) -> Vec<u8> {
+        [kind, b"\0", self.config.logs.as_os_str().as_bytes(), b"\0"].concat()
+    }
+
+    /// The hint that an archive was read as it was then.
+    fn met_hint(&self, path: &Path, stamp: &Stamp) -> Pair {
+        let key = [&self.hint_key(b"met"), path.as_os_str().as_bytes()].concat();
+        (key, stamp.to_bytes().to_vec())
+    }
+
+    /// Takes up what earlier runs left: which archives were read, and where this source's time begins. That instant is
+    /// kept from the first start on, so that later starts read every log after it that is unknown.
+    fn recall(&self, store: &dyn Store) -> Result<i128, StoreError> {
+        let (met_key, cut_key) = (self.hint_key(b"met"), self.hint_key(b"cut"));
+        let mut cut = None;
+        let mut standing = lock(&self.state);
+        for (key, value) in store.cached()? {
+            if key == cut_key {
+                cut = value.try_into().ok().map(i128::from_be_bytes);
+            } else if let Some(path) = key.strip_prefix(met_key.as_slice())
+                && let Some(stamp) = Stamp::from_bytes(&value)
+            {
+                standing.met.insert(PathBuf::from(OsStr::from_bytes(path)), stamp);
+            }
+        }
+        drop(standing);
         let age = match self.config.backfill {
-            Backfill::All => return i128::MIN,
+            Backfill::All => return Ok(i128::MIN),
             Backfill::None => Duration::ZERO,
             Backfill::Age(age) => age,
         };
-        i128::from(now_ms()) * 1_000_000 - i128::try_from(age.as_nanos()).unwrap_or(i128::MAX)
+        match cut {
+            Some(cut) => Ok(cut),
+            None => {
+                let now = i128::from(now_ms()) * 1_000_000;
+                let cut = now - i128::try_from(age.as_nanos()).unwrap_or(i128::MAX);
+                store.cache(&[(cut_key, cut.to_be_bytes().to_vec())], &[])?;
+                Ok(cut)
+            }
+        }
     }
 }
 
@@ -528,11 +569,15 @@ impl<'a> Follower<'a> {
             live_paths: Vec::new(),
             said: HashSet::new(),
             put_off: HashMap::new(),
-            cut: source.cut(),
+            cut: i128::MIN,
             buffer: vec![0; LIVE_CHUNK_BYTES],
         };
         if let Some(error) = no_events {
-            follower.say(Path::new(""), &event_advice(&error));
+            follower.say(Path::new(""), &error.to_string());
+        }
+        match source.recall(shared.ledger().store().as_ref()) {
+            Ok(cut) => follower.cut = cut,
+            Err(error) => shared.fails(&error),
         }
         Some(follower)
     }
@@ -591,7 +636,7 @@ impl<'a> Follower<'a> {
         };
         self.unsay(&logs);
         if let Err(error) = self.alarm.watch(&listing.folders) {
-            self.say(&logs, &event_advice(&error));
+            self.say(&logs, &error.to_string());
         }
         for (path, why) in &listing.passed_over {
             self.say(path, why);
@@ -610,6 +655,9 @@ impl<'a> Follower<'a> {
         {
             let mut standing = lock(&self.source.state);
             standing.unsettled = false;
+            if standing.met.len() > archives.len() {
+                self.forget_gone(&mut standing, &archives);
+            }
             for found in archives {
                 let stamp = found.stamp;
                 let met = standing.met.get(&found.path).copied();
@@ -651,6 +699,20 @@ impl<'a> Follower<'a> {
             self.shared.archives_changed.notify_all();
         }
         nothing_left
+    }
+
+    /// Forgets archives that are no more.
+    fn forget_gone(&self, standing: &mut Standing, archives: &[Found]) {
+        let there: HashSet<&Path> = archives.iter().map(|found| found.path.as_path()).collect();
+        let mut drops = Vec::new();
+        standing.met.retain(|path, stamp| {
+            let keep = there.contains(path.as_path());
+            if !keep {
+                drops.push(self.source.met_hint(path, stamp).0);
+            }
+            keep
+        });
+        drop(self.shared.ledger().store().cache(&[], &drops)); // hints that stay do no harm
     }
 
     /// Opens what is new at the paths of live logs.
@@ -880,21 +942,6 @@ fn packed(path: &Path) -> bool {
     match fs::File::open(path).and_then(|mut file| file.read(&mut start)) {
         Ok(n) => Packing::of(start.get(..n).unwrap_or_default()) != Packing::Plain,
         Err(_) => true,
-    }
-}
-
-/// What to do about events that cannot be had.
-fn event_advice(error: &notify::Error) -> String {
-    match error.kind {
-        notify::ErrorKind::MaxFilesWatch => {
-            "the limit on inotify watches is reached, so it is polled; raise it: sysctl fs.inotify.max_user_watches=524288"
-                .to_owned()
-        }
-        notify::ErrorKind::Io(ref error) if error.raw_os_error() == Some(24) => {
-            "the limit on inotify instances is reached, so it is polled; raise it: sysctl fs.inotify.max_user_instances=512"
-                .to_owned()
-        }
-        _ => format!("no events for it, so it is polled: {error}"),
     }
 }
 

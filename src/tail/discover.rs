@@ -38,6 +38,31 @@ impl From<&Metadata> for Stamp {
     }
 }
 
+impl Stamp {
+    /// A form that can be kept: every number big-endian.
+    pub fn to_bytes(&self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        let parts = [self.device.to_be_bytes(), self.inode.to_be_bytes(), self.size.to_be_bytes()];
+        for (to, from) in bytes.iter_mut().zip(parts.iter().flatten().chain(&self.modified.to_be_bytes())) {
+            *to = *from;
+        }
+        bytes
+    }
+
+    /// Takes back what [`Stamp::to_bytes`] gave.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Stamp> {
+        let (device, rest) = bytes.split_first_chunk()?;
+        let (inode, rest) = rest.split_first_chunk()?;
+        let (size, rest) = rest.split_first_chunk()?;
+        Some(Stamp {
+            device: u64::from_be_bytes(*device),
+            inode: u64::from_be_bytes(*inode),
+            size: u64::from_be_bytes(*size),
+            modified: i128::from_be_bytes(rest.try_into().ok()?),
+        })
+    }
+}
+
 /// One file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -298,6 +323,13 @@ mod tests {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, path.to_str().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_stamp_can_be_kept() {
+        let stamp = Stamp { device: 1, inode: u64::MAX, size: 3 << 40, modified: -5 };
+        assert_eq!(Stamp::from_bytes(&stamp.to_bytes()), Some(stamp));
+        assert_eq!(Stamp::from_bytes(&[0; 39]), None);
     }
 
     #[test]

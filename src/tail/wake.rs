@@ -22,6 +22,38 @@ pub enum Wake {
     Changed,
 }
 
+/// Why there are no events for something; it is polled then.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEvents {
+    /// Linux: no watch is left for this user.
+    #[error(
+        "no inotify watch is left, so it is polled; raise the limit: sysctl fs.inotify.max_user_watches=524288"
+    )]
+    Watches,
+    /// Linux: no inotify instance is left for this user.
+    #[error(
+        "no inotify instance is left, so it is polled; raise the limit: sysctl fs.inotify.max_user_instances=512"
+    )]
+    Instances,
+    /// Anything else.
+    #[error("no events for it, so it is polled: {0}")]
+    Other(notify::Error),
+}
+
+impl From<notify::Error> for NoEvents {
+    fn from(error: notify::Error) -> NoEvents {
+        /// EMFILE (errno 24), which `inotify_init` gives.
+        const TOO_MANY_OPEN_FILES: i32 = 24;
+        match &error.kind {
+            notify::ErrorKind::MaxFilesWatch => NoEvents::Watches,
+            notify::ErrorKind::Io(io) if io.raw_os_error() == Some(TOO_MANY_OPEN_FILES) => {
+                NoEvents::Instances
+            }
+            _ => NoEvents::Other(error),
+        }
+    }
+}
+
 /// Wakes one follower.
 pub struct Alarm {
     events: Receiver<Wake>,
@@ -35,7 +67,7 @@ pub struct Alarm {
 
 impl Alarm {
     /// Starts listening. The error says why there are no events; the alarm then only polls.
-    pub fn new() -> (Alarm, Option<notify::Error>) {
+    pub fn new() -> (Alarm, Option<NoEvents>) {
         let (sender, events) = sync_channel(64);
         let events_to = sender.clone();
         let overflow = Arc::new(AtomicBool::new(false));
@@ -58,7 +90,7 @@ impl Alarm {
         });
         let (watcher, error) = match watcher {
             Ok(watcher) => (Some(watcher), None),
-            Err(error) => (None, Some(error)),
+            Err(error) => (None, Some(error.into())),
         };
         (Alarm { events, sender, overflow, watcher, watched: Vec::new() }, error)
     }
@@ -72,9 +104,8 @@ impl Alarm {
     ///
     /// # Errors
     ///
-    /// The first refusal (`ENOSPC` means that `fs.inotify.max_user_watches` is used up). The others are tried all the
-    /// same, and a refused folder again at the next call.
-    pub fn watch(&mut self, folders: &[PathBuf]) -> Result<(), notify::Error> {
+    /// The first refusal. The others are tried all the same, and a refused folder again at the next call.
+    pub fn watch(&mut self, folders: &[PathBuf]) -> Result<(), NoEvents> {
         let Some(watcher) = &mut self.watcher else { return Ok(()) };
         self.watched.retain(|folder| {
             let keep = folders.contains(folder);
@@ -90,7 +121,7 @@ impl Alarm {
             }
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => self.watched.push(folder.clone()),
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => first_error = first_error.or(Some(error.into())),
             }
         }
         first_error.map_or(Ok(()), Err)
