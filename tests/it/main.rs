@@ -9,3 +9,5 @@
 
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
 mod layers;
+/// That the sample logs are what the generator makes.
+mod testdata;
