@@ -9,5 +9,7 @@
 
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
 mod layers;
+/// That what the project says of itself is so.
+mod project;
 /// That the sample logs are what the generator makes.
 mod testdata;
