@@ -577,6 +577,8 @@ mod tests {
         assert!(records.is_sorted_by_key(|record| record.written_micros));
         let twice = records.windows(2).filter(|pair| pair[0] == pair[1]).count();
         about(twice as f64 / records.len() as f64, 0.004, 0.02);
+        let seconds = records.last().unwrap().written_micros / MICROS - Config::default().start;
+        about(records.len() as f64 / seconds as f64, 4.8, 5.2);
     }
 
     #[test]

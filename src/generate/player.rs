@@ -2,9 +2,10 @@
 //!
 //! Zeek opens `dns.log` at the first record after a rotation, so that there may be none for a while; writes each header
 //! line and each record by one `write`, unbuffered; at rotation writes `#close`, closes, and renames the file to
-//! `dns.YYYY-MM-DD-HH-MM-SS.log`, the moment it was opened (`src/logging/writers/ascii/Ascii.cc`). zeekctl's
-//! `archive-log` then compresses that to `YYYY-MM-DD/dns.HH:MM:SS-HH:MM:SS.log.gz` in the folder of the opening day,
-//! under its final name while it grows, and removes it. Times in names are UTC here, where Zeek takes local time.
+//! `dns.YYYY-MM-DD-HH-MM-SS.log`, the moment of the rotation before (`src/logging/writers/ascii/Ascii.cc`,
+//! `src/logging/Manager.cc`). zeekctl's `archive-log` then compresses that to
+//! `YYYY-MM-DD/dns.HH:MM:SS-HH:MM:SS.log.gz` in the folder of the first day, under its final name while it grows, and
+//! removes it. Times in names are UTC here, where Zeek takes local time.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -30,6 +31,8 @@ pub struct Player {
     format: Format,
     torn: bool,
     open: Option<Open>,
+    /// When the log was rotated last, whether there was one or not.
+    rotated: Option<u64>,
     line: Vec<u8>,
 }
 
@@ -49,7 +52,7 @@ impl Player {
     /// When they cannot be made.
     pub fn new(logs: &Path, format: Format) -> io::Result<Player> {
         fs::create_dir_all(logs.join("current"))?;
-        Ok(Player { logs: logs.to_owned(), format, torn: false, open: None, line: Vec::new() })
+        Ok(Player { logs: logs.to_owned(), format, torn: false, open: None, rotated: None, line: Vec::new() })
     }
 
     /// Breaks each write where a page of the file ends, as a reader may see it happen to a single `write`.
@@ -102,20 +105,25 @@ impl Player {
     ///
     /// When `#close` cannot be written or the file cannot be renamed.
     pub fn rotate(&mut self, now: u64) -> io::Result<Option<Rotated>> {
+        let before = self.rotated;
         let Some(mut open) = self.open.take() else {
+            // Before its first record a Zeek has no log, and nothing that rotates.
+            self.rotated = before.map(|_| now);
             return Ok(None);
         };
+        self.rotated = Some(now);
         if let Some(line) = self.format.close(now) {
             open.write(line.as_bytes(), self.torn)?;
         }
-        let path = self.logs.join("current").join(format!("dns.{}.log", dashed(open.opened)));
+        let since = before.unwrap_or(open.opened);
+        let path = self.logs.join("current").join(format!("dns.{}.log", dashed(since)));
         fs::rename(self.live(), &path)?;
-        Ok(Some(Rotated { path, opened: open.opened, closed: now }))
+        Ok(Some(Rotated { path, since, closed: now }))
     }
 
     /// Lets go of the log without a word, as a Zeek that was killed does. The next record truncates it.
     pub fn crash(&mut self) {
-        self.open = None;
+        (self.open, self.rotated) = (None, None);
     }
 
     /// Compresses a rotated log into its dated folder, and removes it.
@@ -148,8 +156,8 @@ impl Open {
 pub struct Rotated {
     /// Where it is.
     pub path: PathBuf,
-    /// When it was opened, in seconds since the epoch.
-    pub opened: u64,
+    /// When its time began: at the rotation before, or when it was opened; in seconds since the epoch.
+    pub since: u64,
     /// When it was closed.
     pub closed: u64,
 }
@@ -180,9 +188,9 @@ impl Archive {
             let Civil { hour, minute, second, .. } = Civil::from_secs(secs);
             format!("{hour:02}:{minute:02}:{second:02}")
         };
-        let day = logs.join(format_date(rotated.opened));
+        let day = logs.join(format_date(rotated.since));
         fs::create_dir_all(&day)?;
-        let path = day.join(format!("dns.{}-{}.log.gz", clock(rotated.opened), clock(rotated.closed)));
+        let path = day.join(format!("dns.{}-{}.log.gz", clock(rotated.since), clock(rotated.closed)));
         let file = File::create(&path)?;
         Ok(Archive { rotated, path, file, bytes: gzip.finish()?, written: 0 })
     }
@@ -244,8 +252,8 @@ pub fn write_log(generator: Generator, format: Format, closed: bool, output: imp
     output.flush()
 }
 
-/// Writes a log folder as zeekctl leaves it: an archive for each full `rotation` seconds of the day in which there were
-/// records, and the rest in a live `current/dns.log` that is not closed.
+/// Writes a log folder as zeekctl leaves it: an archive for each full `rotation` seconds since the epoch in which there
+/// were records, and the rest in a live `current/dns.log` that is not closed.
 ///
 /// # Errors
 ///
@@ -253,15 +261,17 @@ pub fn write_log(generator: Generator, format: Format, closed: bool, output: imp
 pub fn write_tree(generator: Generator, format: Format, logs: &Path, rotation: u64) -> io::Result<()> {
     let mut player = Player::new(logs, format)?;
     let rotation = rotation.max(1);
-    let mut turn = 0;
+    let mut next_rotation = None;
     for record in generator {
         let now = record.written_micros / MICROS;
-        if now / rotation > turn {
-            if let Some(rotated) = player.rotate(now / rotation * rotation)? {
+        if let Some(at) = next_rotation.filter(|at| now >= *at) {
+            if let Some(rotated) = player.rotate(at)? {
                 player.archive(rotated)?;
             }
-            turn = now / rotation;
+            // Those in between had nothing to rotate.
+            player.rotate(now / rotation * rotation)?;
         }
+        next_rotation = Some((now / rotation + 1) * rotation);
         player.write(&record, now)?;
     }
     Ok(())
@@ -356,6 +366,8 @@ mod tests {
         assert_eq!(unzip(&folder.path().join("2024-04-12/dns.19:29:12-20:29:12.log.gz")), text);
         player.write(&record, 1_712_953_755).unwrap();
         assert!(fs::read_to_string(player.live()).unwrap().contains("#open\t2024-04-12-20-29-15\n"));
+        let rotated = player.rotate(1_712_957_352).unwrap().unwrap();
+        assert_eq!(rotated.path.file_name().unwrap(), "dns.2024-04-12-20-29-12.log");
     }
 
     #[test]

@@ -11,3 +11,7 @@
 mod layers;
 /// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
 mod store_suite;
+/// That what the project says of itself is so.
+mod project;
+/// That the sample logs are what the generator makes.
+mod testdata;

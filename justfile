@@ -1,0 +1,37 @@
+# Short names for what contributors do. Everything works with cargo alone; `.ci/run` is the gate.
+
+# List the recipes.
+default:
+    @just --list
+
+# The gate, as before every merge.
+check:
+    bash .ci/run
+
+# Run the tests whose name contains FILTER.
+test FILTER="":
+    cargo test --locked {{FILTER}}
+
+# Format the code.
+fmt:
+    cargo fmt --all
+
+# Make the sample logs and the expected outputs anew, to be read before they are committed.
+bless:
+    BLESS=1 cargo test --locked --test it
+
+# Many random kills of the real binary; one seed replays a failure.
+crash KILLS="200" SEED="1":
+    DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it crash -- --nocapture
+
+# A daemon over the sample logs, on a port of its own.
+demo:
+    cargo run --release -- run --logs testdata/zeek-tree --data "$(mktemp -d)" --listen 127.0.0.1:0
+
+# Bans, licences and sources: works offline.
+deny:
+    cargo deny --locked --offline check bans licenses sources
+
+# Known vulnerabilities and crates without a keeper: fetches the advisory database.
+advisories:
+    cargo deny --locked check advisories
