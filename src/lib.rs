@@ -13,6 +13,7 @@
 pub mod cof;
 pub mod dns;
 pub mod generate;
+pub mod http;
 pub mod ingest;
 pub mod json;
 pub mod ledger;

@@ -7,6 +7,8 @@
     reason = "the helpers of tests fail as tests do: by a panic"
 )]
 
+/// The faces over HTTP.
+mod http;
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
 mod layers;
 /// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.

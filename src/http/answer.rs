@@ -1,0 +1,236 @@
+//! Answers of many rows: walked beside the event loop, written chunk by chunk.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
+use warp::reply::{Reply, Response};
+
+use super::State;
+use super::error::ApiError;
+use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk};
+use crate::store::StoreError;
+use crate::time::format_rfc3339;
+
+/// Rows that a walk looks at before others get their turn.
+const SLICE: Slice = Slice { examined: 16_384 };
+/// An answer that is no longer than this is sent whole, with its length.
+const WHOLE_BYTES: usize = 256 << 10;
+/// The size of a chunk of a longer one.
+const CHUNK_BYTES: usize = 64 << 10;
+/// How long a lookup waits for a place.
+const PLACE_WAIT: Duration = Duration::from_millis(500);
+
+/// Says as of when an answer is true.
+pub const AS_OF: HeaderName = HeaderName::from_static("x-dnsledger-as-of");
+/// Says that an answer of the recipe's API was cut.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
+
+/// How an answer is written.
+pub trait Shape: Send + 'static {
+    /// The media type.
+    fn content_type(&self) -> &'static str;
+    /// Writes what is before the first row.
+    fn begin(&mut self, out: &mut Vec<u8>);
+    /// Writes a row.
+    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>);
+    /// Writes what is behind the last row.
+    fn end(&mut self, end: &End, out: &mut Vec<u8>);
+    /// Whether a header must say if the answer was cut.
+    fn says_truncated(&self) -> bool {
+        false
+    }
+}
+
+/// The instant that every answer from now on is true of, as RFC 3339 with milliseconds.
+pub fn as_of(state: &State) -> Option<String> {
+    state.0.ingest.as_of_ms().map(format_millis)
+}
+
+/// An instant with milliseconds.
+pub fn format_millis(millis: u64) -> String {
+    let seconds = format_rfc3339(millis / 1000);
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), millis % 1000)
+}
+
+/// Answers a search.
+///
+/// # Errors
+///
+/// Before the first byte: no place (429), no time (504), the ledger fails (503), a cursor of another search (400).
+/// Afterwards the connection is cut, so that no client takes a part for the whole.
+pub async fn answer(
+    state: &State,
+    search: Search,
+    limits: Limits,
+    from: Option<Cursor>,
+    as_of: Option<String>,
+    mut shape: impl Shape,
+) -> Result<Response, ApiError> {
+    let config = &state.0.config;
+    let deadline = Instant::now() + config.request_timeout;
+    let places = if search.query.is_scan() { &state.0.scans } else { &state.0.lookups };
+    let mut place = match timeout(PLACE_WAIT, Arc::clone(places).acquire_owned()).await {
+        Ok(Ok(place)) => place,
+        _ => return Err(ApiError::busy()),
+    };
+    let content_type = shape.content_type();
+    let says_truncated = shape.says_truncated();
+    let ledger = Arc::clone(&state.0.ledger);
+    let begin = move || {
+        let walk = Walk::start(&ledger, &search, limits, from)?;
+        let mut buffer = Vec::with_capacity(1024);
+        shape.begin(&mut buffer);
+        let mut part = Part { walk, shape, buffer };
+        part.fill(WHOLE_BYTES)?;
+        Ok::<_, ApiError>((part, place))
+    };
+    let mut part;
+    (part, place) = in_time(deadline, begin).await??;
+    while !part.is_full(WHOLE_BYTES) {
+        (part, place) = in_time(deadline, move || part.fill(WHOLE_BYTES).map(|()| (part, place))).await??;
+    }
+    let mut truncated = part.walk.end().map(|end| *end != End::Complete);
+    if says_truncated && truncated.is_none() {
+        // A header comes before all rows, so the rest is counted before it is written.
+        let mut ahead = part.walk.clone();
+        while ahead.end().is_none() {
+            let count = move || ahead.advance(SLICE, |_| true).map(|()| (ahead, place));
+            (ahead, place) = in_time(deadline, count).await??;
+        }
+        truncated = ahead.end().map(|end| *end != End::Complete);
+    }
+    drop(place);
+    let mut response = if part.walk.end().is_some() {
+        Response::new(part.buffer.into())
+    } else {
+        let (chunks, receiver) = channel(1);
+        tokio::spawn(produce(part, Arc::clone(places), config.request_timeout, chunks));
+        body(receiver)
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if says_truncated && truncated == Some(true) {
+        headers.insert(TRUNCATED, HeaderValue::from_static("true"));
+    }
+    if let Some(as_of) = as_of.and_then(|as_of| HeaderValue::try_from(as_of).ok()) {
+        headers.insert(AS_OF, as_of);
+    }
+    Ok(response)
+}
+
+/// Runs something that blocks, until the deadline.
+///
+/// # Errors
+///
+/// 504 when it is over first; what runs goes on to its own end, which is near.
+pub async fn in_time<T: Send + 'static>(
+    deadline: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    match timeout_at(deadline, spawn_blocking(work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "A lookup ended abnormally.");
+            Err(ApiError::unavailable("the lookup failed"))
+        }
+        Err(_) => Err(ApiError::timeout()),
+    }
+}
+
+/// An answer being written.
+struct Part<S> {
+    walk: Walk,
+    shape: S,
+    buffer: Vec<u8>,
+}
+
+impl<S: Shape> Part<S> {
+    /// Walks one slice, or until so many bytes are there.
+    fn fill(&mut self, bytes: usize) -> Result<(), StoreError> {
+        let Part { walk, shape, buffer } = self;
+        walk.advance(SLICE, |found| {
+            shape.row(found, buffer);
+            buffer.len() < bytes
+        })?;
+        if let Some(end) = walk.end() {
+            shape.end(end, buffer);
+        }
+        Ok(())
+    }
+
+    fn is_full(&self, bytes: usize) -> bool {
+        self.walk.end().is_some() || self.buffer.len() >= bytes
+    }
+}
+
+/// A part of a body.
+enum Chunk {
+    More(Bytes),
+    Last(Bytes),
+}
+
+/// Writes the rest of an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk.
+async fn produce<S: Shape>(
+    mut part: Part<S>,
+    places: Arc<Semaphore>,
+    patience: Duration,
+    chunks: Sender<Chunk>,
+) {
+    loop {
+        let bytes = Bytes::from(std::mem::take(&mut part.buffer));
+        let ended = part.walk.end().is_some();
+        let chunk = if ended { Chunk::Last(bytes) } else { Chunk::More(bytes) };
+        match timeout(patience, chunks.send(chunk)).await {
+            Ok(Ok(())) if !ended => {}
+            _ => return,
+        }
+        while !part.is_full(CHUNK_BYTES) {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            part = match spawn_blocking(move || fill_in_place(part, place)).await {
+                Ok(Ok(part)) => part,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "An answer was cut short.");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "An answer was cut short.");
+                    return;
+                }
+            };
+        }
+    }
+}
+
+fn fill_in_place<S: Shape>(mut part: Part<S>, _place: OwnedSemaphorePermit) -> Result<Part<S>, StoreError> {
+    part.fill(CHUNK_BYTES).map(|()| part)
+}
+
+/// A body of chunks; it fails when they end before the last one.
+fn body(mut chunks: Receiver<Chunk>) -> Response {
+    let mut ended = false;
+    let frames = stream::poll_fn(move |context| {
+        if ended {
+            return std::task::Poll::Ready(None);
+        }
+        chunks.poll_recv(context).map(|chunk| match chunk {
+            Some(Chunk::More(bytes)) => Some(Ok(bytes)),
+            Some(Chunk::Last(bytes)) => {
+                ended = true;
+                Some(Ok(bytes))
+            }
+            None => {
+                ended = true;
+                Some(Err(io::Error::other("the answer was cut short")))
+            }
+        })
+    });
+    warp::reply::stream(frames).into_response()
+}

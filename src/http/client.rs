@@ -1,0 +1,361 @@
+//! The other side: a small blocking client for the command line, over the control socket or an `http://` URL.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::server::Stream;
+
+/// How long to wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Bytes of a body that are read and sent at a time.
+const UPLOAD_BYTES: usize = 256 << 10;
+/// Bytes of an error that are read.
+const MAX_ERROR_BYTES: u64 = 64 << 10;
+/// What is percent-encoded in a parameter.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+//--- ClientError ----------------------------------------------------------------------------------------------------
+
+/// Why a request had no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("cannot reach {server}: {error}")]
+    Unreachable {
+        /// The socket or the URL.
+        server: String,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The URL cannot be used.
+    #[error("{url:?} is no server: {why}")]
+    BadUrl {
+        /// What was given.
+        url: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The server answered with an error.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What the server says.
+        message: String,
+        /// What it advises.
+        hint: Option<String>,
+    },
+    /// The connection broke.
+    #[error("the connection to {server} broke: {error}")]
+    Broken {
+        /// The socket or the URL.
+        server: String,
+        /// The reason.
+        error: io::Error,
+    },
+}
+
+impl ClientError {
+    /// Whether nobody listens on the socket: no daemon, or a dead one's socket.
+    pub fn is_nobody(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        matches!(self, ClientError::Unreachable { error, .. } if matches!(error.kind(), ConnectionRefused | NotFound))
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            ClientError::Unreachable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some(
+                    "run it as the user that runs the daemon, or ask over HTTP: `--server http://127.0.0.1:8081`",
+                )
+            }
+            ClientError::Unreachable { .. } => Some("check the address, and that `dnsledger run` is running"),
+            ClientError::BadUrl { .. } => Some("--server http://127.0.0.1:8081"),
+            ClientError::Refused { hint, .. } => hint.as_deref(),
+            ClientError::Broken { .. } => None,
+        }
+    }
+}
+
+//--- Client ---------------------------------------------------------------------------------------------------------
+
+/// Where a server is.
+#[derive(Debug, Clone)]
+enum Server {
+    Socket(PathBuf),
+    Tcp { host: String, port: u16, authority: String },
+}
+
+/// A client of one server. Each request has a connection of its own.
+pub struct Client {
+    server: Server,
+    token: Option<HeaderValue>,
+    runtime: Arc<Runtime>,
+}
+
+impl Client {
+    /// A client of the daemon that has the socket.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no event queue.
+    pub fn of_socket(path: &Path) -> Result<Client, ClientError> {
+        Client::new(Server::Socket(path.to_owned()), None)
+    }
+
+    /// A client of a server by its URL, with a token where it wants one.
+    ///
+    /// # Errors
+    ///
+    /// When the URL or the token cannot be used.
+    pub fn of_url(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
+        let bad = |why| ClientError::BadUrl { url: url.to_owned(), why };
+        let uri: Uri = url.parse().map_err(|_| bad("not a URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(bad("https is not spoken here; use a tunnel or a proxy")),
+            _ => return Err(bad("it does not start with http://")),
+        }
+        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
+        if authority.as_str().contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(bad("only a host and a port are expected"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = authority.port_u16().unwrap_or(80);
+        let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+        let mut token = token.map_err(|_| bad("the token holds characters that no token has"))?;
+        if let Some(token) = &mut token {
+            token.set_sensitive(true);
+        }
+        Client::new(Server::Tcp { host, port, authority: authority.to_string() }, token)
+    }
+
+    fn new(server: Server, token: Option<HeaderValue>) -> Result<Client, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| ClientError::Unreachable { server: server.to_string(), error })
+            .map(Arc::new)?;
+        Ok(Client { server, token, runtime })
+    }
+
+    /// Gets a path with these parameters.
+    ///
+    /// # Errors
+    ///
+    /// When there is no good answer.
+    pub fn get(&self, path: &str, params: &[(&str, &str)]) -> Result<Answer, ClientError> {
+        self.send(Method::GET, path, params, Upload(None))
+    }
+
+    /// Posts to a path with these parameters; the body is read while it is sent.
+    ///
+    /// # Errors
+    ///
+    /// When there is no good answer.
+    pub fn post(
+        &self,
+        path: &str,
+        params: &[(&str, &str)],
+        body: Option<Box<dyn Read + Send>>,
+    ) -> Result<Answer, ClientError> {
+        self.send(Method::POST, path, params, Upload(body))
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        params: &[(&str, &str)],
+        body: Upload,
+    ) -> Result<Answer, ClientError> {
+        let mut target = path.to_owned();
+        for (i, (key, value)) in params.iter().enumerate() {
+            target.push(if i == 0 { '?' } else { '&' });
+            target.push_str(key);
+            target.push('=');
+            target.extend(percent_encode(value.as_bytes(), ENCODED));
+        }
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>| ClientError::Broken {
+            server: self.server.to_string(),
+            error: io::Error::other(error),
+        };
+        let mut request = Request::builder().method(method).uri(target).header(HOST, self.server.authority());
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request = request.body(body).map_err(|error| broken(error.into()))?;
+        let response = self.runtime.block_on(async {
+            let stream = match timeout(CONNECT, self.server.connect()).await {
+                Ok(connected) => connected,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            };
+            let stream = stream
+                .map_err(|error| ClientError::Unreachable { server: self.server.to_string(), error })?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|error| broken(error.into()))?;
+            tokio::spawn(connection);
+            sender.send_request(request).await.map_err(|error| broken(error.into()))
+        })?;
+        let status = response.status();
+        let truncated = response.headers().contains_key("x-truncated");
+        let body = response.into_body();
+        let mut answer =
+            Answer { runtime: Arc::clone(&self.runtime), body, current: Bytes::new(), truncated };
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let mut text = Vec::new();
+        // What can be read of an error is enough.
+        let _ = answer.by_ref().take(MAX_ERROR_BYTES).read_to_end(&mut text);
+        let error: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+        let part = |key: &str| {
+            error.as_ref().and_then(|e| e.pointer(&format!("/error/{key}"))?.as_str().map(str::to_owned))
+        };
+        Err(ClientError::Refused {
+            status: status.as_u16(),
+            message: part("message").unwrap_or_else(|| format!("the server answered {status}")),
+            hint: part("hint"),
+        })
+    }
+}
+
+impl Server {
+    fn authority(&self) -> &str {
+        match self {
+            Server::Socket(_) => "localhost",
+            Server::Tcp { authority, .. } => authority,
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Server::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Server::Tcp { host, port, .. } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Server::Socket(path) => write!(f, "{}", path.display()),
+            Server::Tcp { authority, .. } => write!(f, "http://{authority}"),
+        }
+    }
+}
+
+//--- Answer ---------------------------------------------------------------------------------------------------------
+
+/// A good answer, read as it comes. A body that breaks off is an error, never an end.
+pub struct Answer {
+    runtime: Arc<Runtime>,
+    body: Incoming,
+    current: Bytes,
+    truncated: bool,
+}
+
+impl Answer {
+    /// Whether the server said that it cut the answer.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+}
+
+impl Read for Answer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.runtime.block_on(self.body.frame()) {
+                Some(Ok(frame)) => self.current = frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                None => return Ok(0),
+            }
+        }
+        let n = self.current.len().min(buffer.len());
+        self.current.split_to(n).copy_to_slice(buffer.get_mut(..n).unwrap_or_default());
+        Ok(n)
+    }
+}
+
+/// A body that is read from a blocking reader: this runtime has nothing else to do.
+struct Upload(Option<Box<dyn Read + Send>>);
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(reader) = &mut self.0 else { return Poll::Ready(None) };
+        let mut bytes = vec![0; UPLOAD_BYTES];
+        let read = loop {
+            match reader.read(&mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        Poll::Ready(match read {
+            Ok(0) => {
+                self.0 = None;
+                None
+            }
+            Ok(n) => {
+                bytes.truncate(n);
+                Some(Ok(Frame::data(bytes.into())))
+            }
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_asked_is_a_server() {
+        for url in ["http://127.0.0.1:8081", "http://[::1]:8081/", "http://sensor"] {
+            assert!(Client::of_url(url, Some("abc")).is_ok(), "{url}");
+        }
+        for url in ["127.0.0.1:8081", "https://x", "ftp://x", "http://u:p@x", "http://x/dns", "http://", ""] {
+            assert!(matches!(Client::of_url(url, None), Err(ClientError::BadUrl { .. })), "{url}");
+        }
+        assert!(Client::of_url("http://x", Some("a\nb")).is_err());
+    }
+
+    #[test]
+    fn a_socket_that_nobody_has_is_recognised() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let nobody = |path: &Path| match Client::of_socket(path).unwrap().get("/healthz", &[]) {
+            Err(error) => error.is_nobody(),
+            Ok(_) => false,
+        };
+        assert!(nobody(&path));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists() && nobody(&path));
+    }
+}

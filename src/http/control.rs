@@ -1,0 +1,207 @@
+//! `/control/…`: what only the owner of the data folder may do, over the socket in it.
+//!
+//! | request | does |
+//! |---|---|
+//! | `POST /control/import?name=PATH&sensor=NAME` | reads the body as one log, and answers when it is applied |
+//! | `GET /control/export` | as `/api/v1/export` |
+//! | `POST /control/flush` | applies and flushes everything that was read before |
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt};
+use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::task::spawn_blocking;
+use warp::reply::Response;
+
+use super::State;
+use super::error::ApiError;
+use super::machine::{exactly, json};
+use super::request::Request;
+use crate::ingest::Summary;
+use crate::tally::{Malformed, Skip, Tally};
+
+/// Chunks of a body that wait to be read.
+const CHUNKS_AHEAD: usize = 16;
+
+//--- ImportReport ---------------------------------------------------------------------------------------------------
+
+/// What came of an import, as it travels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReport {
+    files: u64,
+    bytes: u64,
+    already: u64,
+    counted: u64,
+    skipped: Vec<(String, u64)>,
+    malformed: Vec<(String, u64)>,
+    incomplete: Vec<(PathBuf, String)>,
+    failed: Vec<(PathBuf, String)>,
+    passed_over: Vec<(PathBuf, String)>,
+}
+
+impl From<Summary> for ImportReport {
+    fn from(summary: Summary) -> ImportReport {
+        let tally = &summary.tally;
+        let skipped = Skip::ALL.iter().map(|&reason| (reason.name().to_owned(), tally.skipped(reason)));
+        let malformed =
+            Malformed::ALL.iter().map(|&reason| (reason.name().to_owned(), tally.malformed(reason)));
+        ImportReport {
+            files: summary.files,
+            bytes: summary.bytes,
+            already: summary.already,
+            counted: tally.counted,
+            skipped: skipped.collect(),
+            malformed: malformed.collect(),
+            incomplete: summary.incomplete,
+            failed: summary.failed,
+            passed_over: summary.passed_over,
+        }
+    }
+}
+
+impl From<ImportReport> for Summary {
+    fn from(report: ImportReport) -> Summary {
+        let count = |counts: &[(String, u64)], reason: &str| {
+            counts.iter().find(|(name, _)| name == reason).map_or(0, |(_, lines)| *lines)
+        };
+        let skipped: Vec<u64> = Skip::ALL.iter().map(|r| count(&report.skipped, r.name())).collect();
+        let malformed: Vec<u64> = Malformed::ALL.iter().map(|r| count(&report.malformed, r.name())).collect();
+        Summary {
+            files: report.files,
+            bytes: report.bytes,
+            tally: Tally::from_counts(report.counted, &skipped, &malformed),
+            already: report.already,
+            incomplete: report.incomplete,
+            failed: report.failed,
+            passed_over: report.passed_over,
+        }
+    }
+}
+
+//--- requests -------------------------------------------------------------------------------------------------------
+
+/// Answers `/control/import`.
+///
+/// # Errors
+///
+/// When the ledger refuses, or the daemon is being stopped. A body that breaks off is no error of the log: what came
+/// is counted, and the rest when it is sent again.
+pub async fn import<B: Buf>(
+    state: State,
+    request: Request,
+    mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+) -> Result<Response, ApiError> {
+    posted(&request)?;
+    let Some(name) = request.param("name") else {
+        return Err(ApiError::bad_request("bad_request", "the parameter name is missing", "?name=dns.log"));
+    };
+    let name = PathBuf::from(name);
+    let sensor = request.param("sensor").unwrap_or("default").to_owned();
+    let (chunks, receiver) = channel(CHUNKS_AHEAD);
+    let ingest = Arc::clone(&state.0.ingest);
+    let reading = spawn_blocking(move || {
+        let stream = Box::new(Sent { receiver, current: Bytes::new(), failed: false });
+        ingest.import_stream(Path::new(&name), &sensor, stream)
+    });
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk
+            .map(|mut chunk| chunk.copy_to_bytes(chunk.remaining()))
+            .map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error));
+        if chunks.send(chunk).await.is_err() {
+            break; // the reader has had enough, and says why
+        }
+    }
+    drop(chunks);
+    match reading.await {
+        Ok(summary) => Ok(json(StatusCode::OK, &ImportReport::from(summary?))),
+        Err(error) => {
+            tracing::error!(%error, "An import ended abnormally.");
+            Err(ApiError::unavailable("the import failed"))
+        }
+    }
+}
+
+/// A body as a reader on a blocking thread sees it.
+struct Sent {
+    receiver: Receiver<io::Result<Bytes>>,
+    current: Bytes,
+    failed: bool,
+}
+
+impl Read for Sent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(Ok(bytes)) => self.current = bytes,
+                Some(Err(error)) => {
+                    self.failed = true;
+                    return Err(error);
+                }
+                // Whoever asks again after a failure must not take it for the end.
+                None if self.failed => return Err(io::ErrorKind::ConnectionAborted.into()),
+                None => return Ok(0),
+            }
+        }
+        let n = self.current.len().min(buffer.len());
+        self.current.split_to(n).copy_to_slice(buffer.get_mut(..n).unwrap_or_default());
+        Ok(n)
+    }
+}
+
+/// Answers `/control/flush`.
+///
+/// # Errors
+///
+/// When the store refuses.
+pub async fn flush(state: State, request: Request) -> Result<Response, ApiError> {
+    posted(&request)?;
+    let ledger = Arc::clone(&state.0.ledger);
+    let flushed = spawn_blocking(move || ledger.commit().and_then(|()| ledger.store().flush())).await;
+    match flushed {
+        Ok(Ok(())) => Ok(json(StatusCode::OK, &serde_json::Map::new())),
+        Ok(Err(error)) => Err(ApiError::unavailable(error.to_string())),
+        Err(_) => Err(ApiError::unavailable("the flush failed")),
+    }
+}
+
+fn posted(request: &Request) -> Result<(), ApiError> {
+    exactly(request, &[])?;
+    if request.method == Method::POST { Ok(()) } else { Err(ApiError::method_not_allowed()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Fate;
+
+    #[test]
+    fn a_report_of_an_import_travels_whole() {
+        let mut summary = Summary { files: 3, bytes: 70, already: 1, ..Summary::default() };
+        summary.tally.add(Fate::Counted);
+        summary.tally.add(Fate::Skipped(Skip::NoAnswer));
+        summary.tally.add(Fate::Malformed(Malformed::Json));
+        summary.failed.push(("x.log".into(), "not there".to_owned()));
+        let sent = serde_json::to_vec(&ImportReport::from(summary.clone())).unwrap();
+        assert_eq!(Summary::from(serde_json::from_slice::<ImportReport>(&sent).unwrap()), summary);
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_not_its_end() {
+        let (chunks, receiver) = channel(4);
+        chunks.try_send(Ok(Bytes::from_static(b"abc"))).unwrap();
+        chunks.try_send(Ok(Bytes::new())).unwrap();
+        chunks.try_send(Err(io::ErrorKind::ConnectionAborted.into())).unwrap();
+        drop(chunks);
+        let mut sent = Sent { receiver, current: Bytes::new(), failed: false };
+        let mut buffer = [0; 2];
+        assert_eq!(sent.read(&mut buffer).unwrap(), 2);
+        assert_eq!(sent.read(&mut buffer).unwrap(), 1);
+        assert!(sent.read(&mut buffer).is_err());
+        assert!(sent.read(&mut buffer).is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! What a request gets that cannot be answered: one place decides status, code and words.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+use warp::reply::Response;
+
+use crate::ingest::IngestError;
+use crate::lookup::{CursorError, QueryError, WalkError};
+use crate::store::StoreError;
+
+/// An error as a client sees it: `{"error": {"code", "message", "hint"}}` and a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { status, code, message: message.into(), hint: None, retry_after: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> ApiError {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// 400: a parameter is absent or has no meaning.
+    pub(super) fn bad_request(code: &'static str, message: impl Into<String>, hint: &str) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, code, message).hint(hint)
+    }
+
+    /// 403: a browser was led here under another name (DNS rebinding).
+    pub(super) fn bad_host() -> ApiError {
+        ApiError::new(StatusCode::FORBIDDEN, "bad_host", "the Host header is not a loopback name or address")
+            .hint("ask for localhost, 127.0.0.1 or [::1]")
+    }
+
+    /// 404: there is nothing at this path.
+    pub(super) fn not_found() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+            .hint("/dns/{query}, /dns/full/{text}, /api/v1/records?q=, /api/v1/export, /api/v1/status")
+    }
+
+    /// 405: the path is right and the method is not.
+    pub(super) fn method_not_allowed() -> ApiError {
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has another method")
+    }
+
+    /// 429: all places are taken.
+    pub(super) fn busy() -> ApiError {
+        let busy = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", "too many lookups at once");
+        ApiError { retry_after: Some(Duration::from_secs(1)), ..busy }.hint("ask again in a second")
+    }
+
+    /// 504: the time of a request was over before its answer began.
+    pub(super) fn timeout() -> ApiError {
+        ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the lookup took too long")
+            .hint("ask for less: a name, an address, or a smaller limit")
+    }
+
+    /// 503: the ledger cannot do it now.
+    pub(super) fn unavailable(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
+    /// The response. `allow` is what a 405 says is allowed.
+    pub(super) fn into_response(self, allow: &'static str) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: Inner<'a>,
+        }
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            code: &'a str,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hint: Option<&'a str>,
+        }
+        let error = Inner { code: self.code, message: &self.message, hint: self.hint.as_deref() };
+        let mut body = serde_json::to_vec(&Body { error }).unwrap_or_default();
+        body.push(b'\n');
+        let mut response = Response::new(body.into());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> ApiError {
+        ApiError::bad_request("bad_query", error.to_string(), error.hint)
+    }
+}
+
+impl From<CursorError> for ApiError {
+    fn from(error: CursorError) -> ApiError {
+        ApiError::bad_request(
+            "bad_cursor",
+            error.to_string(),
+            "the `next` of the answer before, and its query",
+        )
+    }
+}
+
+impl From<StoreError> for ApiError {
+    /// What failed stands in the log; a client is told that it failed, and not where files lie.
+    fn from(error: StoreError) -> ApiError {
+        tracing::error!(%error, "A lookup failed.");
+        ApiError::unavailable("the ledger cannot be read")
+    }
+}
+
+impl From<WalkError> for ApiError {
+    fn from(error: WalkError) -> ApiError {
+        match error {
+            WalkError::Cursor(error) => error.into(),
+            WalkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<IngestError> for ApiError {
+    /// Only the control socket gets these, and whoever may use it may know.
+    fn from(error: IngestError) -> ApiError {
+        let answer = ApiError::unavailable(error.to_string());
+        match error.hint() {
+            Some(hint) => answer.hint(hint),
+            None => answer,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `/api/v1/status`, `/healthz`, `/readyz`: what the daemon says of itself.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use tokio::time::Instant;
+use warp::reply::Response;
+
+use super::State;
+use super::answer::{AS_OF, format_millis, in_time};
+use super::error::ApiError;
+use super::request::Request;
+use crate::status::Status;
+use crate::store::Stats;
+
+/// The status with what is beside it: as of when, by which version, in which store.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// As of when, RFC 3339; absent where nothing is followed.
+    as_of: Option<String>,
+    /// The version of the program.
+    version: &'static str,
+    /// The version of the on-disk format.
+    format: u32,
+    store: StoreReport,
+    #[serde(flatten)]
+    status: Status,
+}
+
+/// The figures of the store.
+#[derive(Debug, Serialize)]
+struct StoreReport {
+    rows: u64,
+    pending_rows: u64,
+    runs: u64,
+    disk_bytes: u64,
+}
+
+/// Puts a report together.
+pub fn report(status: Status, stats: &Stats) -> Report {
+    Report {
+        as_of: status.as_of_ms.map(format_millis),
+        version: env!("CARGO_PKG_VERSION"),
+        format: stats.format,
+        store: StoreReport {
+            rows: stats.rows,
+            pending_rows: stats.pending_rows,
+            runs: stats.runs,
+            disk_bytes: stats.disk_bytes,
+        },
+        status,
+    }
+}
+
+/// Answers `/api/v1/status`.
+///
+/// # Errors
+///
+/// When the store cannot be read, or takes too long.
+pub async fn status(state: State, request: Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    exactly(&request, &[])?;
+    let deadline = Instant::now() + state.0.config.request_timeout;
+    let work = move || Ok::<_, ApiError>(report(state.0.ingest.status()?, &state.0.ledger.store().stats()?));
+    let report = in_time(deadline, work).await??;
+    let mut response = json(StatusCode::OK, &report);
+    if let Some(as_of) = report.as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
+        response.headers_mut().insert(AS_OF, as_of);
+    }
+    Ok(response)
+}
+
+/// Answers `/healthz`: the process runs and its event loop turns.
+///
+/// # Errors
+///
+/// For another method or a longer path.
+pub fn health(request: &Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    exactly(request, &[])?;
+    Ok(json(StatusCode::OK, &Health { status: "ok", reason: None }))
+}
+
+/// Answers `/readyz`: whether the ledger takes what is read; 503 with the reason while it refuses.
+///
+/// # Errors
+///
+/// As [`health`].
+pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    exactly(request, &[])?;
+    Ok(match state.0.ingest.failing() {
+        None => json(StatusCode::OK, &Health { status: "ok", reason: None }),
+        reason => json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "failing", reason }),
+    })
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Refuses a path that goes on.
+pub fn exactly(request: &Request, segments: &[&str]) -> Result<(), ApiError> {
+    if request.segments == segments { Ok(()) } else { Err(ApiError::not_found()) }
+}
+
+/// One JSON document and a newline.
+pub fn json(status: StatusCode, document: &impl Serialize) -> Response {
+    // Plain values with text keys: nothing that JSON cannot hold.
+    let mut body = serde_json::to_vec(document).unwrap_or_default();
+    body.push(b'\n');
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

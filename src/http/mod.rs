@@ -1,0 +1,101 @@
+//! The ledger over HTTP: the recipe's API, the native API, health, and the control socket.
+//!
+//! Routes are warp filters; they run as one service under an accept loop of our own ([`server`]), which has what warp's
+//! lacks: a time limit for headers and for stalled writes, a cap on connections, and an end to shutting down.
+//!
+//! - [`server`] accepts connections and guards them;
+//! - [`request`] is a request as the routes see it, path segments decoded once;
+//! - [`answer`] walks the ledger beside the event loop and streams what it finds;
+//! - [`recipe`], [`native`], [`machine`] and [`control`] are the endpoints, [`error`] what they say when they fail;
+//! - [`client`] is the other side, for the command line.
+//!
+//! # Bounds
+//!
+//! Lookups run on blocking threads, in slices, each behind a semaphore: scans on few places (`max_scans`), everything
+//! that an index answers on more (`max_lookups`). Between two slices a walk holds neither a thread nor a place. A
+//! response is in memory for one chunk at a time, and a client that takes none for too long loses its walk.
+
+mod answer;
+pub mod client;
+
+mod control;
+mod error;
+mod machine;
+mod native;
+mod recipe;
+mod request;
+mod routes;
+mod server;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+pub use error::ApiError;
+pub use machine::report;
+pub use server::{Listener, serve};
+
+use crate::ingest::Ingest;
+use crate::ledger::Ledger;
+
+/// Where it listens, and its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Connections at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// Scans of the whole ledger at once; more are told to come back (429).
+    pub max_scans: usize,
+    /// Other lookups at once.
+    pub max_lookups: usize,
+    /// Rows that one answer has when nothing else is asked for, on the native API.
+    pub default_limit: u64,
+    /// Rows that one answer has at most.
+    pub max_limit: u64,
+    /// Rows that one request looks at, at most.
+    pub scan_rows: u64,
+    /// How long a request may take until its answer begins, and how long a client may take none of it.
+    pub request_timeout: Duration,
+    /// How long a client may take to send its headers, and be idle between requests.
+    pub header_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            max_connections: 1024,
+            max_scans: 4,
+            max_lookups: 64,
+            default_limit: 1000,
+            max_limit: 100_000,
+            scan_rows: 50_000_000,
+            request_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What the endpoints work on. Clones share everything.
+#[derive(Clone)]
+pub struct State(Arc<Shared>);
+
+struct Shared {
+    ledger: Arc<Ledger>,
+    ingest: Arc<Ingest>,
+    config: Config,
+    scans: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
+}
+
+impl State {
+    /// Puts the parts together.
+    pub fn new(ledger: Arc<Ledger>, ingest: Arc<Ingest>, config: Config) -> State {
+        let scans = Arc::new(Semaphore::new(config.max_scans));
+        let lookups = Arc::new(Semaphore::new(config.max_lookups));
+        State(Arc::new(Shared { ledger, ingest, config, scans, lookups }))
+    }
+}

@@ -1,0 +1,222 @@
+//! `/api/v1/records` and `/api/v1/export`: the native API.
+//!
+//! `records` takes the query language (`q`), the filters, `cursor`, `pointing=true` (for a name: also the rows that point
+//! at it) and `format` (`json`, `ndjson`, `csv`; an `Accept` header does as well). As JSON the answer is one object:
+//!
+//! ```json
+//! {"as_of": "2026-03-04T05:06:07.123Z", "records": [...], "truncated": false, "ended": "complete", "next": null}
+//! ```
+//!
+//! `ended` is `complete`, `limit` or `budget`; `next` is the cursor of the rest. As NDJSON each record is a line, and the
+//! last line is an object of the other members, so that a stream that was cut is seen to be.
+//!
+//! `export` takes the filters and writes the whole ledger, or the part that `q` names, as COF lines or CSV.
+
+use hyper::header::ACCEPT;
+use serde::Serialize;
+use warp::reply::Response;
+
+use super::State;
+use super::answer::{Shape, answer, as_of};
+use super::error::ApiError;
+use super::request::Request;
+use crate::cof::push_export_line;
+use crate::lookup::{End, Found, Limits, Query, Search};
+use crate::output::{CSV_HEADER, Row};
+
+/// Answers `/api/v1/records`.
+///
+/// # Errors
+///
+/// 400 for a query, filter, cursor or format that has no meaning; else as any lookup.
+pub async fn records(state: State, request: Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    let Some(q) = request.param("q") else {
+        return Err(ApiError::bad_request("bad_query", "the parameter q is missing", "?q=www.example.com"));
+    };
+    let mut filters = request.filters()?;
+    let config = &state.0.config;
+    let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
+    filters.limit = None;
+    let pointing = request.param("pointing").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let search = Search { query: Query::parse(q)?, filters, pointing, merge_sensors: false };
+    let from = request.param("cursor").map(str::parse).transpose()?;
+    let limits = Limits { rows, examined: config.scan_rows };
+    let as_of = as_of(&state);
+    match format(&request)? {
+        Format::Json => {
+            let shape = Json { first: true, as_of: as_of.clone() };
+            answer(&state, search, limits, from, as_of, shape).await
+        }
+        Format::Ndjson => {
+            let shape = Ndjson { as_of: as_of.clone() };
+            answer(&state, search, limits, from, as_of, shape).await
+        }
+        Format::Csv => answer(&state, search, limits, from, as_of, Csv).await,
+    }
+}
+
+/// Answers `/api/v1/export`: everything, without a limit or a budget of rows.
+///
+/// # Errors
+///
+/// As [`records`].
+pub async fn export(state: State, request: Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    let query = request.param("q").map_or(Ok(Query::All), Query::parse)?;
+    let search = Search { filters: request.filters()?, ..Search::new(query) };
+    let as_of = as_of(&state);
+    match request.param("format") {
+        None | Some("cof") => answer(&state, search, Limits::NONE, None, as_of, Cof).await,
+        Some("csv") => answer(&state, search, Limits::NONE, None, as_of, Csv).await,
+        Some(_) => Err(ApiError::bad_request("bad_format", "there is no such format", "cof or csv")),
+    }
+}
+
+enum Format {
+    Json,
+    Ndjson,
+    Csv,
+}
+
+/// The format asked for: by parameter, else by the first media type accepted that there is.
+fn format(request: &Request) -> Result<Format, ApiError> {
+    match request.param("format") {
+        Some("json") => return Ok(Format::Json),
+        Some("ndjson") => return Ok(Format::Ndjson),
+        Some("csv") => return Ok(Format::Csv),
+        Some(_) => {
+            return Err(ApiError::bad_request(
+                "bad_format",
+                "there is no such format",
+                "json, ndjson or csv",
+            ));
+        }
+        None => {}
+    }
+    let accepted = request.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let known = |part: &str| match part.split(';').next().unwrap_or_default().trim() {
+        "application/json" => Some(Format::Json),
+        "application/x-ndjson" | "application/ndjson" => Some(Format::Ndjson),
+        "text/csv" => Some(Format::Csv),
+        _ => None,
+    };
+    Ok(accepted.split(',').find_map(known).unwrap_or(Format::Json))
+}
+
+/// What an answer says of itself behind its records.
+#[derive(Serialize)]
+struct Summary<'a> {
+    truncated: bool,
+    ended: &'static str,
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<&'a str>,
+}
+
+impl Summary<'_> {
+    fn new(end: &End) -> Summary<'static> {
+        let ended = match end {
+            End::Complete => "complete",
+            End::Limit(_) => "limit",
+            End::Budget(_) => "budget",
+        };
+        let next = end.next().map(ToString::to_string);
+        Summary { truncated: next.is_some(), ended, next, as_of: None }
+    }
+
+    fn push(&self, out: &mut Vec<u8>) {
+        // Plain values to memory: nothing that can fail.
+        drop(serde_json::to_writer(out, self));
+    }
+}
+
+struct Json {
+    first: bool,
+    as_of: Option<String>,
+}
+
+impl Shape for Json {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"as_of\":");
+        drop(serde_json::to_writer(&mut *out, &self.as_of));
+        out.extend_from_slice(b",\"records\":[");
+    }
+
+    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(if std::mem::take(&mut self.first) { b"\n" } else { b",\n" });
+        Row::from(found).push_json(out);
+        out.pop(); // the newline
+    }
+
+    fn end(&mut self, end: &End, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"],");
+        let start = out.len();
+        Summary::new(end).push(out);
+        out.remove(start); // its opening brace: the object was begun before
+        out.push(b'\n');
+    }
+}
+
+struct Ndjson {
+    as_of: Option<String>,
+}
+
+impl Shape for Ndjson {
+    fn content_type(&self) -> &'static str {
+        "application/x-ndjson"
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
+        Row::from(found).push_json(out);
+    }
+
+    fn end(&mut self, end: &End, out: &mut Vec<u8>) {
+        Summary { as_of: self.as_of.as_deref(), ..Summary::new(end) }.push(out);
+        out.push(b'\n');
+    }
+}
+
+struct Csv;
+
+impl Shape for Csv {
+    fn content_type(&self) -> &'static str {
+        "text/csv; charset=utf-8"
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(CSV_HEADER.as_bytes());
+    }
+
+    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
+        Row::from(found).push_csv(out);
+    }
+
+    fn end(&mut self, _end: &End, _out: &mut Vec<u8>) {}
+
+    fn says_truncated(&self) -> bool {
+        true
+    }
+}
+
+struct Cof;
+
+impl Shape for Cof {
+    fn content_type(&self) -> &'static str {
+        "application/x-ndjson"
+    }
+
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
+        push_export_line(found, out);
+    }
+
+    fn end(&mut self, _end: &End, _out: &mut Vec<u8>) {}
+}

@@ -1,0 +1,133 @@
+//! `/dns/…`: the API of the Zeek passive-DNS recipe (bro-pdns), which existing scripts ask.
+//!
+//! | path | finds |
+//! |---|---|
+//! | `/dns/{q}` | rows whose query or whose answer is exactly `q` |
+//! | `/dns/full/{q}` | rows whose query or whose answer contains `q`; no wildcards |
+//! | `/dns/{address}/{length}` | rows whose answer is an address in the block (new here) |
+//!
+//! The answer is `{"records": [{query, type, answer, count, ttl, first, last}]}`; times are `YYYY-MM-DD HH:MM:SS`, UTC.
+//! Types have Zeek's own spelling where there is no mnemonic. Sensors are merged and aliases included, as that API always
+//! did; `?aliases=false` leaves them out. It has the whole result unless `?limit=` or the server's own maximum cuts it,
+//! which the header `X-Truncated: true` says.
+
+use warp::reply::Response;
+
+use super::State;
+use super::answer::{Shape, answer, as_of};
+use super::error::ApiError;
+use super::request::Request;
+use crate::dns::RrType;
+use crate::json::{push_number, push_str, push_string};
+use crate::lookup::{End, Filters, Found, Limits, Pattern, Query, Search};
+use crate::time::Civil;
+
+/// Answers `/dns/…`.
+///
+/// # Errors
+///
+/// As any lookup; a path of another form is 404.
+pub async fn records(state: State, request: Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+    let query = match *segments.as_slice() {
+        [q] => Query::exact(q),
+        ["full", q] => Query::Pattern(Pattern::text(q)),
+        [address, length] => Query::block(address, length).map_err(|error| {
+            let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+            if number(length) { ApiError::from(error) } else { ApiError::not_found() }
+        })?,
+        _ => return Err(ApiError::not_found()),
+    };
+    let mut filters = request.filters()?;
+    aliases(&request, &mut filters)?;
+    let search = Search { query, filters, pointing: false, merge_sensors: true };
+    let config = &state.0.config;
+    let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
+    let as_of = as_of(&state);
+    answer(&state, search, limits, None, as_of, Recipe { first: true }).await
+}
+
+/// Takes `?aliases=` as the opposite of `?direct=`.
+fn aliases(request: &Request, filters: &mut Filters) -> Result<(), ApiError> {
+    if let Some(value) = request.param("aliases") {
+        filters.set("direct", value, 0)?;
+        filters.direct = !filters.direct;
+    }
+    Ok(())
+}
+
+/// Writes the recipe's JSON.
+struct Recipe {
+    first: bool,
+}
+
+impl Shape for Recipe {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"records\": [");
+    }
+
+    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
+        let Found { entry, seen } = found;
+        if !std::mem::take(&mut self.first) {
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(b"{\"query\": ");
+        push_string(out, |out| entry.tuple.rrname.push_presentation(out));
+        out.extend_from_slice(b", \"type\": ");
+        push_zeek_type(entry.tuple.rrtype, out);
+        out.extend_from_slice(b", \"answer\": ");
+        push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+        out.extend_from_slice(b", \"count\": ");
+        push_number(seen.count, out);
+        out.extend_from_slice(b", \"ttl\": ");
+        push_number(u64::from(seen.ttl), out);
+        out.extend_from_slice(b", \"first\": ");
+        push_time(seen.time_first, out);
+        out.extend_from_slice(b", \"last\": ");
+        push_time(seen.time_last, out);
+        out.push(b'}');
+    }
+
+    fn end(&mut self, _end: &End, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"]}\n");
+    }
+
+    fn says_truncated(&self) -> bool {
+        true
+    }
+}
+
+/// A type as Zeek's `qtype_name` has it: `*` for ANY, `query-65280` where it knows no name.
+fn push_zeek_type(rrtype: RrType, out: &mut Vec<u8>) {
+    match rrtype.mnemonic() {
+        _ if rrtype == RrType::ANY => push_str("*", out),
+        Some(name) => push_str(name, out),
+        None => push_str(&format!("query-{}", rrtype.0), out),
+    }
+}
+
+fn push_time(secs: u64, out: &mut Vec<u8>) {
+    push_str(&Civil::from_secs(secs).to_string(), out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_spelled_as_zeek_spells_them() {
+        let shown = |rrtype: RrType| {
+            let mut out = Vec::new();
+            push_zeek_type(rrtype, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(RrType::AAAA), "\"AAAA\"");
+        assert_eq!(shown(RrType::ANY), "\"*\"");
+        assert_eq!(shown(RrType(65280)), "\"query-65280\"");
+    }
+}

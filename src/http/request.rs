@@ -1,0 +1,137 @@
+//! A request as the routes see it.
+
+use std::convert::Infallible;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::header::HeaderMap;
+use hyper::{Method, Uri};
+use percent_encoding::percent_decode_str;
+use warp::Filter;
+use warp::path::Tail;
+
+use super::error::ApiError;
+use crate::lookup::Filters;
+
+/// The most parameters of one request that are looked at.
+const MAX_PARAMS: usize = 64;
+
+/// A request, split and decoded.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// What follows the prefix of the route, decoded once after splitting; empty segments are left out.
+    pub segments: Vec<String>,
+    /// Parameters in their order, decoded.
+    pub params: Vec<(String, String)>,
+    /// Headers.
+    pub headers: HeaderMap,
+}
+
+impl Request {
+    fn parse(method: Method, tail: &str, query: &str, headers: HeaderMap) -> Result<Request, ApiError> {
+        let decode = |part: &str| {
+            percent_decode_str(part).decode_utf8().map(String::from).map_err(|_| {
+                ApiError::bad_request("bad_encoding", "the URL is not UTF-8", "percent-encode UTF-8 bytes")
+            })
+        };
+        let segments =
+            tail.split('/').filter(|part| !part.is_empty()).map(decode).collect::<Result<_, _>>()?;
+        let params = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .take(MAX_PARAMS)
+            .map(|pair| {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Ok((decode(&key.replace('+', " "))?, decode(&value.replace('+', " "))?))
+            })
+            .collect::<Result<_, ApiError>>()?;
+        Ok(Request { method, segments, params, headers })
+    }
+
+    /// The value of a parameter, the last where there are several.
+    pub fn param(&self, key: &str) -> Option<&str> {
+        self.params.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The filters among the parameters. Others are ignored: clients send labels and versions.
+    pub fn filters(&self) -> Result<Filters, ApiError> {
+        let mut filters = Filters::default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        for (key, value) in &self.params {
+            filters.set(key, value, now)?;
+        }
+        Ok(filters)
+    }
+
+    /// Refuses any other method than GET and HEAD.
+    pub fn read_only(&self) -> Result<(), ApiError> {
+        match self.method {
+            Method::GET | Method::HEAD => Ok(()),
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+}
+
+/// What is left of the path, and everything else of a request but its body.
+pub fn request() -> impl Filter<Extract = (Result<Request, ApiError>,), Error = Infallible> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method().and(warp::path::tail()).and(query).and(warp::header::headers_cloned()).map(
+        |method, tail: Tail, query: String, headers| Request::parse(method, tail.as_str(), &query, headers),
+    )
+}
+
+/// The URI with `//` in its path as `/`, so that routes match; `None` where nothing is to be done.
+pub fn without_doubled_slashes(uri: &Uri) -> Option<Uri> {
+    let path_and_query = uri.path_and_query()?.as_str();
+    let (path, query) = path_and_query.split_at(uri.path().len());
+    if !path.contains("//") {
+        return None;
+    }
+    let mut joined = String::with_capacity(path_and_query.len());
+    for c in path.chars() {
+        if c != '/' || !joined.ends_with('/') {
+            joined.push(c);
+        }
+    }
+    joined.push_str(query);
+    joined.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(tail: &str, query: &str) -> Result<Request, ApiError> {
+        Request::parse(Method::GET, tail, query, HeaderMap::new())
+    }
+
+    #[test]
+    fn segments_are_decoded_once_after_splitting() {
+        let request = parse("full/a%2Fb/%252F/2001%3adb8::1/", "").unwrap();
+        assert_eq!(request.segments, ["full", "a/b", "%2F", "2001:db8::1"]);
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_the_last_one_counts() {
+        let request = parse("", "q=a+b%2Bc&&version&q=%2A.example&limit=5").unwrap();
+        assert_eq!(request.param("q"), Some("*.example"));
+        assert_eq!(request.param("version"), Some(""));
+        assert_eq!(request.params[0].1, "a b+c");
+        assert_eq!(request.filters().unwrap().limit, Some(5));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_an_error_and_never_a_panic() {
+        assert!(parse("%ff", "").is_err());
+        assert!(parse("", "q=%c3").is_err());
+        assert_eq!(parse("%", "%=%").unwrap().segments, ["%"]);
+    }
+
+    #[test]
+    fn doubled_slashes_are_one() {
+        let joined = |uri: &str| without_doubled_slashes(&uri.parse().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(joined("//dns///x//?a=//"), Some("/dns/x/?a=//".to_owned()));
+        assert_eq!(joined("/dns/x?a=//"), None);
+    }
+}

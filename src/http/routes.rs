@@ -1,0 +1,92 @@
+//! Which path leads where.
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::error::ApiError;
+use super::request::{Request, request};
+use super::server::Door;
+use super::{State, control, machine, native, recipe};
+
+/// All routes of a door, as one filter that always answers.
+pub fn routes(
+    state: State,
+    door: Door,
+) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
+    let state = warp::any().map(move || state.clone());
+    let asked = state.clone().and(request());
+    let dns = warp::path("dns")
+        .and(asked.clone())
+        .then(|state, request| read(request, |request| recipe::records(state, request)));
+    let api = warp::path("api")
+        .and(warp::path("v1"))
+        .and(asked.clone())
+        .then(|state, request| read(request, |request| api(state, request)));
+    let health = warp::path("healthz")
+        .and(asked.clone())
+        .then(|_, request| read(request, |request| ready(machine::health(&request))));
+    let readiness = warp::path("readyz")
+        .and(asked.clone())
+        .then(|state, request| read(request, move |request| ready(machine::ready(&state, &request))));
+    let owner = warp::any().and_then(move || async move {
+        if door == Door::Control { Ok(()) } else { Err(warp::reject::not_found()) }
+    });
+    let owner = warp::path("control").and(owner).untuple_one();
+    let import = owner.and(warp::path("import")).and(asked.clone()).and(warp::body::stream());
+    let import = import.then(|state, request, body| {
+        write(request, |request| control::import(state, request, Box::pin(body)))
+    });
+    let flush = owner
+        .and(warp::path("flush"))
+        .and(asked.clone())
+        .then(|state, request| write(request, |request| control::flush(state, request)));
+    let export = owner
+        .and(warp::path("export"))
+        .and(asked)
+        .then(|state, request| read(request, |request| native::export(state, request)));
+    let found = dns.or(api).unify().or(health).unify().or(readiness).unify();
+    let found = found.or(import).unify().or(flush).unify().or(export).unify();
+    found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
+}
+
+/// What is below `/api/v1`.
+async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
+    if request.segments.len() != 1 {
+        return Err(ApiError::not_found());
+    }
+    match request.segments.pop().as_deref() {
+        Some("records") => native::records(state, request).await,
+        Some("export") => native::export(state, request).await,
+        Some("status") => machine::status(state, request).await,
+        _ => Err(ApiError::not_found()),
+    }
+}
+
+/// Answers at a path that is read.
+async fn read<F>(request: Result<Request, ApiError>, handle: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Result<Response, ApiError>>,
+{
+    answered(request, handle).await.unwrap_or_else(|error| error.into_response("GET, HEAD"))
+}
+
+/// Answers at a path that is written to.
+async fn write<F>(request: Result<Request, ApiError>, handle: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Result<Response, ApiError>>,
+{
+    answered(request, handle).await.unwrap_or_else(|error| error.into_response("POST"))
+}
+
+async fn answered<F>(
+    request: Result<Request, ApiError>,
+    handle: impl FnOnce(Request) -> F,
+) -> Result<Response, ApiError>
+where
+    F: Future<Output = Result<Response, ApiError>>,
+{
+    handle(request?).await
+}

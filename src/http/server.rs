@@ -1,0 +1,305 @@
+//! The accept loop: connections with a head timeout, a stall timeout, a cap, and an end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use warp::reply::Response;
+
+use super::State;
+use super::error::ApiError;
+use super::request::without_doubled_slashes;
+use super::routes::routes;
+use crate::shutdown::Stop;
+
+/// Bytes of a request's head, and of a connection's buffers.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Headers of one request.
+const MAX_HEADERS: usize = 100;
+/// How long open requests may take to end once it is time to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long to wait when the system gives no more connections.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// On every answer: nothing here is to be framed, sniffed, kept, or to load anything.
+static SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Which way a request came in, and so what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Over the network.
+    Network,
+    /// Over the socket in the data folder, which only its owner can open.
+    Control,
+}
+
+/// A socket that listens.
+pub enum Listener {
+    /// Over the network.
+    Tcp(TcpListener),
+    /// In the data folder: the control socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    fn door(&self) -> Door {
+        match self {
+            Listener::Tcp(_) => Door::Network,
+            Listener::Unix(_) => Door::Control,
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Listener::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// A connection of any kind.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Serves until the stop signal, then lets open requests end, but not for ever.
+pub async fn serve(listener: Listener, state: State, stop: Stop) {
+    let config = state.0.config.clone();
+    let door = listener.door();
+    let routes = TowerToHyperService::new(warp::service(routes(state, door)));
+    let connections = Arc::new(Semaphore::new(config.max_connections));
+    let graceful = GracefulShutdown::new();
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS);
+    let mut stopped = std::pin::pin!(stopped(stop));
+    loop {
+        let accept = async {
+            // Before accepting: who cannot be served waits in the system's queue, not in our memory.
+            let place = Arc::clone(&connections).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (stream, place) = tokio::select! {
+            accepted = accept => accepted,
+            () = &mut stopped => break,
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "A connection could not be accepted.");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let routes = routes.clone();
+        let service = service_fn(move |request| guarded(routes.clone(), request, door));
+        let stream = TokioIo::new(Impatient::new(stream, config.request_timeout));
+        let connection = graceful.watch(builder.serve_connection(stream, service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "A connection ended early.");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("Some requests did not end in time and were cut.");
+    }
+}
+
+/// Passes a request on if it may come in, and puts the headers on its answer that every answer has.
+async fn guarded<S>(routes: S, mut request: Request<Incoming>, door: Door) -> Result<Response, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    if let Some(uri) = without_doubled_slashes(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    let mut response = if door == Door::Network && !is_for_loopback(request.headers()) {
+        ApiError::bad_host().into_response("")
+    } else {
+        routes.call(request).await?
+    };
+    let headers = response.headers_mut();
+    for (name, value) in &SECURITY_HEADERS {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    Ok(response)
+}
+
+/// Whether the `Host` header names this machine to itself. A browser that was led here by a name of someone else's, whose
+/// address was changed to ours (DNS rebinding), sends that name.
+fn is_for_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => {
+            name.eq_ignore_ascii_case("localhost")
+                || name.len() > 10
+                    && name.get(name.len() - 10..).is_some_and(|end| end.eq_ignore_ascii_case(".localhost"))
+        }
+    }
+}
+
+/// Waits for the stop signal without holding a thread of the runtime.
+async fn stopped(stop: Stop) {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let waiting = move || {
+        while !stop.wait(Duration::from_secs(3600)) {}
+        let _ = tell.send(()); // nobody listens any more: nothing to tell
+    };
+    match std::thread::Builder::new().name("stop".to_owned()).spawn(waiting) {
+        Ok(_) => drop(told.await),
+        Err(error) => tracing::error!(%error, "No thread to wait for the stop signal: stopping."),
+    }
+}
+
+//--- Impatient ------------------------------------------------------------------------------------------------------
+
+/// A stream that fails when its other side takes nothing for too long. Reading waits as long as it must: hyper has its own
+/// limit for heads, and bodies come over the control socket only.
+struct Impatient {
+    stream: Box<dyn Stream>,
+    patience: Duration,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Impatient {
+    fn new(stream: Box<dyn Stream>, patience: Duration) -> Impatient {
+        Impatient { stream, patience, stalled: None }
+    }
+
+    /// Lets a write wait, but not for ever.
+    fn waits<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let patience = self.patience;
+        let stalled =
+            self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.waits(outcome, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.waits(outcome, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(context);
+        self.waits(outcome, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.waits(outcome, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_let_in() {
+        let is_in = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+            is_for_loopback(&headers)
+        };
+        for host in [
+            "localhost",
+            "LOCALHOST:8081",
+            "127.0.0.1:8081",
+            "127.9.9.9",
+            "[::1]:8081",
+            "[::1]",
+            "a.localhost",
+        ] {
+            assert!(is_in(host), "{host}");
+        }
+        for host in [
+            "example.com",
+            "192.0.2.1:8081",
+            "localhost.example.com",
+            "evillocalhost",
+            "[2001:db8::1]",
+            "",
+            "é",
+        ] {
+            assert!(!is_in(host), "{host}");
+        }
+        assert!(is_for_loopback(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,582 @@
+//! The HTTP faces of a ledger, over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dnsledger::http::client::{Client, ClientError};
+use dnsledger::http::{Config, Listener, State, serve};
+use dnsledger::ingest::{self, Ingest};
+use dnsledger::ledger::Ledger;
+use dnsledger::lookup::{Limits, Query, Search, Slice, Walk};
+use dnsledger::output::Row;
+use dnsledger::shutdown::Stop;
+use dnsledger::store::memory::MemoryStore;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Of a log: ts, query, qtype_name, qtype, answers, the ttl of each.
+type Record<'a> = (u64, &'a str, &'a str, u16, &'a [&'a str], u32);
+
+/// A server on a port and a socket of its own, over a ledger in memory.
+struct Server {
+    address: SocketAddr,
+    folder: TempDir,
+    ledger: Arc<Ledger>,
+    ingest: Arc<Ingest>,
+    stop: Stop,
+    runtime: tokio::runtime::Runtime,
+    serving: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    fn start() -> Server {
+        Server::with(Config::default())
+    }
+
+    fn with(config: Config) -> Server {
+        let stop = Stop::new();
+        let ledger = Arc::new(Ledger::new(Arc::new(MemoryStore::default())));
+        let ingest = ingest::start(ingest::Config::default(), Arc::clone(&ledger), stop.clone()).unwrap();
+        let ingest = Arc::new(ingest);
+        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let inside = runtime.enter();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        let address = tcp.local_addr().unwrap();
+        let tcp = Listener::Tcp(tokio::net::TcpListener::from_std(tcp).unwrap());
+        let unix = tokio::net::UnixListener::bind(folder.path().join("control.sock")).unwrap();
+        let serving = vec![
+            runtime.spawn(serve(tcp, state.clone(), stop.clone())),
+            runtime.spawn(serve(Listener::Unix(unix), state, stop.clone())),
+        ];
+        drop(inside);
+        Server { address, folder, ledger, ingest, stop, runtime, serving }
+    }
+
+    /// Reads records.
+    fn feed(&self, sensor: &str, records: &[Record<'_>]) {
+        let mut log = String::new();
+        for (i, (ts, query, qtype_name, qtype, answers, ttl)) in records.iter().enumerate() {
+            let ttls: Vec<_> = answers.iter().map(|_| *ttl).collect();
+            let record = json!({
+                "ts": ts, "uid": format!("C{sensor}{ts}{i}"), "id.resp_h": "192.0.2.53", "id.resp_p": 53,
+                "query": query, "qclass": 1, "qtype": qtype, "qtype_name": qtype_name, "rcode": 0,
+                "answers": answers, "TTLs": ttls,
+            });
+            log.push_str(&format!("{record}\n"));
+        }
+        let summary = self
+            .ingest
+            .import_stream(Path::new("dns.log"), sensor, Box::new(std::io::Cursor::new(log)))
+            .unwrap();
+        assert_eq!(summary.tally.counted, records.len() as u64);
+    }
+
+    /// Reads so many names of one address.
+    fn feed_names(&self, names: usize) {
+        let names: Vec<String> = (0..names).map(|i| format!("n{i:05}.example.com")).collect();
+        let record = |name| (1_767_323_045, name, "A", 1, &["192.0.2.10"] as &[_], 600);
+        self.feed("lan", &names.iter().map(|name| record(name.as_str())).collect::<Vec<_>>());
+    }
+
+    /// The ledger that most tests ask.
+    fn sample() -> Server {
+        let server = Server::start();
+        server.feed(
+            "lan",
+            &[
+                (1_767_323_045, "www.example.com", "A", 1, &["192.0.2.10"], 600),
+                (1_772_600_767, "www.example.com", "A", 1, &["192.0.2.10"], 300),
+                (1_767_323_046, "blog.example.com", "A", 1, &["cdn.example.net", "192.0.2.77"], 60),
+                (1_767_323_047, "example.com", "TXT", 16, &["TXT 11 v=spf1 -all"], 60),
+                (1_767_323_048, "EVIL\\x1b[2J\"<script>.example.org", "A", 1, &["198.51.100.1"], 60),
+            ],
+        );
+        server.feed("dmz", &[(1_767_323_045, "www.example.com", "A", 1, &["192.0.2.10"], 600)]);
+        server
+    }
+
+    fn client(&self) -> Client {
+        Client::of_url(&format!("http://{}", self.address), None).unwrap()
+    }
+
+    fn owner(&self) -> Client {
+        Client::of_socket(&self.folder.path().join("control.sock")).unwrap()
+    }
+
+    fn get(&self, target: &str) -> Answer {
+        self.raw(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Sends bytes as they are and reads until the server closes.
+    fn raw(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        Answer::parse(&bytes)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.stop();
+        for serving in std::mem::take(&mut self.serving) {
+            self.runtime.block_on(serving).unwrap();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn parse(bytes: &[u8]) -> Answer {
+        let text = std::str::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let status = head.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_default();
+        let head = head.to_ascii_lowercase();
+        let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+        Answer { status, head, body }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let line = self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.map(str::trim)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    fn records(&self) -> Vec<Value> {
+        self.json()["records"].as_array().unwrap().clone()
+    }
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n").expect("a chunk's size");
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return whole;
+        }
+        whole.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+    }
+}
+
+//--- the recipe's API -----------------------------------------------------------------------------------------------
+
+#[test]
+fn the_recipe_answers_byte_for_byte() {
+    let server = Server::sample();
+    let answer = server.get("/dns/www.example.com");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(
+        answer.body,
+        "{\"records\": [{\"query\": \"www.example.com\", \"type\": \"A\", \"answer\": \"192.0.2.10\", \"count\": 3, \
+         \"ttl\": 300, \"first\": \"2026-01-02 03:04:05\", \"last\": \"2026-03-04 05:06:07\"}]}\n"
+    );
+    assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()));
+    assert_eq!(answer.header("x-truncated"), None);
+}
+
+#[test]
+fn the_recipe_finds_what_it_always_found() {
+    let server = Server::sample();
+    let answers = |target: &str| -> Vec<String> {
+        let answer = server.get(target);
+        assert_eq!(answer.status, 200, "{target}: {answer:?}");
+        let shown = |r: &Value| format!("{} {}", r["query"].as_str().unwrap(), r["answer"].as_str().unwrap());
+        answer.records().iter().map(shown).collect()
+    };
+    assert_eq!(answers("/dns/nothing.example"), [""; 0]);
+    assert_eq!(answers("/dns/192.0.2.10"), ["www.example.com 192.0.2.10"]);
+    assert_eq!(answers("//dns/WWW.example.COM./"), ["www.example.com 192.0.2.10"]);
+    assert_eq!(
+        answers("/dns/cdn.example.net"),
+        ["cdn.example.net 192.0.2.77", "blog.example.com cdn.example.net"]
+    );
+    assert_eq!(answers("/dns/192.0.2.77"), ["blog.example.com 192.0.2.77", "cdn.example.net 192.0.2.77"]);
+    assert_eq!(answers("/dns/192.0.2.77?aliases=False"), ["cdn.example.net 192.0.2.77"]);
+    assert_eq!(answers("/dns/192.0.2.0/26"), ["www.example.com 192.0.2.10"]);
+    assert_eq!(answers("/dns/full/MAIL"), [""; 0]);
+    assert_eq!(answers("/dns/full/EXAMPLE.com").len(), 4);
+    assert_eq!(answers("/dns/full/spf1%20-all"), ["example.com \"v=spf1 -all\""]);
+    assert_eq!(answers("/dns/%22v=spf1%20-all%22"), ["example.com \"v=spf1 -all\""]);
+    assert_eq!(answers("/dns/full/%25"), [""; 0]);
+    assert_eq!(answers("/dns/*.example.com"), [""; 0]);
+    assert_eq!(answers("/dns/a..b"), [""; 0]);
+    assert_eq!(answers("/dns/www.example.com?limit=1&swclient=x&version=1").len(), 1);
+}
+
+#[test]
+fn a_cut_answer_of_the_recipe_says_so() {
+    let server = Server::sample();
+    let answer = server.get("/dns/full/example?limit=2");
+    assert_eq!((answer.records().len(), answer.header("x-truncated")), (2, Some("true")));
+    assert_eq!(server.get("/dns/full/example?limit=100").header("x-truncated"), None);
+}
+
+#[test]
+fn a_long_answer_of_the_recipe_says_before_it_begins_whether_it_is_cut() {
+    let server = Server::with(Config { max_limit: 4000, ..Config::default() });
+    server.feed_names(5000);
+    let cut = server.get("/dns/192.0.2.10");
+    assert_eq!((cut.records().len(), cut.header("x-truncated")), (4000, Some("true")));
+    assert_eq!(cut.header("transfer-encoding"), Some("chunked"));
+    let whole = server.get("/dns/full/n03");
+    assert_eq!((whole.records().len(), whole.header("x-truncated")), (1000, None));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let server = Server::sample();
+    let answer = server.get("/dns/198.51.100.1");
+    let shown = answer.records()[0]["query"].as_str().unwrap().to_owned();
+    assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)), "{shown:?}");
+    let encoded = percent_encoding::utf8_percent_encode(&shown, percent_encoding::NON_ALPHANUMERIC);
+    assert_eq!(server.get(&format!("/dns/{encoded}")).records().len(), 1);
+}
+
+//--- the native API -------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_native_record_has_every_field() {
+    let server = Server::sample();
+    let answer = server.get("/api/v1/records?q=www.example.com&sensor=lan");
+    let document = answer.json();
+    assert_eq!(
+        document["records"],
+        json!([{
+            "rrname": "www.example.com", "rrtype": "A", "rdata": "192.0.2.10", "count": 2,
+            "time_first": 1_767_323_045, "time_last": 1_772_600_767, "ttl": 300, "direct": true, "alias": false,
+            "sensor": "lan", "days": (1u64 << 61) | 1,
+        }])
+    );
+    assert_eq!(document["truncated"], false);
+    assert_eq!(document["ended"], "complete");
+    assert_eq!(document["next"], Value::Null);
+}
+
+#[test]
+fn pages_follow_the_cursor() {
+    let server = Server::sample();
+    let all = server.get("/api/v1/records?q=*").records();
+    assert_eq!(all.len(), 7);
+    let mut paged = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = server.get(&format!("/api/v1/records?q=*&limit=2{cursor}")).json();
+        paged.extend(page["records"].as_array().unwrap().iter().cloned());
+        assert_eq!(page["truncated"], page["next"].is_string());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(paged, all);
+}
+
+#[test]
+fn formats_are_asked_for_by_parameter_or_header() {
+    let server = Server::sample();
+    let ndjson = server.get("/api/v1/records?q=example.com&format=ndjson");
+    assert_eq!(ndjson.header("content-type"), Some("application/x-ndjson"));
+    let lines: Vec<Value> = ndjson.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines[0]["rrtype"].as_str(), lines[1]["ended"].as_str()), (Some("TXT"), Some("complete")));
+    let accepted = server.raw(
+        "GET /api/v1/records?q=example.com HTTP/1.1\r\nHost: [::1]\r\nAccept: text/csv, */*\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(accepted.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(accepted.body.contains("\nexample.com,TXT,\"\"\"v=spf1 -all\"\"\",1,"), "{}", accepted.body);
+    assert_eq!(server.get("/api/v1/records?q=example.com&format=xml").status, 400);
+}
+
+#[test]
+fn a_name_can_be_asked_with_what_points_at_it() {
+    let server = Server::sample();
+    assert_eq!(server.get("/api/v1/records?q=cdn.example.net").records().len(), 1);
+    assert_eq!(server.get("/api/v1/records?q=cdn.example.net&pointing=true").records().len(), 2);
+}
+
+#[test]
+fn a_scan_stops_at_its_budget_and_says_where_to_go_on() {
+    let server = Server::with(Config { scan_rows: 3, ..Config::default() });
+    server.feed_names(10);
+    let first = server.get("/api/v1/records?q=~n00008").json();
+    assert_eq!((first["ended"].as_str(), first["records"].as_array().unwrap().len()), (Some("budget"), 0));
+    let mut page = first;
+    let mut found = 0;
+    while let Some(next) = page["next"].as_str() {
+        page = server.get(&format!("/api/v1/records?q=~n00008&cursor={next}")).json();
+        found += page["records"].as_array().unwrap().len();
+    }
+    assert_eq!(found, 1);
+}
+
+#[test]
+fn an_export_is_the_ledger_line_by_line() {
+    let server = Server::sample();
+    let export = server.get("/api/v1/export");
+    assert_eq!(export.body.lines().count(), 7);
+    let first = export.body.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "{\"rrname\":\"example.com\",\"rrtype\":\"TXT\",\"rdata\":[\"\\\"v=spf1 -all\\\"\"],\"time_first\":1767323047,\
+         \"time_last\":1767323047,\"count\":1,\"sensor_id\":\"lan\",\"ttl\":60,\"direct\":true,\"alias\":false}"
+    );
+    let mut over_socket = String::new();
+    server.owner().get("/control/export", &[]).unwrap().read_to_string(&mut over_socket).unwrap();
+    assert_eq!(over_socket, export.body);
+    assert_eq!(server.get("/api/v1/export?format=csv&type=TXT").body.lines().count(), 2);
+}
+
+//--- errors ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn errors_have_one_form_and_point_at_the_character() {
+    let server = Server::sample();
+    for (target, status, code, says) in [
+        ("/api/v1/records", 400, "bad_query", "q is missing"),
+        ("/api/v1/records?q=ex*mple.com", 400, "bad_query", "character 3 of \"ex*mple.com\""),
+        ("/api/v1/records?q=a&type=BOGUS", 400, "bad_query", "not a record type"),
+        ("/api/v1/records?q=a&cursor=zzz", 400, "bad_cursor", "not a cursor"),
+        ("/api/v1/records?q=a&last_after=soon", 400, "bad_query", "not a time"),
+        ("/api/v1/records?q=%ff", 400, "bad_encoding", "UTF-8"),
+        ("/dns/192.0.2.0/33", 400, "bad_query", "the prefix length is 0 to 32"),
+        ("/dns/192.0.2.0/x", 404, "not_found", ""),
+        ("/dns/", 404, "not_found", ""),
+        ("/dns/a/b/c", 404, "not_found", ""),
+        ("/dns/../etc/passwd", 404, "not_found", ""),
+        ("/nothing", 404, "not_found", ""),
+        ("/", 404, "not_found", ""),
+        ("/api/v1/records/x", 404, "not_found", ""),
+        ("/api/v1/status/x", 404, "not_found", ""),
+        ("/control/export", 404, "not_found", ""),
+    ] {
+        let answer = server.get(target);
+        assert_eq!(answer.status, status, "{target} {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{target}");
+        let error = &answer.json()["error"];
+        assert_eq!(error["code"], code, "{target}");
+        assert!(error["message"].as_str().unwrap().contains(says), "{target} {error}");
+        assert!(answer.body.ends_with('\n'));
+    }
+}
+
+#[test]
+fn another_method_is_refused_with_those_that_are_allowed() {
+    let server = Server::sample();
+    let post = |target: &str| {
+        server.raw(&format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    for target in ["/dns/www.example.com", "/api/v1/records?q=a", "/api/v1/status", "/healthz", "/readyz"] {
+        let answer = post(target);
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("get, head")), "{target}");
+    }
+    assert_eq!(post("/control/import?name=x").status, 404);
+}
+
+#[test]
+fn head_has_the_head_and_no_body() {
+    let server = Server::sample();
+    let answer =
+        server.raw("HEAD /dns/www.example.com HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    assert!(answer.header("content-length").is_some());
+}
+
+#[test]
+fn only_loopback_names_are_answered_and_every_answer_is_guarded() {
+    let server = Server::sample();
+    let rebound = server.raw("GET /dns/a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    assert_eq!((rebound.status, rebound.json()["error"]["code"].as_str()), (403, Some("bad_host")));
+    for answer in [rebound, server.get("/dns/a"), server.get("/nothing")] {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    }
+}
+
+#[test]
+fn without_a_place_the_client_is_told_to_come_back() {
+    let server = Server::with(Config { max_scans: 0, ..Config::default() });
+    let answer = server.get("/dns/full/x");
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    assert_eq!(server.get("/dns/x.example").status, 200, "an exact lookup needs no place among the scans");
+}
+
+#[test]
+fn without_time_the_answer_is_an_error() {
+    let server = Server::with(Config { request_timeout: Duration::from_millis(1), ..Config::default() });
+    server.feed_names(5000);
+    // The ledger in memory copies all of its rows for a lookup, which takes longer than this.
+    let answer = server.get("/api/v1/records?q=~x");
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (504, Some("timeout")));
+}
+
+//--- connections ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_client_that_never_ends_its_head_is_let_go() {
+    let server = Server::with(Config { header_timeout: Duration::from_millis(50), ..Config::default() });
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    slow.write_all(b"GET /dns/a HTTP/1.1\r\nHost: loc").unwrap();
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    assert!(!rest.starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
+fn more_connections_than_allowed_wait_their_turn() {
+    let server = Server::with(Config { max_connections: 1, ..Config::default() });
+    let first = TcpStream::connect(server.address).unwrap();
+    let mut second = TcpStream::connect(server.address).unwrap();
+    second.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut bytes = Vec::new();
+    assert!(second.read_to_end(&mut bytes).is_err(), "answered beyond the cap");
+    drop(first);
+    second.set_read_timeout(None).unwrap();
+    second.read_to_end(&mut bytes).unwrap();
+    assert_eq!(Answer::parse(&bytes).status, 200);
+}
+
+#[test]
+fn heads_of_any_size_are_survived() {
+    let server = Server::sample();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let long = format!("GET /dns/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(8 << 20));
+    // The server may close before all is sent.
+    let _ = stream.write_all(long.as_bytes());
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    if !bytes.is_empty() {
+        assert!(Answer::parse(&bytes).status >= 400);
+    }
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_client_that_reads_nothing_loses_its_walk_and_holds_up_nobody() {
+    let server = Server::with(Config { request_timeout: Duration::from_millis(500), ..Config::default() });
+    server.feed_names(5000); // far more than the buffers of a socket of this kind hold
+    let mut deaf = UnixStream::connect(server.folder.path().join("control.sock")).unwrap();
+    deaf.write_all(b"GET /control/export HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(server.get("/dns/n00001.example.com").records().len(), 1);
+    // Once the server has hung up, nothing more can be sent to it.
+    while deaf.write_all(b"x").is_ok() {
+        assert_eq!(server.get("/healthz").status, 200);
+    }
+    let mut bytes = Vec::new();
+    let _ = deaf.read_to_end(&mut bytes);
+    assert!(!bytes.ends_with(b"0\r\n\r\n"), "a cut answer must not look whole");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_an_error_to_our_own_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let half = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
+    });
+    let mut answer = Client::of_url(&url, None).unwrap().get("/x", &[]).unwrap();
+    let mut text = String::new();
+    assert!(answer.read_to_string(&mut text).is_err());
+    half.join().unwrap();
+}
+
+//--- machines -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn status_counts_every_line_and_health_is_plain() {
+    let server = Server::sample();
+    let status = server.get("/api/v1/status").json();
+    assert_eq!(status["totals"]["lines_read"], 6);
+    assert_eq!(status["totals"]["counted"], 6);
+    assert!(status["totals"]["skipped"]["no_answer"].is_u64());
+    assert!(status["caught_up"].is_boolean());
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert!(status["store"]["rows"].is_u64() && status["format"].is_u64());
+    assert_eq!(server.get("/healthz").json()["status"], "ok");
+    assert_eq!(server.get("/readyz/").json()["status"], "ok");
+}
+
+//--- the control socket ---------------------------------------------------------------------------------------------
+
+#[test]
+fn a_log_is_imported_over_the_socket_once() {
+    let server = Server::start();
+    let log = "{\"ts\":1767323045.5,\"uid\":\"C1\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\"query\":\"a.example\",\
+               \"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\"answers\":[\"192.0.2.1\"],\"TTLs\":[60.0]}\n"
+        .repeat(3);
+    let import = || -> Value {
+        let body: Box<dyn Read + Send> = Box::new(std::io::Cursor::new(log.clone()));
+        let params = [("name", "/var/log/dns ü.log"), ("sensor", "dmz")];
+        let mut answer = server.owner().post("/control/import", &params, Some(body)).unwrap();
+        let mut text = String::new();
+        answer.read_to_string(&mut text).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    assert_eq!(import()["counted"], 3);
+    let again = import();
+    assert_eq!((again["counted"].as_u64(), again["already"].as_u64()), (Some(0), Some(1)));
+    let row = &server.get("/api/v1/records?q=a.example").records()[0];
+    assert_eq!((row["count"].as_u64(), row["sensor"].as_str()), (Some(3), Some("dmz")));
+    server.owner().post("/control/flush", &[], None).unwrap();
+    match server.owner().get("/control/flush", &[]) {
+        Err(ClientError::Refused { status, .. }) => assert_eq!(status, 405),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+}
+
+#[test]
+fn the_socket_needs_no_host() {
+    let server = Server::sample();
+    let mut stream = UnixStream::connect(server.folder.path().join("control.sock")).unwrap();
+    stream.write_all(b"GET /dns/www.example.com HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    assert_eq!(Answer::parse(&bytes).records().len(), 1);
+}
+
+#[test]
+fn our_own_client_reads_what_the_server_writes() {
+    let server = Server::sample();
+    let params = [("q", "*.example.com"), ("format", "ndjson"), ("last_after", "2026-01-01T00:00:00+00:00")];
+    let mut text = String::new();
+    server.client().get("/api/v1/records", &params).unwrap().read_to_string(&mut text).unwrap();
+    let rows: Vec<Row> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let search = Search::new(Query::parse("*.example.com").unwrap());
+    let mut walk = Walk::start(&server.ledger, &search, Limits::NONE, None).unwrap();
+    let mut expected = Vec::new();
+    walk.advance(Slice { examined: 100 }, |found| {
+        expected.push(Row::from(found));
+        true
+    })
+    .unwrap();
+    assert_eq!(rows, expected);
+    match server.client().get("/api/v1/records", &[("q", "a b")]) {
+        Err(error @ ClientError::Refused { .. }) => assert!(error.hint().is_some()),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+}
