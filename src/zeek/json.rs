@@ -14,11 +14,12 @@
 //!
 //! The default cannot be undone exactly, since Zeek writes the text `\x00` and the byte 00 alike.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use super::header::{Role, is_dns_path};
 use super::record::{LogRecord, Span};
 use super::tsv::{hex, interval};
+use super::words::find_either;
 use super::{Line, count, qtype_of_name, time};
 use crate::tally::Malformed;
 
@@ -33,17 +34,20 @@ enum Stop {
 
 const NOT_JSON: Stop = Stop::Malformed(Malformed::Json);
 
-/// Reads one line. `tsv_escapes` says that backslashes are doubled before JSON sees them.
-pub(super) fn read(line: &[u8], tsv_escapes: bool, record: &mut LogRecord) -> Line {
-    match read_object(line, tsv_escapes, record) {
+/// Reads one line.
+///
+/// `tsv_escapes` says that backslashes are doubled before JSON sees them; `keys` is kept from line to line.
+pub(super) fn read(line: &[u8], tsv_escapes: bool, keys: &mut Keys, record: &mut LogRecord) -> Line {
+    match read_object(line, tsv_escapes, keys, record) {
         Ok(()) => Line::Record,
         Err(Stop::OtherLog) => Line::OtherLog,
         Err(Stop::Malformed(reason)) => Line::Malformed(reason),
     }
 }
 
-fn read_object(line: &[u8], tsv_escapes: bool, record: &mut LogRecord) -> Result<(), Stop> {
+fn read_object(line: &[u8], tsv_escapes: bool, keys: &mut Keys, record: &mut LogRecord) -> Result<(), Stop> {
     let mut cursor = Cursor { rest: line, tsv_escapes };
+    let mut place = 0;
     let mut ts = None;
     let mut qtype_name = None;
     cursor.expect(b'{')?;
@@ -52,10 +56,9 @@ fn read_object(line: &[u8], tsv_escapes: bool, record: &mut LogRecord) -> Result
     }
     loop {
         cursor.skip_space();
-        let key = cursor.string()?;
-        cursor.expect(b':')?;
+        let role = cursor.key(keys, &mut place)?;
         cursor.skip_space();
-        match Role::of(key.raw) {
+        match role {
             Role::Other => cursor.skip_value()?,
             Role::Ts => ts = Some(cursor.ts()?),
             Role::RespH => record.resp_h = cursor.optional_string(record)?,
@@ -90,6 +93,50 @@ fn read_object(line: &[u8], tsv_escapes: bool, record: &mut LogRecord) -> Result
     }
     record.agree().map_err(Stop::Malformed)
 }
+
+//--- keys -----------------------------------------------------------------------------------------------------------
+
+/// The keys met so far, in the order of the log: the next one is nearly always the next of these, and then neither has
+/// to be searched for its end nor looked up. It changes how fast a line is read, never how.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys(Vec<Key>);
+
+#[derive(Debug, Clone)]
+struct Key {
+    /// With its quotes and the colon.
+    text: Box<[u8]>,
+    role: Role,
+}
+
+impl Keys {
+    /// How many keys are kept, and how long one may be.
+    const MAX: usize = 64;
+    /// How many keys a line may leave out without the search for the next one being given up.
+    const AHEAD: usize = 8;
+
+    /// The role of the key that `rest` begins with, and what follows its colon.
+    #[inline]
+    fn find<'a>(&self, place: &mut usize, rest: &'a [u8]) -> Option<(Role, &'a [u8])> {
+        let ahead = self.0.get(*place..)?.iter().take(Keys::AHEAD);
+        let (skipped, key, rest) =
+            ahead.enumerate().find_map(|(at, key)| Some((at, key, rest.strip_prefix(&*key.text)?)))?;
+        *place += skipped + 1;
+        Some((key.role, rest))
+    }
+
+    /// Keeps a key that was met at a place.
+    fn learn(&mut self, place: &mut usize, text: &[u8], role: Role) {
+        if let Some(at) = self.0.iter().position(|key| *key.text == *text) {
+            *place = at + 1;
+        } else if self.0.len() < Keys::MAX && text.len() <= Keys::MAX {
+            let at = (*place).min(self.0.len());
+            self.0.insert(at, Key { text: text.into(), role });
+            *place = at + 1;
+        }
+    }
+}
+
+//--- Cursor ---------------------------------------------------------------------------------------------------------
 
 /// A string as it stands between its quotes.
 #[derive(Clone, Copy)]
@@ -134,12 +181,32 @@ impl<'a> Cursor<'a> {
         self.expect(end).map(|()| false)
     }
 
+    /// A key and its colon.
+    #[inline]
+    fn key(&mut self, keys: &mut Keys, place: &mut usize) -> Result<Role, Stop> {
+        if let Some((role, rest)) = keys.find(place, self.rest) {
+            self.rest = rest;
+            return Ok(role);
+        }
+        let before = self.rest;
+        let key = self.string()?;
+        let role = Role::of(key.raw);
+        self.expect(b':')?;
+        // Only without a space before the colon is the text so long.
+        if let Some(text) = before.get(..key.raw.len() + 3)
+            && text.ends_with(b"\":")
+        {
+            keys.learn(place, text, role);
+        }
+        Ok(role)
+    }
+
     fn string(&mut self) -> Result<RawString<'a>, Stop> {
         let [b'"', text @ ..] = self.rest else { return Err(NOT_JSON) };
         let mut from = 0;
         let mut escaped = false;
         loop {
-            let at = from + memchr2(b'"', b'\\', text.get(from..).unwrap_or_default()).ok_or(NOT_JSON)?;
+            let at = from + find_either(b'"', b'\\', text.get(from..).unwrap_or_default()).ok_or(NOT_JSON)?;
             if text.get(at) == Some(&b'"') {
                 self.rest = text.get(at + 1..).unwrap_or_default();
                 return Ok(RawString { raw: text.get(..at).unwrap_or_default(), escaped });
@@ -149,16 +216,18 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A number, `true`, `false` or `null`.
+    /// A number, `true`, `false` or `null`. What stands behind it is for the caller to judge.
     fn scalar(&mut self) -> Result<&'a [u8], Stop> {
-        let end = |b: &u8| matches!(b, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
-        let length = self.rest.iter().position(end).unwrap_or(self.rest.len());
-        let (scalar, rest) = self.rest.split_at(length);
-        let numeric = |b: &u8| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-        let number = matches!(scalar.first(), Some(b'0'..=b'9' | b'-')) && scalar.iter().all(numeric);
-        if !number && !matches!(scalar, b"true" | b"false" | b"null") {
-            return Err(NOT_JSON);
-        }
+        let length = match self.rest {
+            [b'0'..=b'9' | b'-', ..] => {
+                let numeric = |b: &u8| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                self.rest.iter().position(|b| !numeric(b)).unwrap_or(self.rest.len())
+            }
+            [b't', b'r', b'u', b'e', ..] | [b'n', b'u', b'l', b'l', ..] => 4,
+            [b'f', b'a', b'l', b's', b'e', ..] => 5,
+            _ => return Err(NOT_JSON),
+        };
+        let (scalar, rest) = self.rest.split_at_checked(length).ok_or(NOT_JSON)?;
         self.rest = rest;
         Ok(scalar)
     }

@@ -14,6 +14,7 @@ mod record;
 mod round_trip;
 mod time;
 mod tsv;
+mod words;
 
 use memchr::memchr;
 
@@ -62,6 +63,7 @@ pub fn starts_log(line: &[u8]) -> bool {
 pub struct Reader {
     meta_prefix: Vec<u8>,
     json_tsv_escapes: bool,
+    json_keys: json::Keys,
     /// The columns configured.
     fields: Vec<Vec<u8>>,
     header: Header,
@@ -79,6 +81,7 @@ impl Reader {
         let mut reader = Reader {
             meta_prefix: prefix.to_vec(),
             json_tsv_escapes: options.json_tsv_escapes,
+            json_keys: json::Keys::default(),
             fields: options.fields.iter().map(|field| field.clone().into_bytes()).collect(),
             header: Header::from_bytes(options.separator.as_deref(), header),
         };
@@ -109,7 +112,7 @@ impl Reader {
             return self.read_directive(directive);
         }
         if first == b'{' {
-            return json::read(line, self.json_tsv_escapes, record);
+            return json::read(line, self.json_tsv_escapes, &mut self.json_keys, record);
         }
         self.read_columns(line, record)
     }
@@ -502,6 +505,25 @@ mod tests {
             0
         );
         assert_eq!(answers(&read(&mut reader, br#"{"ts":1.5,"answers":[""],"TTLs":[1]}"#)), [(&b""[..], 1)]);
+    }
+
+    #[test]
+    fn keys_met_before_change_nothing() {
+        let mut reader = reader(&[]);
+        let plain = br#"{"ts":2.0,"qtype":1,"query":"a","rcode":3}"#;
+        let expected = read(&mut reader.clone(), plain);
+        let many: Vec<String> = (0..100).map(|at| format!(r#""key{at}":{at}"#)).collect();
+        let long = "k".repeat(100);
+        for before in [
+            r#"{"rcode":3,"query":"a","ts":2.0,"qtype":1}"#.to_string(),
+            r#"{ "ts" : 2.0 , "qtype" : 1 , "query" : "a" , "rcode" : 3 }"#.to_string(),
+            format!(r#"{{{},"ts":2.0,"qtype":1,"query":"a","rcode":3}}"#, many.join(",")),
+            format!(r#"{{"ts":2.0,"qtype":1,"{long}":[],"\"ts\":":5,"query":"a","rcode":3}}"#),
+            r#"{"ts":1.0,"qtype":28,"ts":2.0,"qtype":1,"query":"b","query":"a","rcode":3}"#.to_string(),
+        ] {
+            assert_eq!(read(&mut reader, before.as_bytes()), expected, "{before}");
+            assert_eq!(read(&mut reader, plain), expected, "{before}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One record of a TSV log: split at the separator, needed columns decoded.
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memmem};
 
 use super::header::{Header, ROLES, Role, is_dns_path};
 use super::record::LogRecord;
+use super::words::Places;
 use super::{Line, count, qtype_of_name, time};
 use crate::tally::Malformed;
 
@@ -12,7 +13,7 @@ use crate::tally::Malformed;
 pub(super) fn read(header: &Header, line: &[u8], record: &mut LogRecord) -> Line {
     let mut columns = [None; ROLES];
     let whole = match header.separator.as_slice() {
-        [separator] => split(line, 1, memchr_iter(*separator, line), &header.roles, &mut columns),
+        [separator] => split(line, 1, Places::new(*separator, line), &header.roles, &mut columns),
         separator => {
             split(line, separator.len(), memmem::find_iter(line, separator), &header.roles, &mut columns)
         }
@@ -191,5 +192,28 @@ pub(super) fn hex(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
         _ => (digit | 0x20).wrapping_sub(b'a').wrapping_add(10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_whole_seconds() {
+        for (text, seconds) in [
+            ("60.000000", Some(60)),
+            ("0.9", Some(0)),
+            ("7", Some(7)),
+            ("7.", Some(7)),
+            ("4294967296.0", Some(u32::MAX)),
+            ("", None),
+            (".5", None),
+            ("-1.0", None),
+            ("1.x", None),
+            ("1e3", None),
+        ] {
+            assert_eq!(interval(text.as_bytes()), seconds, "{text}");
+        }
     }
 }
