@@ -200,6 +200,11 @@ impl Archive {
         &self.path
     }
 
+    /// The log it is made of.
+    pub fn rotated(&self) -> &Rotated {
+        &self.rotated
+    }
+
     /// Writes so many more bytes; says whether there is something left.
     ///
     /// # Errors

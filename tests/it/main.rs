@@ -13,6 +13,17 @@ mod http;
 mod layers;
 /// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
 mod store_suite;
+/// What tests of the whole program stand on.
+mod env;
+
+/// That every record counts once, whatever happens to the daemon.
+mod crash;
+/// That the sample logs written by hand are read as each of them is meant to be.
+mod fixtures;
+/// That modules import downward only, and that engines and frameworks stay in their rooms.
+mod layers;
+/// That a line is visible at once and counts once over rotations.
+mod live;
 /// That what the project says of itself is so.
 mod project;
 /// That the sample logs are what the generator makes.

@@ -1,0 +1,307 @@
+//! What tests of the whole program stand on: a folder of their own, the program run to its end, a daemon, an HTTP client.
+//!
+//! This is the only place that waits. It waits for a condition, with a deadline, and looks again every few milliseconds:
+//! no test is right or wrong by how fast the machine is.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// After so long a test has failed, however slow the machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+//--- TestEnv --------------------------------------------------------------------------------------------------------
+
+/// A folder of a test's own, gone with it, in which the program is run.
+pub struct TestEnv {
+    folder: TempDir,
+}
+
+impl TestEnv {
+    pub fn new() -> TestEnv {
+        TestEnv { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, args: &[&str]) -> Ended {
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+        let deadline = Instant::now() + DEADLINE;
+        let collect = |pipe: mpsc::Receiver<Vec<u8>>| {
+            pipe.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+        };
+        let output = collect(stdout).zip(collect(stderr));
+        if output.is_none() {
+            child.kill().unwrap();
+        }
+        let status = child.wait().unwrap();
+        let (stdout, stderr) = output.unwrap_or_else(|| panic!("{args:?} did not end"));
+        Ended { status, stdout, stderr: text(stderr) }
+    }
+
+    /// Runs the program to its end, which must be a good one, and gives what it printed.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> Vec<u8> {
+        let ended = self.run(args);
+        assert!(ended.status.success(), "{args:?}: {}\n{}", ended.status, ended.stderr);
+        ended.stdout
+    }
+
+    /// All rows of a ledger that no daemon has open, as text.
+    #[track_caller]
+    pub fn export(&self, data: &str) -> String {
+        text(self.ok(&["export", "--data", data]))
+    }
+
+    /// The state of a ledger that no daemon has open.
+    #[track_caller]
+    pub fn status(&self, data: &str) -> Value {
+        serde_json::from_slice(&self.ok(&["status", "--data", data, "--format", "json"])).unwrap()
+    }
+
+    /// Starts a daemon that follows a log folder, on a port of its own, and waits until it answers.
+    #[track_caller]
+    pub fn daemon(&self, logs: &str, data: &str) -> Daemon {
+        let mut daemon = self.spawn(logs, data);
+        let listen = self.path(data).join("listen");
+        daemon.address = until("the daemon listens", || {
+            daemon.assert_runs();
+            let address = std::fs::read_to_string(&listen).ok()?.trim().parse().ok()?;
+            TcpStream::connect(address).ok().map(|_| address)
+        });
+        daemon
+    }
+
+    /// Starts a daemon and does not wait: it can only be killed.
+    #[track_caller]
+    pub fn spawn(&self, logs: &str, data: &str) -> Daemon {
+        // One that was killed leaves its file.
+        match std::fs::remove_file(self.path(data).join("listen")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{data}/listen: {error}"),
+            _ => {}
+        }
+        let args = ["run", "--logs", logs, "--data", data, "--listen", "127.0.0.1:0"];
+        let mut child = self.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = drain(child.stderr.take());
+        Daemon { child: Some(child), address: ([127, 0, 0, 1], 0).into(), stderr }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dnsledger"));
+        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
+        for variable in ["RUST_LOG", "NO_COLOR", "DNSLEDGER_CONFIG", "JOURNAL_STREAM"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+}
+
+/// How a run of the program ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+/// Reads a pipe to its end in a thread, so that neither side waits for the other.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    let mut pipe = pipe.unwrap();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = pipe.read_to_end(&mut bytes);
+        // Who dropped the receiver does not want to know.
+        let _ = read.map(|_| sender.send(bytes));
+    });
+    receiver
+}
+
+/// What the program prints is UTF-8.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+//--- Daemon ---------------------------------------------------------------------------------------------------------
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    child: Option<Child>,
+    address: SocketAddr,
+    stderr: mpsc::Receiver<Vec<u8>>,
+}
+
+impl Daemon {
+    /// Asks for a path.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        get(self.address, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// Asks for a path that answers with JSON.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> Value {
+        let response = self.get(path);
+        assert_eq!(response.status, 200, "GET {path}: {}", text(response.body));
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    /// Waits until so many lines are read and nothing is left to read.
+    #[track_caller]
+    pub fn wait_for_lines(&self, lines: u64) {
+        let mut last = Value::Null;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let status = self.json("/api/v1/status");
+            let read = status["totals"]["lines_read"].as_u64().unwrap();
+            assert!(read <= lines, "{read} lines were read of {lines} that were written");
+            if read == lines && status["caught_up"] == true {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{read} of {lines} lines were read: {last}");
+            last = status;
+            pause(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it without a warning, as `kill -9` does.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Asks it to stop, waits until it has, and gives what it logged.
+    #[track_caller]
+    pub fn stop(mut self) -> Ended {
+        let mut child = self.child.take().unwrap();
+        // The signal is sent by a shell, since every system has one.
+        let signal = format!("kill -TERM {}", child.id());
+        assert!(Command::new("sh").args(["-c", &signal]).status().unwrap().success());
+        let Ok(stderr) = self.stderr.recv_timeout(DEADLINE) else {
+            child.kill().unwrap();
+            panic!("the daemon does not stop");
+        };
+        Ended { status: child.wait().unwrap(), stdout: Vec::new(), stderr: text(stderr) }
+    }
+
+    #[track_caller]
+    fn assert_runs(&mut self) {
+        if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+            let stderr = self.stderr.recv_timeout(DEADLINE).unwrap_or_default();
+            panic!("the daemon ended: {status}\n{}", text(stderr));
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+//--- HTTP -----------------------------------------------------------------------------------------------------------
+
+/// An answer, whole.
+pub struct Response {
+    pub status: u16,
+    /// The head as it came, status line included, lower-cased.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+fn get(address: SocketAddr, path: &str) -> std::io::Result<Response> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&answer).ok_or_else(|| std::io::Error::other(format!("a broken answer: {}", answer.escape_ascii())))
+}
+
+/// Takes an answer apart; nothing when a part of it is missing.
+fn parse(answer: &[u8]) -> Option<Response> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?.to_ascii_lowercase();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let mut rest = &answer[end + 4..];
+    let body = if header("transfer-encoding") == Some("chunked") {
+        let mut body = Vec::new();
+        loop {
+            let line = rest.windows(2).position(|window| window == b"\r\n")?;
+            let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).ok()?, 16).ok()?;
+            let chunk = rest.get(line + 2..line + 2 + length)?;
+            rest = rest[line + 2 + length..].strip_prefix(b"\r\n")?;
+            if length == 0 {
+                break body;
+            }
+            body.extend_from_slice(chunk);
+        }
+    } else {
+        match header("content-length") {
+            Some(length) if length.parse() == Ok(rest.len()) => rest.to_vec(),
+            Some(_) => return None,
+            None => rest.to_vec(),
+        }
+    };
+    Some(Response { status, head, body })
+}
+
+//--- Waiting --------------------------------------------------------------------------------------------------------
+
+/// Waits until there is an answer.
+#[track_caller]
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        pause(Duration::from_millis(2));
+    }
+}
+
+/// Lets time pass: to look again later, or to strike at a random moment. Nothing may depend on its length.
+pub fn pause(length: Duration) {
+    let end = Instant::now() + length;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        thread::park_timeout(left);
+    }
+}
+
+/// The path of something in `testdata/`.
+pub fn testdata(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn answers_are_taken_apart_and_broken_ones_refused() {
+    let whole = parse(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").unwrap();
+    assert_eq!((whole.status, whole.body.as_slice()), (200, b"hi".as_slice()));
+    assert!(whole.head.contains("content-length: 2"));
+    let chunked =
+        b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\na\r\n0123456789\r\n0\r\n\r\n";
+    assert_eq!(parse(chunked).unwrap().body, b"abc0123456789");
+    assert_eq!(parse(chunked).unwrap().status, 404);
+    assert!(parse(&chunked[..chunked.len() - 5]).is_none());
+    assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi").is_none());
+    assert!(parse(b"HTTP/1.1 200 OK\r\n").is_none());
+}
