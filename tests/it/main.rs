@@ -11,9 +11,9 @@
 mod http;
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
 mod layers;
-/// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
-mod store_suite;
 /// That what the project says of itself is so.
 mod project;
+/// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
+mod store_suite;
 /// That the sample logs are what the generator makes.
 mod testdata;
