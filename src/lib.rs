@@ -12,6 +12,7 @@
 
 pub mod cof;
 pub mod config;
+pub mod daemon;
 pub mod dns;
 pub mod generate;
 pub mod http;
