@@ -11,12 +11,15 @@
 //! - made-up traffic for tests and benches: [`generate`].
 
 pub mod cof;
+pub mod config;
+pub mod daemon;
 pub mod dns;
 pub mod generate;
 pub mod http;
 pub mod ingest;
 pub mod json;
 pub mod ledger;
+pub mod logging;
 pub mod lookup;
 pub mod merge;
 pub mod observation;

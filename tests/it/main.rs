@@ -7,12 +7,6 @@
     reason = "the helpers of tests fail as tests do: by a panic"
 )]
 
-/// The faces over HTTP.
-mod http;
-/// That modules import downward only, and that engines and frameworks stay in their rooms.
-mod layers;
-/// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
-mod store_suite;
 /// What tests of the whole program stand on.
 mod env;
 
@@ -20,11 +14,15 @@ mod env;
 mod crash;
 /// That the sample logs written by hand are read as each of them is meant to be.
 mod fixtures;
+/// The faces over HTTP.
+mod http;
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
 mod layers;
 /// That a line is visible at once and counts once over rotations.
 mod live;
 /// That what the project says of itself is so.
 mod project;
+/// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
+mod store_suite;
 /// That the sample logs are what the generator makes.
 mod testdata;

@@ -1,0 +1,713 @@
+//! The configuration file: TOML, every key with a default, nothing unknown let through.
+//!
+//! Flags override the file, the file overrides the defaults. Each part of the program declares its own configuration;
+//! here is only what a file says, and how the parts' values are made of it. Relative paths are relative to the folder of
+//! the file they stand in.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::de::{DeTable, DeValue};
+
+use crate::ingest::{self, Backfill};
+use crate::{http, logging, observe, store, units, zeek};
+
+/// Where the configuration is looked for when no file is named.
+pub const DEFAULT_FILE: &str = "/etc/dnsledger/dnsledger.toml";
+
+/// Where Zeek puts its logs: by its own packages, by its source, by distributions, and by what it was called before.
+const USUAL_FOLDERS: &[&str] = &[
+    "/opt/zeek/logs",
+    "/usr/local/zeek/logs",
+    "/var/log/zeek",
+    "/nsm/zeek/logs",
+    "/opt/bro/logs",
+    "/usr/local/bro/logs",
+    "/var/log/bro",
+];
+
+//--- Config ---------------------------------------------------------------------------------------------------------
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder of the ledger.
+    pub data_dir: PathBuf,
+    /// What is followed; the usual folders of Zeek where there is none.
+    #[serde(rename = "source")]
+    pub sources: Vec<Source>,
+    /// What is kept of a log.
+    pub observe: Observe,
+    /// How logs are read.
+    pub ingest: Ingest,
+    /// How questions are answered.
+    pub http: Http,
+    /// How the ledger is kept.
+    pub store: Store,
+    /// What is logged.
+    pub log: logging::Config,
+}
+
+/// One source of logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// A folder, a file or a glob.
+    pub logs: PathBuf,
+    /// The name its records are counted under.
+    pub sensor: String,
+    /// Which archives are read at first: `all`, `none`, or an age.
+    #[serde(serialize_with = "write_backfill", deserialize_with = "read_backfill")]
+    pub backfill: Backfill,
+    /// How often to look where no event arrives (NFS).
+    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
+    pub poll_interval: Duration,
+    /// The columns of logs without a header, by Zeek's names.
+    pub fields: Vec<String>,
+    /// What separates the columns of logs without a header.
+    pub separator: String,
+    /// What header lines begin with.
+    pub meta_prefix: String,
+    /// Whether strings in JSON logs are escaped as in TSV.
+    pub json_tsv_escapes: bool,
+}
+
+/// What is kept of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Observe {
+    /// Ports whose records are skipped.
+    pub skip_ports: Vec<u16>,
+    /// Whether addresses behind a chain are also recorded at the name that was asked.
+    pub aliases: bool,
+}
+
+/// How logs are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// The longest line that is read.
+    #[serde(serialize_with = "write_size", deserialize_with = "read_size")]
+    pub max_line: u64,
+    /// How often what was read is written to disk. Lookups see it before.
+    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
+    pub commit_interval: Duration,
+    /// Threads that read archives; 0 is one for each processor.
+    pub threads: usize,
+}
+
+/// How questions are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// The address and the port.
+    pub listen: SocketAddr,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Scans of the whole ledger at once.
+    pub max_scans: usize,
+    /// Other lookups at once.
+    pub max_lookups: usize,
+    /// Rows of an answer when no limit is asked for.
+    pub default_limit: u64,
+    /// Rows of an answer at most.
+    pub max_limit: u64,
+    /// Rows that one request looks at, at most.
+    pub scan_rows: u64,
+    /// How long a request may take until its answer begins.
+    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
+    pub request_timeout: Duration,
+    /// How long a client may take to send its headers, and be idle between requests.
+    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
+    pub header_timeout: Duration,
+}
+
+/// How the ledger is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Memory for rows that are not on disk yet and for the cache, together.
+    #[serde(serialize_with = "write_size", deserialize_with = "read_size")]
+    pub memory: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: PathBuf::from("/var/lib/dnsledger"),
+            sources: Vec::new(),
+            observe: Observe::default(),
+            ingest: Ingest::default(),
+            http: Http::default(),
+            store: Store::default(),
+            log: logging::Config::default(),
+        }
+    }
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        let ingest::SourceConfig { logs, sensor, backfill, poll_interval, .. } = Default::default();
+        let zeek::Options { fields, json_tsv_escapes, .. } = Default::default();
+        let (separator, meta_prefix) = ("\t".to_owned(), "#".to_owned());
+        Source { logs, sensor, backfill, poll_interval, fields, separator, meta_prefix, json_tsv_escapes }
+    }
+}
+
+impl Default for Observe {
+    fn default() -> Observe {
+        let observe::Options { skip_ports, aliases, .. } = Default::default();
+        Observe { skip_ports, aliases }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Ingest {
+        let ingest::Config { max_line_bytes, commit_interval, .. } = Default::default();
+        Ingest { max_line: max_line_bytes as u64, commit_interval, threads: 0 }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        let http::Config {
+            listen,
+            max_connections,
+            max_scans,
+            max_lookups,
+            default_limit,
+            max_limit,
+            scan_rows,
+            request_timeout,
+            header_timeout,
+        } = Default::default();
+        Http {
+            listen,
+            max_connections,
+            max_scans,
+            max_lookups,
+            default_limit,
+            max_limit,
+            scan_rows,
+            request_timeout,
+            header_timeout,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { memory: 256 << 20 }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or says something that has no meaning.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        let mut config = Config::parse(&text)
+            .map_err(|fault| ConfigError::Faulty { path: path.to_owned(), fault: Box::new(fault) })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.data_dir = folder.join(&config.data_dir);
+        for source in &mut config.sources {
+            source.logs = folder.join(&source.logs);
+        }
+        Ok(config)
+    }
+
+    /// Reads the file where it is looked for by default, or gives the defaults where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`]: a file that is there and cannot be used is an error.
+    pub fn load_default() -> Result<Config, ConfigError> {
+        match Config::load(Path::new(DEFAULT_FILE)) {
+            Err(ConfigError::Unreadable { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Config::default())
+            }
+            loaded => loaded,
+        }
+    }
+
+    /// Reads the text of a file; paths stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// When it says something that has no meaning.
+    pub fn parse(text: &str) -> Result<Config, Fault> {
+        let fault = |error: toml::de::Error| {
+            let line = error.span().map(|span| line_of(text, span.start));
+            Fault { line, message: error.message().to_owned(), hint: None }
+        };
+        let table = DeTable::parse(text).map_err(fault)?;
+        check_keys(text, table.get_ref(), &known_keys(), "")?;
+        let config: Config = toml::from_str(text).map_err(fault)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what single values cannot tell.
+    ///
+    /// # Errors
+    ///
+    /// When values do not go together, or are out of bounds.
+    pub fn check(&self) -> Result<(), Fault> {
+        let fault =
+            |message: String, hint: &'static str| Err(Fault { line: None, message, hint: Some(hint.into()) });
+        let Http {
+            listen, max_connections, max_scans, max_lookups, default_limit, max_limit, scan_rows, ..
+        } = self.http;
+        if !listen.ip().is_loopback() {
+            return fault(
+                format!("http.listen is {listen}, and this version serves loopback addresses only"),
+                "listen on 127.0.0.1 and put a proxy with authentication in front; tokens are to come",
+            );
+        }
+        let positive = [
+            ("http.max_connections", max_connections as u64),
+            ("http.max_scans", max_scans as u64),
+            ("http.max_lookups", max_lookups as u64),
+            ("http.default_limit", default_limit),
+            ("http.max_limit", max_limit),
+            ("http.scan_rows", scan_rows),
+            ("http.request_timeout", self.http.request_timeout.as_millis() as u64),
+            ("http.header_timeout", self.http.header_timeout.as_millis() as u64),
+            ("ingest.commit_interval", self.ingest.commit_interval.as_millis() as u64),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return fault(format!("{key} is 0"), "anything above 0");
+        }
+        if self.ingest.max_line < 1 << 10 {
+            return fault("ingest.max_line is below 1KiB".to_owned(), "the default is 1MiB");
+        }
+        if self.store.memory < 16 << 20 {
+            return fault("store.memory is below 16MiB".to_owned(), "the default is 256MiB");
+        }
+        for (i, source) in self.sources.iter().enumerate() {
+            if source.logs.as_os_str().is_empty() {
+                return fault(format!("source {} has no logs", i + 1), "logs = \"/opt/zeek/logs\"");
+            }
+            if source.sensor.is_empty() || source.sensor.chars().any(char::is_control) {
+                return fault(format!("source {} has no proper sensor", i + 1), "sensor = \"default\"");
+            }
+            if source.separator.is_empty() || source.meta_prefix.is_empty() {
+                let message = format!("source {}: separator and meta_prefix cannot be empty", i + 1);
+                return fault(message, "leave them out where logs have a header");
+            }
+            if source.poll_interval.is_zero() {
+                return fault(format!("source {}: poll_interval is 0", i + 1), "the default is 1s");
+            }
+            if self.sources.iter().take(i).any(|other| other.logs == source.logs) {
+                let message =
+                    format!("source {}: {} belongs to another source", i + 1, source.logs.display());
+                return fault(message, "a log belongs to one source");
+            }
+        }
+        Ok(())
+    }
+
+    /// The configuration as a file has it.
+    ///
+    /// # Errors
+    ///
+    /// When a path is not UTF-8, which TOML cannot hold.
+    pub fn print(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(|error| ConfigError::Unprintable(error.to_string()))
+    }
+
+    /// What is followed: the sources that are configured, else the usual folders of Zeek that there are.
+    pub fn sources(&self) -> Vec<Source> {
+        if !self.sources.is_empty() {
+            return self.sources.clone();
+        }
+        let mut found: Vec<(PathBuf, Source)> = Vec::new();
+        for folder in USUAL_FOLDERS {
+            // Some of them may be links to others.
+            if let Ok(folder) = Path::new(folder).canonicalize()
+                && !found.iter().any(|(known, _)| *known == folder)
+            {
+                found.push((folder.clone(), Source { logs: folder, ..Source::default() }));
+            }
+        }
+        found.into_iter().map(|(_, source)| source).collect()
+    }
+
+    /// What reads logs is told this.
+    pub fn ingest(&self) -> ingest::Config {
+        let defaults = ingest::Config::default();
+        let source = |source: Source| ingest::SourceConfig {
+            logs: source.logs,
+            sensor: source.sensor,
+            backfill: source.backfill,
+            poll_interval: source.poll_interval,
+            zeek: zeek::Options {
+                fields: source.fields,
+                separator: Some(source.separator.into_bytes()),
+                meta_prefix: Some(source.meta_prefix.into_bytes()),
+                json_tsv_escapes: source.json_tsv_escapes,
+            },
+        };
+        ingest::Config {
+            sources: self.sources().into_iter().map(source).collect(),
+            observe: observe::Options {
+                skip_ports: self.observe.skip_ports.clone(),
+                aliases: self.observe.aliases,
+                ..observe::Options::default()
+            },
+            max_line_bytes: usize::try_from(self.ingest.max_line).unwrap_or(usize::MAX),
+            commit_interval: self.ingest.commit_interval,
+            memory: self.store.memory / 2,
+            threads: if self.ingest.threads == 0 { defaults.threads } else { self.ingest.threads },
+            ..defaults
+        }
+    }
+
+    /// What serves is told this.
+    pub fn http(&self) -> http::Config {
+        let Http {
+            listen,
+            max_connections,
+            max_scans,
+            max_lookups,
+            default_limit,
+            max_limit,
+            scan_rows,
+            request_timeout,
+            header_timeout,
+        } = self.http;
+        http::Config {
+            listen,
+            max_connections,
+            max_scans,
+            max_lookups,
+            default_limit,
+            max_limit,
+            scan_rows,
+            request_timeout,
+            header_timeout,
+        }
+    }
+
+    /// What keeps the ledger is told this.
+    pub fn store(&self) -> store::Options {
+        store::Options { memory: self.store.memory / 2, ..store::Options::default() }
+    }
+}
+
+//--- ConfigError ----------------------------------------------------------------------------------------------------
+
+/// What is wrong in the text of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// The line, from 1, where the text tells.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: Option<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: std::io::Error,
+    },
+    /// The file says something that has no meaning.
+    #[error("{}{}: {fault}", path.display(), fault.line.map_or_else(String::new, |line| format!(":{line}")))]
+    Faulty {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        fault: Box<Fault>,
+    },
+    /// It cannot be written as TOML.
+    #[error("the configuration cannot be printed: {0}")]
+    Unprintable(String),
+}
+
+impl ConfigError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            ConfigError::Unreadable { .. } => Some("check the path, and that this user may read it"),
+            ConfigError::Faulty { fault, .. } => fault.hint.as_deref(),
+            ConfigError::Unprintable(_) => None,
+        }
+    }
+}
+
+/// The line of a byte, from 1.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|&b| b == b'\n').count() + 1
+}
+
+/// All keys there are: those of the defaults, with one source.
+fn known_keys() -> toml::Table {
+    let with_a_source = Config { sources: vec![Source::default()], ..Config::default() };
+    // The defaults are plain text and numbers: they are always a table.
+    toml::Table::try_from(with_a_source).unwrap_or_default()
+}
+
+/// Refuses a key that there is not, with the nearest one.
+fn check_keys(text: &str, table: &DeTable<'_>, known: &toml::Table, within: &str) -> Result<(), Fault> {
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let line = line_of(text, key.span().start);
+        let Some(expected) = known.get(name) else {
+            let nearest = known.keys().map(|key| (distance(key, name), key)).min();
+            let hint = match nearest {
+                Some((distance, key)) if distance <= key.len().div_ceil(2) => format!("{within}{key}"),
+                _ => format!("one of {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!("there is no key {within}{name}");
+            return Err(Fault { line: Some(line), message, hint: Some(hint) });
+        };
+        let within = format!("{within}{name}.");
+        match (value.get_ref(), expected) {
+            (DeValue::Table(inner), toml::Value::Table(known)) => check_keys(text, inner, known, &within)?,
+            (DeValue::Array(items), toml::Value::Array(known)) => {
+                let known = known.first().and_then(toml::Value::as_table);
+                for item in items {
+                    if let (DeValue::Table(inner), Some(known)) = (item.get_ref(), known) {
+                        check_keys(text, inner, known, &within)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// How many characters must be put in, taken out or changed to make one word of the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let Some(above) = row.get_mut(j + 1) else { break };
+            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(*above + 1);
+            diagonal = std::mem::replace(above, cost);
+            left = cost;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+//--- values as text -------------------------------------------------------------------------------------------------
+
+fn write_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&units::format_duration(*duration))
+}
+
+fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    units::parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+fn write_size<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&units::format_size(*bytes))
+}
+
+fn read_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    units::parse_size(&text).map_err(serde::de::Error::custom)
+}
+
+fn write_backfill<S: Serializer>(backfill: &Backfill, serializer: S) -> Result<S::Ok, S::Error> {
+    match backfill {
+        Backfill::All => serializer.serialize_str("all"),
+        Backfill::None => serializer.serialize_str("none"),
+        Backfill::Age(age) => write_duration(age, serializer),
+    }
+}
+
+fn read_backfill<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backfill, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.as_str() {
+        "all" => Ok(Backfill::All),
+        "none" => Ok(Backfill::None),
+        age => units::parse_duration(age)
+            .map(Backfill::Age)
+            .map_err(|_| serde::de::Error::custom("backfill is \"all\", \"none\" or an age such as \"30d\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fault(text: &str) -> (Option<usize>, String, String) {
+        let fault = Config::parse(text).unwrap_err();
+        (fault.line, fault.message, fault.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_packaged_file_names_every_key_at_its_default() {
+        let packaged = include_str!("../packaging/dnsledger.toml");
+        assert_eq!(Config::parse(packaged).unwrap(), Config::default(), "everything is commented out");
+        // What reads like a key or a section is one; everything else is prose.
+        let is_key = |line: &str| {
+            line.starts_with('[')
+                || line
+                    .split_once(" = ")
+                    .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        };
+        let uncommented: Vec<&str> =
+            packaged.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| is_key(line)).collect();
+        let uncommented = uncommented.join("\n");
+        let logs = PathBuf::from("/opt/zeek/logs");
+        let expected = Config { sources: vec![Source { logs, ..Source::default() }], ..Config::default() };
+        assert_eq!(Config::parse(&uncommented).unwrap(), expected);
+        let mut table: toml::Table = uncommented.parse().unwrap();
+        let mut known = known_keys();
+        for table in [&mut table, &mut known] {
+            table["source"][0].as_table_mut().unwrap().insert("logs".to_owned(), "".into());
+        }
+        assert_eq!(table, known, "a key is missing");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest() {
+        assert_eq!(
+            fault("\n[http]\nlisten = \"127.0.0.1:1\"\nmax_scan = 3\n"),
+            (Some(4), "there is no key http.max_scan".to_owned(), "http.max_scans".to_owned())
+        );
+        assert_eq!(
+            fault("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"y\"\nsensors = \"z\""),
+            (Some(5), "there is no key source.sensors".to_owned(), "source.sensor".to_owned())
+        );
+        let (_, message, hint) = fault("completely = 1");
+        assert_eq!(message, "there is no key completely");
+        assert!(hint.contains("data_dir"), "{hint}");
+    }
+
+    #[test]
+    fn a_value_without_meaning_is_refused_with_its_line() {
+        for (text, line, says) in [
+            ("[store]\nmemory = \"lots\"", Some(2), "not a size"),
+            ("[[source]]\nlogs = \"x\"\nbackfill = \"some\"", Some(3), "backfill is"),
+            ("[ingest]\n\ncommit_interval = 5", Some(3), "invalid type"),
+            ("[http]\nlisten = \"here\"", Some(2), "invalid socket address"),
+            ("data_dir =", Some(1), ""),
+            ("[log]\nlevel = \"loud\"", Some(2), "unknown variant"),
+            ("[http]\nmax_scans = 0", None, "http.max_scans is 0"),
+            ("[store]\nmemory = \"1MiB\"", None, "store.memory is below 16MiB"),
+            ("[[source]]\nsensor = \"x\"", None, "source 1 has no logs"),
+            ("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"x\"", None, "belongs to another source"),
+            ("[[source]]\nlogs = \"x\"\nsensor = \"\"", None, "no proper sensor"),
+        ] {
+            let (at, message, _) = fault(text);
+            assert_eq!(at, line, "{text}: {message}");
+            assert!(message.contains(says), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        for refused in ["0.0.0.0:8081", "[::]:8081", "192.0.2.1:8081"] {
+            let (_, message, hint) = fault(&format!("[http]\nlisten = \"{refused}\""));
+            assert!(message.contains("loopback") && hint.contains("proxy"), "{message}");
+        }
+        for served in ["127.0.0.1:0", "[::1]:8081", "127.3.2.1:80"] {
+            assert!(Config::parse(&format!("[http]\nlisten = \"{served}\"")).is_ok(), "{served}");
+        }
+    }
+
+    #[test]
+    fn relative_paths_are_relative_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dnsledger.toml");
+        std::fs::write(
+            &path,
+            "data_dir = \"ledger\"\n[[source]]\nlogs = \"/opt/zeek/logs\"\n[[source]]\nlogs = \"logs\"",
+        )
+        .unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.data_dir, folder.path().join("ledger"));
+        assert_eq!(config.sources[0].logs, Path::new("/opt/zeek/logs"));
+        assert_eq!(config.sources[1].logs, folder.path().join("logs"));
+        std::fs::write(&path, "nope = 1").unwrap();
+        let error = Config::load(&path).unwrap_err();
+        assert!(error.to_string().ends_with("dnsledger.toml:1: there is no key nope"), "{error}");
+        assert!(matches!(Config::load(&folder.path().join("none")), Err(ConfigError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn the_parts_are_told_what_the_file_says() {
+        let config = Config::parse(
+            "[[source]]\nlogs = \"x\"\nfields = [\"ts\"]\nseparator = \",\"\nbackfill = \"2d\"\n[observe]\naliases = false\n\
+             [ingest]\nthreads = 3\nmax_line = \"64KiB\"\n[http]\nmax_limit = 7\n[store]\nmemory = \"64MiB\"",
+        )
+        .unwrap();
+        let told = config.ingest();
+        assert_eq!(told.sources[0].zeek.fields, ["ts"]);
+        assert_eq!(told.sources[0].zeek.separator.as_deref(), Some(&b","[..]));
+        assert_eq!(told.sources[0].backfill, Backfill::Age(Duration::from_secs(2 * 86_400)));
+        assert_eq!((told.threads, told.max_line_bytes, told.observe.aliases), (3, 64 << 10, false));
+        assert_eq!(config.http().max_limit, 7);
+        assert_eq!(told.memory + config.store().memory, 64 << 20);
+        assert!(Config::default().ingest().threads > 0);
+    }
+
+    #[test]
+    fn words_are_as_far_apart_as_their_letters() {
+        for (a, b, far) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("logs", "log", 1)] {
+            assert_eq!(distance(a, b), far);
+            assert_eq!(distance(b, a), far);
+        }
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(proptest::char::range(' ', 'ÿ').prop_filter("", |c| !c.is_control()), 1..12)
+            .prop_map(|chars| chars.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(
+            data_dir in text(), logs in text(), sensor in text(), separator in text(), fields in proptest::collection::vec(text(), 0..3),
+            age in 1u64..1 << 40, aliases: bool, ports: Vec<u16>, port: u16, limit in 1u64..1 << 40, memory in 16u64 << 20..1 << 50,
+        ) {
+            let source = Source {
+                logs: logs.into(), sensor, separator, fields, backfill: Backfill::Age(Duration::from_millis(age)),
+                ..Source::default()
+            };
+            let config = Config {
+                data_dir: data_dir.into(),
+                sources: vec![source],
+                observe: Observe { skip_ports: ports, aliases },
+                http: Http { listen: ([127, 0, 0, 1], port).into(), max_limit: limit, ..Http::default() },
+                store: Store { memory },
+                ..Config::default()
+            };
+            prop_assert_eq!(Config::parse(&config.print().unwrap()).unwrap(), config);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The daemon: everything put together, started in order and stopped in order.
+//!
+//! Start: the port, so that a taken one is known at once; the ledger, whose lock keeps a second daemon out; the readers;
+//! the servers. Stop (SIGTERM, SIGINT): readers and servers are told at once, requests may end, the last batch is
+//! applied and flushed, and the process ends within ten seconds. A second signal ends it on the spot; nothing is lost by
+//! that but time, for the logs are read again from where the ledger stands.
+//!
+//! In the data folder, beside the ledger: `control.sock`, the control socket, for the owner only, and `listen`, one line
+//! with the address that is served. Both go when the daemon goes in order.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::http::{Listener, State, serve};
+use crate::ingest;
+use crate::ledger::Ledger;
+use crate::shutdown::Stop;
+use crate::store::sled::SledStore;
+use crate::store::{Options, StoreError};
+
+/// The control socket in a data folder.
+pub const CONTROL_SOCKET: &str = "control.sock";
+/// The file in a data folder that holds the address served.
+const LISTEN_FILE: &str = "listen";
+/// How long servers may take to end.
+const DRAIN: Duration = Duration::from_secs(6);
+/// How often a folder is tried that another process is just leaving.
+const LOCK_TRIES: u32 = 10;
+/// How long between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The port is taken, or not ours to take.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub struct PortError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The reason.
+    pub error: io::Error,
+}
+
+impl PortError {
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => {
+                Some("another program has that port: stop it, or give another by --listen")
+            }
+            io::ErrorKind::PermissionDenied => {
+                Some("ports below 1024 are for root: give another by --listen")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Follows the sources and serves the ledger until it is told to stop.
+///
+/// # Errors
+///
+/// When it cannot start, or the last batch cannot be applied.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let tcp = bind(config.http.listen)?;
+    let address = tcp.local_addr().context("asking for the port")?;
+    let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES)?;
+    let stop = stop_on_signals()?;
+    let feeding = config.ingest();
+    for source in &feeding.sources {
+        info!(logs = ?source.logs, sensor = source.sensor, "Following.");
+    }
+    let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the event loop")?;
+    let served = {
+        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config.http());
+        let _inside = runtime.enter();
+        let listeners = listeners(tcp, &config.data_dir);
+        listeners.and_then(|listeners| {
+            let announced = Announced::new(&config.data_dir, address)?;
+            info!(%address, data = ?config.data_dir, version = env!("CARGO_PKG_VERSION"), "Listening.");
+            let serving: Vec<_> = listeners
+                .into_iter()
+                .map(|listener| runtime.spawn(serve(listener, state.clone(), stop.clone())))
+                .collect();
+            drop(state);
+            runtime.block_on(async {
+                for serving in serving {
+                    serving.await.context("serving")?;
+                }
+                anyhow::Ok(())
+            })?;
+            drop(announced);
+            Ok(())
+        })
+    };
+    stop.stop();
+    info!("Stopping.");
+    runtime.shutdown_timeout(DRAIN);
+    match Arc::try_unwrap(ingest) {
+        Ok(ingest) => ingest.join()?,
+        // A lookup still holds it. The readers have been told, and what they have read is applied here.
+        Err(_) => {
+            warn!("A request did not end; stopping without it.");
+            ledger.commit()?;
+            ledger.store().flush()?;
+        }
+    }
+    info!("Stopped.");
+    served
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, PortError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| PortError { address, error })
+}
+
+/// Opens the ledger in a folder, which is made, for its owner only, if there is none. A folder that is in use is tried so
+/// many times: a process that ends lets go of it a moment later.
+///
+/// # Errors
+///
+/// As opening a store has them.
+pub fn open(folder: &Path, options: &Options, tries: u32) -> Result<Arc<Ledger>, StoreError> {
+    if !folder.is_dir() {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| StoreError::Io { what: format!("making {}", folder.display()), error })?;
+    }
+    let mut left = tries;
+    loop {
+        match SledStore::open(folder, options) {
+            Ok(store) => return Ok(Arc::new(Ledger::new(Arc::new(store)))),
+            Err(StoreError::Locked { .. }) if left > 1 => {
+                left -= 1;
+                // Nobody gives this signal: it is only a pause.
+                Stop::new().wait(LOCK_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Both listeners: the port, and the control socket. Runs within the runtime.
+fn listeners(tcp: TcpListener, folder: &Path) -> anyhow::Result<Vec<Listener>> {
+    let tcp = tokio::net::TcpListener::from_std(tcp).context("taking the port into the event loop")?;
+    let mut listeners = vec![Listener::Tcp(tcp)];
+    let path = folder.join(CONTROL_SOCKET);
+    match control_socket(&path) {
+        Ok(socket) => listeners.push(Listener::Unix(socket)),
+        // Lookups go on over the port; only the command line beside a running daemon is the poorer for it.
+        Err(error) => warn!(?path, %error, "No control socket: commands on this machine need --server."),
+    }
+    Ok(listeners)
+}
+
+/// Binds the control socket. It has its permissions before it has its name; one that a dead daemon left is replaced, and
+/// that it is dead we know, for we hold the lock of the ledger.
+fn control_socket(path: &Path) -> io::Result<tokio::net::UnixListener> {
+    let unnamed = path.with_extension("new");
+    match fs::remove_file(&unnamed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = tokio::net::UnixListener::bind(&unnamed)?;
+    fs::set_permissions(&unnamed, Permissions::from_mode(0o600))?;
+    fs::rename(&unnamed, path)?;
+    Ok(socket)
+}
+
+/// The files that tell others where the daemon is, for as long as it is there.
+struct Announced {
+    folder: PathBuf,
+}
+
+impl Announced {
+    fn new(folder: &Path, address: SocketAddr) -> anyhow::Result<Announced> {
+        let (new, path) = (folder.join("listen.new"), folder.join(LISTEN_FILE));
+        fs::write(&new, format!("{address}\n"))
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("writing {}", path.display()))?;
+        Ok(Announced { folder: folder.to_owned() })
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        for file in [LISTEN_FILE, CONTROL_SOCKET] {
+            let path = self.folder.join(file);
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                warn!(?path, %error, "A file could not be removed.");
+            }
+        }
+    }
+}
+
+/// A stop signal that SIGTERM and SIGINT give. The second of them ends the process at once.
+///
+/// # Errors
+///
+/// When the signals cannot be caught.
+pub fn stop_on_signals() -> anyhow::Result<Stop> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("catching signals")?;
+    let stop = Stop::new();
+    let told = stop.clone();
+    let wait = move || {
+        for signal in signals.forever() {
+            if told.is_stopped() {
+                std::process::exit(128 + signal);
+            }
+            told.stop();
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("starting a thread")?;
+    Ok(stop)
+}
