@@ -1,22 +1,33 @@
-//! The border to the engine that keeps bytes: an ordered map on stable storage, as little of it as the ledger needs.
+//! The border to the engine that keeps bytes: ordered maps on stable storage, as little of them as the ledger needs.
 //!
-//! [`super::ledger`] is written against this trait, `sled.rs` implements it, and the tests of the ledger have one of
-//! their own that loses what was not flushed.
+//! [`super::ledger`] is written against these traits, `sled.rs` implements them, and the tests of the ledger have an engine
+//! of their own that loses what was not synced.
+//!
+//! There is one map for what changes, and one for each run, written once from its first key to its last and removed as a
+//! whole: that is what an engine can do cheaply.
 //!
 //! # Stored keys
 //!
-//! The first byte is the family; integers are big-endian.
+//! The first byte is the family; integers are big-endian. In the main map:
 //!
 //! | key | value |
 //! |---|---|
 //! | `c` path | what the follower remembers of a file: a hint, as it was given |
 //! | `j` sequence (8), family (1), part (2) | a sealed block of a commit's rows |
-//! | `m` `format` | the version of the format (4 bytes) |
-//! | `m` `sensor` number (2) | a sensor's name, sealed |
+//! | `mformat` | the version of the format (4 bytes) |
+//! | `msensor` number (2) | a sensor's name, sealed |
 //! | `p` lineage (16) | the progress of a log, sealed |
-//! | `r` run (4), family (1), lower bound | a sealed block of a run's rows |
-//! | `r` run (4), `b`, page (4) | a page of a run's filter, sealed |
 //! | `x` | the manifest, sealed |
+//!
+//! In the map of a run:
+//!
+//! | key | value |
+//! |---|---|
+//! | family (1), lower bound | a sealed block of its rows |
+//! | `z`, page (4) | a page of its filter, sealed |
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Pair, StoreError};
 use crate::progress::LineageId;
@@ -24,11 +35,8 @@ use crate::progress::LineageId;
 /// Keys with what becomes of them: a value, or nothing.
 pub(crate) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// An ordered map on stable storage.
-///
-/// What was written is visible to readers at once, in the order of the calls, and durable after [`Engine::sync`]; after a
-/// crash, some of the last writes that were not synced may be missing, never an earlier one without the later.
-pub(crate) trait Engine: Send + Sync {
+/// An ordered map of bytes that can be read.
+pub(crate) trait Pairs: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -37,12 +45,33 @@ pub(crate) trait Engine: Send + Sync {
 
     /// The first pair whose key is greater than this.
     fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError>;
+}
 
-    /// Makes changes, all or none, also over a crash.
+/// The map of a run that is being written.
+pub(crate) trait Append {
+    /// Adds pairs in order, with keys greater than all before.
+    fn append(&mut self, pairs: Vec<Pair>) -> Result<(), StoreError>;
+}
+
+/// The main map, and the way to those of the runs.
+///
+/// What was written is visible to readers at once, in the order of the calls, and durable after [`Engine::sync`]. After a
+/// crash some of the last calls that were not synced may have left nothing, never an earlier one without the later.
+pub(crate) trait Engine: Pairs {
+    /// Makes changes in the main map, all or none, also over a crash.
     fn write(&self, changes: Changes) -> Result<(), StoreError>;
 
-    /// Makes many changes one by one, without holding readers up: what nothing refers to yet, or any longer.
-    fn write_loosely(&self, changes: Changes) -> Result<(), StoreError>;
+    /// Begins the map of a run that there is not yet.
+    fn begin_run(&self, id: u32) -> Result<Box<dyn Append + '_>, StoreError>;
+
+    /// The map of a run.
+    fn run(&self, id: u32) -> Result<Arc<dyn Pairs>, StoreError>;
+
+    /// All runs of which there is a map, or the beginning of one.
+    fn runs(&self) -> Result<BTreeSet<u32>, StoreError>;
+
+    /// Removes the map of a run, which nobody reads.
+    fn remove_run(&self, id: u32) -> Result<(), StoreError>;
 
     /// Waits until all that was written is on stable storage.
     ///
@@ -55,21 +84,18 @@ pub(crate) trait Engine: Send + Sync {
 
 /// The pairs whose keys start with a prefix, in order.
 pub(crate) fn with_prefix<'a>(
-    engine: &'a dyn Engine,
+    map: &'a (impl Pairs + ?Sized),
     prefix: &'a [u8],
-) -> impl Iterator<Item = Result<Pair, StoreError>> + use<'a> {
-    let mut next = engine.get(prefix).map(|value| value.map(|value| (prefix.to_vec(), value))).transpose();
+) -> impl Iterator<Item = Result<Pair, StoreError>> {
+    let mut first = map.get(prefix).map(|value| value.map(|value| (prefix.to_vec(), value))).transpose();
     let mut at = prefix.to_vec();
-    std::iter::from_fn(move || {
-        let pair = next.take().or_else(|| engine.above(&at).transpose())?;
-        match pair {
-            Ok((key, _)) if !key.starts_with(prefix) => None,
-            Ok((key, value)) => {
-                at.clone_from(&key);
-                Some(Ok((key, value)))
-            }
-            Err(error) => Some(Err(error)),
+    std::iter::from_fn(move || match first.take().or_else(|| map.above(&at).transpose())? {
+        Ok((key, _)) if !key.starts_with(prefix) => None,
+        Ok((key, value)) => {
+            at.clone_from(&key);
+            Some(Ok((key, value)))
         }
+        Err(error) => Some(Err(error)),
     })
 }
 
@@ -85,12 +111,10 @@ pub(crate) const SENSORS: &[u8] = b"msensor";
 pub(crate) const PROGRESS: &[u8] = b"p";
 /// What the keys of the journal start with.
 pub(crate) const JOURNAL: &[u8] = b"j";
-/// What the keys of runs start with.
-pub(crate) const RUNS: &[u8] = b"r";
 /// What the keys of the follower's hints start with.
 pub(crate) const CACHE: &[u8] = b"c";
-/// Where other keys of a run have the family, its filter has this.
-pub(crate) const FILTER: u8 = b'b';
+/// Where other keys of a run have the family, its filter, which is written last, has this.
+pub(crate) const FILTER: u8 = b'z';
 
 /// Joins the parts of a key.
 pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
@@ -105,17 +129,6 @@ pub(crate) fn sensor(number: u16) -> Vec<u8> {
 /// The key of a lineage's progress.
 pub(crate) fn progress(lineage: &LineageId) -> Vec<u8> {
     join(&[PROGRESS, &lineage.0])
-}
-
-/// What the keys of a run start with.
-pub(crate) fn run(id: u32) -> Vec<u8> {
-    join(&[RUNS, &id.to_be_bytes()])
-}
-
-/// The run that a key belongs to.
-pub(crate) fn run_of(key: &[u8]) -> Option<u32> {
-    let (id, _) = key.strip_prefix(RUNS)?.split_first_chunk::<4>()?;
-    Some(u32::from_be_bytes(*id))
 }
 
 /// What the keys of a journal entry start with.

@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::bell::Bell;
-use super::engine::{self, Changes, Engine, with_prefix};
+use super::engine::{self, Append, Changes, Engine, Pairs, with_prefix};
 use super::filter::Filter;
 use super::key::{Family, Range};
 use super::manifest::{Manifest, RunMeta};
@@ -45,8 +45,8 @@ pub(crate) const FORMAT: u32 = 1;
 const BLOCK_BYTES: usize = 8 << 10;
 /// Bytes of a page of a filter.
 const FILTER_PAGE_BYTES: usize = 8 << 10;
-/// Values that are written, or removed, between two looks at the clock and the stop signal.
-const SUB_BATCH: usize = 128;
+/// Blocks of a run that are handed to the engine together.
+const APPEND: usize = 256;
 /// Segments of one tier that are merged in memory into one of the next.
 const SEGMENT_FAN_IN: usize = 8;
 /// The first and the longest wait before a fold or a merge that failed is tried again.
@@ -108,7 +108,7 @@ impl View {
 struct Run {
     meta: RunMeta,
     filter: Filter,
-    engine: Arc<dyn Engine>,
+    pairs: Arc<dyn Pairs>,
     graves: Arc<Graves>,
     /// The manifest no longer names it: it is removed with its last reader.
     retired: AtomicBool,
@@ -136,26 +136,21 @@ impl Drop for Run {
 }
 
 impl Run {
-    fn load(meta: RunMeta, engine: &Arc<dyn Engine>, graves: &Arc<Graves>) -> Result<Run, StoreError> {
+    fn load(meta: RunMeta, engine: &dyn Engine, graves: &Arc<Graves>) -> Result<Run, StoreError> {
+        let pairs = engine.run(meta.id)?;
         let mut stored = Vec::new();
         for page in 0..meta.filter_pages {
-            let key = filter_key(meta.id, page);
+            let key = filter_key(page);
             let what = || format!("the filter of run {}", meta.id);
-            let sealed = engine.get(&key)?.ok_or_else(|| damaged(&what(), "a page is missing"))?;
+            let sealed = pairs.get(&key)?.ok_or_else(|| damaged(&what(), "a page is missing"))?;
             stored.extend_from_slice(&block::open(&key, &sealed, &what)?);
         }
         let filter = Filter::from_bytes(&stored)
             .ok_or_else(|| damaged(&format!("the filter of run {}", meta.id), "its length is none"))?;
-        Ok(Run {
-            meta,
-            filter,
-            engine: Arc::clone(engine),
-            graves: Arc::clone(graves),
-            retired: AtomicBool::new(false),
-        })
+        Ok(Run { meta, filter, pairs, graves: Arc::clone(graves), retired: AtomicBool::new(false) })
     }
 
-    /// Makes a block of what is stored, if it is one of this run and family and begins before `to`.
+    /// Makes a block of what is stored, if it is one of this family and begins before `to`.
     fn block(
         &self,
         stored: Option<Pair>,
@@ -163,8 +158,7 @@ impl Run {
         to: Option<&[u8]>,
     ) -> Result<Option<Block>, StoreError> {
         let Some((key, sealed)) = stored else { return Ok(None) };
-        let prefix = block_key(self.meta.id, family, &[]);
-        let Some(bound) = key.strip_prefix(prefix.as_slice()) else { return Ok(None) };
+        let Some(bound) = key.strip_prefix(&[family.byte()]) else { return Ok(None) };
         if to.is_some_and(|to| bound >= to) {
             return Ok(None);
         }
@@ -175,11 +169,11 @@ impl Run {
 
 impl Source for Run {
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
-        self.block(self.engine.at_most(&block_key(self.meta.id, family, key))?, family, None)
+        self.block(self.pairs.at_most(&block_key(family, key))?, family, None)
     }
 
     fn above(&self, family: Family, bound: &[u8], to: Option<&[u8]>) -> Result<Option<Block>, StoreError> {
-        self.block(self.engine.above(&block_key(self.meta.id, family, bound))?, family, to)
+        self.block(self.pairs.above(&block_key(family, bound))?, family, to)
     }
 
     fn may_hold(&self, hash: u64) -> bool {
@@ -187,19 +181,19 @@ impl Source for Run {
     }
 }
 
-fn block_key(run: u32, family: Family, bound: &[u8]) -> Vec<u8> {
-    engine::join(&[engine::RUNS, &run.to_be_bytes(), &[family.byte()], bound])
+fn block_key(family: Family, bound: &[u8]) -> Vec<u8> {
+    engine::join(&[&[family.byte()], bound])
 }
 
-fn filter_key(run: u32, page: u32) -> Vec<u8> {
-    engine::join(&[engine::RUNS, &run.to_be_bytes(), &[engine::FILTER], &page.to_be_bytes()])
+fn filter_key(page: u32) -> Vec<u8> {
+    engine::join(&[&[engine::FILTER], &page.to_be_bytes()])
 }
 
 /// Takes the blocks of a run that is written to the engine.
 struct RunSink<'a> {
     shared: &'a Shared,
-    id: u32,
-    waiting: Changes,
+    pairs: Box<dyn Append + 'a>,
+    waiting: Vec<Pair>,
     bytes: u64,
 }
 
@@ -207,19 +201,19 @@ impl RunSink<'_> {
     fn put(&mut self, key: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
         let sealed = block::seal(&key, raw);
         self.bytes += (key.len() + sealed.len()) as u64;
-        self.waiting.push((key, Some(sealed)));
-        if self.waiting.len() >= SUB_BATCH { self.write() } else { Ok(()) }
+        self.waiting.push((key, sealed));
+        if self.waiting.len() >= APPEND { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
         self.shared.check_stop()?;
-        self.shared.engine.write_loosely(std::mem::take(&mut self.waiting))
+        self.pairs.append(std::mem::take(&mut self.waiting))
     }
 }
 
 impl Sink for RunSink<'_> {
     fn block(&mut self, family: Family, bound: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
-        self.put(block_key(self.id, family, &bound), raw)
+        self.put(block_key(family, &bound), raw)
     }
 }
 
@@ -237,13 +231,17 @@ impl Ledger {
         let bell = Arc::new(Bell::default());
         let graves = Arc::new(Graves { ids: Mutex::default(), bell: Arc::clone(&bell) });
         let mut next_run = manifest.next_run;
-        for id in stored_runs(&*engine)? {
+        let stored = engine.runs()?;
+        if let Some(missing) = manifest.runs.iter().find(|run| !stored.contains(&run.id)) {
+            return Err(damaged(&format!("run {}", missing.id), "it is missing"));
+        }
+        for id in stored {
             if !manifest.runs.iter().any(|run| run.id == id) {
                 graves.bury(id);
             }
             next_run = next_run.max(id.saturating_add(1));
         }
-        let runs = manifest.runs.iter().map(|meta| Run::load(meta.clone(), &engine, &graves).map(Arc::new));
+        let runs = manifest.runs.iter().map(|meta| Run::load(meta.clone(), &*engine, &graves).map(Arc::new));
         let runs = runs.collect::<Result<Vec<_>, _>>()?;
         let (segments, sequence) = replay(&*engine, options, sensors.len())?;
         let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
@@ -313,20 +311,6 @@ fn check_format(engine: &dyn Engine, is_new: bool) -> Result<(), StoreError> {
         }
         None => Err(damaged(what, "it is missing")),
     }
-}
-
-/// The numbers of all runs of which there is anything, named or not.
-fn stored_runs(engine: &dyn Engine) -> Result<Vec<u32>, StoreError> {
-    let mut ids = Vec::new();
-    let mut at = engine::RUNS.to_vec();
-    while let Some(id) = engine.above(&at)?.and_then(|(key, _)| engine::run_of(&key)) {
-        ids.push(id);
-        match id.checked_add(1) {
-            Some(next) => at = engine::run(next),
-            None => break,
-        }
-    }
-    Ok(ids)
 }
 
 /// Makes segments of the journal; also the next sequence number.
@@ -474,16 +458,16 @@ impl Shared {
                 Some(group) => self.merge_segments(&group).map(|()| true),
                 None => Ok(false),
             },
-            Work::Merge => match self.runs_to_merge(&view.runs) {
-                Some(group) => {
-                    drop(view);
-                    self.merge_runs(group).map(|()| true)
+            Work::Merge => {
+                let group = self.runs_to_merge(&view.runs);
+                drop(view);
+                // Removal goes first: what is removed makes room for what is written.
+                match group {
+                    _ if self.remove_run()? => Ok(true),
+                    Some(group) => self.merge_runs(group).map(|()| true),
+                    None => Ok(false),
                 }
-                None => {
-                    drop(view);
-                    self.remove_runs()
-                }
-            },
+            }
         }
     }
 
@@ -529,19 +513,10 @@ impl Shared {
         self.flip(Changes::new(), &[run], &group, |_| {})
     }
 
-    /// Removes what is left of runs that nobody reads.
-    fn remove_runs(&self) -> Result<bool, StoreError> {
+    /// Removes what is left of a run that nobody reads.
+    fn remove_run(&self) -> Result<bool, StoreError> {
         let Some(id) = lock(&self.graves.ids).first().copied() else { return Ok(false) };
-        let prefix = engine::run(id);
-        let mut changes = Changes::new();
-        for pair in with_prefix(&*self.engine, &prefix) {
-            changes.push((pair?.0, None));
-            if changes.len() >= SUB_BATCH {
-                self.check_stop()?;
-                self.engine.write_loosely(std::mem::take(&mut changes))?;
-            }
-        }
-        self.engine.write_loosely(changes)?;
+        self.engine.remove_run(id)?;
         lock(&self.graves.ids).remove(&id);
         Ok(true)
     }
@@ -580,13 +555,13 @@ impl Shared {
         lookup_keys: u64,
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
-        let sink = RunSink { shared: self, id, waiting: Changes::new(), bytes: 0 };
+        let sink = RunSink { shared: self, pairs: self.engine.begin_run(id)?, waiting: Vec::new(), bytes: 0 };
         let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys);
         fill(&mut writer)?;
         let (mut sink, counts, filter) = writer.finish()?;
         let mut filter_pages = 0;
         for page in filter.to_bytes().chunks(FILTER_PAGE_BYTES) {
-            sink.put(filter_key(id, filter_pages), page)?;
+            sink.put(filter_key(filter_pages), page)?;
             filter_pages += 1;
         }
         sink.write()?;
@@ -594,7 +569,7 @@ impl Shared {
         Ok(Arc::new(Run {
             meta: RunMeta { id, counts, bytes: sink.bytes, filter_pages },
             filter,
-            engine: Arc::clone(&self.engine),
+            pairs: self.engine.run(id)?,
             graves: Arc::clone(&self.graves),
             retired: AtomicBool::new(false),
         }))
@@ -720,7 +695,7 @@ impl Store for Ledger {
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
         let key = |path: &[u8]| engine::join(&[engine::CACHE, path]);
         let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
-        self.shared.engine.write_loosely(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
+        self.shared.engine.write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
@@ -731,6 +706,7 @@ impl Store for Ledger {
             pending_rows,
             runs: view.runs.len() as u64,
             disk_bytes: self.shared.engine.disk_bytes()?,
+            live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             format: FORMAT,
         })
     }

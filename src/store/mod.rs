@@ -12,6 +12,8 @@
 
 mod bell;
 mod block;
+#[cfg(test)]
+mod crash;
 mod engine;
 mod filter;
 mod folder;
@@ -213,6 +215,8 @@ pub struct Stats {
     pub runs: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
+    /// Bytes of the runs as they are stored: what the disk would hold if the engine wasted nothing.
+    pub live_bytes: u64,
     /// The version of the on-disk format.
     pub format: u32,
 }

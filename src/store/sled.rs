@@ -3,14 +3,21 @@
 //! sled holds pairs of bytes and nothing more; what they mean is the business of the rest of this module. What was learnt
 //! of sled 0.34 and is built upon here:
 //!
+//! - What a write costs is what becomes of its leaf, which is split above sixteen keys: split while it holds large values,
+//!   it writes them all again. So the keys of a run's blocks are put first, without values, and the values then go into
+//!   leaves that are split already: a third of the bytes written.
+//! - A key that is removed costs the rest of its leaf. A tree that is dropped costs a few bytes a leaf on disk, so a run has
+//!   trees of its own; but all of the tree is in memory at once then, so it has many small ones. (Killed in the middle, sled
+//!   keeps leaves that belong to nothing, until the ledger is rewritten.)
 //! - `apply_batch` is atomic, also over a crash, and holds all other users of the database up while it runs. So only what
-//!   must be atomic goes through it; blocks of a run are written one by one.
+//!   must be atomic goes through it.
 //! - `flush` waits for `sync_file_range`, which is no barrier over a power loss: the file is synced after it.
 //! - After a failed write sled refuses all further ones until it is opened again; what is in memory or on disk can still be
 //!   read.
 //! - Opening right after the last handle was dropped can find the file still locked for a moment.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::engine::{Changes, Engine};
+use super::engine::{Append, Changes, Engine, Pairs};
 use super::folder::{Folder, failed};
 use super::ledger::Ledger;
 use super::{Options, Pair, Snapshot, Stats, Store, StoreError};
@@ -126,10 +133,10 @@ impl Store for SledStore {
 //--- engine ---------------------------------------------------------------------------------------------------------
 
 struct SledEngine {
+    main: SledTree,
     db: ::sled::Db,
     /// sled's file, to sync it.
     file: File,
-    path: PathBuf,
 }
 
 impl SledEngine {
@@ -152,11 +159,24 @@ impl SledEngine {
         };
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(failed("could not open", &file_path))?;
-        Ok(SledEngine { db, file, path: path.to_owned() })
+        let main = SledTree { tree: ::sled::Tree::clone(&db), path: path.to_owned() };
+        Ok(SledEngine { main, db, file })
     }
 
-    fn guarded<T>(&self, work: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
-        guarded(&self.path, work)
+    fn tree(&self, name: &[u8]) -> Result<SledTree, StoreError> {
+        let path = self.main.path.clone();
+        Ok(SledTree { tree: guarded(&path, || self.db.open_tree(name))?, path })
+    }
+
+    /// The numbers of a run's parts.
+    fn parts(&self, run: u32) -> BTreeSet<u32> {
+        let names = self.db.tree_names();
+        names
+            .iter()
+            .filter_map(|name| run_of(name))
+            .filter(|(of, _)| *of == run)
+            .map(|(_, part)| part)
+            .collect()
     }
 }
 
@@ -185,20 +205,122 @@ fn pair((key, value): (::sled::IVec, ::sled::IVec)) -> Pair {
     (key.to_vec(), value.to_vec())
 }
 
-impl Engine for SledEngine {
+/// What the trees of a run are named: this, its number and theirs, four bytes each.
+const RUN_TREE: &[u8] = b"run-";
+/// Pairs in a tree of a run: about 7 MB.
+const PART_PAIRS: usize = 2048;
+
+fn run_tree(run: u32, part: u32) -> Vec<u8> {
+    [RUN_TREE, &run.to_be_bytes(), &part.to_be_bytes()].concat()
+}
+
+/// The numbers of a run and of its part in the name of a tree.
+fn run_of(tree: &[u8]) -> Option<(u32, u32)> {
+    let (run, part) = tree.strip_prefix(RUN_TREE)?.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*run), u32::from_be_bytes(part.try_into().ok()?)))
+}
+
+/// A tree of sled.
+struct SledTree {
+    tree: ::sled::Tree,
+    path: PathBuf,
+}
+
+impl Pairs for SledTree {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.guarded(|| self.db.get(key))?.map(|value| value.to_vec()))
+        Ok(guarded(&self.path, || self.tree.get(key))?.map(|value| value.to_vec()))
     }
 
     fn at_most(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
-        self.guarded(|| Ok(self.db.range(..=key).next_back().transpose()?.map(pair)))
+        guarded(&self.path, || Ok(self.tree.range(..=key).next_back().transpose()?.map(pair)))
     }
 
     fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
         let range = (Bound::Excluded(key), Bound::Unbounded);
-        self.guarded(|| Ok(self.db.range::<&[u8], _>(range).next().transpose()?.map(pair)))
+        guarded(&self.path, || Ok(self.tree.range::<&[u8], _>(range).next().transpose()?.map(pair)))
+    }
+}
+
+/// A run, in several trees.
+struct SledRun {
+    /// Where each part begins; in order.
+    parts: Vec<(Vec<u8>, SledTree)>,
+}
+
+impl SledRun {
+    /// The part where a key is, if it is anywhere, and those after it.
+    fn from(&self, key: &[u8]) -> &[(Vec<u8>, SledTree)] {
+        let after = self.parts.partition_point(|(first, _)| first.as_slice() <= key);
+        self.parts.get(after.saturating_sub(1)..).unwrap_or_default()
+    }
+}
+
+impl Pairs for SledRun {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.from(key).first().map_or(Ok(None), |(_, tree)| tree.get(key))
     }
 
+    fn at_most(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.from(key).first().map_or(Ok(None), |(_, tree)| tree.at_most(key))
+    }
+
+    fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.from(key).iter().find_map(|(_, tree)| tree.above(key).transpose()).transpose()
+    }
+}
+
+/// A run that is being written.
+struct SledAppend<'a> {
+    engine: &'a SledEngine,
+    run: u32,
+    /// The last part, how many pairs it has, and its number.
+    part: Option<(SledTree, usize, u32)>,
+}
+
+impl Append for SledAppend<'_> {
+    fn append(&mut self, pairs: Vec<Pair>) -> Result<(), StoreError> {
+        let path = &self.engine.main.path;
+        let mut pairs = pairs.into_iter().peekable();
+        while pairs.peek().is_some() {
+            let (tree, filled, number) = match self.part.take() {
+                Some((tree, filled, number)) if filled < PART_PAIRS => (tree, filled, number),
+                full => {
+                    let number = full.map_or(0, |(.., number)| number + 1);
+                    (self.engine.tree(&run_tree(self.run, number))?, 0, number)
+                }
+            };
+            let some: Vec<Pair> = pairs.by_ref().take(PART_PAIRS - filled).collect();
+            let filled = filled + some.len();
+            guarded(path, || {
+                for (key, _) in &some {
+                    tree.tree.insert(key, &[])?;
+                }
+                for (key, value) in some {
+                    tree.tree.insert(key, value)?;
+                }
+                Ok(())
+            })?;
+            self.part = Some((tree, filled, number));
+        }
+        Ok(())
+    }
+}
+
+impl Pairs for SledEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.main.get(key)
+    }
+
+    fn at_most(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.main.at_most(key)
+    }
+
+    fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.main.above(key)
+    }
+}
+
+impl Engine for SledEngine {
     fn write(&self, changes: Changes) -> Result<(), StoreError> {
         let mut batch = ::sled::Batch::default();
         for (key, value) in changes {
@@ -207,27 +329,42 @@ impl Engine for SledEngine {
                 None => batch.remove(key),
             }
         }
-        self.guarded(|| self.db.apply_batch(batch))
+        guarded(&self.main.path, || self.main.tree.apply_batch(batch))
     }
 
-    fn write_loosely(&self, changes: Changes) -> Result<(), StoreError> {
-        self.guarded(|| {
-            for (key, value) in changes {
-                match value {
-                    Some(value) => self.db.insert(key, value)?,
-                    None => self.db.remove(key)?,
-                };
+    fn begin_run(&self, id: u32) -> Result<Box<dyn Append + '_>, StoreError> {
+        Ok(Box::new(SledAppend { engine: self, run: id, part: None }))
+    }
+
+    fn run(&self, id: u32) -> Result<Arc<dyn Pairs>, StoreError> {
+        let mut parts = Vec::new();
+        for part in self.parts(id) {
+            let tree = self.tree(&run_tree(id, part))?;
+            if let Some((first, _)) = guarded(&tree.path, || tree.tree.first())? {
+                parts.push((first.to_vec(), tree));
             }
-            Ok(())
-        })
+        }
+        Ok(Arc::new(SledRun { parts }))
+    }
+
+    fn runs(&self) -> Result<BTreeSet<u32>, StoreError> {
+        Ok(self.db.tree_names().iter().filter_map(|name| run_of(name)).map(|(run, _)| run).collect())
+    }
+
+    fn remove_run(&self, id: u32) -> Result<(), StoreError> {
+        // The last part first: what is left of a run by a crash still shows its number.
+        for part in self.parts(id).into_iter().rev() {
+            guarded(&self.main.path, || self.db.drop_tree(run_tree(id, part)))?;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.guarded(|| self.db.flush())?;
-        self.file.sync_data().map_err(failed("could not sync", &self.path))
+        guarded(&self.main.path, || self.db.flush())?;
+        self.file.sync_data().map_err(failed("could not sync", &self.main.path))
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
-        self.guarded(|| self.db.size_on_disk())
+        guarded(&self.main.path, || self.db.size_on_disk())
     }
 }
