@@ -10,6 +10,7 @@
 //! - asking: [`lookup`] answers queries; [`cof`], [`json`] and the tables are how answers look;
 //! - made-up traffic for tests and benches: [`generate`].
 
+pub mod cli;
 pub mod cof;
 pub mod config;
 pub mod daemon;

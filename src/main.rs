@@ -1,3 +1,7 @@
-//! The program: parses the command line and calls the library.
+//! The program: hands its arguments to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dnsledger::cli::main(std::env::args_os())
+}

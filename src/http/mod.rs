@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub use control::ImportReport;
 pub use error::ApiError;
 pub use machine::report;
 pub use server::{Listener, serve};

@@ -1,0 +1,126 @@
+//! Who answers: the daemon that has the ledger, or the ledger itself.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::Misuse;
+use crate::config::Config;
+use crate::daemon::{self, CONTROL_SOCKET};
+use crate::http::client::{Client, ClientError};
+use crate::ledger::Ledger;
+
+/// The file that a data folder with a ledger has (docs/format.md).
+const LEDGER_MARK: &str = "CURRENT";
+/// A folder that is in use is not waited for.
+const ONE_TRY: u32 = 1;
+
+/// Which ledger.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LedgerArgs {
+    /// Ask the daemon at this URL, such as http://127.0.0.1:8081
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    server: Option<String>,
+    /// Send the token in this file to the server
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+/// Which data folder.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FolderArgs {
+    /// The folder of the ledger; its daemon is asked if there is one
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The configuration file [default: /etc/dnsledger/dnsledger.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl FolderArgs {
+    /// The configuration, with the folder that was typed.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::load_default()?,
+        };
+        if let Some(data) = &self.data {
+            config.data_dir = data.clone();
+        }
+        Ok(config)
+    }
+}
+
+/// A ledger that can be asked.
+pub enum Access {
+    /// Through a daemon, by its control socket.
+    Socket(Client),
+    /// Through a daemon, over HTTP.
+    Server(Client),
+    /// It is this process's own.
+    Folder(Arc<Ledger>, Box<Config>),
+}
+
+impl Access {
+    /// Reaches the ledger that is meant. One that is not there is made only if `make`.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached, or there is no ledger, or another process without a daemon's socket has it.
+    pub fn open(args: &LedgerArgs, make: bool) -> anyhow::Result<Access> {
+        match &args.server {
+            Some(url) => {
+                let token = args.token_file.as_deref().map(read_token).transpose()?;
+                Ok(Access::Server(Client::of_url(url, token.as_deref())?))
+            }
+            None => Access::open_folder(&args.folder, make),
+        }
+    }
+
+    /// Reaches the ledger in a folder, by its daemon if it has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::open`].
+    pub fn open_folder(args: &FolderArgs, make: bool) -> anyhow::Result<Access> {
+        let config = args.load()?;
+        if let Some(client) = daemon_of(&config.data_dir)? {
+            return Ok(Access::Socket(client));
+        }
+        if !make && !config.data_dir.join(LEDGER_MARK).is_file() {
+            let message = format!("there is no ledger in {}", config.data_dir.display());
+            let hint =
+                "`dnsledger import --data DIR PATH...` or `dnsledger run` makes one; --data says where it is";
+            return Err(Misuse { message, hint }.into());
+        }
+        let ledger = daemon::open(&config.data_dir, &config.store(), ONE_TRY)?;
+        Ok(Access::Folder(ledger, Box::new(config)))
+    }
+}
+
+/// The daemon that has a folder, if one answers. A socket that a dead one left is nobody.
+fn daemon_of(folder: &Path) -> Result<Option<Client>, ClientError> {
+    let socket = folder.join(CONTROL_SOCKET);
+    if !socket.exists() {
+        return Ok(None);
+    }
+    let client = Client::of_socket(&socket)?;
+    match client.get("/healthz", &[]) {
+        Ok(_) => Ok(Some(client)),
+        Err(error) if error.is_nobody() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A token from a file: its first line.
+fn read_token(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(4096).read_to_string(&mut text))
+        .with_context(|| format!("reading {}", path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}

@@ -1,0 +1,198 @@
+//! `import`: read logs once.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+
+use super::Exit;
+use super::access::{Access, FolderArgs};
+use super::progress::Progress;
+use crate::http::ImportReport;
+use crate::http::client::{Client, ClientError};
+use crate::ingest::{self, ImportProgress, Summary, files_under};
+use crate::output::sanitise;
+use crate::tally::{Malformed, Skip};
+use crate::{daemon, logging, units};
+
+/// Problems that are listed one by one.
+const LISTED: usize = 10;
+
+/// What `import` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// The sensor that the records are counted under
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    sensor: String,
+    /// Logs of Zeek: files, folders or globs, plain or compressed; - is standard input
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+}
+
+/// Reads the logs, itself or through the daemon, and says what came of it.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let access = Access::open_folder(&args.folder, true)?;
+    let progress = Arc::new(Progress::new());
+    let summary = match access {
+        Access::Folder(ledger, config) => {
+            logging::start(&config.log);
+            let stop = daemon::stop_on_signals()?;
+            let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
+            let shown = |done: &ImportProgress| progress.show(done);
+            let summary = ingest::import(&ledger, &feeding, &args.sensor, &args.paths, &shown, &stop);
+            progress.finish();
+            let summary = summary?;
+            ledger.store().flush()?;
+            summary
+        }
+        Access::Socket(client) | Access::Server(client) => {
+            let summary = send(&client, &args.sensor, &args.paths, &progress);
+            progress.finish();
+            summary?
+        }
+    };
+    tell(&summary)?;
+    Ok(if summary.failed.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// Sends each file to the daemon, which may not be allowed to read them itself.
+fn send(
+    client: &Client,
+    sensor: &str,
+    paths: &[PathBuf],
+    progress: &Arc<Progress>,
+) -> anyhow::Result<Summary> {
+    let files = files_under(paths)?;
+    let size = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+    let so_far = ImportProgress {
+        files_total: files.len() as u64,
+        bytes_total: files.iter().map(size).sum(),
+        ..ImportProgress::default()
+    };
+    let so_far = Arc::new(Mutex::new(so_far));
+    let mut summary = Summary::default();
+    for path in &files {
+        match send_one(client, sensor, path, progress, &so_far) {
+            Ok(one) => summary.merge(one),
+            // The daemon is there and says no to this one, or this one cannot be read: the others may do better.
+            Err(error) if can_go_on(&error) => {
+                summary.files += 1;
+                summary.failed.push((path.clone(), format!("{error:#}")));
+            }
+            Err(error) => return Err(error),
+        }
+        let mut so_far = so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        so_far.files_done += 1;
+        so_far.lines = summary.tally.lines();
+    }
+    Ok(summary)
+}
+
+fn send_one(
+    client: &Client,
+    sensor: &str,
+    path: &Path,
+    progress: &Arc<Progress>,
+    so_far: &Arc<Mutex<ImportProgress>>,
+) -> anyhow::Result<Summary> {
+    let file: Box<dyn Read + Send> = match path.as_os_str() == "-" {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path).map_err(Unreadable)?),
+    };
+    let (progress, so_far) = (Arc::clone(progress), Arc::clone(so_far));
+    let body = Watched {
+        inner: file,
+        seen: move |bytes| {
+            let mut so_far = so_far.lock().unwrap_or_else(PoisonError::into_inner);
+            so_far.bytes_done += bytes;
+            progress.show(&so_far);
+        },
+    };
+    let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = if path.as_os_str() == "-" { "-".into() } else { name.display().to_string() };
+    let mut answer =
+        client.post("/control/import", &[("name", &name), ("sensor", sensor)], Some(Box::new(body)))?;
+    let mut report = Vec::new();
+    answer.read_to_end(&mut report).context("reading the daemon's answer")?;
+    let report: ImportReport = serde_json::from_slice(&report).context("reading the daemon's answer")?;
+    Ok(report.into())
+}
+
+/// A file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreadable(io::Error);
+
+fn can_go_on(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Unreadable>().is_some()
+        || error
+            .downcast_ref::<ClientError>()
+            .is_some_and(|error| matches!(error, ClientError::Refused { .. }))
+}
+
+/// A reader that says how much was read.
+struct Watched<R, F> {
+    inner: R,
+    seen: F,
+}
+
+impl<R: Read, F: FnMut(u64)> Read for Watched<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        (self.seen)(n as u64);
+        Ok(n)
+    }
+}
+
+/// Says what came of an import: on standard output what was read, on standard error what was not.
+fn tell(summary: &Summary) -> anyhow::Result<()> {
+    let Summary { files, bytes, tally, already, incomplete, failed, passed_over } = summary;
+    let mut stdout = io::stdout().lock();
+    let skipped: u64 = Skip::ALL.iter().map(|&reason| tally.skipped(reason)).sum();
+    let malformed: u64 = Malformed::ALL.iter().map(|&reason| tally.malformed(reason)).sum();
+    writeln!(stdout, "{files} files ({}), {already} of them without anything new", human_size(*bytes))?;
+    writeln!(
+        stdout,
+        "{} new lines: {} counted, {skipped} skipped, {malformed} malformed",
+        tally.lines(),
+        tally.counted
+    )?;
+    let skips = Skip::ALL.iter().map(|&reason| (reason.name(), tally.skipped(reason)));
+    let faults = Malformed::ALL.iter().map(|&reason| (reason.name(), tally.malformed(reason)));
+    for (what, reasons) in [("skipped", skips.collect::<Vec<_>>()), ("malformed", faults.collect())] {
+        let named: Vec<String> = reasons
+            .into_iter()
+            .filter(|(_, lines)| *lines > 0)
+            .map(|(reason, lines)| format!("{reason} {lines}"))
+            .collect();
+        if !named.is_empty() {
+            writeln!(stdout, "  {what}: {}", named.join(", "))?;
+        }
+    }
+    let mut stderr = io::stderr().lock();
+    for (what, problems) in
+        [("Not read", failed), ("Read as far as it goes", incomplete), ("Passed over", passed_over)]
+    {
+        for (path, why) in problems.iter().take(LISTED) {
+            let problem = format!("{what}: {}: {why}", path.display());
+            writeln!(stderr, "{}", sanitise(&problem))?;
+        }
+        if problems.len() > LISTED {
+            writeln!(stderr, "{what}: {} more", problems.len() - LISTED)?;
+        }
+    }
+    Ok(())
+}
+
+/// A size for people.
+pub fn human_size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, factor)| bytes >= *factor) {
+        Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / *factor as f64),
+        None => units::format_size(bytes),
+    }
+}

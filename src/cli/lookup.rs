@@ -1,0 +1,211 @@
+//! `lookup`: ask the ledger.
+
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use super::Exit;
+use super::access::{Access, LedgerArgs};
+use super::filters::FilterArgs;
+use crate::http::client::Client;
+use crate::ledger::Ledger;
+use crate::lookup::{Limits, Query, Search, Slice, Walk};
+use crate::output::{CSV_HEADER, Row, Table, sanitise};
+
+/// Rows that a server is asked for at a time.
+const PAGE: u64 = 10_000;
+
+/// What `lookup` is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = FORMS)]
+pub struct Args {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
+    /// At most so many rows for each query
+    #[arg(short = 'n', long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// How rows are written; json is an object a line
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// What to look for; - reads queries from standard input, a line each
+    #[arg(value_name = "QUERY", required = true)]
+    queries: Vec<String>,
+}
+
+const FORMS: &str = "Queries:
+  www.example.com                     this name, and what points at it
+  '*.example.com'                     everything at and below a name
+  'www.example.*'                     names that start so
+  192.0.2.7, 2001:db8::1              names that had this address
+  192.0.2.0/24, 192.0.2.3-192.0.2.9   names that had an address in it
+  rdata:ns1.example.net               rows whose data is that name; rdata:*.example.net below it
+  '~text', '/regex/'                  rows that contain or match (reads the whole ledger)";
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+/// Answers the queries, one after the other.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let mut queries = Vec::new();
+    for text in &args.queries {
+        match text.as_str() {
+            "-" => {
+                for line in io::stdin().lock().lines() {
+                    let line = line.context("reading standard input")?;
+                    if !line.trim().is_empty() {
+                        queries.push(line);
+                    }
+                }
+            }
+            _ => queries.push(text.clone()),
+        }
+    }
+    let searches = queries.iter().map(|text| search(text, &args)).collect::<anyhow::Result<Vec<_>>>()?;
+    let access = Access::open(&args.ledger, false)?;
+    let mut out = Output::new(args.format)?;
+    let mut nothing = Vec::new();
+    for (text, search) in queries.iter().zip(&searches) {
+        let mut found = 0u64;
+        let visit = &mut |row: Row| {
+            found += 1;
+            out.push(row)
+        };
+        match &access {
+            Access::Folder(ledger, _) => walk(ledger, search, visit)?,
+            Access::Socket(client) | Access::Server(client) => ask(client, text, &args, visit)?,
+        }
+        if found == 0 {
+            nothing.push(text);
+        }
+    }
+    out.finish()?;
+    if args.format == Format::Table {
+        for text in &nothing {
+            writeln!(io::stderr(), "Nothing found for {}.", sanitise(text))?;
+        }
+    }
+    Ok(if nothing.len() == queries.len() { Exit::Nothing } else { Exit::Done })
+}
+
+/// What was typed, checked before anything is opened or asked.
+fn search(text: &str, args: &Args) -> anyhow::Result<Search> {
+    let mut filters = args.filters.parse()?;
+    filters.limit = args.limit;
+    Ok(Search { query: Query::parse(text)?, filters, pointing: true, merge_sensors: false })
+}
+
+/// Walks this process's own ledger.
+fn walk(
+    ledger: &Ledger,
+    search: &Search,
+    visit: &mut dyn FnMut(Row) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut walk = Walk::start(ledger, search, Limits::NONE, None)?;
+    let mut written = Ok(());
+    while walk.end().is_none() {
+        walk.advance(Slice { examined: u64::MAX }, |found| {
+            written = visit(found.into());
+            written.is_ok()
+        })?;
+        std::mem::replace(&mut written, Ok(()))?;
+    }
+    Ok(())
+}
+
+/// The last line of a page.
+#[derive(Deserialize)]
+struct PageEnd {
+    next: Option<String>,
+}
+
+/// Asks a daemon, page by page.
+fn ask(
+    client: &Client,
+    text: &str,
+    args: &Args,
+    visit: &mut dyn FnMut(Row) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut cursor: Option<String> = None;
+    loop {
+        let limit = left.min(PAGE).to_string();
+        let mut params = args.filters.pairs();
+        params.extend([("q", text), ("pointing", "true"), ("format", "ndjson"), ("limit", limit.as_str())]);
+        params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let answer = BufReader::new(client.get("/api/v1/records", &params)?);
+        let mut end = None;
+        for line in answer.lines() {
+            let line = line.context("reading the answer")?;
+            match serde_json::from_str::<Row>(&line) {
+                Ok(row) => {
+                    left = left.saturating_sub(1);
+                    visit(row)?;
+                }
+                Err(_) => end = Some(serde_json::from_str::<PageEnd>(&line).context("reading the answer")?),
+            }
+        }
+        let end = end.context("the answer broke off")?;
+        match end.next {
+            Some(next) if left > 0 => cursor = Some(next),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Rows on their way to standard output.
+enum Output {
+    Table(Table<BufWriter<io::Stdout>>),
+    Json(BufWriter<io::Stdout>),
+    Csv(BufWriter<io::Stdout>),
+}
+
+impl Output {
+    fn new(format: Format) -> io::Result<Output> {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let mut out = BufWriter::new(stdout);
+        Ok(match format {
+            Format::Table => {
+                let width =
+                    terminal.then(|| terminal_size::terminal_size().map_or(80, |(w, _)| usize::from(w.0)));
+                let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+                Output::Table(Table::new(out, width, colour))
+            }
+            Format::Json => Output::Json(out),
+            Format::Csv => {
+                out.write_all(CSV_HEADER.as_bytes())?;
+                Output::Csv(out)
+            }
+        })
+    }
+
+    fn push(&mut self, row: Row) -> io::Result<()> {
+        let mut line = Vec::new();
+        match self {
+            Output::Table(table) => table.push(row),
+            Output::Json(out) => {
+                row.push_json(&mut line);
+                out.write_all(&line)
+            }
+            Output::Csv(out) => {
+                row.push_csv(&mut line);
+                out.write_all(&line)
+            }
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Output::Table(table) => table.finish(),
+            Output::Json(mut out) | Output::Csv(mut out) => out.flush(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line: what is typed, what comes of it, and how it ends.
+//!
+//! Each command has a file. What is typed is checked before anything is opened. Commands about the ledger ask the daemon
+//! that has it, over the control socket in the data folder, and open the folder themselves when there is none
+//! ([`access`]).
+//!
+//! | exit code | means |
+//! |---|---|
+//! | 0 | found, or done |
+//! | 1 | nothing found |
+//! | 2 | it failed |
+//! | 64 | wrong usage or configuration |
+//!
+//! A pipe that the reader closed is success: `dnsledger export | head` has what it wanted.
+
+mod access;
+mod config;
+mod export;
+mod filters;
+mod generate;
+mod import;
+mod lookup;
+mod progress;
+mod run;
+mod status;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, Fault};
+use crate::daemon::PortError;
+use crate::http::client::ClientError;
+use crate::ingest::IngestError;
+use crate::lookup::QueryError;
+use crate::output::sanitise;
+use crate::store::StoreError;
+
+/// A passive-DNS appliance: follows Zeek's dns.log and answers what a name resolved to, and when.
+#[derive(Debug, Parser)]
+#[command(name = "dnsledger", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Follow logs and serve lookups, in the foreground
+    Run(run::Args),
+    /// Read logs once: files, folders, globs, or standard input
+    Import(import::Args),
+    /// Ask the ledger
+    Lookup(lookup::Args),
+    /// Show how far each log was read, and how its lines ended
+    Status(status::Args),
+    /// Write the ledger, a line for each row
+    Export(export::Args),
+    /// Show the effective configuration, or check a file
+    Config(config::Args),
+    /// Write made-up Zeek logs
+    #[command(hide = true)]
+    Generate(generate::Args),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Found, or done.
+    Done = 0,
+    /// Nothing found.
+    Nothing = 1,
+    /// It failed.
+    Failed = 2,
+    /// Wrong usage or configuration.
+    Usage = 64,
+}
+
+/// What was typed cannot be done as it was typed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Misuse {
+    message: String,
+    hint: &'static str,
+}
+
+/// Runs the program with these arguments, its own name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let exit = match Cli::try_parse_from(arguments) {
+        Ok(cli) => match dispatch(cli.command) {
+            Ok(exit) => exit,
+            Err(error) => report(&error),
+        },
+        Err(error) => {
+            // Standard output or error may be closed; the exit code tells all the same.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Done }
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Lookup(args) => lookup::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Generate(args) => generate::run(args),
+    }
+}
+
+/// Says what went wrong in one line, and what to do about it in another.
+fn report(error: &anyhow::Error) -> Exit {
+    let mut exit = Exit::Failed;
+    let mut hint = None;
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return Exit::Done;
+            }
+        } else if let Some(error) = cause.downcast_ref::<QueryError>() {
+            (exit, hint) = (Exit::Usage, Some(error.hint));
+        } else if let Some(error) = cause.downcast_ref::<Misuse>() {
+            (exit, hint) = (Exit::Usage, Some(error.hint));
+        } else if let Some(error) = cause.downcast_ref::<ConfigError>() {
+            (exit, hint) = (Exit::Usage, error.hint());
+        } else if let Some(error) = cause.downcast_ref::<Fault>() {
+            (exit, hint) = (Exit::Usage, error.hint.as_deref());
+        } else if let Some(error) = cause.downcast_ref::<ClientError>() {
+            exit = if matches!(error, ClientError::BadUrl { .. }) { Exit::Usage } else { Exit::Failed };
+            hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<PortError>() {
+            hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<IngestError>() {
+            hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<StoreError>() {
+            hint = store_hint(error);
+        } else {
+            continue;
+        }
+        break;
+    }
+    let message = format!("{error:#}");
+    let mut stderr = io::stderr().lock();
+    // When nobody listens there is nobody to tell.
+    let _ = writeln!(stderr, "dnsledger: {}", sanitise(&message));
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "try: {}", sanitise(hint));
+    }
+    exit
+}
+
+/// What can be done when the ledger cannot be opened, also by who typed the command.
+fn store_hint(error: &StoreError) -> Option<&'static str> {
+    match error {
+        StoreError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+            Some("give another folder by --data DIR, or run it as the user that owns this one")
+        }
+        error => error.hint(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_and_command_says_what_it_does() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,178 @@
+//! `status`: how far each log was read, and how its lines ended.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::Exit;
+use super::access::{Access, LedgerArgs};
+use super::import::human_size;
+use super::progress::seconds;
+use crate::http::report;
+use crate::output::sanitise;
+use crate::status::Status;
+use crate::time::format_utc;
+
+/// Logs that are listed for each source; the rest is counted.
+const LISTED: usize = 10;
+
+/// What `status` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// How it is written; json is the same document as /api/v1/status
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// List every log, not only those read last
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Shows the status, of the daemon or of a ledger at rest.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let (document, running) = match Access::open(&args.ledger, false)? {
+        Access::Folder(ledger, _) => {
+            let status = Status::at_rest(&ledger.lineages()?);
+            let report = report(status, &ledger.store().stats()?);
+            (serde_json::to_value(report).context("writing the status")?, false)
+        }
+        Access::Socket(client) | Access::Server(client) => {
+            let mut text = Vec::new();
+            client.get("/api/v1/status", &[])?.read_to_end(&mut text).context("reading the status")?;
+            (serde_json::from_slice(&text).context("reading the status")?, true)
+        }
+    };
+    let text = match args.format {
+        Format::Json => format!("{document:#}\n"),
+        Format::Table => describe(&document, running, args.all),
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// The status for people.
+fn describe(document: &Value, running: bool, all: bool) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<10}{}", sanitise(value));
+    };
+    let state = match (running, document["caught_up"].as_bool()) {
+        (false, _) => "no daemon is running".to_owned(),
+        (true, Some(true)) => "running, everything visible is read".to_owned(),
+        (true, _) => "running, still reading".to_owned(),
+    };
+    line("state", &state);
+    if let Some(as_of) = document["as_of"].as_str() {
+        line("as of", as_of);
+    }
+    if let Some(newest) = document["newest"].as_u64() {
+        line("newest", &format!("{} UTC", format_utc(newest)));
+    }
+    let store = &document["store"];
+    let (rows, disk) = (number(&store["rows"]), number(&store["disk_bytes"]));
+    line("ledger", &format!("{rows} rows, {} on disk, format {}", human_size(disk), document["format"]));
+    line("lines", &lines(&document["totals"]));
+    for (what, reasons) in
+        [("skipped", reasons(document, "skipped")), ("malformed", reasons(document, "malformed"))]
+    {
+        if !reasons.is_empty() {
+            line("", &format!("{what}: {reasons}"));
+        }
+    }
+    for source in document["sources"].as_array().into_iter().flatten() {
+        let logs = source["logs"].as_str().unwrap_or_default();
+        let logs = if logs.is_empty() { "imported" } else { logs };
+        let state = source["state"].as_str().unwrap_or_default();
+        let sensor = source["sensor"].as_str().unwrap_or_default();
+        line("source", &format!("{logs}: sensor {sensor}, {state}"));
+        if let Some(reason) = source["reason"].as_str() {
+            line("", reason);
+        }
+        if let Some(backfill) = source["backfill"].as_object() {
+            let get = |key: &str| backfill.get(key).map(number).unwrap_or_default();
+            let left = backfill.get("seconds_left").and_then(Value::as_f64);
+            let left = left.map(|left| format!(", {} left", seconds(left))).unwrap_or_default();
+            line("", &format!("archives: {} of {} read{left}", get("files_done"), get("files_total")));
+        }
+        line("", &lines(&source["totals"]));
+        let mut files: Vec<&Value> = source["files"].as_array().into_iter().flatten().collect();
+        files.sort_by_key(|file| std::cmp::Reverse(number(&file["read_at"])));
+        let shown = if all { files.len() } else { LISTED };
+        for file in files.iter().take(shown) {
+            let path = file["path"].as_str().unwrap_or_default();
+            let more = if number(&file["prefix_changed"]) > 0 { ", changed after it was read" } else { "" };
+            line("", &format!("{path}: {}{more}", lines(file)));
+        }
+        if files.len() > shown {
+            line("", &format!("and {} more logs (--all lists them)", files.len() - shown));
+        }
+    }
+    text
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
+}
+
+/// How lines ended, in one phrase.
+fn lines(tally: &Value) -> String {
+    let sum =
+        |key: &str| tally[key].as_object().map_or(0, |reasons| reasons.values().map(number).sum::<u64>());
+    format!(
+        "{} lines = {} counted + {} skipped + {} malformed",
+        number(&tally["lines_read"]),
+        number(&tally["counted"]),
+        sum("skipped"),
+        sum("malformed")
+    )
+}
+
+/// The reasons that there were, with their lines.
+fn reasons(document: &Value, kind: &str) -> String {
+    let reasons = document["totals"].get(kind).and_then(Value::as_object);
+    let named = reasons.into_iter().flatten().filter(|(_, lines)| number(lines) > 0);
+    named.map(|(reason, lines)| format!("{reason} {lines}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::{LineageId, Progress};
+    use crate::store::Stats;
+    use crate::tally::{Fate, Skip};
+
+    #[test]
+    fn a_status_is_told_in_a_few_lines() {
+        let mut progress = Progress::start(LineageId([1; 16]), "dmz");
+        progress.path = "/logs/dns\u{1b}[2J.log".into();
+        progress.newest = 1_767_323_045;
+        progress.tally.add(Fate::Counted);
+        progress.tally.add(Fate::Skipped(Skip::NoAnswer));
+        let report = report(
+            Status::at_rest(&[progress]),
+            &Stats { rows: 7, disk_bytes: 1 << 20, format: 1, ..Stats::default() },
+        );
+        let text = describe(&serde_json::to_value(report).unwrap(), false, false);
+        assert_eq!(
+            text,
+            "state     no daemon is running\n\
+             newest    2026-01-02 03:04:05 UTC\n\
+             ledger    7 rows, 1.0 MiB on disk, format 1\n\
+             lines     2 lines = 1 counted + 1 skipped + 0 malformed\n          \
+             skipped: no_answer 1\n\
+             source    imported: sensor dmz, imported\n          \
+             2 lines = 1 counted + 1 skipped + 0 malformed\n          \
+             /logs/dns\\u{1b}[2J.log: 2 lines = 1 counted + 1 skipped + 0 malformed\n"
+        );
+    }
+}
