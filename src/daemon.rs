@@ -73,11 +73,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let address = tcp.local_addr().context("asking for the port")?;
     let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES)?;
     let stop = stop_on_signals()?;
-    let feeding = config.ingest();
-    for source in &feeding.sources {
-        info!(logs = ?source.logs, sensor = source.sensor, "Following.");
-    }
-    let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
+    let ingest = Arc::new(ingest::start(config.ingest(), Arc::clone(&ledger), stop.clone())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -104,9 +105,12 @@ fn send_one(
         false => Box::new(File::open(path).map_err(Unreadable)?),
     };
     let (progress, so_far) = (Arc::clone(progress), Arc::clone(so_far));
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
     let body = Watched {
         inner: file,
         seen: move |bytes| {
+            counted.fetch_add(bytes, Ordering::Relaxed);
             let mut so_far = so_far.lock().unwrap_or_else(PoisonError::into_inner);
             so_far.bytes_done += bytes;
             progress.show(&so_far);
@@ -119,7 +123,8 @@ fn send_one(
     let mut report = Vec::new();
     answer.read_to_end(&mut report).context("reading the daemon's answer")?;
     let report: ImportReport = serde_json::from_slice(&report).context("reading the daemon's answer")?;
-    Ok(report.into())
+    // The daemon sees a stream; how large the file is that it comes from is known here.
+    Ok(Summary { bytes: sent.load(Ordering::Relaxed), ..report.into() })
 }
 
 /// A file cannot be opened.

@@ -10,6 +10,8 @@
 /// What tests of the whole program stand on.
 mod env;
 
+/// The program as people and scripts meet it.
+mod cli;
 /// That every record counts once, whatever happens to the daemon.
 mod crash;
 /// That the sample logs written by hand are read as each of them is meant to be.

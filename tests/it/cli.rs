@@ -1,0 +1,400 @@
+//! The program as people and scripts meet it: the real binary, its exit codes, its daemon.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A small Zeek log folder with archives and a live log.
+fn tree() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/zeek-tree")
+}
+
+/// The program, in an environment that says nothing to it.
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dnsledger"));
+    command.args(arguments).env_remove("RUST_LOG").env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+/// What it printed, where it must have succeeded without a word on standard error.
+fn printed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A folder for a ledger, which already holds the tree.
+fn ledger() -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    printed(&["import", "--data", path(&data), path(&tree())]);
+    let data = path(&data).to_owned();
+    (folder, data)
+}
+
+/// A daemon on a port of its own. It is killed when the test is over.
+struct Daemon {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    address: String,
+    data: String,
+}
+
+impl Daemon {
+    fn start(data: &str, logs: &Path) -> Daemon {
+        let arguments = ["run", "--data", data, "--logs", path(logs), "--listen", "127.0.0.1:0"];
+        let mut child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("Listening.") {
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "the daemon ended: {said}");
+        }
+        let address = fs::read_to_string(Path::new(data).join("listen")).unwrap().trim().to_owned();
+        assert!(said.contains(&address), "{said}");
+        Daemon { child, stderr, address, data: data.to_owned() }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn get(&self, target: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)
+            .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Asks until everything visible is read. Each question waits for its answer, so this is no busy loop.
+    fn catch_up(&self) {
+        while !self.get("/api/v1/status").contains("\"caught_up\":true") {}
+    }
+
+    /// Tells it to stop, and waits until it has; what it said on the way.
+    fn stop(mut self) -> (Option<i32>, String) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+//--- without a daemon -----------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_imported_is_found() {
+    let (_folder, data) = ledger();
+    let table = printed(&["lookup", "--data", &data, "www.zediye.com.example"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].starts_with("RRNAME ") && lines[0].ends_with(" SEEN"), "{table}");
+    assert!(lines[1].contains("100.122.83.72") && lines[1].ends_with("  alias"), "{table}");
+    assert!(!table.contains('\x1b'), "colour is for terminals");
+    let json =
+        printed(&["lookup", "--data", &data, "--format", "json", "-n", "1", "*.example", "-t", "AAAA"]);
+    let row: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((row["rrtype"].as_str(), row["sensor"].as_str()), (Some("AAAA"), Some("default")));
+    let csv = printed(&["lookup", "--data", &data, "-f", "csv", "100.122.83.72", "www.zediye.com.example"]);
+    assert!(csv.starts_with("rrname,rrtype,rdata,") && csv.lines().count() > 3, "{csv}");
+}
+
+#[test]
+fn queries_come_from_standard_input_too() {
+    let (_folder, data) = ledger();
+    let mut child = program(&["lookup", "--data", &data, "-f", "json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"www.zediye.com.example\n\nnothing.example\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.iter().filter(|&&b| b == b'\n').count()), (Some(0), 2));
+}
+
+#[test]
+fn the_same_logs_again_change_nothing() {
+    let (_folder, data) = ledger();
+    let before = printed(&["export", "--data", &data]);
+    let again = printed(&["import", "--data", &data, path(&tree())]);
+    assert!(again.contains("0 new lines"), "{again}");
+    assert_eq!(printed(&["export", "--data", &data]), before);
+    let status: serde_json::Value =
+        serde_json::from_str(&printed(&["status", "--data", &data, "-f", "json"])).unwrap();
+    let totals = &status["totals"];
+    assert_eq!(totals["lines_read"], 655);
+    assert!(printed(&["status", "--data", &data]).contains("655 lines = "));
+}
+
+#[test]
+fn an_export_is_the_same_on_every_way_out() {
+    let (folder, data) = ledger();
+    let lines = printed(&["export", "--data", &data]);
+    for line in lines.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(object["rdata"].is_array() && object["sensor_id"] == "default", "{line}");
+    }
+    let file = folder.path().join("ledger.json");
+    assert_eq!(printed(&["export", "--data", &data, "--output", path(&file)]), "");
+    assert_eq!(fs::read_to_string(&file).unwrap(), lines);
+    let csv = printed(&["export", "--data", &data, "--format", "csv"]);
+    assert_eq!(csv.lines().count(), lines.lines().count() + 1);
+    let direct = printed(&["export", "--data", &data, "--direct", "--type", "A"]);
+    assert!(direct.lines().count() < lines.lines().count() && !direct.contains("\"direct\":false"));
+    assert_eq!(run(&["export", "--data", &data, "--output", "/nonexistent/x"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let (_folder, data) = ledger();
+    for arguments in [&["export"] as &[_], &["lookup", "*"], &["status", "--all"], &["config"]] {
+        let mut arguments = arguments.to_vec();
+        if arguments != ["config"] {
+            arguments.extend(["--data", &data]);
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(&arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_failure_is_one_line_and_what_to_try() {
+    let (folder, data) = ledger();
+    let nothing = folder.path().join("nothing");
+    let nothing = path(&nothing);
+    let bad_config = folder.path().join("bad.toml");
+    fs::write(&bad_config, "[http]\nmax_scan = 1\n").unwrap();
+    for (arguments, code, says, hint) in [
+        (vec!["lookup", "--data", &data, "nothing.example"], 1, "Nothing found for nothing.example.", None),
+        (vec!["lookup", "--data", &data, "a*b"], 64, "character 2 of \"a*b\"", Some("*.name")),
+        (
+            vec!["lookup", "--data", &data, "x", "--type", "BOGUS"],
+            64,
+            "--type: not a record type",
+            Some("AAAA"),
+        ),
+        (
+            vec!["lookup", "--data", &data, "x", "--last-after", "soon"],
+            64,
+            "--last-after: not a time",
+            Some("7d"),
+        ),
+        (vec!["lookup", "--data", nothing, "x"], 64, "there is no ledger in", Some("--data")),
+        (vec!["lookup", "--server", "ftp://x", "x"], 64, "is no server", Some("http://")),
+        (vec!["lookup", "--server", "http://127.0.0.1:1", "x"], 2, "cannot reach", Some("dnsledger run")),
+        (vec!["import", "--data", &data, nothing], 2, "No such file", Some("check the path")),
+        (vec!["import", "--data", "/dev/null/x", &data], 2, "/dev/null/x", None),
+        (
+            vec!["config", "--check", path(&bad_config)],
+            64,
+            "bad.toml:2: there is no key http.max_scan",
+            Some("http.max_scans"),
+        ),
+        (vec!["config", "--check", nothing], 64, "nothing", Some("check the path")),
+        (
+            vec!["run", "--data", &data, "--logs", "/x", "--listen", "0.0.0.0:1"],
+            64,
+            "loopback",
+            Some("proxy"),
+        ),
+    ] {
+        let output = run(&arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        let mut lines = said.lines();
+        assert!(lines.next().unwrap_or_default().contains(says), "{arguments:?}: {said}");
+        match hint {
+            Some(hint) => {
+                let line = lines.next().unwrap_or_default();
+                assert!(line.starts_with("try: ") && line.contains(hint), "{arguments:?}: {said}");
+            }
+            None => {
+                assert!(lines.next().is_none_or(|line| line.starts_with("try: ")), "{arguments:?}: {said}");
+            }
+        }
+        assert_eq!(lines.next(), None, "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+    assert!(!Path::new(nothing).exists(), "asking makes no ledger");
+}
+
+#[test]
+fn wrong_usage_is_64_and_help_is_0() {
+    for arguments in
+        [&["frobnicate"] as &[_], &[], &["lookup"], &["lookup", "x", "--limit", "0"], &["import"]]
+    {
+        assert_eq!(run(arguments).status.code(), Some(64), "{arguments:?}");
+    }
+    for arguments in [&["--help"] as &[_], &["--version"], &["lookup", "--help"], &["help", "run"]] {
+        assert_eq!(run(arguments).status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_configuration_that_is_printed_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.toml");
+    fs::write(&file, "data_dir = \"x\"\n[[source]]\nlogs = \"logs\"\nbackfill = \"30d\"\n").unwrap();
+    let shown = printed(&["config", path(&file)]);
+    assert!(shown.contains(&format!("data_dir = \"{}/x\"", folder.path().display())), "{shown}");
+    assert!(shown.contains("backfill = \"30d\""), "{shown}");
+    let again = folder.path().join("b.toml");
+    fs::write(&again, &shown).unwrap();
+    assert_eq!(printed(&["config", path(&again)]), shown);
+    assert_eq!(printed(&["config", "--check", path(&again)]), "");
+}
+
+#[test]
+fn made_up_logs_are_the_same_for_the_same_seed() {
+    let log = printed(&["generate", "--lines", "50", "--seed", "7"]);
+    assert_eq!(log.lines().filter(|line| !line.starts_with('#')).count(), 50);
+    assert_eq!(printed(&["generate", "--lines", "50", "--seed", "7"]), log);
+    let json = printed(&["generate", "--lines", "50", "--seed", "7", "--format", "json"]);
+    assert!(json.lines().all(|line| line.starts_with('{')));
+}
+
+//--- with a daemon --------------------------------------------------------------------------------------------------
+
+#[test]
+fn commands_ask_the_daemon_that_has_the_ledger() {
+    let (folder, data) = ledger();
+    let alone = [
+        printed(&["export", "--data", &data]),
+        printed(&["lookup", "--data", &data, "*.example", "-t", "CNAME"]),
+        printed(&["lookup", "--data", &data, "~cdn", "-f", "json", "--limit", "3"]),
+    ];
+    let daemon = Daemon::start(&data, &folder.path().join("no-logs-yet"));
+    let beside = [
+        printed(&["export", "--data", &data]),
+        printed(&["lookup", "--data", &data, "*.example", "-t", "CNAME"]),
+        printed(&["lookup", "--data", &data, "~cdn", "-f", "json", "--limit", "3"]),
+    ];
+    assert_eq!(alone, beside);
+    let url = daemon.url();
+    let far = [
+        printed(&["export", "--server", &url]),
+        printed(&["lookup", "--server", &url, "*.example", "-t", "CNAME"]),
+        printed(&["lookup", "--server", &url, "~cdn", "-f", "json", "--limit", "3"]),
+    ];
+    assert_eq!(alone, far);
+    assert!(printed(&["status", "--data", &data]).contains("running"));
+    assert_eq!(run(&["lookup", "--data", &data, "nothing.example"]).status.code(), Some(1));
+    assert_eq!(run(&["lookup", "--server", &url, "nothing.example"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_daemon_reads_what_it_is_sent_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let daemon = Daemon::start(path(&data), &folder.path().join("no-logs-yet"));
+    let first = printed(&["import", "--data", &daemon.data, path(&tree())]);
+    assert!(first.starts_with("4 files (6") && first.contains("655 new lines"), "{first}");
+    let again = printed(&["import", "--data", &daemon.data, path(&tree())]);
+    assert!(again.contains("4 of them without anything new") && again.contains("\n0 new lines"), "{again}");
+    let mut child = program(&["import", "--data", &daemon.data, "--sensor", "dmz", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = "{\"ts\":1767323045.5,\"uid\":\"C1\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\"query\":\"a.test\",\
+                \"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\"answers\":[\"192.0.2.1\"],\"TTLs\":[60.0]}\n";
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(printed(&["lookup", "--data", &daemon.data, "a.test"]).contains("  dmz"));
+    let (_other, alone) = ledger();
+    let own = printed(&["export", "--data", &daemon.data, "--sensor", "default"]);
+    assert_eq!(own, printed(&["export", "--data", &alone]));
+    let missing = folder.path().join("missing.log");
+    assert_eq!(run(&["import", "--data", &daemon.data, path(&missing)]).status.code(), Some(2));
+}
+
+#[test]
+fn a_daemon_follows_and_stops_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let daemon = Daemon::start(path(&data), &tree());
+    daemon.catch_up();
+    assert!(daemon.get("/dns/www.zediye.com.example").contains("100.122.83.72"));
+    let (code, said) = daemon.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Stopped."), "{said}");
+    for gone in ["listen", "control.sock"] {
+        assert!(!data.join(gone).exists(), "{gone}");
+    }
+    let (_other, alone) = ledger();
+    assert_eq!(printed(&["export", "--data", path(&data)]), printed(&["export", "--data", &alone]));
+}
+
+#[test]
+fn the_socket_of_a_dead_daemon_is_nobody() {
+    let (folder, data) = ledger();
+    let before = printed(&["export", "--data", &data]);
+    Daemon::start(&data, &folder.path().join("no-logs-yet")).kill();
+    let socket = Path::new(&data).join("control.sock");
+    assert!(socket.exists());
+    assert_eq!(printed(&["export", "--data", &data]), before);
+    let daemon = Daemon::start(&data, &folder.path().join("no-logs-yet"));
+    assert_eq!(printed(&["export", "--data", &data]), before);
+    drop(daemon);
+}
+
+#[test]
+fn a_second_daemon_is_kept_out() {
+    let (folder, data) = ledger();
+    let daemon = Daemon::start(&data, &folder.path().join("no-logs-yet"));
+    let logs = folder.path().join("logs");
+    let taken = run(&["run", "--data", &data, "--logs", path(&logs), "--listen", "127.0.0.1:0"]);
+    let said = String::from_utf8(taken.stderr).unwrap();
+    assert_eq!(taken.status.code(), Some(2), "{said}");
+    assert!(said.contains("in use by another process") && said.contains("\ntry: "), "{said}");
+    let other = folder.path().join("other");
+    let port = run(&["run", "--data", path(&other), "--logs", path(&logs), "--listen", &daemon.address]);
+    let said = String::from_utf8(port.stderr).unwrap();
+    assert_eq!(port.status.code(), Some(2), "{said}");
+    assert!(said.contains("cannot listen on") && said.contains("--listen"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(!other.exists(), "nothing is made for a daemon that cannot start");
+    assert!(daemon.get("/healthz").contains("ok"));
+}
+
+#[test]
+fn only_the_owner_can_open_the_control_socket() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _daemon = Daemon::start(path(&data), &folder.path().join("no-logs-yet"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data.join("control.sock")), 0o600);
+    assert_eq!(mode(&data), 0o700);
+}
