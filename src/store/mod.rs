@@ -12,6 +12,8 @@
 
 mod bell;
 mod block;
+#[cfg(test)]
+mod crash;
 mod engine;
 mod filter;
 mod folder;
