@@ -163,7 +163,8 @@ impl Tail {
     }
 }
 
-fn push_length(mut length: usize, out: &mut Vec<u8>) {
+/// Appends a length as LEB128.
+pub(crate) fn push_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
         out.push(length as u8 | 0x80);
         length >>= 7;
@@ -171,7 +172,8 @@ fn push_length(mut length: usize, out: &mut Vec<u8>) {
     out.push(length as u8);
 }
 
-fn take_length(bytes: &[u8], at: &mut usize) -> Option<usize> {
+/// Takes a length off `bytes` at a place, and moves the place behind it.
+pub(crate) fn take_length(bytes: &[u8], at: &mut usize) -> Option<usize> {
     let mut length = 0;
     for shift in [0, 7, 14, 21] {
         let byte = *bytes.get(*at)?;

@@ -13,17 +13,18 @@
 //! | key | value |
 //! |---|---|
 //! | `c` path | what the follower remembers of a file: a hint, as it was given |
-//! | `j` sequence (8), family (1), part (2) | a sealed block of a commit's rows |
+//! | `j` sequence (8), part (2) | rows of a commit, sealed: how many parts (2), family (1), rows |
 //! | `mformat` | the version of the format (4 bytes) |
 //! | `msensor` number (2) | a sensor's name, sealed |
 //! | `p` lineage (16) | the progress of a log, sealed |
+//! | `s` | the record of the last commit, sealed |
 //! | `x` | the manifest, sealed |
 //!
 //! In the map of a run:
 //!
 //! | key | value |
 //! |---|---|
-//! | family (1), lower bound | a sealed block of its rows |
+//! | family (1), bound | a block, sealed: the bound of the next (its length + 1, or 0 in the last), rows |
 //! | `z`, page (4) | a page of its filter, sealed |
 
 use std::collections::BTreeSet;
@@ -103,6 +104,8 @@ pub(crate) fn with_prefix<'a>(
 
 /// The key of the manifest.
 pub(crate) const MANIFEST: &[u8] = b"x";
+/// The key of the record of the last commit.
+pub(crate) const COMMITS: &[u8] = b"s";
 /// The key of the format's version.
 pub(crate) const FORMAT: &[u8] = b"mformat";
 /// What the keys of sensors start with.
@@ -136,9 +139,7 @@ pub(crate) fn journal(sequence: u64) -> Vec<u8> {
     join(&[JOURNAL, &sequence.to_be_bytes()])
 }
 
-/// The sequence number and the family of a part of the journal.
-pub(crate) fn journal_of(key: &[u8]) -> Option<(u64, u8)> {
-    let (sequence, rest) = key.strip_prefix(JOURNAL)?.split_first_chunk::<8>()?;
-    let [family, _, _] = *rest else { return None };
-    Some((u64::from_be_bytes(*sequence), family))
+/// The key of a part of a journal entry.
+pub(crate) fn journal_part(sequence: u64, part: u16) -> Vec<u8> {
+    join(&[JOURNAL, &sequence.to_be_bytes(), &part.to_be_bytes()])
 }

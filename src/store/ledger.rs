@@ -16,20 +16,22 @@
 //! One thread folds, another merges and removes. Both, and whoever applies a batch, change the manifest and the view under
 //! a lock that is held for one write; lookups take only the lock that guards the pointer to the view.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
 use super::bell::Bell;
 use super::engine::{self, Append, Changes, Engine, Pairs, with_prefix};
 use super::filter::Filter;
 use super::key::{Family, Range};
-use super::manifest::{Manifest, RunMeta};
+use super::manifest::{Commits, Manifest, RunMeta};
 use super::run::{Block, Counts, Merged, Sink, Source, Writer};
 use super::scan::{EntryScan, QuestionScan};
-use super::segment::Segment;
+use super::segment::{JournalPart, Segment};
 use super::sensors::Sensors;
 use super::{
     Entries, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block, damaged,
@@ -47,6 +49,8 @@ const BLOCK_BYTES: usize = 8 << 10;
 const FILTER_PAGE_BYTES: usize = 8 << 10;
 /// Blocks of a run that are handed to the engine together.
 const APPEND: usize = 256;
+/// Bytes before the rows of a part of the journal: how many parts there are, and the family.
+const JOURNAL_HEADER: usize = 3;
 /// Segments of one tier that are merged in memory into one of the next.
 const SEGMENT_FAN_IN: usize = 8;
 /// The first and the longest wait before a fold or a merge that failed is tried again.
@@ -67,8 +71,8 @@ struct Shared {
     engine: Arc<dyn Engine>,
     options: Options,
     sensors: Arc<Sensors>,
-    /// Who applies a batch holds this; the next sequence number of the journal.
-    sequence: Mutex<u64>,
+    /// Who applies a batch holds this.
+    committed: Mutex<Committed>,
     manifest: Mutex<Manifest>,
     next_run: AtomicU32,
     view: Mutex<Arc<View>>,
@@ -150,30 +154,42 @@ impl Run {
         Ok(Run { meta, filter, pairs, graves: Arc::clone(graves), retired: AtomicBool::new(false) })
     }
 
-    /// Makes a block of what is stored, if it is one of this family and begins before `to`.
-    fn block(
-        &self,
-        stored: Option<Pair>,
-        family: Family,
-        to: Option<&[u8]>,
-    ) -> Result<Option<Block>, StoreError> {
-        let Some((key, sealed)) = stored else { return Ok(None) };
-        let Some(bound) = key.strip_prefix(&[family.byte()]) else { return Ok(None) };
-        if to.is_some_and(|to| bound >= to) {
-            return Ok(None);
-        }
+    fn open_block(&self, key: &[u8], sealed: &[u8]) -> Result<Block, StoreError> {
         let what = || format!("a block of run {}", self.meta.id);
-        Ok(Some(Block { bound: bound.to_vec(), rows: block::open(&key, &sealed, &what)? }))
+        let raw = block::open(key, sealed, &what)?;
+        let mut at = 0;
+        let bounds = block::take_length(&raw, &mut at).map(|length| match length.checked_sub(1) {
+            Some(length) => (Some(at..at + length), at + length),
+            None => (None, at),
+        });
+        match bounds {
+            Some((next, rows)) if rows <= raw.len() => {
+                Ok(Block { next: next.map(|next| raw.slice(next)), rows: raw.slice(rows..) })
+            }
+            _ => Err(damaged(&what(), "the bound of the next block reaches beyond its end")),
+        }
+    }
+
+    fn missing(&self) -> StoreError {
+        damaged(&format!("run {}", self.meta.id), "a block is missing")
     }
 }
 
 impl Source for Run {
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
-        self.block(self.pairs.at_most(&block_key(family, key))?, family, None)
+        match self.pairs.at_most(&block_key(family, key))? {
+            Some((key, sealed)) if key.first() == Some(&family.byte()) => {
+                self.open_block(&key, &sealed).map(Some)
+            }
+            _ if self.meta.counts.of(family) == 0 => Ok(None),
+            _ => Err(self.missing()),
+        }
     }
 
-    fn above(&self, family: Family, bound: &[u8], to: Option<&[u8]>) -> Result<Option<Block>, StoreError> {
-        self.block(self.pairs.above(&block_key(family, bound))?, family, to)
+    fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
+        let key = block_key(family, bound);
+        let sealed = self.pairs.get(&key)?.ok_or_else(|| self.missing())?;
+        self.open_block(&key, &sealed)
     }
 
     fn may_hold(&self, hash: u64) -> bool {
@@ -212,8 +228,18 @@ impl RunSink<'_> {
 }
 
 impl Sink for RunSink<'_> {
-    fn block(&mut self, family: Family, bound: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
-        self.put(block_key(family, &bound), raw)
+    fn block(
+        &mut self,
+        family: Family,
+        bound: &[u8],
+        next: Option<&[u8]>,
+        rows: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut raw = Vec::with_capacity(rows.len() + 64);
+        block::push_length(next.map_or(0, |next| next.len() + 1), &mut raw);
+        raw.extend_from_slice(next.unwrap_or_default());
+        raw.extend_from_slice(rows);
+        self.put(block_key(family, bound), &raw)
     }
 }
 
@@ -222,11 +248,12 @@ impl Sink for RunSink<'_> {
 impl Ledger {
     /// Opens what is in an engine, or begins a new ledger in an empty one.
     pub fn open(engine: Arc<dyn Engine>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
-        check_format(&*engine, is_new)?;
-        let manifest = match engine.get(engine::MANIFEST)? {
-            Some(stored) => Manifest::from_bytes(&stored)?,
-            None => Manifest::default(),
-        };
+        if is_new {
+            begin(&*engine)?;
+        }
+        check_format(&*engine)?;
+        let manifest = Manifest::from_bytes(engine.get(engine::MANIFEST)?)?;
+        let committed = Committed::load(&*engine)?;
         let sensors = Arc::new(Sensors::load(Arc::clone(&engine))?);
         let bell = Arc::new(Bell::default());
         let graves = Arc::new(Graves { ids: Mutex::default(), bell: Arc::clone(&bell) });
@@ -243,13 +270,14 @@ impl Ledger {
         }
         let runs = manifest.runs.iter().map(|meta| Run::load(meta.clone(), &*engine, &graves).map(Arc::new));
         let runs = runs.collect::<Result<Vec<_>, _>>()?;
-        let (segments, sequence) = replay(&*engine, options, sensors.len())?;
+        let entries = manifest.journal_from..committed.record.journal_to;
+        let segments = replay(&*engine, entries, options, sensors.len())?;
         let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
         let shared = Arc::new(Shared {
             engine,
             options: options.clone(),
             sensors,
-            sequence: Mutex::new(sequence),
+            committed: Mutex::new(committed),
             manifest: Mutex::new(manifest),
             next_run: AtomicU32::new(next_run),
             view: Mutex::new(Arc::new(view)),
@@ -296,58 +324,94 @@ impl Drop for Ledger {
     }
 }
 
-/// Refuses what a newer program wrote, and marks a ledger that is new.
-fn check_format(engine: &dyn Engine, is_new: bool) -> Result<(), StoreError> {
-    let what = "the format's version";
-    match engine.get(engine::FORMAT)? {
-        Some(stored) => match <[u8; 4]>::try_from(stored).map(u32::from_be_bytes) {
-            Ok(found) if found <= FORMAT => Ok(()),
-            Ok(found) => Err(damaged(what, &format!("it is {found}, and this program knows {FORMAT}"))),
-            Err(_) => Err(damaged(what, "it is no number")),
-        },
-        None if is_new => {
-            engine.write(vec![(engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec()))])?;
-            engine.sync()
-        }
-        None => Err(damaged(what, "it is missing")),
+/// Makes an empty ledger.
+fn begin(engine: &dyn Engine) -> Result<(), StoreError> {
+    engine.write(vec![
+        (engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec())),
+        (engine::MANIFEST.to_vec(), Some(Manifest::default().to_bytes()?)),
+        (engine::COMMITS.to_vec(), Some(Commits::default().to_bytes()?)),
+    ])?;
+    engine.sync()
+}
+
+/// Refuses what another program wrote.
+fn check_format(engine: &dyn Engine) -> Result<(), StoreError> {
+    let stored = engine.get(engine::FORMAT)?.and_then(|stored| stored.try_into().ok());
+    match stored.map(u32::from_be_bytes) {
+        Some(FORMAT) => Ok(()),
+        Some(found) => Err(damaged("the ledger", &format!("its format is {found} and not {FORMAT}"))),
+        None => Err(damaged("the ledger", "it does not say which format it has")),
     }
 }
 
-/// Makes segments of the journal; also the next sequence number.
+/// What was committed last, and what it needs to be kept up.
+struct Committed {
+    record: Commits,
+    /// The hash of each lineage's progress.
+    lineages: HashMap<LineageId, u64>,
+}
+
+impl Committed {
+    fn load(engine: &dyn Engine) -> Result<Committed, StoreError> {
+        let mut lineages = HashMap::new();
+        for pair in with_prefix(engine, engine::PROGRESS) {
+            let (key, sealed) = pair?;
+            lineages.insert(open_progress(&key, &sealed)?.lineage, progress_hash(&key, &sealed));
+        }
+        let record = Commits::from_bytes(engine.get(engine::COMMITS)?)?;
+        let digest = lineages.values().fold(0, |all, hash| all ^ hash);
+        if (record.lineages, record.digest) != (lineages.len() as u64, digest) {
+            return Err(damaged("the progress of the logs", "it is not what was last committed"));
+        }
+        Ok(Committed { record, lineages })
+    }
+}
+
+fn progress_hash(key: &[u8], sealed: &[u8]) -> u64 {
+    xxh3_64_with_seed(sealed, xxh3_64(key))
+}
+
+/// Makes segments of entries of the journal.
 fn replay(
     engine: &dyn Engine,
+    entries: std::ops::Range<u64>,
     options: &Options,
     sensors: usize,
-) -> Result<(Vec<Arc<Segment>>, u64), StoreError> {
+) -> Result<Vec<Arc<Segment>>, StoreError> {
     let mut segments = Vec::new();
     let (mut batch, mut sequences) = (Batch::default(), Vec::new());
-    let mut next = 0;
-    for pair in with_prefix(engine, engine::JOURNAL) {
-        let (key, sealed) = pair?;
-        let bad_key = || damaged("the journal", "a key is none of its");
-        let (sequence, family) = engine::journal_of(&key).ok_or_else(bad_key)?;
-        if sequences.last() != Some(&sequence) {
-            if batch.bytes() > options.fold_bytes() {
-                let full = std::mem::take(&mut batch);
-                segments.push(Arc::new(Segment::from_batch(&full, sensors, std::mem::take(&mut sequences))?));
-            }
-            sequences.push(sequence);
-            next = sequence + 1;
+    for sequence in entries {
+        if batch.bytes() > options.fold_bytes() {
+            let (full, sequences) = (std::mem::take(&mut batch), std::mem::take(&mut sequences));
+            segments.push(Arc::new(Segment::from_batch(&full, sensors, sequences)?));
         }
-        let rows = block::open(&key, &sealed, &|| format!("entry {sequence} of the journal"))?;
-        let mut rows = block::Reader::new(rows);
-        while rows.advance()? {
-            match Family::from_byte(family) {
-                Some(Family::ByName) => batch.add_halves(rows.key(), &value::halves(rows.value())?),
-                Some(Family::Questions) => batch.add_asked(rows.key(), &value::asked(rows.value())?),
-                _ => return Err(bad_key()),
+        sequences.push(sequence);
+        let bad = |why: &str| damaged(&format!("entry {sequence} of the journal"), why);
+        let (mut part, mut parts) = (0, 1);
+        while part < parts {
+            let key = engine::journal_part(sequence, part);
+            let sealed = engine.get(&key)?.ok_or_else(|| bad("a part is missing"))?;
+            let raw = block::open(&key, &sealed, &|| format!("entry {sequence} of the journal"))?;
+            let Some([a, b, family]) = raw.first_chunk::<JOURNAL_HEADER>() else {
+                return Err(bad("a part is cut"));
+            };
+            let family = Family::from_byte(*family);
+            parts = u16::from_be_bytes([*a, *b]);
+            part += 1;
+            let mut rows = block::Reader::new(raw.slice(JOURNAL_HEADER..));
+            while rows.advance()? {
+                match family {
+                    Some(Family::ByName) => batch.add_halves(rows.key(), &value::halves(rows.value())?),
+                    Some(Family::Questions) => batch.add_asked(rows.key(), &value::asked(rows.value())?),
+                    _ => return Err(bad("it has rows of an unknown family")),
+                }
             }
         }
     }
     if !sequences.is_empty() {
         segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences)?));
     }
-    Ok((segments, next))
+    Ok(segments)
 }
 
 //--- work in the background -----------------------------------------------------------------------------------------
@@ -484,14 +548,17 @@ impl Shared {
             segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
         let run = self.write_run(keys, |writer| writer.push_merged(&sources))?;
         let mut changes = Changes::new();
+        let mut journal_from = 0;
         for sequence in segments.iter().flat_map(|segment| &segment.sequences) {
             for pair in with_prefix(&*self.engine, &engine::journal(*sequence)) {
                 changes.push((pair?.0, None));
             }
+            journal_from = journal_from.max(sequence + 1);
         }
-        self.flip(changes, &[run], &[], |view| {
+        let folded = |view: &mut View| {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
-        })
+        };
+        self.flip(changes, Flip { add: &[run], drop: &[], journal_from: Some(journal_from) }, folded)
     }
 
     /// Merges segments in memory.
@@ -510,7 +577,7 @@ impl Shared {
         let sources: Vec<Arc<dyn Source>> =
             group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
         let run = self.write_run(keys, |writer| writer.push_merged(&sources))?;
-        self.flip(Changes::new(), &[run], &group, |_| {})
+        self.flip(Changes::new(), Flip { add: &[run], drop: &group, journal_from: None }, |_| {})
     }
 
     /// Removes what is left of a run that nobody reads.
@@ -575,20 +642,21 @@ impl Shared {
         }))
     }
 
-    /// Names runs in the manifest and drops others from it, together with other changes, and shows it to readers.
+    /// Changes the manifest together with other things, and shows it to readers.
     fn flip(
         &self,
         mut changes: Changes,
-        add: &[Arc<Run>],
-        drop: &[Arc<Run>],
+        flip: Flip<'_>,
         edit: impl FnOnce(&mut View),
     ) -> Result<(), StoreError> {
+        let Flip { add, drop, journal_from } = flip;
         let is_dropped = |id: u32| drop.iter().any(|run| run.meta.id == id);
         let mut manifest = lock(&self.manifest);
         let mut next = manifest.clone();
         next.runs.retain(|run| !is_dropped(run.id));
         next.runs.extend(add.iter().map(|run| run.meta.clone()));
         next.next_run = self.next_run.load(Ordering::Relaxed);
+        next.journal_from = journal_from.unwrap_or(next.journal_from);
         changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
         self.engine.write(changes)?;
         self.engine.sync()?;
@@ -616,6 +684,14 @@ impl Shared {
     }
 }
 
+/// What changes in the manifest.
+struct Flip<'a> {
+    add: &'a [Arc<Run>],
+    drop: &'a [Arc<Run>],
+    /// Where the journal begins now, if it was cut.
+    journal_from: Option<u64>,
+}
+
 /// The segments of one tier that have become too many.
 fn segments_to_merge(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Segment>>> {
     let tiers: BTreeSet<u32> = segments.iter().map(|segment| segment.tier).collect();
@@ -638,11 +714,19 @@ impl Store for Ledger {
 
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         let shared = &*self.shared;
-        let mut sequence = lock(&shared.sequence);
-        let mut changes = Changes::new();
+        let mut committed = lock(&shared.committed);
+        let mut record = committed.record;
+        let (mut changes, mut hashes) = (Changes::new(), Vec::new());
         for progress in batch.progress() {
             let key = engine::progress(&progress.lineage);
             let sealed = block::seal(&key, &value::progress_to_bytes(progress)?);
+            let hash = progress_hash(&key, &sealed);
+            match committed.lineages.get(&progress.lineage) {
+                Some(last) => record.digest ^= last,
+                None => record.lineages += 1,
+            }
+            record.digest ^= hash;
+            hashes.push((progress.lineage, hash));
             changes.push((key, Some(sealed)));
         }
         let (rows, sensors) = (batch.tuples().len() + batch.questions().len(), shared.sensors.len());
@@ -650,25 +734,33 @@ impl Store for Ledger {
         if rows >= shared.options.bulk_rows {
             let keys = 2 * batch.tuples().len() + batch.questions().len();
             let run = shared.write_run(keys as u64, |writer| writer.push_batch(batch, sensors))?;
-            return shared.flip(changes, &[run], &[], applied);
-        }
-        shared.wait_for_room()?;
-        let segment = Segment::from_batch(batch, sensors, vec![*sequence])?;
-        let journal = engine::journal(*sequence);
-        for (part, raw) in segment.journal_parts() {
-            let key = engine::join(&[&journal, &part]);
-            let sealed = block::seal(&key, &raw);
-            changes.push((key, Some(sealed)));
-        }
-        shared.engine.write(changes)?;
-        shared.engine.sync()?;
-        *sequence += 1;
-        shared.publish(|view| {
-            if rows > 0 {
-                view.segments.push(Arc::new(segment));
+            changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
+            shared.flip(changes, Flip { add: &[run], drop: &[], journal_from: None }, applied)?;
+        } else {
+            shared.wait_for_room()?;
+            let sequence = record.journal_to;
+            let segment = Segment::from_batch(batch, sensors, vec![sequence])?;
+            let parts = segment.journal_parts();
+            let count = u16::try_from(parts.len()).map_err(|_| damaged("the batch", "it is too large"))?;
+            for (part, JournalPart { family, rows }) in (0..count).zip(parts) {
+                let key = engine::journal_part(sequence, part);
+                let sealed =
+                    block::seal(&key, &engine::join(&[&count.to_be_bytes(), &[family.byte()], &rows]));
+                changes.push((key, Some(sealed)));
             }
-            applied(view);
-        });
+            record.journal_to += u64::from(count > 0);
+            changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
+            shared.engine.write(changes)?;
+            shared.engine.sync()?;
+            shared.publish(|view| {
+                if rows > 0 {
+                    view.segments.push(Arc::new(segment));
+                }
+                applied(view);
+            });
+        }
+        committed.record = record;
+        committed.lineages.extend(hashes);
         Ok(())
     }
 

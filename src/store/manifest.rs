@@ -1,10 +1,12 @@
-//! The manifest: which runs there are. A run that it does not name does not exist.
+//! The two records that say what there is: the manifest names the runs, and the last commit bounds the journal.
+//!
+//! A run that the manifest does not name does not exist.
 
 use bincode::{Decode, Encode};
 
-use super::engine::MANIFEST;
+use super::engine::{COMMITS, MANIFEST};
 use super::run::Counts;
-use super::{StoreError, block, value};
+use super::{StoreError, block, damaged, value};
 
 /// A run on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -32,20 +34,61 @@ pub(crate) struct Manifest {
     pub runs: Vec<RunMeta>,
     /// No run has this number or a greater one, unless a crash left it behind unnamed.
     pub next_run: u32,
+    /// The journal begins with this entry: all before are in runs.
+    pub journal_from: u64,
 }
 
 impl Manifest {
     /// What is stored.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
-        let mut out = Vec::new();
-        value::push(&Stored::V1(self.clone()), &mut out)?;
-        Ok(block::seal(MANIFEST, &out))
+        seal(MANIFEST, &Stored::V1(self.clone()))
     }
 
     /// Takes a manifest from what is stored.
-    pub fn from_bytes(stored: &[u8]) -> Result<Manifest, StoreError> {
-        let what = "the manifest of the ledger";
-        let Stored::V1(manifest) = value::take(&block::open(MANIFEST, stored, &|| what.to_owned())?, what)?;
+    pub fn from_bytes(stored: Option<Vec<u8>>) -> Result<Manifest, StoreError> {
+        let Stored::V1(manifest) = open(MANIFEST, stored, "the manifest of the ledger")?;
         Ok(manifest)
     }
+}
+
+//--- Commits --------------------------------------------------------------------------------------------------------
+
+/// What every commit changes: by it one sees that nothing of the journal and of the progress was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub(crate) struct Commits {
+    /// The journal ends before this entry.
+    pub journal_to: u64,
+    /// How many logs there is progress of.
+    pub lineages: u64,
+    /// The hashes of their progress, joined by exclusive or.
+    pub digest: u64,
+}
+
+#[derive(Encode, Decode)]
+enum StoredCommits {
+    V1(Commits),
+}
+
+impl Commits {
+    /// What is stored.
+    pub fn to_bytes(self) -> Result<Vec<u8>, StoreError> {
+        seal(COMMITS, &StoredCommits::V1(self))
+    }
+
+    /// Takes them from what is stored.
+    pub fn from_bytes(stored: Option<Vec<u8>>) -> Result<Commits, StoreError> {
+        let StoredCommits::V1(commits) = open(COMMITS, stored, "the record of the last commit")?;
+        Ok(commits)
+    }
+}
+
+fn seal(key: &[u8], record: &impl Encode) -> Result<Vec<u8>, StoreError> {
+    let mut out = Vec::new();
+    value::push(record, &mut out)?;
+    Ok(block::seal(key, &out))
+}
+
+fn open<T: Decode<()>>(key: &[u8], stored: Option<Vec<u8>>, what: &str) -> Result<T, StoreError> {
+    let stored = stored.ok_or_else(|| damaged(what, "it is missing"))?;
+    value::take(&block::open(key, &stored, &|| what.to_owned())?, what)
 }

@@ -14,22 +14,25 @@ use super::{StoreError, damaged, value};
 use crate::merge::{Batch, Table};
 use crate::observation::SensorId;
 
-/// A block of rows and where it begins.
+/// A block of rows.
+///
+/// Blocks of a family are bounded by keys: the bound of one is not greater than any key in it, and greater than all before.
+/// That of the first is empty. Each block knows the bound of the next, so that one that was lost is missed.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    /// Not greater than any key in it, and greater than all before. That of a family's first block is empty.
-    pub bound: Vec<u8>,
+    /// The bound of the next block; `None` in the last of a family.
+    pub next: Option<Bytes>,
     /// The rows, raw.
     pub rows: Bytes,
 }
 
 /// Where the blocks of a run are.
 pub(crate) trait Source: Send + Sync {
-    /// The last block of a family whose bound is not greater than the key: if the key is anywhere, it is there.
+    /// The block of a family where a key is, if it is anywhere; `None` when the family is empty.
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError>;
 
-    /// The first block whose bound is greater than this one, unless it begins at `to` or later.
-    fn above(&self, family: Family, bound: &[u8], to: Option<&[u8]>) -> Result<Option<Block>, StoreError>;
+    /// The block of a family with this bound, which there is.
+    fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError>;
 
     /// Whether rows with a lookup part of this hash may be in it.
     fn may_hold(&self, hash: u64) -> bool;
@@ -37,8 +40,14 @@ pub(crate) trait Source: Send + Sync {
 
 /// Where blocks go to while a run is written.
 pub(crate) trait Sink {
-    /// Takes the next block of a family.
-    fn block(&mut self, family: Family, bound: Vec<u8>, raw: &[u8]) -> Result<(), StoreError>;
+    /// Takes the next block of a family: its bound, that of the block after it, and its rows.
+    fn block(
+        &mut self,
+        family: Family,
+        bound: &[u8],
+        next: Option<&[u8]>,
+        rows: &[u8],
+    ) -> Result<(), StoreError>;
 }
 
 //--- Writer ---------------------------------------------------------------------------------------------------------
@@ -57,6 +66,15 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Rows of a family.
+    pub fn of(self, family: Family) -> u64 {
+        match family {
+            Family::ByRdata => self.by_rdata,
+            Family::ByName => self.rows,
+            Family::Questions => self.questions,
+        }
+    }
+
     /// The sum of two.
     pub fn plus(self, other: Counts) -> Counts {
         Counts {
@@ -100,16 +118,17 @@ impl<S: Sink> Writer<S> {
     /// Appends a row.
     pub fn push(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if self.family != Some(family) {
-            self.close_block()?;
+            self.close_block(None)?;
             self.family = Some(family);
             self.bound.clear();
             self.part.clear();
         } else if self.builder.len() + key.len() + value.len() > self.block_bytes {
-            self.close_block()?;
-            let last = self.builder.last();
-            let shared = last.iter().zip(key).take_while(|(a, b)| a == b).count();
+            // The shortest key that divides the blocks.
+            let shared = self.builder.last().iter().zip(key).take_while(|(a, b)| a == b).count();
+            let next = key.get(..=shared).unwrap_or(key);
+            self.close_block(Some(next))?;
             self.bound.clear();
-            self.bound.extend_from_slice(key.get(..=shared).unwrap_or(key));
+            self.bound.extend_from_slice(next);
         }
         self.builder.push(key, value);
         *match family {
@@ -128,11 +147,11 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    fn close_block(&mut self) -> Result<(), StoreError> {
+    fn close_block(&mut self, next: Option<&[u8]>) -> Result<(), StoreError> {
         if let Some(family) = self.family
             && self.builder.len() > 0
         {
-            self.sink.block(family, std::mem::take(&mut self.bound), self.builder.raw())?;
+            self.sink.block(family, &self.bound, next, self.builder.raw())?;
             self.builder.clear();
         }
         Ok(())
@@ -140,7 +159,7 @@ impl<S: Sink> Writer<S> {
 
     /// Ends the run: what it holds, its filter, and the sink.
     pub fn finish(mut self) -> Result<(S, Counts, Filter), StoreError> {
-        self.close_block()?;
+        self.close_block(None)?;
         self.filter.shrink(self.counts.lookup_keys);
         Ok((self.sink, self.counts, self.filter))
     }
@@ -228,8 +247,8 @@ fn prefix(key: &[u8]) -> u128 {
 struct Cursor {
     source: Arc<dyn Source>,
     family: Family,
-    /// Where the block that is being read begins.
-    bound: Vec<u8>,
+    /// The bound of the next block, while it is in the range.
+    next: Option<Bytes>,
     to: Option<Arc<[u8]>>,
     reader: Reader,
 }
@@ -245,7 +264,7 @@ impl Cursor {
         let mut cursor = Cursor {
             source: Arc::clone(source),
             family: range.family,
-            bound: block.bound,
+            next: block.next,
             to,
             reader: Reader::new(block.rows),
         };
@@ -261,9 +280,14 @@ impl Cursor {
     fn advance(&mut self) -> Result<bool, StoreError> {
         let to = self.to.as_deref();
         while !self.reader.advance()? {
-            let Some(block) = self.source.above(self.family, &self.bound, to)? else { return Ok(false) };
-            self.bound = block.bound;
-            self.reader.reset(block.rows);
+            match self.next.take() {
+                Some(next) if to.is_none_or(|to| *next < *to) => {
+                    let block = self.source.at(self.family, &next)?;
+                    self.next = block.next;
+                    self.reader.reset(block.rows);
+                }
+                _ => return Ok(false),
+            }
         }
         Ok(to.is_none_or(|to| self.reader.key() < to))
     }

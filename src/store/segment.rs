@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::filter::Filter;
 use super::key::Family;
 use super::run::{Block, Counts, Sink, Source, Writer};
-use super::{StoreError, engine};
+use super::{StoreError, damaged};
 use crate::merge::Batch;
 
 /// Raw bytes of a block in memory: a lookup goes through half of one.
@@ -28,22 +28,29 @@ pub(crate) struct Segment {
     pub sequences: Vec<u64>,
 }
 
-/// The blocks of each family, in the order of [`Family::ALL`].
+/// The blocks of each family with their bounds, in the order of [`Family::ALL`].
 #[derive(Debug, Default)]
-struct Blocks([Vec<Block>; Family::ALL.len()]);
+struct Blocks([Vec<(Vec<u8>, Block)>; Family::ALL.len()]);
 
 impl Blocks {
-    fn of(&self, family: Family) -> &[Block] {
+    fn of(&self, family: Family) -> &[(Vec<u8>, Block)] {
         let at = Family::ALL.iter().position(|known| *known == family);
         at.and_then(|at| self.0.get(at)).map_or(&[], Vec::as_slice)
     }
 }
 
 impl Sink for Blocks {
-    fn block(&mut self, family: Family, bound: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
+    fn block(
+        &mut self,
+        family: Family,
+        bound: &[u8],
+        next: Option<&[u8]>,
+        rows: &[u8],
+    ) -> Result<(), StoreError> {
         let at = Family::ALL.iter().position(|known| *known == family);
         if let Some(blocks) = at.and_then(|at| self.0.get_mut(at)) {
-            blocks.push(Block { bound, rows: Bytes::copy_from_slice(raw) });
+            let block = Block { next: next.map(Bytes::copy_from_slice), rows: Bytes::copy_from_slice(rows) };
+            blocks.push((bound.to_vec(), block));
         }
         Ok(())
     }
@@ -71,7 +78,8 @@ impl Segment {
 
     fn finish(writer: Writer<Blocks>, tier: u32, sequences: Vec<u64>) -> Result<Segment, StoreError> {
         let (blocks, counts, filter) = writer.finish()?;
-        let of_blocks = blocks.0.iter().flatten().map(|block| block.rows.len() + block.bound.len() + 64);
+        let of_blocks =
+            blocks.0.iter().flatten().map(|(bound, block)| block.rows.len() + 2 * bound.len() + 128);
         let bytes = of_blocks.sum::<usize>() + filter.bytes();
         Ok(Segment { blocks, filter, counts, bytes, tier, sequences })
     }
@@ -87,20 +95,15 @@ impl Segment {
     }
 
     /// Its rows as parts of a journal entry: families by name and questions, from which the third is made again.
-    pub fn journal_parts(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn journal_parts(&self) -> Vec<JournalPart> {
         let mut parts = Vec::new();
         for family in [Family::ByName, Family::Questions] {
-            let mut raw = Vec::new();
-            let mut number = 0u16;
+            let mut rows = Vec::new();
             let mut blocks = self.blocks.of(family).iter().peekable();
-            while let Some(block) = blocks.next() {
-                raw.extend_from_slice(&block.rows);
-                if raw.len() >= PART_BYTES || blocks.peek().is_none() {
-                    parts.push((
-                        engine::join(&[&[family.byte()], &number.to_be_bytes()]),
-                        std::mem::take(&mut raw),
-                    ));
-                    number += 1;
+            while let Some((_, block)) = blocks.next() {
+                rows.extend_from_slice(&block.rows);
+                if rows.len() >= PART_BYTES || blocks.peek().is_none() {
+                    parts.push(JournalPart { family, rows: std::mem::take(&mut rows) });
                 }
             }
         }
@@ -108,17 +111,23 @@ impl Segment {
     }
 }
 
+/// Some of the rows of an entry of the journal.
+#[derive(Debug)]
+pub(crate) struct JournalPart {
+    pub family: Family,
+    /// Raw.
+    pub rows: Vec<u8>,
+}
+
 impl Source for Segment {
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
         let blocks = self.blocks.of(family);
-        let after = blocks.partition_point(|block| block.bound.as_slice() <= key);
-        Ok(after.checked_sub(1).and_then(|at| blocks.get(at)).cloned())
+        let after = blocks.partition_point(|(bound, _)| bound.as_slice() <= key);
+        Ok(after.checked_sub(1).and_then(|at| blocks.get(at)).map(|(_, block)| block.clone()))
     }
 
-    fn above(&self, family: Family, bound: &[u8], to: Option<&[u8]>) -> Result<Option<Block>, StoreError> {
-        let blocks = self.blocks.of(family);
-        let after = blocks.partition_point(|block| block.bound.as_slice() <= bound);
-        Ok(blocks.get(after).filter(|block| to.is_none_or(|to| block.bound.as_slice() < to)).cloned())
+    fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
+        self.floor(family, bound)?.ok_or_else(|| damaged("a segment in memory", "a block is missing"))
     }
 
     fn may_hold(&self, hash: u64) -> bool {

@@ -188,6 +188,10 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> ::sled::Result<T>) -> Result<T
         Ok(Err(::sled::Error::Io(error))) => {
             Err(StoreError::Io { what: format!("could not use {}", path.display()), error })
         }
+        Ok(Err(::sled::Error::Corruption { .. })) => {
+            let what = path.join("db").display().to_string();
+            Err(StoreError::Damaged { what, why: "it holds bytes that are not what was written".to_owned() })
+        }
         Ok(Err(error)) => Err(damaged(error.to_string())),
         Err(panic) => Err(damaged(panic_message(&*panic).to_owned())),
     }

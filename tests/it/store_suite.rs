@@ -489,3 +489,205 @@ fn a_snapshot_outlives_its_store() {
     drop(store);
     assert_eq!(snapshot.entries(&Scan::All, None).unwrap().count(), 50);
 }
+
+//--- damage ---------------------------------------------------------------------------------------------------------
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Everything in a ledger, by every way there is to it.
+#[derive(Debug, Default, PartialEq)]
+struct State {
+    progress: u64,
+    by_name: Vec<Entry>,
+    by_address: Vec<Entry>,
+    questions: Vec<Question>,
+}
+
+fn read_everything(path: &Path) -> Result<State, StoreError> {
+    let store = SledStore::open(path, &tiny())?;
+    let progress = store.lineage(&LineageId([1; 16]))?.map_or(0, |progress| progress.consumed.offset);
+    let snapshot = store.snapshot();
+    let everywhere = Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into());
+    let by_name = snapshot.entries(&Scan::All, None)?.collect::<Result<_, _>>()?;
+    let by_address = snapshot.entries(&everywhere, None)?.collect::<Result<_, _>>()?;
+    let questions = snapshot.questions(&Scan::All)?.collect::<Result<_, _>>()?;
+    Ok(State { progress, by_name, by_address, questions })
+}
+
+/// A ledger with runs and a journal, and what it held after each of its batches.
+fn ledger_to_damage(path: &Path) -> Vec<State> {
+    let mut states = vec![State::default()];
+    for time in 1..=6 {
+        let store = open(path);
+        let mut batch = everywhere(&store, if time % 2 == 0 { 400 } else { 9 }, time);
+        (0..time).for_each(|i| ask(&store, &mut batch, &format!("{i}.example"), time));
+        store.apply(&batch).unwrap();
+        store.settle().unwrap();
+        drop(store);
+        states.push(read_everything(path).unwrap());
+    }
+    states
+}
+
+#[test]
+fn a_flipped_byte_gives_an_error_or_an_earlier_whole_state_but_no_wrong_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let states = ledger_to_damage(&whole);
+    let file = std::fs::read(whole.join("ledger-1/db")).unwrap();
+    let written: Vec<usize> = (0..file.len()).filter(|at| file[*at] != 0).collect();
+    let copy = dir.path().join("copy");
+    copy_folder(&whole, &copy);
+    assert_eq!(states.last(), Some(&read_everything(&copy).unwrap()));
+    let mut outcomes = (0, 0);
+    for at in written.iter().step_by(written.len() / 120) {
+        let damaged = dir.path().join(at.to_string());
+        copy_folder(&whole, &damaged);
+        let mut bytes = file.clone();
+        bytes[*at] ^= 0x55;
+        std::fs::write(damaged.join("ledger-1/db"), bytes).unwrap();
+        match read_everything(&damaged) {
+            Ok(state) => {
+                outcomes.0 += 1;
+                assert!(states.contains(&state), "byte {at}: {} rows", state.by_name.len());
+            }
+            Err(StoreError::Damaged { .. } | StoreError::Io { .. }) => outcomes.1 += 1,
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+        std::fs::remove_dir_all(damaged).unwrap();
+    }
+    assert!(outcomes.1 > 0, "{outcomes:?}");
+}
+
+#[test]
+fn a_file_that_is_cut_gives_an_error_or_an_earlier_whole_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let states = ledger_to_damage(&whole);
+    let length = std::fs::metadata(whole.join("ledger-1/db")).unwrap().len();
+    for cut in (0..length).step_by(usize::try_from(length / 20).unwrap()) {
+        let damaged = dir.path().join(cut.to_string());
+        copy_folder(&whole, &damaged);
+        std::fs::File::options().write(true).open(damaged.join("ledger-1/db")).unwrap().set_len(cut).unwrap();
+        if let Ok(state) = read_everything(&damaged) {
+            assert!(states.contains(&state), "cut at {cut}: {} rows", state.by_name.len());
+        }
+    }
+}
+
+//--- formats --------------------------------------------------------------------------------------------------------
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/store/v1");
+
+/// What is in the fixture: rows of every kind, in a run and in the journal.
+fn fill_fixture(store: &dyn Store) {
+    for number in 1..=3u64 {
+        let mut batch = Batch::numbered(number);
+        for i in 0..if number == 2 { 40 } else { 6 } {
+            let seed = usize::try_from(number).unwrap() * 7 + i;
+            let time = 1_790_000_000 + 86_400 * (seed as u64 % 5);
+            let fact = Fact {
+                rrname: seed,
+                rrtype: 1 + i as u16 % 3,
+                rdata: i,
+                sensor: i % 3,
+                time,
+                ttl: 300,
+                kind: i % 12,
+            };
+            add(&fact, store, &mut batch);
+        }
+        batch.advance(progress(1, 1000 * number));
+        batch.advance(progress(2, 10));
+        store.apply(&batch).unwrap();
+    }
+    store.cache(&[(b"/logs/dns.log".to_vec(), b"hint".to_vec())], &[]).unwrap();
+}
+
+/// Copies the fixture, whose large files are compressed.
+fn unpack_fixture(to: &Path) {
+    copy_folder(Path::new(FIXTURE), to);
+    let ledger = to.join("ledger-1");
+    for entry in std::fs::read_dir(&ledger).unwrap() {
+        let packed = entry.unwrap().path();
+        let mut file = std::fs::File::create(packed.with_extension("")).unwrap();
+        let mut reader = flate2::read::GzDecoder::new(std::fs::File::open(&packed).unwrap());
+        std::io::copy(&mut reader, &mut file).unwrap();
+        std::fs::remove_file(packed).unwrap();
+    }
+}
+
+#[test]
+fn a_ledger_of_format_1_opens_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        let new = dir.path().join("new");
+        let store = SledStore::open(&new, &Options { fold_rows: 1000, ..tiny() }).unwrap();
+        fill_fixture(&store);
+        drop(store);
+        let target = Path::new(FIXTURE).join("ledger-1");
+        std::fs::create_dir_all(&target).unwrap();
+        std::fs::copy(new.join("CURRENT"), Path::new(FIXTURE).join("CURRENT")).unwrap();
+        for entry in std::fs::read_dir(new.join("ledger-1")).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                let mut name = entry.file_name();
+                name.push(".gz");
+                let packed = std::fs::File::create(target.join(name)).unwrap();
+                let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::best());
+                std::io::copy(&mut std::fs::File::open(entry.path()).unwrap(), &mut packed).unwrap();
+                packed.finish().unwrap();
+            }
+        }
+    }
+    let old = dir.path().join("old");
+    unpack_fixture(&old);
+    let oracle = MemoryStore::default();
+    fill_fixture(&oracle);
+    let store = open(&old);
+    assert_agree(&store, &oracle);
+    assert!(store.stats().unwrap().runs > 0);
+    // And it is not only read.
+    for store in [&store as &dyn Store, &oracle] {
+        store.apply(&everywhere(store, 40, 4)).unwrap();
+    }
+    store.settle().unwrap();
+    assert_agree(&store, &oracle);
+}
+
+#[test]
+fn a_newer_format_is_refused_and_not_one_byte_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack_fixture(dir.path());
+    std::fs::write(dir.path().join("CURRENT"), "dnsledger format 2\nledger-1\n").unwrap();
+    let listing = || {
+        let mut files = Vec::new();
+        for folder in [dir.path().to_owned(), dir.path().join("ledger-1")] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                files.push((
+                    path.clone(),
+                    path.metadata().unwrap().modified().unwrap(),
+                    std::fs::read(&path).ok(),
+                ));
+            }
+        }
+        files.sort();
+        files
+    };
+    let before = listing();
+    let refused = SledStore::open(dir.path(), &tiny()).map(|_| ());
+    assert!(matches!(refused, Err(StoreError::NewerFormat { found: 2, known: 1, .. })), "{refused:?}");
+    assert!(before == listing());
+}
