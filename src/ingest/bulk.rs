@@ -244,7 +244,7 @@ impl<'a> Worker<'a> {
         };
         let mut intake = Intake::new(&self.context, path, sensor, zeek, false, None)?;
         let mut chunks = Chunks::new(decoder, size.is_none_or(|size| size > AHEAD_BYTES));
-        let (mut first, mut counted) = (true, 0);
+        let (mut first, mut counted, mut is_empty) = (true, 0, true);
         let end = loop {
             let (bytes, end) = match chunks.next() {
                 Ok(next) => next,
@@ -253,6 +253,7 @@ impl<'a> Worker<'a> {
                     return Ok(self.fail(path, &error));
                 }
             };
+            is_empty &= bytes.is_empty();
             match intake.feed(bytes, &mut self.batch) {
                 Ok(()) => {}
                 Err(Halt::Busy { live }) => {
@@ -283,11 +284,16 @@ impl<'a> Worker<'a> {
             }
             _ => Ending::Exhausted,
         };
+        let is_no_log = !is_empty && intake.is_no_log();
         let tally = intake.end(ending, &mut self.batch);
-        self.summary.already += u64::from(tally == Tally::default() && end == End::Whole);
         self.summary.tally.merge(&tally);
         match end {
-            End::Whole => {}
+            End::Whole if is_no_log => {
+                self.summary
+                    .passed_over
+                    .push((path.to_owned(), "not one whole line of a log in it".to_owned()));
+            }
+            End::Whole => self.summary.already += u64::from(tally == Tally::default()),
             End::CutShort => self.incomplete(path, "the archive ends too early"),
             End::Corrupt(why) => self.incomplete(path, &format!("the archive is damaged: {why}")),
         }

@@ -177,6 +177,22 @@ impl Intake {
         }
     }
 
+    /// Whether what came so far is not even the beginning of a log: no whole line, or nothing but NULs.
+    pub fn is_no_log(&self) -> bool {
+        match &self.core.state {
+            State::Seeking(prefix) => {
+                self.core.at_file_start && (self.lines.is_inside_line() || prefix.offset() == 0)
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes of the log that are held in memory: an unfinished line.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.lines.held()
+    }
+
     /// Remembers how many bytes the archive has that is being read, for the next time it is met.
     pub fn set_archive_bytes(&mut self, bytes: u64) {
         let at_file_start = self.core.at_file_start;

@@ -9,6 +9,8 @@
 //! One thread for each source follows its live logs; one commits the open batch every second; a few read archives. They
 //! share nothing but the [`Ledger`] and plain status values.
 
+#[cfg(test)]
+mod bounds;
 mod bulk;
 mod follow;
 mod intake;

@@ -5,19 +5,20 @@ use std::io::Write;
 
 use super::intake::{Halt, Intake};
 use super::*;
+use crate::generate::{self, Format, JsonTimes};
 use crate::merge::Batch;
 use crate::shutdown::Stop;
 use crate::status::Status;
-use crate::store::{Scan, memory::MemoryStore};
+use crate::store::{self, Scan, Store, memory::MemoryStore, sled::SledStore};
 
-const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
+pub(super) const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
     #open\t2024-04-12-19-29-12\n\
     #fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\tqtype_name\trcode\tanswers\tTTLs\n\
     #types\ttime\tstring\taddr\tport\tstring\tcount\tcount\tstring\tcount\tvector[string]\tvector[interval]\n";
 const CLOSE: &str = "#close\t2024-04-12-19-34-07\n";
 
 /// A record of its own, by number.
-fn record(n: u64) -> String {
+pub(super) fn record(n: u64) -> String {
     let (name, address) = (n % 7, n % 5);
     format!(
         "{}.000001\tC{n}\t10.0.0.1\t53\tn{name}.example.com\t1\t1\tA\t0\t192.0.2.{address}\t60.000000\n",
@@ -25,36 +26,36 @@ fn record(n: u64) -> String {
     )
 }
 
-fn records(range: std::ops::Range<u64>) -> String {
+pub(super) fn records(range: std::ops::Range<u64>) -> String {
     range.map(record).collect()
 }
 
-fn log(range: std::ops::Range<u64>) -> String {
+pub(super) fn log(range: std::ops::Range<u64>) -> String {
     format!("{HEADER}{}", records(range))
 }
 
-fn ledger() -> Arc<Ledger> {
+pub(super) fn ledger() -> Arc<Ledger> {
     Arc::new(Ledger::new(Arc::new(MemoryStore::default())))
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config { threads: 2, ..Config::default() }
 }
 
-fn import_paths(ledger: &Arc<Ledger>, paths: &[&Path]) -> Summary {
+pub(super) fn import_paths(ledger: &Arc<Ledger>, paths: &[&Path]) -> Summary {
     let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
     import(ledger, &config(), "s", &paths, &|_| {}, &Stop::new()).unwrap()
 }
 
 /// Everything the ledger would export, and how many lines it counted.
-fn contents(ledger: &Ledger) -> (Vec<String>, u64) {
+pub(super) fn contents(ledger: &Ledger) -> (Vec<String>, u64) {
     let view = ledger.view(&Scan::All).unwrap();
     let rows = view.entries(None).unwrap().map(|entry| format!("{:?}", entry.unwrap())).collect();
     (rows, Status::at_rest(&ledger.store().lineages().unwrap()).totals.counted)
 }
 
 /// What a clean ledger holds after these lines.
-fn expected(range: std::ops::Range<u64>) -> (Vec<String>, u64) {
+pub(super) fn expected(range: std::ops::Range<u64>) -> (Vec<String>, u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("all.log");
     fs::write(&path, log(range)).unwrap();
@@ -282,4 +283,78 @@ fn what_cannot_be_read_is_reported_and_the_others_are_read() {
     let missing = [root.join("missing")];
     let error = import(&ledger, &config(), "s", &missing, &|_| {}, &Stop::new()).unwrap_err();
     assert!(matches!(error, IngestError::Path { .. }) && error.hint().is_some());
+}
+
+//--- order, threads and formats --------------------------------------------------------------------------------------
+
+/// A store with small limits: a few hundred kilobytes of logs become many batches, segments and runs.
+fn sled_store(folder: &Path) -> Arc<dyn Store> {
+    let options = store::Options { memory: 1 << 20, fold_rows: 300, bulk_rows: 500, fan_in: 2 };
+    Arc::new(SledStore::open(folder, &options).unwrap())
+}
+
+/// A folder of logs as Zeek leaves it after some hours: rotated ones as archives, and one that is not closed.
+fn zeek_folder(seed: u64, format: Format) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let traffic = generate::Config {
+        seed,
+        lines: 1500,
+        new_names: 0.5,
+        growth: 1.0,
+        rare: 0.05,
+        ..generate::Config::default()
+    };
+    generate::write_tree(traffic.generate(), format, folder.path(), 3600).unwrap();
+    let files = files_under(&[folder.path().to_owned()]).unwrap();
+    assert!(files.len() > 3);
+    (folder, files)
+}
+
+/// All that a ledger holds and any output could show: entries, questions, and the lines by how they ended.
+fn everything(store: Arc<dyn Store>, paths: &[PathBuf], threads: usize) -> (Vec<String>, Tally) {
+    let ledger = Arc::new(Ledger::new(store));
+    let config = Config { threads, memory: 300 << 10, ..Config::default() };
+    let summary = import(&ledger, &config, "s", paths, &|_| {}, &Stop::new()).unwrap();
+    assert!(summary.failed.is_empty() && summary.incomplete.is_empty() && summary.passed_over.is_empty());
+    let view = ledger.view(&Scan::All).unwrap();
+    let entries = view.entries(None).unwrap().map(|entry| format!("{:?}", entry.unwrap()));
+    let questions = view.questions().unwrap().into_iter().map(|question| format!("{question:?}"));
+    (entries.chain(questions).collect(), summary.tally)
+}
+
+#[test]
+fn neither_the_order_of_files_nor_threads_nor_the_store_matter() {
+    let (_folder, files) = zeek_folder(11, Format::Tsv);
+    let wanted = everything(Arc::new(MemoryStore::default()), &files, 1);
+    assert!(wanted.0.len() > 1000 && wanted.1.lines() == 1500);
+    let mut orders = vec![files.clone()];
+    orders.push(files.iter().rev().cloned().collect());
+    orders.push(files.iter().skip(2).chain(files.iter().take(2)).cloned().collect());
+    let mut by_size = files.clone();
+    by_size.sort_by_key(|file| fs::metadata(file).unwrap().len());
+    orders.push(by_size);
+    for (at, order) in orders.iter().enumerate() {
+        for threads in [1, 2] {
+            let store = Arc::new(MemoryStore::default());
+            assert!(everything(store, order, threads) == wanted, "order {at}, {threads} threads");
+            let folder = tempfile::tempdir().unwrap();
+            assert!(
+                everything(sled_store(folder.path()), order, threads) == wanted,
+                "order {at}, {threads} threads"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_in_tsv_and_in_json_says_the_same() {
+    let (_folder, files) = zeek_folder(12, Format::Tsv);
+    let wanted = everything(Arc::new(MemoryStore::default()), &files, 2);
+    for times in [JsonTimes::Epoch, JsonTimes::Millis, JsonTimes::Iso8601] {
+        for path in [false, true] {
+            let (_folder, files) = zeek_folder(12, Format::Json { times, path });
+            let folder = tempfile::tempdir().unwrap();
+            assert!(everything(sled_store(folder.path()), &files, 2) == wanted, "{times:?}, {path}");
+        }
+    }
 }

@@ -57,6 +57,10 @@ impl Lines {
         each: &mut impl FnMut(Block<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.skip_nuls {
+            // A hole can have the size of the log that was there: it is passed over by large steps.
+            while let Some(rest) = bytes.strip_prefix(&[0; 4096]) {
+                bytes = rest;
+            }
             let first = bytes.iter().position(|&b| b != 0).unwrap_or(bytes.len());
             bytes = bytes.get(first..).unwrap_or_default();
             if bytes.is_empty() {
