@@ -92,6 +92,19 @@ fn observe(i: u64, time: u64, tuples: u64, observations: &mut Observations) {
     observations.ask(&owner, rrtype, Outcome::Answered);
 }
 
+/// Bytes of a tuple's rows by name and by record data; a value has about 12.
+fn raw(tuples: u64) -> f64 {
+    let mut observations = Observations::new(SensorId(0));
+    let sample = 10_000.min(tuples);
+    let bytes: usize = (0..sample)
+        .map(|i| {
+            observe(i, 0, tuples, &mut observations);
+            observations.iter().map(|o| 2 * (o.row_key.len() + 12)).sum::<usize>()
+        })
+        .sum();
+    bytes as f64 / sample as f64
+}
+
 /// When tuple `i` was first seen: a month of log, in order but for a few seconds.
 fn time_of(i: u64, tuples: u64) -> u64 {
     1_790_000_000 + i * 2_592_000 / tuples + mix(i) % 60
@@ -264,6 +277,11 @@ fn main() {
     let mut bench = Bench { tuples, batch, store, sensor, dir, verbose };
     let never = AtomicBool::new(false);
 
+    println!(
+        "{:<28} {:>9.1} B/tuple raw, by name and by data, without the question",
+        "keys and values",
+        raw(tuples)
+    );
     let mut commits = Vec::new();
     let start = Instant::now();
     bench.feed(bench.batch, (0..tuples).map(|i| (i, time_of(i, tuples))), &mut commits);
