@@ -25,7 +25,6 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "needs the commands run, import, export and status"]
 fn a_daemon_that_is_killed_again_and_again_counts_each_record_once() {
     let seed = setting("DNSLEDGER_SEED", 1);
     let kills = setting("DNSLEDGER_KILLS", 10);
@@ -33,7 +32,6 @@ fn a_daemon_that_is_killed_again_and_again_counts_each_record_once() {
 }
 
 #[test]
-#[ignore = "needs the commands run, import, export and status"]
 fn so_does_one_that_reads_json() {
     let seed = setting("DNSLEDGER_SEED", 1) + 1_000_000;
     let kills = setting("DNSLEDGER_KILLS", 10) / 5;
@@ -41,7 +39,6 @@ fn so_does_one_that_reads_json() {
 }
 
 #[test]
-#[ignore = "needs the commands run, import, export and status"]
 fn one_that_was_down_over_rotations_catches_up() {
     for down in [0, 1, 2, 5] {
         let env = TestEnv::new();

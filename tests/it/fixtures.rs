@@ -155,7 +155,6 @@ const FIXTURES: &[Fixture] = &[
 ];
 
 #[test]
-#[ignore = "needs the commands import, export and status"]
 fn each_log_gives_the_rows_it_is_meant_to() {
     for fixture in FIXTURES {
         let env = TestEnv::new();
@@ -181,7 +180,6 @@ fn each_log_gives_the_rows_it_is_meant_to() {
 }
 
 #[test]
-#[ignore = "needs the commands import, export and status"]
 fn the_sample_folder_gives_the_same_ledger_as_its_json_twin() {
     let env = TestEnv::new();
     env.ok(&["import", "--data", "tsv", &testdata("zeek-tree")]);

@@ -19,7 +19,6 @@ fn answers(daemon: &Daemon, name: &str) -> BTreeMap<String, u64> {
 }
 
 #[test]
-#[ignore = "needs the command run"]
 fn every_line_is_visible_at_once_and_counts_once_over_four_rotations() {
     let env = TestEnv::new();
     let mut player = Player::new(&env.path("logs"), Format::Tsv).unwrap();
