@@ -38,7 +38,7 @@ pub struct Args {
 const FORMS: &str = "Queries:
   www.example.com                     this name, and what points at it
   '*.example.com'                     everything at and below a name
-  'www.example.*'                     names that start so
+  'www.example.*', 'mail*.example.n?' names that start so, that match
   192.0.2.7, 2001:db8::1              names that had this address
   192.0.2.0/24, 192.0.2.3-192.0.2.9   names that had an address in it
   rdata:ns1.example.net               rows whose data is that name; rdata:*.example.net below it

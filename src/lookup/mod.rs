@@ -9,20 +9,24 @@
 //! | `www.example.com` | rrname, exactly |
 //! | `*.example.com`, `.example.com` | every rrname at and below example.com, by label |
 //! | `www.example.*` | every rrname that starts with these labels |
+//! | `mail*.example.com`, `ns?.*.net` | every rrname that matches: `*` any text, `?` one character, `[a-z]` a class |
 //! | `192.0.2.7`, `2001:db8::1` | names that had this address |
 //! | `192.0.2.0/24`, `192.0.2.3-192.0.2.9` | names that had an address in it |
 //! | `rdata:ns1.example.net`, `rdata:*.example.net` | rows whose rdata is that name, or at or below it |
 //! | `~text` | rrname or rdata contains the text as it is shown |
 //! | `/regex/` | rrname or rdata matches |
 //!
-//! The last two and `www.example.*` read the whole ledger, so they have a budget. Case never matters.
+//! The last two and stars elsewhere than in front read the whole ledger, or all below the labels they end in, so they have
+//! a budget. Case never matters.
 
 mod cursor;
 mod filters;
+mod pattern;
 mod query;
 mod walk;
 
 pub use cursor::{Cursor, CursorError};
 pub use filters::{FILTER_KEYS, Filters, Types};
-pub use query::{Pattern, Query, QueryError};
+pub use pattern::{Pattern, PatternError};
+pub use query::{Query, QueryError};
 pub use walk::{End, Found, Limits, Search, Slice, Walk, WalkError};

@@ -2,10 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::pattern::{Pattern, has_wildcard};
 use crate::dns::{Name, NameError};
 
-/// The compiled size a regex may have, in bytes; it bounds the time to compile one, too.
-const MAX_REGEX_BYTES: usize = 1 << 20;
 /// The longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 4096;
 
@@ -34,7 +33,8 @@ impl QueryError {
     }
 }
 
-const FORMS: &str = "a name, *.name, name.*, an address, a CIDR block, a range, rdata:name, ~text or /regex/";
+const FORMS: &str =
+    "a name, *.name, name.*, a glob, an address, a CIDR block, a range, rdata:name, ~text or /regex/";
 
 //--- Query ----------------------------------------------------------------------------------------------------------
 
@@ -82,8 +82,10 @@ impl Query {
             let Some(regex) = regex.strip_suffix('/') else {
                 return Err(parser.error(query.len(), "the regex does not end", "/regex/"));
             };
-            return Pattern::regex(regex).map(Query::Pattern).map_err(|message| {
-                parser.error(1, message, "the syntax of RE2 without look-around, such as /^mail[0-9]+\\./")
+            return Pattern::regex(regex).map(Query::Pattern).map_err(|error| {
+                let hint =
+                    "the syntax of RE2, without look-around and back-references, such as /^mail[0-9]+\\./";
+                parser.error(1 + error.at, error.message, hint)
             });
         }
         if let Some(needle) = query.strip_prefix('~') {
@@ -169,16 +171,15 @@ impl Parser<'_> {
         }
         if let Some(top) = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
             let start = self.text.len() - top.len();
-            if text != "." {
+            if text != "." && !has_wildcard(top) {
                 return self.name(start, self.text.len()).map(subtree);
             }
         }
-        if let Some(start) = text.strip_suffix(".*") {
-            if rdata {
-                let hint = "rdata:name, rdata:*.name, or ~text";
-                return Err(self.error(self.text.len() - 1, "rdata has no index by its first labels", hint));
-            }
+        if let Some(start) = text.strip_suffix(".*").filter(|start| !rdata && !has_wildcard(start)) {
             return self.name(from, from + start.len()).map(Query::Prefix);
+        }
+        if has_wildcard(text) {
+            return self.glob(from, rdata);
         }
         let name = self.name(from, self.text.len())?;
         Ok(if rdata { Query::Target(name) } else { Query::Name(name) })
@@ -224,6 +225,22 @@ impl Parser<'_> {
         Some(Ok(Query::Addresses(first, last)))
     }
 
+    /// A name with wildcards anywhere.
+    fn glob(&self, from: usize, rdata: bool) -> Result<Query, QueryError> {
+        let text = self.rest(from);
+        if let Some(at) = text.find(|c: char| c.is_whitespace() || c.is_control()) {
+            let hint = "\\032 for a space that is part of a name, ~text to look for text";
+            return Err(self.error(from + at, "a name has no space or control character", hint));
+        }
+        // Names are matched as they are shown, without the final dot.
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let glob = Pattern::glob(text).map_err(|error| {
+            let hint = "* for any characters, ? for one, [a-z] for one of these, \\* for a star itself";
+            self.error(from + error.at, error.message, hint)
+        })?;
+        Ok(Query::Pattern(if rdata { glob.on_rdata() } else { glob.on_rrname() }))
+    }
+
     /// A name without a star, at these bytes of the text.
     fn name(&self, from: usize, to: usize) -> Result<Name, QueryError> {
         let text = self.text.get(from..to).unwrap_or_default();
@@ -236,10 +253,6 @@ impl Parser<'_> {
             match c {
                 _ if escaped => escaped = false,
                 '\\' => escaped = true,
-                '*' => {
-                    let hint = "*.name, name.*, ~text or /regex/; \\* for a star that is part of a name";
-                    return Err(self.error(at, "a star stands for whole labels at one end", hint));
-                }
                 _ if c.is_whitespace() || c.is_control() => {
                     let hint = "\\032 for a space that is part of a name, ~text to look for text";
                     return Err(self.error(at, "a name has no space or control character", hint));
@@ -287,68 +300,6 @@ fn block(address: IpAddr, length: u32) -> (IpAddr, IpAddr) {
             let host = u128::MAX.checked_shr(length).unwrap_or(0);
             let bits = address.to_bits();
             (Ipv6Addr::from_bits(bits & !host).into(), Ipv6Addr::from_bits(bits | host).into())
-        }
-    }
-}
-
-//--- Pattern --------------------------------------------------------------------------------------------------------
-
-/// What a part of a row must look like, as the row is shown: names in presentation form, without the final dot.
-#[derive(Debug, Clone)]
-pub enum Pattern {
-    /// It contains this text, in any case.
-    Text(Box<memchr::memmem::Finder<'static>>),
-    /// It matches this regex, in any case unless the regex says `(?-i)`.
-    Regex(regex::bytes::Regex),
-}
-
-impl Pattern {
-    /// Looks for text. What is not ASCII is looked for as it is shown, as `\DDD`.
-    pub fn text(needle: &str) -> Pattern {
-        let mut shown = Vec::with_capacity(needle.len());
-        for byte in needle.bytes() {
-            match byte {
-                0x20..=0x7e => shown.push(byte.to_ascii_lowercase()),
-                _ => shown.extend_from_slice(format!("\\{byte:03}").as_bytes()),
-            }
-        }
-        Pattern::Text(Box::new(memchr::memmem::Finder::new(&shown).into_owned()))
-    }
-
-    /// Compiles a regex; matching takes time linear in the text.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it, in one line.
-    pub fn regex(regex: &str) -> Result<Pattern, String> {
-        if !regex.is_ascii() {
-            return Err("names and data are shown in ASCII, so a regex is ASCII too".to_owned());
-        }
-        let built = regex::bytes::RegexBuilder::new(regex)
-            .case_insensitive(true)
-            .unicode(false)
-            .size_limit(MAX_REGEX_BYTES)
-            .dfa_size_limit(MAX_REGEX_BYTES)
-            .build();
-        built.map(Pattern::Regex).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "the regex is too large".to_owned(),
-            error => {
-                // The message is a drawing over several lines; the last one says what is wrong.
-                let drawing = error.to_string();
-                let last = drawing.lines().last().unwrap_or_default();
-                last.strip_prefix("error: ").unwrap_or(last).to_owned()
-            }
-        })
-    }
-
-    /// Whether text as it is shown matches; `shown` is lower-cased on the way where that is needed.
-    pub(super) fn matches(&self, shown: &mut [u8]) -> bool {
-        match self {
-            Pattern::Text(finder) => {
-                shown.make_ascii_lowercase();
-                finder.find(shown).is_some()
-            }
-            Pattern::Regex(regex) => regex.is_match(shown),
         }
     }
 }
@@ -401,6 +352,10 @@ mod tests {
             ("rdata:ns1.example.net", "target ns1.example.net"),
             ("RDATA:*.example.net", "target subtree example.net"),
             ("rdata:192.0.2.7", "192.0.2.7 192.0.2.7"),
+            ("mail*.example.com", "pattern"),
+            ("*.example.*", "pattern"),
+            ("ns?.example.com", "pattern"),
+            ("rdata:www.*", "pattern"),
             ("~mail", "pattern"),
             ("/^mail[0-9]+/", "pattern"),
         ] {
@@ -414,8 +369,8 @@ mod tests {
         for (text, at, message) in [
             ("", 0, "the query is empty"),
             ("a..b", 2, "a label is empty"),
-            ("www.ex*mple.com", 6, "a star stands for whole labels at one end"),
-            ("*.example.*", 2 + 8, "a star stands for whole labels at one end"),
+            ("www.ex*[a-.com", 7, "the class of characters does not end"),
+            ("ma*l x", 4, "a name has no space or control character"),
             ("two words", 3, "a name has no space or control character"),
             ("192.0.2.0/33", 10, "the prefix length is 0 to 32"),
             ("192.0.2.0/", 10, "the prefix length is 0 to 32"),
@@ -424,9 +379,8 @@ mod tests {
             ("192.0.2.9-2001:db8::1", 10, "a range lies in one family of addresses"),
             ("192.0.2.9-", 10, "the range has no last address"),
             ("rdata:", 6, "no rdata given"),
-            ("rdata:www.*", 10, "rdata has no index by its first labels"),
             ("/abc", 4, "the regex does not end"),
-            ("/a(b/", 1, "unclosed group"),
+            ("/a(b/", 2, "unclosed group"),
             ("~", 1, "no text to look for"),
             (r"a.b\25", 3, "a backslash needs three digits up to 255, or one other character, after it"),
             ("http://example.com", 4, "a URL is no query"),
@@ -435,9 +389,9 @@ mod tests {
             let error = Query::parse(text).unwrap_err();
             assert_eq!((error.at, error.message.as_str()), (at, message), "{text}");
         }
-        let error = Query::parse("bü*r").unwrap_err();
+        let error = Query::parse("bü r").unwrap_err();
         assert_eq!(error.at, 2);
-        assert_eq!(error.to_string(), "a star stands for whole labels at one end: character 3 of \"bü*r\"");
+        assert_eq!(error.to_string(), "a name has no space or control character: character 3 of \"bü r\"");
     }
 
     #[test]
@@ -445,18 +399,6 @@ mod tests {
         let error = Query::parse("/((a{500}){500}){500}/").unwrap_err();
         assert_eq!(error.message, "the regex is too large");
         assert!(Query::parse(&"a".repeat(5000)).is_err());
-    }
-
-    #[test]
-    fn text_is_found_in_any_case_and_as_it_is_shown() {
-        let contains =
-            |needle: &str, shown: &str| Pattern::text(needle).matches(&mut shown.as_bytes().to_vec());
-        assert!(contains("MAIL", "mail.example"));
-        assert!(contains("spf1 -ALL", "\"v=spf1 -all\""));
-        assert!(contains("é", r"caf\195\169.example"));
-        assert!(!contains("%", "mail.example"));
-        let regex = Pattern::regex("^MAIL[0-9]$").unwrap();
-        assert!(regex.matches(&mut b"mail7".to_vec()));
     }
 
     #[test]

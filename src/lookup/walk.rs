@@ -11,7 +11,8 @@ use crate::store::{Entries, Entry, Scan, StoreError};
 
 use super::cursor::{Cursor, CursorError};
 use super::filters::Filters;
-use super::query::{Pattern, Query};
+use super::pattern::Pattern;
+use super::query::Query;
 
 //--- Search ---------------------------------------------------------------------------------------------------------
 
@@ -55,7 +56,10 @@ impl Search {
                 (vec![Scan::Name(name.clone()), other], Test::None)
             }
             Query::RdataText(text) => (vec![Scan::All], Test::Rdata(text.clone())),
-            Query::Pattern(pattern) => (vec![Scan::All], Test::Pattern(pattern.clone())),
+            Query::Pattern(pattern) => {
+                let scan = pattern.under().map_or(Scan::All, |name| Scan::Subtree(name.clone()));
+                (vec![scan], Test::Pattern(pattern.clone()))
+            }
         }
     }
 }
@@ -68,7 +72,7 @@ enum Test {
     Prefix(Name),
     /// Its rdata is shown as this text, in any case.
     Rdata(String),
-    /// Its rrname or its rdata, as shown, matches.
+    /// It matches as it is shown.
     Pattern(Pattern),
 }
 
@@ -85,16 +89,7 @@ impl Test {
                 Rdata::Text(rdata) => rdata.eq_ignore_ascii_case(text),
                 _ => false,
             },
-            Test::Pattern(pattern) => {
-                shown.clear();
-                entry.tuple.rrname.push_presentation(shown);
-                if pattern.matches(shown) {
-                    return true;
-                }
-                shown.clear();
-                entry.tuple.rdata.push_presentation(shown);
-                pattern.matches(shown)
-            }
+            Test::Pattern(pattern) => pattern.matches(&entry.tuple, shown),
         }
     }
 }
@@ -417,6 +412,9 @@ mod tests {
         assert_eq!(find("~SPF1 -all"), [below[1]]);
         assert_eq!(find("~100.2"), ["www.examples.com A 198.51.100.2 lan 1"]);
         assert_eq!(find("/^www\\.examples?\\.(org|com)$/").len(), 5);
+        assert_eq!(find("w?w.example*.com"), [www[0], www[1], cdn, "www.examples.com A 198.51.100.2 lan 1"]);
+        assert_eq!(find("c*n.example.net"), ["cdn.example.net A 192.0.2.9 lan 1"]);
+        assert_eq!(find("rdata:ns*"), [below[0]]);
         assert_eq!(find("nothing.example"), [""; 0]);
         assert_eq!(find("*").len(), 10);
     }

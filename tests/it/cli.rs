@@ -197,7 +197,7 @@ fn a_failure_is_one_line_and_what_to_try() {
     fs::write(&bad_config, "[http]\nmax_scan = 1\n").unwrap();
     for (arguments, code, says, hint) in [
         (vec!["lookup", "--data", &data, "nothing.example"], 1, "Nothing found for nothing.example.", None),
-        (vec!["lookup", "--data", &data, "a*b"], 64, "character 2 of \"a*b\"", Some("*.name")),
+        (vec!["lookup", "--data", &data, "a..b"], 64, "character 3 of \"a..b\"", Some("*.name")),
         (
             vec!["lookup", "--data", &data, "x", "--type", "BOGUS"],
             64,

@@ -1,0 +1,403 @@
+//! Patterns: text, globs and regexes that rows are looked through for.
+//!
+//! They run on names and data as these are shown: in presentation form, lower-case, without the final dot unless one is
+//! asked for. Case never matters, except to a regex that says `(?-i)`.
+
+use memchr::memmem::Finder;
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::dns::{Name, Rdata};
+use crate::observation::Tuple;
+
+/// The compiled size a regex may have, in bytes; it bounds the time to compile one, too.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+/// A regex or a glob that is none: what is wrong, and at which byte.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}: character {}", .at + 1)]
+pub struct PatternError {
+    /// What is wrong, in one line.
+    pub message: String,
+    /// The byte that it fails at, from 0.
+    pub at: usize,
+}
+
+//--- Pattern --------------------------------------------------------------------------------------------------------
+
+/// What a row must look like: its rrname, or its data, or either of the two.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    rrname: Option<Matcher>,
+    rdata: Option<Matcher>,
+    /// A row that passes for one side must not match this on that side.
+    but_not: Option<Matcher>,
+    /// Whether names end in a dot while they are looked at, as the DNSDB API has them.
+    final_dot: bool,
+    /// A name that every rrname which matches is at or below.
+    under: Option<Name>,
+}
+
+impl Pattern {
+    fn of(matcher: Matcher) -> Pattern {
+        Pattern {
+            rrname: Some(matcher.clone()),
+            rdata: Some(matcher),
+            but_not: None,
+            final_dot: false,
+            under: None,
+        }
+    }
+
+    /// Rows that contain text. What is not ASCII is looked for as it is shown, as `\DDD`.
+    pub fn text(needle: &str) -> Pattern {
+        Pattern::of(Matcher::Text(Box::new(Finder::new(&as_shown(needle)).into_owned())))
+    }
+
+    /// Rows whose rrname ends in text, or whose data begins with it, by character: zeek-pdns' "like".
+    pub fn like(text: &str) -> Pattern {
+        let text = as_shown(text);
+        Pattern {
+            rrname: Some(Matcher::End(text.clone())),
+            rdata: Some(Matcher::Start(text)),
+            but_not: None,
+            final_dot: false,
+            under: None,
+        }
+    }
+
+    /// Rows that match a regex somewhere. Matching takes time linear in the text.
+    ///
+    /// # Errors
+    ///
+    /// When it is no regex, or too large a one.
+    pub fn regex(regex: &str) -> Result<Pattern, PatternError> {
+        compile(regex).map(Matcher::Regex).map(Pattern::of)
+    }
+
+    /// Rows that match a glob as a whole: `*` is any text, `?` one character, `[a-z]` or `[!a-z]` one of a class, and a
+    /// backslash takes its meaning from the character behind it.
+    ///
+    /// # Errors
+    ///
+    /// When a class does not end or makes no sense, or the glob is too large.
+    pub fn glob(glob: &str) -> Result<Pattern, PatternError> {
+        if !glob.is_ascii() {
+            return Err(not_ascii(glob));
+        }
+        // Any other error would be about a regex that nobody wrote.
+        let regex = compile(&glob_to_regex(glob)?);
+        let matcher = Matcher::Regex(
+            regex.map_err(|_| PatternError { message: "the glob makes no sense".to_owned(), at: 0 })?,
+        );
+        Ok(Pattern { under: literal_end(glob), ..Pattern::of(matcher) })
+    }
+
+    /// The same for rrnames only.
+    pub fn on_rrname(self) -> Pattern {
+        Pattern { rdata: None, ..self }
+    }
+
+    /// The same for record data only.
+    pub fn on_rdata(self) -> Pattern {
+        Pattern { rrname: None, ..self }
+    }
+
+    /// The same for names, on either side, with their final dot.
+    pub fn with_final_dot(self) -> Pattern {
+        Pattern { final_dot: true, ..self }
+    }
+
+    /// The same without what another pattern matches on the side that this one does.
+    pub fn but_not(self, other: Pattern) -> Pattern {
+        Pattern { but_not: other.rrname.or(other.rdata), ..self }
+    }
+
+    /// A name that all rows which match are at or below, where the pattern tells one.
+    pub(super) fn under(&self) -> Option<&Name> {
+        self.under.as_ref().filter(|_| self.rdata.is_none())
+    }
+
+    /// Whether a row matches. `shown` is scratch.
+    pub(super) fn matches(&self, tuple: &Tuple, shown: &mut Vec<u8>) -> bool {
+        if let Some(matcher) = &self.rrname {
+            shown.clear();
+            tuple.rrname.push_presentation(shown);
+            if self.final_dot && !tuple.rrname.is_root() {
+                shown.push(b'.');
+            }
+            if self.passes(matcher, shown) {
+                return true;
+            }
+        }
+        if let Some(matcher) = &self.rdata {
+            shown.clear();
+            tuple.rdata.push_presentation(shown);
+            match &tuple.rdata {
+                Rdata::Name(name) if self.final_dot && !name.is_root() => shown.push(b'.'),
+                Rdata::Text(_) => shown.make_ascii_lowercase(),
+                _ => {}
+            }
+            return self.passes(matcher, shown);
+        }
+        false
+    }
+
+    fn passes(&self, matcher: &Matcher, shown: &[u8]) -> bool {
+        matcher.matches(shown) && self.but_not.as_ref().is_none_or(|but_not| !but_not.matches(shown))
+    }
+}
+
+/// Text as it is shown, lower-cased.
+fn as_shown(text: &str) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            0x20..=0x7e => shown.push(byte.to_ascii_lowercase()),
+            _ => shown.extend_from_slice(format!("\\{byte:03}").as_bytes()),
+        }
+    }
+    shown
+}
+
+//--- Matcher --------------------------------------------------------------------------------------------------------
+
+/// A test on one side of a row, as it is shown.
+#[derive(Debug, Clone)]
+enum Matcher {
+    Text(Box<Finder<'static>>),
+    Start(Vec<u8>),
+    End(Vec<u8>),
+    Regex(Regex),
+}
+
+impl Matcher {
+    fn matches(&self, shown: &[u8]) -> bool {
+        match self {
+            Matcher::Text(finder) => finder.find(shown).is_some(),
+            Matcher::Start(start) => shown.starts_with(start),
+            Matcher::End(end) => shown.ends_with(end),
+            Matcher::Regex(regex) => regex.is_match(shown),
+        }
+    }
+}
+
+fn not_ascii(text: &str) -> PatternError {
+    let message = "names and data are shown in ASCII, so what they are to match is ASCII too".to_owned();
+    PatternError { message, at: text.find(|c: char| !c.is_ascii()).unwrap_or_default() }
+}
+
+fn compile(regex: &str) -> Result<Regex, PatternError> {
+    if !regex.is_ascii() {
+        return Err(not_ascii(regex));
+    }
+    let built = RegexBuilder::new(regex)
+        .case_insensitive(true)
+        .unicode(false)
+        .size_limit(MAX_REGEX_BYTES)
+        .dfa_size_limit(MAX_REGEX_BYTES)
+        .build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            PatternError { message: "the regex is too large".to_owned(), at: 0 }
+        }
+        error => {
+            // A drawing: a title, the regex behind four spaces, a line with carets below it, and what is wrong.
+            let drawing = error.to_string();
+            let mut lines = drawing.lines().skip(2);
+            let at = lines.next().and_then(|carets| carets.find('^')).map_or(0, |at| at.saturating_sub(4));
+            let last = drawing.lines().last().unwrap_or_default();
+            let message = last.strip_prefix("error: ").unwrap_or(last).to_owned();
+            PatternError { message, at: at.min(regex.len()) }
+        }
+    })
+}
+
+//--- globs ----------------------------------------------------------------------------------------------------------
+
+/// Whether text has a character that stands for others.
+pub(super) fn has_wildcard(text: &str) -> bool {
+    let mut escaped = false;
+    text.bytes().any(|byte| match byte {
+        _ if escaped => {
+            escaped = false;
+            false
+        }
+        b'\\' => {
+            escaped = true;
+            false
+        }
+        _ => matches!(byte, b'*' | b'?'),
+    })
+}
+
+fn glob_to_regex(glob: &str) -> Result<String, PatternError> {
+    let mut regex = String::from("^(?s:");
+    let mut chars = glob.char_indices().peekable();
+    let literal = |c: char, regex: &mut String| regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' => {
+                regex.push('[');
+                if chars.next_if(|&(_, c)| matches!(c, '!' | '^')).is_some() {
+                    regex.push('^');
+                }
+                let mut first = true;
+                loop {
+                    match chars.next() {
+                        Some((_, ']')) if !first => break,
+                        Some((_, '-')) if !first && chars.peek().is_some_and(|&(_, c)| c != ']') => {
+                            regex.push('-');
+                        }
+                        Some((_, c)) => literal(c, &mut regex),
+                        None => {
+                            let message = "the class of characters does not end".to_owned();
+                            return Err(PatternError { message, at });
+                        }
+                    }
+                    first = false;
+                }
+                regex.push(']');
+            }
+            '\\' => {
+                // Names are shown with escapes of their own, so an escaped dot or backslash is looked for as it is shown.
+                match chars.next() {
+                    Some((_, c @ ('.' | '\\' | '0'..='9'))) => {
+                        literal('\\', &mut regex);
+                        literal(c, &mut regex);
+                    }
+                    Some((_, c)) => literal(c, &mut regex),
+                    None => literal('\\', &mut regex),
+                }
+            }
+            c => literal(c, &mut regex),
+        }
+    }
+    regex.push_str(")$");
+    Ok(regex)
+}
+
+/// The whole labels that a glob ends in.
+fn literal_end(glob: &str) -> Option<Name> {
+    let last = glob.rfind(['*', '?', ']', '\\'])?;
+    let (special, mut tail) = glob.split_at_checked(last + 1)?;
+    if special.ends_with('\\') {
+        tail = tail.get(1..)?; // what it escapes is no border of labels
+    }
+    let name = Name::parse(tail.split_once('.')?.1).ok()?;
+    (!name.is_root()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::RrType;
+    use proptest::prelude::*;
+
+    fn finds(pattern: &Pattern, rrname: &str, rdata: &str) -> bool {
+        let rdata = match rdata.strip_prefix("text:") {
+            Some(text) => Rdata::text(text.as_bytes()),
+            None => rdata.parse().map(Rdata::V4).unwrap_or_else(|_| Rdata::Name(Name::parse(rdata).unwrap())),
+        };
+        let tuple = Tuple { rrname: Name::parse(rrname).unwrap(), rrtype: RrType::A, rdata };
+        pattern.matches(&tuple, &mut Vec::new())
+    }
+
+    #[test]
+    fn text_is_found_in_any_case_and_as_it_is_shown() {
+        let contains = |needle: &str, rdata: &str| finds(&Pattern::text(needle), "x", rdata);
+        assert!(contains("MAIL", "mail.example"));
+        assert!(contains("spf1 -ALL", "text:\"v=spf1 -All\""));
+        assert!(contains("é", r"caf\195\169.example"));
+        assert!(!contains("%", "mail.example"));
+        assert!(finds(&Pattern::text("AIL"), "mail.example", "192.0.2.1"));
+    }
+
+    #[test]
+    fn a_regex_may_match_anywhere_and_says_where_it_is_wrong() {
+        let regex = Pattern::regex("^MAIL[0-9]$").unwrap();
+        assert!(finds(&regex, "mail7", "192.0.2.1") && !finds(&regex, "mail7.example", "192.0.2.1"));
+        assert!(finds(&Pattern::regex(r"2\.0").unwrap(), "a", "192.0.2.0"));
+        assert!(!finds(&Pattern::regex("(?-i)MAIL").unwrap(), "mail", "192.0.2.1"));
+        for (wrong, at, message) in [
+            ("a(b", 1, "unclosed group"),
+            ("a|*", 2, "repetition operator missing expression"),
+            (r"(a)\1", 3, "backreferences are not supported"),
+            ("bü", 1, "names and data are shown in ASCII, so what they are to match is ASCII too"),
+            ("((a{500}){500}){500}", 0, "the regex is too large"),
+        ] {
+            let error = Pattern::regex(wrong).unwrap_err();
+            assert_eq!((error.at, error.message.as_str()), (at, message), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_glob_matches_the_whole() {
+        let matches = |glob: &str, name: &str| finds(&Pattern::glob(glob).unwrap(), name, "192.0.2.1");
+        assert!(matches("MAIL*.example.com", "mail7.example.com"));
+        assert!(!matches("mail*.example.com", "mail7.example.com.org"));
+        assert!(!matches("mail", "mail.example"));
+        assert!(matches("m?il[0-9].*", "mail7.example"));
+        assert!(!matches("mail[!0-9].*", "mail7.example") && matches("mail[^0-8].*", "mail9.example"));
+        assert!(matches("a[]x]b", "a]b") && matches("a[x-]b", "a-b"));
+        assert!(matches(r"\*.example", r"\*.example") && !matches(r"\*.example", "x.example"));
+        assert!(matches(r"a\.b*", r"a\.b.example") && !matches(r"a\.b*", "a.b.example"));
+        assert!(!matches("a+b", "aab") && matches("a+b", "a+b"));
+        assert_eq!(Pattern::glob("ab[c").unwrap_err().at, 2);
+        assert_eq!(Pattern::glob("bü*").unwrap_err().at, 1);
+    }
+
+    #[test]
+    fn a_glob_tells_where_in_the_tree_it_looks() {
+        let under = |glob: &str| {
+            let pattern = Pattern::glob(glob).unwrap().on_rrname();
+            pattern.under().map(ToString::to_string)
+        };
+        assert_eq!(under("mail*.example.com").as_deref(), Some("example.com"));
+        assert_eq!(under("*ail.example.com.").as_deref(), Some("example.com"));
+        assert_eq!(under(r"*\.example.com").as_deref(), Some("com"));
+        for nowhere in ["mail*", "*example", "*.", "*..com"] {
+            assert_eq!(under(nowhere), None, "{nowhere}");
+        }
+        assert_eq!(Pattern::glob("*.example.com").unwrap().under(), None, "data may be anywhere");
+    }
+
+    #[test]
+    fn sides_final_dots_and_exceptions_are_as_asked() {
+        let text = Pattern::text("mail");
+        assert!(!finds(&text.clone().on_rrname(), "x", "mail") && finds(&text.on_rdata(), "x", "mail"));
+        let dotted = Pattern::regex(r"\.com\.$").unwrap().with_final_dot();
+        assert!(finds(&dotted, "example.com", "192.0.2.1") && finds(&dotted, "x", "example.com"));
+        assert!(!finds(&dotted, "x", "text:.com") && !finds(&dotted, "x", "192.0.2.1"));
+        let root = Pattern::regex(r"^\.$").unwrap().with_final_dot();
+        assert!(finds(&root, ".", "192.0.2.1") && finds(&root, "x", "."));
+        let some = Pattern::text("mail").on_rrname().but_not(Pattern::glob("*.example").unwrap());
+        assert!(finds(&some, "mail.test", "a.example") && !finds(&some, "mail.example", "a.test"));
+    }
+
+    #[test]
+    fn like_is_the_end_of_a_name_or_the_start_of_an_answer() {
+        let like = Pattern::like("EXAMPLE.com");
+        assert!(finds(&like, "badexample.com", "192.0.2.1") && finds(&like, "x", "example.com.test"));
+        assert!(!finds(&like, "example.com.test", "www.example.com"));
+        assert!(finds(&Pattern::like("192.0"), "x", "192.0.2.1"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_glob_without_wildcards_matches_itself_only(name in "[a-z.+^$(){}|]{1,12}", other in "[a-z.+]{1,12}") {
+            let regex = compile(&glob_to_regex(&name).unwrap()).unwrap();
+            prop_assert!(regex.is_match(name.as_bytes()));
+            prop_assert_eq!(regex.is_match(other.as_bytes()), name == other);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            for error in [Pattern::glob(&text).err(), Pattern::regex(&text).err()].into_iter().flatten() {
+                prop_assert!(error.at <= text.len());
+            }
+            let _ = (Pattern::text(&text), Pattern::like(&text));
+        }
+    }
+}
