@@ -795,6 +795,10 @@ impl<'a> Follower<'a> {
             match read {
                 Read::Bytes(n) => {
                     let bytes = self.buffer.get(..n).unwrap_or_default();
+                    if live.file.offset() == n as u64 && Packing::is_undecided(bytes) {
+                        live.file.rewind();
+                        return self.at_end(at);
+                    }
                     if live.file.offset() == n as u64 && Packing::of(bytes) != Packing::Plain {
                         let path = live.file.path().to_owned();
                         self.put_off.insert(path.clone(), Instant::now() + RETRY);
@@ -935,12 +939,15 @@ impl Shared {
     }
 }
 
-/// Whether a file begins like a compressed one, or cannot be looked at.
+/// Whether a file begins like a compressed one, or cannot be looked at, or may yet become one.
 fn packed(path: &Path) -> bool {
     use std::io::Read as _;
     let mut start = [0; 6];
     match fs::File::open(path).and_then(|mut file| file.read(&mut start)) {
-        Ok(n) => Packing::of(start.get(..n).unwrap_or_default()) != Packing::Plain,
+        Ok(n) => {
+            let start = start.get(..n).unwrap_or_default();
+            Packing::is_undecided(start) || Packing::of(start) != Packing::Plain
+        }
         Err(_) => true,
     }
 }

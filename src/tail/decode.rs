@@ -20,19 +20,23 @@ pub enum Packing {
 }
 
 impl Packing {
+    const MAGIC: &[(&[u8], Packing)] = &[
+        (b"\x1f\x8b", Packing::Gzip),
+        (b"\x28\xb5\x2f\xfd", Packing::Zstd),
+        (b"\xfd7zXZ\x00", Packing::Unsupported("xz")),
+        (b"BZh", Packing::Unsupported("bz2")),
+        (b"\x04\x22\x4d\x18", Packing::Unsupported("lz4")),
+    ];
+
     /// Tells the packing from the first bytes of a file.
     pub fn of(start: &[u8]) -> Packing {
-        const MAGIC: &[(&[u8], Packing)] = &[
-            (b"\x1f\x8b", Packing::Gzip),
-            (b"\x28\xb5\x2f\xfd", Packing::Zstd),
-            (b"\xfd7zXZ\x00", Packing::Unsupported("xz")),
-            (b"BZh", Packing::Unsupported("bz2")),
-            (b"\x04\x22\x4d\x18", Packing::Unsupported("lz4")),
-        ];
-        MAGIC
-            .iter()
-            .find(|(magic, _)| start.starts_with(magic))
-            .map_or(Packing::Plain, |(_, packing)| *packing)
+        let found = Packing::MAGIC.iter().find(|(magic, _)| start.starts_with(magic));
+        found.map_or(Packing::Plain, |(_, packing)| *packing)
+    }
+
+    /// Whether the first bytes of a file that grows are too few to tell: with the next ones it may be packed.
+    pub fn is_undecided(start: &[u8]) -> bool {
+        Packing::MAGIC.iter().any(|(magic, _)| magic.len() > start.len() && magic.starts_with(start))
     }
 }
 
@@ -63,7 +67,8 @@ impl Decoder {
         Decoder::new(Box::new(File::open(path)?))
     }
 
-    /// Takes any stream.
+    /// Takes any stream. One that ends within its first few bytes ends there for good: what a file that grows gets after
+    /// they were looked at would be taken for something else than it is.
     ///
     /// # Errors
     ///
@@ -73,7 +78,10 @@ impl Decoder {
         let mut filled = 0;
         while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match stream.read(rest) {
-                Ok(0) => break,
+                Ok(0) => {
+                    stream = Box::new(io::empty());
+                    break;
+                }
                 Ok(n) => filled += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -176,6 +184,36 @@ mod tests {
         assert_eq!(read(Vec::new()), (Vec::new(), End::Whole));
         assert_eq!(read(b"\x1f".to_vec()), (b"\x1f".to_vec(), End::Whole));
         assert_eq!(Packing::of(b"BZh91AY"), Packing::Unsupported("bz2"));
+        assert!([&b""[..], b"\x1f", b"BZ", b"\x28\xb5\x2f"].into_iter().all(Packing::is_undecided));
+        assert!([&b"#"[..], b"\x1f\x8b", b"B1", b"{"].iter().all(|start| !Packing::is_undecided(start)));
+    }
+
+    /// Hands out one piece for each read; an empty one is the end of a file that grows after it was read.
+    struct Pieces(Vec<Vec<u8>>);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let piece = if self.0.is_empty() { Vec::new() } else { self.0.remove(0) };
+            buffer[..piece.len()].copy_from_slice(&piece);
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn an_archive_that_grows_while_its_first_bytes_are_read_is_never_a_plain_log() {
+        let text = b"line one\nline two\n".to_vec();
+        for whole in [gzip(&text), zstd::encode_all(&text[..], 1).unwrap()] {
+            for begun in 0..4 {
+                let (first, rest) = whole.split_at(begun);
+                let mut pieces = vec![first.to_vec(), Vec::new(), rest.to_vec()];
+                pieces.drain(..usize::from(begun == 0));
+                let mut decoder = Decoder::new(Box::new(Pieces(pieces))).unwrap();
+                let mut buffer = [0; 1000];
+                let (n, _) = decoder.fill(&mut buffer).unwrap();
+                // What was not there when the packing was told is for the next time the file is met.
+                assert!(buffer[..n] == *first || text.starts_with(&buffer[..n]), "{begun}: {n}");
+            }
+        }
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Daemon {
         loop {
             let status = self.json("/api/v1/status");
             let read = status["totals"]["lines_read"].as_u64().unwrap();
-            assert!(read <= lines, "{read} lines were read of {lines} that were written");
+            assert!(read <= lines, "{read} lines were read of {lines} that were written: {status:#}");
             if read == lines && status["caught_up"] == true {
                 return;
             }
