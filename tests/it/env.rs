@@ -25,8 +25,10 @@ pub struct TestEnv {
 }
 
 impl TestEnv {
+    /// A new one. `DNSLEDGER_KEEP` names a folder to make it in, and there a test that fails leaves it to be looked at.
     pub fn new() -> TestEnv {
-        TestEnv { folder: tempfile::tempdir().unwrap() }
+        let folder = std::env::var_os("DNSLEDGER_KEEP").map_or_else(tempfile::tempdir, tempfile::tempdir_in);
+        TestEnv { folder: folder.unwrap() }
     }
 
     /// A path in the folder.
@@ -105,6 +107,14 @@ impl TestEnv {
             command.env_remove(variable);
         }
         command
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if thread::panicking() && std::env::var_os("DNSLEDGER_KEEP").is_some() {
+            self.folder.disable_cleanup(true);
+        }
     }
 }
 
