@@ -7,6 +7,7 @@
 mod name;
 mod rdata;
 mod rrtype;
+mod wire;
 
 pub use name::{Name, NameError, push_key as push_name_key, split_key as split_name_key};
 pub use rdata::{
@@ -14,3 +15,4 @@ pub use rdata::{
     split_rdata_key,
 };
 pub use rrtype::{RrType, RrTypeError};
+pub use wire::{name_from_wire, push_wire_rdata, rdata_from_wire};

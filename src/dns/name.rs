@@ -147,6 +147,11 @@ impl Name {
         self.0.split_last().map_or(&[], |(_, labels)| labels)
     }
 
+    /// Whether another name is this one or below it.
+    pub fn is_at_or_above(&self, other: &Name) -> bool {
+        other.key().starts_with(self.subtree_key())
+    }
+
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         *self.0 == [END]

@@ -118,6 +118,7 @@ impl RrType {
     pub const SRV: RrType = RrType(33);
     pub const NAPTR: RrType = RrType(35);
     pub const A6: RrType = RrType(38);
+    pub const DNAME: RrType = RrType(39);
     pub const OPT: RrType = RrType(41);
     pub const DS: RrType = RrType(43);
     pub const SSHFP: RrType = RrType(44);
