@@ -1,5 +1,6 @@
-//! Answers of many rows: walked beside the event loop, written chunk by chunk.
+//! Answers of many rows: walked beside the event loop, written chunk by chunk, or gathered into one value.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use warp::reply::{Reply, Response};
 
 use super::State;
 use super::error::ApiError;
-use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk};
+use crate::ledger::Ledger;
+use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk, WalkError};
 use crate::store::StoreError;
 use crate::time::format_rfc3339;
 
@@ -47,6 +49,14 @@ pub trait Shape: Send + 'static {
     fn says_truncated(&self) -> bool {
         false
     }
+    /// What is answered where nothing was found, if that is no empty answer.
+    fn nothing(&self) -> Option<ApiError> {
+        None
+    }
+    /// Writes that the rest cannot be read, in a format that has words for it; else the connection is cut.
+    fn fail(&mut self, _out: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// The instant that every answer from now on is true of, as RFC 3339 with milliseconds.
@@ -72,23 +82,42 @@ pub async fn answer(
     limits: Limits,
     from: Option<Cursor>,
     as_of: Option<String>,
+    shape: impl Shape,
+) -> Result<Response, ApiError> {
+    answer_all(state, VecDeque::from([search]), limits, from, as_of, shape).await
+}
+
+/// Answers several searches of one kind one after the other, as if they were one; the cursor is of the first.
+///
+/// # Errors
+///
+/// As [`answer`].
+pub async fn answer_all(
+    state: &State,
+    mut searches: VecDeque<Search>,
+    limits: Limits,
+    from: Option<Cursor>,
+    as_of: Option<String>,
     mut shape: impl Shape,
 ) -> Result<Response, ApiError> {
     let config = &state.0.config;
     let deadline = Instant::now() + config.request_timeout;
-    let places = if search.query.is_scan() { &state.0.scans } else { &state.0.lookups };
-    let mut place = match timeout(PLACE_WAIT, Arc::clone(places).acquire_owned()).await {
-        Ok(Ok(place)) => place,
-        _ => return Err(ApiError::busy()),
-    };
     let content_type = shape.content_type();
     let says_truncated = shape.says_truncated();
+    let Some(first) = searches.pop_front() else {
+        let mut buffer = Vec::new();
+        shape.begin(&mut buffer);
+        shape.end(&End::Complete, &mut buffer);
+        return Ok(with_headers(Response::new(buffer.into()), content_type, as_of));
+    };
+    let places = places(state, &first);
+    let mut place = place(places).await?;
     let ledger = Arc::clone(&state.0.ledger);
     let begin = move || {
-        let walk = Walk::start(&ledger, &search, limits, from)?;
+        let walk = Walk::start(&ledger, &first, limits, from)?;
         let mut buffer = Vec::with_capacity(1024);
         shape.begin(&mut buffer);
-        let mut part = Part { walk, shape, buffer };
+        let mut part = Part { walk, searches, left: limits, ledger, shape, buffer };
         part.fill(WHOLE_BYTES)?;
         Ok::<_, ApiError>((part, place))
     };
@@ -96,6 +125,12 @@ pub async fn answer(
     (part, place) = in_time(deadline, begin).await??;
     while !part.is_full(WHOLE_BYTES) {
         (part, place) = in_time(deadline, move || part.fill(WHOLE_BYTES).map(|()| (part, place))).await??;
+    }
+    if part.walk.found() == 0
+        && part.walk.end() == Some(&End::Complete)
+        && let Some(nothing) = part.shape.nothing()
+    {
+        return Err(nothing);
     }
     let mut truncated = part.walk.end().map(|end| *end != End::Complete);
     if says_truncated && truncated.is_none() {
@@ -115,15 +150,98 @@ pub async fn answer(
         tokio::spawn(produce(part, Arc::clone(places), config.request_timeout, chunks));
         body(receiver)
     };
+    if says_truncated && truncated == Some(true) {
+        say_truncated(&mut response);
+    }
+    Ok(with_headers(response, content_type, as_of))
+}
+
+/// Puts the headers on an answer that all of them have.
+pub fn with_headers(mut response: Response, content_type: &'static str, as_of: Option<String>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if says_truncated && truncated == Some(true) {
-        headers.insert(TRUNCATED, HeaderValue::from_static("true"));
-    }
     if let Some(as_of) = as_of.and_then(|as_of| HeaderValue::try_from(as_of).ok()) {
         headers.insert(AS_OF, as_of);
     }
-    Ok(response)
+    response
+}
+
+/// Says in a header that an answer was cut.
+pub fn say_truncated(response: &mut Response) {
+    response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+}
+
+/// The places that a search takes one of.
+fn places<'a>(state: &'a State, search: &Search) -> &'a Arc<Semaphore> {
+    if search.query.is_scan() { &state.0.scans } else { &state.0.lookups }
+}
+
+async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    match timeout(PLACE_WAIT, Arc::clone(places).acquire_owned()).await {
+        Ok(Ok(place)) => Ok(place),
+        _ => Err(ApiError::busy()),
+    }
+}
+
+/// What was gathered from the rows of a search.
+pub struct Gathered<T> {
+    /// It.
+    pub value: T,
+    /// Why no more rows were looked at.
+    pub ended: Ended,
+    /// Rows looked at.
+    pub examined: u64,
+}
+
+/// Why gathering ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The answer did, in its way.
+    Answer(End),
+    /// The visitor had enough.
+    Enough,
+    /// Half of the time of a request was over.
+    Time,
+}
+
+/// Walks a search beside the event loop and lets a visitor gather from its rows until it has enough (`false`).
+///
+/// # Errors
+///
+/// As [`answer`] before the first byte.
+pub async fn gather<T: Send + 'static>(
+    state: &State,
+    search: Search,
+    limits: Limits,
+    from: Option<Cursor>,
+    mut value: T,
+    mut visit: impl FnMut(&mut T, &Found<'_>) -> bool + Send + 'static,
+) -> Result<Gathered<T>, ApiError> {
+    let start = Instant::now();
+    let deadline = start + state.0.config.request_timeout;
+    let patience = start + state.0.config.request_timeout / 2;
+    let mut place = place(places(state, &search)).await?;
+    let ledger = Arc::clone(&state.0.ledger);
+    let begin = move || Walk::start(&ledger, &search, limits, from);
+    let mut walk = in_time(deadline, begin).await??;
+    loop {
+        let mut more = true;
+        let step = move || {
+            walk.advance(SLICE, |found| {
+                more = visit(&mut value, found);
+                more
+            })?;
+            Ok::<_, StoreError>((walk, value, visit, more, place))
+        };
+        (walk, value, visit, more, place) = in_time(deadline, step).await??;
+        let ended = match walk.end() {
+            Some(end) => Ended::Answer(end.clone()),
+            None if !more => Ended::Enough,
+            None if Instant::now() >= patience => Ended::Time,
+            None => continue,
+        };
+        return Ok(Gathered { value, ended, examined: walk.examined() });
+    }
 }
 
 /// Runs something that blocks, until the deadline.
@@ -148,20 +266,31 @@ pub async fn in_time<T: Send + 'static>(
 /// An answer being written.
 struct Part<S> {
     walk: Walk,
+    /// The searches to come.
+    searches: VecDeque<Search>,
+    /// The bounds that were left when the walk began.
+    left: Limits,
+    ledger: Arc<Ledger>,
     shape: S,
     buffer: Vec<u8>,
 }
 
 impl<S: Shape> Part<S> {
     /// Walks one slice, or until so many bytes are there.
-    fn fill(&mut self, bytes: usize) -> Result<(), StoreError> {
-        let Part { walk, shape, buffer } = self;
+    fn fill(&mut self, bytes: usize) -> Result<(), WalkError> {
+        let Part { walk, searches, left, ledger, shape, buffer } = self;
         walk.advance(SLICE, |found| {
             shape.row(found, buffer);
             buffer.len() < bytes
         })?;
-        if let Some(end) = walk.end() {
-            shape.end(end, buffer);
+        match walk.end() {
+            Some(End::Complete) if let Some(next) = searches.pop_front() => {
+                left.rows = left.rows.saturating_sub(walk.found());
+                left.examined = left.examined.saturating_sub(walk.examined());
+                *walk = Walk::start(ledger, &next, *left, None)?;
+            }
+            Some(end) => shape.end(end, buffer),
+            None => {}
         }
         Ok(())
     }
@@ -194,23 +323,33 @@ async fn produce<S: Shape>(
         }
         while !part.is_full(CHUNK_BYTES) {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            part = match spawn_blocking(move || fill_in_place(part, place)).await {
-                Ok(Ok(part)) => part,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "An answer was cut short.");
-                    return;
-                }
+            let filled;
+            (part, filled) = match spawn_blocking(move || fill_in_place(part, place)).await {
+                Ok(filled) => filled,
                 Err(error) => {
                     tracing::error!(%error, "An answer was cut short.");
                     return;
                 }
             };
+            if let Err(error) = filled {
+                tracing::error!(%error, "An answer was cut short.");
+                if part.shape.fail(&mut part.buffer) {
+                    let bytes = std::mem::take(&mut part.buffer).into();
+                    // A client that is gone needs no words.
+                    drop(timeout(patience, chunks.send(Chunk::Last(bytes))).await);
+                }
+                return;
+            }
         }
     }
 }
 
-fn fill_in_place<S: Shape>(mut part: Part<S>, _place: OwnedSemaphorePermit) -> Result<Part<S>, StoreError> {
-    part.fill(CHUNK_BYTES).map(|()| part)
+fn fill_in_place<S: Shape>(
+    mut part: Part<S>,
+    _place: OwnedSemaphorePermit,
+) -> (Part<S>, Result<(), WalkError>) {
+    let filled = part.fill(CHUNK_BYTES);
+    (part, filled)
 }
 
 /// A body of chunks; it fails when they end before the last one.

@@ -1,6 +1,6 @@
 //! Filters: which of the rows found are wanted.
 
-use crate::dns::RrType;
+use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen};
 use crate::time::{DAY, parse_date, parse_rfc3339};
 use crate::units::parse_duration;
@@ -83,6 +83,8 @@ pub struct Filters {
     pub last_before: Option<u64>,
     /// Last seen at this second or after.
     pub last_after: Option<u64>,
+    /// Only rrnames at or below this name; it has no key, for a query says the same.
+    pub below: Option<Name>,
     /// At most so many rows.
     pub limit: Option<u64>,
 }
@@ -119,8 +121,12 @@ impl Filters {
     }
 }
 
-/// A truth value as clients spell it.
-fn parse_bool(text: &str) -> Result<bool, QueryError> {
+/// Reads a truth value as clients spell it: `true`, `True`, `t`, `1`, `yes`, and their opposites.
+///
+/// # Errors
+///
+/// When the text is none.
+pub fn parse_bool(text: &str) -> Result<bool, QueryError> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" | "yes" => Ok(true),
         "false" | "f" | "0" | "no" => Ok(false),

@@ -26,7 +26,7 @@ mod query;
 mod walk;
 
 pub use cursor::{Cursor, CursorError};
-pub use filters::{FILTER_KEYS, Filters, Types};
+pub use filters::{FILTER_KEYS, Filters, Types, parse_bool};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};
 pub use walk::{End, Found, Limits, Search, Slice, Walk, WalkError};

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::pattern::{Pattern, has_wildcard};
-use crate::dns::{Name, NameError};
+use crate::dns::{Name, NameError, Rdata};
 
 /// The longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 4096;
@@ -59,6 +59,8 @@ pub enum Query {
     Either(Name),
     /// Rows whose rdata is this text, as it is shown.
     RdataText(String),
+    /// Rows whose rdata is one of these, of which there is at least one.
+    Data(Vec<Rdata>),
     /// Rows of which a part matches.
     Pattern(Pattern),
 }
@@ -126,7 +128,10 @@ impl Query {
 
     /// Whether the answer needs a walk over the whole ledger, or a large part of it that no index narrows.
     pub fn is_scan(&self) -> bool {
-        matches!(self, Query::All | Query::Prefix(_) | Query::RdataText(_) | Query::Pattern(_))
+        match self {
+            Query::Data(data) => data.iter().any(|rdata| matches!(rdata, Rdata::Text(_))),
+            _ => matches!(self, Query::All | Query::Prefix(_) | Query::RdataText(_) | Query::Pattern(_)),
+        }
     }
 }
 
@@ -320,6 +325,7 @@ mod tests {
             Query::TargetSubtree(name) => format!("target subtree {name}"),
             Query::Either(name) => format!("either {name}"),
             Query::RdataText(text) => format!("rdata {text}"),
+            Query::Data(data) => format!("data {data:?}"),
             Query::Pattern(_) => "pattern".to_owned(),
         }
     }

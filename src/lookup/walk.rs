@@ -56,6 +56,16 @@ impl Search {
                 (vec![Scan::Name(name.clone()), other], Test::None)
             }
             Query::RdataText(text) => (vec![Scan::All], Test::Rdata(text.clone())),
+            Query::Data(data) if self.query.is_scan() => (vec![Scan::All], Test::Data(data.clone())),
+            Query::Data(data) => {
+                let scan = |rdata: &Rdata| match rdata {
+                    Rdata::V4(address) => Scan::Addresses((*address).into(), (*address).into()),
+                    Rdata::V6(address) => Scan::Addresses((*address).into(), (*address).into()),
+                    Rdata::Name(name) => Scan::Target(name.clone()),
+                    Rdata::Text(_) => Scan::All,
+                };
+                (data.iter().map(scan).collect(), Test::Data(data.clone()))
+            }
             Query::Pattern(pattern) => {
                 let scan = pattern.under().map_or(Scan::All, |name| Scan::Subtree(name.clone()));
                 (vec![scan], Test::Pattern(pattern.clone()))
@@ -72,6 +82,8 @@ enum Test {
     Prefix(Name),
     /// Its rdata is shown as this text, in any case.
     Rdata(String),
+    /// Its rdata is one of these, text in any case.
+    Data(Vec<Rdata>),
     /// It matches as it is shown.
     Pattern(Pattern),
 }
@@ -89,6 +101,10 @@ impl Test {
                 Rdata::Text(rdata) => rdata.eq_ignore_ascii_case(text),
                 _ => false,
             },
+            Test::Data(data) => data.iter().any(|rdata| match (rdata, &entry.tuple.rdata) {
+                (Rdata::Text(wanted), Rdata::Text(rdata)) => rdata.eq_ignore_ascii_case(wanted),
+                (wanted, rdata) => wanted == rdata,
+            }),
             Test::Pattern(pattern) => pattern.matches(&entry.tuple, shown),
         }
     }
@@ -210,6 +226,11 @@ impl Walk {
         self.found
     }
 
+    /// Rows looked at so far, wanted or not.
+    pub fn examined(&self) -> u64 {
+        self.examined
+    }
+
     /// Hands out rows until the visitor has enough (`false`), the slice is over, or the answer is.
     ///
     /// # Errors
@@ -296,6 +317,9 @@ impl Walk {
     fn select(&mut self, entry: &Entry, steps: &[(Scan, View)]) -> Option<Seen> {
         let filters = &self.filters;
         if !filters.types.contains(entry.tuple.rrtype) {
+            return None;
+        }
+        if filters.below.as_ref().is_some_and(|top| !top.is_at_or_above(&entry.tuple.rrname)) {
             return None;
         }
         if !self.merge_sensors && filters.sensor.as_ref().is_some_and(|sensor| **sensor != *entry.sensor) {
