@@ -7,6 +7,11 @@
 //! `count`, `sensor_id`. Beside it: `ttl` in seconds, and the booleans `direct` and `alias`, which say whether the row
 //! was seen at the name itself, through a chain of CNAMEs, or both.
 //!
+//! # The lines of a query's answer
+//!
+//! One object for each tuple, as CIRCL's and D4's clients read it: `rrname`, `rrtype`, `rdata` (a string), `time_first`,
+//! `time_last`, `count`, `origin`. The type is a number also where some of them do not know the mnemonic.
+//!
 //! `count` is the number of log records that held the tuple. `bailiwick` is absent, for Zeek does not log it.
 
 use crate::dns::RrType;
@@ -37,6 +42,35 @@ pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"alias\":");
     push_bool(!entry.halves.alias.is_none(), out);
     out.extend_from_slice(b"}\n");
+}
+
+/// Appends one line of a query's answer, its newline included. `origin` is the URL of the ledger.
+pub fn push_query_line(found: &Found<'_>, origin: &str, out: &mut Vec<u8>) {
+    let Found { entry, seen } = found;
+    out.extend_from_slice(b"{\"rrname\":");
+    push_string(out, |out| entry.tuple.rrname.push_presentation(out));
+    out.extend_from_slice(b",\"rrtype\":");
+    match entry.tuple.rrtype {
+        rrtype if is_little_known(rrtype) => push_number(u64::from(rrtype.0), out),
+        rrtype => push_rrtype(rrtype, out),
+    }
+    out.extend_from_slice(b",\"rdata\":");
+    push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+    out.extend_from_slice(b",\"time_first\":");
+    push_number(seen.time_first, out);
+    out.extend_from_slice(b",\"time_last\":");
+    push_number(seen.time_last, out);
+    out.extend_from_slice(b",\"count\":");
+    push_number(seen.count, out);
+    out.extend_from_slice(b",\"origin\":");
+    push_str(origin, out);
+    out.extend_from_slice(b"}\n");
+}
+
+/// Whether dnspython, on which pypdns stands, has no mnemonic for a type that IANA has one for: NSAP-PTR, EID, NIMLOC,
+/// ATMA, SINK, RKEY, TALINK. A mnemonic that it does not know is an error there, and a number never is.
+fn is_little_known(rrtype: RrType) -> bool {
+    matches!(rrtype.0, 23 | 31 | 32 | 34 | 40 | 57 | 58)
 }
 
 /// A type as COF has it: a string where there is a mnemonic, else a number (RFC 3597).
@@ -74,6 +108,35 @@ mod tests {
             "{\"rrname\":\"a\\\\\\\\b\\\".example\",\"rrtype\":\"TXT\",\"rdata\":[\"\\\"x\\\"\\\\010\"],\"time_first\":100,\
              \"time_last\":200,\"count\":2,\"sensor_id\":\"dmz\",\"ttl\":30,\"direct\":true,\"alias\":true}\n"
         );
+    }
+
+    #[test]
+    fn a_line_of_an_answer_has_a_string_of_data_and_an_origin() {
+        let line = |rrtype: RrType| {
+            let entry = Entry {
+                tuple: Tuple {
+                    rrname: Name::parse("www.example.com").unwrap(),
+                    rrtype,
+                    rdata: Rdata::text(b"\"x\""),
+                },
+                sensor: "dmz".into(),
+                halves: Halves::once(Half::Direct, Seen::once(100, 60)),
+            };
+            let mut out = Vec::new();
+            push_query_line(
+                &Found { entry: &entry, seen: entry.halves.direct },
+                "http://localhost/",
+                &mut out,
+            );
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            line(RrType::TXT),
+            "{\"rrname\":\"www.example.com\",\"rrtype\":\"TXT\",\"rdata\":\"\\\"x\\\"\",\"time_first\":100,\
+             \"time_last\":100,\"count\":1,\"origin\":\"http://localhost/\"}\n"
+        );
+        assert!(line(RrType(31)).contains("\"rrtype\":31,"));
+        assert!(line(RrType(65280)).contains("\"rrtype\":65280,"));
     }
 
     #[test]

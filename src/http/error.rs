@@ -48,9 +48,20 @@ impl ApiError {
             .hint("/dns/{query}, /dns/full/{text}, /api/v1/records?q=, /api/v1/export, /api/v1/status")
     }
 
+    /// 404: the path is right and nothing was found, where clients expect that to be an error.
+    pub(super) fn nothing_found(message: &str) -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "nothing_found", message)
+    }
+
     /// 405: the path is right and the method is not.
     pub(super) fn method_not_allowed() -> ApiError {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has another method")
+    }
+
+    /// 416: more rows to skip than may be skipped.
+    pub(super) fn bad_range(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, "bad_range", message)
+            .hint("narrow the query by a type or a time, and begin at 0")
     }
 
     /// 429: all places are taken.
@@ -68,6 +79,24 @@ impl ApiError {
     /// 503: the ledger cannot do it now.
     pub(super) fn unavailable(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
+    /// The same for clients that take 429 for a quota that is used up, and 503 for too many requests at once.
+    pub(super) fn for_dnsdb(mut self) -> ApiError {
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            self.status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        self
+    }
+
+    /// The response as one line of text, for clients that show the body of an error as it is.
+    pub(super) fn into_text(self, allow: &'static str) -> Response {
+        let hint = self.hint.as_deref().map(|hint| format!(" (try: {hint})")).unwrap_or_default();
+        let line = format!("Error: {}{hint}\n", self.message).into();
+        let mut response = self.into_response(allow);
+        *response.body_mut() = line;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response
     }
 
     /// The response. `allow` is what a 405 says is allowed.

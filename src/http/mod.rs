@@ -6,7 +6,8 @@
 //! - [`server`] accepts connections and guards them;
 //! - [`request`] is a request as the routes see it, path segments decoded once;
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds;
-//! - [`recipe`], [`native`], [`machine`] and [`control`] are the endpoints, [`error`] what they say when they fail;
+//! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
+//!   [`machine`] and [`control`] those of this one, [`error`] what they say when they fail;
 //! - [`client`] is the other side, for the command line.
 //!
 //! # Bounds
@@ -17,8 +18,9 @@
 
 mod answer;
 pub mod client;
-
+mod cof;
 mod control;
+mod dnsdb;
 mod error;
 mod machine;
 mod native;
@@ -26,6 +28,7 @@ mod recipe;
 mod request;
 mod routes;
 mod server;
+mod zeek_pdns;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::request::Request;
 use crate::dns::RrType;
 use crate::json::{push_number, push_str, push_string};
-use crate::lookup::{End, Filters, Found, Limits, Pattern, Query, Search};
+use crate::lookup::{End, Found, Limits, Pattern, Query, Search};
 use crate::time::Civil;
 
 /// Answers `/dns/…`.
@@ -39,22 +39,12 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         })?,
         _ => return Err(ApiError::not_found()),
     };
-    let mut filters = request.filters()?;
-    aliases(&request, &mut filters)?;
+    let filters = request.compatible_filters(false)?;
     let search = Search { query, filters, pointing: false, merge_sensors: true };
     let config = &state.0.config;
     let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
     let as_of = as_of(&state);
     answer(&state, search, limits, None, as_of, Recipe { first: true }).await
-}
-
-/// Takes `?aliases=` as the opposite of `?direct=`.
-fn aliases(request: &Request, filters: &mut Filters) -> Result<(), ApiError> {
-    if let Some(value) = request.param("aliases") {
-        filters.set("direct", value, 0)?;
-        filters.direct = !filters.direct;
-    }
-    Ok(())
 }
 
 /// Writes the recipe's JSON.
@@ -103,7 +93,7 @@ impl Shape for Recipe {
 }
 
 /// A type as Zeek's `qtype_name` has it: `*` for ANY, `query-65280` where it knows no name.
-fn push_zeek_type(rrtype: RrType, out: &mut Vec<u8>) {
+pub fn push_zeek_type(rrtype: RrType, out: &mut Vec<u8>) {
     match rrtype.mnemonic() {
         _ if rrtype == RrType::ANY => push_str("*", out),
         Some(name) => push_str(name, out),
@@ -111,7 +101,8 @@ fn push_zeek_type(rrtype: RrType, out: &mut Vec<u8>) {
     }
 }
 
-fn push_time(secs: u64, out: &mut Vec<u8>) {
+/// A time as the recipe and zeek-pdns on SQLite have it: `YYYY-MM-DD HH:MM:SS`, UTC.
+pub fn push_time(secs: u64, out: &mut Vec<u8>) {
     push_str(&Civil::from_secs(secs).to_string(), out);
 }
 

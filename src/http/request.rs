@@ -10,7 +10,7 @@ use warp::Filter;
 use warp::path::Tail;
 
 use super::error::ApiError;
-use crate::lookup::Filters;
+use crate::lookup::{Filters, parse_bool};
 
 /// The most parameters of one request that are looked at.
 const MAX_PARAMS: usize = 64;
@@ -57,11 +57,26 @@ impl Request {
     /// The filters among the parameters. Others are ignored: clients send labels and versions.
     pub fn filters(&self) -> Result<Filters, ApiError> {
         let mut filters = Filters::default();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = now();
         for (key, value) in &self.params {
             filters.set(key, value, now)?;
         }
         Ok(filters)
+    }
+
+    /// The filters, at an endpoint whose clients know nothing of aliases: see [`Request::direct`].
+    pub fn compatible_filters(&self, direct: bool) -> Result<Filters, ApiError> {
+        Ok(Filters { direct: self.direct(direct)?, ..self.filters()? })
+    }
+
+    /// Whether rows that were seen through a chain only are left out: as given, unless `?aliases=` or `?direct=` says
+    /// otherwise.
+    pub fn direct(&self, direct: bool) -> Result<bool, ApiError> {
+        match (self.param("aliases"), self.param("direct")) {
+            (Some(aliases), _) => Ok(!parse_bool(aliases)?),
+            (None, Some(direct)) => Ok(parse_bool(direct)?),
+            (None, None) => Ok(direct),
+        }
     }
 
     /// Refuses any other method than GET and HEAD.
@@ -71,6 +86,11 @@ impl Request {
             _ => Err(ApiError::method_not_allowed()),
         }
     }
+}
+
+/// What time it is, epoch seconds, for times that are relative to it.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What is left of the path, and everything else of a request but its body.

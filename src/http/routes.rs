@@ -6,10 +6,11 @@ use std::future::{Future, ready};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::dnsdb::Version;
 use super::error::ApiError;
 use super::request::{Request, request};
 use super::server::Door;
-use super::{State, control, machine, native, recipe};
+use super::{State, cof, control, dnsdb, machine, native, recipe, zeek_pdns};
 
 /// All routes of a door, as one filter that always answers.
 pub fn routes(
@@ -20,7 +21,32 @@ pub fn routes(
     let asked = state.clone().and(request());
     let dns = warp::path("dns")
         .and(asked.clone())
-        .then(|state, request| read(request, |request| recipe::records(state, request)));
+        .then(|state, request| read(request, |request| names(state, request)));
+    let pdns = warp::path("pdns")
+        .and(warp::path("query"))
+        .or(warp::path("passivedns"))
+        .unify()
+        .and(asked.clone())
+        .then(|state, request| read(request, |request| cof::circl(state, request)));
+    let query = warp::path("query")
+        .and(asked.clone())
+        .then(|state, request| read(request, |request| cof::query(state, request)));
+    let fquery = warp::path("fquery")
+        .and(asked.clone())
+        .then(|state, request| read(request, |request| cof::full_query(state, request)));
+    let info = warp::path("info")
+        .and(asked.clone())
+        .then(|state, request| read(request, |request| cof::info(state, request)));
+    let dnsdb = warp::path("dnsdb")
+        .and(warp::path("v2"))
+        .and(asked.clone())
+        .then(|state, request| dnsdb::respond(state, request, Version::V2, &[]));
+    let lookup = warp::path("lookup")
+        .and(asked.clone())
+        .then(|state, request| dnsdb::respond(state, request, Version::V1, &["lookup"]));
+    let summarize = warp::path("summarize")
+        .and(asked.clone())
+        .then(|state, request| dnsdb::respond(state, request, Version::V1, &["summarize"]));
     let api = warp::path("api")
         .and(warp::path("v1"))
         .and(asked.clone())
@@ -47,9 +73,27 @@ pub fn routes(
         .and(warp::path("export"))
         .and(asked)
         .then(|state, request| read(request, |request| native::export(state, request)));
-    let found = dns.or(api).unify().or(health).unify().or(readiness).unify();
+    let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify();
+    let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify();
+    let found =
+        dns.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
     let found = found.or(import).unify().or(flush).unify().or(export).unify();
     found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
+}
+
+/// What is below `/dns`: zeek-pdns' paths have three segments there, the recipe's one or two.
+async fn names(state: State, request: Request) -> Result<Response, ApiError> {
+    match request.segments.as_slice() {
+        [how, form, q] if form == "tuples" => {
+            let (how, q) = (how.clone(), q.clone());
+            zeek_pdns::tuples(state, request, &how, &q).await
+        }
+        [how, form, q] if form == "individual" => {
+            let (how, q) = (how.clone(), q.clone());
+            zeek_pdns::individual(state, request, &how, &q).await
+        }
+        _ => recipe::records(state, request).await,
+    }
 }
 
 /// What is below `/api/v1`.

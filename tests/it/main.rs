@@ -12,6 +12,8 @@ mod env;
 
 /// The program as people and scripts meet it.
 mod cli;
+/// What clients of other ledgers get, byte for byte.
+mod compat;
 /// That every record counts once, whatever happens to the daemon.
 mod crash;
 /// That the sample logs written by hand are read as each of them is meant to be.

@@ -1,0 +1,158 @@
+//! Flexible search: names or data that match a regex or a glob, each with its types once.
+//!
+//! A pattern runs on names with their final dot and on data as it is shown, in any case. What matches is gathered before
+//! the first line is written, so that its figures are those of all rows with that name, or data, and type. When the limit
+//! is reached first, the answer is `limited` and figures are of the rows up to there.
+
+use std::collections::HashMap;
+
+use warp::reply::Response;
+
+use super::super::State;
+use super::super::answer::{Gathered, as_of, gather};
+use super::super::error::ApiError;
+use super::super::request::Request;
+use super::saf::{Framing, push_name, push_rdata, push_rrtype, push_seen};
+use super::{Params, Version, bad, flag, types};
+use crate::dns::{RrType, push_wire_rdata};
+use crate::json::push_string;
+use crate::lookup::{Filters, Found, Limits, Pattern, Query, Search};
+use crate::observation::Seen;
+
+/// Matches of one answer, skipped ones included: they are in memory while the ledger is looked through.
+const MAX_MATCHES: u64 = 50_000;
+
+/// What is looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Owner names.
+    Rrnames,
+    /// Record data.
+    Rdata,
+}
+
+/// Answers `{method}/{side}/{pattern}[/{rrtype}]`.
+///
+/// # Errors
+///
+/// 400 where the pattern is none; else as any lookup.
+pub async fn answer(
+    state: State,
+    request: &Request,
+    method: &str,
+    side: Side,
+    pattern: &str,
+    rest: &[&str],
+) -> Result<Response, ApiError> {
+    if rest.len() > 1 {
+        return Err(ApiError::not_found());
+    }
+    let params = Params::parse(request, &state.0.config)?;
+    if params.offset >= MAX_MATCHES {
+        return Err(ApiError::bad_range(format!("offset is at most {} here", MAX_MATCHES - 1)));
+    }
+    let most = params.offset.saturating_add(params.limit).min(MAX_MATCHES);
+    let verbose = flag(request, "verbose")?.unwrap_or(true);
+    let mut wanted = compile(method, side, pattern)?;
+    if let Some(excluded) = request.param("exclude") {
+        wanted = wanted.but_not(compile(method, side, excluded)?);
+    }
+    let filters = Filters {
+        types: types(rest.first())?,
+        direct: request.direct(side == Side::Rrnames)?,
+        ..params.fences.clone()
+    };
+    let search = Search { query: Query::Pattern(wanted), filters, pointing: false, merge_sensors: true };
+    let limits = Limits { rows: u64::MAX, examined: state.0.config.scan_rows };
+    let as_of = as_of(&state);
+    let visit = move |matches: &mut Matches, found: &Found<'_>| matches.add(side, found, most);
+    let Gathered { value, ended, examined } =
+        gather(&state, search, limits, None, Matches::default(), visit).await?;
+    let framing = Framing(Version::V2);
+    let mut out = Vec::new();
+    framing.begin(&mut out);
+    for one in value.matches.iter().skip(usize::try_from(params.offset).unwrap_or(usize::MAX)) {
+        framing.object(&mut out, |out| one.push(side, verbose.then_some(params.human), out));
+    }
+    framing.ended(&ended, examined, &mut out)?;
+    Ok(framing.response(out, as_of))
+}
+
+fn compile(method: &str, side: Side, pattern: &str) -> Result<Pattern, ApiError> {
+    let compiled = if method == "glob" { Pattern::glob(pattern) } else { Pattern::regex(pattern) };
+    let compiled = compiled
+        .map_err(|error| bad(error.to_string(), "a pattern such as ^mail[0-9]*\\. or mail*.example.com."))?;
+    let compiled = compiled.with_final_dot();
+    Ok(if side == Side::Rrnames { compiled.on_rrname() } else { compiled.on_rdata() })
+}
+
+/// What matched, in the order in which it was met.
+#[derive(Default)]
+struct Matches {
+    matches: Vec<Match>,
+    by_key: HashMap<(Vec<u8>, RrType), usize>,
+}
+
+/// A name, or data, with one of its types.
+struct Match {
+    shown: Vec<u8>,
+    rrtype: RrType,
+    /// Data in wire form, where all of it is known.
+    wire: Option<Vec<u8>>,
+    seen: Seen,
+}
+
+impl Matches {
+    /// Adds a row; `false`, and it is not added, where it would be one match too many.
+    fn add(&mut self, side: Side, found: &Found<'_>, most: u64) -> bool {
+        let tuple = &found.entry.tuple;
+        let mut shown = Vec::new();
+        match side {
+            Side::Rrnames => push_name(&tuple.rrname, &mut shown),
+            Side::Rdata => push_rdata(&tuple.rdata, &mut shown),
+        }
+        let key = (shown, tuple.rrtype);
+        if let Some(known) = self.by_key.get(&key).and_then(|&at| self.matches.get_mut(at)) {
+            known.seen.merge(&found.seen);
+            return true;
+        }
+        if self.matches.len() as u64 >= most {
+            return false;
+        }
+        let mut wire = Vec::new();
+        let whole = side == Side::Rdata && push_wire_rdata(tuple.rrtype, &tuple.rdata, &mut wire);
+        self.matches.push(Match {
+            shown: key.0.clone(),
+            rrtype: tuple.rrtype,
+            wire: whole.then_some(wire),
+            seen: found.seen,
+        });
+        self.by_key.insert(key, self.matches.len() - 1);
+        true
+    }
+}
+
+impl Match {
+    /// Appends the object; figures are in it where it is said how times are written.
+    fn push(&self, side: Side, human: Option<bool>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        if let Some(human) = human {
+            push_seen(&self.seen, human, out);
+            out.push(b',');
+        }
+        out.extend_from_slice(if side == Side::Rrnames { b"\"rrname\":" } else { b"\"rdata\":" });
+        push_string(out, |out| out.extend_from_slice(&self.shown));
+        out.extend_from_slice(b",\"rrtype\":");
+        push_rrtype(self.rrtype, out);
+        if let Some(wire) = &self.wire {
+            out.extend_from_slice(b",\"raw_rdata\":");
+            push_string(out, |out| {
+                for byte in wire {
+                    let hex = |digit: u8| if digit < 10 { b'0' + digit } else { b'A' + digit - 10 };
+                    out.extend_from_slice(&[hex(byte >> 4), hex(byte & 15)]);
+                }
+            });
+        }
+        out.push(b'}');
+    }
+}

@@ -1,0 +1,212 @@
+//! `/dns/{find,like}/{tuples,individual}/{q}`: the API of zeek-pdns.
+//!
+//! | path | finds |
+//! |---|---|
+//! | `/dns/like/tuples/{q}` | rows whose query ends in `q`, or whose answer begins with it, by character |
+//! | `/dns/find/tuples/{q}` | rows whose query or whose answer is exactly `q`; any word but `like` means the same |
+//! | `/dns/{find,like}/individual/{q}` | the values of these rows on the side that matches, each once |
+//!
+//! The answer is a JSON array: `{Query, Type, Answer, Count, TTL, First, Last}` or `{Value, Which, Count, First, Last}`,
+//! where `Which` is `Q` for a query and `A` for an answer. Times are as zeek-pdns on SQLite has them. Sensors are merged
+//! and aliases included; `?aliases=false` leaves them out. Rows come in the order of the ledger, by the labels of the
+//! name from the right; values in the order of their bytes.
+
+use std::collections::BTreeMap;
+
+use warp::reply::Response;
+
+use super::State;
+use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, say_truncated, with_headers};
+use super::error::ApiError;
+use super::recipe::{push_time, push_zeek_type};
+use super::request::Request;
+use crate::json::{push_number, push_str, push_string};
+use crate::lookup::{End, Found, Limits, Pattern, Query, Search};
+use crate::observation::Seen;
+
+/// As zeek-pdns' own, which leaves it to Go to guess.
+const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// Answers `/dns/{how}/tuples/{q}`.
+///
+/// # Errors
+///
+/// As any lookup.
+pub async fn tuples(state: State, request: Request, how: &str, q: &str) -> Result<Response, ApiError> {
+    let (search, limits) = search(&state, &request, how, q)?;
+    let as_of = as_of(&state);
+    answer(&state, search, limits, None, as_of, Tuples { first: true }).await
+}
+
+/// Answers `/dns/{how}/individual/{q}`.
+///
+/// # Errors
+///
+/// As any lookup. Values are gathered before the first is written, so a walk that takes too long is 504.
+pub async fn individual(state: State, request: Request, how: &str, q: &str) -> Result<Response, ApiError> {
+    let (mut search, limits) = search(&state, &request, how, q)?;
+    let most = search.filters.limit.take().unwrap_or(u64::MAX).min(limits.rows);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let limits = Limits { rows: u64::MAX, ..limits };
+    let matches = Side::new(how, q);
+    let as_of = as_of(&state);
+    let visit = move |values: &mut Values, found: &Found<'_>| {
+        values.add(&matches, found);
+        values.values.len() <= most
+    };
+    let Gathered { value: mut values, ended, .. } =
+        gather(&state, search, limits, None, Values::default(), visit).await?;
+    if ended == Ended::Time {
+        return Err(ApiError::timeout());
+    }
+    let truncated = ended != Ended::Answer(End::Complete) || values.values.len() > most;
+    while values.values.len() > most {
+        values.values.pop_last();
+    }
+    let mut response = with_headers(Response::new(values.to_json().into()), CONTENT_TYPE, as_of);
+    if truncated {
+        say_truncated(&mut response);
+    }
+    Ok(response)
+}
+
+/// What is asked, and the bounds on it.
+fn search(state: &State, request: &Request, how: &str, q: &str) -> Result<(Search, Limits), ApiError> {
+    request.read_only()?;
+    let query = if how == "like" { Query::Pattern(Pattern::like(q)) } else { Query::exact(q) };
+    let filters = request.compatible_filters(false)?;
+    let config = &state.0.config;
+    let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
+    Ok((Search { query, filters, pointing: false, merge_sensors: true }, limits))
+}
+
+/// Writes tuples.
+struct Tuples {
+    first: bool,
+}
+
+impl Shape for Tuples {
+    fn content_type(&self) -> &'static str {
+        CONTENT_TYPE
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.push(b'[');
+    }
+
+    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
+        let Found { entry, seen } = found;
+        if !std::mem::take(&mut self.first) {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"Query\":");
+        push_string(out, |out| entry.tuple.rrname.push_presentation(out));
+        out.extend_from_slice(b",\"Type\":");
+        push_zeek_type(entry.tuple.rrtype, out);
+        out.extend_from_slice(b",\"Answer\":");
+        push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+        out.extend_from_slice(b",\"Count\":");
+        push_number(seen.count, out);
+        out.extend_from_slice(b",\"TTL\":");
+        push_number(u64::from(seen.ttl), out);
+        push_times(seen, out);
+    }
+
+    fn end(&mut self, _end: &End, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"]\n");
+    }
+
+    fn says_truncated(&self) -> bool {
+        true
+    }
+}
+
+/// The members that end each object, and its brace.
+fn push_times(seen: &Seen, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"First\":");
+    push_time(seen.time_first, out);
+    out.extend_from_slice(b",\"Last\":");
+    push_time(seen.time_last, out);
+    out.push(b'}');
+}
+
+//--- values ---------------------------------------------------------------------------------------------------------
+
+/// Which side of a row is asked for.
+enum Side {
+    Exactly(Vec<u8>),
+    Like(Vec<u8>),
+}
+
+impl Side {
+    fn new(how: &str, q: &str) -> Side {
+        if how == "like" {
+            return Side::Like(q.to_ascii_lowercase().into());
+        }
+        match Query::exact(q) {
+            // As it is shown, whichever way it was written.
+            Query::Either(name) => Side::Exactly(name.to_string().to_ascii_lowercase().into()),
+            _ => Side::Exactly(q.to_ascii_lowercase().into()),
+        }
+    }
+
+    fn is_query(&self, shown: &[u8]) -> bool {
+        match self {
+            Side::Exactly(q) => shown.eq_ignore_ascii_case(q),
+            Side::Like(q) => {
+                shown.len() >= q.len()
+                    && shown.get(shown.len() - q.len()..).is_some_and(|end| end.eq_ignore_ascii_case(q))
+            }
+        }
+    }
+
+    fn is_answer(&self, shown: &[u8]) -> bool {
+        match self {
+            Side::Exactly(q) => shown.eq_ignore_ascii_case(q),
+            Side::Like(q) => shown.get(..q.len()).is_some_and(|start| start.eq_ignore_ascii_case(q)),
+        }
+    }
+}
+
+/// Values by their text, and by whether they are an answer (`A`) or a query (`Q`), with the figures of all their rows.
+#[derive(Default)]
+struct Values {
+    values: BTreeMap<(Vec<u8>, &'static str), Seen>,
+    shown: Vec<u8>,
+}
+
+impl Values {
+    fn add(&mut self, side: &Side, found: &Found<'_>) {
+        let Values { values, shown } = self;
+        let mut add =
+            |shown: &[u8], which| values.entry((shown.to_vec(), which)).or_default().merge(&found.seen);
+        shown.clear();
+        found.entry.tuple.rrname.push_presentation(shown);
+        if side.is_query(shown) {
+            add(shown, "Q");
+        }
+        shown.clear();
+        found.entry.tuple.rdata.push_presentation(shown);
+        if side.is_answer(shown) {
+            add(shown, "A");
+        }
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        let mut out = b"[".to_vec();
+        for (i, ((value, which), seen)) in self.values.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(b"{\"Value\":");
+            push_string(&mut out, |out| out.extend_from_slice(value));
+            out.extend_from_slice(b",\"Which\":");
+            push_str(which, &mut out);
+            out.extend_from_slice(b",\"Count\":");
+            push_number(seen.count, &mut out);
+            push_times(seen, &mut out);
+        }
+        out.extend_from_slice(b"]\n");
+        out
+    }
+}
