@@ -14,6 +14,8 @@
 //! - `flush` waits for `sync_file_range`, which is no barrier over a power loss: the file is synced after it.
 //! - After a failed write sled refuses all further ones until it is opened again; what is in memory or on disk can still be
 //!   read.
+//! - Killed while it writes a snapshot of its page table, it leaves `snap.….generating`, takes that for the newest snapshot at
+//!   the next opening, and finds it damaged. It is worth nothing before it has its name, so it is removed first.
 //! - Opening right after the last handle was dropped can find the file still locked for a moment.
 
 use std::any::Any;
@@ -145,6 +147,7 @@ impl SledEngine {
             .path(path)
             .cache_capacity((options.memory / CACHE_SHARE).max(1 << 20))
             .flush_every_ms(Some(1000));
+        remove_unfinished(path)?;
         let until = Instant::now() + LOCK_PATIENCE;
         let db = loop {
             match guarded(path, || config.open()) {
@@ -178,6 +181,23 @@ impl SledEngine {
             .map(|(_, part)| part)
             .collect()
     }
+}
+
+/// Removes what sled was writing when it was killed and would choke on.
+fn remove_unfinished(path: &Path) -> Result<(), StoreError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("could not read", path)(error)),
+    };
+    for entry in entries {
+        let file = entry.map_err(failed("could not read", path))?.path();
+        let name = file.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+        if name.starts_with(b"snap.") && name.ends_with(b".generating") {
+            std::fs::remove_file(&file).map_err(failed("could not remove", &file))?;
+        }
+    }
+    Ok(())
 }
 
 /// Does something with sled and makes its errors ours. sled panics where it finds what it holds impossible.

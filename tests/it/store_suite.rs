@@ -586,6 +586,18 @@ fn a_file_that_is_cut_gives_an_error_or_an_earlier_whole_state() {
     }
 }
 
+#[test]
+fn a_snapshot_that_sled_was_killed_over_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let states = ledger_to_damage(dir.path());
+    for (number, bytes) in [&b""[..], b"half a snapshot"].into_iter().enumerate() {
+        // Its number is that of a place in the log beyond the last whole one.
+        std::fs::write(dir.path().join(format!("ledger-1/snap.7FFFFFFFFFFFFF{number:02}.generating")), bytes)
+            .unwrap();
+        assert_eq!(read_everything(dir.path()).unwrap(), *states.last().unwrap());
+    }
+}
+
 //--- formats --------------------------------------------------------------------------------------------------------
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/store/v1");
