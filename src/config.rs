@@ -364,7 +364,7 @@ impl Config {
             },
             max_line_bytes: usize::try_from(self.ingest.max_line).unwrap_or(usize::MAX),
             commit_interval: self.ingest.commit_interval,
-            memory: self.store.memory / 2,
+            memory: self.share_of_memory(),
             threads: if self.ingest.threads == 0 { defaults.threads } else { self.ingest.threads },
             ..defaults
         }
@@ -398,7 +398,13 @@ impl Config {
 
     /// What keeps the ledger is told this.
     pub fn store(&self) -> store::Options {
-        store::Options { memory: self.store.memory / 2, ..store::Options::default() }
+        store::Options { memory: self.share_of_memory(), ..store::Options::default() }
+    }
+
+    /// Readers and the ledger get three eighths of the memory each. The rest is what an allocator and the buffers of threads need
+    /// beside what is counted: the process as a whole is to stay within the figure that was configured.
+    fn share_of_memory(&self) -> u64 {
+        self.store.memory / 8 * 3
     }
 }
 
@@ -672,7 +678,7 @@ mod tests {
         assert_eq!(told.sources[0].backfill, Backfill::Age(Duration::from_secs(2 * 86_400)));
         assert_eq!((told.threads, told.max_line_bytes, told.observe.aliases), (3, 64 << 10, false));
         assert_eq!(config.http().max_limit, 7);
-        assert_eq!(told.memory + config.store().memory, 64 << 20);
+        assert_eq!((told.memory, config.store().memory), (24 << 20, 24 << 20));
         assert!(Config::default().ingest().threads > 0);
     }
 
