@@ -24,6 +24,18 @@ bless:
 crash KILLS="200" SEED="1":
     DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it crash -- --nocapture
 
+# Fuzz a target, led by coverage: needs cargo-fuzz (`cargo install cargo-fuzz`).
+fuzz TARGET SECONDS="30":
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+
+# Each fuzz target for half a minute.
+fuzz-smoke SECONDS="30":
+    set -e; for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time={{SECONDS}}; done
+
+# What a whole import costs, beside decompressing and splitting alone.
+bench-import *LOGS:
+    cargo bench --locked --bench import -- {{LOGS}}
+
 # A daemon over the sample logs, on a port of its own.
 demo:
     cargo run --release -- run --logs testdata/zeek-tree --data "$(mktemp -d)" --listen 127.0.0.1:0

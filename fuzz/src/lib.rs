@@ -1,14 +1,88 @@
-//! What every line must obey, whatever is in it. Shared by the fuzz targets.
+//! What every input must obey, whatever is in it: one function for each fuzz target.
 //!
-//! Run a target for half a minute with `RUSTC_BOOTSTRAP=1 cargo fuzz run tsv_line -- -max_total_time=30`.
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run tsv_line -- -max_total_time=30` hunts for half a minute, `just fuzz-smoke` with each of
+//! them. The test `fuzz` of the project calls the same functions with mutated samples, so that a short form runs everywhere.
 
+use std::sync::Arc;
+
+use dnsledger::dns::Name;
+use dnsledger::ledger::Ledger;
+use dnsledger::lookup::{Cursor, FILTER_KEYS, Filters, Limits, Query, Search, Slice, Walk};
 use dnsledger::observation::{Observations, SensorId, Tuple, question_from_row_key};
 use dnsledger::observe::{self, Observer};
-use dnsledger::tally::{Fate, Skip, Tally};
-use dnsledger::zeek::{Line, LogRecord, Reader};
+use dnsledger::store::memory::MemoryStore;
+use dnsledger::tally::{Fate, Malformed, Skip, Tally};
+use dnsledger::zeek::{Line, LogRecord, Options, Reader};
+use serde_json::{Map, Value};
+
+//--- logs -----------------------------------------------------------------------------------------------------------
+
+/// The headers that [`tsv_line`] chooses from.
+const HEADERS: [&[&str]; 4] = [
+    &[
+        "#separator \\x09",
+        "#fields\tts\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\tanswers\tTTLs\topcode",
+    ],
+    &["#separator |", "#set_separator|;", "#unset_field|", "#fields|query|qtype_name|answers|ts"],
+    &["#separator =>", "#set_separator=><>", "#fields=>ts=>query=>qtype=>answers=>TTLs"],
+    &["ts\tuid\tquery\tanswers"],
+];
+
+/// Lines of a TSV log, behind the header that the first byte chooses.
+pub fn tsv_line(data: &[u8]) {
+    let Some((&first, lines)) = data.split_first() else { return };
+    let mut reader = Reader::new(&Options::default());
+    for directive in HEADERS[usize::from(first) % HEADERS.len()] {
+        reader.read(directive.as_bytes(), &mut LogRecord::default());
+    }
+    for line in lines.split(|&byte| byte == b'\n') {
+        check(&mut reader, line);
+    }
+}
+
+/// Any lines as a log: what is in force behind them can be stored, and reads on as before.
+pub fn header(data: &[u8]) {
+    let options = Options { separator: Some(b";".to_vec()), ..Options::default() };
+    let mut reader = Reader::new(&options);
+    for line in data.split(|&byte| byte == b'\n') {
+        check(&mut reader, line);
+    }
+    let stored = reader.header();
+    let mut continued = Reader::with_header(&options, stored.as_deref().unwrap_or_default());
+    assert_eq!(continued.header(), stored);
+    let (mut one, mut other) = (LogRecord::default(), LogRecord::default());
+    for line in data.split(|&byte| byte == b'\n') {
+        assert_eq!(reader.read(line, &mut one), continued.read(line, &mut other));
+        assert_eq!(one, other);
+    }
+}
+
+/// Letters that all needed keys have in common with few others; a line without them has none of those keys.
+const NEEDED: [&str; 4] = ["id", "q", "TTLs", "code"];
+
+/// A line of a JSON log. What a full parser takes for an object is never called no JSON without a reason.
+pub fn json_line(data: &[u8]) {
+    for json_tsv_escapes in [false, true] {
+        let mut reader = Reader::new(&Options { json_tsv_escapes, ..Options::default() });
+        for line in data.split(|&byte| byte == b'\n') {
+            check(&mut reader, line);
+        }
+    }
+    let Ok(object) = serde_json::from_slice::<Map<String, Value>>(data) else { return };
+    let needed = |key: &String| {
+        ["ts", "answers", "_path", "@stream"].contains(&key.as_str())
+            || NEEDED.iter().any(|part| key.contains(part))
+    };
+    let depth = data.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if data.first() != Some(&b'{') || data.contains(&b'\n') || depth > 60 || object.keys().any(needed) {
+        return;
+    }
+    let line = Reader::new(&Options::default()).read(data, &mut LogRecord::default());
+    assert_eq!(line, Line::Malformed(Malformed::Time));
+}
 
 /// Reads a line and observes it; checks that it is accounted for and that what comes out is well formed.
-pub fn check(reader: &mut Reader, line: &[u8]) {
+fn check(reader: &mut Reader, line: &[u8]) {
     let mut record = LogRecord::default();
     let mut tally = Tally::default();
     match reader.read(line, &mut record) {
@@ -46,4 +120,59 @@ fn observe(record: &LogRecord) -> Fate {
         assert!(matches!(fate, Fate::Counted | Fate::Skipped(Skip::NoAnswer)));
     }
     fate
+}
+
+//--- names ----------------------------------------------------------------------------------------------------------
+
+/// Names: from a log, from a key or from text, and back.
+pub fn name(data: &[u8]) {
+    if let Ok(name) = Name::from_log(data) {
+        check_name(&name);
+    }
+    if let Ok(name) = Name::from_key(data) {
+        assert_eq!(name.key(), data);
+    }
+    let text = std::str::from_utf8(data).ok();
+    if let Some(name) = text.and_then(|text| Name::parse(text).ok()) {
+        check_name(&name);
+    }
+}
+
+fn check_name(name: &Name) {
+    let text = name.to_string();
+    assert!(text.bytes().all(|byte| matches!(byte, 0x21..=0x7e)), "{text}");
+    assert_eq!(Name::parse(&text).as_ref(), Ok(name));
+    assert_eq!(Name::from_key(name.key()).as_ref(), Ok(name));
+    let labels = name.labels();
+    assert_eq!(Name::from_labels(labels.iter().map(Vec::as_slice)).as_ref(), Ok(name));
+    assert_eq!(name.parent().is_none(), name.is_root());
+}
+
+//--- queries --------------------------------------------------------------------------------------------------------
+
+/// What people and programs ask: a query, the value of any filter, a cursor. It is answered, or refused with a reason.
+pub fn query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Query::parse(text) {
+        Ok(query) => answer(query),
+        Err(error) => {
+            assert!(error.at <= text.chars().count(), "{error}");
+            assert!(!error.message.is_empty() && !error.hint.is_empty());
+        }
+    }
+    answer(Query::exact(text));
+    for key in FILTER_KEYS {
+        assert_ne!(Filters::default().set(key, text, 1_700_000_000).ok(), Some(false), "{key} is a filter");
+    }
+    if let Ok(cursor) = text.parse::<Cursor>() {
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    }
+}
+
+/// Walks an empty ledger to the end.
+fn answer(query: Query) {
+    let ledger = Ledger::new(Arc::new(MemoryStore::default()));
+    let mut walk = Walk::start(&ledger, &Search::new(query), Limits::NONE, None).expect("a walk");
+    walk.advance(Slice { examined: 10 }, |_| true).expect("an empty ledger can be read");
+    assert!(walk.end().is_some() && walk.found() == 0);
 }

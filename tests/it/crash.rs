@@ -15,14 +15,7 @@ use std::time::Duration;
 
 use dnsledger::generate::{Archive, Config, Format, Generator, JsonTimes, Player, Random, Rotated};
 
-use crate::env::{TestEnv, pause};
-
-fn setting(name: &str, default: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")),
-        Err(_) => default,
-    }
-}
+use crate::env::{TestEnv, pause, setting};
 
 #[test]
 fn a_daemon_that_is_killed_again_and_again_counts_each_record_once() {

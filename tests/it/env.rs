@@ -297,6 +297,15 @@ pub fn pause(length: Duration) {
     }
 }
 
+/// A number from the environment, for longer runs and for replaying one.
+#[track_caller]
+pub fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")),
+        Err(_) => default,
+    }
+}
+
 /// The path of something in `testdata/`.
 pub fn testdata(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name).to_str().unwrap().to_owned()

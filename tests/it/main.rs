@@ -18,6 +18,8 @@ mod compat;
 mod crash;
 /// That the sample logs written by hand are read as each of them is meant to be.
 mod fixtures;
+/// The short form of the fuzz targets.
+mod fuzz;
 /// The faces over HTTP.
 mod http;
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
