@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
+use crate::store;
 
 /// The file that a data folder with a ledger has (docs/format.md).
 const LEDGER_MARK: &str = "CURRENT";
@@ -97,7 +98,7 @@ impl Access {
                 "`dnsledger import --data DIR PATH...` or `dnsledger run` makes one; --data says where it is";
             return Err(Misuse { message, hint }.into());
         }
-        let ledger = daemon::open(&config.data_dir, &config.store(), ONE_TRY)?;
+        let ledger = daemon::open(&config.data_dir, &put_off_merges(config.store()), ONE_TRY)?;
         Ok(Access::Folder(ledger, Box::new(config)))
     }
 }
@@ -123,4 +124,10 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
         .and_then(|file| file.take(4096).read_to_string(&mut text))
         .with_context(|| format!("reading {}", path.display()))?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// A command is there for a moment: merging runs would take from it what it came for, and be cut off at its end. It lets them
+/// become more; a daemon, or the next command but a few, merges them.
+fn put_off_merges(options: store::Options) -> store::Options {
+    store::Options { fan_in: 3 * options.fan_in, ..options }
 }
