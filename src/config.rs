@@ -123,6 +123,16 @@ pub struct Http {
     /// How long a client may take to send its headers, and be idle between requests.
     #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
     pub header_timeout: Duration,
+    /// The file of the API tokens; empty for none, and then only a loopback address is served.
+    pub tokens_file: PathBuf,
+    /// The certificate with its chain, PEM; empty for no TLS.
+    pub tls_cert: PathBuf,
+    /// Its key, PEM.
+    pub tls_key: PathBuf,
+    /// Requests a second that one token may make from one address; 0 is no limit.
+    pub rate_limit: u32,
+    /// Whether it is logged who asked what.
+    pub audit: bool,
 }
 
 /// How the ledger is kept.
@@ -183,7 +193,10 @@ impl Default for Http {
             scan_rows,
             request_timeout,
             header_timeout,
+            rate_limit,
+            audit,
         } = Default::default();
+        let (tokens_file, tls_cert, tls_key) = Default::default();
         Http {
             listen,
             max_connections,
@@ -194,6 +207,11 @@ impl Default for Http {
             scan_rows,
             request_timeout,
             header_timeout,
+            tokens_file,
+            tls_cert,
+            tls_key,
+            rate_limit,
+            audit,
         }
     }
 }
@@ -219,6 +237,12 @@ impl Config {
         config.data_dir = folder.join(&config.data_dir);
         for source in &mut config.sources {
             source.logs = folder.join(&source.logs);
+        }
+        let Http { tokens_file, tls_cert, tls_key, .. } = &mut config.http;
+        for path in [tokens_file, tls_cert, tls_key] {
+            if !path.as_os_str().is_empty() {
+                *path = folder.join(&path);
+            }
         }
         Ok(config)
     }
@@ -265,10 +289,16 @@ impl Config {
         let Http {
             listen, max_connections, max_scans, max_lookups, default_limit, max_limit, scan_rows, ..
         } = self.http;
-        if !listen.ip().is_loopback() {
+        if !listen.ip().is_loopback() && self.http.tokens_file.as_os_str().is_empty() {
             return fault(
-                format!("http.listen is {listen}, and this version serves loopback addresses only"),
-                "listen on 127.0.0.1 and put a proxy with authentication in front; tokens are to come",
+                format!("http.listen is {listen}, which is no loopback address, and there are no tokens"),
+                "name a file by http.tokens_file and make a token by `dnsledger token new NAME`, or listen on 127.0.0.1",
+            );
+        }
+        if self.http.tls_cert.as_os_str().is_empty() != self.http.tls_key.as_os_str().is_empty() {
+            return fault(
+                "http.tls_cert and http.tls_key belong together, and one of them is missing".to_owned(),
+                "give both, or neither",
             );
         }
         let positive = [
@@ -382,6 +412,9 @@ impl Config {
             scan_rows,
             request_timeout,
             header_timeout,
+            rate_limit,
+            audit,
+            ..
         } = self.http;
         http::Config {
             listen,
@@ -393,6 +426,8 @@ impl Config {
             scan_rows,
             request_timeout,
             header_timeout,
+            rate_limit,
+            audit,
         }
     }
 
@@ -624,6 +659,7 @@ mod tests {
             ("data_dir =", Some(1), ""),
             ("[log]\nlevel = \"loud\"", Some(2), "unknown variant"),
             ("[http]\nmax_scans = 0", None, "http.max_scans is 0"),
+            ("[http]\ntls_cert = \"x\"", None, "belong together"),
             ("[store]\nmemory = \"1MiB\"", None, "store.memory is below 16MiB"),
             ("[[source]]\nsensor = \"x\"", None, "source 1 has no logs"),
             ("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"x\"", None, "belongs to another source"),
@@ -636,10 +672,12 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_listened_on() {
+    fn only_loopback_is_listened_on_without_tokens() {
         for refused in ["0.0.0.0:8081", "[::]:8081", "192.0.2.1:8081"] {
-            let (_, message, hint) = fault(&format!("[http]\nlisten = \"{refused}\""));
-            assert!(message.contains("loopback") && hint.contains("proxy"), "{message}");
+            let text = format!("[http]\nlisten = \"{refused}\"\n");
+            let (_, message, hint) = fault(&text);
+            assert!(message.contains("loopback") && hint.contains("token"), "{message}");
+            assert!(Config::parse(&format!("{text}tokens_file = \"tokens\"")).is_ok());
         }
         for served in ["127.0.0.1:0", "[::1]:8081", "127.3.2.1:80"] {
             assert!(Config::parse(&format!("[http]\nlisten = \"{served}\"")).is_ok(), "{served}");

@@ -2,7 +2,8 @@
 //!
 //! Start: the port, so that a taken one is known at once; the ledger, whose lock keeps a second daemon out; the readers;
 //! the servers. Stop (SIGTERM, SIGINT): readers and servers are told at once, requests may end, the last batch is
-//! applied and flushed, and the process ends within ten seconds. A second signal ends it on the spot; nothing is lost by
+//! applied and flushed, and the process ends within ten seconds. On SIGHUP tokens, certificate and log level are read
+//! anew; what cannot be read stays as it was. A second signal ends it on the spot; nothing is lost by
 //! that but time, for the logs are read again from where the ledger stands.
 //!
 //! In the data folder, beside the ledger: `control.sock`, the control socket, for the owner only, and `listen`, one line
@@ -17,12 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::http::tls::{self, TlsAcceptor};
+use crate::http::token::Tokens;
 use crate::http::{Listener, State, serve};
 use crate::ingest;
 use crate::ledger::Ledger;
+use crate::logging;
 use crate::shutdown::Stop;
 use crate::store::sled::SledStore;
 use crate::store::{Options, StoreError};
@@ -68,7 +72,13 @@ impl PortError {
 /// # Errors
 ///
 /// When it cannot start, or the last batch cannot be applied.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+///
+/// `again` reads the configuration anew.
+pub fn run(
+    config: Config,
+    again: impl Fn() -> anyhow::Result<Config> + Send + 'static,
+) -> anyhow::Result<()> {
+    let keys = Keys::load(&config)?;
     let tcp = bind(config.http.listen)?;
     let address = tcp.local_addr().context("asking for the port")?;
     let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES)?;
@@ -80,6 +90,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         .context("starting the event loop")?;
     let served = {
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config.http());
+        if !address.ip().is_loopback() && keys.tls.is_none() {
+            warn!(%address, "Tokens and answers cross the network in the clear: set http.tls_cert, or use a proxy.");
+        }
+        keys.give(&state);
+        reload_on_hangup(config.clone(), state.clone(), again)?;
         let _inside = runtime.enter();
         let listeners = listeners(tcp, &config.data_dir);
         listeners.and_then(|listeners| {
@@ -89,7 +104,6 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
                 .into_iter()
                 .map(|listener| runtime.spawn(serve(listener, state.clone(), stop.clone())))
                 .collect();
-            drop(state);
             runtime.block_on(async {
                 for serving in serving {
                     serving.await.context("serving")?;
@@ -114,6 +128,76 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
     info!("Stopped.");
     served
+}
+
+//--- What is read anew ----------------------------------------------------------------------------------------------
+
+/// Tokens and certificate, as their files have them.
+struct Keys {
+    tokens: Option<Tokens>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Keys {
+    fn load(config: &Config) -> anyhow::Result<Keys> {
+        let http = &config.http;
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        let tokens = is_set(&http.tokens_file).then(|| Tokens::load(&http.tokens_file)).transpose()?;
+        let tls = is_set(&http.tls_cert).then(|| tls::load(&http.tls_cert, &http.tls_key)).transpose()?;
+        Ok(Keys { tokens, tls })
+    }
+
+    fn give(self, state: &State) {
+        if let Some(tokens) = self.tokens {
+            state.set_tokens(tokens);
+        }
+        if let Some(tls) = self.tls {
+            state.set_tls(tls);
+        }
+    }
+}
+
+/// Reads tokens, certificate and log level anew at each SIGHUP.
+fn reload_on_hangup(
+    started: Config,
+    state: State,
+    again: impl Fn() -> anyhow::Result<Config> + Send + 'static,
+) -> anyhow::Result<()> {
+    let mut signals =
+        signal_hook::iterator::Signals::new([signal_hook::consts::SIGHUP]).context("catching signals")?;
+    let wait = move || {
+        for _ in signals.forever() {
+            match again().and_then(|config| Ok((Keys::load(&config)?, config))) {
+                Ok((keys, config)) => {
+                    keys.give(&state);
+                    logging::set_level(config.log.level);
+                    info!("Read tokens, certificate and log level anew.");
+                    if needs_restart(&started, &config) {
+                        warn!("The configuration has other changes, which need a restart.");
+                    }
+                }
+                Err(error) => error!("Nothing is changed: {error:#}"),
+            }
+        }
+    };
+    std::thread::Builder::new().name("reload".to_owned()).spawn(wait).context("starting a thread")?;
+    Ok(())
+}
+
+/// Whether a configuration differs from the one that runs in more than SIGHUP can change.
+fn needs_restart(started: &Config, config: &Config) -> bool {
+    let mut same = config.clone();
+    same.log.level = started.log.level;
+    let is_set = |path: &Path| !path.as_os_str().is_empty();
+    // Another file is taken; that there is none any more is not.
+    if is_set(&config.http.tokens_file) {
+        same.http.tokens_file.clone_from(&started.http.tokens_file);
+    }
+    if is_set(&config.http.tls_cert) {
+        same.http.tls_cert.clone_from(&started.http.tls_cert);
+        same.http.tls_key.clone_from(&started.http.tls_key);
+    }
+    same != *started
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, PortError> {

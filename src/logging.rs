@@ -4,6 +4,7 @@
 
 use std::io::IsTerminal;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -95,21 +96,42 @@ impl FromStr for Format {
     }
 }
 
+/// Sets how much is said, once somebody says anything.
+static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+fn filter(level: Level) -> EnvFilter {
+    EnvFilter::builder().with_default_directive(level.filter().into()).from_env_lossy()
+}
+
 /// Sends everything that is logged from now on to standard error. A second call changes nothing.
 pub fn start(config: &Config) {
-    let filter = EnvFilter::builder().with_default_directive(config.level.filter().into()).from_env_lossy();
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !terminal;
-    let lines = Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
-    // The only failure is that somebody was first, and then that one stays.
-    let _ = match config.format {
-        Format::Json => tracing::subscriber::set_global_default(lines.json().finish()),
-        Format::Auto if journal => {
-            tracing::subscriber::set_global_default(lines.without_time().with_target(false).finish())
-        }
-        Format::Auto | Format::Text => {
-            tracing::subscriber::set_global_default(lines.with_target(false).finish())
-        }
-    };
+    let lines = Subscriber::builder()
+        .with_env_filter(filter(config.level))
+        .with_writer(std::io::stderr)
+        .with_ansi(colour);
+    macro_rules! begin {
+        ($lines:expr) => {{
+            let lines = $lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            // The only failure is that somebody was first, and then that one stays.
+            if tracing::subscriber::set_global_default(lines.finish()).is_ok() {
+                let _ = FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
+            }
+        }};
+    }
+    match config.format {
+        Format::Json => begin!(lines.json()),
+        Format::Auto if journal => begin!(lines.without_time().with_target(false)),
+        Format::Auto | Format::Text => begin!(lines.with_target(false)),
+    }
+}
+
+/// Says more or less from now on.
+pub fn set_level(level: Level) {
+    if let Some(set) = FILTER.get() {
+        set(filter(level));
+    }
 }

@@ -23,6 +23,7 @@ mod lookup;
 mod progress;
 mod run;
 mod status;
+mod token;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -33,6 +34,8 @@ use clap::{Parser, Subcommand};
 use crate::config::{ConfigError, Fault};
 use crate::daemon::PortError;
 use crate::http::client::ClientError;
+use crate::http::tls::TlsError;
+use crate::http::token::TokenError;
 use crate::ingest::IngestError;
 use crate::lookup::QueryError;
 use crate::output::sanitise;
@@ -60,6 +63,8 @@ enum Command {
     Export(export::Args),
     /// Show the effective configuration, or check a file
     Config(config::Args),
+    /// Make, list and revoke tokens of the HTTP API
+    Token(token::Args),
     /// Write made-up Zeek logs
     #[command(hide = true)]
     Generate(generate::Args),
@@ -110,6 +115,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(args),
         Command::Export(args) => export::run(args),
         Command::Config(args) => config::run(args),
+        Command::Token(args) => token::run(args),
         Command::Generate(args) => generate::run(args),
     }
 }
@@ -136,6 +142,10 @@ fn report(error: &anyhow::Error) -> Exit {
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<PortError>() {
             hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<TokenError>() {
+            (exit, hint) = (Exit::Usage, error.hint());
+        } else if let Some(error) = cause.downcast_ref::<TlsError>() {
+            (exit, hint) = (Exit::Usage, Some(error.hint()));
         } else if let Some(error) = cause.downcast_ref::<IngestError>() {
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<StoreError>() {

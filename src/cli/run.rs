@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::access::FolderArgs;
 use super::{Exit, Misuse};
-use crate::config::Source;
+use crate::config::{Config, Source};
 use crate::{daemon, logging};
 
 /// What `run` is told.
@@ -16,7 +16,7 @@ pub struct Args {
     /// Follow this folder, file or glob instead of the configured ones; may be repeated
     #[arg(long, value_name = "PATH")]
     logs: Vec<PathBuf>,
-    /// Serve on this loopback address and port; port 0 takes any that is free
+    /// Serve on this address and port; port 0 takes any that is free, and all but loopback needs tokens
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
     /// Log what is at least this grave: error, warn, info, debug or trace
@@ -27,21 +27,30 @@ pub struct Args {
     log_format: Option<logging::Format>,
 }
 
+impl Args {
+    /// The configuration as the file has it now, with what was typed.
+    fn load(&self) -> anyhow::Result<Config> {
+        let mut config = self.folder.load()?;
+        if !self.logs.is_empty() {
+            let source = |logs: &PathBuf| Source { logs: logs.clone(), ..Source::default() };
+            config.sources = self.logs.iter().map(source).collect();
+        }
+        config.http.listen = self.listen.unwrap_or(config.http.listen);
+        config.log.level = self.log_level.unwrap_or(config.log.level);
+        config.log.format = self.log_format.unwrap_or(config.log.format);
+        config.check()?;
+        Ok(config)
+    }
+}
+
 /// Runs the daemon.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let mut config = args.folder.load()?;
-    if !args.logs.is_empty() {
-        config.sources = args.logs.into_iter().map(|logs| Source { logs, ..Source::default() }).collect();
-    }
-    config.http.listen = args.listen.unwrap_or(config.http.listen);
-    config.log.level = args.log_level.unwrap_or(config.log.level);
-    config.log.format = args.log_format.unwrap_or(config.log.format);
-    config.check()?;
+    let config = args.load()?;
     if config.sources().is_empty() {
         let message = "there is no log folder of Zeek in any usual place".to_owned();
         return Err(Misuse { message, hint: "--logs PATH, or a [[source]] in the configuration" }.into());
     }
     logging::start(&config.log);
-    daemon::run(&config)?;
+    daemon::run(config, move || args.load())?;
     Ok(Exit::Done)
 }

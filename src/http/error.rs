@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use warp::reply::Response;
 
@@ -40,6 +40,31 @@ impl ApiError {
     pub(super) fn bad_host() -> ApiError {
         ApiError::new(StatusCode::FORBIDDEN, "bad_host", "the Host header is not a loopback name or address")
             .hint("ask for localhost, 127.0.0.1 or [::1]")
+    }
+
+    /// 401: there is no token, or not one that is known. Clients of DNSDB expect 403 for that.
+    pub(super) fn unauthorized(dnsdb: bool) -> ApiError {
+        let status = if dnsdb { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+        ApiError::new(
+            status,
+            "unauthorized",
+            "a token is needed here, and this request has none that is known",
+        )
+        .hint("`Authorization: Bearer TOKEN`, `X-API-Key: TOKEN`, or the token as a Basic password")
+    }
+
+    /// 403: the token is known and not good for this.
+    pub(super) fn forbidden(message: &str) -> ApiError {
+        ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).hint(
+            "make one by `dnsledger token new NAME --scope admin`, and send it as `Authorization: Bearer`",
+        )
+    }
+
+    /// 429: this token, or this address, asked too often.
+    pub(super) fn too_often(wait: Duration) -> ApiError {
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests");
+        let wait = Duration::from_secs(wait.as_secs() + 1);
+        ApiError { retry_after: Some(wait), ..error }.hint("ask more slowly; http.rate_limit is the limit")
     }
 
     /// 404: there is nothing at this path.
@@ -121,6 +146,12 @@ impl ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // A browser asks its user then: the token is the password, and the name does not matter.
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dnsledger\""));
+            let basic = HeaderValue::from_static("Basic realm=\"dnsledger\", charset=\"UTF-8\"");
+            headers.append(WWW_AUTHENTICATE, basic);
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

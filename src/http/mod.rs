@@ -3,7 +3,8 @@
 //! Routes are warp filters; they run as one service under an accept loop of our own ([`server`]), which has what warp's
 //! lacks: a time limit for headers and for stalled writes, a cap on connections, and an end to shutting down.
 //!
-//! - [`server`] accepts connections and guards them;
+//! - [`server`] accepts connections, with TLS where [`tls`] has a certificate;
+//! - [`guard`] lets a request in or turns it away, by the tokens of [`token`];
 //! - [`request`] is a request as the routes see it, path segments decoded once;
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds;
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
@@ -22,25 +23,31 @@ mod cof;
 mod control;
 mod dnsdb;
 mod error;
+mod guard;
 mod machine;
 mod native;
 mod recipe;
 mod request;
 mod routes;
 mod server;
+pub mod tls;
+pub mod token;
 mod zeek_pdns;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 pub use control::ImportReport;
 pub use error::ApiError;
 pub use machine::report;
 pub use server::{Listener, serve};
 
+use self::guard::Guard;
+use self::token::Tokens;
 use crate::ingest::Ingest;
 use crate::ledger::Ledger;
 
@@ -65,6 +72,10 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long a client may take to send its headers, and be idle between requests.
     pub header_timeout: Duration,
+    /// Requests a second that one token may make from one address; 0 is no limit. Without tokens there is none.
+    pub rate_limit: u32,
+    /// Whether it is logged who asked what.
+    pub audit: bool,
 }
 
 impl Default for Config {
@@ -79,6 +90,8 @@ impl Default for Config {
             scan_rows: 50_000_000,
             request_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(15),
+            rate_limit: 100,
+            audit: false,
         }
     }
 }
@@ -93,13 +106,35 @@ struct Shared {
     config: Config,
     scans: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
+    guard: Guard,
+    tls: RwLock<Option<TlsAcceptor>>,
 }
 
 impl State {
-    /// Puts the parts together.
+    /// Puts the parts together, without tokens and without TLS.
     pub fn new(ledger: Arc<Ledger>, ingest: Arc<Ingest>, config: Config) -> State {
         let scans = Arc::new(Semaphore::new(config.max_scans));
         let lookups = Arc::new(Semaphore::new(config.max_lookups));
-        State(Arc::new(Shared { ledger, ingest, config, scans, lookups }))
+        let guard = Guard::new(config.rate_limit, config.audit);
+        let tls = RwLock::default();
+        State(Arc::new(Shared { ledger, ingest, config, scans, lookups, guard, tls }))
+    }
+
+    /// From now on only who has one of these tokens is let in from the network.
+    pub fn set_tokens(&self, tokens: Tokens) {
+        self.0.guard.set_tokens(tokens);
+    }
+
+    /// From now on connections over the network speak TLS, with this certificate.
+    pub fn set_tls(&self, tls: TlsAcceptor) {
+        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    }
+
+    fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
+    fn tls(&self) -> Option<TlsAcceptor> {
+        self.0.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

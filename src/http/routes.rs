@@ -8,8 +8,8 @@ use warp::{Filter, Reply};
 
 use super::dnsdb::Version;
 use super::error::ApiError;
+use super::guard::Door;
 use super::request::{Request, request};
-use super::server::Door;
 use super::{State, cof, control, dnsdb, machine, native, recipe, zeek_pdns};
 
 /// All routes of a door, as one filter that always answers.

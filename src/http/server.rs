@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use warp::reply::Response;
 
 use super::State;
-use super::error::ApiError;
+use super::guard::Door;
 use super::request::without_doubled_slashes;
 use super::routes::routes;
 use crate::shutdown::Stop;
@@ -48,15 +48,6 @@ static SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// Which way a request came in, and so what it may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// Over the network.
-    Network,
-    /// Over the socket in the data folder, which only its owner can open.
-    Control,
-}
-
 /// A socket that listens.
 pub enum Listener {
     /// Over the network.
@@ -68,19 +59,23 @@ pub enum Listener {
 impl Listener {
     fn door(&self) -> Door {
         match self {
-            Listener::Tcp(_) => Door::Network,
+            // A socket that does not know its address is treated as one that everybody reaches.
+            Listener::Tcp(listener) => {
+                Door::Network { loopback: listener.local_addr().is_ok_and(|at| at.ip().is_loopback()) }
+            }
             Listener::Unix(_) => Door::Control,
         }
     }
 
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    /// The next connection, and the address it comes from.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
         match self {
             Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), Some(peer.ip())))
             }
-            Listener::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok((Box::new(listener.accept().await?.0), None)),
         }
     }
 }
@@ -93,7 +88,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub async fn serve(listener: Listener, state: State, stop: Stop) {
     let config = state.0.config.clone();
     let door = listener.door();
-    let routes = TowerToHyperService::new(warp::service(routes(state, door)));
+    let doors = Doors {
+        door,
+        usual: TowerToHyperService::new(warp::service(routes(state.clone(), door))),
+        control: TowerToHyperService::new(warp::service(routes(state.clone(), Door::Control))),
+    };
     let connections = Arc::new(Semaphore::new(config.max_connections));
     let graceful = GracefulShutdown::new();
     let mut builder = http1::Builder::new();
@@ -109,24 +108,34 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
             let place = Arc::clone(&connections).acquire_owned().await;
             (listener.accept().await, place)
         };
-        let (stream, place) = tokio::select! {
+        let (accepted, place) = tokio::select! {
             accepted = accept => accepted,
             () = &mut stopped => break,
         };
-        let stream = match stream {
-            Ok(stream) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "A connection could not be accepted.");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let routes = routes.clone();
-        let service = service_fn(move |request| guarded(routes.clone(), request, door));
-        let stream = TokioIo::new(Impatient::new(stream, config.request_timeout));
-        let connection = graceful.watch(builder.serve_connection(stream, service));
+        let (doors, state, builder, watcher) =
+            (doors.clone(), state.clone(), builder.clone(), graceful.watcher());
+        let tls = state.tls().filter(|_| door != Door::Control);
+        let (patience, header_timeout) = (config.request_timeout, config.header_timeout);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let stream = match tls {
+                None => stream,
+                Some(tls) => match timeout(header_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    Ok(Err(error)) => return tracing::debug!(%error, "A TLS handshake failed."),
+                    Err(_) => return tracing::debug!("A TLS handshake took too long."),
+                },
+            };
+            let service = service_fn(move |request| guarded(doors.clone(), state.clone(), request, peer));
+            let stream = TokioIo::new(Impatient::new(stream, patience));
+            if let Err(error) = watcher.watch(builder.serve_connection(stream, service)).await {
                 tracing::debug!(%error, "A connection ended early.");
             }
             drop(place);
@@ -138,19 +147,37 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
     }
 }
 
+/// The routes of a door, and those of the control socket for who may use them.
+#[derive(Clone)]
+struct Doors<U, C> {
+    door: Door,
+    usual: U,
+    control: C,
+}
+
 /// Passes a request on if it may come in, and puts the headers on its answer that every answer has.
-async fn guarded<S>(routes: S, mut request: Request<Incoming>, door: Door) -> Result<Response, Infallible>
+async fn guarded<U, C>(
+    doors: Doors<U, C>,
+    state: State,
+    mut request: Request<Incoming>,
+    peer: Option<IpAddr>,
+) -> Result<Response, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    U: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    C: Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
     if let Some(uri) = without_doubled_slashes(request.uri()) {
         *request.uri_mut() = uri;
     }
-    let mut response = if door == Door::Network && !is_for_loopback(request.headers()) {
-        ApiError::bad_host().into_response("")
-    } else {
-        routes.call(request).await?
+    let guard = state.guard();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let caller = guard.admit(doors.door, peer, &uri, request.headers_mut());
+    let mut response = match &caller {
+        Ok(caller) if caller.may_control() => doors.control.call(request).await?,
+        Ok(_) => doors.usual.call(request).await?,
+        Err(error) => error.clone().into_response(""),
     };
+    guard.record(caller.as_ref().ok(), peer, &method, &uri, response.status());
     let headers = response.headers_mut();
     for (name, value) in &SECURITY_HEADERS {
         if !headers.contains_key(name) {
@@ -158,26 +185,6 @@ where
         }
     }
     Ok(response)
-}
-
-/// Whether the `Host` header names this machine to itself. A browser that was led here by a name of someone else's, whose
-/// address was changed to ours (DNS rebinding), sends that name.
-fn is_for_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => {
-            name.eq_ignore_ascii_case("localhost")
-                || name.len() > 10
-                    && name.get(name.len() - 10..).is_some_and(|end| end.eq_ignore_ascii_case(".localhost"))
-        }
-    }
 }
 
 /// Waits for the stop signal without holding a thread of the runtime.
@@ -264,42 +271,5 @@ impl AsyncWrite for Impatient {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_shutdown(context);
         self.waits(outcome, context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_let_in() {
-        let is_in = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-            is_for_loopback(&headers)
-        };
-        for host in [
-            "localhost",
-            "LOCALHOST:8081",
-            "127.0.0.1:8081",
-            "127.9.9.9",
-            "[::1]:8081",
-            "[::1]",
-            "a.localhost",
-        ] {
-            assert!(is_in(host), "{host}");
-        }
-        for host in [
-            "example.com",
-            "192.0.2.1:8081",
-            "localhost.example.com",
-            "evillocalhost",
-            "[2001:db8::1]",
-            "",
-            "é",
-        ] {
-            assert!(!is_in(host), "{host}");
-        }
-        assert!(is_for_loopback(&HeaderMap::new()));
     }
 }

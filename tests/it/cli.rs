@@ -55,8 +55,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(data: &str, logs: &Path) -> Daemon {
-        let arguments = ["run", "--data", data, "--logs", path(logs), "--listen", "127.0.0.1:0"];
-        let mut child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Daemon::start_with(&["run", "--data", data, "--logs", path(logs), "--listen", "127.0.0.1:0"], data)
+    }
+
+    fn start_with(arguments: &[&str], data: &str) -> Daemon {
+        let mut child = program(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         while !said.contains("Listening.") {
@@ -85,10 +88,14 @@ impl Daemon {
         while !self.get("/api/v1/status").contains("\"caught_up\":true") {}
     }
 
+    fn signal(&self, name: &str) {
+        let told = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(told.unwrap().success());
+    }
+
     /// Tells it to stop, and waits until it has; what it said on the way.
     fn stop(mut self) -> (Option<i32>, String) {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(told.success());
+        self.signal("TERM");
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)
@@ -226,7 +233,7 @@ fn a_failure_is_one_line_and_what_to_try() {
             vec!["run", "--data", &data, "--logs", "/x", "--listen", "0.0.0.0:1"],
             64,
             "loopback",
-            Some("proxy"),
+            Some("dnsledger token new"),
         ),
     ] {
         let output = run(&arguments);
@@ -273,6 +280,77 @@ fn the_configuration_that_is_printed_is_sound() {
     fs::write(&again, &shown).unwrap();
     assert_eq!(printed(&["config", path(&again)]), shown);
     assert_eq!(printed(&["config", "--check", path(&again)]), "");
+}
+
+#[test]
+fn a_token_is_made_listed_and_revoked() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let config = folder.path().join("dnsledger.toml");
+    fs::write(&config, "[http]\ntokens_file = \"tokens\"\n").unwrap();
+    let token = |arguments: &[&str]| {
+        let output = run(&[&["token"], arguments, &["--config", path(&config)]].concat());
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), out, err)
+    };
+    let (code, secret, said) = token(&["new", "misp"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        secret.starts_with("dnl_") && secret.trim().len() == 47 && !said.contains(secret.trim()),
+        "{said}"
+    );
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o007, 0);
+    assert!(!fs::read_to_string(&file).unwrap().contains(&secret.trim()[4..]));
+    assert_eq!(token(&["new", "ops", "--scope", "admin"]).0, Some(0));
+    let (code, _, said) = token(&["new", "misp"]);
+    assert!(code == Some(64) && said.contains("already"), "{said}");
+    assert_eq!(token(&["new", "a b"]).0, Some(64));
+    let (_, listed, _) = token(&["list"]);
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split("  20").next()).collect();
+    assert_eq!(names, ["misp  read", "ops  admin"]);
+    assert_eq!(token(&["revoke", "misp"]).0, Some(0));
+    assert_eq!(token(&["revoke", "misp"]).0, Some(1));
+    assert_eq!(token(&["list"]).1.lines().count(), 1);
+    let output = run(&["token", "new", "x"]);
+    assert_eq!(output.status.code(), Some(64), "without a file there is nowhere to keep it");
+}
+
+#[test]
+fn a_daemon_with_tokens_takes_new_ones_at_a_signal_and_says_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let config = folder.path().join("dnsledger.toml");
+    let text = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"tokens\"\naudit = true\n\
+                [[source]]\nlogs = \"no-logs-yet\"\n";
+    fs::write(&config, text).unwrap();
+    let missing = run(&["run", "--config", path(&config)]);
+    let said = String::from_utf8(missing.stderr).unwrap();
+    assert!(missing.status.code() == Some(64) && said.contains("dnsledger token new"), "{said}");
+    let new = |name: &str| {
+        let output = run(&["token", "new", name, "--config", path(&config)]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let first = new("first");
+    let daemon = Daemon::start_with(&["run", "--config", path(&config)], path(&folder.path().join("data")));
+    let token_file = folder.path().join("mine");
+    fs::write(&token_file, format!("{first}\n")).unwrap();
+    let url = daemon.url();
+    let lookup = ["lookup", "--server", &url, "--token-file", path(&token_file), "nothing.example"];
+    assert_eq!(run(&lookup).status.code(), Some(1));
+    let second = new("second");
+    fs::write(&token_file, &second).unwrap();
+    assert_eq!(run(&lookup).status.code(), Some(2));
+    daemon.signal("HUP");
+    while run(&lookup).status.code() != Some(1) {}
+    fs::write(&file, "broken\n").unwrap();
+    daemon.signal("HUP");
+    let (code, said) = daemon.stop();
+    assert_eq!(code, Some(0), "{said}");
+    for secret in [&first, &second] {
+        assert!(!said.contains(&secret[..12]), "{said}");
+    }
+    assert!(said.contains("Asked.") && said.contains("second") && said.contains("nothing.example"), "{said}");
 }
 
 #[test]

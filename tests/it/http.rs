@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dnsledger::http::client::{Client, ClientError};
+use dnsledger::http::tls;
+use dnsledger::http::token::{self, Scope, Tokens};
 use dnsledger::http::{Config, Listener, State, serve};
 use dnsledger::ingest::{self, Ingest};
 use dnsledger::ledger::Ledger;
@@ -28,6 +30,7 @@ struct Server {
     ledger: Arc<Ledger>,
     ingest: Arc<Ingest>,
     stop: Stop,
+    state: State,
     runtime: tokio::runtime::Runtime,
     serving: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -54,10 +57,10 @@ impl Server {
         let unix = tokio::net::UnixListener::bind(folder.path().join("control.sock")).unwrap();
         let serving = vec![
             runtime.spawn(serve(tcp, state.clone(), stop.clone())),
-            runtime.spawn(serve(Listener::Unix(unix), state, stop.clone())),
+            runtime.spawn(serve(Listener::Unix(unix), state.clone(), stop.clone())),
         ];
         drop(inside);
-        Server { address, folder, ledger, ingest, stop, runtime, serving }
+        Server { address, folder, ledger, ingest, stop, state, runtime, serving }
     }
 
     /// Reads records.
@@ -109,6 +112,22 @@ impl Server {
 
     fn owner(&self) -> Client {
         Client::of_socket(&self.folder.path().join("control.sock")).unwrap()
+    }
+
+    /// Makes tokens the only way in: one to read, one for everything.
+    fn with_tokens(&self) -> [String; 2] {
+        let file = self.folder.path().join("tokens");
+        let (read, read_line) = token::make("misp", Scope::Read, "now").unwrap();
+        let (admin, admin_line) = token::make("ops", Scope::Admin, "now").unwrap();
+        std::fs::write(&file, read_line + &admin_line).unwrap();
+        self.state.set_tokens(Tokens::load(&file).unwrap());
+        [read, admin]
+    }
+
+    fn get_with(&self, target: &str, header: &str) -> Answer {
+        self.raw(&format!(
+            "GET {target} HTTP/1.1\r\nHost: ledger.example\r\n{header}\r\nConnection: close\r\n\r\n"
+        ))
     }
 
     fn get(&self, target: &str) -> Answer {
@@ -430,6 +449,115 @@ fn without_time_the_answer_is_an_error() {
     // The ledger in memory copies all of its rows for a lookup, which takes longer than this.
     let answer = server.get("/api/v1/records?q=~x");
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (504, Some("timeout")));
+}
+
+//--- tokens ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn with_tokens_nothing_but_health_answers_without_one() {
+    let server = Server::sample();
+    let [read, _] = server.with_tokens();
+    for target in
+        ["/dns/www.example.com", "/api/v1/records?q=*", "/api/v1/status", "/api/v1/export", "/", "/x"]
+    {
+        let answer = server.get(target);
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (401, Some("unauthorized")));
+        assert!(answer.head.contains("www-authenticate: basic realm="), "{target}");
+        assert!(answer.head.contains("cache-control: no-store"), "{target}");
+        assert_eq!(server.get_with(target, "X-API-Key: dnl_wrong").status, 401, "{target}");
+    }
+    assert_eq!(server.get("/dnsdb/v2/lookup/rrset/name/a").status, 403, "as its clients expect it");
+    for target in ["/healthz", "/readyz"] {
+        assert_eq!(server.get(target).status, 200, "{target}");
+    }
+    let bearer = format!("Authorization: Bearer {read}");
+    assert_eq!(server.get_with("/dns/www.example.com", &bearer).records().len(), 1);
+    assert_eq!(server.get_with("/dns/www.example.com", &format!("X-Api-Key: {read}")).records().len(), 1);
+    let client = Client::of_url(&format!("http://{}", server.address), Some(&read)).unwrap();
+    assert!(client.get("/api/v1/status", &[]).is_ok());
+    assert!(server.owner().get("/api/v1/status", &[]).is_ok(), "the owner needs none");
+}
+
+#[test]
+fn a_token_to_read_changes_nothing() {
+    let server = Server::start();
+    let [read, admin] = server.with_tokens();
+    let flush = |token: &str| {
+        server.raw(&format!(
+            "POST /control/flush HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        ))
+    };
+    let refused = flush(&read);
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (403, Some("forbidden")));
+    assert_eq!(flush(&admin).status, 200);
+    assert_eq!(flush("").status, 401);
+}
+
+#[test]
+fn who_asks_too_often_waits() {
+    let server = Server::with(Config { rate_limit: 1, ..Config::default() });
+    let [read, admin] = server.with_tokens();
+    let ask = |token: &str| server.get_with("/dns/a.example", &format!("X-API-Key: {token}"));
+    let answers: Vec<Answer> = (0..12).map(|_| ask(&read)).collect();
+    let late = answers.iter().find(|answer| answer.status == 429).expect("a limit");
+    assert!(late.header("retry-after").is_some() && late.json()["error"]["code"] == "rate_limited");
+    assert_eq!(ask(&admin).status, 200, "another token has an allowance of its own");
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_port_speaks_tls_once_there_is_a_certificate() {
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+    let server = Server::sample();
+    let signed = rcgen::generate_simple_self_signed(["ledger.example".to_owned()]).unwrap();
+    let (cert, key) = (server.folder.path().join("cert.pem"), server.folder.path().join("key.pem"));
+    std::fs::write(&cert, signed.cert.pem()).unwrap();
+    std::fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
+    server.state.set_tls(tls::load(&cert, &key).unwrap());
+    let mut roots = RootCertStore::empty();
+    roots.add(signed.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("ledger.example").unwrap();
+    let connection = tokio_rustls::rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut stream =
+        tokio_rustls::rustls::StreamOwned::new(connection, TcpStream::connect(server.address).unwrap());
+    stream
+        .write_all(b"GET /dns/www.example.com HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    assert_eq!(Answer::parse(&bytes).records().len(), 1);
+    let mut plain = TcpStream::connect(server.address).unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    // What comes back is an alert of TLS, or nothing.
+    let _ = plain.read_to_end(&mut bytes);
+    assert!(!bytes.starts_with(b"HTTP/"));
+    assert!(server.owner().get("/healthz", &[]).is_ok(), "the control socket stays plain");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let pair = || rcgen::generate_simple_self_signed(["ledger.example".to_owned()]).unwrap();
+    let says = |text: &str| {
+        let Err(error) = tls::load(&cert, &key) else { panic!("{text}") };
+        assert!(error.to_string().contains(text), "{error}");
+    };
+    says("cert.pem: it is not there");
+    std::fs::write(&cert, "nothing").unwrap();
+    says("cert.pem: there is no certificate");
+    std::fs::write(&cert, pair().cert.pem()).unwrap();
+    std::fs::write(&key, "nothing").unwrap();
+    says("key.pem: there is nothing of this kind");
+    std::fs::write(&key, pair().signing_key.serialize_pem()).unwrap();
+    says("key.pem: ");
 }
 
 //--- connections ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,468 @@
+//! Who may come in: the one place where a request is let through or turned away, before any route sees it.
+//!
+//! | door | without tokens | with tokens |
+//! |---|---|---|
+//! | network | on a loopback address only, and only if `Host` is a loopback name | everything but health needs one |
+//! | control socket | its owner may do everything | the same |
+//!
+//! A token comes as `Authorization: Bearer`, as `X-API-Key`, or as the password of `Authorization: Basic`, which is what
+//! a browser sends when it is asked for one. What carried it is taken out of the request here, so that nothing behind this
+//! place can log it. A missing or wrong token is 401; clients of DNSDB know that as 403. What changes the ledger needs the
+//! scope `admin`, and does not take Basic: a browser sends that by itself, also when another site makes it.
+//!
+//! A token may ask so often from one address; who has none shares what an address has. Ten seconds' worth may be asked
+//! at once.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::{Method, StatusCode, Uri};
+
+use super::error::ApiError;
+use super::token::{Scope, Token, Tokens};
+
+/// Carries a token, as DNSDB's clients send it.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Paths that answer without a token: whether the process lives, for who starts and stops it.
+const OPEN: &[&str] = &["/healthz", "/readyz"];
+/// Paths of the control socket that a token of scope `admin` opens on the network too.
+const ADMIN: &[&str] = &["/control/import", "/control/flush", "/control/export"];
+/// What all paths begin with that change the ledger.
+const CONTROL: &str = "/control/";
+/// Where clients of DNSDB ask, for which a wrong key is 403.
+const DNSDB: &[&str] = &["/dnsdb/", "/lookup/", "/summarize/"];
+/// Seconds' worth of requests that may come at once.
+const BURST_SECONDS: f64 = 10.0;
+/// Those who ask that are told apart; all others share.
+const MAX_BUCKETS: usize = 10_000;
+
+/// Which way a request came in, and so what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Over the network.
+    Network {
+        /// Whether it listens on a loopback address, which only this machine reaches.
+        loopback: bool,
+    },
+    /// Over the socket in the data folder, which only its owner can open.
+    Control,
+}
+
+/// Who asks, once let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Through the control socket.
+    Owner,
+    /// Anybody: no token is wanted here.
+    Anyone,
+    /// Who has the token of this name.
+    Token {
+        /// The name.
+        name: Arc<str>,
+        /// Whether the request may change the ledger: the paths of the control socket are open to it.
+        admin: bool,
+    },
+}
+
+impl Caller {
+    /// Whether the paths of the control socket are open.
+    pub fn may_control(&self) -> bool {
+        matches!(self, Caller::Owner | Caller::Token { admin: true, .. })
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Caller::Owner => "(owner)",
+            Caller::Anyone => "(anyone)",
+            Caller::Token { name, .. } => name,
+        }
+    }
+}
+
+/// Knows the tokens and how often each was used.
+pub struct Guard {
+    tokens: RwLock<Option<Arc<Tokens>>>,
+    /// Requests a second; 0 is no limit.
+    rate: f64,
+    audit: bool,
+    buckets: Mutex<Buckets>,
+}
+
+impl Guard {
+    /// A guard without tokens. `rate` is in requests a second, 0 for no limit; `audit` logs each request.
+    pub fn new(rate: u32, audit: bool) -> Guard {
+        Guard { tokens: RwLock::default(), rate: rate.into(), audit, buckets: Mutex::default() }
+    }
+
+    /// From now on these are let in, and nobody else.
+    pub fn set_tokens(&self, tokens: Tokens) {
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tokens));
+    }
+
+    /// Lets a request in, or says why not. Takes the headers that carry a token away.
+    ///
+    /// # Errors
+    ///
+    /// 401 (DNSDB: 403), 403 for a missing scope or a foreign `Host`, 429.
+    pub fn admit(
+        &self,
+        door: Door,
+        peer: Option<IpAddr>,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+    ) -> Result<Caller, ApiError> {
+        let credentials = Credentials::take(headers);
+        let Door::Network { loopback } = door else { return Ok(Caller::Owner) };
+        let path = uri.path().trim_end_matches('/');
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(tokens) = tokens else {
+            return match loopback {
+                true if is_for_loopback(headers) => Ok(Caller::Anyone),
+                true => Err(ApiError::bad_host()),
+                // The configuration does not allow this; should it come to it, nobody is let in.
+                false => Err(ApiError::unauthorized(is_dnsdb(path))),
+            };
+        };
+        if OPEN.contains(&path) {
+            return Ok(Caller::Anyone);
+        }
+        let token = credentials.token.as_deref().and_then(|presented| tokens.recognise(presented));
+        self.spend(peer, token)?;
+        let Some(token) = token else { return Err(ApiError::unauthorized(is_dnsdb(path))) };
+        let mut admin = false;
+        if uri.path().starts_with(CONTROL) {
+            if token.scope < Scope::Admin {
+                return Err(ApiError::forbidden("this token has not the scope admin"));
+            }
+            if credentials.is_basic {
+                return Err(ApiError::forbidden("what changes the ledger takes a Bearer token only"));
+            }
+            admin = ADMIN.contains(&path);
+        }
+        Ok(Caller::Token { name: Arc::clone(&token.name), admin })
+    }
+
+    /// Takes one request off what its sender may ask.
+    fn spend(&self, peer: Option<IpAddr>, token: Option<&Token>) -> Result<(), ApiError> {
+        if self.rate <= 0.0 {
+            return Ok(());
+        }
+        let key = Key { network: peer.map(network), token: token.map(|token| Arc::clone(&token.name)) };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        match buckets.spend(key, self.rate, Instant::now()) {
+            None => Ok(()),
+            Some(wait) => Err(ApiError::too_often(wait)),
+        }
+    }
+
+    /// Writes down who asked what, where that is wanted.
+    pub fn record(
+        &self,
+        caller: Option<&Caller>,
+        peer: Option<IpAddr>,
+        method: &Method,
+        uri: &Uri,
+        status: StatusCode,
+    ) {
+        if self.audit {
+            let caller = caller.map_or("(refused)", Caller::name);
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            // `?` escapes what a terminal must not see.
+            let asked = uri.path_and_query().map_or("", |asked| asked.as_str());
+            tracing::info!(caller, peer, %method, ?asked, status = status.as_u16(), "Asked.");
+        }
+    }
+}
+
+fn is_dnsdb(path: &str) -> bool {
+    DNSDB.iter().any(|prefix| path.starts_with(prefix))
+}
+
+//--- Credentials ----------------------------------------------------------------------------------------------------
+
+/// What a request brought to be let in.
+#[derive(Default)]
+struct Credentials {
+    token: Option<Vec<u8>>,
+    is_basic: bool,
+}
+
+impl Credentials {
+    /// Takes them out of the headers; where there are several, Bearer counts before the key, and that before Basic.
+    fn take(headers: &mut HeaderMap) -> Credentials {
+        let authorization = headers.remove(header::AUTHORIZATION);
+        let key = headers.remove(API_KEY);
+        let split = authorization.as_ref().and_then(|value| {
+            let bytes = value.as_bytes();
+            let at = bytes.iter().position(|&b| b == b' ')?;
+            let (scheme, rest) = bytes.split_at_checked(at)?;
+            Some((scheme, rest.trim_ascii()))
+        });
+        match (split, key) {
+            (Some((scheme, token)), _) if scheme.eq_ignore_ascii_case(b"bearer") => {
+                Credentials { token: Some(token.to_vec()), is_basic: false }
+            }
+            (_, Some(key)) => {
+                Credentials { token: Some(key.as_bytes().trim_ascii().to_vec()), is_basic: false }
+            }
+            (Some((scheme, pair)), None) if scheme.eq_ignore_ascii_case(b"basic") => {
+                let pair = STANDARD.decode(pair).ok();
+                let password = pair.and_then(|mut pair| {
+                    let colon = pair.iter().position(|&b| b == b':')?;
+                    Some(pair.split_off(colon + 1))
+                });
+                Credentials { token: password, is_basic: true }
+            }
+            _ => Credentials::default(),
+        }
+    }
+}
+
+/// Whether the `Host` header names this machine to itself. A browser that was led here by a name of someone else's, whose
+/// address was changed to ours (DNS rebinding), sends that name.
+fn is_for_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => {
+            name.eq_ignore_ascii_case("localhost")
+                || name.len() > 10
+                    && name.get(name.len() - 10..).is_some_and(|end| end.eq_ignore_ascii_case(".localhost"))
+        }
+    }
+}
+
+//--- Buckets --------------------------------------------------------------------------------------------------------
+
+/// Who shares one allowance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    /// The address, or its /64: one host of IPv6 has many addresses.
+    network: Option<IpAddr>,
+    token: Option<Arc<str>>,
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
+    }
+}
+
+/// What each may still ask.
+#[derive(Default)]
+struct Buckets(HashMap<Key, (f64, Instant)>);
+
+impl Buckets {
+    /// Takes one request; how long to wait where there is none left.
+    fn spend(&mut self, key: Key, rate: f64, now: Instant) -> Option<Duration> {
+        let burst = rate * BURST_SECONDS;
+        let refilled =
+            |left: f64, at: Instant| burst.min(left + now.saturating_duration_since(at).as_secs_f64() * rate);
+        let mut key = key;
+        if self.0.len() >= MAX_BUCKETS && !self.0.contains_key(&key) {
+            self.0.retain(|_, &mut (left, at)| refilled(left, at) < burst);
+            if self.0.len() >= MAX_BUCKETS {
+                key = Key { network: None, token: None };
+            }
+        }
+        let (left, at) = self.0.entry(key).or_insert((burst, now));
+        let available = refilled(*left, *at);
+        *at = now;
+        if available < 1.0 {
+            *left = available;
+            return Some(Duration::from_secs_f64((1.0 - available) / rate));
+        }
+        *left = available - 1.0;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::make;
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    const LOOPBACK: Door = Door::Network { loopback: true };
+    const OUTSIDE: Door = Door::Network { loopback: false };
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    /// The status of a refusal, or who was let in.
+    fn ask(guard: &Guard, door: Door, path: &str, pairs: &[(&'static str, &str)]) -> Result<Caller, u16> {
+        let peer = Some([192, 0, 2, 1].into());
+        guard
+            .admit(door, peer, &path.parse().unwrap(), &mut headers(pairs))
+            .map_err(|error| error.into_response("").status().as_u16())
+    }
+
+    /// A guard with a token of each scope.
+    fn with_tokens() -> (Guard, String, String) {
+        let guard = Guard::new(0, false);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let (read, read_line) = make("misp", Scope::Read, "now").unwrap();
+        let (admin, admin_line) = make("ops", Scope::Admin, "now").unwrap();
+        std::fs::write(&file, read_line + &admin_line).unwrap();
+        guard.set_tokens(Tokens::load(&file).unwrap());
+        (guard, read, admin)
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_let_in() {
+        let is_in = |host: &str| is_for_loopback(&headers(&[("host", host)]));
+        for host in [
+            "localhost",
+            "LOCALHOST:8081",
+            "127.0.0.1:8081",
+            "127.9.9.9",
+            "[::1]:8081",
+            "[::1]",
+            "a.localhost",
+        ] {
+            assert!(is_in(host), "{host}");
+        }
+        for host in
+            ["example.com", "192.0.2.1:8081", "localhost.example.com", "evillocalhost", "[2001:db8::1]", ""]
+        {
+            assert!(!is_in(host), "{host}");
+        }
+        assert!(is_for_loopback(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn without_tokens_only_loopback_is_served() {
+        let guard = Guard::new(0, false);
+        assert_eq!(ask(&guard, LOOPBACK, "/dns/a", &[("host", "localhost")]), Ok(Caller::Anyone));
+        assert_eq!(ask(&guard, LOOPBACK, "/dns/a", &[("host", "evil.example")]), Err(403));
+        assert_eq!(ask(&guard, OUTSIDE, "/dns/a", &[("host", "localhost")]), Err(401));
+        assert_eq!(ask(&guard, Door::Control, "/control/flush", &[("host", "x")]), Ok(Caller::Owner));
+    }
+
+    #[test]
+    fn a_token_is_taken_in_each_of_its_forms() {
+        let (guard, read, admin) = with_tokens();
+        let basic = format!("Basic {}", STANDARD.encode(format!("anyone:{read}")));
+        for pair in [
+            ("authorization", format!("Bearer {read}")),
+            ("authorization", format!("bearer  {read} ")),
+            ("authorization", basic),
+            ("x-api-key", read.clone()),
+            ("x-api-key", admin.clone()),
+        ] {
+            let caller = ask(&guard, OUTSIDE, "/api/v1/status", &[(pair.0, &pair.1)]);
+            assert!(matches!(caller, Ok(Caller::Token { admin: false, .. })), "{pair:?} {caller:?}");
+        }
+        let wrong = format!("{}x", &read[..46]);
+        for pair in [
+            ("authorization", format!("Bearer {wrong}")),
+            ("authorization", read.clone()),
+            ("authorization", format!("Basic {}", STANDARD.encode(&read))),
+            ("authorization", "Basic %%%".to_owned()),
+            ("x-api-key", wrong),
+            ("x-api-key", String::new()),
+            ("cookie", format!("token={read}")),
+        ] {
+            assert_eq!(ask(&guard, OUTSIDE, "/dns/a", &[(pair.0, &pair.1)]), Err(401), "{pair:?}");
+            assert_eq!(ask(&guard, LOOPBACK, "/dns/a", &[(pair.0, &pair.1)]), Err(401), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_there_is_nothing_but_health() {
+        let (guard, ..) = with_tokens();
+        for path in ["/healthz", "/readyz", "/readyz/"] {
+            assert_eq!(ask(&guard, OUTSIDE, path, &[]), Ok(Caller::Anyone), "{path}");
+        }
+        for path in [
+            "/",
+            "/dns/a",
+            "/metrics",
+            "/api/v1/status",
+            "/control/flush",
+            "/healthz/x",
+            "/x",
+            "/pdns/query/a",
+        ] {
+            assert_eq!(ask(&guard, OUTSIDE, path, &[]), Err(401), "{path}");
+        }
+        for path in ["/dnsdb/v2/lookup/rrset/name/a", "/lookup/rdata/ip/192.0.2.1", "/summarize/rrset/name/a"]
+        {
+            assert_eq!(ask(&guard, OUTSIDE, path, &[]), Err(403), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_changes_the_ledger_needs_admin_and_no_browser() {
+        let (guard, read, admin) = with_tokens();
+        let bearer = |token: &str| format!("Bearer {token}");
+        assert_eq!(ask(&guard, OUTSIDE, "/control/flush", &[("authorization", &bearer(&read))]), Err(403));
+        let basic = format!("Basic {}", STANDARD.encode(format!(":{admin}")));
+        assert_eq!(ask(&guard, OUTSIDE, "/control/flush", &[("authorization", &basic)]), Err(403));
+        let may =
+            |path| ask(&guard, OUTSIDE, path, &[("authorization", &bearer(&admin))]).unwrap().may_control();
+        assert!(may("/control/flush") && may("/control/import?name=x"));
+        assert!(!may("/control/anything-else") && !may("/dns/control/"));
+    }
+
+    #[test]
+    fn nothing_behind_the_guard_sees_a_token() {
+        let (guard, read, _) = with_tokens();
+        let mut headers = headers(&[("authorization", &format!("Bearer {read}")), ("x-api-key", &read)]);
+        guard.admit(OUTSIDE, None, &Uri::from_static("/dns/a"), &mut headers).unwrap();
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_when_to_come_back() {
+        let mut buckets = Buckets::default();
+        let began = Instant::now();
+        let key = |last: u8| Key { network: Some([192, 0, 2, last].into()), token: None };
+        for _ in 0..20 {
+            assert_eq!(buckets.spend(key(1), 2.0, began), None);
+        }
+        let wait = buckets.spend(key(1), 2.0, began).unwrap();
+        assert_eq!(wait, Duration::from_millis(500));
+        assert_eq!(buckets.spend(key(2), 2.0, began), None, "another address has its own");
+        assert_eq!(buckets.spend(key(1), 2.0, began + wait), None);
+        assert!(buckets.spend(key(1), 2.0, began + wait).is_some());
+    }
+
+    #[test]
+    fn the_memory_of_who_asked_has_a_bound() {
+        let mut buckets = Buckets::default();
+        let began = Instant::now();
+        let key = |i: u32| Key { network: Some(IpAddr::from(i.to_be_bytes())), token: None };
+        for i in 0..2 * MAX_BUCKETS as u32 {
+            buckets.spend(key(i), 1e6, began);
+        }
+        assert!(buckets.0.len() <= MAX_BUCKETS + 1);
+        buckets.spend(key(u32::MAX), 1e6, began + Duration::from_secs(60));
+        assert_eq!(buckets.0.len(), 1, "who has not asked for long is forgotten");
+    }
+
+    #[test]
+    fn addresses_of_one_network_of_ipv6_share() {
+        let at = |text: &str| network(text.parse().unwrap());
+        assert_eq!(at("2001:db8:0:1:2:3:4:5"), at("2001:db8:0:1::9"));
+        assert_ne!(at("2001:db8:0:1::1"), at("2001:db8:0:2::1"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+    }
+}
