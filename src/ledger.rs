@@ -113,7 +113,9 @@ impl Ledger {
     /// When the store refuses. Nothing is lost: lookups go on seeing the batch, and the next call tries again.
     pub fn commit(&self) -> Result<(), StoreError> {
         let _in_order = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = self.live().applying.clone() {
+        // Taken out first: the lock must not be held while it is applied.
+        let left = self.live().applying.clone();
+        if let Some(left) = left {
             self.finish(&left)?;
         }
         let batch = {

@@ -1,8 +1,9 @@
-//! Crashes at any write: the ledger on an engine that forgets what was not synced.
+//! Crashes and refused writes at any call: the ledger on an engine that forgets what was not synced.
 //!
 //! Progress travels with rows, so the ledger itself says after each crash how many batches it has, and must hold exactly
-//! those. The engine fails for good at a chosen call; what it then remembers is any prefix of its calls that holds all that
-//! were synced, as [`Engine`] promises.
+//! those. The engine fails at a chosen call, for good (the power is out) or until it is opened again (the disk is full);
+//! what it then remembers is any prefix of its calls that holds all that were synced, as [`Engine`] promises. The call that
+//! failed may be among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::engine::{Append, Changes, Engine, Pairs};
+use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::ledger::Ledger;
 use super::memory::MemoryStore;
 use super::{Entry, Options, Pair, Question, Scan, Store, StoreError};
@@ -30,31 +31,18 @@ enum Call {
     Remove(u32),
 }
 
+/// What is at one place.
 #[derive(Debug, Default)]
 struct World {
     calls: Vec<Call>,
     synced: usize,
     main: Map,
     runs: BTreeMap<u32, Map>,
-    /// Calls that still succeed.
-    left: usize,
+    /// A call failed: nothing more is written before it is opened again.
+    failed: bool,
 }
 
 impl World {
-    fn spend(&mut self) -> Result<(), StoreError> {
-        let out =
-            || StoreError::Io { what: "the engine".to_owned(), error: io::Error::other("the power is out") };
-        self.left = self.left.checked_sub(1).ok_or_else(out)?;
-        Ok(())
-    }
-
-    fn call(&mut self, call: Call) -> Result<(), StoreError> {
-        self.spend()?;
-        self.replay(&call);
-        self.calls.push(call);
-        Ok(())
-    }
-
     fn replay(&mut self, call: &Call) {
         match call {
             Call::Write(changes) => {
@@ -77,31 +65,155 @@ impl World {
             }
         }
     }
+
+    /// What is there when it is opened: all that was synced, and of the rest the first part.
+    fn reopened(&self, kept: &mut dyn FnMut(usize) -> usize) -> World {
+        let kept = self.synced + kept(self.calls.len() - self.synced + 1);
+        let mut next = World { synced: kept, calls: self.calls[..kept].to_vec(), ..World::default() };
+        self.calls[..kept].iter().for_each(|call| next.replay(call));
+        next
+    }
 }
 
-/// An engine in memory that can lose its power.
-#[derive(Clone)]
-struct Volatile(Arc<Mutex<World>>);
+/// All places of a ledger.
+struct Disk {
+    worlds: BTreeMap<String, World>,
+    current: String,
+    /// Calls that still succeed.
+    left: usize,
+    /// Decides what is remembered.
+    seed: u64,
+}
 
-impl Volatile {
-    fn new(left: usize) -> Volatile {
-        Volatile(Arc::new(Mutex::new(World { left, ..World::default() })))
+fn full() -> StoreError {
+    StoreError::Io { what: "the engine".to_owned(), error: io::ErrorKind::StorageFull.into() }
+}
+
+impl Disk {
+    fn spend(&mut self) -> Result<(), StoreError> {
+        self.left = self.left.checked_sub(1).ok_or_else(full)?;
+        Ok(())
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    /// Any number below a bound.
+    fn any(&mut self, bound: usize) -> usize {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.seed >> 33) as usize % bound
+    }
+
+    fn reopen(&mut self, place: &str) {
+        let world = self.worlds.remove(place).unwrap_or_default();
+        let next = world.reopened(&mut |bound| self.any(bound));
+        self.worlds.insert(place.to_owned(), next);
+    }
+}
+
+/// A disk in memory that can lose its power, or be full.
+#[derive(Clone)]
+struct VolatileSite(Arc<Mutex<Disk>>);
+
+impl VolatileSite {
+    fn new(left: usize, seed: u64) -> VolatileSite {
+        let current = "ledger-1".to_owned();
+        VolatileSite(Arc::new(Mutex::new(Disk { worlds: BTreeMap::new(), current, left, seed })))
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is there after the power has come back: all that was synced, and of the rest the first part.
-    fn after_crash(&self, kept: prop::sample::Index, left: usize) -> Volatile {
-        let world = self.world();
-        let kept = world.synced + kept.index(world.calls.len() - world.synced + 1);
-        let mut next = World { left, synced: kept, ..World::default() };
-        for call in &world.calls[..kept] {
-            next.replay(call);
-            next.calls.push(call.clone());
+    /// The disk after the power has come back.
+    fn after_crash(&self, left: usize) -> VolatileSite {
+        let mut disk = self.disk();
+        let next = VolatileSite::new(left, disk.seed);
+        let current = disk.current.clone();
+        disk.reopen(&current);
+        let world = disk.worlds.remove(&current).unwrap_or_default();
+        let mut after = next.disk();
+        after.worlds.insert(current.clone(), world);
+        after.current = current;
+        drop(after);
+        next
+    }
+
+    fn is_new(&self) -> bool {
+        let disk = self.disk();
+        disk.worlds.get(&disk.current).is_none_or(|world| world.main.is_empty())
+    }
+
+    fn place(&self, name: &str) -> Arc<dyn Place> {
+        Arc::new(Volatile { site: self.clone(), name: name.to_owned() })
+    }
+}
+
+impl Site for VolatileSite {
+    fn current(&self) -> Arc<dyn Place> {
+        self.place(&self.disk().current)
+    }
+
+    fn next(&self) -> Result<Arc<dyn Place>, StoreError> {
+        let number = |name: &String| name.strip_prefix("ledger-").unwrap().parse::<u32>().unwrap();
+        let last = self.disk().worlds.keys().map(number).max().unwrap_or_default();
+        Ok(self.place(&format!("ledger-{}", last + 1)))
+    }
+
+    fn switch(&self, to: &dyn Place) -> Result<(), StoreError> {
+        let mut disk = self.disk();
+        disk.spend()?;
+        disk.current = to.name().to_owned();
+        Ok(())
+    }
+}
+
+/// A place, and the engine there.
+#[derive(Clone)]
+struct Volatile {
+    site: VolatileSite,
+    name: String,
+}
+
+impl Place for Volatile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open(&self) -> Result<Arc<dyn Engine>, StoreError> {
+        let mut disk = self.site.disk();
+        if disk.worlds.entry(self.name.clone()).or_default().failed {
+            disk.reopen(&self.name);
         }
-        Volatile(Arc::new(Mutex::new(next)))
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.site.disk().spend()
+    }
+
+    fn remove(&self) {
+        let mut disk = self.site.disk();
+        assert_ne!(disk.current, self.name, "what is current is not removed");
+        disk.worlds.remove(&self.name);
+    }
+}
+
+impl Volatile {
+    fn world<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
+        work(self.site.disk().worlds.get_mut(&self.name).expect("nobody uses a place that was removed"))
+    }
+
+    fn call(&self, call: Call) -> Result<(), StoreError> {
+        let mut disk = self.site.disk();
+        let spent = disk.spend();
+        let world = disk.worlds.get_mut(&self.name).expect("nobody uses a place that was removed");
+        if world.failed {
+            return Err(full());
+        }
+        world.failed = spent.is_err();
+        if spent.is_ok() {
+            world.replay(&call);
+        }
+        world.calls.push(call);
+        spent
     }
 }
 
@@ -117,15 +229,15 @@ fn above(map: &Map, key: &[u8]) -> Option<Pair> {
 
 impl Pairs for Volatile {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.world().main.get(key).cloned())
+        Ok(self.world(|world| world.main.get(key).cloned()))
     }
 
     fn at_most(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
-        Ok(at_most(&self.world().main, key))
+        Ok(self.world(|world| at_most(&world.main, key)))
     }
 
     fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
-        Ok(above(&self.world().main, key))
+        Ok(self.world(|world| above(&world.main, key)))
     }
 }
 
@@ -133,7 +245,7 @@ struct Run(Volatile, u32);
 
 impl Run {
     fn read<T>(&self, read: impl FnOnce(&Map) -> T) -> Result<T, StoreError> {
-        Ok(read(self.0.world().runs.get(&self.1).expect("nobody reads a run that was removed")))
+        Ok(self.0.world(|world| read(world.runs.get(&self.1).expect("nobody reads a run that was removed"))))
     }
 }
 
@@ -151,20 +263,15 @@ impl Pairs for Run {
     }
 }
 
-impl Append for Run {
-    fn append(&mut self, pairs: Vec<Pair>) -> Result<(), StoreError> {
-        self.0.world().call(Call::Append(self.1, pairs))
-    }
-}
-
 impl Engine for Volatile {
     fn write(&self, changes: Changes) -> Result<(), StoreError> {
-        self.world().call(Call::Write(changes))
+        self.call(Call::Write(changes))
     }
 
-    fn begin_run(&self, id: u32) -> Result<Box<dyn Append + '_>, StoreError> {
-        assert!(!self.world().runs.contains_key(&id), "a number is given once");
-        Ok(Box::new(Run(self.clone(), id)))
+    fn append(&self, id: u32, before: u64, pairs: Vec<Pair>) -> Result<(), StoreError> {
+        let there = self.world(|world| world.runs.get(&id).map_or(0, Map::len));
+        assert_eq!(there as u64, before, "a number is given once, and a run is written without gaps");
+        self.call(Call::Append(id, pairs))
     }
 
     fn run(&self, id: u32) -> Result<Arc<dyn Pairs>, StoreError> {
@@ -172,18 +279,25 @@ impl Engine for Volatile {
     }
 
     fn runs(&self) -> Result<BTreeSet<u32>, StoreError> {
-        Ok(self.world().runs.keys().copied().collect())
+        Ok(self.world(|world| world.runs.keys().copied().collect()))
     }
 
     fn remove_run(&self, id: u32) -> Result<(), StoreError> {
-        self.world().call(Call::Remove(id))
+        self.call(Call::Remove(id))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let mut world = self.world();
-        world.spend()?;
-        world.synced = world.calls.len();
-        Ok(())
+        let mut disk = self.site.disk();
+        let spent = disk.spend();
+        let world = disk.worlds.get_mut(&self.name).expect("nobody uses a place that was removed");
+        if world.failed {
+            return Err(full());
+        }
+        world.failed = spent.is_err();
+        if spent.is_ok() {
+            world.synced = world.calls.len();
+        }
+        spent
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
@@ -253,40 +367,97 @@ fn applied(store: &dyn Store) -> u64 {
     store.lineage(&LINEAGE).unwrap().map_or(0, |progress| progress.consumed.offset)
 }
 
+/// Waits until nothing is due, over failures that pass.
+fn settle(ledger: &Ledger) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = ledger.settle() {
+        assert!(Instant::now() < until, "{error}");
+        std::thread::yield_now();
+    }
+}
+
+/// What is not in the manifest is not on disk, once the last reader has let go.
+fn nothing_is_left_behind(site: &VolatileSite, ledger: &Ledger) {
+    let until = Instant::now() + Duration::from_secs(10);
+    let there = || {
+        let disk = site.disk();
+        (disk.worlds.len(), disk.worlds.get(&disk.current).map_or(0, |world| world.runs.len() as u64))
+    };
+    while there() != (1, ledger.stats().unwrap().runs) {
+        assert!(
+            Instant::now() < until,
+            "left behind: {:?}, {:?}, {:?}",
+            there(),
+            ledger.stats(),
+            site.disk()
+                .worlds
+                .values()
+                .map(|w| w.runs.keys().copied().collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        );
+        std::thread::yield_now();
+    }
+}
+
+const BATCHES: u64 = 40;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn after_any_crash_there_is_each_batch_whole_or_not_at_all(
-        crashes in proptest::collection::vec((0usize..60, any::<prop::sample::Index>()), 1..6),
+        crashes in proptest::collection::vec(0usize..60, 1..6),
+        seed: u64,
     ) {
-        const BATCHES: u64 = 40;
-        let mut engine = Volatile::new(crashes[0].0);
+        let mut site = VolatileSite::new(crashes[0], seed);
         let mut sure = 0;
-        for (at, (_, kept)) in crashes.iter().enumerate() {
+        for at in 0..crashes.len() {
             // Opening can fail too, at the first writes to a new ledger.
-            let is_new = engine.world().main.is_empty();
-            if let Ok(ledger) = Ledger::open(Arc::new(engine.clone()), is_new, &tiny()) {
+            if let Ok(ledger) = Ledger::open(&site, site.is_new(), &tiny()) {
                 let there = applied(&ledger);
                 prop_assert!(there >= sure, "{there} batches are left of {sure} that were durable");
                 prop_assert_eq!(contents(&ledger), contents(&oracle(there)));
                 sure = go_on(&ledger, there, BATCHES);
                 prop_assert_eq!(contents(&ledger), contents(&oracle(sure)));
             }
-            engine = engine.after_crash(*kept, crashes.get(at + 1).map_or(usize::MAX, |(left, _)| *left));
+            site = site.after_crash(crashes.get(at + 1).copied().unwrap_or(usize::MAX));
         }
-        let is_new = engine.world().main.is_empty();
-        let ledger = Ledger::open(Arc::new(engine.clone()), is_new, &tiny()).unwrap();
+        let ledger = Ledger::open(&site, site.is_new(), &tiny()).unwrap();
         let there = applied(&ledger);
         prop_assert!(there >= sure);
         prop_assert_eq!(go_on(&ledger, there, BATCHES), BATCHES);
         ledger.settle().unwrap();
         prop_assert_eq!(contents(&ledger), contents(&oracle(BATCHES)));
-        // Nothing is left behind: what is not in the manifest is not on disk, once the last reader has let go.
-        let until = Instant::now() + Duration::from_secs(10);
-        while engine.runs().unwrap().len() as u64 != ledger.stats().unwrap().runs {
-            prop_assert!(Instant::now() < until, "runs are left behind");
-            std::thread::yield_now();
+        nothing_is_left_behind(&site, &ledger);
+    }
+
+    #[test]
+    fn over_writes_that_are_refused_for_a_while_nothing_is_lost_and_nothing_is_there_twice(
+        budgets in proptest::collection::vec(0usize..40, 1..10),
+        seed: u64,
+    ) {
+        let site = VolatileSite::new(usize::MAX, seed);
+        let ledger = Ledger::open(&site, true, &tiny()).unwrap();
+        let mut budgets = budgets.into_iter();
+        let mut refill = || site.disk().left = budgets.next().unwrap_or(usize::MAX);
+        refill();
+        let model = MemoryStore::default();
+        for number in 1..=BATCHES {
+            while batch(number, &ledger).and_then(|batch| ledger.apply(&batch)).is_err() {
+                // Lookups go on, and do not see what was refused.
+                prop_assert_eq!(contents(&ledger), contents(&model));
+                refill();
+            }
+            model.apply(&batch(number, &model).unwrap()).unwrap();
         }
+        settle(&ledger);
+        prop_assert!(ledger.failing().is_none());
+        prop_assert_eq!(contents(&ledger), contents(&model));
+        nothing_is_left_behind(&site, &ledger);
+        // And it is on disk.
+        drop(ledger);
+        let site = site.after_crash(usize::MAX);
+        let ledger = Ledger::open(&site, false, &tiny()).unwrap();
+        prop_assert_eq!(contents(&ledger), contents(&model));
     }
 }

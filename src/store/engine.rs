@@ -48,12 +48,6 @@ pub(crate) trait Pairs: Send + Sync {
     fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError>;
 }
 
-/// The map of a run that is being written.
-pub(crate) trait Append {
-    /// Adds pairs in order, with keys greater than all before.
-    fn append(&mut self, pairs: Vec<Pair>) -> Result<(), StoreError>;
-}
-
 /// The main map, and the way to those of the runs.
 ///
 /// What was written is visible to readers at once, in the order of the calls, and durable after [`Engine::sync`]. After a
@@ -62,8 +56,9 @@ pub(crate) trait Engine: Pairs {
     /// Makes changes in the main map, all or none, also over a crash.
     fn write(&self, changes: Changes) -> Result<(), StoreError>;
 
-    /// Begins the map of a run that there is not yet.
-    fn begin_run(&self, id: u32) -> Result<Box<dyn Append + '_>, StoreError>;
+    /// Adds pairs to the map of a run, which has so many pairs before and is begun with the first; in order, with keys
+    /// greater than all before.
+    fn append(&self, id: u32, before: u64, pairs: Vec<Pair>) -> Result<(), StoreError>;
 
     /// The map of a run.
     fn run(&self, id: u32) -> Result<Arc<dyn Pairs>, StoreError>;
@@ -81,6 +76,40 @@ pub(crate) trait Engine: Pairs {
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
+}
+
+/// Where an engine is kept.
+pub(crate) trait Place: Send + Sync {
+    /// What it is called.
+    #[allow(dead_code, reason = "the rewrite is built on it")]
+    fn name(&self) -> &str;
+
+    /// Opens the engine there, or makes an empty one. It can be open only once.
+    fn open(&self) -> Result<Arc<dyn Engine>, StoreError>;
+
+    /// Tries whether something can be written there.
+    fn probe(&self) -> Result<(), StoreError>;
+
+    /// Removes all that is there, as far as it goes. The engine is closed.
+    fn remove(&self);
+}
+
+/// The places of one ledger, of which one is current.
+pub(crate) trait Site: Send + Sync {
+    /// The place that is current.
+    fn current(&self) -> Arc<dyn Place>;
+
+    /// A new place, with nothing there.
+    #[allow(dead_code, reason = "the rewrite is built on it")]
+    fn next(&self) -> Result<Arc<dyn Place>, StoreError>;
+
+    /// Makes another place current, durable when it returns. What is at the other places is worth nothing then.
+    ///
+    /// # Errors
+    ///
+    /// The place that was current still is.
+    #[allow(dead_code, reason = "the rewrite is built on it")]
+    fn switch(&self, to: &dyn Place) -> Result<(), StoreError>;
 }
 
 /// The pairs whose keys start with a prefix, in order.

@@ -95,6 +95,33 @@ impl Folder {
         Ok(())
     }
 
+    /// Where another ledger can be made: a folder that there is not yet.
+    #[allow(dead_code, reason = "the rewrite is built on it")]
+    pub fn next_ledger(&self) -> Result<PathBuf, StoreError> {
+        let number = |name: &String| name.strip_prefix(LEDGER).and_then(|n| n.parse::<u64>().ok());
+        let last = ledgers(&self.path)?.iter().filter_map(number).max().unwrap_or_default();
+        Ok(self.path.join(format!("{LEDGER}{}", last.saturating_add(1))))
+    }
+
+    /// Makes another ledger the current one.
+    ///
+    /// # Errors
+    ///
+    /// The one that was current still is.
+    #[allow(dead_code, reason = "the rewrite is built on it")]
+    pub fn switch(&mut self, ledger: &str) -> Result<(), StoreError> {
+        let next = Current { ledger: ledger.to_owned(), ..self.current.clone() };
+        if let Err(error) = self.write_current(&next) {
+            // It may have been renamed all the same, and only not be durable: then it is renamed back.
+            if read_current(&self.path).ok().flatten().as_ref() != Some(&self.current) {
+                self.write_current(&self.current)?;
+            }
+            return Err(error);
+        }
+        self.current = next;
+        Ok(())
+    }
+
     /// Files without which there is no ledger.
     fn files(&self) -> [PathBuf; 2] {
         [self.ledger().join("conf"), self.ledger().join("db")]

@@ -11,10 +11,19 @@
 //!
 //! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`View`], which never changes.
 //!
+//! # Failed writes
+//!
+//! After a failed write nothing more is written until the engine was opened again beneath the ledger ([`mend`]), which
+//! whoever writes next tries first. What failed may be on disk or not: a fold or a merge that is there is kept, for it
+//! changes nothing that anybody sees; a batch is taken back, for whoever applied it was told that it is not there.
+//!
 //! # Threads
 //!
 //! One thread folds, another merges and removes. Both, and whoever applies a batch, change the manifest and the view under
-//! a lock that is held for one write; lookups take only the lock that guards the pointer to the view.
+//! a lock that is held for one write; lookups take only the lock that guards the pointer to the view. Who needs several
+//! locks takes `committed` before `manifest`.
+
+mod mend;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,8 +34,9 @@ use std::time::Duration;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::bell::Bell;
-use super::engine::{self, Append, Changes, Engine, Pairs, with_prefix};
+use super::engine::{self, Changes, Pairs, Site, with_prefix};
 use super::filter::Filter;
+use super::home::Home;
 use super::key::{Family, Range};
 use super::manifest::{Commits, Manifest, RunMeta};
 use super::run::{Block, Counts, Merged, Sink, Source, Writer};
@@ -54,7 +64,7 @@ const JOURNAL_HEADER: usize = 3;
 /// Segments of one tier that are merged in memory into one of the next.
 const SEGMENT_FAN_IN: usize = 8;
 /// The first and the longest wait before a fold or a merge that failed is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is replaced as a whole: a panic cannot leave half of it.
@@ -68,7 +78,7 @@ pub(crate) struct Ledger {
 }
 
 struct Shared {
-    engine: Arc<dyn Engine>,
+    home: Mutex<Arc<Home>>,
     options: Options,
     sensors: Arc<Sensors>,
     /// Who applies a batch holds this.
@@ -76,7 +86,6 @@ struct Shared {
     manifest: Mutex<Manifest>,
     next_run: AtomicU32,
     view: Mutex<Arc<View>>,
-    graves: Arc<Graves>,
     bell: Arc<Bell>,
     stop: AtomicBool,
     /// Why the last fold and the last merge failed, if they did.
@@ -112,46 +121,38 @@ impl View {
 struct Run {
     meta: RunMeta,
     filter: Filter,
-    pairs: Arc<dyn Pairs>,
-    graves: Arc<Graves>,
+    home: Arc<Home>,
     /// The manifest no longer names it: it is removed with its last reader.
     retired: AtomicBool,
 }
 
-/// Runs to be removed.
-struct Graves {
-    ids: Mutex<BTreeSet<u32>>,
-    bell: Arc<Bell>,
-}
-
-impl Graves {
-    fn bury(&self, id: u32) {
-        lock(&self.ids).insert(id);
-        self.bell.ring();
-    }
-}
-
 impl Drop for Run {
     fn drop(&mut self) {
+        self.home.let_go(self.meta.id);
         if *self.retired.get_mut() {
-            self.graves.bury(self.meta.id);
+            self.home.bury(self.meta.id);
         }
     }
 }
 
 impl Run {
-    fn load(meta: RunMeta, engine: &dyn Engine, graves: &Arc<Graves>) -> Result<Run, StoreError> {
-        let pairs = engine.run(meta.id)?;
+    fn load(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
         let mut stored = Vec::new();
         for page in 0..meta.filter_pages {
             let key = filter_key(page);
             let what = || format!("the filter of run {}", meta.id);
-            let sealed = pairs.get(&key)?.ok_or_else(|| damaged(&what(), "a page is missing"))?;
+            let sealed = home.in_run(meta.id, |pairs| pairs.get(&key))?;
+            let sealed = sealed.ok_or_else(|| damaged(&what(), "a page is missing"))?;
             stored.extend_from_slice(&block::open(&key, &sealed, &what)?);
         }
         let filter = Filter::from_bytes(&stored)
             .ok_or_else(|| damaged(&format!("the filter of run {}", meta.id), "its length is none"))?;
-        Ok(Run { meta, filter, pairs, graves: Arc::clone(graves), retired: AtomicBool::new(false) })
+        Ok(Run::new(meta, filter, home))
+    }
+
+    fn new(meta: RunMeta, filter: Filter, home: &Arc<Home>) -> Run {
+        home.hold(meta.id);
+        Run { meta, filter, home: Arc::clone(home), retired: AtomicBool::new(false) }
     }
 
     fn open_block(&self, key: &[u8], sealed: &[u8]) -> Result<Block, StoreError> {
@@ -177,7 +178,8 @@ impl Run {
 
 impl Source for Run {
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
-        match self.pairs.at_most(&block_key(family, key))? {
+        let key = block_key(family, key);
+        match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
             Some((key, sealed)) if key.first() == Some(&family.byte()) => {
                 self.open_block(&key, &sealed).map(Some)
             }
@@ -188,7 +190,8 @@ impl Source for Run {
 
     fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
         let key = block_key(family, bound);
-        let sealed = self.pairs.get(&key)?.ok_or_else(|| self.missing())?;
+        let sealed = self.home.in_run(self.meta.id, |pairs| pairs.get(&key))?;
+        let sealed = sealed.ok_or_else(|| self.missing())?;
         self.open_block(&key, &sealed)
     }
 
@@ -208,7 +211,12 @@ fn filter_key(page: u32) -> Vec<u8> {
 /// Takes the blocks of a run that is written to the engine.
 struct RunSink<'a> {
     shared: &'a Shared,
-    pairs: Box<dyn Append + 'a>,
+    home: &'a Home,
+    /// The run is written in this one, or not at all.
+    generation: u64,
+    id: u32,
+    /// Pairs that were handed to the engine.
+    written: u64,
     waiting: Vec<Pair>,
     bytes: u64,
 }
@@ -223,7 +231,11 @@ impl RunSink<'_> {
 
     fn write(&mut self) -> Result<(), StoreError> {
         self.shared.check_stop()?;
-        self.pairs.append(std::mem::take(&mut self.waiting))
+        let pairs = std::mem::take(&mut self.waiting);
+        let count = pairs.len() as u64;
+        self.home.append(self.generation, self.id, self.written, pairs)?;
+        self.written += count;
+        Ok(())
     }
 }
 
@@ -246,42 +258,41 @@ impl Sink for RunSink<'_> {
 //--- opening and closing --------------------------------------------------------------------------------------------
 
 impl Ledger {
-    /// Opens what is in an engine, or begins a new ledger in an empty one.
-    pub fn open(engine: Arc<dyn Engine>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
-        if is_new {
-            begin(&*engine)?;
-        }
-        check_format(&*engine)?;
-        let manifest = Manifest::from_bytes(engine.get(engine::MANIFEST)?)?;
-        let committed = Committed::load(&*engine)?;
-        let sensors = Arc::new(Sensors::load(Arc::clone(&engine))?);
+    /// Opens what is at the current place, or begins a new ledger at an empty one.
+    pub fn open(site: &dyn Site, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
         let bell = Arc::new(Bell::default());
-        let graves = Arc::new(Graves { ids: Mutex::default(), bell: Arc::clone(&bell) });
+        let home = Arc::new(Home::open(site.current(), &bell)?);
+        if is_new {
+            begin(&home)?;
+        }
+        check_format(&*home)?;
+        let manifest = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
+        let committed = Committed::load(&*home)?;
+        let sensors = Arc::new(Sensors::load(&*home)?);
         let mut next_run = manifest.next_run;
-        let stored = engine.runs()?;
+        let stored = home.runs()?;
         if let Some(missing) = manifest.runs.iter().find(|run| !stored.contains(&run.id)) {
             return Err(damaged(&format!("run {}", missing.id), "it is missing"));
         }
         for id in stored {
             if !manifest.runs.iter().any(|run| run.id == id) {
-                graves.bury(id);
+                home.bury(id);
             }
             next_run = next_run.max(id.saturating_add(1));
         }
-        let runs = manifest.runs.iter().map(|meta| Run::load(meta.clone(), &*engine, &graves).map(Arc::new));
+        let runs = manifest.runs.iter().map(|meta| Run::load(meta.clone(), &home).map(Arc::new));
         let runs = runs.collect::<Result<Vec<_>, _>>()?;
         let entries = manifest.journal_from..committed.record.journal_to;
-        let segments = replay(&*engine, entries, options, sensors.len())?;
+        let segments = replay(&*home, entries, options, sensors.len())?;
         let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
         let shared = Arc::new(Shared {
-            engine,
+            home: Mutex::new(home),
             options: options.clone(),
             sensors,
             committed: Mutex::new(committed),
             manifest: Mutex::new(manifest),
             next_run: AtomicU32::new(next_run),
             view: Mutex::new(Arc::new(view)),
-            graves,
             bell,
             stop: AtomicBool::new(false),
             failures: Default::default(),
@@ -325,17 +336,16 @@ impl Drop for Ledger {
 }
 
 /// Makes an empty ledger.
-fn begin(engine: &dyn Engine) -> Result<(), StoreError> {
-    engine.write(vec![
+fn begin(home: &Home) -> Result<(), StoreError> {
+    home.commit(vec![
         (engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec())),
         (engine::MANIFEST.to_vec(), Some(Manifest::default().to_bytes()?)),
         (engine::COMMITS.to_vec(), Some(Commits::default().to_bytes()?)),
-    ])?;
-    engine.sync()
+    ])
 }
 
 /// Refuses what another program wrote.
-fn check_format(engine: &dyn Engine) -> Result<(), StoreError> {
+fn check_format(engine: &dyn Pairs) -> Result<(), StoreError> {
     let stored = engine.get(engine::FORMAT)?.and_then(|stored| stored.try_into().ok());
     match stored.map(u32::from_be_bytes) {
         Some(FORMAT) => Ok(()),
@@ -349,10 +359,22 @@ struct Committed {
     record: Commits,
     /// The hash of each lineage's progress.
     lineages: HashMap<LineageId, u64>,
+    /// A batch that could not be applied, and may be on disk all the same.
+    doubt: Option<Doubt>,
+}
+
+/// How to take back what may be on disk.
+struct Doubt {
+    /// The record of the last commit, if it is there.
+    record: Commits,
+    /// What makes the main map as it was before, but for that record and the manifest.
+    undo: Changes,
+    /// The run that holds its rows, if it is large.
+    run: Option<u32>,
 }
 
 impl Committed {
-    fn load(engine: &dyn Engine) -> Result<Committed, StoreError> {
+    fn load(engine: &dyn Pairs) -> Result<Committed, StoreError> {
         let mut lineages = HashMap::new();
         for pair in with_prefix(engine, engine::PROGRESS) {
             let (key, sealed) = pair?;
@@ -363,7 +385,7 @@ impl Committed {
         if (record.lineages, record.digest) != (lineages.len() as u64, digest) {
             return Err(damaged("the progress of the logs", "it is not what was last committed"));
         }
-        Ok(Committed { record, lineages })
+        Ok(Committed { record, lineages, doubt: None })
     }
 }
 
@@ -373,7 +395,7 @@ fn progress_hash(key: &[u8], sealed: &[u8]) -> u64 {
 
 /// Makes segments of entries of the journal.
 fn replay(
-    engine: &dyn Engine,
+    engine: &dyn Pairs,
     entries: std::ops::Range<u64>,
     options: &Options,
     sensors: usize,
@@ -435,6 +457,10 @@ impl Work {
 }
 
 impl Shared {
+    fn home(&self) -> Arc<Home> {
+        Arc::clone(&lock(&self.home))
+    }
+
     fn view(&self) -> Arc<View> {
         Arc::clone(&lock(&self.view))
     }
@@ -481,20 +507,25 @@ impl Shared {
             if self.check_stop().is_err() {
                 return;
             }
-            match self.step(work) {
+            let generation = self.home().generation();
+            match self.mend(None).and_then(|()| self.step(work)) {
                 Ok(true) => {
                     wait = RETRY.0;
                     self.set_failure(work, None);
                     self.bell.ring();
                 }
                 Ok(false) => self.bell.wait(rung, None),
-                Err(StoreError::Closed) => return,
+                Err(_) if self.check_stop().is_err() => return,
                 Err(error) => {
                     tracing::warn!(work = work.thread_name(), %error, "Work on the ledger failed and will be tried again.");
                     self.set_failure(work, Some(error));
                     self.bell.ring();
                     let until = std::time::Instant::now() + wait;
-                    while self.check_stop().is_ok() && std::time::Instant::now() < until {
+                    // The next one to write may open the engine again before.
+                    while self.check_stop().is_ok()
+                        && std::time::Instant::now() < until
+                        && self.home().generation() == generation
+                    {
                         let rung = self.bell.count();
                         self.bell
                             .wait(rung, Some(until.saturating_duration_since(std::time::Instant::now())));
@@ -509,7 +540,7 @@ impl Shared {
         let view = self.view();
         match work {
             Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
-            Work::Merge => !lock(&self.graves.ids).is_empty() || self.runs_to_merge(&view.runs).is_some(),
+            Work::Merge => self.home().has_graves() || self.runs_to_merge(&view.runs).is_some(),
         }
     }
 
@@ -527,7 +558,7 @@ impl Shared {
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
-                    _ if self.remove_run()? => Ok(true),
+                    _ if self.home().remove_a_run()? => Ok(true),
                     Some(group) => self.merge_runs(group).map(|()| true),
                     None => Ok(false),
                 }
@@ -546,11 +577,12 @@ impl Shared {
         let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
         let sources: Vec<Arc<dyn Source>> =
             segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
-        let run = self.write_run(keys, |writer| writer.push_merged(&sources))?;
+        let home = self.home();
+        let run = self.write_run(&home, keys, |writer| writer.push_merged(&sources))?;
         let mut changes = Changes::new();
         let mut journal_from = 0;
         for sequence in segments.iter().flat_map(|segment| &segment.sequences) {
-            for pair in with_prefix(&*self.engine, &engine::journal(*sequence)) {
+            for pair in with_prefix(&*home, &engine::journal(*sequence)) {
                 changes.push((pair?.0, None));
             }
             journal_from = journal_from.max(sequence + 1);
@@ -576,16 +608,8 @@ impl Shared {
         let keys = group.iter().map(|run| run.meta.counts.lookup_keys).sum();
         let sources: Vec<Arc<dyn Source>> =
             group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
-        let run = self.write_run(keys, |writer| writer.push_merged(&sources))?;
+        let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources))?;
         self.flip(Changes::new(), Flip { add: &[run], drop: &group, journal_from: None }, |_| {})
-    }
-
-    /// Removes what is left of a run that nobody reads.
-    fn remove_run(&self) -> Result<bool, StoreError> {
-        let Some(id) = lock(&self.graves.ids).first().copied() else { return Ok(false) };
-        self.engine.remove_run(id)?;
-        lock(&self.graves.ids).remove(&id);
-        Ok(true)
     }
 
     /// The runs of one size that have become too many.
@@ -606,23 +630,29 @@ impl Shared {
 
     //--- writing
 
-    /// Writes a run that nobody knows yet.
+    /// Writes a run that nobody knows yet. It is on stable storage when this returns.
     fn write_run(
         &self,
+        home: &Arc<Home>,
         lookup_keys: u64,
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
-        let id = self.next_run.fetch_add(1, Ordering::Relaxed);
-        self.try_write_run(id, lookup_keys, fill).inspect_err(|_| self.graves.bury(id))
+        // In this order: a number that was given before the engine was opened again is not written to after it.
+        let generation = home.generation();
+        let id = self.next_run.fetch_add(1, Ordering::SeqCst);
+        self.try_write_run(home, generation, id, lookup_keys, fill).inspect_err(|_| home.bury(id))
     }
 
     fn try_write_run(
         &self,
+        home: &Arc<Home>,
+        generation: u64,
         id: u32,
         lookup_keys: u64,
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
-        let sink = RunSink { shared: self, pairs: self.engine.begin_run(id)?, waiting: Vec::new(), bytes: 0 };
+        let waiting = Vec::new();
+        let sink = RunSink { shared: self, home, generation, id, written: 0, waiting, bytes: 0 };
         let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys);
         fill(&mut writer)?;
         let (mut sink, counts, filter) = writer.finish()?;
@@ -632,14 +662,9 @@ impl Shared {
             filter_pages += 1;
         }
         sink.write()?;
-        self.engine.sync()?;
-        Ok(Arc::new(Run {
-            meta: RunMeta { id, counts, bytes: sink.bytes, filter_pages },
-            filter,
-            pairs: self.engine.run(id)?,
-            graves: Arc::clone(&self.graves),
-            retired: AtomicBool::new(false),
-        }))
+        home.sync_in(generation)?;
+        let meta = RunMeta { id, counts, bytes: sink.bytes, filter_pages };
+        Ok(Arc::new(Run::new(meta, filter, home)))
     }
 
     /// Changes the manifest together with other things, and shows it to readers.
@@ -658,8 +683,7 @@ impl Shared {
         next.next_run = self.next_run.load(Ordering::Relaxed);
         next.journal_from = journal_from.unwrap_or(next.journal_from);
         changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
-        self.engine.write(changes)?;
-        self.engine.sync()?;
+        self.home().commit(changes)?;
         *manifest = next;
         drop.iter().for_each(|run| run.retired.store(true, Ordering::Relaxed));
         self.publish(|view| {
@@ -678,6 +702,8 @@ impl Shared {
                 return Ok(());
             }
             self.failure(Work::Fold)?;
+            // Who waits here holds what mending needs.
+            self.home().failure().map_or(Ok(()), Err)?;
             self.check_stop()?;
             self.bell.wait(rung, None);
         }
@@ -705,7 +731,16 @@ fn segments_to_merge(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Segment>>> {
 
 impl Store for Ledger {
     fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
-        self.shared.sensors.number(name)
+        let shared = &*self.shared;
+        if let Some(known) = shared.sensors.number(name) {
+            return Ok(known);
+        }
+        let mut committed = lock(&shared.committed);
+        if let Some(known) = shared.sensors.number(name) {
+            return Ok(known);
+        }
+        shared.mend(Some(&mut committed))?;
+        shared.sensors.add(name, |key, sealed| shared.home().commit(vec![(key, Some(sealed))]))
     }
 
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
@@ -715,15 +750,23 @@ impl Store for Ledger {
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let mut committed = lock(&shared.committed);
+        shared.mend(Some(&mut committed))?;
+        let home = shared.home();
         let mut record = committed.record;
-        let (mut changes, mut hashes) = (Changes::new(), Vec::new());
+        let (mut changes, mut undo, mut hashes) = (Changes::new(), Changes::new(), Vec::new());
         for progress in batch.progress() {
             let key = engine::progress(&progress.lineage);
             let sealed = block::seal(&key, &value::progress_to_bytes(progress)?);
             let hash = progress_hash(&key, &sealed);
             match committed.lineages.get(&progress.lineage) {
-                Some(last) => record.digest ^= last,
-                None => record.lineages += 1,
+                Some(last) => {
+                    record.digest ^= last;
+                    undo.push((key.clone(), home.get(&key)?));
+                }
+                None => {
+                    record.lineages += 1;
+                    undo.push((key.clone(), None));
+                }
             }
             record.digest ^= hash;
             hashes.push((progress.lineage, hash));
@@ -733,9 +776,14 @@ impl Store for Ledger {
         let applied = |view: &mut View| view.applied = view.applied.max(batch.number);
         if rows >= shared.options.bulk_rows {
             let keys = 2 * batch.tuples().len() + batch.questions().len();
-            let run = shared.write_run(keys as u64, |writer| writer.push_batch(batch, sensors))?;
+            let run = shared.write_run(&home, keys as u64, |writer| writer.push_batch(batch, sensors))?;
             changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
-            shared.flip(changes, Flip { add: &[run], drop: &[], journal_from: None }, applied)?;
+            let id = run.meta.id;
+            shared.flip(changes, Flip { add: &[run], drop: &[], journal_from: None }, applied).inspect_err(
+                |_| {
+                    committed.doubt = Some(Doubt { record, undo, run: Some(id) });
+                },
+            )?;
         } else {
             shared.wait_for_room()?;
             let sequence = record.journal_to;
@@ -746,12 +794,14 @@ impl Store for Ledger {
                 let key = engine::journal_part(sequence, part);
                 let sealed =
                     block::seal(&key, &engine::join(&[&count.to_be_bytes(), &[family.byte()], &rows]));
+                undo.push((key.clone(), None));
                 changes.push((key, Some(sealed)));
             }
             record.journal_to += u64::from(count > 0);
             changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
-            shared.engine.write(changes)?;
-            shared.engine.sync()?;
+            home.commit(changes).inspect_err(|_| {
+                committed.doubt = Some(Doubt { record, undo, run: None });
+            })?;
             shared.publish(|view| {
                 if rows > 0 {
                     view.segments.push(Arc::new(segment));
@@ -770,24 +820,24 @@ impl Store for Ledger {
 
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
         let key = engine::progress(id);
-        self.shared.engine.get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
+        self.shared.home().get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
     }
 
     fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
-        with_prefix(&*self.shared.engine, engine::PROGRESS)
+        with_prefix(&*self.shared.home(), engine::PROGRESS)
             .map(|pair| pair.and_then(|(key, sealed)| open_progress(&key, &sealed)))
             .collect()
     }
 
     fn cached(&self) -> Result<Vec<Pair>, StoreError> {
         let hint = |(key, value): Pair| (key.get(engine::CACHE.len()..).unwrap_or_default().to_vec(), value);
-        with_prefix(&*self.shared.engine, engine::CACHE).map(|pair| pair.map(hint)).collect()
+        with_prefix(&*self.shared.home(), engine::CACHE).map(|pair| pair.map(hint)).collect()
     }
 
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
         let key = |path: &[u8]| engine::join(&[engine::CACHE, path]);
         let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
-        self.shared.engine.write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
+        self.shared.home().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
@@ -797,14 +847,19 @@ impl Store for Ledger {
             rows: pending_rows + view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>(),
             pending_rows,
             runs: view.runs.len() as u64,
-            disk_bytes: self.shared.engine.disk_bytes()?,
+            disk_bytes: self.shared.home().disk_bytes()?,
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             format: FORMAT,
         })
     }
 
+    fn failing(&self) -> Option<StoreError> {
+        self.shared.home().failure()
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
-        self.shared.engine.sync()
+        self.shared.mend(None)?;
+        self.shared.home().sync()
     }
 }
 

@@ -115,6 +115,10 @@ impl Store for MemoryStore {
         Ok(Stats { rows: self.state().rows.len() as u64, ..Stats::default() })
     }
 
+    fn failing(&self) -> Option<StoreError> {
+        None
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -17,6 +17,7 @@ mod crash;
 mod engine;
 mod filter;
 mod folder;
+mod home;
 mod key;
 mod ledger;
 mod manifest;
@@ -59,7 +60,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nothing of the batch is visible then, and the same batch may be applied again later.
+    /// Nothing of the batch is visible then, nor will it be, and the same batch may be applied again later: a store that
+    /// could not write goes on by itself once it can.
     fn apply(&self, batch: &Batch) -> Result<(), StoreError>;
 
     /// One moment of the ledger, for lookups.
@@ -79,6 +81,9 @@ pub trait Store: Send + Sync {
 
     /// Figures for status.
     fn stats(&self) -> Result<Stats, StoreError>;
+
+    /// Why nothing can be written just now, if that is so. Whoever writes next tries whether it has passed.
+    fn failing(&self) -> Option<StoreError>;
 
     /// Waits until everything applied is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;

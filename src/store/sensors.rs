@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::engine::{self, Engine, with_prefix};
+use super::engine::{self, Pairs, with_prefix};
 use super::{StoreError, block, damaged};
 use crate::observation::SensorId;
 
 pub(crate) struct Sensors {
-    engine: Arc<dyn Engine>,
     known: RwLock<Known>,
 }
 
@@ -28,9 +27,9 @@ impl Known {
 }
 
 impl Sensors {
-    pub fn load(engine: Arc<dyn Engine>) -> Result<Sensors, StoreError> {
+    pub fn load(engine: &dyn Pairs) -> Result<Sensors, StoreError> {
         let mut known = Known::default();
-        for (pair, number) in with_prefix(&*engine, engine::SENSORS).zip(0..=u16::MAX) {
+        for (pair, number) in with_prefix(engine, engine::SENSORS).zip(0..=u16::MAX) {
             let (key, sealed) = pair?;
             if key != engine::sensor(number) {
                 return Err(damaged("the list of sensors", &format!("number {number} is missing")));
@@ -40,7 +39,7 @@ impl Sensors {
             let name = std::str::from_utf8(&name).map_err(|_| damaged(&what(), "it is not UTF-8"))?;
             known.add(SensorId(number), name);
         }
-        Ok(Sensors { engine, known: RwLock::new(known) })
+        Ok(Sensors { known: RwLock::new(known) })
     }
 
     pub fn len(&self) -> usize {
@@ -52,22 +51,22 @@ impl Sensors {
         known.names.get(usize::from(number.0)).cloned()
     }
 
-    /// The number of a name, given to it now if it has none.
-    pub fn number(&self, name: &str) -> Result<SensorId, StoreError> {
-        let number_of = |known: &Known| known.numbers.get(name).copied();
-        if let Some(number) = number_of(&self.known.read().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(number);
-        }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = number_of(&known) {
-            return Ok(number);
-        }
-        let number = u16::try_from(known.names.len()).map_err(|_| StoreError::TooManySensors)?;
+    /// The number of a name, if it has one.
+    pub fn number(&self, name: &str) -> Option<SensorId> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).numbers.get(name).copied()
+    }
+
+    /// Gives a number to a name that has none, once `keep` has stored the pair. One caller at a time.
+    pub fn add(
+        &self,
+        name: &str,
+        keep: impl FnOnce(Vec<u8>, Vec<u8>) -> Result<(), StoreError>,
+    ) -> Result<SensorId, StoreError> {
+        let number = u16::try_from(self.len()).map_err(|_| StoreError::TooManySensors)?;
         let key = engine::sensor(number);
         let sealed = block::seal(&key, name.as_bytes());
-        self.engine.write(vec![(key, Some(sealed))])?;
-        self.engine.sync()?;
-        known.add(SensorId(number), name);
+        keep(key, sealed)?;
+        self.known.write().unwrap_or_else(PoisonError::into_inner).add(SensorId(number), name);
         Ok(SensorId(number))
     }
 }

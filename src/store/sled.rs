@@ -13,24 +13,25 @@
 //!   must be atomic goes through it.
 //! - `flush` waits for `sync_file_range`, which is no barrier over a power loss: the file is synced after it.
 //! - After a failed write sled refuses all further ones until it is opened again; what is in memory or on disk can still be
-//!   read.
+//!   read. Opening writes, too, so that a place is tried first.
 //! - Killed while it writes a snapshot of its page table, it leaves `snap.….generating`, takes that for the newest snapshot at
 //!   the next opening, and finds it damaged. It is worth nothing before it has its name, so it is removed first.
 //! - Opening right after the last handle was dropped can find the file still locked for a moment.
 
 use std::any::Any;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::Write;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::engine::{Append, Changes, Engine, Pairs};
+use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{Folder, failed};
 use super::ledger::Ledger;
-use super::{Options, Pair, Snapshot, Stats, Store, StoreError};
+use super::{Options, Pair, Snapshot, Stats, Store, StoreError, damaged};
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -42,11 +43,14 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// sled's part of the memory is this fraction of it; what it uses is more than it is told.
 const CACHE_SHARE: u64 = 4;
 
+/// What is written to see whether something can be written: more than sled needs to be opened.
+const PROBE_BYTES: usize = 2 << 20;
+
 /// A ledger in a data folder.
 pub struct SledStore {
     // Dropped in this order: the lock of the folder goes last.
     ledger: Ledger,
-    folder: Folder,
+    site: Arc<SledSite>,
 }
 
 /// Opens the ledger in a data folder, which is made if there is none.
@@ -56,13 +60,14 @@ pub struct SledStore {
 /// [`StoreError::Locked`] when another process has it open, [`StoreError::NewerFormat`] when a newer version wrote it
 /// (nothing is written then), [`StoreError::Damaged`] when what is there is not what was written.
 pub fn open(path: &Path, options: &Options) -> Result<SledStore, StoreError> {
-    let mut folder = Folder::open(path)?;
-    let engine = SledEngine::open(&folder.ledger(), options)?;
-    let ledger = Ledger::open(Arc::new(engine), folder.is_new(), options)?;
-    if folder.is_new() {
-        folder.keep()?;
+    let folder = Folder::open(path)?;
+    let is_new = folder.is_new();
+    let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
+    let ledger = Ledger::open(&*site, is_new, options)?;
+    if is_new {
+        site.folder().keep()?;
     }
-    Ok(SledStore { ledger, folder })
+    Ok(SledStore { ledger, site })
 }
 
 impl SledStore {
@@ -86,7 +91,7 @@ impl SledStore {
 
     /// The folder that holds the ledger's files.
     pub fn ledger_folder(&self) -> PathBuf {
-        self.folder.ledger()
+        self.site.folder().ledger()
     }
 }
 
@@ -127,8 +132,80 @@ impl Store for SledStore {
         self.ledger.stats()
     }
 
+    fn failing(&self) -> Option<StoreError> {
+        self.ledger.failing()
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.ledger.flush()
+    }
+}
+
+//--- places ---------------------------------------------------------------------------------------------------------
+
+/// The ledgers in a data folder.
+struct SledSite {
+    folder: Mutex<Folder>,
+    options: Options,
+}
+
+impl SledSite {
+    fn folder(&self) -> MutexGuard<'_, Folder> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self, path: PathBuf) -> Arc<dyn Place> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Arc::new(SledPlace { path, name, options: self.options.clone() })
+    }
+}
+
+impl Site for SledSite {
+    fn current(&self) -> Arc<dyn Place> {
+        self.place(self.folder().ledger())
+    }
+
+    fn next(&self) -> Result<Arc<dyn Place>, StoreError> {
+        Ok(self.place(self.folder().next_ledger()?))
+    }
+
+    fn switch(&self, to: &dyn Place) -> Result<(), StoreError> {
+        self.folder().switch(to.name())
+    }
+}
+
+/// A folder with sled's files.
+struct SledPlace {
+    path: PathBuf,
+    #[allow(dead_code, reason = "the rewrite is built on it")]
+    name: String,
+    options: Options,
+}
+
+impl Place for SledPlace {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open(&self) -> Result<Arc<dyn Engine>, StoreError> {
+        Ok(Arc::new(SledEngine::open(&self.path, &self.options)?))
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0x55; PROBE_BYTES])?;
+            file.sync_all()
+        });
+        // Also what was written in part.
+        let removed = fs::remove_file(&path);
+        written.and(removed).map_err(failed("could not write", &path))
+    }
+
+    fn remove(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = ?self.path, %error, "A ledger that is no longer used could not be removed; it will be when the folder is opened again.");
+        }
     }
 }
 
@@ -185,7 +262,7 @@ impl SledEngine {
 
 /// Removes what sled was writing when it was killed and would choke on.
 fn remove_unfinished(path: &Path) -> Result<(), StoreError> {
-    let entries = match std::fs::read_dir(path) {
+    let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("could not read", path)(error)),
@@ -194,7 +271,7 @@ fn remove_unfinished(path: &Path) -> Result<(), StoreError> {
         let file = entry.map_err(failed("could not read", path))?.path();
         let name = file.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
         if name.starts_with(b"snap.") && name.ends_with(b".generating") {
-            std::fs::remove_file(&file).map_err(failed("could not remove", &file))?;
+            fs::remove_file(&file).map_err(failed("could not remove", &file))?;
         }
     }
     Ok(())
@@ -202,7 +279,7 @@ fn remove_unfinished(path: &Path) -> Result<(), StoreError> {
 
 /// Does something with sled and makes its errors ours. sled panics where it finds what it holds impossible.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
-    let damaged = |why: String| StoreError::Damaged { what: path.display().to_string(), why };
+    let broken = |why: String| StoreError::Damaged { what: path.display().to_string(), why };
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(::sled::Error::Io(error))) => {
@@ -212,8 +289,8 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> ::sled::Result<T>) -> Result<T
             let what = path.join("db").display().to_string();
             Err(StoreError::Damaged { what, why: "it holds bytes that are not what was written".to_owned() })
         }
-        Ok(Err(error)) => Err(damaged(error.to_string())),
-        Err(panic) => Err(damaged(panic_message(&*panic).to_owned())),
+        Ok(Err(error)) => Err(broken(error.to_string())),
+        Err(panic) => Err(broken(panic_message(&*panic).to_owned())),
     }
 }
 
@@ -232,7 +309,7 @@ fn pair((key, value): (::sled::IVec, ::sled::IVec)) -> Pair {
 /// What the trees of a run are named: this, its number and theirs, four bytes each.
 const RUN_TREE: &[u8] = b"run-";
 /// Pairs in a tree of a run: about 7 MB.
-const PART_PAIRS: usize = 2048;
+const PART_PAIRS: u64 = 2048;
 
 fn run_tree(run: u32, part: u32) -> Vec<u8> {
     [RUN_TREE, &run.to_be_bytes(), &part.to_be_bytes()].concat()
@@ -293,43 +370,6 @@ impl Pairs for SledRun {
     }
 }
 
-/// A run that is being written.
-struct SledAppend<'a> {
-    engine: &'a SledEngine,
-    run: u32,
-    /// The last part, how many pairs it has, and its number.
-    part: Option<(SledTree, usize, u32)>,
-}
-
-impl Append for SledAppend<'_> {
-    fn append(&mut self, pairs: Vec<Pair>) -> Result<(), StoreError> {
-        let path = &self.engine.main.path;
-        let mut pairs = pairs.into_iter().peekable();
-        while pairs.peek().is_some() {
-            let (tree, filled, number) = match self.part.take() {
-                Some((tree, filled, number)) if filled < PART_PAIRS => (tree, filled, number),
-                full => {
-                    let number = full.map_or(0, |(.., number)| number + 1);
-                    (self.engine.tree(&run_tree(self.run, number))?, 0, number)
-                }
-            };
-            let some: Vec<Pair> = pairs.by_ref().take(PART_PAIRS - filled).collect();
-            let filled = filled + some.len();
-            guarded(path, || {
-                for (key, _) in &some {
-                    tree.tree.insert(key, &[])?;
-                }
-                for (key, value) in some {
-                    tree.tree.insert(key, value)?;
-                }
-                Ok(())
-            })?;
-            self.part = Some((tree, filled, number));
-        }
-        Ok(())
-    }
-}
-
 impl Pairs for SledEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.main.get(key)
@@ -356,8 +396,26 @@ impl Engine for SledEngine {
         guarded(&self.main.path, || self.main.tree.apply_batch(batch))
     }
 
-    fn begin_run(&self, id: u32) -> Result<Box<dyn Append + '_>, StoreError> {
-        Ok(Box::new(SledAppend { engine: self, run: id, part: None }))
+    fn append(&self, id: u32, before: u64, pairs: Vec<Pair>) -> Result<(), StoreError> {
+        let mut before = before;
+        let mut pairs = pairs.into_iter().peekable();
+        while pairs.peek().is_some() {
+            let (part, filled) = (before / PART_PAIRS, before % PART_PAIRS);
+            let part = u32::try_from(part).map_err(|_| damaged("a run", "it has too many parts"))?;
+            let SledTree { tree, path } = self.tree(&run_tree(id, part))?;
+            let some: Vec<Pair> = pairs.by_ref().take((PART_PAIRS - filled) as usize).collect();
+            before += some.len() as u64;
+            guarded(&path, || {
+                for (key, _) in &some {
+                    tree.insert(key, &[])?;
+                }
+                for (key, value) in some {
+                    tree.insert(key, value)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn run(&self, id: u32) -> Result<Arc<dyn Pairs>, StoreError> {

@@ -18,6 +18,8 @@ mod compat;
 mod crash;
 /// That the sample logs written by hand are read as each of them is meant to be.
 mod fixtures;
+/// The daemon on a disk that is full for a while.
+mod full_disk;
 /// The short form of the fuzz targets.
 mod fuzz;
 /// The faces over HTTP.

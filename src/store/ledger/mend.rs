@@ -1,0 +1,85 @@
+//! Going on after a failed write: the engine is opened again beneath the ledger.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Committed, Run, Shared, lock};
+use crate::store::StoreError;
+use crate::store::damaged;
+use crate::store::engine::{self, Changes, Pairs};
+use crate::store::manifest::{Commits, Manifest};
+
+impl Shared {
+    /// Opens the engine again if a write failed since it was opened last; whoever writes asks for it first.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be written still, or what is on disk is not what was committed. Lookups go on.
+    pub(super) fn mend(&self, committed: Option<&mut Committed>) -> Result<(), StoreError> {
+        if self.home().failure().is_none() {
+            return Ok(());
+        }
+        match committed {
+            Some(committed) => self.mend_now(committed),
+            None => self.mend_now(&mut lock(&self.committed)),
+        }
+    }
+
+    fn mend_now(&self, committed: &mut Committed) -> Result<(), StoreError> {
+        let home = self.home();
+        // Another may have done it while this one waited for the lock.
+        if home.failure().is_none() {
+            return Ok(());
+        }
+        let next_run = self.next_run.load(Ordering::SeqCst);
+        home.renew()?;
+        self.take_up(committed, next_run)?;
+        // Only now: who folds or merges must start from what was taken up.
+        home.mended();
+        tracing::info!("The ledger was opened again and can be written.");
+        Ok(())
+    }
+
+    /// Makes what is on disk and what is in memory the same again. Runs below `next_run` were begun before.
+    fn take_up(&self, committed: &mut Committed, next_run: u32) -> Result<(), StoreError> {
+        let home = self.home();
+        let mut manifest = lock(&self.manifest);
+        let mut next = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
+        let record = Commits::from_bytes(home.get(engine::COMMITS)?)?;
+        let doubtful = committed.doubt.as_ref().is_some_and(|doubt| doubt.record == record);
+        if record != committed.record && !doubtful {
+            return Err(damaged("the record of the last commit", "it is not what was last committed"));
+        }
+        if let Some(doubt) = &committed.doubt {
+            next.runs.retain(|run| Some(run.id) != doubt.run);
+            let mut changes: Changes = doubt.undo.clone();
+            changes.push((engine::COMMITS.to_vec(), Some(committed.record.to_bytes()?)));
+            changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
+            home.correct(changes)?;
+            committed.doubt = None;
+        }
+        // A fold or a merge that failed may be there.
+        let view = self.view();
+        let mut runs = Vec::with_capacity(next.runs.len());
+        for meta in &next.runs {
+            runs.push(match view.runs.iter().find(|run| run.meta.id == meta.id) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(Run::load(meta.clone(), &home)?),
+            });
+        }
+        let is_named = |id: u32| next.runs.iter().any(|run| run.id == id);
+        for run in view.runs.iter().filter(|run| !is_named(run.meta.id)) {
+            run.retired.store(true, Ordering::Relaxed);
+        }
+        // What was removed before may be there again.
+        let is_left = |id: &u32| *id < next_run && !is_named(*id) && !home.is_held(*id);
+        home.runs()?.into_iter().filter(is_left).for_each(|id| home.bury(id));
+        let journal_from = next.journal_from;
+        *manifest = next;
+        self.publish(|view| {
+            view.runs = runs;
+            view.segments.retain(|segment| segment.sequences.iter().any(|&at| at >= journal_from));
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The daemon on a disk that is full for a while.
+//!
+//! The disk is a small file system in memory, which takes the right to mount one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::env::{TestEnv, until};
+
+const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
+    #open\t2024-04-12-19-29-12\n#fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\tanswers\tTTLs\n\
+    #types\ttime\tstring\taddr\tport\tstring\tcount\tcount\tcount\tvector[string]\tvector[interval]\n";
+
+/// A file system in memory of so many MiB; gone with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one, or says that this is not permitted.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+    fn mount(path: PathBuf, size: &str) -> Option<SmallDisk> {
+        fs::create_dir(&path).unwrap();
+        let size = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(SmallDisk(path));
+        }
+        eprintln!("SKIPPED: no file system in memory can be mounted here; as root the test runs");
+        None
+    }
+
+    fn remount(&self, how: &str) {
+        let how = format!("remount,{how}");
+        assert!(Command::new("mount").args(["-o", &how]).arg(&self.0).status().unwrap().success());
+    }
+
+    /// Leaves no room at all.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path).unwrap();
+        let mut block = vec![0x55u8; 64 << 10];
+        while !block.is_empty() {
+            while file.write_all(&block).is_ok() {}
+            block.truncate(block.len() / 2);
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.unwrap().success());
+    }
+}
+
+/// Appends records with names of their own, and one name that all of them have.
+fn write(log: &Path, records: std::ops::Range<u64>) {
+    let mut file = OpenOptions::new().create(true).append(true).open(log).unwrap();
+    let mut text = if records.start == 0 { HEADER.to_owned() } else { String::new() };
+    for i in records {
+        for name in [format!("n{i}.example"), "all.example".to_owned()] {
+            let line = format!("17{i:08}.5\tC{i}{name}\t10.0.0.1\t53\t{name}\t1\t1\t0\t192.0.2.1\t60.0\n");
+            text.push_str(&line);
+        }
+    }
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// Over a time in which nothing can be written: lookups go on, and then the daemon goes on by itself, exactly once.
+fn goes_on(stop_writes: impl FnOnce(&SmallDisk), let_write: impl FnOnce(&SmallDisk)) {
+    let env = TestEnv::new();
+    let Some(disk) = SmallDisk::mount(env.path("disk"), "48m") else { return };
+    fs::create_dir(env.path("logs")).unwrap();
+    let log = env.path("logs/dns.log");
+    write(&log, 0..100);
+    let daemon = env.daemon("logs", "disk/data");
+    daemon.wait_for_lines(200);
+    assert_eq!(daemon.get("/readyz").status, 200);
+    stop_writes(&disk);
+    write(&log, 100..4000);
+    // Lines are visible before they are on disk; they are not on disk now.
+    daemon.wait_for_lines(8000);
+    let reason = until("the daemon says that it cannot write", || {
+        let ready = daemon.get("/readyz");
+        (ready.status == 503).then(|| String::from_utf8(ready.body).unwrap())
+    });
+    assert!(reason.contains("could not") || reason.contains("os error"), "{reason}");
+    for (name, count) in [("n5.example", 1), ("n3999.example", 1), ("all.example", 4000)] {
+        let found = daemon.json(&format!("/api/v1/records?q={name}"));
+        assert_eq!(found["records"][0]["count"], count, "{name}: {found}");
+    }
+    let_write(&disk);
+    until("the daemon writes again", || (daemon.get("/readyz").status == 200).then_some(()));
+    write(&log, 4000..4100);
+    daemon.wait_for_lines(8200);
+    daemon.kill();
+    let daemon = env.daemon("logs", "disk/data");
+    daemon.wait_for_lines(8200);
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    let rows = env.export("disk/data");
+    assert_eq!(rows.lines().count(), 4101);
+    let all = rows.lines().find(|row| row.contains("\"all.example\"")).unwrap();
+    assert!(all.contains("\"count\":4100,"), "{all}");
+    assert!(rows.lines().filter(|row| row.contains("\"count\":1,")).count() == 4100);
+}
+
+#[test]
+fn a_full_disk_stops_nothing_but_writing_and_that_only_for_as_long_as_it_is_full() {
+    goes_on(|disk| drop(disk.fill()), |disk| fs::remove_file(disk.0.join("filler")).unwrap());
+}
+
+#[test]
+fn a_disk_that_was_made_larger_is_noticed() {
+    goes_on(|disk| drop(disk.fill()), |disk| disk.remount("size=96m"));
+}
