@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
-use crate::http::{Listener, State, serve};
+use crate::http::{Listener, State, serve, watch};
 use crate::ingest;
 use crate::ledger::Ledger;
 use crate::logging;
@@ -104,6 +104,7 @@ pub fn run(
                 .into_iter()
                 .map(|listener| runtime.spawn(serve(listener, state.clone(), stop.clone())))
                 .collect();
+            runtime.spawn(watch(state));
             runtime.block_on(async {
                 for serving in serving {
                     serving.await.context("serving")?;

@@ -7,7 +7,8 @@
 //! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations;
 //! - keeping: [`merge`] folds them into batches, [`store`] keeps those, [`ledger`] shows what is and what is to be there;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
-//! - asking: [`lookup`] answers queries; [`cof`], [`json`] and the tables are how answers look;
+//! - asking: [`lookup`] answers queries; [`cof`], [`json`] and the tables are how answers look, [`page`]
+//!   is what a browser shows;
 //! - made-up traffic for tests and benches: [`generate`].
 
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod config;
 pub mod daemon;
 pub mod dns;
 pub mod generate;
+pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod json;
@@ -26,6 +28,7 @@ pub mod merge;
 pub mod observation;
 pub mod observe;
 pub mod output;
+pub mod page;
 pub mod progress;
 pub mod shutdown;
 pub mod status;

@@ -124,6 +124,27 @@ impl ApiError {
         response
     }
 
+    /// What went wrong, in a few words.
+    pub(super) fn title(&self) -> &'static str {
+        match self.status {
+            StatusCode::BAD_REQUEST => "That cannot be asked",
+            StatusCode::NOT_FOUND => "There is nothing here",
+            StatusCode::TOO_MANY_REQUESTS => "Too much at once",
+            StatusCode::GATEWAY_TIMEOUT => "That took too long",
+            _ => "No answer",
+        }
+    }
+
+    /// What went wrong.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
+    pub(super) fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// The response. `allow` is what a 405 says is allowed.
     pub(super) fn into_response(self, allow: &'static str) -> Response {
         #[derive(Serialize)]

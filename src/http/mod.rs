@@ -9,6 +9,7 @@
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds;
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
 //!   [`machine`] and [`control`] those of this one, [`error`] what they say when they fail;
+//! - [`page`] serves what [`crate::page`] makes, for people with a browser;
 //! - [`client`] is the other side, for the command line.
 //!
 //! # Bounds
@@ -26,6 +27,7 @@ mod error;
 mod guard;
 mod machine;
 mod native;
+mod page;
 mod recipe;
 mod request;
 mod routes;
@@ -35,7 +37,7 @@ pub mod token;
 mod zeek_pdns;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -44,10 +46,12 @@ use tokio_rustls::TlsAcceptor;
 pub use control::ImportReport;
 pub use error::ApiError;
 pub use machine::report;
+pub use page::watch;
 pub use server::{Listener, serve};
 
 use self::guard::Guard;
 use self::token::Tokens;
+use crate::history::History;
 use crate::ingest::Ingest;
 use crate::ledger::Ledger;
 
@@ -108,6 +112,8 @@ struct Shared {
     lookups: Arc<Semaphore>,
     guard: Guard,
     tls: RwLock<Option<TlsAcceptor>>,
+    /// The last hour, as far as [`watch`] runs.
+    history: Mutex<History>,
 }
 
 impl State {
@@ -117,7 +123,8 @@ impl State {
         let lookups = Arc::new(Semaphore::new(config.max_lookups));
         let guard = Guard::new(config.rate_limit, config.audit);
         let tls = RwLock::default();
-        State(Arc::new(Shared { ledger, ingest, config, scans, lookups, guard, tls }))
+        let history = Mutex::default();
+        State(Arc::new(Shared { ledger, ingest, config, scans, lookups, guard, tls, history }))
     }
 
     /// From now on only who has one of these tokens is let in from the network.

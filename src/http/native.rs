@@ -10,7 +10,7 @@
 //! `ended` is `complete`, `limit` or `budget`; `next` is the cursor of the rest. As NDJSON each record is a line, and the
 //! last line is an object of the other members, so that a stream that was cut is seen to be.
 //!
-//! `export` takes the filters and writes the whole ledger, or the part that `q` names, as COF lines or CSV.
+//! `export` takes the filters and `pointing`, and writes the whole ledger, or the part that `q` names, as COF lines or CSV.
 
 use hyper::header::ACCEPT;
 use serde::Serialize;
@@ -38,8 +38,8 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let config = &state.0.config;
     let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     filters.limit = None;
-    let pointing = request.param("pointing").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let search = Search { query: Query::parse(q)?, filters, pointing, merge_sensors: false };
+    let search =
+        Search { query: Query::parse(q)?, filters, pointing: pointing(&request), merge_sensors: false };
     let from = request.param("cursor").map(str::parse).transpose()?;
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
@@ -64,13 +64,18 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
 pub async fn export(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
     let query = request.param("q").map_or(Ok(Query::All), Query::parse)?;
-    let search = Search { filters: request.filters()?, ..Search::new(query) };
+    let search = Search { filters: request.filters()?, pointing: pointing(&request), ..Search::new(query) };
     let as_of = as_of(&state);
     match request.param("format") {
         None | Some("cof") => answer(&state, search, Limits::NONE, None, as_of, Cof).await,
         Some("csv") => answer(&state, search, Limits::NONE, None, as_of, Csv).await,
         Some(_) => Err(ApiError::bad_request("bad_format", "there is no such format", "cof or csv")),
     }
+}
+
+/// Whether rows that point at a name are asked for as well.
+fn pointing(request: &Request) -> bool {
+    request.param("pointing").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 enum Format {

@@ -10,7 +10,7 @@ use super::dnsdb::Version;
 use super::error::ApiError;
 use super::guard::Door;
 use super::request::{Request, request};
-use super::{State, cof, control, dnsdb, machine, native, recipe, zeek_pdns};
+use super::{State, cof, control, dnsdb, machine, native, page, recipe, zeek_pdns};
 
 /// All routes of a door, as one filter that always answers.
 pub fn routes(
@@ -57,6 +57,17 @@ pub fn routes(
     let readiness = warp::path("readyz")
         .and(asked.clone())
         .then(|state, request| read(request, move |request| ready(machine::ready(&state, &request))));
+    let home =
+        warp::path::end().and(asked.clone()).then(|state, request| shown(state, request, page::search));
+    let name = warp::path("name").and(asked.clone()).then(|state, request| shown(state, request, page::name));
+    let address =
+        warp::path("address").and(asked.clone()).then(|state, request| shown(state, request, page::address));
+    let status =
+        warp::path("status").and(asked.clone()).then(|state, request| shown(state, request, page::status));
+    let assets = warp::path("assets")
+        .and(asked.clone())
+        .then(|_, request| read(request, |request| ready(page::asset(&request))));
+    let pages = home.or(name).unify().or(address).unify().or(status).unify().or(assets).unify();
     let owner = warp::any().and_then(move || async move {
         if door == Door::Control { Ok(()) } else { Err(warp::reject::not_found()) }
     });
@@ -77,7 +88,7 @@ pub fn routes(
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify();
     let found =
         dns.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
-    let found = found.or(import).unify().or(flush).unify().or(export).unify();
+    let found = found.or(import).unify().or(flush).unify().or(export).unify().or(pages).unify();
     found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
 }
 
@@ -106,6 +117,21 @@ async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
         Some("export") => native::export(state, request).await,
         Some("status") => machine::status(state, request).await,
         _ => Err(ApiError::not_found()),
+    }
+}
+
+/// Answers a person: errors are pages too, but for those of a URL that is no text.
+async fn shown<F>(
+    state: State,
+    request: Result<Request, ApiError>,
+    handle: impl FnOnce(State, Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
+    match request {
+        Ok(request) => handle(state, request).await,
+        Err(error) => error.into_response("GET, HEAD"),
     }
 }
 

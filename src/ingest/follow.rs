@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 use super::bulk::{Met, Worker, apply_patiently};
 use super::intake::{Ending, Halt, Intake};
 use super::{Backfill, Config, Context, IngestError, SourceConfig, Summary, now_ms, reading_hint, shown};
+use crate::history::Pulse;
 use crate::ledger::Ledger;
 use crate::merge::Batch;
 use crate::shutdown::Stop;
@@ -142,6 +144,13 @@ impl Ingest {
     /// Why the ledger cannot be written, if it cannot.
     pub fn failing(&self) -> Option<String> {
         lock(&self.shared.failing).clone()
+    }
+
+    /// What was read so far and how far behind that is; cheap enough to be asked every few seconds.
+    pub fn pulse(&self) -> Pulse {
+        let lines = self.shared.context.lines_read.load(Ordering::Relaxed);
+        let lag_ms = self.shared.as_of_ms().map(|as_of| now_ms().saturating_sub(as_of));
+        Pulse { lines, lag_ms }
     }
 
     /// The instant by which every byte then visible had been read, epoch milliseconds; `None` before the first pass.

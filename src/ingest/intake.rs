@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
@@ -151,7 +152,10 @@ impl Intake {
     /// See [`Halt`]. What was taken before stands; the intake itself is of no more use.
     pub fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), Halt> {
         let Intake { lines, core } = self;
+        let before = core.new.lines();
         let taken = lines.push(bytes, &mut |block| core.block(block, batch));
+        let read = core.new.lines().saturating_sub(before);
+        core.context.lines_read.fetch_add(read, Ordering::Relaxed);
         core.advance(batch);
         taken
     }

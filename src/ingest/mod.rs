@@ -21,6 +21,7 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -214,6 +215,8 @@ pub struct Context {
     observe: observe::Options,
     max_line_bytes: usize,
     sampler: Sampler,
+    /// Lines read since the process started, for a rate.
+    lines_read: AtomicU64,
 }
 
 impl Context {
@@ -223,6 +226,7 @@ impl Context {
             observe: config.observe.clone(),
             max_line_bytes: config.max_line_bytes,
             sampler: Sampler::default(),
+            lines_read: AtomicU64::new(0),
         })
     }
 }

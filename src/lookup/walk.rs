@@ -221,6 +221,11 @@ impl Walk {
         self.end.as_ref()
     }
 
+    /// The place it has come to: another walk of the same search goes on from there.
+    pub fn here(&self) -> Cursor {
+        self.at.clone()
+    }
+
     /// Rows found so far.
     pub fn found(&self) -> u64 {
         self.found

@@ -16,6 +16,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("units", 0, ""),
     ("json", 0, ""),
     ("shutdown", 0, ""),
+    ("history", 0, ""),
     ("tally", 0, ""),
     ("observation", 0, "dns"),
     ("progress", 0, "tally"),
@@ -36,7 +37,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "ingest",
         3,
-        "cof dns ledger merge observation observe progress shutdown status store tail tally time units zeek",
+        "cof dns history ledger merge observation observe progress shutdown status store tail tally time units zeek",
     ),
     // Faces.
     ("logging", 4, "units"),
@@ -44,8 +45,9 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "http",
         4,
-        "cof dns ingest json ledger lookup observation output progress shutdown status store tally time units",
+        "cof dns history ingest json ledger lookup observation output page progress shutdown status store tally time units",
     ),
+    ("page", 4, "dns history ledger lookup observation output status store tally time"),
     ("control", 4, "cof dns ingest json ledger lookup observation output shutdown status store time units"),
     ("daemon", 5, "*"),
     ("cli", 6, "*"),
@@ -71,6 +73,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flate2", &["tail/", "generate/"]),
     ("zstd", &["tail/"]),
     ("idna", &["dns/"]),
+    ("maud", &["page/"]),
+    ("psl", &["page/"]),
     ("regex", &["lookup/"]),
     ("toml", &["config.rs", "config/"]),
     ("clap", &["cli/"]),

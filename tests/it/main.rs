@@ -28,6 +28,8 @@ mod http;
 mod layers;
 /// That a line is visible at once and counts once over rotations.
 mod live;
+/// The page as a browser without a script gets it.
+mod page;
 /// That what the project says of itself is so.
 mod project;
 /// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.

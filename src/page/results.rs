@@ -1,0 +1,302 @@
+//! The first page, and what a query finds.
+
+use maud::{Markup, html};
+
+use super::gather::{Next, Results};
+use super::link::{DEFAULT_ROWS, Place, View};
+use super::shell::{Frame, counted, document, grouped, safe, size};
+use super::table::Table;
+use super::timeline::Axis;
+use crate::lookup::Query;
+use crate::store::Stats;
+
+/// Queries that show the language, with what they mean.
+const EXAMPLES: [(&str, &str); 9] = [
+    ("www.example.com", "a name, and what points at it"),
+    ("*.example.com", "every name at and below it"),
+    ("www.example.*", "every name that starts so"),
+    ("192.0.2.7", "names that had this address"),
+    ("192.0.2.0/24", "names that had an address in it"),
+    ("2001:db8::1-2001:db8::ff", "the same for a range"),
+    ("rdata:*.example.net", "rows that lead to it: CNAME, NS, MX, PTR"),
+    ("~login", "any row that contains the text"),
+    ("/^mail[0-9]+\\./", "any row that matches"),
+];
+
+/// Types that can be picked; others are typed into the URL.
+const TYPES: [&str; 14] = [
+    "A",
+    "AAAA",
+    "A,AAAA",
+    "CNAME",
+    "NS",
+    "MX",
+    "TXT",
+    "PTR",
+    "SRV",
+    "SOA",
+    "CAA",
+    "HTTPS",
+    "ANY",
+    "ANY-DNSSEC",
+];
+
+/// Numbers of rows on a page that can be picked.
+const ROWS: [u64; 4] = [25, DEFAULT_ROWS, 100, 500];
+
+/// The first page.
+pub fn home_page(stats: &Stats, as_of: Option<&str>) -> String {
+    let content = html! {
+        section.home {
+            h1 { "What was it called, and when?" }
+            p.lede {
+                "The ledger holds " strong { (counted(stats.rows, "row", "rows")) } " in "
+                (size(stats.disk_bytes)) ": every name, type and answer that the logs held."
+            }
+            h2 { "Ask for" }
+            dl.examples {
+                @for (query, meaning) in EXAMPLES {
+                    div {
+                        dt { a.dns href=(Place::Search(query.to_owned()).href(&Default::default())) { (query) } }
+                        dd { (meaning) }
+                    }
+                }
+            }
+        }
+    };
+    document(&Frame { as_of, ..Frame::default() }, content)
+}
+
+/// One page of what a query finds.
+pub fn results_page(
+    view: &View,
+    query: &Query,
+    results: &Results,
+    max_limit: u64,
+    as_of: Option<&str>,
+) -> String {
+    let trail = view.trail.then(&view.place());
+    let axis = Axis::over(results.rows.iter().map(|row| row.span()));
+    let mut sensors: Vec<&str> = results.rows.iter().map(|row| &*row.entry.sensor).collect();
+    sensors.dedup();
+    let table = Table {
+        caption: "Rows found",
+        names: true,
+        data: true,
+        sensors: sensors.iter().any(|sensor| *sensor != "default"),
+        sort: Some((view, results.sort)),
+        trail: &trail,
+    };
+    let content = html! {
+        div.title {
+            h1.dns { (safe(&view.q)) }
+            p.lede { (meaning(query)) }
+            @if let Some(place) = place(query) {
+                p.about { a href=(place.href(&trail)) { "All about " span.dns { (place.text()) } } }
+            }
+        }
+        (filters(view))
+        @match &axis {
+            Some(axis) => {
+                div.tools {
+                    p role="status" { (summary(view, results)) }
+                    (exports(view, query, max_limit))
+                }
+                (table.of(&results.rows, axis))
+                (pager(view, results))
+            },
+            None => (nothing(view, query, results)),
+        }
+    };
+    let frame = Frame { title: &view.q, query: &view.q, trail: view.trail.clone(), as_of, live: false };
+    document(&frame, content)
+}
+
+/// What a query asks for, in words.
+fn meaning(query: &Query) -> &'static str {
+    match query {
+        Query::All => "Every row",
+        Query::Name(_) | Query::Either(_) => "Rows of this name, and rows that point at it",
+        Query::Subtree(_) => "Rows of every name at and below it",
+        Query::Prefix(_) => "Rows of every name that starts so",
+        Query::Addresses(first, last) if first == last => "Names that had this address",
+        Query::Addresses(..) => "Names that had an address in it",
+        Query::Target(_) => "Rows that lead to this name",
+        Query::TargetSubtree(_) => "Rows that lead to a name at or below it",
+        Query::Data(_) | Query::RdataText(_) => "Rows with this data",
+        Query::Pattern(_) => "Rows whose name or data contains it",
+    }
+}
+
+/// The place that a query is about, if it is about one thing.
+fn place(query: &Query) -> Option<Place> {
+    match query {
+        Query::Name(name) | Query::Target(name) | Query::Subtree(name) | Query::TargetSubtree(name) => {
+            Some(Place::name(name))
+        }
+        Query::Addresses(first, last) if first == last => Some(Place::address(*first)),
+        _ => None,
+    }
+}
+
+/// How much was found, and how it is ordered.
+fn summary(view: &View, results: &Results) -> Markup {
+    let before = if results.sort.is_some() { (view.page - 1) * view.rows } else { view.before };
+    let shown = results.rows.len() as u64;
+    let of = match results.total {
+        Some(total) if total == shown && before == 0 => counted(total, "row", "rows"),
+        Some(total) => {
+            format!("Rows {}–{} of {}", grouped(before + 1), grouped(before + shown), grouped(total))
+        }
+        None => format!("Rows {}–{}", grouped(before + 1), grouped(before + shown)),
+    };
+    html! {
+        strong { (of) }
+        @if results.total.is_none() && results.next.is_some() { ", and more" }
+        @if results.sort.is_some_and(|_| view.sort.is_none()) { ", the latest first" }
+        @if results.sort.is_none() { ", in the order of the ledger" }
+        @if results.stopped_early {
+            span.warning { "Looking took long and stopped early: there may be more. Narrow the query, or go on." }
+        }
+    }
+}
+
+/// Links to the whole result as files.
+fn exports(view: &View, query: &Query, max_limit: u64) -> Markup {
+    let pointing = matches!(query, Query::Name(_));
+    let cof = view.export_href("/api/v1/export", "cof", None, pointing);
+    let csv = view.export_href("/api/v1/export", "csv", None, pointing);
+    let json = view.export_href("/api/v1/records", "json", Some(max_limit), pointing);
+    html! {
+        p.exports {
+            "Export "
+            a href=(cof) download="dnsledger.jsonl" { "COF" } " "
+            a href=(csv) download="dnsledger.csv" { "CSV" } " "
+            a href=(json) download="dnsledger.json" { "JSON" }
+        }
+    }
+}
+
+fn pager(view: &View, results: &Results) -> Markup {
+    let before = view.before + results.rows.len() as u64;
+    let next = results.next.as_ref().map(|next| match (next, results.sort) {
+        (Next::Page(page), Some(sort)) => view.sorted_page(sort, *page),
+        (Next::Page(page), None) => View { page: *page, ..view.first_page() },
+        (Next::Cursor(cursor), _) => view.page_at(cursor.to_string(), before),
+    });
+    let is_first = view.page == 1 && view.cursor.is_none();
+    html! {
+        @if next.is_some() || !is_first {
+            nav.pager aria-label="Pages of the result" {
+                @if !is_first {
+                    a href=(view.first_page().href()) { "First page" }
+                    @if let (Some(sort), true) = (results.sort, view.page > 2) {
+                        a rel="prev" href=(view.sorted_page(sort, view.page - 1).href()) { "Previous page" }
+                    }
+                }
+                @if let Some(next) = next { a rel="next" href=(next.href()) { "Next page" } }
+            }
+        }
+    }
+}
+
+/// Filters as controls of the search form.
+pub fn filters(view: &View) -> Markup {
+    let more = ["first_after", "first_before", "sensor", "direct"];
+    let open = more.iter().any(|key| !view.filter(key).is_empty()) || view.rows != DEFAULT_ROWS;
+    let kind = view.filter("type");
+    let listed = kind.is_empty() || TYPES.contains(&kind);
+    let field = |key: &str, label: &str, example: &str| {
+        html! {
+            label { span { (label) }
+                input form="search" name=(key) value=(view.filter(key)) placeholder=(example) autocomplete="off" spellcheck="false";
+            }
+        }
+    };
+    html! {
+        fieldset.filters {
+            legend.hidden { "Filters" }
+            label { span { "Type" }
+                select form="search" name="type" {
+                    option value="" { "all" }
+                    @if !listed { option value=(kind) selected { (safe(kind)) } }
+                    @for known in TYPES { option value=(known) selected[known == kind] { (known) } }
+                }
+            }
+            (field("last_after", "Seen since", "7d or 2024-03-01"))
+            (field("last_before", "Not seen after", "2024-03-31"))
+            details open[open] {
+                summary { "More filters" }
+                div {
+                    (field("first_after", "First seen since", "24h"))
+                    (field("first_before", "First seen before", "2024-03-01"))
+                    (field("sensor", "Sensor", "default"))
+                    label { span { "Rows" }
+                        select form="search" name="limit" {
+                            @if !ROWS.contains(&view.rows) {
+                                option value=(view.rows) selected { (view.rows) }
+                            }
+                            @for rows in ROWS {
+                                option value=(if rows == DEFAULT_ROWS { String::new() } else { rows.to_string() }) selected[rows == view.rows] { (rows) }
+                            }
+                        }
+                    }
+                    label.check {
+                        input form="search" type="checkbox" name="direct" value="true"
+                            checked[!["", "false", "f", "0", "no"].contains(&view.filter("direct").to_ascii_lowercase().as_str())];
+                        span { "Without aliases" }
+                    }
+                }
+            }
+            @for step in view.trail.steps() { input form="search" type="hidden" name="via" value=(step); }
+            button form="search" type="submit" { "Apply" }
+            @if !view.filters.is_empty() {
+                a href=(View { filters: Vec::new(), ..view.first_page() }.href()) { "Clear" }
+            }
+        }
+    }
+}
+
+/// An answer without a row.
+fn nothing(view: &View, query: &Query, results: &Results) -> Markup {
+    let (text, trail) = (safe(&view.q), view.trail.then(&view.place()));
+    let wider = match query {
+        Query::Name(name) => Some(format!("*.{name}")),
+        _ => None,
+    };
+    html! {
+        section.empty {
+            h2 { @if results.stopped_early { "Nothing so far" } @else { "Nothing found" } }
+            @if results.stopped_early {
+                p { "Looking took long and stopped before the end of the ledger." }
+            } @else if view.cursor.is_some() || view.page > 1 {
+                p { "There are no more rows." }
+            } @else {
+                p { "No row of the ledger fits " span.dns { (text) }
+                    @if view.filters.is_empty() { "." } @else { " with these filters." }
+                }
+            }
+            ul {
+                @if let Some(Next::Cursor(cursor)) = &results.next {
+                    li { a rel="next" href=(view.page_at(cursor.to_string(), view.before).href()) { "Look further" } }
+                }
+                @if view.cursor.is_some() || view.page > 1 {
+                    li { a href=(view.first_page().href()) { "The first page" } }
+                }
+                @if !view.filters.is_empty() {
+                    li { a href=(View { filters: Vec::new(), ..view.first_page() }.href()) { "The same without filters" } }
+                }
+                @if let Some(wider) = wider {
+                    li { a.dns href=(Place::Search(wider.clone()).href(&view.trail)) { (wider) } " and everything below it" }
+                }
+                @if let Query::Name(name) = query {
+                    li { a href=(Place::name(name).href(&trail)) { "Whether it was ever asked for" } }
+                }
+                @if let Query::Name(name) = query {
+                    @let loose = format!("~{name}");
+                    li { a.dns href=(Place::Search(loose.clone()).href(&view.trail)) { (loose) } " anywhere in a row" }
+                }
+            }
+        }
+    }
+}

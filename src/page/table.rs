@@ -1,0 +1,104 @@
+//! Rows as a table: one line each, with its bar.
+
+use maud::{Markup, html};
+
+use super::gather::Row;
+use super::link::{Column, Place, Sort, Trail, View};
+use super::shell::{grouped, moment, pivot, safe};
+use super::timeline::Axis;
+use crate::dns::Rdata;
+
+/// What a table shows, and where its links lead.
+pub struct Table<'a> {
+    /// What it holds, in words, for those who do not see it.
+    pub caption: &'a str,
+    /// Whether rows have different names.
+    pub names: bool,
+    /// Whether rows have different data.
+    pub data: bool,
+    /// Whether rows have different sensors.
+    pub sensors: bool,
+    /// The view whose order the head can change, and the order shown.
+    pub sort: Option<(&'a View, Option<Sort>)>,
+    /// The trail of links out of it.
+    pub trail: &'a Trail,
+}
+
+impl Table<'_> {
+    /// The table of some rows.
+    pub fn of(&self, rows: &[Row], axis: &Axis) -> Markup {
+        html! {
+            table.rows role="table" {
+                caption.hidden { (self.caption) }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        @if self.names { (self.head("Name", "name", Column::Name)) }
+                        (self.head("Type", "type", Column::Type))
+                        @if self.data { (self.head("Data", "data", Column::Data)) }
+                        th.time role="columnheader" scope="col" { span.hidden { "When it was seen" } (axis.head()) }
+                        (self.head("First (UTC)", "when", Column::First))
+                        (self.head("Last (UTC)", "when", Column::Last))
+                        (self.head("Count", "number", Column::Count))
+                        (self.head("TTL", "number ttl", Column::Ttl))
+                        @if self.sensors { th.sensor role="columnheader" scope="col" { "Sensor" } }
+                    }
+                }
+                tbody role="rowgroup" {
+                    @for row in rows { (self.row(row, axis)) }
+                }
+            }
+        }
+    }
+
+    fn head(&self, title: &str, class: &str, column: Column) -> Markup {
+        let Some((view, shown)) = self.sort else {
+            return html! { th class=(class) role="columnheader" scope="col" { (title) } };
+        };
+        let active = shown.filter(|sort| sort.column == column);
+        let direction = active.map(|sort| if sort.descending { "descending" } else { "ascending" });
+        let arrow = active.map_or("", |sort| if sort.descending { " ↓" } else { " ↑" });
+        html! {
+            th class=(class) role="columnheader" scope="col" aria-sort=[direction] {
+                a href=(view.sorted_by(column, shown).href()) { (title) span aria-hidden="true" { (arrow) } }
+            }
+        }
+    }
+
+    fn row(&self, row: &Row, axis: &Axis) -> Markup {
+        let Row { entry, seen } = row;
+        let (direct, alias) = (!entry.halves.direct.is_none(), !entry.halves.alias.is_none());
+        html! {
+            tr role="row" {
+                @if self.names {
+                    td.name role="cell" { (pivot(&Place::name(&entry.tuple.rrname), self.trail)) }
+                }
+                td.type role="cell" {
+                    (entry.tuple.rrtype)
+                    @if alias {
+                        " "
+                        span.mark title=(if direct { "seen directly, and through a chain of CNAMEs" } else { "seen through a chain of CNAMEs" }) {
+                            (if direct { "+alias" } else { "alias" })
+                        }
+                    }
+                }
+                @if self.data { td.data role="cell" { (data(&entry.tuple.rdata, self.trail)) } }
+                td.time role="cell" { (axis.bar(seen, row.is_alias())) }
+                td.when role="cell" data-label="First" { (moment(seen.time_first)) }
+                td.when role="cell" data-label="Last" { (moment(seen.time_last)) }
+                td.number role="cell" data-label="Count" { (grouped(seen.count)) }
+                td.number.ttl role="cell" data-label="TTL" { (grouped(u64::from(seen.ttl))) }
+                @if self.sensors { td.sensor role="cell" data-label="Sensor" { (safe(&entry.sensor)) } }
+            }
+        }
+    }
+}
+
+/// Record data: a link where it is a name or an address.
+fn data(rdata: &Rdata, trail: &Trail) -> Markup {
+    match rdata {
+        Rdata::V4(address) => pivot(&Place::address((*address).into()), trail),
+        Rdata::V6(address) => pivot(&Place::address((*address).into()), trail),
+        Rdata::Name(name) => pivot(&Place::name(name), trail),
+        Rdata::Text(text) => html! { span.dns { (text) } },
+    }
+}

@@ -1,0 +1,246 @@
+//! One axis of time for all rows of a page, and the bar of each row on it, as SVG.
+//!
+//! Places on the axis are percentages of its width, so that a bar fits whatever width the style gives it. The ticks are
+//! drawn once, in the head; bars refer to them.
+
+use maud::{Markup, html};
+
+use crate::observation::Seen;
+use crate::time::{Civil, DAY, format_date, format_utc};
+
+/// Days that a bit field tells of.
+const DAYS_KNOWN: u64 = 64;
+/// The width of the shortest mark, in percent: so that a moment can be seen.
+const THINNEST: f64 = 1.2;
+/// Room on both sides, as a share of the span.
+const MARGIN: f64 = 0.02;
+/// The most ticks of an axis.
+const MOST_TICKS: u64 = 5;
+
+/// Steps between ticks below a month, in seconds.
+const STEPS: [u64; 14] =
+    [1, 10, 60, 300, 900, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600, DAY, 2 * DAY, 5 * DAY, 10 * DAY, 20 * DAY];
+/// Steps from a month on, in months.
+const MONTHS: [u64; 9] = [1, 2, 3, 6, 12, 24, 60, 120, 1200];
+
+/// From when to when, and where on it there are ticks.
+pub struct Axis {
+    from: f64,
+    span: f64,
+    ticks: Vec<(u64, String)>,
+}
+
+impl Axis {
+    /// The axis that holds all of these spans, each from its first to its last second; `None` where there is none.
+    pub fn over(spans: impl IntoIterator<Item = (u64, u64)>) -> Option<Axis> {
+        let (first, last) = spans.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let length = last.saturating_sub(first).max(120) as f64;
+        let middle = (first as f64 + last as f64) / 2.0;
+        let from = middle - length * (0.5 + MARGIN);
+        let span = length * (1.0 + 2.0 * MARGIN);
+        let (start, end) = (from.max(0.0).ceil() as u64, (from + span).max(0.0) as u64);
+        Some(Axis { from, span, ticks: ticks(start, end) })
+    }
+
+    /// Where a second is, in percent.
+    fn x(&self, second: u64) -> f64 {
+        ((second as f64 - self.from) / self.span * 100.0).clamp(0.0, 100.0)
+    }
+
+    /// The head of the column: labels, and the lines that bars refer to.
+    pub fn head(&self) -> Markup {
+        html! {
+            svg.axis aria-hidden="true" {
+                defs {
+                    g #grid {
+                        @for (at, _) in &self.ticks {
+                            @let x = percent(self.x(*at));
+                            line.tick x1=(x) x2=(x) y1="0" y2="100%" {}
+                        }
+                    }
+                }
+                @for (at, label) in &self.ticks {
+                    @let x = self.x(*at);
+                    @let anchor = if x < 7.0 { "start" } else if x > 93.0 { "end" } else { "middle" };
+                    text x=(percent(x)) y="12" text-anchor=(anchor) { (label) }
+                }
+            }
+        }
+    }
+
+    /// The bar of one row: a line from its first to its last sighting, thick on the days with one. Days before the last 64
+    /// are not known one by one, and their part of the line stays thin.
+    pub fn bar(&self, seen: &Seen, alias: bool) -> Markup {
+        let (first, last) = (self.x(seen.time_first), self.x(seen.time_last));
+        html! {
+            svg.bar.alias[alias] role="img" aria-label=(described(seen)) {
+                title { (described(seen)) }
+                use href="#grid" {}
+                line.span x1=(percent(first)) x2=(percent(last)) y1="50%" y2="50%" {}
+                @for (from, to) in stretches(seen) {
+                    (self.mark(from, to))
+                }
+                // What the days do not reach is known at its very beginning.
+                @if earliest_known(seen) > seen.time_first {
+                    (self.mark(seen.time_first, seen.time_first))
+                }
+            }
+        }
+    }
+
+    /// The bar of something of which only the ends are known.
+    pub fn plain_bar(&self, first: u64, last: u64) -> Markup {
+        let label = format!("{} to {}", format_utc(first), format_utc(last));
+        html! {
+            svg.bar role="img" aria-label=(label) {
+                title { (label) }
+                use href="#grid" {}
+                line.span x1=(percent(self.x(first))) x2=(percent(self.x(last))) y1="50%" y2="50%" {}
+                (self.mark(first, first))
+                (self.mark(last, last))
+            }
+        }
+    }
+
+    fn mark(&self, from: u64, to: u64) -> Markup {
+        let (start, end) = (self.x(from), self.x(to));
+        let width = (end - start).max(THINNEST);
+        let start = if end - start < THINNEST {
+            (start - THINNEST / 2.0).clamp(0.0, 100.0 - THINNEST)
+        } else {
+            start
+        };
+        html! { rect.day x=(percent(start)) width=(percent(width)) y="3" height="10" {} }
+    }
+}
+
+fn percent(x: f64) -> String {
+    let mut text = format!("{x:.2}");
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    text.push('%');
+    text
+}
+
+/// The first second that the day bits tell of.
+fn earliest_known(seen: &Seen) -> u64 {
+    let day = seen.time_last / DAY;
+    day.saturating_sub(DAYS_KNOWN - 1) * DAY
+}
+
+/// Runs of days with a sighting, the latest first, cut to the first and the last sighting.
+fn stretches(seen: &Seen) -> Vec<(u64, u64)> {
+    let day = seen.time_last / DAY;
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for back in (0..DAYS_KNOWN).filter(|back| seen.days >> back & 1 == 1) {
+        let Some(start) = day.checked_sub(back).map(|day| day * DAY) else { break };
+        match runs.last_mut() {
+            Some(run) if run.0 == start + DAY => run.0 = start,
+            _ => runs.push((start, start + DAY)),
+        }
+    }
+    for run in &mut runs {
+        *run = (run.0.max(seen.time_first), run.1.min(seen.time_last).max(seen.time_first));
+    }
+    runs
+}
+
+/// A bar in words.
+fn described(seen: &Seen) -> String {
+    let (first, last) = (format_date(seen.time_first), format_date(seen.time_last));
+    if first == last {
+        return format!("seen on {first}");
+    }
+    let days = seen.days.count_ones();
+    let span = (seen.time_last / DAY).saturating_sub(seen.time_first / DAY) + 1;
+    if span <= DAYS_KNOWN {
+        format!("seen on {days} of {span} days, {first} to {last}")
+    } else {
+        format!("seen from {first} to {last}, on {days} of the last {DAYS_KNOWN} days")
+    }
+}
+
+/// Ticks at round moments, with their labels.
+fn ticks(from: u64, to: u64) -> Vec<(u64, String)> {
+    let span = to.saturating_sub(from);
+    if let Some(step) = STEPS.iter().copied().find(|step| span / step < MOST_TICKS) {
+        let first = from.div_ceil(step);
+        return (first..=to / step).map(|i| i * step).map(|at| (at, label(at, step, from))).collect();
+    }
+    let month_of = |secs: u64| {
+        let civil = Civil::from_secs(secs);
+        civil.year * 12 + u64::from(civil.month) - 1
+    };
+    let (first, last) = (month_of(from), month_of(to));
+    let step = MONTHS.iter().copied().find(|step| (last - first) / step < MOST_TICKS).unwrap_or(12_000);
+    let at = |month: u64| {
+        let (year, month) = (month / 12, (month % 12 + 1) as u8);
+        let start = Civil { year, month, day: 1, hour: 0, minute: 0, second: 0 }.secs()?;
+        let label = if step < 12 { format!("{year}-{month:02}") } else { year.to_string() };
+        (start >= from && start <= to).then_some((start, label))
+    };
+    (first.div_ceil(step)..=last / step).filter_map(|i| at(i * step)).collect()
+}
+
+/// A tick's label: as much of the moment as the step tells apart.
+fn label(at: u64, step: u64, from: u64) -> String {
+    let Civil { month, day, hour, minute, second, .. } = Civil::from_secs(at);
+    if step >= DAY || (at.is_multiple_of(DAY) && at / DAY != from / DAY) {
+        format!("{month:02}-{day:02}")
+    } else if step >= 60 {
+        format!("{hour:02}:{minute:02}")
+    } else {
+        format!("{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOON: u64 = 1_709_294_400; // 2024-03-01T12:00:00Z
+
+    fn seen(times: &[u64]) -> Seen {
+        let mut seen = Seen::default();
+        times.iter().for_each(|time| seen.merge(&Seen::once(*time, 60)));
+        seen
+    }
+
+    #[test]
+    fn days_become_runs_with_their_gaps() {
+        let times = [NOON, NOON + 3_600, NOON + DAY, NOON + 4 * DAY];
+        let midnight = NOON - NOON % DAY;
+        assert_eq!(
+            stretches(&seen(&times)),
+            [(midnight + 4 * DAY, NOON + 4 * DAY), (NOON, midnight + 2 * DAY)]
+        );
+        assert_eq!(stretches(&seen(&[NOON])), [(NOON, NOON)]);
+        assert_eq!(described(&seen(&times)), "seen on 3 of 5 days, 2024-03-01 to 2024-03-05");
+        assert_eq!(described(&seen(&[NOON])), "seen on 2024-03-01");
+    }
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        let labels =
+            |from: u64, to: u64| -> Vec<String> { ticks(from, to).into_iter().map(|(_, l)| l).collect() };
+        assert_eq!(labels(NOON, NOON + 3 * DAY), ["03-02", "03-03", "03-04"]);
+        assert_eq!(labels(NOON, NOON + 4 * 3_600), ["12:00", "15:00"]);
+        assert_eq!(labels(NOON - 360 * DAY, NOON), ["2023-04", "2023-07", "2023-10", "2024-01"]);
+        assert_eq!(labels(NOON - 2_000 * DAY, NOON), ["2020", "2022", "2024"]);
+        assert_eq!(labels(NOON + 5, NOON + 25), ["12:00:10", "12:00:20"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_times_give_marks_inside_the_axis(a in 0u64..253_402_300_799, b in 0u64..400 * DAY, days: u64) {
+            let seen = Seen { count: 1, time_first: a, time_last: a + b, days: days | 1, ttl: 0 };
+            let axis = Axis::over([(a, a + b)]).unwrap();
+            prop_assert!(axis.ticks.len() <= 8);
+            for (from, to) in stretches(&seen) {
+                prop_assert!(a <= from && from <= to && to <= a + b);
+            }
+            let svg = axis.bar(&seen, false).into_string();
+            prop_assert!(!svg.contains("NaN") && !svg.contains("=\"-"), "{}", svg);
+        }
+    }
+}
