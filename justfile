@@ -8,6 +8,10 @@ default:
 check:
     bash .ci/run
 
+# Install the real clients that tests run.
+clients:
+    bash tests/clients/setup.sh
+
 # Run the tests whose name contains FILTER.
 test FILTER="":
     cargo test --locked {{FILTER}}

@@ -38,7 +38,28 @@ impl TestEnv {
 
     /// Runs the program to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
-        let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.finish(&mut self.command(args))
+    }
+
+    /// A program of others, in the folder, which is its home too: whatever the user has configured for it is not seen.
+    pub fn tool(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("HOME", self.folder.path()).env("NO_PROXY", "*").env("no_proxy", "*");
+        command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Lets a command read this.
+    pub fn with_input<'a>(&self, command: &'a mut Command, input: &str) -> &'a mut Command {
+        let path = self.path("input");
+        std::fs::write(&path, input).unwrap();
+        command.stdin(std::fs::File::open(path).unwrap())
+    }
+
+    /// Runs a command to its end.
+    pub fn finish(&self, command: &mut Command) -> Ended {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
         let deadline = Instant::now() + DEADLINE;
         let collect = |pipe: mpsc::Receiver<Vec<u8>>| {
@@ -49,7 +70,7 @@ impl TestEnv {
             child.kill().unwrap();
         }
         let status = child.wait().unwrap();
-        let (stdout, stderr) = output.unwrap_or_else(|| panic!("{args:?} did not end"));
+        let (stdout, stderr) = output.unwrap_or_else(|| panic!("{command:?} did not end"));
         Ended { status, stdout, stderr: text(stderr) }
     }
 
@@ -94,8 +115,21 @@ impl TestEnv {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{data}/listen: {error}"),
             _ => {}
         }
-        let args = ["run", "--logs", logs, "--data", data, "--listen", "127.0.0.1:0"];
-        let mut child = self.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        self.background(&mut self.command(&[
+            "run",
+            "--logs",
+            logs,
+            "--data",
+            data,
+            "--listen",
+            "127.0.0.1:0",
+        ]))
+    }
+
+    /// Starts a command, of this program or of others, that serves until it is killed.
+    #[track_caller]
+    pub fn background(&self, command: &mut Command) -> Daemon {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = drain(child.stderr.take());
         Daemon { child: Some(child), address: ([127, 0, 0, 1], 0).into(), stderr }
     }
@@ -153,6 +187,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     /// Asks for a path.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {
@@ -204,8 +243,9 @@ impl Daemon {
         Ended { status: child.wait().unwrap(), stdout: Vec::new(), stderr: text(stderr) }
     }
 
+    /// Fails if it has ended by itself.
     #[track_caller]
-    fn assert_runs(&mut self) {
+    pub fn assert_runs(&mut self) {
         if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
             let stderr = self.stderr.recv_timeout(DEADLINE).unwrap_or_default();
             panic!("the daemon ended: {status}\n{}", text(stderr));

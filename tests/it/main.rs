@@ -12,6 +12,8 @@ mod env;
 
 /// The program as people and scripts meet it.
 mod cli;
+/// That the real clients of other ledgers work.
+mod clients;
 /// What clients of other ledgers get, byte for byte.
 mod compat;
 /// That every record counts once, whatever happens to the daemon.

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs the real clients that tests/it/clients.rs runs: the Python ones into target/clients, pinned, and from Debian those
+# that are not there. Needs the network when something changed; the tests themselves do not.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+missing=()
+for tool in dnsdbq curl; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if [ "${#missing[@]}" -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+venv="${CARGO_TARGET_DIR:-target}/clients"
+wanted="$(cat tests/clients/requirements.txt)"
+if [ ! -x "$venv/bin/python" ] || [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+    printf '%s\n' "$wanted" >"$venv/installed"
+fi
+dnsdbq -v 2>/dev/null || true
+"$venv/bin/python" --version
