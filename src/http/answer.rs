@@ -49,8 +49,8 @@ pub trait Shape: Send + 'static {
     fn says_truncated(&self) -> bool {
         false
     }
-    /// What is answered where nothing was found, if that is no empty answer.
-    fn nothing(&self) -> Option<ApiError> {
+    /// What is answered where an answer ended so and has no rows, if that is no empty answer.
+    fn nothing(&self, _end: &End) -> Option<ApiError> {
         None
     }
     /// Writes that the rest cannot be read, in a format that has words for it; else the connection is cut.
@@ -127,8 +127,8 @@ pub async fn answer_all(
         (part, place) = in_time(deadline, move || part.fill(WHOLE_BYTES).map(|()| (part, place))).await??;
     }
     if part.walk.found() == 0
-        && part.walk.end() == Some(&End::Complete)
-        && let Some(nothing) = part.shape.nothing()
+        && let Some(end) = part.walk.end()
+        && let Some(nothing) = part.shape.nothing(end)
     {
         return Err(nothing);
     }

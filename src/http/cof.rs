@@ -270,4 +270,9 @@ impl Shape for Lines {
     fn says_truncated(&self) -> bool {
         true
     }
+
+    /// Who sees only the body must not take a scan that was given up for an answer.
+    fn nothing(&self, end: &End) -> Option<ApiError> {
+        matches!(end, End::Budget(_)).then(ApiError::timeout)
+    }
 }

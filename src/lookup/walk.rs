@@ -476,6 +476,34 @@ mod tests {
     }
 
     #[test]
+    fn data_of_every_kind_is_found_each_row_once() {
+        let data = |data: Vec<Rdata>| ask(&sample(), &Search::new(Query::Data(data)));
+        let address = Rdata::V4([192, 0, 2, 1].into());
+        let target = Rdata::Name(Name::parse("ns1.example.net").unwrap());
+        let www = ["www.example.com A 192.0.2.1 dmz 1", "www.example.com A 192.0.2.1 lan 1"];
+        let ns = "example.com NS ns1.example.net lan 1";
+        assert_eq!(data(vec![address.clone()]), www);
+        assert_eq!(data(vec![target.clone(), address.clone(), target.clone()]), [ns, www[0], www[1]]);
+        // With text it is one walk over everything, in the order of that.
+        let text = Rdata::text(b"\"V=spf1 -all\"");
+        let all = data(vec![address, text, target]);
+        assert_eq!(all, [ns, "example.com TXT \"v=spf1 -ALL\" lan 1", www[0], www[1]]);
+    }
+
+    #[test]
+    fn a_name_to_stay_below_holds_for_every_query() {
+        let below = |query: &str, top: &str| {
+            let mut search = Search::new(Query::parse(query).unwrap());
+            search.filters.below = Some(Name::parse(top).unwrap());
+            ask(&sample(), &search).len()
+        };
+        assert_eq!(below("www.example.com", "example.com"), 3);
+        assert_eq!(below("www.example.com", "ww.example.com"), 0);
+        assert_eq!(below("192.0.2.0/24", "net"), 1);
+        assert_eq!(below("*", "example.com"), 5);
+    }
+
+    #[test]
     fn filters_leave_out_rows_before_and_after_merging() {
         let filtered = |filters: &[(&str, &str)], merge_sensors: bool| {
             let mut search = Search::new(Query::parse("www.example.com").unwrap());

@@ -94,8 +94,11 @@ for bad in (
 ):
     raises(dnsdb2.QueryError, lambda: list(bad()))
 
-# Who is not let in: refused at the door, as a wrong name of the server is.
-stranger = dnsdb2.Client("anything", server=url)
-stranger._session.headers["Host"] = "pdns.example.org"
-raises(dnsdb2.AccessDenied, lambda: list(stranger.lookup_rrset("www.example.com")))
-raises(dnsdb2.AccessDenied, stranger.rate_limit)
+# With tokens, the key is one.
+guarded, token = sys.argv[2:4]
+assert len(list(dnsdb2.Client(token, server=guarded).lookup_rrset("www.example.com"))) == 3
+wrong = dnsdb2.Client("anything", server=guarded)
+denied = raises(dnsdb2.AccessDenied, lambda: list(wrong.lookup_rrset("www.example.com")))
+assert "a token is needed" in str(denied), denied
+raises(dnsdb2.AccessDenied, wrong.rate_limit)
+raises(dnsdb2.AccessDenied, wrong.ping)

@@ -6,7 +6,7 @@ import sys
 import requests
 from pymisp import MISPObject
 
-misp, url = sys.argv[1:3]
+misp, url, guarded, token = sys.argv[1:5]
 UUID = "5b582e17-fee8-4d3c-b1a2-5a2f950d210f"
 
 
@@ -105,6 +105,15 @@ assert "a label is empty" in own("hostname", "a..b")["error"]
 assert "missing" in query("dnsledger", "hostname", "x.example")["error"]
 assert own("md5", "0" * 32)["error"].endswith("not supported.")
 assert "127.0.0.1" in query("dnsledger", "hostname", "x.example", url="http://127.0.0.1:1")["error"]
+
+# With tokens, both need one.
+asked = ("hostname", "mail.example.com")
+assert len(rows(query("farsight_passivedns", *asked, apikey=token, server=guarded))) == 2
+denied = query("farsight_passivedns", *asked, apikey="anything", server=guarded)
+assert "a token is needed" in denied["error"], denied
+assert len(rows(query("dnsledger", *asked, token=token, url=guarded))) == 2
+denied = query("dnsledger", *asked, token="anything", url=guarded)
+assert "a token is needed" in denied["error"], denied
 
 # The export as a file of the Common Output Format.
 types = "A,AAAA,CNAME,NS,MX,TXT,SOA,PTR,SRV,DS"

@@ -3,7 +3,7 @@
 import sys
 
 from pypdns import PyPDNS
-from pypdns.errors import ForbiddenError, PDNSError
+from pypdns.errors import PDNSError, UnauthorizedError
 
 url = sys.argv[1] + "/pdns/query"
 clients = [
@@ -52,6 +52,12 @@ assert len(client.rfc_query("192.0.2.77")) == 2
 assert len(client.rfc_query("192.0.2.0/24")) == 5
 
 raises(PDNSError, lambda: client.rfc_query("192.0.2.0,33"))
-# Who is not let in: refused at the door, as a wrong name of the server is.
-stranger = PyPDNS(url=url, auth_header=("Host", "pdns.example.org"))
-raises(ForbiddenError, lambda: stranger.rfc_query("www.example.com"))
+# With tokens, the password or the key is one.
+guarded, token = sys.argv[2] + "/pdns/query", sys.argv[3]
+for right, wrong in (
+    ({"basic_auth": ("user", token)}, {"basic_auth": ("user", "anything")}),
+    ({"auth_token": "Bearer " + token}, {"auth_token": "Bearer anything"}),
+    ({"auth_header": ("X-API-KEY", token)}, {}),
+):
+    assert len(PyPDNS(url=guarded, **right).rfc_query("www.example.com")) == 3
+    raises(UnauthorizedError, lambda: PyPDNS(url=guarded, **wrong).rfc_query("www.example.com"))

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::compat::start;
-use super::env::{Daemon, Ended, TestEnv, until};
+use super::env::{Daemon, Ended, TestEnv, testdata, until};
 
 /// Says that a tool is missing; in CI that is a failure.
 fn skip(tool: &str) {
     assert!(std::env::var_os("CI").is_none(), "{tool} is missing: run tests/clients/setup.sh");
     // Not by a macro: what those print is hidden where a test passes.
-    writeln!(std::io::stderr(), "SKIPPED: {tool} is missing: run tests/clients/setup.sh").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "SKIPPED: {tool} is missing: run tests/clients/setup.sh").unwrap();
 }
 
 /// Whether a tool is there.
@@ -121,14 +122,18 @@ fn curl_asks_as_cortex_and_intelowl_do() {
 //--- dnsdbq ---------------------------------------------------------------------------------------------------------
 
 fn dnsdbq(env: &TestEnv, daemon: &Daemon, args: &[&str], input: &str) -> Ended {
+    dnsdbq_with_key(env, daemon, args, input, "anything")
+}
+
+fn dnsdbq_with_key(env: &TestEnv, daemon: &Daemon, args: &[&str], input: &str, key: &str) -> Ended {
     let mut command = env.tool("dnsdbq");
     command
         .args(args)
         .env("DNSDBQ_CONFIG_FILE", "/dev/null")
         .env("DNSDB_SERVER", daemon.url(""))
-        .env("DNSDB_API_KEY", "anything")
+        .env("DNSDB_API_KEY", key)
         .env("CIRCL_SERVER", daemon.url("/pdns/query"))
-        .env("CIRCL_AUTH", "user:anything");
+        .env("CIRCL_AUTH", format!("user:{key}"));
     let ended = env.finish(env.with_input(&mut command, input));
     assert!(ended.status.success(), "{args:?}: {}", ended.stderr);
     ended
@@ -234,6 +239,27 @@ fn dnsdbq_shows_why_there_is_nothing() {
     }
 }
 
+#[test]
+fn dnsdbq_needs_the_key_where_there_is_one() {
+    if !is_there("dnsdbq") {
+        return;
+    }
+    let env = TestEnv::new();
+    let (daemon, token) = env.guarded_daemon(&testdata("clients"));
+    for system in ["dnsdb2", "dnsdb1", "circl"] {
+        let args = ["-u", system, "-j", "-r", "www.example.com"];
+        let right = dnsdbq_with_key(&env, &daemon, &args, "", &token);
+        let rows = right.stdout.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!((rows, right.stderr.as_str()), (3, ""), "{system}");
+        let wrong = dnsdbq_with_key(&env, &daemon, &args, "", "anything");
+        assert!(
+            wrong.stdout.is_empty() && wrong.stderr.contains("a token is needed"),
+            "{system}: {}",
+            wrong.stderr
+        );
+    }
+}
+
 //--- Python ---------------------------------------------------------------------------------------------------------
 
 /// Row 6.
@@ -241,7 +267,8 @@ fn dnsdbq_shows_why_there_is_nothing() {
 fn dnsdb2_finds_and_raises_what_it_should() {
     let Some(bin) = python() else { return };
     let (env, daemon) = start();
-    check(&env, &bin, "check_dnsdb2.py", &[&daemon.url("")]);
+    let (guarded, token) = env.guarded_daemon(&testdata("clients"));
+    check(&env, &bin, "check_dnsdb2.py", &[&daemon.url(""), &guarded.url(""), &token]);
 }
 
 /// Row 7.
@@ -249,7 +276,8 @@ fn dnsdb2_finds_and_raises_what_it_should() {
 fn pypdns_gets_typed_rows_and_an_end() {
     let Some(bin) = python() else { return };
     let (env, daemon) = start();
-    check(&env, &bin, "check_pypdns.py", &[&daemon.url("")]);
+    let (guarded, token) = env.guarded_daemon(&testdata("clients"));
+    check(&env, &bin, "check_pypdns.py", &[&daemon.url(""), &guarded.url(""), &token]);
 }
 
 /// Rows 8 and 9: MISP's own module, ours, and the import of an export.
@@ -257,6 +285,7 @@ fn pypdns_gets_typed_rows_and_an_end() {
 fn misp_gets_objects_and_friendly_errors() {
     let Some(bin) = python() else { return };
     let (env, daemon) = start();
+    let (guarded, token) = env.guarded_daemon(&testdata("clients"));
     // It cannot be asked which port it took, so it gets one that was free just now.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let custom = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/misp");
@@ -267,5 +296,6 @@ fn misp_gets_objects_and_friendly_errors() {
         server.assert_runs();
         std::net::TcpStream::connect(("127.0.0.1", port)).ok()
     });
-    check(&env, &bin, "check_misp.py", &[&format!("http://127.0.0.1:{port}"), &daemon.url("")]);
+    let misp = format!("http://127.0.0.1:{port}");
+    check(&env, &bin, "check_misp.py", &[&misp, &daemon.url(""), &guarded.url(""), &token]);
 }

@@ -97,7 +97,24 @@ impl TestEnv {
     /// Starts a daemon that follows a log folder, on a port of its own, and waits until it answers.
     #[track_caller]
     pub fn daemon(&self, logs: &str, data: &str) -> Daemon {
-        let mut daemon = self.spawn(logs, data);
+        self.listening(data, self.spawn(logs, data))
+    }
+
+    /// Starts a daemon that lets in with a token only, over a ledger that has read these logs already; and the token.
+    #[track_caller]
+    pub fn guarded_daemon(&self, logs: &str) -> (Daemon, String) {
+        let config = "data_dir = \"guarded\"\n[http]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"tokens\"\n\
+                      [[source]]\nlogs = \"no-logs\"\n";
+        std::fs::write(self.path("guarded.toml"), config).unwrap();
+        self.ok(&["import", "--data", "guarded", logs]);
+        let token = text(self.ok(&["token", "new", "clients", "--config", "guarded.toml"]));
+        let daemon = self.background(&mut self.command(&["run", "--config", "guarded.toml"]));
+        (self.listening("guarded", daemon), token.trim().to_owned())
+    }
+
+    /// Waits until a daemon answers.
+    #[track_caller]
+    fn listening(&self, data: &str, mut daemon: Daemon) -> Daemon {
         let listen = self.path(data).join("listen");
         daemon.address = until("the daemon listens", || {
             daemon.assert_runs();

@@ -443,6 +443,28 @@ fn without_a_place_the_client_is_told_to_come_back() {
 }
 
 #[test]
+fn clients_of_dnsdb_are_told_of_bounds_in_their_words() {
+    let server = Server::with(Config { max_scans: 0, ..Config::default() });
+    // To them 429 is a quota that is used up, and 503 too much at once.
+    let busy = server.get("/dnsdb/v2/regex/rrnames/x");
+    assert_eq!((busy.status, busy.header("retry-after")), (503, Some("1")));
+    assert!(busy.body.starts_with("Error: too many lookups at once"), "{}", busy.body);
+
+    let server = Server::with(Config { scan_rows: 3, ..Config::default() });
+    server.feed_names(10);
+    for path in ["lookup/rrset/name/n00008.*", "regex/rrnames/n00008", "summarize/rrset/name/n00008.*"] {
+        let answer = server.get(&format!("/dnsdb/v2/{path}"));
+        let last: Value = serde_json::from_str(answer.body.lines().last().unwrap()).unwrap();
+        assert_eq!((answer.status, last["cond"].as_str()), (200, Some("limited")), "{path}: {}", answer.body);
+        assert!(last["msg"].as_str().unwrap().contains("before the end of the ledger"), "{last}");
+    }
+    // Where the format has no words for it, it is no empty answer.
+    for path in ["/lookup/rrset/name/n00008.*", "/summarize/rrset/name/n00008.*", "/pdns/query/n00008.*"] {
+        assert_eq!(server.get(path).status, 504, "{path}");
+    }
+}
+
+#[test]
 fn without_time_the_answer_is_an_error() {
     let server = Server::with(Config { request_timeout: Duration::from_millis(1), ..Config::default() });
     server.feed_names(5000);

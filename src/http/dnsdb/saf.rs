@@ -164,8 +164,12 @@ impl Shape for Rows {
         self.framing.0 == Version::V1
     }
 
-    fn nothing(&self) -> Option<ApiError> {
-        (self.framing.0 == Version::V1).then(|| NOTHING.clone())
+    fn nothing(&self, end: &End) -> Option<ApiError> {
+        match (self.framing.0, end) {
+            (Version::V2, _) | (Version::V1, End::Limit(_)) => None,
+            (Version::V1, End::Complete) => Some(NOTHING.clone()),
+            (Version::V1, End::Budget(_)) => Some(ApiError::timeout()),
+        }
     }
 
     fn fail(&mut self, out: &mut Vec<u8>) -> bool {
@@ -242,5 +246,32 @@ impl Summary {
         out.extend_from_slice(b",\"num_results\":");
         push_number(self.rows, out);
         out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_breaks_off_says_so_where_the_format_can() {
+        let rows = |version| Rows { framing: Framing(version), array: true, human: false, skip: 0 };
+        let mut out = Vec::new();
+        assert!(rows(Version::V2).fail(&mut out));
+        assert_eq!(out, b"{\"cond\":\"failed\",\"msg\":\"the ledger cannot be read\"}\n");
+        out.clear();
+        assert!(!rows(Version::V1).fail(&mut out) && out.is_empty());
+    }
+
+    #[test]
+    fn names_end_in_a_dot_and_other_data_does_not() {
+        let shown = |rdata: Rdata| {
+            let mut out = Vec::new();
+            push_rdata(&rdata, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(Rdata::Name(Name::parse("ns1.example.net").unwrap())), "ns1.example.net.");
+        assert_eq!(shown(Rdata::Name(Name::root())), ".");
+        assert_eq!(shown(Rdata::text(b"\"x.\"")), "\"x.\"");
     }
 }
