@@ -36,6 +36,8 @@ const USUAL_FOLDERS: &[&str] = &[
 pub struct Config {
     /// The folder of the ledger.
     pub data_dir: PathBuf,
+    /// Whether the daemon takes from itself the right to write elsewhere, run programs and open connections (Landlock).
+    pub sandbox: bool,
     /// What is followed; the usual folders of Zeek where there is none.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
@@ -148,6 +150,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             data_dir: PathBuf::from("/var/lib/dnsledger"),
+            sandbox: true,
             sources: Vec::new(),
             observe: Observe::default(),
             ingest: Ingest::default(),

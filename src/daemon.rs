@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
 use crate::http::tls::{self, TlsAcceptor};
@@ -27,9 +27,11 @@ use crate::http::{Listener, State, serve, watch};
 use crate::ingest;
 use crate::ledger::Ledger;
 use crate::logging;
+use crate::sandbox::{self, Restricted};
 use crate::shutdown::Stop;
 use crate::store::sled::SledStore;
 use crate::store::{Options, StoreError};
+use crate::supervisor::Supervisor;
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -81,7 +83,19 @@ pub fn run(
     let keys = Keys::load(&config)?;
     let tcp = bind(config.http.listen)?;
     let address = tcp.local_addr().context("asking for the port")?;
+    make(&config.data_dir)?;
+    if config.sandbox {
+        // Threads inherit it, so it comes before all of them.
+        match sandbox::restrict(&config.data_dir) {
+            Ok(Restricted::Not) => {
+                info!("No Landlock in this kernel: the daemon is not restricted from within.");
+            }
+            Ok(restricted) => debug!(?restricted, "Restricted to writing in the data folder."),
+            Err(error) => warn!(%error, "The daemon could not be restricted from within."),
+        }
+    }
     let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES)?;
+    let supervisor = Arc::new(Supervisor::of_environment());
     let stop = stop_on_signals()?;
     let ingest = Arc::new(ingest::start(config.ingest(), Arc::clone(&ledger), stop.clone())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -100,6 +114,17 @@ pub fn run(
         listeners.and_then(|listeners| {
             let announced = Announced::new(&config.data_dir, address)?;
             info!(%address, data = ?config.data_dir, version = env!("CARGO_PKG_VERSION"), "Listening.");
+            supervisor.ready(address);
+            if let Some(pulse) = supervisor.pulse() {
+                // From the event loop: when it hangs, this stops.
+                let (supervisor, mut beat) = (Arc::clone(&supervisor), tokio::time::interval(pulse));
+                runtime.spawn(async move {
+                    loop {
+                        beat.tick().await;
+                        supervisor.alive();
+                    }
+                });
+            }
             let serving: Vec<_> = listeners
                 .into_iter()
                 .map(|listener| runtime.spawn(serve(listener, state.clone(), stop.clone())))
@@ -116,6 +141,7 @@ pub fn run(
         })
     };
     stop.stop();
+    supervisor.stopping();
     info!("Stopping.");
     runtime.shutdown_timeout(DRAIN);
     match Arc::try_unwrap(ingest) {
@@ -216,10 +242,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, PortError> {
 ///
 /// As opening a store has them.
 pub fn open(folder: &Path, options: &Options, tries: u32) -> Result<Arc<Ledger>, StoreError> {
-    if !folder.is_dir() {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| StoreError::Io { what: format!("making {}", folder.display()), error })?;
-    }
+    make(folder)?;
     let mut left = tries;
     loop {
         match SledStore::open(folder, options) {
@@ -232,6 +255,15 @@ pub fn open(folder: &Path, options: &Options, tries: u32) -> Result<Arc<Ledger>,
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Makes a data folder, for its owner only, if there is none.
+fn make(folder: &Path) -> Result<(), StoreError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| StoreError::Io { what: format!("making {}", folder.display()), error })
 }
 
 /// Both listeners: the port, and the control socket. Runs within the runtime.

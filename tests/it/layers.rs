@@ -41,6 +41,8 @@ const MODULES: &[(&str, u8, &str)] = &[
     ),
     // Faces.
     ("logging", 4, "units"),
+    ("sandbox", 4, ""),
+    ("supervisor", 4, ""),
     ("config", 4, "http ingest logging observe store tail units zeek"),
     (
         "http",
