@@ -15,11 +15,13 @@
 
 mod access;
 mod config;
+mod doctor;
 mod export;
 mod filters;
 mod generate;
 mod import;
 mod lookup;
+mod papers;
 mod progress;
 mod run;
 mod status;
@@ -28,8 +30,9 @@ mod token;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{ConfigError, Fault};
 use crate::daemon::PortError;
@@ -41,9 +44,15 @@ use crate::lookup::QueryError;
 use crate::output::sanitise;
 use crate::store::StoreError;
 
+/// The version, the commit, and the version of the format on disk.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = env!("DNSLEDGER_BUILT_FROM");
+    format!("{} (commit {commit}, format {})", env!("CARGO_PKG_VERSION"), crate::store::FORMAT)
+});
+
 /// A passive-DNS appliance: follows Zeek's dns.log and answers what a name resolved to, and when.
 #[derive(Debug, Parser)]
-#[command(name = "dnsledger", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "dnsledger", version = VERSION.as_str(), max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -65,6 +74,12 @@ enum Command {
     Config(config::Args),
     /// Make, list and revoke tokens of the HTTP API
     Token(token::Args),
+    /// Find what would keep the daemon from working, and what to do
+    Doctor(doctor::Args),
+    /// Print completions for a shell
+    Completions(papers::CompletionsArgs),
+    /// Print the manual page
+    Man(papers::ManArgs),
     /// Write made-up Zeek logs
     #[command(hide = true)]
     Generate(generate::Args),
@@ -116,6 +131,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Export(args) => export::run(args),
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => papers::completions(Cli::command(), &args),
+        Command::Man(args) => papers::man(Cli::command(), &args),
         Command::Generate(args) => generate::run(args),
     }
 }
@@ -178,7 +196,6 @@ fn store_hint(error: &StoreError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

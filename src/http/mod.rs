@@ -8,7 +8,7 @@
 //! - [`request`] is a request as the routes see it, path segments decoded once;
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds;
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
-//!   [`machine`] and [`control`] those of this one, [`error`] what they say when they fail;
+//!   [`machine`], [`metrics`] and [`control`] those of this one, [`error`] what they say when they fail;
 //! - [`page`] serves what [`crate::page`] makes, for people with a browser;
 //! - [`client`] is the other side, for the command line.
 //!
@@ -26,6 +26,7 @@ mod dnsdb;
 mod error;
 mod guard;
 mod machine;
+mod metrics;
 mod native;
 mod page;
 mod recipe;
@@ -50,6 +51,7 @@ pub use page::watch;
 pub use server::{Listener, serve};
 
 use self::guard::Guard;
+use self::metrics::Metrics;
 use self::token::Tokens;
 use crate::history::History;
 use crate::ingest::Ingest;
@@ -111,6 +113,7 @@ struct Shared {
     scans: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
     guard: Guard,
+    metrics: Metrics,
     tls: RwLock<Option<TlsAcceptor>>,
     /// The last hour, as far as [`watch`] runs.
     history: Mutex<History>,
@@ -122,9 +125,8 @@ impl State {
         let scans = Arc::new(Semaphore::new(config.max_scans));
         let lookups = Arc::new(Semaphore::new(config.max_lookups));
         let guard = Guard::new(config.rate_limit, config.audit);
-        let tls = RwLock::default();
-        let history = Mutex::default();
-        State(Arc::new(Shared { ledger, ingest, config, scans, lookups, guard, tls, history }))
+        let (metrics, tls, history) = (Metrics::default(), RwLock::default(), Mutex::default());
+        State(Arc::new(Shared { ledger, ingest, config, scans, lookups, guard, metrics, tls, history }))
     }
 
     /// From now on only who has one of these tokens is let in from the network.
@@ -139,6 +141,10 @@ impl State {
 
     fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {

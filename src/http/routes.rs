@@ -10,7 +10,7 @@ use super::dnsdb::Version;
 use super::error::ApiError;
 use super::guard::Door;
 use super::request::{Request, request};
-use super::{State, cof, control, dnsdb, machine, native, page, recipe, zeek_pdns};
+use super::{State, cof, control, dnsdb, machine, metrics, native, page, recipe, zeek_pdns};
 
 /// All routes of a door, as one filter that always answers.
 pub fn routes(
@@ -68,6 +68,9 @@ pub fn routes(
         .and(asked.clone())
         .then(|_, request| read(request, |request| ready(page::asset(&request))));
     let pages = home.or(name).unify().or(address).unify().or(status).unify().or(assets).unify();
+    let metrics = warp::path("metrics")
+        .and(asked.clone())
+        .then(|state, request| read(request, |request| metrics::respond(state, request)));
     let owner = warp::any().and_then(move || async move {
         if door == Door::Control { Ok(()) } else { Err(warp::reject::not_found()) }
     });
@@ -88,6 +91,7 @@ pub fn routes(
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify();
     let found =
         dns.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
+    let found = found.or(metrics).unify();
     let found = found.or(import).unify().or(flush).unify().or(export).unify().or(pages).unify();
     found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
 }

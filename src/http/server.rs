@@ -125,6 +125,7 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
         let tls = state.tls().filter(|_| door != Door::Control);
         let (patience, header_timeout) = (config.request_timeout, config.header_timeout);
         tokio::spawn(async move {
+            let _connected = state.metrics().connected();
             let stream = match tls {
                 None => stream,
                 Some(tls) => match timeout(header_timeout, tls.accept(stream)).await {
@@ -133,7 +134,7 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
                     Err(_) => return tracing::debug!("A TLS handshake took too long."),
                 },
             };
-            let service = service_fn(move |request| guarded(doors.clone(), state.clone(), request, peer));
+            let service = service_fn(|request| guarded(doors.clone(), state.clone(), request, peer));
             let stream = TokioIo::new(Impatient::new(stream, patience));
             if let Err(error) = watcher.watch(builder.serve_connection(stream, service)).await {
                 tracing::debug!(%error, "A connection ended early.");
@@ -169,7 +170,7 @@ where
     if let Some(uri) = without_doubled_slashes(request.uri()) {
         *request.uri_mut() = uri;
     }
-    let guard = state.guard();
+    let (guard, began) = (state.guard(), Instant::now());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let caller = guard.admit(doors.door, peer, &uri, request.headers_mut());
     let mut response = match &caller {
@@ -177,6 +178,7 @@ where
         Ok(_) => doors.usual.call(request).await?,
         Err(error) => error.clone().into_response(""),
     };
+    state.metrics().answered(uri.path(), response.status(), began.elapsed());
     guard.record(caller.as_ref().ok(), peer, &method, &uri, response.status());
     let headers = response.headers_mut();
     for (name, value) in &SECURITY_HEADERS {

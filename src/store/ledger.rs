@@ -52,7 +52,7 @@ use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 
 /// The version of the format that this program writes, and the newest it reads.
-pub(crate) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// Raw bytes of a block on disk. Compressed it is 3 to 4 KB: sixteen of them are one page of sled.
 const BLOCK_BYTES: usize = 8 << 10;
 /// Bytes of a page of a filter.

@@ -29,6 +29,8 @@ mod sensors;
 pub mod sled;
 mod value;
 
+pub use ledger::FORMAT;
+
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,0 +1,435 @@
+//! `doctor`: what would keep the daemon from working, and what to do about each thing.
+//!
+//! It changes nothing. Run by root it judges as the user that owns the data folder, for that is who will open the logs:
+//! by the mode of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`; access lists are not
+//! looked at).
+
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::Exit;
+use super::access::FolderArgs;
+use crate::config::{Config, Source};
+use crate::daemon::CONTROL_SOCKET;
+use crate::http::client::Client;
+use crate::http::tls;
+use crate::http::token::Tokens;
+use crate::output::sanitise;
+use crate::tail::discover::discover;
+
+/// Logs that are tried for each source: the newest of them.
+const TRIED: usize = 20;
+/// Bytes of a log that are looked at.
+const HEAD_BYTES: u64 = 16 << 10;
+/// Watches that a long archive wants.
+const WATCHES: u64 = 8192;
+/// 2024-01-01: a clock before it is not set.
+const EARLIEST: u64 = 1_704_067_200;
+
+/// What `doctor` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Look at this folder, file or glob instead of the configured ones; may be repeated
+    #[arg(long, value_name = "PATH")]
+    logs: Vec<PathBuf>,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grade {
+    Good,
+    /// It works, and could be better.
+    Warning,
+    /// It does not work.
+    Bad,
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Grade::Good => "ok",
+            Grade::Warning => "warn",
+            Grade::Bad => "FAIL",
+        })
+    }
+}
+
+/// What was found.
+#[derive(Default)]
+struct Findings(Vec<(Grade, &'static str, String, Option<String>)>);
+
+impl Findings {
+    fn good(&mut self, what: &'static str, says: impl Into<String>) {
+        self.0.push((Grade::Good, what, says.into(), None));
+    }
+
+    fn warn(&mut self, what: &'static str, says: impl Into<String>, advice: impl Into<String>) {
+        self.0.push((Grade::Warning, what, says.into(), Some(advice.into())));
+    }
+
+    fn bad(&mut self, what: &'static str, says: impl Into<String>, advice: impl Into<String>) {
+        self.0.push((Grade::Bad, what, says.into(), Some(advice.into())));
+    }
+}
+
+/// Looks at everything and says what it found.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let mut config = args.folder.load()?;
+    if !args.logs.is_empty() {
+        let source = |logs: &PathBuf| Source { logs: logs.clone(), ..Source::default() };
+        config.sources = args.logs.iter().map(source).collect();
+    }
+    let mut findings = Findings::default();
+    match config.check() {
+        Ok(()) => findings.good("config", "sound"),
+        Err(fault) => {
+            let advice = fault.hint.clone().unwrap_or_default();
+            findings.bad("config", fault.to_string(), advice);
+        }
+    }
+    let running = check_folder(&mut findings, &config.data_dir);
+    let user = User::of_folder(&config.data_dir);
+    check_sources(&mut findings, &config.sources(), &user);
+    check_port(&mut findings, &config, running);
+    check_keys(&mut findings, &config);
+    check_limits(&mut findings);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    match now {
+        0..EARLIEST => findings.bad("clock", "it is not set", "set the time, and keep it by NTP"),
+        _ => findings.good("clock", format!("{} UTC", crate::time::format_utc(now))),
+    }
+    let mut out = io::stdout().lock();
+    for (grade, what, says, advice) in &findings.0 {
+        writeln!(out, "{grade:<6}{what:<9}{}", sanitise(says))?;
+        if let Some(advice) = advice {
+            writeln!(out, "      {:<9}try: {}", "", sanitise(advice))?;
+        }
+    }
+    let is_bad = findings.0.iter().any(|(grade, ..)| *grade == Grade::Bad);
+    Ok(if is_bad { Exit::Failed } else { Exit::Done })
+}
+
+//--- the data folder, the port, the keys ----------------------------------------------------------------------------
+
+/// Looks at the data folder; says whether its daemon runs.
+fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
+    let shown = folder.display();
+    let socket = folder.join(CONTROL_SOCKET);
+    let running = Client::of_socket(&socket).and_then(|client| client.get("/healthz", &[])).is_ok();
+    if running {
+        findings.good("data", format!("{shown}: its daemon is running"));
+        return true;
+    }
+    match fs::metadata(folder) {
+        Ok(metadata) if !metadata.is_dir() => {
+            findings.bad("data", format!("{shown} is no folder"), "name another by data_dir or --data");
+        }
+        Ok(metadata) => {
+            match fs::read_dir(folder) {
+                Err(error) => {
+                    let advice =
+                        format!("run this as root, or as the user that owns it (uid {})", metadata.uid());
+                    findings.bad("data", format!("{shown}: {error}"), advice);
+                }
+                Ok(_) if folder.join("CURRENT").is_file() => {
+                    findings.good("data", format!("{shown} holds a ledger; no daemon is running"));
+                }
+                Ok(_) => findings.good("data", format!("{shown} is there, and empty of a ledger")),
+            }
+            if metadata.permissions().mode() & 0o077 != 0 {
+                let advice = format!("chmod 700 {shown}");
+                findings.warn(
+                    "data",
+                    format!("{shown} is open to other users: who reads it reads it all"),
+                    advice,
+                );
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            findings.good("data", format!("{shown} is not there; it is made at the first start"));
+        }
+        Err(error) => findings.bad("data", format!("{shown}: {error}"), "check the path and its permissions"),
+    }
+    false
+}
+
+fn check_port(findings: &mut Findings, config: &Config, running: bool) {
+    let listen = config.http.listen;
+    if running {
+        return findings.good("port", "served by the daemon");
+    }
+    match TcpListener::bind(listen) {
+        Ok(_) => findings.good("port", format!("{listen} is free")),
+        Err(error) => {
+            let advice = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "another program has it: `ss -ltnp` says which; or change http.listen"
+                }
+                io::ErrorKind::PermissionDenied => "ports below 1024 are for root: take a higher one",
+                _ => "http.listen must be an address of this machine",
+            };
+            findings.bad("port", format!("{listen}: {error}"), advice);
+        }
+    }
+}
+
+fn check_keys(findings: &mut Findings, config: &Config) {
+    let http = &config.http;
+    if !http.tokens_file.as_os_str().is_empty() {
+        match Tokens::load(&http.tokens_file) {
+            Ok(tokens) if tokens.iter().next().is_none() => {
+                findings.warn("tokens", "there is none, so nobody is let in", "dnsledger token new NAME");
+            }
+            Ok(tokens) => findings.good("tokens", format!("{} of them", tokens.iter().count())),
+            Err(error) => findings.bad("tokens", error.to_string(), error.hint().unwrap_or_default()),
+        }
+    }
+    if !http.tls_cert.as_os_str().is_empty() {
+        match tls::load(&http.tls_cert, &http.tls_key) {
+            Ok(_) => findings.good("tls", "certificate and key belong together"),
+            Err(error) => findings.bad("tls", error.to_string(), error.hint()),
+        }
+    } else if !http.listen.ip().is_loopback() {
+        let advice = "set http.tls_cert and http.tls_key, or put a proxy in front";
+        findings.warn("tls", "tokens and answers cross the network in the clear", advice);
+    }
+}
+
+fn check_limits(findings: &mut Findings) {
+    let limit = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    match limit("max_user_watches") {
+        Some(watches) if watches < WATCHES => findings.warn(
+            "inotify",
+            format!("{watches} watches; folders beyond that are polled"),
+            "sysctl fs.inotify.max_user_watches=524288, and a file in /etc/sysctl.d",
+        ),
+        Some(watches) => findings.good("inotify", format!("{watches} watches")),
+        None => findings.warn("inotify", "its limits cannot be read", "logs are polled where events fail"),
+    }
+}
+
+//--- sources --------------------------------------------------------------------------------------------------------
+
+fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
+    if sources.is_empty() {
+        let advice = "a [[source]] with logs = \"/path/to/zeek/logs\" in the configuration";
+        findings.bad("source", "there is no log folder of Zeek in any usual place", advice);
+    }
+    for source in sources {
+        let shown = source.logs.display();
+        if let Some((path, metadata)) = user.barred(&source.logs) {
+            findings.bad("source", user.says(&path), user.advice(&path, &metadata));
+            continue;
+        }
+        let listing = match discover(&source.logs) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let advice = "it is waited for; if Zeek logs elsewhere, name that folder";
+                findings.warn("source", format!("{shown} is not there"), advice);
+                continue;
+            }
+            Err(error) => {
+                findings.bad("source", format!("{shown}: {error}"), "check the path and its permissions");
+                continue;
+            }
+        };
+        let newest = listing.archives.iter().rev().take(TRIED);
+        let barred = listing.live.iter().chain(newest).find_map(|found| user.barred(&found.path));
+        if let Some((path, metadata)) = barred {
+            findings.bad("source", user.says(&path), user.advice(&path, &metadata));
+            continue;
+        }
+        for (path, why) in listing.passed_over.iter().take(3) {
+            let says = format!("{}: {why}", path.display());
+            findings.warn("source", says, "it is not read; everything else is");
+        }
+        let (live, archives) = (listing.live.len(), listing.archives.len());
+        let Some(newest) = listing.live.first().or(listing.archives.last()) else {
+            let advice = "Zeek writes dns.log with its first DNS record: check that it sees port 53";
+            findings.warn("source", format!("{shown}: no DNS log yet"), advice);
+            continue;
+        };
+        findings
+            .good("source", format!("{shown}: {live} live, {archives} archived, readable by {}", user.name));
+        check_log(findings, &newest.path);
+    }
+}
+
+/// Looks at how Zeek writes a log that is not compressed.
+fn check_log(findings: &mut Findings, path: &Path) {
+    let shown = path.display();
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+    if read.is_err() || head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return;
+    }
+    if let Ok(age) = fs::metadata(path).and_then(|metadata| metadata.modified()).map(|at| at.elapsed()) {
+        match age {
+            Err(_) => findings.warn(
+                "clock",
+                format!("{shown} is of the future"),
+                "set the time on the sensor by NTP",
+            ),
+            Ok(age) if age > Duration::from_secs(86_400) => {
+                let says = format!("{shown} has not grown for {} days", age.as_secs() / 86_400);
+                findings.warn("zeek", says, "check that Zeek runs: `zeekctl status`");
+            }
+            Ok(_) => {}
+        }
+    }
+    let is_column = |name: &[u8]| {
+        let found = |separator: &[u8]| {
+            head.split(|&b| b == b'\n')
+                .filter(|line| line.starts_with(b"#fields"))
+                .any(|line| line.split(|b| separator.contains(b)).any(|word| word == name))
+        };
+        found(b"\t, |;")
+    };
+    match head.iter().find(|b| !b.is_ascii_whitespace()) {
+        None => findings.good("zeek", format!("{shown} is empty so far")),
+        Some(b'{') => findings.good("zeek", format!("{shown} is JSON")),
+        Some(b'#') if is_column(b"answers") && is_column(b"query") => {
+            findings.good("zeek", format!("{shown} is TSV, with its header"));
+        }
+        Some(b'#') => {
+            let advice =
+                "the columns query and answers are needed: look for a policy script that leaves them out";
+            findings.bad("zeek", format!("{shown} has no columns of answers"), advice);
+        }
+        Some(_) => {
+            let advice = "set `fields` of the source, or LogAscii::include_meta=T in Zeek";
+            findings.warn("zeek", format!("{shown} has no header"), advice);
+        }
+    }
+}
+
+//--- User -----------------------------------------------------------------------------------------------------------
+
+/// Who will open the logs.
+struct User {
+    name: String,
+    uid: u32,
+    groups: Vec<u32>,
+}
+
+impl User {
+    /// The owner of the data folder, where root asks; else whoever asks.
+    fn of_folder(folder: &Path) -> User {
+        let me = fs::metadata("/proc/self").map_or(0, |own| own.uid());
+        let owner = fs::metadata(folder).map_or(me, |folder| folder.uid());
+        let uid = if me == 0 { owner } else { me };
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        User::of(uid, &read("/etc/passwd"), &read("/etc/group"))
+    }
+
+    fn of(uid: u32, passwd: &str, group: &str) -> User {
+        let field = |line: &str, i: usize| line.split(':').nth(i).unwrap_or_default().to_owned();
+        let line = passwd.lines().find(|line| field(line, 2) == uid.to_string()).unwrap_or_default();
+        let name = field(line, 0);
+        let mut groups: Vec<u32> = field(line, 3).parse().ok().into_iter().collect();
+        let mine = group.lines().filter(|line| field(line, 3).split(',').any(|member| member == name));
+        groups.extend(mine.filter_map(|line| field(line, 2).parse::<u32>().ok()));
+        User { name: if name.is_empty() { format!("uid {uid}") } else { name }, uid, groups }
+    }
+
+    /// The first thing on the way to a path that this user may not pass, or the path itself.
+    fn barred(&self, path: &Path) -> Option<(PathBuf, Metadata)> {
+        if self.uid == 0 {
+            return None;
+        }
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut way: Vec<&Path> = real.ancestors().collect();
+        way.reverse();
+        for step in way {
+            // What is not there, or is a pattern, is for others to tell.
+            let Ok(metadata) = fs::metadata(step) else { return None };
+            // Every folder is passed through; the last thing is read.
+            let wanted = match (metadata.is_dir(), step == real) {
+                (true, true) => 0o5,
+                (true, false) => 0o1,
+                (false, _) => 0o4,
+            };
+            if !self.may(&metadata, wanted) {
+                return Some((step.to_owned(), metadata));
+            }
+        }
+        None
+    }
+
+    fn may(&self, metadata: &Metadata, wanted: u32) -> bool {
+        let mode = metadata.mode();
+        let granted = match () {
+            () if metadata.uid() == self.uid => mode >> 6,
+            () if self.groups.contains(&metadata.gid()) => mode >> 3,
+            () => mode,
+        };
+        granted & wanted == wanted
+    }
+
+    fn says(&self, path: &Path) -> String {
+        format!("{} may not read {}", self.name, path.display())
+    }
+
+    fn advice(&self, path: &Path, metadata: &Metadata) -> String {
+        let wanted = if metadata.is_dir() { 0o50 } else { 0o40 };
+        let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+        let gid = metadata.gid().to_string();
+        let group = groups.lines().find(|line| line.split(':').nth(2) == Some(gid.as_str()));
+        match group.and_then(|line| line.split(':').next()) {
+            Some(group) if metadata.mode() & wanted == wanted && metadata.gid() != 0 => {
+                format!("adduser {} {group}, and restart the daemon", self.name)
+            }
+            _ => format!("setfacl -m u:{}:rX {}", self.name, path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str =
+        "root:x:0:0::/root:/bin/sh\ndnsledger:x:901:902::/var/lib/dnsledger:/usr/sbin/nologin\n";
+    const GROUP: &str = "zeek:x:77:alice,dnsledger\nadm:x:4:alice\n";
+
+    #[test]
+    fn a_user_has_the_groups_that_name_it() {
+        let user = User::of(901, PASSWD, GROUP);
+        assert_eq!((user.name.as_str(), user.groups.as_slice()), ("dnsledger", &[902, 77][..]));
+        assert_eq!(User::of(5, PASSWD, GROUP).name, "uid 5");
+    }
+
+    #[test]
+    fn the_first_closed_folder_on_the_way_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let closed = folder.path().canonicalize().unwrap().join("logs");
+        fs::create_dir(&closed).unwrap();
+        let log = closed.join("dns.log");
+        fs::write(&log, "").unwrap();
+        // Nobody of this machine has that number.
+        let user = User { name: "dnsledger".to_owned(), uid: 4_000_000_001, groups: vec![] };
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        for (folder_mode, log_mode, barred) in
+            [(0o700, 0o644, Some(&closed)), (0o755, 0o640, Some(&log)), (0o755, 0o644, None)]
+        {
+            mode(&closed, folder_mode);
+            mode(&log, log_mode);
+            assert_eq!(
+                user.barred(&log).map(|(path, _)| path).as_ref(),
+                barred,
+                "{folder_mode:o} {log_mode:o}"
+            );
+        }
+    }
+}

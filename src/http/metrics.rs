@@ -1,0 +1,273 @@
+//! `/metrics`: figures for Prometheus and its kind, in OpenMetrics. docs/metrics.md lists them; a test compares.
+//!
+//! Labels are bounded: reasons, states and endpoints are closed lists, sensors and logs are those of the configuration.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+use warp::reply::Response;
+
+use super::State;
+use super::answer::in_time;
+use super::error::ApiError;
+use super::machine::exactly;
+use super::request::Request;
+use crate::status::{SourceState, Status};
+use crate::store::Stats;
+use crate::tally::{Malformed, Skip};
+
+/// Seconds below which answers begin: an index answers in a fraction of a millisecond, a scan in seconds.
+const SECONDS: [f64; 10] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0];
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// What is counted while requests are answered.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Labels<2>, Counter>,
+    durations: Family<Labels<1>, Histogram>,
+    connections: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("dnsledger");
+        let requests = Family::default();
+        registry.register(
+            "http_requests",
+            "Requests that were answered, by endpoint and status",
+            requests.clone(),
+        );
+        let durations = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
+        registry.register_with_unit(
+            "http_answer",
+            "Time until an answer begins",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register("http_connections", "Open connections", connections.clone());
+        let started: Gauge = Gauge::default();
+        started.set(seconds_now());
+        registry.register_with_unit(
+            "start_time",
+            "When the daemon started, epoch seconds",
+            Unit::Seconds,
+            started,
+        );
+        Metrics { registry, requests, durations, connections }
+    }
+}
+
+impl Metrics {
+    /// Counts an answer.
+    pub fn answered(&self, path: &str, status: StatusCode, took: Duration) {
+        let endpoint = endpoint(path).to_owned();
+        let labels = [("endpoint", endpoint.clone()), ("status", status.as_str().to_owned())];
+        self.requests.get_or_create(&labels).inc();
+        self.durations.get_or_create(&[("endpoint", endpoint)]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    pub fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
+    }
+}
+
+/// A connection that is open.
+pub struct Connected(Gauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What a path belongs to: the name of a group of paths, whatever is asked.
+fn endpoint(path: &str) -> &'static str {
+    match path.split('/').nth(1).unwrap_or_default() {
+        "" | "name" | "address" | "status" | "assets" => "page",
+        "api" => "api",
+        "dns" => "dns",
+        "pdns" | "passivedns" | "query" | "fquery" | "info" => "cof",
+        "dnsdb" | "lookup" | "summarize" => "dnsdb",
+        "control" => "control",
+        "healthz" | "readyz" | "metrics" => "machine",
+        _ => "other",
+    }
+}
+
+/// Answers `/metrics`.
+///
+/// # Errors
+///
+/// When the store cannot be read, or takes too long.
+pub async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    exactly(&request, &[])?;
+    let deadline = Instant::now() + state.0.config.request_timeout;
+    let work = move || {
+        let status = state.0.ingest.status()?;
+        let stats = state.0.ledger.store().stats()?;
+        let failing = state.0.ingest.failing().is_some();
+        let mut text = String::with_capacity(16 << 10);
+        let metrics = &state.0.metrics;
+        let written = encode_registry(&mut text, &metrics.registry)
+            .and_then(|()| encode_registry(&mut text, &snapshot(&status, &stats, failing)))
+            .and_then(|()| encode_eof(&mut text));
+        written.map_err(|fmt::Error| ApiError::unavailable("the metrics cannot be written"))?;
+        Ok::<_, ApiError>(text)
+    };
+    let mut response = Response::new(in_time(deadline, work).await??.into());
+    let openmetrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, openmetrics);
+    Ok(response)
+}
+
+/// The figures of this moment.
+fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
+    let mut registry = Registry::with_prefix("dnsledger");
+    let build = [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("commit", env!("DNSLEDGER_BUILT_FROM").to_owned()),
+        ("format", stats.format.to_string()),
+    ];
+    registry.register("build", "What runs", Info::new(build.to_vec()));
+
+    let lines: Family<Labels<2>, Counter> = Family::default();
+    let count = |outcome: &str, reason: &str, n: u64| {
+        let labels = [("outcome", outcome.to_owned()), ("reason", reason.to_owned())];
+        lines.get_or_create(&labels).inc_by(n);
+    };
+    count("counted", "", status.totals.counted);
+    for &reason in Skip::ALL {
+        count("skipped", reason.name(), status.totals.skipped(reason));
+    }
+    for &reason in Malformed::ALL {
+        count("malformed", reason.name(), status.totals.malformed(reason));
+    }
+    registry.register("lines", "Lines read, by how they ended", lines.clone());
+
+    let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+        let gauge: Gauge<u64, AtomicU64> = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    let seconds = |registry: &mut Registry, name: &str, help: &str, value: f64| {
+        let gauge: Gauge<f64, AtomicU64> = Gauge::default();
+        gauge.set(value);
+        registry.register_with_unit(name, help, Unit::Seconds, gauge);
+    };
+    gauge(&mut registry, "caught_up", "1 when everything visible is read", status.caught_up.into());
+    gauge(&mut registry, "failing", "1 while the ledger does not take what is read", failing.into());
+    if let Some(millis) = status.as_of_ms {
+        let help = "As of when answers are true, epoch seconds";
+        seconds(&mut registry, "as_of", help, millis as f64 / 1000.0);
+    }
+    if let Some(newest) = status.newest {
+        seconds(&mut registry, "newest_record", "Time of the latest record, epoch seconds", newest as f64);
+    }
+
+    let source_gauge = |registry: &mut Registry, name: &str, help: &str| {
+        let family: Family<Labels<2>, Gauge<f64, AtomicU64>> = Family::default();
+        registry.register(name, help, family.clone());
+        family
+    };
+    let up = source_gauge(&mut registry, "source_up", "1 when a source can be read");
+    let lag = source_gauge(&mut registry, "source_lag_bytes", "Bytes in live logs that are not read yet");
+    let behind = source_gauge(
+        &mut registry,
+        "source_lag_seconds",
+        "Seconds since everything visible in a source was read",
+    );
+    let done =
+        source_gauge(&mut registry, "source_backfill_ratio", "The share of archives that is read, by bytes");
+    let changed: Family<Labels<2>, Counter> = Family::default();
+    let help = "Logs whose known part was found changed, and which were read on behind it";
+    registry.register("source_prefix_changed", help, changed.clone());
+    for source in &status.sources {
+        let labels = [
+            ("sensor", source.sensor.clone()),
+            ("logs", crate::output::sanitise(&source.logs.to_string_lossy()).into_owned()),
+        ];
+        let is_up =
+            matches!(source.state, SourceState::Following | SourceState::Backfilling | SourceState::Imported);
+        up.get_or_create(&labels).set(f64::from(u8::from(is_up)));
+        lag.get_or_create(&labels).set(source.lag_bytes as f64);
+        if let Some(seconds) = source.lag_seconds {
+            behind.get_or_create(&labels).set(seconds);
+        }
+        if let Some(backfill) = &source.backfill {
+            let share = backfill.bytes_done as f64 / backfill.bytes_total.max(1) as f64;
+            done.get_or_create(&labels).set(share);
+        }
+        let sum = source.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.prefix_changed));
+        changed.get_or_create(&labels).inc_by(sum);
+    }
+
+    let help = "Rows, at most: one that lies in several runs counts in each";
+    gauge(&mut registry, "store_rows", help, stats.rows);
+    gauge(&mut registry, "store_pending_rows", "Rows in memory that are in no run yet", stats.pending_rows);
+    gauge(&mut registry, "store_runs", "Sorted runs", stats.runs);
+    gauge(&mut registry, "store_disk_bytes", "Bytes on disk", stats.disk_bytes);
+    gauge(
+        &mut registry,
+        "store_live_bytes",
+        "Bytes of rows on disk, without what is to be freed",
+        stats.live_bytes,
+    );
+    if let Some(bytes) = resident_bytes() {
+        gauge(&mut registry, "resident_memory_bytes", "Memory that the daemon holds", bytes);
+    }
+    registry
+}
+
+/// The memory that this process holds, as the kernel says.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn seconds_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_endpoints_are_few() {
+        for (path, is) in [
+            ("/", "page"),
+            ("/dns/www.example.com", "dns"),
+            ("/dnsdb/v2/ping", "dnsdb"),
+            ("/lookup/rrset/name/x", "dnsdb"),
+            ("/api/v1/status", "api"),
+            ("/%2e%2e/etc", "other"),
+            ("", "page"),
+        ] {
+            assert_eq!(endpoint(path), is, "{path}");
+        }
+    }
+
+    #[test]
+    fn memory_is_told() {
+        assert!(resident_bytes().unwrap() > 1 << 20);
+    }
+}
