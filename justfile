@@ -51,3 +51,12 @@ deny:
 # Known vulnerabilities and crates without a keeper: fetches the advisory database.
 advisories:
     cargo deny --locked check advisories
+
+# The static binary and the packages; needs cargo-deb and cargo-generate-rpm.
+packages:
+    packaging/build-static deb rpm
+
+# The static binary in an empty root, and the package in a fresh Debian 12: as root, with debootstrap.
+test-packages:
+    packaging/test-static
+    packaging/test-debian target/x86_64-unknown-linux-gnu/debian/dnsledger_*.deb

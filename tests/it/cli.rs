@@ -435,6 +435,125 @@ fn a_daemon_follows_and_stops_in_order() {
 }
 
 #[test]
+fn the_metrics_are_those_on_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let daemon = Daemon::start(path(&data), &tree());
+    daemon.catch_up();
+    let answer = daemon.get("/metrics");
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{head}"
+    );
+    assert!(text.trim_end().ends_with("# EOF"), "{text}");
+    let mut shown = std::collections::BTreeSet::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let ending = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        assert!(shown.insert(format!("{name}{ending}")), "{name} is there twice");
+    }
+    let documented = crate::project::documented_metrics();
+    let missing: Vec<_> = shown.difference(&documented).collect();
+    assert!(missing.is_empty(), "docs/metrics.md does not list {missing:?}");
+    let extra: Vec<_> = documented.difference(&shown).filter(|name| !name.contains("_source_")).collect();
+    assert!(extra.is_empty(), "docs/metrics.md lists what is not there: {extra:?}");
+    let value = |start: &str| -> f64 {
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    assert_eq!(value("dnsledger_lines_total"), 655.0, "{text}");
+    assert_eq!(value("dnsledger_source_up"), 1.0, "{text}");
+    assert_eq!(value("dnsledger_caught_up"), 1.0, "{text}");
+    assert!(value("dnsledger_http_requests_total{endpoint=\"api\",status=\"200\"}") >= 1.0, "{text}");
+}
+
+#[test]
+fn systemd_is_told_that_the_daemon_is_ready_alive_and_stopping() {
+    use std::os::unix::net::UnixDatagram;
+    let folder = tempfile::tempdir().unwrap();
+    let (data, socket) = (folder.path().join("data"), folder.path().join("notify"));
+    let systemd = UnixDatagram::bind(&socket).unwrap();
+    let logs = folder.path().join("no-logs-yet");
+    let mut child =
+        program(&["run", "--data", path(&data), "--logs", path(&logs), "--listen", "127.0.0.1:0"])
+            .env("NOTIFY_SOCKET", &socket)
+            .env("WATCHDOG_USEC", "50000")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+    systemd.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    let hears = |word: &str| {
+        let mut buffer = [0; 512];
+        loop {
+            let n = systemd.recv(&mut buffer).unwrap_or_else(|error| panic!("{word}: {error}"));
+            if std::str::from_utf8(&buffer[..n]).unwrap().lines().any(|line| line == word) {
+                return;
+            }
+        }
+    };
+    hears("READY=1");
+    hears("WATCHDOG=1");
+    hears("WATCHDOG=1");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    hears("STOPPING=1");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_doctor_names_what_is_wrong_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let doctor = |logs: &Path, config: &str| {
+        let file = folder.path().join("dnsledger.toml");
+        fs::write(&file, config).unwrap();
+        let output = run(&["doctor", "--config", path(&file), "--data", path(&data), "--logs", path(logs)]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let free = "[http]\nlisten = \"127.0.0.1:0\"\n";
+    let (code, said) = doctor(&tree(), free);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("1 live, 3 archived") && said.contains("is TSV, with its header"), "{said}");
+    let (code, said) = doctor(&folder.path().join("none"), free);
+    assert!(code == Some(0) && said.contains("warn  source") && said.contains("is not there"), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (code, said) = doctor(&tree(), &format!("[http]\nlisten = \"{}\"\n", taken.local_addr().unwrap()));
+    assert!(
+        code == Some(2) && said.contains("FAIL  port") && said.contains("try: another program"),
+        "{said}"
+    );
+    let (code, said) = doctor(&tree(), &format!("{free}tokens_file = \"tokens\"\n"));
+    assert!(code == Some(2) && said.contains("FAIL  tokens") && said.contains("token new"), "{said}");
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    fs::write(logs.join("dns.log"), "#separator \\x09\n#path\tdns\n#fields\tts\tuid\n").unwrap();
+    let (code, said) = doctor(&logs, free);
+    assert!(code == Some(2) && said.contains("no columns of answers"), "{said}");
+    assert!(!data.exists(), "a doctor makes nothing");
+}
+
+#[test]
+fn papers_are_made_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(printed(&["man"]).contains(".TH dnsledger 1"));
+    assert_eq!(printed(&["man", "--output", path(folder.path())]), "");
+    for page in ["dnsledger.1", "dnsledger-run.1", "dnsledger-token-new.1"] {
+        let text = fs::read_to_string(folder.path().join(page)).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert!(!folder.path().join("dnsledger-generate.1").exists());
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(printed(&["completions", shell]).contains("dnsledger"), "{shell}");
+    }
+    let version = printed(&["--version"]);
+    assert!(version.contains("commit ") && version.contains("format 1"), "{version}");
+}
+
+#[test]
 fn the_socket_of_a_dead_daemon_is_nobody() {
     let (folder, data) = ledger();
     let before = printed(&["export", "--data", &data]);

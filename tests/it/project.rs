@@ -1,7 +1,9 @@
 //! That what the project says of itself is so.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -36,6 +38,79 @@ fn accepted_advisories_are_the_same_on_the_page_and_in_the_configuration() {
     let configured = ids(&read("deny.toml"));
     assert!(!configured.is_empty());
     assert_eq!(ids(&read("docs/dependencies.md")), configured);
+}
+
+/// The metrics that the page lists.
+pub fn documented_metrics() -> BTreeSet<String> {
+    let page = read("docs/metrics.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `dnsledger_"));
+    rows.filter_map(|row| Some(format!("dnsledger_{}", row.split('`').next()?))).collect()
+}
+
+#[test]
+fn rules_and_dashboard_ask_for_metrics_that_there_are() {
+    let documented = documented_metrics();
+    assert!(documented.len() > 15);
+    for path in ["packaging/prometheus/alerts.yml", "packaging/grafana/dnsledger.json"] {
+        let text = read(path);
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let used: BTreeSet<&str> = words.filter(|word| word.starts_with("dnsledger_")).collect();
+        assert!(used.len() > 4, "{path}");
+        for name in used {
+            let plain = name.trim_end_matches("_bucket");
+            assert!(documented.contains(plain), "{path}: docs/metrics.md does not list {plain}");
+        }
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("packaging/grafana/dnsledger.json")).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 5);
+}
+
+#[test]
+fn the_unit_is_sound_and_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("dnsledger.service");
+    // The program must be there for a unit to be sound; here any will do.
+    fs::write(&unit, read("packaging/systemd/dnsledger.service").replace("/usr/bin/dnsledger", "/bin/true"))
+        .unwrap();
+    let analyze = |arguments: &[&str]| Command::new("systemd-analyze").args(arguments).arg(&unit).output();
+    let verified = match analyze(&["verify", "--man=no"]) {
+        Ok(verified) => verified,
+        Err(error) if std::env::var_os("CI").is_none() => {
+            return eprintln!("SKIPPED: the unit is not checked: systemd-analyze: {error}");
+        }
+        Err(error) => panic!("systemd-analyze: {error}"),
+    };
+    // It ends well with an unknown key too, and only says so.
+    let said = String::from_utf8(verified.stderr).unwrap();
+    assert!(verified.status.success() && said.is_empty(), "{said}");
+    let exposure = analyze(&["security", "--offline=yes", "--threshold=20"]).unwrap();
+    let said = String::from_utf8(exposure.stdout).unwrap();
+    assert!(exposure.status.success(), "{said}{}", String::from_utf8(exposure.stderr).unwrap());
+}
+
+#[test]
+fn what_packages_are_made_of_is_there() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let metadata = &manifest["package"]["metadata"];
+    let deb = metadata["deb"]["assets"].as_array().unwrap().iter().map(|asset| asset[0].as_str().unwrap());
+    let rpm = metadata["generate-rpm"]["assets"].as_array().unwrap();
+    let rpm = rpm.iter().map(|asset| asset["source"].as_str().unwrap());
+    for source in deb.chain(rpm).filter(|source| !source.starts_with("target/")) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        let is_there = match path.file_name().unwrap().to_str().unwrap().split_once('*') {
+            None => path.is_file(),
+            Some((_, ending)) => fs::read_dir(path.parent().unwrap())
+                .unwrap()
+                .any(|entry| entry.unwrap().file_name().to_str().unwrap().ends_with(ending)),
+        };
+        assert!(is_there, "{source}");
+    }
+    for script in ["debian/postinst", "debian/postrm", "build-static", "test-static", "test-debian"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(script);
+        let checked = Command::new("bash").arg("-n").arg(&path).output().unwrap();
+        assert!(checked.status.success(), "{script}: {}", String::from_utf8(checked.stderr).unwrap());
+    }
 }
 
 #[test]
