@@ -16,6 +16,10 @@ clients:
 test FILTER="":
     cargo test --locked {{FILTER}}
 
+# The page in headless Chromium; look at target/browser-shots afterwards.
+browser:
+    bash tests/browser/run
+
 # Format the code.
 fmt:
     cargo fmt --all

@@ -1,0 +1,350 @@
+// The page in a real browser, against the real program over a fixed ledger. `run` in this folder sets it up.
+//
+// Every page that is opened is watched: an error on the console, an exception, or a request that leaves the origin fails
+// the test that opened it.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+
+import { HOSTILE, writeLogs } from "./ledger.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, "../..");
+const program = process.env.DNSLEDGER ?? join(root, "target/debug/dnsledger");
+const shots = process.env.DNSLEDGER_SHOTS ?? join(root, "target/browser-shots");
+const axe = readFileSync(join(here, "node_modules/axe-core/axe.min.js"), "utf8");
+
+const SIZES = [{ width: 360, height: 780 }, { width: 1920, height: 1080 }];
+const THEMES = ["light", "dark"];
+const PAGES = {
+  home: "/",
+  results: "/?q=*.example.com",
+  filtered: "/?q=*.example.net&first_after=2024-03-01&sensor=default",
+  name: "/name/www.example.com?via=q%3A*.example.com&via=a%3A192.0.2.10",
+  unanswered: "/name/gone.example.com",
+  address: "/address/192.0.2.77",
+  around: "/address/203.0.113.7",
+  six: "/address/2001%3Adb8%3A%3A10",
+  status: "/status",
+  empty: "/?q=nothing.example&type=A",
+  fault: "/?q=a%20b",
+  hostile: "/?q=198.51.100.66",
+};
+
+let folder, daemon, origin, browser;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "dnsledger-browser-"));
+  const lines = writeLogs(join(folder, "logs"));
+  const data = join(folder, "data");
+  const args = ["run", "--logs", join(folder, "logs"), "--data", data, "--listen", "127.0.0.1:0"];
+  daemon = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] });
+  origin = await until("the daemon listens", () => `http://${readFileSync(join(data, "listen"), "utf8").trim()}`);
+  await until("the log is read", async () => {
+    const status = await (await fetch(`${origin}/api/v1/status`)).json();
+    return status.totals.lines_read === lines && status.caught_up;
+  });
+  mkdirSync(shots, { recursive: true });
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync",
+    ],
+  });
+});
+
+after(async () => {
+  await browser?.close();
+  if (daemon && daemon.exitCode === null) {
+    daemon.kill("SIGTERM");
+    await new Promise((resolve) => daemon.once("exit", resolve));
+  }
+  if (folder) rmSync(folder, { recursive: true });
+});
+
+/** Waits for an answer, at most a minute. */
+async function until(what, ask) {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    try {
+      const answer = await ask();
+      if (answer) return answer;
+    } catch {
+      // Not yet.
+    }
+    assert.ok(Date.now() < deadline, `waited in vain until ${what}`);
+    await pause(20);
+  }
+}
+
+/** Opens pages for one test, and looks at the end what went wrong on them. */
+async function visit(options, use) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, baseURL: origin, ...options });
+  const faults = [];
+  context.on("request", (request) => {
+    if (new URL(request.url()).origin !== origin) faults.push(`left the origin: ${request.url()}`);
+  });
+  context.on("console", (message) => {
+    // What a page with an error status says of itself.
+    const expected = options.faulty && message.text().includes("status of 400");
+    if (["error", "warning"].includes(message.type()) && !expected) faults.push(`console: ${message.text()}`);
+  });
+  context.on("weberror", (error) => faults.push(`exception: ${error.error()}`));
+  const page = await context.newPage();
+  try {
+    await use(page);
+  } finally {
+    await context.close();
+  }
+  assert.deepEqual(faults, []);
+}
+
+const texts = (page, selector) => page.locator(selector).allInnerTexts();
+const query = (page) => new URL(page.url()).searchParams;
+
+async function fitsItsWidth(page) {
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(over <= 0, `${page.url()} is ${over} px too wide`);
+}
+
+describe("the page", () => {
+  test("finds what is typed into the box", () => visit({}, async (page) => {
+    await page.goto("/");
+    await page.fill("#q", "192.0.2.77");
+    await page.press("#q", "Enter");
+    await page.waitForURL("**/?q=192.0.2.77");
+    assert.equal(await page.title(), "192.0.2.77 · dnsledger");
+    assert.deepEqual(
+      (await texts(page, "td.name")).sort(),
+      ["blog.example.com", "cdn.example.net", "shop.example.com"],
+    );
+    assert.deepEqual((await texts(page, "td .mark")), ["alias", "alias"]);
+    const label = await page.locator("td.time svg").first().getAttribute("aria-label");
+    assert.match(label, /^seen on 13 of 25 days, 2024-03-06 to 2024-03-30$/);
+  }));
+
+  test("draws days without a sighting as gaps on one axis", () => visit({}, async (page) => {
+    await page.goto("/?q=www.example.com&type=AAAA");
+    const days = page.locator("td.time rect.day");
+    assert.equal(await days.count(), 2);
+    const [late, early] = [await days.nth(0).boundingBox(), await days.nth(1).boundingBox()];
+    assert.ok(early.x + early.width + 5 < late.x, "the gap is to be seen");
+    await page.goto("/?q=*.example.com");
+    const axes = await page.locator(".axis").count();
+    assert.equal(axes, 1);
+  }));
+
+  test("leads from name to address and back, and shows the way", () => visit({}, async (page) => {
+    await page.goto("/?q=*.example.com");
+    await page.click("td.data a:text-is('192.0.2.10')");
+    assert.equal(await page.locator("h1").innerText(), "192.0.2.10");
+    await page.click("td.name a:text-is('www.example.com') >> nth=0");
+    assert.equal(await page.locator("h1").innerText(), "www.example.com");
+    assert.deepEqual(await texts(page, ".crumbs a"), ["*.example.com", "192.0.2.10"]);
+    const now = page.locator("section", { hasText: "Addresses now" }).locator("td.data");
+    assert.deepEqual((await now.allInnerTexts()).sort(), ["198.51.100.7", "2001:db8::10"]);
+    const before = page.locator("section", { hasText: "Addresses before" }).locator("td.data");
+    assert.deepEqual((await before.allInnerTexts()).sort(), ["192.0.2.10", "192.0.2.11"]);
+    assert.match((await texts(page, ".questions .split")).join("; "), /answered 33, server failed 1/);
+    assert.ok((await texts(page, ".siblings a")).includes("shop.example.com"));
+    await page.click(".crumbs a >> nth=0");
+    assert.equal(await page.locator("h1").innerText(), "*.example.com");
+    assert.equal(await page.locator(".crumbs").count(), 0);
+  }));
+
+  test("mirrors filters in the URL, and the URL in the filters", () => visit({}, async (page) => {
+    await page.goto("/?q=*.example.com");
+    const all = await page.locator("tbody tr").count();
+    await page.selectOption(".filters select[name=type]", "CNAME");
+    await page.waitForURL("**type=CNAME**");
+    assert.deepEqual([...query(page)], [["q", "*.example.com"], ["type", "CNAME"]]);
+    assert.deepEqual(await texts(page, "td.type"), ["CNAME", "CNAME"]);
+    await page.click("text=Clear");
+    assert.equal(await page.locator("tbody tr").count(), all);
+    await page.goto("/?q=*.example.com&direct=true&last_after=2024-04-01");
+    assert.equal(await page.isChecked("[name=direct]"), true);
+    assert.equal(await page.inputValue("[name=last_after]"), "2024-04-01");
+    assert.equal(await page.locator("tbody tr").count(), 2);
+  }));
+
+  test("sorts by any column, both ways", () => visit({}, async (page) => {
+    await page.goto("/?q=*.example.com");
+    const counts = async () => (await texts(page, "td[data-label=Count]")).map(Number);
+    await page.click("th a:has-text('Count')");
+    const falling = await counts();
+    assert.deepEqual(falling, [...falling].sort((a, b) => b - a));
+    assert.equal(await page.locator("th[aria-sort=descending]").innerText(), "Count ↓");
+    await page.click("th a:has-text('Count')");
+    assert.deepEqual(await counts(), [...falling].reverse());
+  }));
+
+  for (const order of ["", "&sort=name"]) {
+    test(`turns pages to the end without loss${order && " when sorted"}`, () => visit({}, async (page) => {
+      await page.goto(`/?q=*.example.net&limit=25${order}`);
+      const rows = [];
+      for (;;) {
+        rows.push(...await page.locator("tbody tr").evaluateAll((all) => all.map((row) => row.querySelector(".name").innerText)));
+        const next = page.locator("a[rel=next]");
+        if (await next.count() === 0) break;
+        await next.click();
+      }
+      assert.equal(rows.length, 121);
+      assert.equal(new Set(rows).size, 121);
+      await page.click("text=First page");
+      assert.equal(await page.locator("a[rel=next]").count(), 1);
+    }));
+  }
+
+  test("exports just this result in three formats", () => visit({ acceptDownloads: true }, async (page) => {
+    await page.goto("/?q=www.example.com&type=A,PTR");
+    const shown = await page.locator("tbody tr").count();
+    assert.equal(shown, 4);
+    const download = async (format) => {
+      const [file] = await Promise.all([page.waitForEvent("download"), page.click(`.exports a:text-is('${format}')`)]);
+      return readFileSync(await file.path(), "utf8");
+    };
+    const cof = (await download("COF")).trim().split("\n").map((line) => JSON.parse(line));
+    assert.equal(cof.length, shown);
+    assert.ok(cof.every((row) => Array.isArray(row.rdata) && row.time_first > 0));
+    assert.equal((await download("CSV")).trim().split("\n").length, shown + 1);
+    assert.equal(JSON.parse(await download("JSON")).records.length, shown);
+  }));
+
+  test("shows the block around an address, and leads into it", () => visit({}, async (page) => {
+    await page.goto("/address/203.0.113.7");
+    assert.equal(await page.locator(".block a").count(), 120);
+    assert.equal(await page.locator("rect.here").count(), 1);
+    await page.click(".block a[aria-label^='203.0.113.14:']");
+    assert.equal(await page.locator("h1").innerText(), "203.0.113.14");
+  }));
+
+  test("tells how the daemon is doing", () => visit({}, async (page) => {
+    await page.goto("/status");
+    const facts = await page.locator("main").innerText();
+    assert.match(facts, /Caught up\s+yes/);
+    assert.match(facts, /no_answer \d+/);
+    assert.equal(await page.locator(".graph svg").count(), 2);
+    assert.equal((await texts(page, ".state"))[0], "following");
+    assert.deepEqual(await texts(page, "td.path"), ["dns.log"]);
+    const [lines, counted, skipped, malformed] = (await texts(page, ".source td.number")).slice(1).map(Number);
+    assert.equal(lines, counted + skipped + malformed);
+  }));
+
+  test("says when there is nothing, and what to try", () => visit({}, async (page) => {
+    await page.goto("/?q=nothing.example&type=A");
+    assert.equal(await page.locator(".empty h2").innerText(), "Nothing found");
+    await page.click("text=Whether it was ever asked for");
+    assert.match(await page.locator(".lede").innerText(), /^Never seen/);
+  }));
+
+  test("never shows an error as an empty answer", () => visit({ faulty: true }, async (page) => {
+    const answer = await page.goto("/?q=a%20b");
+    assert.equal(answer.status(), 400);
+    assert.equal(await page.locator("[role=alert]").count(), 1);
+    assert.equal(await page.locator(".empty").count(), 0);
+    assert.equal(await page.inputValue("#q"), "a b");
+  }));
+
+  test("can be used by keys alone", () => visit({}, async (page) => {
+    await page.goto("/?q=*.example.net&limit=25");
+    await page.keyboard.press("/");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "q");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    await page.keyboard.press("k");
+    const focused = await page.evaluate(() => document.activeElement.innerText);
+    assert.equal(focused, (await texts(page, "td.name"))[0]);
+    await page.keyboard.press("n");
+    await page.waitForURL("**page=2**");
+    await page.keyboard.press("j");
+    const name = await page.evaluate(() => document.activeElement.innerText);
+    await page.keyboard.press("Enter");
+    await page.waitForURL("**/name/**");
+    assert.equal(await page.locator("h1").innerText(), name);
+  }));
+
+  test("works without a script", () => visit({ javaScriptEnabled: false }, async (page) => {
+    await page.goto("/");
+    await page.fill("#q", "*.example.net");
+    await page.click("button:text-is('Search')");
+    assert.equal(await page.locator("tbody tr").count(), 50);
+    await page.click("a[rel=next]");
+    assert.equal(await page.locator("tbody tr").count(), 50);
+    await page.selectOption("[name=type]", "NS");
+    await page.click("button:text-is('Apply')");
+    assert.equal(await page.locator(".empty").count(), 1);
+    await page.click("text=The same without filters");
+    await page.click("td.name a >> nth=0");
+    assert.match(page.url(), /\/name\//);
+    await page.click("nav a:text-is('Status')");
+    assert.equal(await page.locator("h1").innerText(), "Status");
+  }));
+
+  for (const [at, name] of HOSTILE.entries()) {
+    test(`takes hostile name ${at + 1} for text`, () => visit({}, async (page) => {
+      for (const size of [{ width: 360, height: 780 }, { width: 1280, height: 800 }]) {
+        await page.setViewportSize(size);
+        await page.goto("/?q=198.51.100.66&sort=first");
+        assert.equal(await page.locator("td.name").count(), HOSTILE.length);
+        assert.equal(await page.locator("h1").count(), 1);
+        await fitsItsWidth(page);
+        const link = page.locator("td.name a").nth(at);
+        const shown = await link.innerText();
+        // What is plain ASCII is shown as it is, the rest by escapes that are ASCII too.
+        if (/^[\x21-\x7e]*$/.test(name) && !name.includes("\\")) assert.equal(shown, name);
+        assert.match(shown, /^[\x21-\x7e]+$/);
+        await link.click();
+        assert.equal((await page.locator("h1").innerText()).replace(/\s/g, ""), shown);
+        assert.equal(await page.locator("h1").count(), 1);
+        assert.deepEqual(await texts(page, "td.data"), ["198.51.100.66"]);
+        await fitsItsWidth(page);
+        await page.click("text=As a search");
+        assert.equal(await page.inputValue("#q"), shown);
+        assert.equal(await page.evaluate(() => [window.hostile, document.images.length, document.scripts.length].join()), ",0,1");
+      }
+    }));
+  }
+
+  test("shows text records as text", () => visit({}, async (page) => {
+    await page.goto("/?q=text.example.org");
+    assert.match(await page.locator("td.data").innerText(), /<script>window\.hostile=5<\/script>/);
+    assert.equal(await page.evaluate(() => window.hostile), undefined);
+  }));
+
+  test("prints rows and bars, not controls", () => visit({}, async (page) => {
+    await page.goto("/?q=*.example.com");
+    await page.emulateMedia({ media: "print" });
+    assert.equal(await page.locator("#search").isVisible(), false);
+    assert.equal(await page.locator(".filters").isVisible(), false);
+    assert.equal(await page.locator("td.time svg").first().isVisible(), true);
+    await page.pdf({ path: join(shots, "results.pdf"), format: "A4", landscape: true });
+  }));
+
+  for (const size of SIZES) {
+    for (const theme of THEMES) {
+      test(`is accessible and in shape at ${size.width} px, ${theme}`, () =>
+        visit({ viewport: size, colorScheme: theme, faulty: true }, async (page) => {
+          for (const [name, path] of Object.entries(PAGES)) {
+            await page.goto(path);
+            await fitsItsWidth(page);
+            await page.screenshot({ path: join(shots, `${name}-${size.width}-${theme}.png`), fullPage: true });
+            await page.evaluate(axe);
+            const found = await page.evaluate(() => window.axe.run());
+            const serious = found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+            const told = serious.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map((node) => node.html).join("\n")}`);
+            assert.deepEqual(told, []);
+          }
+        }));
+    }
+  }
+});
