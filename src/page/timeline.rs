@@ -14,14 +14,36 @@ const DAYS_KNOWN: u64 = 64;
 const THINNEST: f64 = 1.2;
 /// Room on both sides, as a share of the span.
 const MARGIN: f64 = 0.02;
-/// The most ticks of an axis.
-const MOST_TICKS: u64 = 5;
+/// The most steps along an axis with short labels (`03-01`, `12:00`).
+const MOST_STEPS: u64 = 4;
+/// The same for long labels (`2024-03`, `12:00:05`).
+const MOST_LONG_STEPS: u64 = 3;
 
 /// Steps between ticks below a month, in seconds.
-const STEPS: [u64; 14] =
-    [1, 10, 60, 300, 900, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600, DAY, 2 * DAY, 5 * DAY, 10 * DAY, 20 * DAY];
+const STEPS: [u64; 20] = [
+    1,
+    2,
+    5,
+    10,
+    30,
+    60,
+    120,
+    300,
+    600,
+    1_800,
+    3_600,
+    2 * 3_600,
+    3 * 3_600,
+    6 * 3_600,
+    12 * 3_600,
+    DAY,
+    2 * DAY,
+    5 * DAY,
+    10 * DAY,
+    20 * DAY,
+];
 /// Steps from a month on, in months.
-const MONTHS: [u64; 9] = [1, 2, 3, 6, 12, 24, 60, 120, 1200];
+const MONTHS: [u64; 11] = [1, 2, 3, 4, 6, 12, 24, 48, 120, 240, 1200];
 
 /// From when to when, and where on it there are ticks.
 pub struct Axis {
@@ -162,7 +184,8 @@ fn described(seen: &Seen) -> String {
 /// Ticks at round moments, with their labels.
 fn ticks(from: u64, to: u64) -> Vec<(u64, String)> {
     let span = to.saturating_sub(from);
-    if let Some(step) = STEPS.iter().copied().find(|step| span / step < MOST_TICKS) {
+    let most = |step: u64| if step < 60 { MOST_LONG_STEPS } else { MOST_STEPS };
+    if let Some(step) = STEPS.iter().copied().find(|step| span / step <= most(*step)) {
         let first = from.div_ceil(step);
         return (first..=to / step).map(|i| i * step).map(|at| (at, label(at, step, from))).collect();
     }
@@ -171,7 +194,7 @@ fn ticks(from: u64, to: u64) -> Vec<(u64, String)> {
         civil.year * 12 + u64::from(civil.month) - 1
     };
     let (first, last) = (month_of(from), month_of(to));
-    let step = MONTHS.iter().copied().find(|step| (last - first) / step < MOST_TICKS).unwrap_or(12_000);
+    let step = MONTHS.iter().copied().find(|step| (last - first) / step <= MOST_LONG_STEPS).unwrap_or(12_000);
     let at = |month: u64| {
         let (year, month) = (month / 12, (month % 12 + 1) as u8);
         let start = Civil { year, month, day: 1, hour: 0, minute: 0, second: 0 }.secs()?;
@@ -224,10 +247,11 @@ mod tests {
         let labels =
             |from: u64, to: u64| -> Vec<String> { ticks(from, to).into_iter().map(|(_, l)| l).collect() };
         assert_eq!(labels(NOON, NOON + 3 * DAY), ["03-02", "03-03", "03-04"]);
-        assert_eq!(labels(NOON, NOON + 4 * 3_600), ["12:00", "15:00"]);
-        assert_eq!(labels(NOON - 360 * DAY, NOON), ["2023-04", "2023-07", "2023-10", "2024-01"]);
+        assert_eq!(labels(NOON, NOON + 5 * 3_600), ["12:00", "14:00", "16:00"]);
+        assert_eq!(labels(NOON - 360 * DAY, NOON), ["2023-05", "2023-09", "2024-01"]);
         assert_eq!(labels(NOON - 2_000 * DAY, NOON), ["2020", "2022", "2024"]);
-        assert_eq!(labels(NOON + 5, NOON + 25), ["12:00:10", "12:00:20"]);
+        assert_eq!(labels(NOON + 4, NOON + 26), ["12:00:10", "12:00:20"]);
+        assert_eq!(labels(NOON - 1_600, NOON + 100), ["11:40", "11:50", "12:00"]);
     }
 
     proptest! {
