@@ -74,6 +74,11 @@ impl Observer {
         }
     }
 
+    /// From now on, records before this time are skipped, epoch seconds.
+    pub fn set_expired_before(&mut self, time: u64) {
+        self.options.expired_before = time;
+    }
+
     /// Empties `out` and fills it with what a record proves.
     ///
     /// A record that was skipped leaves `out` empty, except that one without answers leaves its question.

@@ -11,7 +11,7 @@ use super::answer::{AS_OF, format_millis, in_time};
 use super::error::ApiError;
 use super::request::Request;
 use crate::status::Status;
-use crate::store::Stats;
+use crate::store::{Expired, Stats};
 
 /// The status with what is beside it: as of when, by which version, in which store.
 #[derive(Debug, Serialize)]
@@ -34,6 +34,8 @@ struct StoreReport {
     pending_rows: u64,
     runs: u64,
     disk_bytes: u64,
+    live_bytes: u64,
+    expired: Expired,
 }
 
 /// Puts a report together.
@@ -47,6 +49,8 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             pending_rows: stats.pending_rows,
             runs: stats.runs,
             disk_bytes: stats.disk_bytes,
+            live_bytes: stats.live_bytes,
+            expired: stats.expired,
         },
         status,
     }

@@ -153,6 +153,8 @@ impl Intake {
     pub fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), Halt> {
         let Intake { lines, core } = self;
         let before = core.new.lines();
+        let expired_before = core.context.ledger.store().expired_before();
+        core.observer.set_expired_before(expired_before.max(core.context.observe.expired_before));
         let taken = lines.push(bytes, &mut |block| core.block(block, batch));
         let read = core.new.lines().saturating_sub(before);
         core.context.lines_read.fetch_add(read, Ordering::Relaxed);

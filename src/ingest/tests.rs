@@ -289,7 +289,13 @@ fn what_cannot_be_read_is_reported_and_the_others_are_read() {
 
 /// A store with small limits: a few hundred kilobytes of logs become many batches, segments and runs.
 fn sled_store(folder: &Path) -> Arc<dyn Store> {
-    let options = store::Options { memory: 1 << 20, fold_rows: 300, bulk_rows: 500, fan_in: 2 };
+    let options = store::Options {
+        memory: 1 << 20,
+        fold_rows: 300,
+        bulk_rows: 500,
+        fan_in: 2,
+        ..store::Options::default()
+    };
     Arc::new(SledStore::open(folder, &options).unwrap())
 }
 

@@ -341,23 +341,44 @@ fn contents(store: &dyn Store) -> (Vec<Entry>, Vec<Entry>, Vec<Question>) {
 }
 
 /// The contents after the first so many batches.
-fn oracle(batches: u64) -> MemoryStore {
+fn oracle(batches: u64, expired: &Expiries) -> MemoryStore {
     let oracle = MemoryStore::default();
     for number in 1..=batches {
         oracle.apply(&batch(number, &oracle).unwrap()).unwrap();
+        if expired.contains(&number) {
+            oracle.expire(cut_after(number), number).unwrap();
+        }
     }
     oracle
 }
 
+/// The batches after which something expired.
+type Expiries = BTreeSet<u64>;
+
+/// What expires after a batch.
+fn cut_after(number: u64) -> u64 {
+    1000 + number - 8
+}
+
 fn tiny() -> Options {
-    Options { memory: 1 << 20, fold_rows: 10, bulk_rows: 60, fan_in: 2 }
+    Options { memory: 1 << 20, fold_rows: 10, bulk_rows: 60, fan_in: 2, ..Options::default() }
 }
 
 /// Applies batches from where the ledger says it is, until one fails; how many there are then at least.
-fn go_on(ledger: &Ledger, from: u64, to: u64) -> u64 {
+fn go_on(ledger: &Ledger, from: u64, to: u64, expired: &mut Expiries) -> u64 {
     for number in from + 1..=to {
         if batch(number, ledger).and_then(|batch| ledger.apply(&batch)).is_err() {
             return number - 1;
+        }
+        let done = match number {
+            _ if number % 9 == 0 => ledger.expire(cut_after(number), number).map(|_| {
+                expired.insert(number);
+            }),
+            _ if number % 5 == 0 => ledger.rewrite(),
+            _ => Ok(()),
+        };
+        if done.is_err() {
+            return number;
         }
     }
     to
@@ -411,23 +432,27 @@ proptest! {
     ) {
         let mut site = VolatileSite::new(crashes[0], seed);
         let mut sure = 0;
+        let mut expired = Expiries::new();
         for at in 0..crashes.len() {
             // Opening can fail too, at the first writes to a new ledger.
-            if let Ok(ledger) = Ledger::open(&site, site.is_new(), &tiny()) {
+            if let Ok(ledger) = Ledger::open(Arc::new(site.clone()), site.is_new(), &tiny()) {
                 let there = applied(&ledger);
                 prop_assert!(there >= sure, "{there} batches are left of {sure} that were durable");
-                prop_assert_eq!(contents(&ledger), contents(&oracle(there)));
-                sure = go_on(&ledger, there, BATCHES);
-                prop_assert_eq!(contents(&ledger), contents(&oracle(sure)));
+                // One that failed may have happened all the same.
+                expired.extend((9..=there).step_by(9).filter(|n| cut_after(*n) == ledger.expired_before()));
+                prop_assert_eq!(contents(&ledger), contents(&oracle(there, &expired)));
+                sure = go_on(&ledger, there, BATCHES, &mut expired);
+                prop_assert_eq!(contents(&ledger), contents(&oracle(sure, &expired)));
             }
             site = site.after_crash(crashes.get(at + 1).copied().unwrap_or(usize::MAX));
         }
-        let ledger = Ledger::open(&site, site.is_new(), &tiny()).unwrap();
+        let ledger = Ledger::open(Arc::new(site.clone()), site.is_new(), &tiny()).unwrap();
         let there = applied(&ledger);
         prop_assert!(there >= sure);
-        prop_assert_eq!(go_on(&ledger, there, BATCHES), BATCHES);
+        expired.extend((9..=there).step_by(9).filter(|n| cut_after(*n) == ledger.expired_before()));
+        prop_assert_eq!(go_on(&ledger, there, BATCHES, &mut expired), BATCHES);
         ledger.settle().unwrap();
-        prop_assert_eq!(contents(&ledger), contents(&oracle(BATCHES)));
+        prop_assert_eq!(contents(&ledger), contents(&oracle(BATCHES, &expired)));
         nothing_is_left_behind(&site, &ledger);
     }
 
@@ -437,7 +462,7 @@ proptest! {
         seed: u64,
     ) {
         let site = VolatileSite::new(usize::MAX, seed);
-        let ledger = Ledger::open(&site, true, &tiny()).unwrap();
+        let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
         let mut budgets = budgets.into_iter();
         let mut refill = || site.disk().left = budgets.next().unwrap_or(usize::MAX);
         refill();
@@ -449,6 +474,19 @@ proptest! {
                 refill();
             }
             model.apply(&batch(number, &model).unwrap()).unwrap();
+            if number % 9 == 0 {
+                while ledger.expire(cut_after(number), number).is_err() {
+                    prop_assert_eq!(contents(&ledger), contents(&model));
+                    refill();
+                }
+                model.expire(cut_after(number), number).unwrap();
+                prop_assert_eq!(contents(&ledger), contents(&model));
+            } else if number % 5 == 0 {
+                while ledger.rewrite().is_err() {
+                    prop_assert_eq!(contents(&ledger), contents(&model));
+                    refill();
+                }
+            }
         }
         settle(&ledger);
         prop_assert!(ledger.failing().is_none());
@@ -457,7 +495,7 @@ proptest! {
         // And it is on disk.
         drop(ledger);
         let site = site.after_crash(usize::MAX);
-        let ledger = Ledger::open(&site, false, &tiny()).unwrap();
+        let ledger = Ledger::open(Arc::new(site.clone()), false, &tiny()).unwrap();
         prop_assert_eq!(contents(&ledger), contents(&model));
     }
 }

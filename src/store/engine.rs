@@ -81,7 +81,6 @@ pub(crate) trait Engine: Pairs {
 /// Where an engine is kept.
 pub(crate) trait Place: Send + Sync {
     /// What it is called.
-    #[allow(dead_code, reason = "the rewrite is built on it")]
     fn name(&self) -> &str;
 
     /// Opens the engine there, or makes an empty one. It can be open only once.
@@ -100,7 +99,6 @@ pub(crate) trait Site: Send + Sync {
     fn current(&self) -> Arc<dyn Place>;
 
     /// A new place, with nothing there.
-    #[allow(dead_code, reason = "the rewrite is built on it")]
     fn next(&self) -> Result<Arc<dyn Place>, StoreError>;
 
     /// Makes another place current, durable when it returns. What is at the other places is worth nothing then.
@@ -108,7 +106,6 @@ pub(crate) trait Site: Send + Sync {
     /// # Errors
     ///
     /// The place that was current still is.
-    #[allow(dead_code, reason = "the rewrite is built on it")]
     fn switch(&self, to: &dyn Place) -> Result<(), StoreError>;
 }
 

@@ -96,7 +96,6 @@ impl Folder {
     }
 
     /// Where another ledger can be made: a folder that there is not yet.
-    #[allow(dead_code, reason = "the rewrite is built on it")]
     pub fn next_ledger(&self) -> Result<PathBuf, StoreError> {
         let number = |name: &String| name.strip_prefix(LEDGER).and_then(|n| n.parse::<u64>().ok());
         let last = ledgers(&self.path)?.iter().filter_map(number).max().unwrap_or_default();
@@ -108,7 +107,6 @@ impl Folder {
     /// # Errors
     ///
     /// The one that was current still is.
-    #[allow(dead_code, reason = "the rewrite is built on it")]
     pub fn switch(&mut self, ledger: &str) -> Result<(), StoreError> {
         let next = Current { ledger: ledger.to_owned(), ..self.current.clone() };
         if let Err(error) = self.write_current(&next) {

@@ -74,10 +74,9 @@ impl Home {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the place is called.
-    #[allow(dead_code, reason = "the rewrite is built on it")]
-    pub fn name(&self) -> &str {
-        self.place.name()
+    /// The place.
+    pub fn place(&self) -> &dyn Place {
+        &*self.place
     }
 
     /// How often the engine was opened again.
@@ -127,10 +126,9 @@ impl Home {
         self.bell.ring();
     }
 
-    /// Another home has taken over: with its last user it goes, and all that is at the place.
-    #[allow(dead_code, reason = "the rewrite is built on it")]
-    pub fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
+    /// Whether all that is at the place goes with the last user of this home: another one has taken over.
+    pub fn abandon(&self, abandoned: bool) {
+        self.abandoned.store(abandoned, Ordering::Relaxed);
     }
 
     fn closed(&self) -> StoreError {

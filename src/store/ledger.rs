@@ -21,12 +21,13 @@
 //!
 //! One thread folds, another merges and removes. Both, and whoever applies a batch, change the manifest and the view under
 //! a lock that is held for one write; lookups take only the lock that guards the pointer to the view. Who needs several
-//! locks takes `committed` before `manifest`.
+//! locks takes `merging`, `committed`, `folding`, `manifest`, `hints`, in this order.
 
 mod mend;
+mod rewrite;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -44,8 +45,8 @@ use super::scan::{EntryScan, QuestionScan};
 use super::segment::{JournalPart, Segment};
 use super::sensors::Sensors;
 use super::{
-    Entries, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block, damaged,
-    value,
+    Entries, Expired, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block,
+    damaged, value,
 };
 use crate::merge::Batch;
 use crate::observation::SensorId;
@@ -78,9 +79,18 @@ pub(crate) struct Ledger {
 }
 
 struct Shared {
+    site: Arc<dyn Site>,
     home: Mutex<Arc<Home>>,
     options: Options,
     sensors: Arc<Sensors>,
+    /// Held while runs are merged or removed, and while the ledger is rewritten.
+    merging: Mutex<()>,
+    /// Held while segments are folded.
+    folding: Mutex<()>,
+    /// Held while hints are written.
+    hints: Mutex<()>,
+    /// Rows last seen before this are not kept, epoch seconds.
+    cut: AtomicU64,
     /// Who applies a batch holds this.
     committed: Mutex<Committed>,
     manifest: Mutex<Manifest>,
@@ -259,7 +269,7 @@ impl Sink for RunSink<'_> {
 
 impl Ledger {
     /// Opens what is at the current place, or begins a new ledger at an empty one.
-    pub fn open(site: &dyn Site, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
+    pub fn open(site: Arc<dyn Site>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
         let bell = Arc::new(Bell::default());
         let home = Arc::new(Home::open(site.current(), &bell)?);
         if is_new {
@@ -286,7 +296,12 @@ impl Ledger {
         let segments = replay(&*home, entries, options, sensors.len())?;
         let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
         let shared = Arc::new(Shared {
+            site,
             home: Mutex::new(home),
+            merging: Mutex::default(),
+            folding: Mutex::default(),
+            hints: Mutex::default(),
+            cut: AtomicU64::new(manifest.expired.before),
             options: options.clone(),
             sensors,
             committed: Mutex::new(committed),
@@ -405,7 +420,7 @@ fn replay(
     for sequence in entries {
         if batch.bytes() > options.fold_bytes() {
             let (full, sequences) = (std::mem::take(&mut batch), std::mem::take(&mut sequences));
-            segments.push(Arc::new(Segment::from_batch(&full, sensors, sequences)?));
+            segments.push(Arc::new(Segment::from_batch(&full, sensors, sequences, 0)?));
         }
         sequences.push(sequence);
         let bad = |why: &str| damaged(&format!("entry {sequence} of the journal"), why);
@@ -431,7 +446,7 @@ fn replay(
         }
     }
     if !sequences.is_empty() {
-        segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences)?));
+        segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences, 0)?));
     }
     Ok(segments)
 }
@@ -540,12 +555,17 @@ impl Shared {
         let view = self.view();
         match work {
             Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
-            Work::Merge => self.home().has_graves() || self.runs_to_merge(&view.runs).is_some(),
+            Work::Merge => {
+                self.home().has_graves()
+                    || self.runs_to_merge(&view.runs).is_some()
+                    || self.rewrite_is_due(&view)
+            }
         }
     }
 
     /// Does one piece of work; `false` when none is due.
     fn step(&self, work: Work) -> Result<bool, StoreError> {
+        let _alone = lock(if work == Work::Fold { &self.folding } else { &self.merging });
         let view = self.view();
         match work {
             Work::Fold if self.fold_is_due(&view) => self.fold(&view.segments).map(|()| true),
@@ -555,11 +575,13 @@ impl Shared {
             },
             Work::Merge => {
                 let group = self.runs_to_merge(&view.runs);
+                let too_large = self.rewrite_is_due(&view);
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
                     _ if self.home().remove_a_run()? => Ok(true),
                     Some(group) => self.merge_runs(group).map(|()| true),
+                    None if too_large => self.rewrite_alone(self.cut.load(Ordering::SeqCst), 0).map(|_| true),
                     None => Ok(false),
                 }
             }
@@ -773,10 +795,12 @@ impl Store for Ledger {
             changes.push((key, Some(sealed)));
         }
         let (rows, sensors) = (batch.tuples().len() + batch.questions().len(), shared.sensors.len());
+        let cut = shared.cut.load(Ordering::SeqCst);
         let applied = |view: &mut View| view.applied = view.applied.max(batch.number);
         if rows >= shared.options.bulk_rows {
             let keys = 2 * batch.tuples().len() + batch.questions().len();
-            let run = shared.write_run(&home, keys as u64, |writer| writer.push_batch(batch, sensors))?;
+            let run =
+                shared.write_run(&home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
             changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
             let id = run.meta.id;
             shared.flip(changes, Flip { add: &[run], drop: &[], journal_from: None }, applied).inspect_err(
@@ -787,7 +811,7 @@ impl Store for Ledger {
         } else {
             shared.wait_for_room()?;
             let sequence = record.journal_to;
-            let segment = Segment::from_batch(batch, sensors, vec![sequence])?;
+            let segment = Segment::from_batch(batch, sensors, vec![sequence], cut)?;
             let parts = segment.journal_parts();
             let count = u16::try_from(parts.len()).map_err(|_| damaged("the batch", "it is too large"))?;
             for (part, JournalPart { family, rows }) in (0..count).zip(parts) {
@@ -803,7 +827,7 @@ impl Store for Ledger {
                 committed.doubt = Some(Doubt { record, undo, run: None });
             })?;
             shared.publish(|view| {
-                if rows > 0 {
+                if count > 0 {
                     view.segments.push(Arc::new(segment));
                 }
                 applied(view);
@@ -837,6 +861,7 @@ impl Store for Ledger {
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
         let key = |path: &[u8]| engine::join(&[engine::CACHE, path]);
         let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
+        let _not_while_it_moves = lock(&self.shared.hints);
         self.shared.home().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
     }
 
@@ -850,7 +875,23 @@ impl Store for Ledger {
             disk_bytes: self.shared.home().disk_bytes()?,
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             format: FORMAT,
+            expired: lock(&self.shared.manifest).expired,
         })
+    }
+
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        if before <= self.expired_before() {
+            return Ok(lock(&self.shared.manifest).expired);
+        }
+        self.shared.rewrite(before, at)
+    }
+
+    fn expired_before(&self) -> u64 {
+        self.shared.cut.load(Ordering::SeqCst)
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        self.shared.rewrite(self.expired_before(), 0).map(drop)
     }
 
     fn failing(&self) -> Option<StoreError> {

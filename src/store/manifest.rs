@@ -6,7 +6,7 @@ use bincode::{Decode, Encode};
 
 use super::engine::{COMMITS, MANIFEST};
 use super::run::Counts;
-use super::{StoreError, block, damaged, value};
+use super::{Expired, StoreError, block, damaged, value};
 
 /// A run on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -24,7 +24,15 @@ pub(crate) struct RunMeta {
 /// Versions of the manifest; a new one is appended, an old one stays readable.
 #[derive(Encode, Decode)]
 enum Stored {
-    V1(Manifest),
+    V1(ManifestV1),
+    V2(Manifest),
+}
+
+#[derive(Encode, Decode)]
+struct ManifestV1 {
+    runs: Vec<RunMeta>,
+    next_run: u32,
+    journal_from: u64,
 }
 
 /// What is stored under [`MANIFEST`].
@@ -36,18 +44,24 @@ pub(crate) struct Manifest {
     pub next_run: u32,
     /// The journal begins with this entry: all before are in runs.
     pub journal_from: u64,
+    /// What was left behind because it was not seen for long.
+    pub expired: Expired,
 }
 
 impl Manifest {
     /// What is stored.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
-        seal(MANIFEST, &Stored::V1(self.clone()))
+        seal(MANIFEST, &Stored::V2(self.clone()))
     }
 
     /// Takes a manifest from what is stored.
     pub fn from_bytes(stored: Option<Vec<u8>>) -> Result<Manifest, StoreError> {
-        let Stored::V1(manifest) = open(MANIFEST, stored, "the manifest of the ledger")?;
-        Ok(manifest)
+        Ok(match open(MANIFEST, stored, "the manifest of the ledger")? {
+            Stored::V1(ManifestV1 { runs, next_run, journal_from }) => {
+                Manifest { runs, next_run, journal_from, expired: Expired::default() }
+            }
+            Stored::V2(manifest) => manifest,
+        })
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    Entries, Entry, Pair, Position, Question, Questions, Scan, Snapshot, Stats, Store, StoreError, damaged,
+    Entries, Entry, Expired, Pair, Position, Question, Questions, Scan, Snapshot, Stats, Store, StoreError,
+    damaged,
 };
 use crate::dns::{Name, RrType};
 use crate::merge::Batch;
@@ -27,6 +28,7 @@ struct State {
     lineages: BTreeMap<LineageId, Progress>,
     hints: BTreeMap<Vec<u8>, Vec<u8>>,
     applied: u64,
+    expired: Expired,
 }
 
 impl MemoryStore {
@@ -72,12 +74,18 @@ impl Store for MemoryStore {
         for (key, halves) in batch.tuples().iter() {
             let (tuple, sensor) = Tuple::from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
             let sensor = state.sensor_name(sensor)?;
+            if halves.combined().time_last < state.expired.before {
+                continue;
+            }
             state.rows.entry((tuple, sensor)).or_default().merge(halves);
         }
         for (key, asked) in batch.questions().iter() {
             let (rrname, qtype, sensor) =
                 question_from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
             let sensor = state.sensor_name(sensor)?;
+            if asked.time_last < state.expired.before {
+                continue;
+            }
             state.questions.entry((rrname, qtype, sensor)).or_default().merge(asked);
         }
         for progress in batch.progress() {
@@ -112,7 +120,34 @@ impl Store for MemoryStore {
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
-        Ok(Stats { rows: self.state().rows.len() as u64, ..Stats::default() })
+        let state = self.state();
+        Ok(Stats { rows: state.rows.len() as u64, expired: state.expired, ..Stats::default() })
+    }
+
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        let mut state = self.state();
+        if before > state.expired.before {
+            let (rows, questions) = (state.rows.len(), state.questions.len());
+            state.rows.retain(|_, halves| halves.combined().time_last >= before);
+            state.questions.retain(|_, asked| asked.time_last >= before);
+            let dropped = (rows - state.rows.len(), questions - state.questions.len());
+            let Expired { rows, questions, .. } = state.expired;
+            state.expired = Expired {
+                before,
+                at,
+                rows: rows + dropped.0 as u64,
+                questions: questions + dropped.1 as u64,
+            };
+        }
+        Ok(state.expired)
+    }
+
+    fn expired_before(&self) -> u64 {
+        self.state().expired.before
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn failing(&self) -> Option<StoreError> {

@@ -84,6 +84,26 @@ pub trait Store: Send + Sync {
     /// Figures for status.
     fn stats(&self) -> Result<Stats, StoreError>;
 
+    /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds),
+    /// and gives the space back. Whole rows go or stay. From then on what a batch brings that was last seen before that
+    /// time is left out, so that an old log cannot bring a part of a row back. The time never goes back. `at` is when this
+    /// is done, for status.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was dropped then.
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError>;
+
+    /// The time before which nothing is kept, epoch seconds; 0 before anything expired.
+    fn expired_before(&self) -> u64;
+
+    /// Gives space back that is taken and not needed. What is in the store stays as it is; reading and writing go on.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed then.
+    fn rewrite(&self) -> Result<(), StoreError>;
+
     /// Why nothing can be written just now, if that is so. Whoever writes next tries whether it has passed.
     fn failing(&self) -> Option<StoreError>;
 
@@ -226,6 +246,32 @@ pub struct Stats {
     pub live_bytes: u64,
     /// The version of the on-disk format.
     pub format: u32,
+    /// What was dropped because it was not seen for long.
+    pub expired: Expired,
+}
+
+/// What a store has dropped since it was made.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    bincode::Encode,
+    bincode::Decode,
+)]
+pub struct Expired {
+    /// Rows and questions last seen before this were dropped, epoch seconds; 0 before any were.
+    pub before: u64,
+    /// When that was done last, epoch seconds.
+    pub at: u64,
+    /// Rows dropped, all together.
+    pub rows: u64,
+    /// Questions dropped, all together.
+    pub questions: u64,
 }
 
 /// How a store on disk is kept within bounds. The defaults fit an appliance with 2 cores and 4 GB.
@@ -239,11 +285,19 @@ pub struct Options {
     pub bulk_rows: usize,
     /// Runs of about one size that are merged into one; at least 2.
     pub fan_in: usize,
+    /// Bytes on disk from which on the ledger is rewritten when most of them are not needed.
+    pub rewrite_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { memory: 256 << 20, fold_rows: 100_000, bulk_rows: 50_000, fan_in: 6 }
+        Options {
+            memory: 256 << 20,
+            fold_rows: 100_000,
+            bulk_rows: 50_000,
+            fan_in: 6,
+            rewrite_bytes: 64 << 20,
+        }
     }
 }
 

@@ -164,13 +164,13 @@ impl<S: Sink> Writer<S> {
         Ok((self.sink, self.counts, self.filter))
     }
 
-    /// Appends the rows of a batch.
+    /// Appends the rows of a batch that were seen at `cut` or later.
     ///
     /// # Errors
     ///
     /// Also when a key is none, or has a sensor that is not among the first `sensors`.
-    pub fn push_batch(&mut self, batch: &Batch, sensors: usize) -> Result<(), StoreError> {
-        let rows = sorted(batch.tuples(), sensors)?;
+    pub fn push_batch(&mut self, batch: &Batch, sensors: usize, cut: u64) -> Result<(), StoreError> {
+        let rows = sorted(batch.tuples(), sensors, |halves| halves.combined().time_last >= cut)?;
         // The same rows by record data: those with equal data are in order already.
         let mut by_rdata = Vec::with_capacity(rows.len());
         for (at, row) in rows.iter().enumerate() {
@@ -194,12 +194,33 @@ impl<S: Sink> Writer<S> {
             value::push_halves(row.value, &mut stored)?;
             self.push(Family::ByName, row.key, &stored)?;
         }
-        for row in sorted(batch.questions(), sensors)? {
+        for row in sorted(batch.questions(), sensors, |asked| asked.time_last >= cut)? {
             stored.clear();
             value::push_asked(row.value, &mut stored)?;
             self.push(Family::Questions, row.key, &stored)?;
         }
         Ok(())
+    }
+
+    /// Appends those rows of several runs, as one, that were seen at `cut` or later. Says how many rows and questions it
+    /// left out.
+    pub fn push_kept(&mut self, sources: &[Arc<dyn Source>], cut: u64) -> Result<(u64, u64), StoreError> {
+        let mut dropped = (0, 0);
+        for family in Family::ALL {
+            let mut rows = Merged::open(sources, &Range::all(family))?;
+            while rows.advance()? {
+                if cut == 0 || value::last_seen(family, rows.value())? >= cut {
+                    self.push(family, rows.key(), rows.value())?;
+                } else {
+                    match family {
+                        Family::ByRdata => {}
+                        Family::ByName => dropped.0 += 1,
+                        Family::Questions => dropped.1 += 1,
+                    }
+                }
+            }
+        }
+        Ok(dropped)
     }
 
     /// Appends the rows of several runs as one.
@@ -221,14 +242,20 @@ struct Sortable<'a, V> {
     value: &'a V,
 }
 
-fn sorted<V>(table: &Table<V>, sensors: usize) -> Result<Vec<Sortable<'_, V>>, StoreError> {
+fn sorted<V>(
+    table: &Table<V>,
+    sensors: usize,
+    keep: impl Fn(&V) -> bool,
+) -> Result<Vec<Sortable<'_, V>>, StoreError> {
     let mut rows = Vec::with_capacity(table.len());
     for (key, value) in table.iter() {
         match key::split_sensor(key) {
             Some((_, SensorId(number))) if usize::from(number) < sensors => {}
             _ => return Err(damaged("the batch", "a sensor number nobody gave out")),
         }
-        rows.push(Sortable { prefix: prefix(key), key, value });
+        if keep(value) {
+            rows.push(Sortable { prefix: prefix(key), key, value });
+        }
     }
     rows.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| a.key.cmp(b.key)));
     Ok(rows)

@@ -58,10 +58,17 @@ impl Sink for Blocks {
 
 impl Segment {
     /// Makes one of a batch, which is entry `sequence` of the journal.
-    pub fn from_batch(batch: &Batch, sensors: usize, sequences: Vec<u64>) -> Result<Segment, StoreError> {
+    ///
+    /// Rows that were last seen before `cut` are left out.
+    pub fn from_batch(
+        batch: &Batch,
+        sensors: usize,
+        sequences: Vec<u64>,
+        cut: u64,
+    ) -> Result<Segment, StoreError> {
         let keys = 2 * batch.tuples().len() + batch.questions().len();
         let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys as u64);
-        writer.push_batch(batch, sensors)?;
+        writer.push_batch(batch, sensors, cut)?;
         Segment::finish(writer, 0, sequences)
     }
 

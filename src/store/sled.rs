@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{Folder, failed};
 use super::ledger::Ledger;
-use super::{Options, Pair, Snapshot, Stats, Store, StoreError, damaged};
+use super::{Expired, Options, Pair, Snapshot, Stats, Store, StoreError, damaged};
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -63,7 +63,7 @@ pub fn open(path: &Path, options: &Options) -> Result<SledStore, StoreError> {
     let folder = Folder::open(path)?;
     let is_new = folder.is_new();
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
-    let ledger = Ledger::open(&*site, is_new, options)?;
+    let ledger = Ledger::open(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
     if is_new {
         site.folder().keep()?;
     }
@@ -132,6 +132,18 @@ impl Store for SledStore {
         self.ledger.stats()
     }
 
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        self.ledger.expire(before, at)
+    }
+
+    fn expired_before(&self) -> u64 {
+        self.ledger.expired_before()
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        self.ledger.rewrite()
+    }
+
     fn failing(&self) -> Option<StoreError> {
         self.ledger.failing()
     }
@@ -177,7 +189,6 @@ impl Site for SledSite {
 /// A folder with sled's files.
 struct SledPlace {
     path: PathBuf,
-    #[allow(dead_code, reason = "the rewrite is built on it")]
     name: String,
     options: Options,
 }

@@ -123,6 +123,14 @@ pub(crate) fn asked(stored: &[u8]) -> Result<Asked, StoreError> {
     })
 }
 
+/// When a row of a family was last seen, or a question last asked, by its stored value.
+pub(crate) fn last_seen(family: Family, stored: &[u8]) -> Result<u64, StoreError> {
+    Ok(match family {
+        Family::ByRdata | Family::ByName => halves(stored)?.combined().time_last,
+        Family::Questions => asked(stored)?.time_last,
+    })
+}
+
 /// Merges a stored value of a family into another.
 pub(crate) fn merge(family: Family, into: &mut Vec<u8>, other: &[u8]) -> Result<(), StoreError> {
     match family {

@@ -112,7 +112,7 @@ fn progress(lineage: u8, offset: u64) -> Progress {
 
 /// Bounds so small that a handful of rows passes through journal, segments, folds, and merges of several levels.
 fn tiny() -> Options {
-    Options { memory: 1 << 20, fold_rows: 12, bulk_rows: 30, fan_in: 2 }
+    Options { memory: 1 << 20, fold_rows: 12, bulk_rows: 30, fan_in: 2, ..Options::default() }
 }
 
 fn open(path: &Path) -> SledStore {
@@ -196,6 +196,8 @@ fn assert_agree(store: &dyn Store, oracle: &dyn Store) {
 enum Action {
     Apply { facts: Vec<Fact>, lineage: u8, offset: u64 },
     Hint(u8, bool),
+    Expire(u64),
+    Rewrite,
     Reopen,
     Settle,
 }
@@ -209,6 +211,8 @@ fn action() -> impl Strategy<Value = Action> {
         6 => apply(0..12),
         2 => apply(30..60),
         1 => (0u8..4, any::<bool>()).prop_map(|(path, keep)| Action::Hint(path, keep)),
+        1 => (0u64..10_000_000).prop_map(Action::Expire),
+        1 => Just(Action::Rewrite),
         1 => Just(Action::Reopen),
         1 => Just(Action::Settle),
     ]
@@ -242,6 +246,12 @@ proptest! {
                     open_store.cache(&puts, &drops).unwrap();
                     oracle.cache(&puts, &drops).unwrap();
                 }
+                Action::Expire(before) => {
+                    let dropped = open_store.expire(before, number).unwrap();
+                    prop_assert_eq!(dropped, oracle.expire(before, number).unwrap());
+                    prop_assert_eq!(open_store.expired_before(), oracle.expired_before());
+                }
+                Action::Rewrite => open_store.rewrite().unwrap(),
                 Action::Reopen => {
                     drop(store.take());
                     store = Some(open(dir.path()));

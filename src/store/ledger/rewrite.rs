@@ -1,0 +1,187 @@
+//! Rewriting: the ledger is copied to a fresh place, which then takes over; on the way rows that were not seen for long
+//! are left behind.
+//!
+//! An engine does not give space back, and a row that lies in several runs can only be judged where all of it comes
+//! together: so both are one copy of everything. Commits, folds and lookups go on meanwhile, merges do not. What came
+//! since is copied at the end, while commits wait; then the new place is made current in one step. Until then it is worth
+//! nothing, and after it the old one is: a crash leaves one of them whole. Readers keep the old place until the last of
+//! them lets go.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Committed, Run, Shared, View, lock};
+use crate::store::engine::{self, Changes, with_prefix};
+use crate::store::home::Home;
+use crate::store::manifest::Manifest;
+use crate::store::run::{Counts, Source};
+use crate::store::{Expired, StoreError};
+
+/// Rows that may be left to copy while commits wait.
+const LAST_ROWS: u64 = 50_000;
+/// How often what came since is copied before commits wait.
+const CATCH_UPS: usize = 6;
+
+impl Shared {
+    /// Copies everything last seen at `cut` or later to a fresh place, which takes over. `at` is when this is done.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed then.
+    pub(super) fn rewrite(&self, cut: u64, at: u64) -> Result<Expired, StoreError> {
+        let _alone = lock(&self.merging);
+        self.rewrite_alone(cut, at)
+    }
+
+    /// As [`Shared::rewrite`], for who has made sure that nothing is merged meanwhile.
+    pub(super) fn rewrite_alone(&self, cut: u64, at: u64) -> Result<Expired, StoreError> {
+        let home = Arc::new(Home::open(self.site.next()?, &self.bell)?);
+        // Until it takes over.
+        home.abandon(true);
+        let mut copy = Copy { shared: self, home, cut, old: Vec::new(), new: Vec::new(), dropped: (0, 0) };
+        copy.add(self.settled_runs()?)?;
+        for _ in 0..CATCH_UPS {
+            if copy.is_nearly_done() {
+                break;
+            }
+            copy.add(self.settled_runs()?)?;
+        }
+        copy.take_over(at)
+    }
+
+    /// All runs, once nothing that was committed before is only in the journal.
+    fn settled_runs(&self) -> Result<Vec<Arc<Run>>, StoreError> {
+        let mut committed = lock(&self.committed);
+        self.mend(Some(&mut committed))?;
+        let _alone = lock(&self.folding);
+        let view = self.view();
+        if !view.segments.is_empty() {
+            self.fold(&view.segments)?;
+        }
+        drop(view);
+        Ok(self.view().runs.clone())
+    }
+
+    /// Whether a rewrite would give much space back.
+    pub(super) fn rewrite_is_due(&self, view: &View) -> bool {
+        let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
+        let disk = self.home().disk_bytes().unwrap_or_default();
+        disk > self.options.rewrite_bytes && disk > live.saturating_mul(9) / 4
+    }
+}
+
+/// A ledger on its way to another place.
+struct Copy<'a> {
+    shared: &'a Shared,
+    home: Arc<Home>,
+    cut: u64,
+    /// Runs that were copied.
+    old: Vec<Arc<Run>>,
+    /// What they became.
+    new: Vec<Arc<Run>>,
+    /// Rows and questions that were left behind.
+    dropped: (u64, u64),
+}
+
+impl Copy<'_> {
+    fn is_copied(&self, run: &Run) -> bool {
+        self.old.iter().any(|copied| copied.meta.id == run.meta.id)
+    }
+
+    /// Whether little has come since.
+    fn is_nearly_done(&self) -> bool {
+        let view = self.shared.view();
+        let rows = |counts: Counts| counts.rows + counts.questions;
+        let runs = view.runs.iter().filter(|run| !self.is_copied(run)).map(|run| rows(run.meta.counts));
+        runs.sum::<u64>() + rows(view.pending()) <= LAST_ROWS
+    }
+
+    /// Copies those of these runs that were not copied.
+    fn add(&mut self, mut runs: Vec<Arc<Run>>) -> Result<(), StoreError> {
+        runs.retain(|run| !self.is_copied(run));
+        let sources = runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        let keys = runs.iter().map(|run| run.meta.counts.lookup_keys).sum();
+        self.add_sources(sources, keys)?;
+        self.old.extend(runs);
+        Ok(())
+    }
+
+    fn add_sources(&mut self, sources: Vec<Arc<dyn Source>>, lookup_keys: u64) -> Result<(), StoreError> {
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let (cut, mut dropped) = (self.cut, (0, 0));
+        let run = self.shared.write_run(&self.home, lookup_keys, |writer| {
+            dropped = writer.push_kept(&sources, cut)?;
+            Ok(())
+        })?;
+        self.dropped = (self.dropped.0 + dropped.0, self.dropped.1 + dropped.1);
+        let counts = run.meta.counts;
+        if counts.rows + counts.questions > 0 {
+            self.new.push(run);
+        } else {
+            self.home.bury(run.meta.id);
+        }
+        Ok(())
+    }
+
+    /// Copies the rest while commits wait, and puts the new place in the old one's.
+    fn take_over(mut self, at: u64) -> Result<Expired, StoreError> {
+        let shared = self.shared;
+        let mut committed = lock(&shared.committed);
+        shared.mend(Some(&mut committed))?;
+        let _nothing_is_folded = lock(&shared.folding);
+        let view = shared.view();
+        let rest: Vec<_> = view.runs.iter().filter(|run| !self.is_copied(run)).map(Arc::clone).collect();
+        let keys: u64 = rest.iter().map(|run| run.meta.counts.lookup_keys).sum();
+        let mut sources: Vec<Arc<dyn Source>> = rest.into_iter().map(|run| run as Arc<dyn Source>).collect();
+        sources.extend(view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>));
+        self.add_sources(sources, keys + view.pending().lookup_keys)?;
+        drop(view);
+        let mut manifest = lock(&shared.manifest);
+        let _no_hints = lock(&shared.hints);
+        let last = manifest.expired;
+        let next = Manifest {
+            runs: self.new.iter().map(|run| run.meta.clone()).collect(),
+            next_run: shared.next_run.load(Ordering::SeqCst),
+            journal_from: committed.record.journal_to,
+            expired: Expired {
+                before: last.before.max(self.cut),
+                at: if self.cut > last.before { at } else { last.at },
+                rows: last.rows + self.dropped.0,
+                questions: last.questions + self.dropped.1,
+            },
+        };
+        self.copy_main(&committed, &next)?;
+        shared.site.switch(self.home.place())?;
+        self.home.abandon(false);
+        let old = std::mem::replace(&mut *lock(&shared.home), Arc::clone(&self.home));
+        old.abandon(true);
+        let expired = next.expired;
+        shared.cut.store(expired.before, Ordering::SeqCst);
+        *manifest = next;
+        let new = std::mem::take(&mut self.new);
+        shared.publish(|view| {
+            view.runs = new;
+            view.segments.clear();
+        });
+        Ok(expired)
+    }
+
+    /// Copies what is in no run.
+    fn copy_main(&self, committed: &Committed, manifest: &Manifest) -> Result<(), StoreError> {
+        let old = self.shared.home();
+        let mut changes: Changes = vec![
+            (engine::FORMAT.to_vec(), Some(super::FORMAT.to_be_bytes().to_vec())),
+            (engine::MANIFEST.to_vec(), Some(manifest.to_bytes()?)),
+            (engine::COMMITS.to_vec(), Some(committed.record.to_bytes()?)),
+        ];
+        for prefix in [engine::SENSORS, engine::PROGRESS, engine::CACHE] {
+            for pair in with_prefix(&*old, prefix) {
+                let (key, value) = pair?;
+                changes.push((key, Some(value)));
+            }
+        }
+        self.home.commit(changes)
+    }
+}
