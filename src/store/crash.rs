@@ -361,7 +361,8 @@ fn cut_after(number: u64) -> u64 {
 }
 
 fn tiny() -> Options {
-    Options { memory: 1 << 20, fold_rows: 10, bulk_rows: 60, fan_in: 2, ..Options::default() }
+    let retry = (Duration::from_millis(1), Duration::from_millis(4));
+    Options { memory: 1 << 20, fold_rows: 10, bulk_rows: 60, fan_in: 2, retry, ..Options::default() }
 }
 
 /// Applies batches from where the ledger says it is, until one fails; how many there are then at least.

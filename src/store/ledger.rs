@@ -30,7 +30,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -64,8 +63,6 @@ const APPEND: usize = 256;
 const JOURNAL_HEADER: usize = 3;
 /// Segments of one tier that are merged in memory into one of the next.
 const SEGMENT_FAN_IN: usize = 8;
-/// The first and the longest wait before a fold or a merge that failed is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is replaced as a whole: a panic cannot leave half of it.
@@ -516,7 +513,7 @@ impl Shared {
 
     /// The life of a thread: works while there is work, and waits for the bell.
     fn work(&self, work: Work) {
-        let mut wait = RETRY.0;
+        let mut wait = self.options.retry.0;
         loop {
             let rung = self.bell.count();
             if self.check_stop().is_err() {
@@ -525,7 +522,7 @@ impl Shared {
             let generation = self.home().generation();
             match self.mend(None).and_then(|()| self.step(work)) {
                 Ok(true) => {
-                    wait = RETRY.0;
+                    wait = self.options.retry.0;
                     self.set_failure(work, None);
                     self.bell.ring();
                 }
@@ -545,7 +542,7 @@ impl Shared {
                         self.bell
                             .wait(rung, Some(until.saturating_duration_since(std::time::Instant::now())));
                     }
-                    wait = (2 * wait).min(RETRY.1);
+                    wait = (2 * wait).min(self.options.retry.1);
                 }
             }
         }

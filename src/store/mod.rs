@@ -35,6 +35,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dns::{Name, RrType};
 use crate::merge::Batch;
@@ -287,6 +288,8 @@ pub struct Options {
     pub fan_in: usize,
     /// Bytes on disk from which on the ledger is rewritten when most of them are not needed.
     pub rewrite_bytes: u64,
+    /// The first and the longest wait before a fold or a merge that failed is tried again.
+    pub retry: (Duration, Duration),
 }
 
 impl Default for Options {
@@ -297,6 +300,7 @@ impl Default for Options {
             bulk_rows: 50_000,
             fan_in: 6,
             rewrite_bytes: 64 << 20,
+            retry: (Duration::from_secs(1), Duration::from_secs(15)),
         }
     }
 }
