@@ -383,7 +383,6 @@ fn errors_have_one_form_and_point_at_the_character() {
         ("/dns/a/b/c", 404, "not_found", ""),
         ("/dns/../etc/passwd", 404, "not_found", ""),
         ("/nothing", 404, "not_found", ""),
-        ("/", 404, "not_found", ""),
         ("/api/v1/records/x", 404, "not_found", ""),
         ("/api/v1/status/x", 404, "not_found", ""),
         ("/control/export", 404, "not_found", ""),
