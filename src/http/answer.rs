@@ -110,7 +110,7 @@ pub async fn answer_all(
         shape.end(&End::Complete, &mut buffer);
         return Ok(with_headers(Response::new(buffer.into()), content_type, as_of));
     };
-    let places = places(state, &first);
+    let places = places(state, first.query.is_scan());
     let mut place = place(places).await?;
     let ledger = Arc::clone(&state.0.ledger);
     let begin = move || {
@@ -171,9 +171,18 @@ pub fn say_truncated(response: &mut Response) {
     response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
 }
 
-/// The places that a search takes one of.
-fn places<'a>(state: &'a State, search: &Search) -> &'a Arc<Semaphore> {
-    if search.query.is_scan() { &state.0.scans } else { &state.0.lookups }
+/// The places that a lookup takes one of, or a scan of the whole ledger.
+fn places(state: &State, is_scan: bool) -> &Arc<Semaphore> {
+    if is_scan { &state.0.scans } else { &state.0.lookups }
+}
+
+/// Waits a moment for a place among the lookups, or among the scans.
+///
+/// # Errors
+///
+/// 429 when all stay taken.
+pub async fn place_for(state: &State, is_scan: bool) -> Result<OwnedSemaphorePermit, ApiError> {
+    place(places(state, is_scan)).await
 }
 
 async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -220,7 +229,7 @@ pub async fn gather<T: Send + 'static>(
     let start = Instant::now();
     let deadline = start + state.0.config.request_timeout;
     let patience = start + state.0.config.request_timeout / 2;
-    let mut place = place(places(state, &search)).await?;
+    let mut place = place_for(state, search.query.is_scan()).await?;
     let ledger = Arc::clone(&state.0.ledger);
     let begin = move || Walk::start(&ledger, &search, limits, from);
     let mut walk = in_time(deadline, begin).await??;

@@ -93,9 +93,7 @@ pub fn health(request: &Request) -> Result<Response, ApiError> {
 pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
     request.read_only()?;
     exactly(request, &[])?;
-    let failing = state.0.ingest.failing();
-    let failing = failing.or_else(|| state.0.ledger.store().failing().map(|error| error.to_string()));
-    Ok(match failing {
+    Ok(match state.failing() {
         None => json(StatusCode::OK, &Health { status: "ok", reason: None }),
         reason => json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "failing", reason }),
     })

@@ -121,7 +121,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
     let work = move || {
         let status = state.0.ingest.status()?;
         let stats = state.0.ledger.store().stats()?;
-        let failing = state.0.ingest.failing().is_some();
+        let failing = state.failing().is_some();
         let mut text = String::with_capacity(16 << 10);
         let metrics = &state.0.metrics;
         let written = encode_registry(&mut text, &metrics.registry)

@@ -139,6 +139,12 @@ impl State {
         *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
     }
 
+    /// Why the ledger does not take what is read, if it does not: readers cannot hand it on, or work on it fails.
+    fn failing(&self) -> Option<String> {
+        let ingest = self.0.ingest.failing();
+        ingest.or_else(|| self.0.ledger.store().failing().map(|error| error.to_string()))
+    }
+
     fn guard(&self) -> &Guard {
         &self.0.guard
     }

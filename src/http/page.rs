@@ -11,12 +11,11 @@ use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
 };
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, as_of, in_time};
+use super::answer::{AS_OF, as_of, in_time, place_for};
 use super::error::ApiError;
 use super::request::Request;
 use crate::dns::Name;
@@ -31,8 +30,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 /// How long a page looks for rows. Then it shows what it has, says so, and leads on.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a page waits for a place.
-const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// Takes a sample of the readers every few seconds, for as long as the runtime lasts.
 pub async fn watch(state: State) {
@@ -78,7 +75,7 @@ async fn found(
     }
     let pointing = matches!(query, Query::Name(_));
     let search = Search { query: query.clone(), filters, pointing, merge_sensors: false };
-    let place = place(state, query.is_scan()).await?;
+    let place = place_for(state, query.is_scan()).await?;
     let asked = view.clone();
     let results = blocking(state, move |state| {
         let until = std::time::Instant::now() + PATIENCE;
@@ -105,7 +102,7 @@ pub async fn name(state: State, request: Request) -> Response {
         let name = Name::parse(shown).map_err(|error| {
             ApiError::bad_request("bad_name", error.to_string(), "a name such as www.example.com")
         })?;
-        let place = place(&state, false).await?;
+        let place = place_for(&state, false).await?;
         blocking(&state, move |state| {
             let profile = page::name(&state.0.ledger, &name, std::time::Instant::now() + PATIENCE);
             drop(place);
@@ -140,7 +137,7 @@ pub async fn address(state: State, request: Request) -> Response {
                 "an address such as 192.0.2.7 or 2001:db8::1",
             )
         })?;
-        let place = place(&state, false).await?;
+        let place = place_for(&state, false).await?;
         blocking(&state, move |state| {
             let found = page::address(&state.0.ledger, address, std::time::Instant::now() + PATIENCE);
             drop(place);
@@ -171,7 +168,7 @@ pub async fn status(state: State, request: Request) -> Response {
             Ok(Standing {
                 status: state.0.ingest.status()?,
                 stats: state.0.ledger.store().stats()?,
-                failing: state.0.ingest.failing(),
+                failing: state.failing(),
                 samples,
             })
         })
@@ -208,15 +205,6 @@ pub fn asset(request: &Request) -> Result<Response, ApiError> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
     insert(headers, ETAG, &tag);
     Ok(response)
-}
-
-/// Waits for a place among the lookups, or among the scans.
-async fn place(state: &State, is_scan: bool) -> Result<OwnedSemaphorePermit, ApiError> {
-    let places = if is_scan { &state.0.scans } else { &state.0.lookups };
-    match timeout(PLACE_WAIT, std::sync::Arc::clone(places).acquire_owned()).await {
-        Ok(Ok(place)) => Ok(place),
-        _ => Err(ApiError::busy()),
-    }
 }
 
 /// Asks the ledger on a thread that may block.
