@@ -88,6 +88,8 @@ struct Shared {
     hints: Mutex<()>,
     /// Rows last seen before this are not kept, epoch seconds.
     cut: AtomicU64,
+    /// Bytes on disk when the ledger was last rewritten by itself, or could not be; 0 before.
+    rewritten: AtomicU64,
     /// Who applies a batch holds this.
     committed: Mutex<Committed>,
     manifest: Mutex<Manifest>,
@@ -299,6 +301,7 @@ impl Ledger {
             folding: Mutex::default(),
             hints: Mutex::default(),
             cut: AtomicU64::new(manifest.expired.before),
+            rewritten: AtomicU64::new(0),
             options: options.clone(),
             sensors,
             committed: Mutex::new(committed),
@@ -578,7 +581,7 @@ impl Shared {
                 match group {
                     _ if self.home().remove_a_run()? => Ok(true),
                     Some(group) => self.merge_runs(group).map(|()| true),
-                    None if too_large => self.rewrite_alone(self.cut.load(Ordering::SeqCst), 0).map(|_| true),
+                    None if too_large => self.rewrite_by_itself().map(|()| true),
                     None => Ok(false),
                 }
             }

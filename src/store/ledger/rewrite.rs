@@ -62,11 +62,22 @@ impl Shared {
         Ok(self.view().runs.clone())
     }
 
-    /// Whether a rewrite would give much space back.
+    /// Whether a rewrite would give much space back. One that gave little, or failed, is not tried again before the ledger
+    /// has grown by a quarter: it needs room of its own, and a disk that is nearly full must not be filled by it.
     pub(super) fn rewrite_is_due(&self, view: &View) -> bool {
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
         let disk = self.home().disk_bytes().unwrap_or_default();
-        disk > self.options.rewrite_bytes && disk > live.saturating_mul(9) / 4
+        let rewritten = self.rewritten.load(Ordering::Relaxed);
+        disk > self.options.rewrite_bytes
+            && disk > live.saturating_mul(9) / 4
+            && disk > rewritten.saturating_add(rewritten / 4)
+    }
+
+    /// Rewrites the ledger because it is due, and remembers how large it was afterwards.
+    pub(super) fn rewrite_by_itself(&self) -> Result<(), StoreError> {
+        let done = self.rewrite_alone(self.cut.load(Ordering::SeqCst), 0).map(drop);
+        self.rewritten.store(self.home().disk_bytes().unwrap_or_default(), Ordering::Relaxed);
+        done
     }
 }
 
