@@ -21,7 +21,7 @@ use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
 use super::request::Request;
 use crate::cof::push_export_line;
-use crate::lookup::{End, Found, Limits, Query, Search};
+use crate::lookup::{End, Found, Limits, Query, Search, parse_bool};
 use crate::output::{CSV_HEADER, Row};
 
 /// Answers `/api/v1/records`.
@@ -38,8 +38,8 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let config = &state.0.config;
     let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     filters.limit = None;
-    let search =
-        Search { query: Query::parse(q)?, filters, pointing: pointing(&request), merge_sensors: false };
+    let pointing = pointing(&request)?;
+    let search = Search { query: Query::parse(q)?, filters, pointing, merge_sensors: false };
     let from = request.param("cursor").map(str::parse).transpose()?;
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
@@ -64,7 +64,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
 pub async fn export(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
     let query = request.param("q").map_or(Ok(Query::All), Query::parse)?;
-    let search = Search { filters: request.filters()?, pointing: pointing(&request), ..Search::new(query) };
+    let search = Search { filters: request.filters()?, pointing: pointing(&request)?, ..Search::new(query) };
     let as_of = as_of(&state);
     match request.param("format") {
         None | Some("cof") => answer(&state, search, Limits::NONE, None, as_of, Cof).await,
@@ -74,8 +74,8 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
 }
 
 /// Whether rows that point at a name are asked for as well.
-fn pointing(request: &Request) -> bool {
-    request.param("pointing").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+fn pointing(request: &Request) -> Result<bool, ApiError> {
+    Ok(request.param("pointing").map_or(Ok(false), parse_bool)?)
 }
 
 enum Format {
