@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use dnsledger::config::Config;
 use dnsledger::generate::{self, Format, write_log};
 use dnsledger::ingest::{self, import};
 use dnsledger::ledger::Ledger;
@@ -30,22 +31,20 @@ const REPEATED: (u64, usize) = (50_000, 40);
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let (mut rounds, mut config, mut options, mut logs) =
-        (3, ingest::Config::default(), Options::default(), Vec::new());
-    options.memory = config.memory;
+    let (mut rounds, mut told, mut threads, mut logs) = (3, Config::default(), None, Vec::new());
     while let Some(arg) = args.next() {
         let mut number = || args.next().unwrap().parse::<usize>().unwrap();
         match arg.as_str() {
             "--rounds" => rounds = number().max(1),
-            "--threads" => config.threads = number(),
-            "--memory" => {
-                config.memory = (number() as u64) << 20;
-                options.memory = config.memory;
-            }
+            "--threads" => threads = Some(number()),
+            "--memory" => told.store.memory = (number() as u64) << 20,
             "--bench" => {} // cargo says so
             log => logs.push(PathBuf::from(log)),
         }
     }
+    // As the command has them.
+    let (mut config, options) = (told.ingest(), told.store().put_off_merges());
+    config.threads = threads.unwrap_or(config.threads);
     let folder = tempfile::tempdir().unwrap();
     if logs.is_empty() {
         logs = made(folder.path());

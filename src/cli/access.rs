@@ -7,11 +7,10 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::Misuse;
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
-use crate::store;
 
 /// The file that a data folder with a ledger has (docs/format.md).
 const LEDGER_MARK: &str = "CURRENT";
@@ -51,6 +50,28 @@ impl FolderArgs {
         };
         if let Some(data) = &self.data {
             config.data_dir = data.clone();
+        }
+        Ok(config)
+    }
+}
+
+/// Which data folder, and which logs are followed into it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SourceArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Follow this folder, file or glob instead of the configured ones; may be repeated
+    #[arg(long, value_name = "PATH")]
+    logs: Vec<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The configuration, with the folder and the logs that were typed.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let mut config = self.folder.load()?;
+        if !self.logs.is_empty() {
+            let source = |logs: &PathBuf| Source { logs: logs.clone(), ..Source::default() };
+            config.sources = self.logs.iter().map(source).collect();
         }
         Ok(config)
     }
@@ -98,7 +119,7 @@ impl Access {
                 "`dnsledger import --data DIR PATH...` or `dnsledger run` makes one; --data says where it is";
             return Err(Misuse { message, hint }.into());
         }
-        let ledger = daemon::open(&config.data_dir, &put_off_merges(config.store()), ONE_TRY)?;
+        let ledger = daemon::open(&config.data_dir, &config.store().put_off_merges(), ONE_TRY)?;
         Ok(Access::Folder(ledger, Box::new(config)))
     }
 }
@@ -124,10 +145,4 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
         .and_then(|file| file.take(4096).read_to_string(&mut text))
         .with_context(|| format!("reading {}", path.display()))?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
-}
-
-/// A command is there for a moment: merging runs would take from it what it came for, and be cut off at its end. It lets them
-/// become more; a daemon, or the next command but a few, merges them.
-fn put_off_merges(options: store::Options) -> store::Options {
-    store::Options { fan_in: 3 * options.fan_in, ..options }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Exit;
-use super::access::FolderArgs;
+use super::access::SourceArgs;
 use crate::config::{Config, Source};
 use crate::daemon::CONTROL_SOCKET;
 use crate::http::client::Client;
@@ -35,10 +35,7 @@ const EARLIEST: u64 = 1_704_067_200;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    folder: FolderArgs,
-    /// Look at this folder, file or glob instead of the configured ones; may be repeated
-    #[arg(long, value_name = "PATH")]
-    logs: Vec<PathBuf>,
+    sources: SourceArgs,
 }
 
 /// How a thing is.
@@ -81,11 +78,7 @@ impl Findings {
 
 /// Looks at everything and says what it found.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let mut config = args.folder.load()?;
-    if !args.logs.is_empty() {
-        let source = |logs: &PathBuf| Source { logs: logs.clone(), ..Source::default() };
-        config.sources = args.logs.iter().map(source).collect();
-    }
+    let config = args.sources.load()?;
     let mut findings = Findings::default();
     match config.check() {
         Ok(()) => findings.good("config", "sound"),

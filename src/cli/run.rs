@@ -1,21 +1,17 @@
 //! `run`: follow and serve.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use super::access::FolderArgs;
+use super::access::SourceArgs;
 use super::{Exit, Misuse};
-use crate::config::{Config, Source};
+use crate::config::Config;
 use crate::{daemon, logging};
 
 /// What `run` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    folder: FolderArgs,
-    /// Follow this folder, file or glob instead of the configured ones; may be repeated
-    #[arg(long, value_name = "PATH")]
-    logs: Vec<PathBuf>,
+    sources: SourceArgs,
     /// Serve on this address and port; port 0 takes any that is free, and all but loopback needs tokens
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -30,11 +26,7 @@ pub struct Args {
 impl Args {
     /// The configuration as the file has it now, with what was typed.
     fn load(&self) -> anyhow::Result<Config> {
-        let mut config = self.folder.load()?;
-        if !self.logs.is_empty() {
-            let source = |logs: &PathBuf| Source { logs: logs.clone(), ..Source::default() };
-            config.sources = self.logs.iter().map(source).collect();
-        }
+        let mut config = self.sources.load()?;
         config.http.listen = self.listen.unwrap_or(config.http.listen);
         config.log.level = self.log_level.unwrap_or(config.log.level);
         config.log.format = self.log_format.unwrap_or(config.log.format);

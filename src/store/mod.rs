@@ -306,6 +306,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The same for a command that is there for a moment: merging runs would take from it what it came for, and be cut off
+    /// at its end. It lets them become more; a daemon, or the next command but a few, merges them.
+    #[must_use]
+    pub fn put_off_merges(self) -> Options {
+        Options { fan_in: 3 * self.fan_in, ..self }
+    }
+
     /// Bytes of rows in memory that are folded into a run.
     fn fold_bytes(&self) -> usize {
         usize::try_from(self.memory / 8).unwrap_or(usize::MAX)
