@@ -50,7 +50,6 @@ const MODULES: &[(&str, u8, &str)] = &[
         "cof dns history ingest json ledger lookup observation output page progress shutdown status store tally time units",
     ),
     ("page", 4, "dns history ledger lookup observation output status store tally time"),
-    ("control", 4, "cof dns ingest json ledger lookup observation output shutdown status store time units"),
     ("daemon", 5, "*"),
     ("cli", 6, "*"),
 ];
