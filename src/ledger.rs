@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::dns::{push_address_key, split_name_key};
+use crate::dns::{Rdata, push_address_key, split_name_key};
 use crate::merge::Batch;
 use crate::observation::{Asked, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
@@ -270,6 +270,19 @@ impl Ledger {
         Ok(View { scan: scan.clone(), snapshot, unapplied, asked })
     }
 
+    /// The whole ledger at this moment, for many scans: what is not applied yet is looked through once and not for each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::view`].
+    pub fn moment(&self) -> Result<Moment, StoreError> {
+        let View { snapshot, unapplied, .. } = self.view(&Scan::All)?;
+        let mut by_rdata: Vec<u32> = (0..).zip(&unapplied).map(|(at, _)| at).collect();
+        // Stable: rows of equal data stay in the order of their names.
+        by_rdata.sort_by(|a, b| rdata_at(&unapplied, *a).cmp(&rdata_at(&unapplied, *b)));
+        Ok(Moment { snapshot, unapplied, by_rdata })
+    }
+
     fn entries_of(&self, batch: &Batch, scan: &Scan) -> Result<Vec<Entry>, StoreError> {
         let wanted = KeyTest::new(scan);
         let rows = batch.tuples().iter().filter(|(key, _)| wanted.matches(key));
@@ -345,6 +358,46 @@ impl KeyTest {
                     })
             }
         }
+    }
+}
+
+//--- Moment ---------------------------------------------------------------------------------------------------------
+
+/// One moment of the whole ledger.
+pub struct Moment {
+    snapshot: Arc<dyn Snapshot>,
+    /// Rows not yet applied, by name.
+    unapplied: Vec<Entry>,
+    /// Their places in the order of their data.
+    by_rdata: Vec<u32>,
+}
+
+fn rdata_at(rows: &[Entry], at: u32) -> Option<&Rdata> {
+    rows.get(at as usize).map(|row| &row.tuple.rdata)
+}
+
+impl Moment {
+    /// What a scan finds in it; there are no questions in such a view.
+    pub fn view(&self, scan: &Scan) -> View {
+        let rows = &self.unapplied;
+        let from = |start: &Rdata| {
+            let at = self.by_rdata.partition_point(|at| rdata_at(rows, *at) < Some(start));
+            let rest = self.by_rdata.get(at..).unwrap_or_default().iter();
+            rest.filter_map(|at| rows.get(*at as usize)).take_while(|row| scan.matches(&row.tuple)).cloned()
+        };
+        let unapplied = match scan {
+            _ if rows.is_empty() => Vec::new(),
+            Scan::All => rows.clone(),
+            Scan::Name(name) | Scan::Subtree(name) => {
+                let at = rows.partition_point(|row| row.tuple.rrname < *name);
+                let rest = rows.get(at..).unwrap_or_default().iter();
+                rest.take_while(|row| scan.matches(&row.tuple)).cloned().collect()
+            }
+            Scan::Addresses(IpAddr::V4(first), _) => from(&Rdata::V4(*first)).collect(),
+            Scan::Addresses(IpAddr::V6(first), _) => from(&Rdata::V6(*first)).collect(),
+            Scan::Target(name) | Scan::TargetSubtree(name) => from(&Rdata::Name(name.clone())).collect(),
+        };
+        View { scan: scan.clone(), snapshot: Arc::clone(&self.snapshot), unapplied, asked: Vec::new() }
     }
 }
 
@@ -437,7 +490,7 @@ impl Iterator for Union<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{Name, Rdata, RrType};
+    use crate::dns::{Name, RrType};
     use crate::observation::{Half, Observations, Outcome};
     use crate::store::memory::MemoryStore;
 
@@ -485,6 +538,45 @@ mod tests {
         assert!(counts(&ledger, &Scan::Addresses([192, 0, 2, 2].into(), [192, 0, 2, 255].into())).is_empty());
         let view = ledger.view(&Scan::Name(Name::parse("a.example").unwrap())).unwrap();
         assert_eq!(view.questions().unwrap()[0].asked.outcome(Outcome::Answered), 3);
+    }
+
+    #[test]
+    fn a_moment_has_for_each_scan_what_a_view_has() {
+        let (ledger, mut seen) = ledger();
+        for (i, name) in ["a.example", "www.a.example", "b.example", "example", "zz"].iter().enumerate() {
+            for octet in [i as u8, 7] {
+                see(&mut seen, name, [192, 0, 2, octet], 1);
+                ledger.add_live(|batch| batch.add(&seen));
+            }
+            if i == 1 {
+                ledger.commit().unwrap();
+            }
+        }
+        let moment = ledger.moment().unwrap();
+        let name = |text| Name::parse(text).unwrap();
+        for scan in [
+            Scan::All,
+            Scan::Name(name("a.example")),
+            Scan::Name(name("none.example")),
+            Scan::Subtree(name("example")),
+            Scan::Subtree(name("a.example")),
+            Scan::Subtree(Name::root()),
+            Scan::Addresses([192, 0, 2, 7].into(), [192, 0, 2, 7].into()),
+            Scan::Addresses([192, 0, 2, 1].into(), [192, 0, 2, 7].into()),
+            Scan::Addresses([198, 51, 100, 0].into(), [198, 51, 100, 9].into()),
+            Scan::Target(name("a.example")),
+            Scan::TargetSubtree(name("example")),
+        ] {
+            let rows =
+                |view: View| -> Vec<Entry> { view.entries(None).unwrap().map(Result::unwrap).collect() };
+            let found = rows(moment.view(&scan));
+            assert_eq!(found, rows(ledger.view(&scan).unwrap()), "{scan:?}");
+        }
+        // It stays what it was.
+        see(&mut seen, "later.example", [192, 0, 2, 7], 2);
+        ledger.add_live(|batch| batch.add(&seen));
+        ledger.commit().unwrap();
+        assert_eq!(moment.view(&Scan::All).entries(None).unwrap().count(), 10);
     }
 
     #[test]

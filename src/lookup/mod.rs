@@ -19,12 +19,14 @@
 //! The last two and stars elsewhere than in front read the whole ledger, or all below the labels they end in, so they have
 //! a budget. Case never matters.
 
+mod bulk;
 mod cursor;
 mod filters;
 mod pattern;
 mod query;
 mod walk;
 
+pub use bulk::{Asks, Bulk, Told};
 pub use cursor::{Cursor, CursorError};
 pub use filters::{FILTER_KEYS, Filters, Types, parse_bool};
 pub use pattern::{Pattern, PatternError};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::dns::{Name, Rdata};
-use crate::ledger::{Ledger, View};
+use crate::ledger::{Ledger, Moment, View};
 use crate::observation::Seen;
 use crate::store::{Entries, Entry, Scan, StoreError};
 
@@ -201,19 +201,30 @@ impl Walk {
         }
         let steps: Result<Arc<[_]>, StoreError> =
             scans.into_iter().map(|scan| ledger.view(&scan).map(|view| (scan, view))).collect();
+        Ok(Walk::over(steps?, test, at, search, limits))
+    }
+
+    /// Begins an answer as of a moment that others are answered of, too.
+    pub(super) fn within(moment: &Moment, search: &Search, limits: Limits) -> Walk {
+        let (scans, test) = search.plan();
+        let steps = scans.into_iter().map(|scan| (moment.view(&scan), scan)).map(|(view, scan)| (scan, view));
+        Walk::over(steps.collect(), test, Cursor { step: 0, after: None }, search, limits)
+    }
+
+    fn over(steps: Arc<[(Scan, View)]>, test: Test, at: Cursor, search: &Search, limits: Limits) -> Walk {
         let rows = search.filters.limit.unwrap_or(u64::MAX).min(limits.rows);
-        Ok(Walk {
+        Walk {
             filters: search.filters.clone(),
             test,
             merge_sensors: search.merge_sensors,
-            steps: steps?,
+            steps,
             at,
             limits: Limits { rows, ..limits },
             found: 0,
             examined: 0,
             end: None,
             shown: Vec::new(),
-        })
+        }
     }
 
     /// How the answer ended; `None` while it has not.
@@ -349,7 +360,7 @@ pub enum WalkError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::dns::RrType;
     use crate::observation::{Half, Observations};
@@ -382,7 +393,7 @@ mod tests {
         ledger
     }
 
-    fn sample() -> Ledger {
+    pub fn sample() -> Ledger {
         use Half::{Alias, Direct};
         ledger(&[
             ("www.example.com", RrType::A, "192.0.2.1", "lan", Direct),
@@ -398,7 +409,7 @@ mod tests {
         ])
     }
 
-    fn shown(found: &Found<'_>) -> String {
+    pub fn shown(found: &Found<'_>) -> String {
         let Entry { tuple, sensor, .. } = found.entry;
         format!("{} {} {} {sensor} {}", tuple.rrname, tuple.rrtype, tuple.rdata, found.seen.count)
     }
@@ -416,7 +427,7 @@ mod tests {
         (rows, end)
     }
 
-    fn ask(ledger: &Ledger, search: &Search) -> Vec<String> {
+    pub fn ask(ledger: &Ledger, search: &Search) -> Vec<String> {
         let (rows, end) = rows(Walk::start(ledger, search, Limits::NONE, None).unwrap());
         assert_eq!(end, End::Complete);
         rows

@@ -1,0 +1,262 @@
+//! Many queries at once, answered in the order in which they lie in the ledger, whatever order they came in.
+//!
+//! Neighbours in the ledger are in the same blocks, so a sorted list of names costs a fraction of what it costs name by
+//! name. Of each query only its text, its place in the list and its place in the ledger are kept; one at a time is a
+//! [`Walk`]. All are answered as of one moment.
+
+use std::sync::Arc;
+
+use super::query::{Query, QueryError};
+use super::walk::{End, Found, Limits, Search, Slice, Walk};
+use crate::dns::push_address_key;
+use crate::ledger::{Ledger, Moment};
+use crate::store::StoreError;
+
+/// A query of a list, waiting.
+#[derive(Debug)]
+struct Ask {
+    /// What sorts as the index does that answers it.
+    order: Box<[u8]>,
+    text: Box<str>,
+    number: u32,
+}
+
+/// A list of queries that are to be asked together.
+#[derive(Debug)]
+pub struct Asks {
+    /// Asked of each of them.
+    template: Search,
+    asks: Vec<Ask>,
+}
+
+impl Asks {
+    /// An empty list; filters and the like are those of `template`, whose own query does not matter.
+    pub fn new(template: Search) -> Asks {
+        Asks { template, asks: Vec::new() }
+    }
+
+    /// Adds a query, under a number of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no query, or one that reads the whole ledger.
+    pub fn push(&mut self, number: u32, text: &str) -> Result<(), QueryError> {
+        let query = Query::parse(text)?;
+        if query.is_scan() {
+            let hint =
+                "a name, *.name, an address, a block or a range, or rdata:name; ask for the rest one by one";
+            return Err(QueryError::new(
+                text,
+                0,
+                "this reads the whole ledger, so it is not asked in bulk",
+                hint,
+            ));
+        }
+        self.asks.push(Ask { order: order(&query), text: text.into(), number });
+        Ok(())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.asks.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.asks.is_empty()
+    }
+}
+
+/// Where the answer starts: its index, and a key that sorts as that one's do.
+fn order(query: &Query) -> Box<[u8]> {
+    let key = |index: u8, tag: &[u8], key: &[u8]| [&[index], tag, key].concat().into_boxed_slice();
+    match query {
+        Query::Name(name) | Query::Either(name) => key(1, &[], name.key()),
+        Query::Subtree(name) => key(1, &[], name.subtree_key()),
+        Query::Target(name) => key(0, &[0x10], name.key()),
+        Query::TargetSubtree(name) => key(0, &[0x10], name.subtree_key()),
+        Query::Addresses(first, _) => {
+            let mut address = Vec::with_capacity(17);
+            push_address_key(*first, &mut address);
+            key(0, &[], &address)
+        }
+        Query::All | Query::Prefix(_) | Query::RdataText(_) | Query::Pattern(_) => key(2, &[], &[]),
+    }
+}
+
+/// What a [`Bulk`] tells of a query.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A row of its answer.
+    Row(&'a Found<'a>),
+    /// That its answer has ended, how, and after how many rows.
+    End(&'a End, u64),
+}
+
+/// Many queries being answered.
+pub struct Bulk {
+    moment: Arc<Moment>,
+    template: Search,
+    asks: std::vec::IntoIter<Ask>,
+    current: Option<(Ask, Walk)>,
+    each: Limits,
+    /// Rows that may still be looked at.
+    left: u64,
+    done: bool,
+}
+
+impl Bulk {
+    /// Begins to answer as of now. Each query has the limits `each`; together they look at `examined` rows at most.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn start(ledger: &Ledger, asks: Asks, each: Limits, examined: u64) -> Result<Bulk, StoreError> {
+        let Asks { template, mut asks } = asks;
+        asks.sort_unstable_by(|a, b| a.order.cmp(&b.order).then(a.number.cmp(&b.number)));
+        Ok(Bulk {
+            moment: Arc::new(ledger.moment()?),
+            template,
+            asks: asks.into_iter(),
+            current: None,
+            each,
+            left: examined,
+            done: false,
+        })
+    }
+
+    /// Whether all that was asked is answered.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Hands out what is found, with the number and the text of its query, until the visitor has enough (`false`), about
+    /// so many rows were looked at, or all is answered. A query counts as one row at least.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. The answer is not complete then, whatever was handed out.
+    pub fn advance(
+        &mut self,
+        slice: Slice,
+        mut visit: impl FnMut(u32, &str, Told<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut left = slice.examined;
+        let mut enough = false;
+        while !enough && left > 0 {
+            if self.current.is_none() {
+                let Some(ask) = self.asks.next() else {
+                    self.done = true;
+                    return Ok(());
+                };
+                // It was a query when it came, so it is one now.
+                let query = Query::parse(&ask.text).unwrap_or(Query::All);
+                let search = Search { query, ..self.template.clone() };
+                let limits = Limits { examined: self.each.examined.min(self.left), ..self.each };
+                self.current = Some((ask, Walk::within(&self.moment, &search, limits)));
+            }
+            let Some((ask, walk)) = &mut self.current else { continue };
+            let before = walk.examined();
+            walk.advance(Slice { examined: left }, |found| {
+                enough = !visit(ask.number, &ask.text, Told::Row(found));
+                !enough
+            })?;
+            let examined = walk.examined() - before;
+            left = left.saturating_sub(examined.max(1));
+            self.left = self.left.saturating_sub(examined);
+            if let Some(end) = walk.end() {
+                enough |= !visit(ask.number, &ask.text, Told::End(end, walk.found()));
+                self.current = None;
+            }
+        }
+        if self.current.is_none() && self.asks.len() == 0 {
+            self.done = true;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lookup::walk::tests::{ask, sample, shown};
+
+    const QUERIES: [&str; 9] = [
+        "www.example.com",
+        "192.0.2.1",
+        "nothing.example",
+        "*.example.com",
+        "rdata:*.example.net",
+        "192.0.2.0/24",
+        "www.example.com",
+        "rdata:self.example",
+        "198.51.100.1-198.51.100.2",
+    ];
+
+    fn template() -> Search {
+        Search { pointing: true, ..Search::new(Query::All) }
+    }
+
+    fn answers(each: Limits, examined: u64, slice: u64, stop: bool) -> Vec<(u32, Vec<String>, End)> {
+        let mut asks = Asks::new(template());
+        for (number, text) in (0..).zip(QUERIES) {
+            asks.push(number, text).unwrap();
+        }
+        let mut bulk = Bulk::start(&sample(), asks, each, examined).unwrap();
+        let (mut answers, mut rows) = (Vec::new(), Vec::new());
+        while !bulk.is_done() {
+            bulk.advance(Slice { examined: slice }, |number, text, told| {
+                assert_eq!(text, QUERIES[number as usize]);
+                match told {
+                    Told::Row(found) => rows.push(shown(found)),
+                    Told::End(end, found) => {
+                        assert_eq!(found, rows.len() as u64);
+                        answers.push((number, std::mem::take(&mut rows), end.clone()));
+                    }
+                }
+                !stop
+            })
+            .unwrap();
+        }
+        answers
+    }
+
+    #[test]
+    fn each_query_has_the_answer_that_it_has_alone() {
+        for (slice, stop) in [(u64::MAX, false), (1, false), (3, true)] {
+            let mut all = answers(Limits::NONE, u64::MAX, slice, stop);
+            let order: Vec<u32> = all.iter().map(|(number, ..)| *number).collect();
+            assert_eq!(order, [5, 1, 8, 7, 4, 3, 0, 6, 2], "as they lie in the ledger");
+            all.sort_by_key(|(number, ..)| *number);
+            for ((number, rows, end), text) in all.iter().zip(QUERIES) {
+                let search = Search { query: Query::parse(text).unwrap(), ..template() };
+                assert_eq!((rows, end), (&ask(&sample(), &search), &End::Complete), "{number} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn limits_hold_for_each_and_the_budget_for_all() {
+        let one = answers(Limits { rows: 1, examined: u64::MAX }, u64::MAX, 100, false);
+        assert!(one.iter().all(|(_, rows, _)| rows.len() <= 1));
+        assert!(one.iter().any(|(_, _, end)| matches!(end, End::Limit(_))));
+        let few = answers(Limits::NONE, 5, 100, false);
+        assert_eq!(few.len(), QUERIES.len(), "each is told how it ended");
+        assert!(few.iter().map(|(_, rows, _)| rows.len()).sum::<usize>() <= 6 + QUERIES.len());
+        assert!(few.iter().any(|(_, _, end)| matches!(end, End::Budget(_))));
+    }
+
+    #[test]
+    fn what_is_no_query_or_a_scan_is_refused() {
+        let mut asks = Asks::new(template());
+        for text in ["~mail", "/x/", "www.*", "a*b", "a..b", ""] {
+            assert!(asks.push(1, text).is_err(), "{text}");
+        }
+        assert!(asks.is_empty());
+        asks.push(1, "*.example").unwrap();
+        assert_eq!(asks.len(), 1);
+        let mut none = Bulk::start(&sample(), Asks::new(template()), Limits::NONE, 1).unwrap();
+        none.advance(Slice { examined: 1 }, |_, _, _| panic!("nothing was asked")).unwrap();
+        assert!(none.is_done());
+    }
+}
