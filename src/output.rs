@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{push_bool, push_number, push_str, push_string};
 use crate::lookup::Found;
 use crate::time::{format_date, format_utc};
 
@@ -89,6 +90,38 @@ impl Row {
         push_csv_cell(&self.sensor, out);
         drop(writeln!(out, ",{days:#x}"));
     }
+}
+
+/// Appends one line of JSON, as [`Row::push_json`] does, without making a [`Row`] first.
+pub fn push_json(found: &Found<'_>, out: &mut Vec<u8>) {
+    let Found { entry, seen } = found;
+    out.extend_from_slice(b"{\"rrname\":");
+    push_string(out, |out| entry.tuple.rrname.push_presentation(out));
+    out.extend_from_slice(b",\"rrtype\":");
+    match entry.tuple.rrtype.mnemonic() {
+        Some(mnemonic) => push_str(mnemonic, out),
+        None => push_str(&entry.tuple.rrtype.to_string(), out),
+    }
+    out.extend_from_slice(b",\"rdata\":");
+    push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+    for (name, number) in [
+        (",\"count\":", seen.count),
+        (",\"time_first\":", seen.time_first),
+        (",\"time_last\":", seen.time_last),
+        (",\"ttl\":", u64::from(seen.ttl)),
+    ] {
+        out.extend_from_slice(name.as_bytes());
+        push_number(number, out);
+    }
+    out.extend_from_slice(b",\"direct\":");
+    push_bool(!entry.halves.direct.is_none(), out);
+    out.extend_from_slice(b",\"alias\":");
+    push_bool(!entry.halves.alias.is_none(), out);
+    out.extend_from_slice(b",\"sensor\":");
+    push_str(&entry.sensor, out);
+    out.extend_from_slice(b",\"days\":");
+    push_number(seen.days, out);
+    out.extend_from_slice(b"}\n");
 }
 
 /// The first line of CSV. Times are UTC; `seen` is `direct`, `alias` or `both`; `days` is the bit field in hexadecimal.
@@ -405,6 +438,26 @@ mod tests {
         row("a\\\".example", "x").push_json(&mut out);
         assert_eq!(serde_json::from_slice::<Row>(&out).unwrap(), row("a\\\".example", "x"));
         assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
+    }
+
+    #[test]
+    fn json_written_straight_is_the_json_of_the_row() {
+        use crate::dns::{Name, Rdata, RrType};
+        use crate::observation::{Half, Halves, Seen, Tuple};
+        use crate::store::Entry;
+        for (rrtype, rdata, half) in [
+            (RrType::TXT, Rdata::text(b"\"a\\b\" \xff"), Half::Direct),
+            (RrType(65280), Rdata::Name(Name::from_log(b"a\"b.example").unwrap()), Half::Alias),
+        ] {
+            let tuple = Tuple { rrname: Name::from_log(b"x\x01y.example").unwrap(), rrtype, rdata };
+            let halves = Halves::once(half, Seen::once(1_767_323_045, 60));
+            let entry = Entry { tuple, sensor: "dmz \"\u{fc}\"".into(), halves };
+            let found = Found { entry: &entry, seen: entry.halves.combined() };
+            let (mut straight, mut by_row) = (Vec::new(), Vec::new());
+            push_json(&found, &mut straight);
+            Row::from(&found).push_json(&mut by_row);
+            assert_eq!(String::from_utf8(straight).unwrap(), String::from_utf8(by_row).unwrap());
+        }
     }
 
     #[test]

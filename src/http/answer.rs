@@ -28,7 +28,7 @@ const WHOLE_BYTES: usize = 256 << 10;
 /// The size of a chunk of a longer one.
 const CHUNK_BYTES: usize = 64 << 10;
 /// How long a lookup waits for a place.
-const PLACE_WAIT: Duration = Duration::from_millis(500);
+pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// Says as of when an answer is true.
 pub const AS_OF: HeaderName = HeaderName::from_static("x-dnsledger-as-of");
@@ -310,8 +310,10 @@ impl<S: Shape> Part<S> {
 }
 
 /// A part of a body.
-enum Chunk {
+pub enum Chunk {
+    /// There is more behind it.
     More(Bytes),
+    /// The end.
     Last(Bytes),
 }
 
@@ -362,7 +364,7 @@ fn fill_in_place<S: Shape>(
 }
 
 /// A body of chunks; it fails when they end before the last one.
-fn body(mut chunks: Receiver<Chunk>) -> Response {
+pub fn body(mut chunks: Receiver<Chunk>) -> Response {
     let mut ended = false;
     let frames = stream::poll_fn(move |context| {
         if ended {

@@ -89,6 +89,11 @@ impl ApiError {
             .hint("narrow the query by a type or a time, and begin at 0")
     }
 
+    /// 413: more than is taken in one request.
+    pub(super) fn too_large(message: &str) -> ApiError {
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).hint("send it in several requests")
+    }
+
     /// 429: all places are taken.
     pub(super) fn busy() -> ApiError {
         let busy = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", "too many lookups at once");

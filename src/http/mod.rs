@@ -8,7 +8,7 @@
 //! - [`request`] is a request as the routes see it, path segments decoded once;
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds;
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
-//!   [`machine`], [`metrics`] and [`control`] those of this one, [`error`] what they say when they fail;
+//!   [`names`], [`bulk`], [`machine`], [`metrics`] and [`control`] those of this one, [`error`] what they say when they fail;
 //! - [`page`] serves what [`crate::page`] makes, for people with a browser;
 //! - [`client`] is the other side, for the command line.
 //!
@@ -19,6 +19,7 @@
 //! response is in memory for one chunk at a time, and a client that takes none for too long loses its walk.
 
 mod answer;
+mod bulk;
 pub mod client;
 mod cof;
 mod control;
@@ -27,6 +28,7 @@ mod error;
 mod guard;
 mod machine;
 mod metrics;
+mod names;
 mod native;
 mod page;
 mod recipe;

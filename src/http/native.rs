@@ -22,7 +22,7 @@ use super::error::ApiError;
 use super::request::Request;
 use crate::cof::push_export_line;
 use crate::lookup::{End, Found, Limits, Query, Search, parse_bool};
-use crate::output::{CSV_HEADER, Row};
+use crate::output::{CSV_HEADER, Row, push_json};
 
 /// Answers `/api/v1/records`.
 ///
@@ -39,7 +39,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     filters.limit = None;
     let pointing = pointing(&request)?;
-    let search = Search { query: Query::parse(q)?, filters, pointing, merge_sensors: false };
+    let search = Search { filters, pointing, ..Search::new(Query::parse(q)?) };
     let from = request.param("cursor").map(str::parse).transpose()?;
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
@@ -73,11 +73,6 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
     }
 }
 
-/// Whether rows that point at a name are asked for as well.
-fn pointing(request: &Request) -> Result<bool, ApiError> {
-    Ok(request.param("pointing").map_or(Ok(false), parse_bool)?)
-}
-
 enum Format {
     Json,
     Ndjson,
@@ -109,6 +104,20 @@ fn format(request: &Request) -> Result<Format, ApiError> {
     Ok(accepted.split(',').find_map(known).unwrap_or(Format::Json))
 }
 
+/// How an answer ended, in a word.
+pub fn ended(end: &End) -> &'static str {
+    match end {
+        End::Complete => "complete",
+        End::Limit(_) => "limit",
+        End::Budget(_) => "budget",
+    }
+}
+
+/// Whether rows that point at a name are asked for, too.
+pub fn pointing(request: &Request) -> Result<bool, ApiError> {
+    Ok(request.param("pointing").map_or(Ok(false), parse_bool)?)
+}
+
 /// What an answer says of itself behind its records.
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -121,13 +130,8 @@ struct Summary<'a> {
 
 impl Summary<'_> {
     fn new(end: &End) -> Summary<'static> {
-        let ended = match end {
-            End::Complete => "complete",
-            End::Limit(_) => "limit",
-            End::Budget(_) => "budget",
-        };
         let next = end.next().map(ToString::to_string);
-        Summary { truncated: next.is_some(), ended, next, as_of: None }
+        Summary { truncated: next.is_some(), ended: ended(end), next, as_of: None }
     }
 
     fn push(&self, out: &mut Vec<u8>) {
@@ -154,7 +158,7 @@ impl Shape for Json {
 
     fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(if std::mem::take(&mut self.first) { b"\n" } else { b",\n" });
-        Row::from(found).push_json(out);
+        push_json(found, out);
         out.pop(); // the newline
     }
 
@@ -179,7 +183,7 @@ impl Shape for Ndjson {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
-        Row::from(found).push_json(out);
+        push_json(found, out);
     }
 
     fn end(&mut self, end: &End, out: &mut Vec<u8>) {

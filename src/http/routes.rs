@@ -10,7 +10,7 @@ use super::dnsdb::Version;
 use super::error::ApiError;
 use super::guard::Door;
 use super::request::{Request, request};
-use super::{State, cof, control, dnsdb, machine, metrics, native, page, recipe, zeek_pdns};
+use super::{State, bulk, cof, control, dnsdb, machine, metrics, names, native, page, recipe, zeek_pdns};
 
 /// All routes of a door, as one filter that always answers.
 pub fn routes(
@@ -47,6 +47,10 @@ pub fn routes(
     let summarize = warp::path("summarize")
         .and(asked.clone())
         .then(|state, request| dnsdb::respond(state, request, Version::V1, &["summarize"]));
+    let bulk = warp::path!("api" / "v1" / "lookup")
+        .and(asked.clone())
+        .and(warp::body::stream())
+        .then(|state, request, body| write(request, |request| bulk::lookup(state, request, Box::pin(body))));
     let api = warp::path("api")
         .and(warp::path("v1"))
         .and(asked.clone())
@@ -89,8 +93,9 @@ pub fn routes(
         .then(|state, request| read(request, |request| native::export(state, request)));
     let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify();
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify();
+    let found = bulk.or(dns).unify();
     let found =
-        dns.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
+        found.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
     let found = found.or(metrics).unify();
     let found = found.or(import).unify().or(flush).unify().or(export).unify().or(pages).unify();
     found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
@@ -113,13 +118,12 @@ async fn names(state: State, request: Request) -> Result<Response, ApiError> {
 
 /// What is below `/api/v1`.
 async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
-    if request.segments.len() != 1 {
-        return Err(ApiError::not_found());
-    }
-    match request.segments.pop().as_deref() {
-        Some("records") => native::records(state, request).await,
-        Some("export") => native::export(state, request).await,
-        Some("status") => machine::status(state, request).await,
+    let segments = std::mem::take(&mut request.segments);
+    match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["records"] => native::records(state, request).await,
+        ["export"] => native::export(state, request).await,
+        ["status"] => machine::status(state, request).await,
+        ["names", rrname] => names::name(state, request, rrname).await,
         _ => Err(ApiError::not_found()),
     }
 }

@@ -80,6 +80,11 @@ fn order(query: &Query) -> Box<[u8]> {
             push_address_key(*first, &mut address);
             key(0, &[], &address)
         }
+        Query::Data(rdata) => {
+            let mut data = Vec::new();
+            rdata.first().into_iter().for_each(|rdata| rdata.push_key(&mut data));
+            key(0, &[], &data)
+        }
         Query::All | Query::Prefix(_) | Query::RdataText(_) | Query::Pattern(_) => key(2, &[], &[]),
     }
 }

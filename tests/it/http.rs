@@ -365,6 +365,120 @@ fn an_export_is_the_ledger_line_by_line() {
     assert_eq!(server.get("/api/v1/export?format=csv&type=TXT").body.lines().count(), 2);
 }
 
+#[test]
+fn a_name_tells_how_it_was_asked_for_even_if_it_never_was() {
+    let server = Server::start();
+    server.feed(
+        "lan",
+        &[
+            (1_767_323_045, "www.example.com", "A", 1, &["192.0.2.10"], 600),
+            (1_772_600_767, "www.example.com", "A", 1, &["192.0.2.10"], 300),
+            (1_767_323_046, "www.example.com", "AAAA", 28, &["2001:db8::1"], 60),
+        ],
+    );
+    server.feed("dmz", &[(1_767_323_040, "WWW.example.com", "A", 1, &["192.0.2.10"], 600)]);
+    let document = server.get("/api/v1/names/www.example.com").json();
+    assert_eq!((document["asked"].as_bool(), document["count"].as_u64()), (Some(true), Some(4)));
+    assert_eq!(
+        (&document["time_first"], &document["time_last"]),
+        (&json!(1_767_323_040), &json!(1_772_600_767))
+    );
+    assert_eq!(
+        (&document["outcomes"]["answered"], &document["outcomes"]["nxdomain"]),
+        (&json!(4), &json!(0))
+    );
+    let questions = document["questions"].as_array().unwrap();
+    let shown = |q: &Value| format!("{} {} {}", q["qtype"], q["sensor"], q["count"]).replace('"', "");
+    let shown: Vec<_> = questions.iter().map(shown).collect();
+    assert_eq!(shown, ["A dmz 1", "A lan 2", "AAAA lan 1"]);
+    let few = server.get("/api/v1/names/www.example.com/?type=A&sensor=lan").json();
+    assert_eq!((few["count"].as_u64(), few["questions"].as_array().unwrap().len()), (Some(2), 1));
+    let never = server.get("/api/v1/names/never.example").json();
+    assert_eq!((never["asked"].as_bool(), &never["time_first"]), (Some(false), &Value::Null));
+    assert_eq!(server.get("/api/v1/names/a..b").status, 400);
+    assert_eq!(server.get("/api/v1/names").status, 404);
+}
+
+/// What is answered to a body at `/api/v1/lookup`: the lines.
+fn bulk(server: &Server, params: &str, body: &str) -> Vec<Value> {
+    let answer = post(server, params, body);
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/x-ndjson")),
+        "{answer:?}"
+    );
+    answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn post(server: &Server, params: &str, body: &str) -> Answer {
+    let length = body.len();
+    server.raw(&format!(
+        "POST /api/v1/lookup{params} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    ))
+}
+
+#[test]
+fn many_queries_are_answered_each_with_its_line() {
+    let server = Server::sample();
+    let body = "\"www.example.com\"\n{\"q\": \"192.0.2.77\", \"id\": 7}\n\nnothing.example\r\n\"a..b\"\n~scan\n{\"x\":1}\n*.example.net";
+    let lines = bulk(&server, "?sensor=lan", body);
+    let of = |line: u64| -> Vec<&Value> { lines.iter().filter(|v| v["line"] == line).collect() };
+    let www = of(1);
+    assert_eq!(www.len(), 2);
+    assert_eq!(
+        (&www[0]["query"], &www[0]["rdata"], &www[0]["count"]),
+        (&json!("www.example.com"), &json!("192.0.2.10"), &json!(2))
+    );
+    assert_eq!(
+        *www[1],
+        json!({"line": 1, "query": "www.example.com", "found": 1, "ended": "complete", "next": null})
+    );
+    assert_eq!(of(2).len(), 3, "{lines:?}");
+    assert_eq!(
+        of(4),
+        [&json!({"line": 4, "query": "nothing.example", "found": 0, "ended": "complete", "next": null})]
+    );
+    for line in 5..=7 {
+        assert_eq!((of(line).len(), &of(line)[0]["error"]["code"]), (1, &json!("bad_query")), "{lines:?}");
+    }
+    assert_eq!(of(8).len(), 2);
+    let sum = lines.last().unwrap();
+    assert_eq!((&sum["queries"], &sum["found"], &sum["errors"]), (&json!(7), &json!(4), &json!(3)));
+}
+
+#[test]
+fn many_queries_have_the_answers_that_they_have_alone_over_many_chunks() {
+    let server = Server::start();
+    server.feed_names(1500);
+    let names: Vec<String> = (0..1500).rev().map(|i| format!("n{i:05}.example.com")).collect();
+    let lines = bulk(&server, "", &names.join("\n"));
+    assert_eq!(lines.len(), 3001);
+    for pair in lines[..3000].chunks(2) {
+        let line = pair[0]["line"].as_u64().unwrap() as usize;
+        assert_eq!(pair[0]["rrname"], names[line - 1].as_str());
+        assert_eq!((&pair[1]["line"], &pair[1]["found"]), (&pair[0]["line"], &json!(1)));
+    }
+    assert_eq!(lines[3000]["found"], 1500);
+    let limited = bulk(&server, "?limit=2", "192.0.2.10");
+    assert_eq!((limited.len(), &limited[2]["ended"]), (4, &json!("limit")));
+    let next = limited[2]["next"].as_str().unwrap();
+    assert_eq!(server.get(&format!("/api/v1/records?q=192.0.2.10&cursor={next}")).records().len(), 1000);
+}
+
+#[test]
+fn a_body_that_is_no_list_of_queries_is_refused() {
+    let server = Server::start();
+    let code = |answer: Answer| (answer.status, answer.json()["error"]["code"].as_str().unwrap().to_owned());
+    assert_eq!(code(post(&server, "", "\n \n")), (400, "bad_body".to_owned()));
+    assert_eq!(code(post(&server, "", &"a..b\n".repeat(1001))), (400, "bad_body".to_owned()));
+    assert_eq!(code(post(&server, "?type=BOGUS", "a")), (400, "bad_query".to_owned()));
+    assert_eq!(code(post(&server, "", &"a\n".repeat(100_001))), (413, "too_large".to_owned()));
+    assert_eq!(code(post(&server, "", &"a".repeat(40_000))), (413, "too_large".to_owned()));
+    assert_eq!(bulk(&server, "", &"a\n".repeat(100_000)).len(), 100_001);
+    let get = server.get("/api/v1/lookup");
+    assert_eq!((get.status, get.header("allow")), (405, Some("post")));
+}
+
 //--- errors ---------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -1,0 +1,312 @@
+//! `POST /api/v1/lookup`: up to 100,000 queries in one request.
+//!
+//! The body has a query a line: a JSON string, a JSON object with `q`, or the query as it is. Parameters are those of
+//! `/api/v1/records` and hold for each query. The answer is NDJSON, and each line says which line of the body it is about:
+//!
+//! ```json
+//! {"line": 2, "query": "www.example.com", "rrname": "www.example.com", "rrtype": "A", ...}
+//! {"line": 2, "query": "www.example.com", "found": 1, "ended": "complete", "next": null}
+//! {"line": 3, "query": "a..b", "error": {"code": "bad_query", "message": "...", "hint": "..."}}
+//! {"queries": 2, "found": 1, "errors": 1, "as_of": "2026-03-04T05:06:07.123Z"}
+//! ```
+//!
+//! Answers come in the order of the index, so that it is walked once. Each query has a line that ends it, also where nothing
+//! was found; the last line is the sum, so an answer without it was cut.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt};
+use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
+use warp::reply::Response;
+
+use super::State;
+use super::answer::{AS_OF, Chunk, PLACE_WAIT, as_of, body, in_time};
+use super::error::ApiError;
+use super::native::{ended, pointing};
+use super::request::Request;
+use crate::json::{push_number, push_str};
+use crate::lookup::{Asks, Bulk, Limits, Query, QueryError, Search, Slice, Told};
+use crate::output::push_json;
+use crate::store::StoreError;
+
+/// Queries of one request.
+pub const MAX_QUERIES: u32 = 100_000;
+/// Bytes of its body.
+const MAX_BODY_BYTES: usize = 16 << 20;
+/// Bytes of a line: the longest query with every character escaped.
+const MAX_LINE_BYTES: usize = 32 << 10;
+/// Lines that may be no query; with more, the body is something else.
+const MAX_BAD_LINES: u64 = 1000;
+/// Rows and queries that are looked at before others get their turn.
+const SLICE: Slice = Slice { examined: 4096 };
+/// Bytes of the answer that are sent together.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Answers `POST /api/v1/lookup`.
+///
+/// # Errors
+///
+/// 400 for a parameter or a body that has no meaning, 413 for too much of it; else as any lookup.
+pub async fn lookup<B: Buf>(
+    state: State,
+    request: Request,
+    mut sent: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+) -> Result<Response, ApiError> {
+    if request.method != Method::POST {
+        return Err(ApiError::method_not_allowed());
+    }
+    let config = &state.0.config;
+    let mut filters = request.filters()?;
+    let rows = filters.limit.take().unwrap_or(config.default_limit).min(config.max_limit);
+    let template = Search { filters, pointing: pointing(&request)?, ..Search::new(Query::All) };
+    let mut lines = Lines::new(template);
+    let deadline = Instant::now() + config.request_timeout;
+    loop {
+        let late = |_| ApiError::bad_request("bad_body", "the body did not come in time", "send it faster");
+        match timeout_at(deadline, sent.next()).await.map_err(late)? {
+            Some(Ok(mut part)) => lines.take(&part.copy_to_bytes(part.remaining()))?,
+            Some(Err(_)) => {
+                return Err(ApiError::bad_request("bad_body", "the body broke off", "send it again"));
+            }
+            None => break,
+        }
+    }
+    lines.end()?;
+    let as_of = as_of(&state);
+    let place = match timeout(PLACE_WAIT, Arc::clone(&state.0.lookups).acquire_owned()).await {
+        Ok(Ok(place)) => place,
+        _ => return Err(ApiError::busy()),
+    };
+    let ledger = Arc::clone(&state.0.ledger);
+    let limits = Limits { rows, examined: u64::MAX };
+    let (budget, sum) = (config.scan_rows, as_of.clone());
+    let deadline = Instant::now() + config.request_timeout;
+    let begin = move || {
+        let Lines { asks, bad, errors, .. } = lines;
+        let sum = Sum { queries: asks.len() as u64 + errors, found: 0, errors, as_of: sum };
+        let mut told = Telling { bulk: Bulk::start(&ledger, asks, limits, budget)?, sum, out: bad };
+        told.fill().map(|()| told)
+    };
+    let told = in_time(deadline, begin).await??;
+    drop(place);
+    let (chunks, receiver) = channel(1);
+    tokio::spawn(produce(told, state.clone(), chunks));
+    let mut response = body(receiver);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    if let Some(as_of) = as_of.and_then(|as_of| HeaderValue::try_from(as_of).ok()) {
+        headers.insert(AS_OF, as_of);
+    }
+    Ok(response)
+}
+
+//--- the body -------------------------------------------------------------------------------------------------------
+
+/// A body being taken apart.
+struct Lines {
+    asks: Asks,
+    /// What is answered to lines that are no query.
+    bad: Vec<u8>,
+    errors: u64,
+    number: u32,
+    bytes: usize,
+    /// The start of a line whose end has not come.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn new(template: Search) -> Lines {
+        let asks = Asks::new(template);
+        Lines { asks, bad: Vec::new(), errors: 0, number: 0, bytes: 0, begun: Vec::new() }
+    }
+
+    fn take(&mut self, part: &[u8]) -> Result<(), ApiError> {
+        self.bytes += part.len();
+        if self.bytes > MAX_BODY_BYTES {
+            return Err(ApiError::too_large("a body has at most 16 MiB"));
+        }
+        for piece in part.split_inclusive(|&b| b == b'\n') {
+            if self.begun.len() + piece.len() > MAX_LINE_BYTES {
+                return Err(ApiError::too_large("a line has at most 32 KiB"));
+            }
+            match piece.strip_suffix(b"\n") {
+                Some(line) if self.begun.is_empty() => self.line(line)?,
+                Some(line) => {
+                    let mut whole = std::mem::take(&mut self.begun);
+                    whole.extend_from_slice(line);
+                    self.line(&whole)?;
+                }
+                None => self.begun.extend_from_slice(piece),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), ApiError> {
+        let rest = std::mem::take(&mut self.begun);
+        self.line(&rest)?;
+        if self.asks.is_empty() && self.errors == 0 {
+            return Err(ApiError::bad_request("bad_body", "there is no query in the body", "a query a line"));
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), ApiError> {
+        self.number += 1;
+        let Ok(line) = std::str::from_utf8(line) else {
+            return self.refuse("", "the line is not UTF-8", "a query a line, as text or as JSON");
+        };
+        let line = line.trim();
+        if line.is_empty() {
+            return Ok(());
+        }
+        if self.asks.len() as u64 + self.errors >= u64::from(MAX_QUERIES) {
+            return Err(ApiError::too_large("one request has at most 100,000 queries"));
+        }
+        #[derive(Deserialize)]
+        struct Object {
+            q: String,
+        }
+        let query = match line.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(line),
+            Some(b'{') => serde_json::from_str::<Object>(line).map(|object| object.q),
+            _ => Ok(line.to_owned()),
+        };
+        match query {
+            Ok(query) => match self.asks.push(self.number, &query) {
+                Ok(()) => Ok(()),
+                Err(QueryError { message, hint, .. }) => self.refuse(&query, &message, hint),
+            },
+            Err(_) => self.refuse(
+                line,
+                "the line is not a JSON string or an object with q",
+                "{\"q\": \"a.example\"}",
+            ),
+        }
+    }
+
+    /// Says of a line that it is no query; an error of all when most of the body seems to be none.
+    fn refuse(&mut self, query: &str, message: &str, hint: &str) -> Result<(), ApiError> {
+        self.errors += 1;
+        if self.errors > MAX_BAD_LINES {
+            let message =
+                format!("more than {MAX_BAD_LINES} lines are no query; line {} is one", self.number);
+            return Err(ApiError::bad_request("bad_body", message, "a query a line, as text or as JSON"));
+        }
+        #[derive(Serialize)]
+        struct Bad<'a> {
+            line: u32,
+            query: &'a str,
+            error: Inner<'a>,
+        }
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            code: &'a str,
+            message: &'a str,
+            hint: &'a str,
+        }
+        let cut = query.char_indices().nth(200).map_or(query.len(), |(at, _)| at);
+        let query = query.get(..cut).unwrap_or_default();
+        let bad = Bad { line: self.number, query, error: Inner { code: "bad_query", message, hint } };
+        // Plain values to memory: nothing that can fail.
+        drop(serde_json::to_writer(&mut self.bad, &bad));
+        self.bad.push(b'\n');
+        Ok(())
+    }
+}
+
+//--- the answer -----------------------------------------------------------------------------------------------------
+
+/// The last line.
+#[derive(Serialize)]
+struct Sum {
+    queries: u64,
+    found: u64,
+    errors: u64,
+    as_of: Option<String>,
+}
+
+/// An answer being written.
+struct Telling {
+    bulk: Bulk,
+    sum: Sum,
+    out: Vec<u8>,
+}
+
+impl Telling {
+    /// Writes until a chunk is full, a slice is over, or all is told.
+    fn fill(&mut self) -> Result<(), StoreError> {
+        let Telling { bulk, sum, out } = self;
+        bulk.advance(SLICE, |line, query, told| {
+            out.extend_from_slice(b"{\"line\":");
+            push_number(u64::from(line), out);
+            out.extend_from_slice(b",\"query\":");
+            push_str(query, out);
+            out.push(b',');
+            match told {
+                Told::Row(found) => {
+                    sum.found += 1;
+                    let start = out.len();
+                    push_json(found, out);
+                    out.remove(start); // its opening brace: the object was begun before
+                }
+                Told::End(end, found) => {
+                    out.extend_from_slice(b"\"found\":");
+                    push_number(found, out);
+                    out.extend_from_slice(b",\"ended\":");
+                    push_str(ended(end), out);
+                    out.extend_from_slice(b",\"next\":");
+                    match end.next() {
+                        Some(next) => push_str(&next.to_string(), out),
+                        None => out.extend_from_slice(b"null"),
+                    }
+                    out.extend_from_slice(b"}\n");
+                }
+            }
+            out.len() < CHUNK_BYTES
+        })?;
+        if bulk.is_done() {
+            drop(serde_json::to_writer(&mut *out, sum));
+            out.push(b'\n');
+        }
+        Ok(())
+    }
+}
+
+/// Sends an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk.
+async fn produce(mut told: Telling, state: State, chunks: Sender<Chunk>) {
+    let patience = state.0.config.request_timeout;
+    loop {
+        while !told.bulk.is_done() && told.out.len() < CHUNK_BYTES {
+            let Ok(place) = Arc::clone(&state.0.lookups).acquire_owned().await else { return };
+            let filled = spawn_blocking(move || {
+                let filled = told.fill();
+                drop(place);
+                (told, filled)
+            });
+            let ended = match filled.await {
+                Ok((back, Ok(()))) => {
+                    told = back;
+                    continue;
+                }
+                Ok((_, Err(error))) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(error = %ended, "An answer was cut short.");
+            return;
+        }
+        let bytes = Bytes::from(std::mem::take(&mut told.out));
+        let last = told.bulk.is_done();
+        let chunk = if last { Chunk::Last(bytes) } else { Chunk::More(bytes) };
+        match timeout(patience, chunks.send(chunk)).await {
+            Ok(Ok(())) if !last => {}
+            _ => return,
+        }
+    }
+}
