@@ -23,10 +23,12 @@ use crate::time::format_rfc3339;
 
 /// Rows that a walk looks at before others get their turn.
 const SLICE: Slice = Slice { examined: 16_384 };
+/// Rows that are looked at within the event loop: a lookup that needs no more is done before another thread had woken up.
+const AT_ONCE: Slice = Slice { examined: 64 };
 /// An answer that is no longer than this is sent whole, with its length.
-const WHOLE_BYTES: usize = 256 << 10;
-/// The size of a chunk of a longer one.
-const CHUNK_BYTES: usize = 64 << 10;
+const WHOLE_BYTES: usize = 64 << 10;
+/// The size of a chunk of a longer one. A client that does not read holds a few of these.
+pub const CHUNK_BYTES: usize = 16 << 10;
 /// How long a lookup waits for a place.
 pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 
@@ -111,20 +113,31 @@ pub async fn answer_all(
         return Ok(with_headers(Response::new(buffer.into()), content_type, as_of));
     };
     let places = places(state, first.query.is_scan());
-    let mut place = place(places).await?;
     let ledger = Arc::clone(&state.0.ledger);
-    let begin = move || {
+    let at_once = first.query.is_exact();
+    let begin = move |slice| {
         let walk = Walk::start(&ledger, &first, limits, from)?;
         let mut buffer = Vec::with_capacity(1024);
         shape.begin(&mut buffer);
         let mut part = Part { walk, searches, left: limits, ledger, shape, buffer };
-        part.fill(WHOLE_BYTES)?;
-        Ok::<_, ApiError>((part, place))
+        part.fill(WHOLE_BYTES, slice)?;
+        Ok::<_, ApiError>(part)
     };
+    let mut place = None;
     let mut part;
-    (part, place) = in_time(deadline, begin).await??;
+    if at_once {
+        part = begin(AT_ONCE)?;
+    } else {
+        let taken = take_place(places).await?;
+        (part, place) = in_time(deadline, move || begin(SLICE).map(|part| (part, Some(taken)))).await??;
+    }
     while !part.is_full(WHOLE_BYTES) {
-        (part, place) = in_time(deadline, move || part.fill(WHOLE_BYTES).map(|()| (part, place))).await??;
+        let taken = match place.take() {
+            Some(taken) => taken,
+            None => take_place(places).await?,
+        };
+        let fill = move || part.fill(WHOLE_BYTES, SLICE).map(|()| (part, Some(taken)));
+        (part, place) = in_time(deadline, fill).await??;
     }
     if part.walk.found() == 0
         && let Some(end) = part.walk.end()
@@ -136,9 +149,13 @@ pub async fn answer_all(
     if says_truncated && truncated.is_none() {
         // A header comes before all rows, so the rest is counted before it is written.
         let mut ahead = part.walk.clone();
+        let mut taken = match place.take() {
+            Some(taken) => taken,
+            None => take_place(places).await?,
+        };
         while ahead.end().is_none() {
-            let count = move || ahead.advance(SLICE, |_| true).map(|()| (ahead, place));
-            (ahead, place) = in_time(deadline, count).await??;
+            let count = move || ahead.advance(SLICE, |_| true).map(|()| (ahead, taken));
+            (ahead, taken) = in_time(deadline, count).await??;
         }
         truncated = ahead.end().map(|end| *end != End::Complete);
     }
@@ -147,7 +164,8 @@ pub async fn answer_all(
         Response::new(part.buffer.into())
     } else {
         let (chunks, receiver) = channel(1);
-        tokio::spawn(produce(part, Arc::clone(places), config.request_timeout, chunks));
+        let streams = if Arc::ptr_eq(places, &state.0.lookups) { &state.0.streams } else { places };
+        tokio::spawn(produce(part, Arc::clone(streams), config.request_timeout, chunks));
         body(receiver)
     };
     if says_truncated && truncated == Some(true) {
@@ -182,10 +200,10 @@ fn places(state: &State, is_scan: bool) -> &Arc<Semaphore> {
 ///
 /// 429 when all stay taken.
 pub async fn place_for(state: &State, is_scan: bool) -> Result<OwnedSemaphorePermit, ApiError> {
-    place(places(state, is_scan)).await
+    take_place(places(state, is_scan)).await
 }
 
-async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+async fn take_place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
     match timeout(PLACE_WAIT, Arc::clone(places).acquire_owned()).await {
         Ok(Ok(place)) => Ok(place),
         _ => Err(ApiError::busy()),
@@ -286,9 +304,9 @@ struct Part<S> {
 
 impl<S: Shape> Part<S> {
     /// Walks one slice, or until so many bytes are there.
-    fn fill(&mut self, bytes: usize) -> Result<(), WalkError> {
+    fn fill(&mut self, bytes: usize, slice: Slice) -> Result<(), WalkError> {
         let Part { walk, searches, left, ledger, shape, buffer } = self;
-        walk.advance(SLICE, |found| {
+        walk.advance(slice, |found| {
             shape.row(found, buffer);
             buffer.len() < bytes
         })?;
@@ -332,6 +350,11 @@ async fn produce<S: Shape>(
             Ok(Ok(())) if !ended => {}
             _ => return,
         }
+        // Nothing is made before there is room for it.
+        match timeout(patience, chunks.reserve()).await {
+            Ok(Ok(_)) => {}
+            _ => return,
+        }
         while !part.is_full(CHUNK_BYTES) {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let filled;
@@ -359,7 +382,7 @@ fn fill_in_place<S: Shape>(
     mut part: Part<S>,
     _place: OwnedSemaphorePermit,
 ) -> (Part<S>, Result<(), WalkError>) {
-    let filled = part.fill(CHUNK_BYTES);
+    let filled = part.fill(CHUNK_BYTES, SLICE);
     (part, filled)
 }
 

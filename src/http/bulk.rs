@@ -284,7 +284,7 @@ async fn produce(mut told: Telling, state: State, chunks: Sender<Chunk>) {
     let patience = state.0.config.request_timeout;
     loop {
         while !told.bulk.is_done() && told.out.len() < CHUNK_BYTES {
-            let Ok(place) = Arc::clone(&state.0.lookups).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&state.0.streams).acquire_owned().await else { return };
             let filled = spawn_blocking(move || {
                 let filled = told.fill();
                 drop(place);

@@ -74,6 +74,22 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
     Ok(response)
 }
 
+/// What all of this is, for machines (OpenAPI 3.1).
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Answers `/openapi.json`.
+///
+/// # Errors
+///
+/// For another method or a longer path.
+pub fn openapi(request: &Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    exactly(request, &[])?;
+    let mut response = Response::new(OPENAPI.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
 /// Answers `/healthz`: the process runs and its event loop turns.
 ///
 /// # Errors

@@ -14,9 +14,11 @@
 //!
 //! # Bounds
 //!
-//! Lookups run on blocking threads, in slices, each behind a semaphore: scans on few places (`max_scans`), everything
-//! that an index answers on more (`max_lookups`). Between two slices a walk holds neither a thread nor a place. A
-//! response is in memory for one chunk at a time, and a client that takes none for too long loses its walk.
+//! A lookup of one name or one address begins within the event loop, for as many rows as are read faster than another
+//! thread is woken. All else runs on blocking threads, in slices, each behind a semaphore: scans on few places
+//! (`max_scans`), what an index answers on more (`max_lookups`), and the rest of long answers on as many as there are
+//! cores, so that those who read much do not hold up those who ask little. Between two slices a walk holds neither a thread
+//! nor a place. A response is in memory for one chunk at a time, and a client that takes none for too long loses its walk.
 
 mod answer;
 mod bulk;
@@ -114,6 +116,8 @@ struct Shared {
     config: Config,
     scans: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
+    /// For the rest of an answer of which a part is sent.
+    streams: Arc<Semaphore>,
     guard: Guard,
     metrics: Metrics,
     tls: RwLock<Option<TlsAcceptor>>,
@@ -126,9 +130,22 @@ impl State {
     pub fn new(ledger: Arc<Ledger>, ingest: Arc<Ingest>, config: Config) -> State {
         let scans = Arc::new(Semaphore::new(config.max_scans));
         let lookups = Arc::new(Semaphore::new(config.max_lookups));
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let streams = Arc::new(Semaphore::new(cores));
         let guard = Guard::new(config.rate_limit, config.audit);
         let (metrics, tls, history) = (Metrics::default(), RwLock::default(), Mutex::default());
-        State(Arc::new(Shared { ledger, ingest, config, scans, lookups, guard, metrics, tls, history }))
+        State(Arc::new(Shared {
+            ledger,
+            ingest,
+            config,
+            scans,
+            lookups,
+            streams,
+            guard,
+            metrics,
+            tls,
+            history,
+        }))
     }
 
     /// From now on only who has one of these tokens is let in from the network.

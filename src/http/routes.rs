@@ -75,6 +75,9 @@ pub fn routes(
     let metrics = warp::path("metrics")
         .and(asked.clone())
         .then(|state, request| read(request, |request| metrics::respond(state, request)));
+    let openapi = warp::path("openapi.json")
+        .and(asked.clone())
+        .then(|_, request| read(request, |request| ready(machine::openapi(&request))));
     let owner = warp::any().and_then(move || async move {
         if door == Door::Control { Ok(()) } else { Err(warp::reject::not_found()) }
     });
@@ -97,6 +100,7 @@ pub fn routes(
     let found =
         found.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
     let found = found.or(metrics).unify();
+    let found = found.or(openapi).unify();
     let found = found.or(import).unify().or(flush).unify().or(export).unify().or(pages).unify();
     found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
 }

@@ -30,7 +30,7 @@ use super::routes::routes;
 use crate::shutdown::Stop;
 
 /// Bytes of a request's head, and of a connection's buffers.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Headers of one request.
 const MAX_HEADERS: usize = 100;
 /// How long open requests may take to end once it is time to stop.

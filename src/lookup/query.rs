@@ -126,6 +126,15 @@ impl Query {
         block.ok_or_else(|| parser.error(0, "not an address", hint))
     }
 
+    /// Whether it is about one name, one address or one other value, which an index leads to at once.
+    pub fn is_exact(&self) -> bool {
+        match self {
+            Query::Name(_) | Query::Either(_) | Query::Target(_) => true,
+            Query::Addresses(first, last) => first == last,
+            _ => false,
+        }
+    }
+
     /// Whether the answer needs a walk over the whole ledger, or a large part of it that no index narrows.
     pub fn is_scan(&self) -> bool {
         match self {

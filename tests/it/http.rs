@@ -479,6 +479,93 @@ fn a_body_that_is_no_list_of_queries_is_refused() {
     assert_eq!((get.status, get.header("allow")), (405, Some("post")));
 }
 
+//--- OpenAPI --------------------------------------------------------------------------------------------------------
+
+fn documented(server: &Server) -> Value {
+    let answer = server.get("/openapi.json");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    answer.json()
+}
+
+/// Follows a reference within the document.
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => value,
+    }
+}
+
+#[test]
+fn every_documented_path_answers_as_it_is_documented() {
+    let server = Server::sample();
+    let document = documented(&server);
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let mut target = path.clone();
+            let mut query = String::new();
+            for parameter in operation["parameters"].as_array().unwrap() {
+                let parameter = resolved(&document, parameter);
+                let name = parameter["name"].as_str().unwrap();
+                if parameter["required"] == true {
+                    let example = parameter["example"]
+                        .as_str()
+                        .unwrap_or_else(|| panic!("{path}: no example of {name}"));
+                    match parameter["in"].as_str() {
+                        Some("path") => target = target.replace(&format!("{{{name}}}"), example),
+                        _ => query.push_str(&format!("?{name}={example}")),
+                    }
+                }
+            }
+            assert!(!target.contains('{'), "{path}: a part of the path is no parameter");
+            let answer = match method.as_str() {
+                "get" => server.get(&format!("{target}{query}")),
+                "post" => post(&server, &query, "www.example.com"),
+                _ => panic!("{path}: {method}"),
+            };
+            // Version 1 of the DNSDB API answers 404 where nothing is found.
+            let v1_nothing =
+                answer.status == 404 && (path.starts_with("/lookup") || path.starts_with("/summarize"));
+            assert!(answer.status == 200 || v1_nothing, "{target}: {answer:?}");
+            let response = &operation["responses"][answer.status.to_string()];
+            let content = resolved(&document, response)["content"].as_object().unwrap();
+            let kind = answer.header("content-type").unwrap_or_default().split(';').next().unwrap();
+            assert!(content.contains_key(kind), "{target}: {kind} is not documented");
+            let wrong = server.raw(&format!(
+                "PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            ));
+            assert_eq!(wrong.status, 405, "{target}: {wrong:?}");
+            assert!(operation["responses"].get("405").is_some(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_route_is_documented() {
+    let document = documented(&Server::start());
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    // What the server's own table of routes names, but for what its owner reaches and what is for people.
+    let others = ["control", "import", "flush", "export", "name", "address", "status", "assets"];
+    let routes = include_str!("../../src/http/routes.rs");
+    let mut named = 0;
+    for part in routes.split("warp::path(\"").skip(1) {
+        let segment = part.split('"').next().unwrap();
+        if !others.contains(&segment) {
+            named += 1;
+            let known = paths.iter().any(|path| path.split('/').any(|part| part == segment));
+            assert!(known, "nothing is documented below {segment}");
+        }
+    }
+    let native = routes.split("async fn api(").nth(1).unwrap().split("\n}").next().unwrap();
+    for part in native.split("[\"").skip(1) {
+        let segment = part.split('"').next().unwrap();
+        named += 1;
+        let known = paths.iter().any(|path| path.split('/').nth(3) == Some(segment));
+        assert!(known, "/api/v1/{segment} is not documented");
+    }
+    assert!(named >= 10, "the table of routes was not understood");
+}
+
 //--- errors ---------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -751,6 +838,65 @@ fn a_client_that_reads_nothing_loses_its_walk_and_holds_up_nobody() {
     let mut bytes = Vec::new();
     let _ = deaf.read_to_end(&mut bytes);
     assert!(!bytes.ends_with(b"0\r\n\r\n"), "a cut answer must not look whole");
+}
+
+#[test]
+fn clients_that_never_read_or_never_end_hold_up_nobody() {
+    let server = Server::with(Config { max_connections: 300, ..Config::default() });
+    server.feed_names(5000);
+    let deaf: Vec<TcpStream> = (0..200)
+        .map(|i| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            let asked: &[u8] = match i % 4 {
+                0 => b"",
+                1 => b"GET /dns/half HTTP/1.1\r\nHo",
+                2 => b"POST /api/v1/lookup HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nn00",
+                _ => b"GET /api/v1/export HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            };
+            stream.write_all(asked).unwrap();
+            stream
+        })
+        .collect();
+    for i in 0..50 {
+        assert_eq!(server.get(&format!("/dns/n{i:05}.example.com")).records().len(), 1);
+    }
+    drop(deaf);
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn paths_of_any_kind_are_answered_and_lead_to_no_file() {
+    let server = Server::sample();
+    for target in [
+        "/../../etc/passwd",
+        "/dns/..%2f..%2fetc%2fpasswd",
+        "/dns/%2e%2e/%2e%2e/etc/passwd",
+        "/%2e%2e%2fetc/passwd",
+        "/dns/%00",
+        "/dns/%",
+        "/dns/%zz%1",
+        "/dns/%25%32%35",
+        "/dns/%c0%ae%c0%ae/",
+        "/dns/%ff%fe",
+        "/api/v1/records?q=%",
+        "/api/v1/records?q=%00",
+        "/api/v1/records?q=a&q=%f0%28%8c%bc",
+        "/api/v1/records?%ff=%ff&q=a",
+        "/api/v1/names/%2F",
+        "/dnsdb/v2/lookup/rrset/name/%2e%2e%2f",
+        "/////////",
+        "/dns/a%0d%0aX-Injected:%201",
+    ] {
+        let answer = server.get(target);
+        assert!([200, 400, 404].contains(&answer.status), "{target}: {answer:?}");
+        assert!(
+            !answer.head.contains("x-injected") && !answer.body.contains("root:"),
+            "{target}: {answer:?}"
+        );
+    }
+    let many = "&q=x".repeat(5000);
+    assert_eq!(server.get(&format!("/api/v1/records?q=a{many}")).status, 200);
+    assert_eq!(server.get("/healthz").status, 200);
 }
 
 #[test]
