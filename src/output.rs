@@ -161,6 +161,8 @@ pub struct Table<W> {
     /// Columns of the terminal; unlimited where there is none.
     width: Option<usize>,
     colour: bool,
+    /// Whether the terminal has characters to draw with.
+    draws: bool,
     held: Vec<Row>,
     layout: Option<Layout>,
 }
@@ -174,6 +176,9 @@ struct Layout {
     /// Whether times have a time of day.
     clock: bool,
     sensor: bool,
+    sensors: usize,
+    /// Whether the days of a sighting are drawn.
+    days: bool,
     /// Whether what is longer than its column is cut.
     cut: bool,
 }
@@ -182,7 +187,12 @@ impl<W: Write> Table<W> {
     /// A table. `width` is the width of the terminal, absent where rows may be of any length; `colour` whether the head
     /// may be highlighted.
     pub fn new(out: W, width: Option<usize>, colour: bool) -> Table<W> {
-        Table { out, width, colour, held: Vec::new(), layout: None }
+        Table { out, width, colour, draws: false, held: Vec::new(), layout: None }
+    }
+
+    /// The same with a picture of the days of each row, where the terminal has room for it.
+    pub fn with_days(self, draws: bool) -> Table<W> {
+        Table { draws, ..self }
     }
 
     /// Adds a row.
@@ -213,7 +223,8 @@ impl<W: Write> Table<W> {
     }
 
     fn settle(&mut self) -> io::Result<()> {
-        let layout = Layout::fitting(&self.held, self.width);
+        let mut layout = Layout::fitting(&self.held, self.width);
+        layout.days &= self.draws;
         let head = layout.head();
         match self.colour {
             true => writeln!(self.out, "\x1b[1m{head}\x1b[0m")?,
@@ -239,16 +250,19 @@ impl Layout {
             count: longest("COUNT", &|row| row.count.to_string().len()),
             clock: true,
             sensor: rows.iter().any(|row| row.sensor != "default"),
+            sensors: longest("SENSOR", &|row| sanitise(&row.sensor).chars().count()),
+            days: false,
             cut: width.is_some(),
         };
         let Some(width) = width else { return layout };
-        let sensors = longest("SENSOR", &|row| row.sensor.chars().count());
+        let sensors = layout.sensors;
         let others = |layout: &Layout| {
             let times = if layout.clock { 2 * 19 } else { 2 * 10 };
             let sensor = if layout.sensor { 2 + sensors } else { 0 };
             layout.rrtype + layout.count + times + "direct".len() + 6 * 2 + sensor
         };
         layout.clock = layout.rrname + layout.rdata + others(&layout) <= width;
+        layout.days = layout.clock && layout.rrname + layout.rdata + others(&layout) + 2 + DAY_CELLS <= width;
         let room = width.saturating_sub(others(&layout));
         if layout.rrname + layout.rdata > room {
             // The narrower of the two keeps its width if that is at most half of the room.
@@ -274,6 +288,9 @@ impl Layout {
         if self.sensor {
             head.push_str("  SENSOR");
         }
+        if self.days {
+            head = format!("{head:width$}  64 DAYS TO LAST", width = self.before_days());
+        }
         head.trim_end().to_owned()
     }
 
@@ -294,15 +311,39 @@ impl Layout {
             line.push_str("  ");
             line.push_str(&sanitise(&row.sensor));
         }
+        if self.days {
+            line = format!("{line:width$}  {}", draw_days(row.days), width = self.before_days());
+        }
         line.truncate(line.trim_end().len());
         line.push('\n');
         line
+    }
+
+    /// Columns before the picture of days; sensors that come later may be longer, and move it.
+    fn before_days(&self) -> usize {
+        let sensor = if self.sensor { 2 + self.sensors } else { 0 };
+        self.rrname + self.rrtype + self.rdata + self.count + 2 * 19 + "direct".len() + 6 * 2 + sensor
     }
 
     /// The width that text of a column is cut to.
     fn width_of(&self, column: usize) -> usize {
         if self.cut { column } else { usize::MAX }
     }
+}
+
+/// Characters of a picture of 64 days.
+const DAY_CELLS: usize = 16;
+
+/// Draws on which of 64 days something was seen, the last at the right: four days a character, the higher the more of them.
+fn draw_days(days: u64) -> String {
+    let cell = |cell: usize| match (days >> (4 * (DAY_CELLS - 1 - cell)) & 0xf).count_ones() {
+        0 => '·',
+        1 => '▂',
+        2 => '▄',
+        3 => '▆',
+        _ => '█',
+    };
+    (0..DAY_CELLS).map(cell).collect()
 }
 
 /// Keeps the end of a name, which says most about it.
@@ -379,6 +420,28 @@ mod tests {
              a.example        A     192.0.2.1      42  2026-01-02 03:04:05  2026-03-04 05:06:07  direct\n"
         );
         assert_eq!(table(&[], None), "");
+    }
+
+    #[test]
+    fn days_are_drawn_where_there_is_room() {
+        let mut some = row("a.example", "192.0.2.1");
+        some.days = 0x8000_0000_0000_073f;
+        let draw = |width: Option<usize>, draws: bool| {
+            let mut out = Vec::new();
+            let mut table = Table::new(&mut out, width, false).with_days(draws);
+            table.push(some.clone()).unwrap();
+            table.finish().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let wide = draw(Some(120), true);
+        assert!(wide.ends_with("  ▂············▆▄█\n"), "{wide}");
+        let mut lines = wide.lines();
+        let (head, line) = (lines.next().unwrap(), lines.next().unwrap());
+        let at = |text: &str, mark: &str| text.split(mark).next().unwrap().chars().count();
+        assert_eq!(at(head, "64 DAYS"), at(line, "▂"), "{wide}");
+        for (width, draws) in [(Some(96), true), (None, true), (Some(120), false)] {
+            assert!(!draw(width, draws).contains('·'));
+        }
     }
 
     #[test]

@@ -177,7 +177,11 @@ impl Output {
                 let width =
                     terminal.then(|| terminal_size::terminal_size().map_or(80, |(w, _)| usize::from(w.0)));
                 let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-                Output::Table(Table::new(out, width, colour))
+                let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(std::env::var_os);
+                let locale = locale.filter(|value| !value.is_empty());
+                let locale = locale.map(|value| value.to_string_lossy().to_ascii_uppercase());
+                let draws = locale.take(1).any(|value| value.contains("UTF-8") || value.contains("UTF8"));
+                Output::Table(Table::new(out, width, colour).with_days(draws))
             }
             Format::Json => Output::Json(out),
             Format::Csv => {
