@@ -11,9 +11,8 @@ use crate::config::{Config, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
+use crate::store::sled;
 
-/// The file that a data folder with a ledger has (docs/format.md).
-const LEDGER_MARK: &str = "CURRENT";
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
 
@@ -113,19 +112,23 @@ impl Access {
         if let Some(client) = daemon_of(&config.data_dir)? {
             return Ok(Access::Socket(client));
         }
-        if !make && !config.data_dir.join(LEDGER_MARK).is_file() {
-            let message = format!("there is no ledger in {}", config.data_dir.display());
-            let hint =
-                "`dnsledger import --data DIR PATH...` or `dnsledger run` makes one; --data says where it is";
-            return Err(Misuse { message, hint }.into());
+        if !make && !sled::is_ledger(&config.data_dir) {
+            return Err(no_ledger(&config.data_dir));
         }
         let ledger = daemon::open(&config.data_dir, &config.store().put_off_merges(), ONE_TRY)?;
         Ok(Access::Folder(ledger, Box::new(config)))
     }
 }
 
+/// There is none where one was looked for.
+pub fn no_ledger(folder: &Path) -> anyhow::Error {
+    let message = format!("there is no ledger in {}", folder.display());
+    let hint = "`dnsledger import --data DIR PATH...` or `dnsledger run` makes one; --data says where it is";
+    Misuse { message, hint }.into()
+}
+
 /// The daemon that has a folder, if one answers. A socket that a dead one left is nobody.
-fn daemon_of(folder: &Path) -> Result<Option<Client>, ClientError> {
+pub fn daemon_of(folder: &Path) -> Result<Option<Client>, ClientError> {
     let socket = folder.join(CONTROL_SOCKET);
     if !socket.exists() {
         return Ok(None);

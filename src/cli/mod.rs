@@ -26,6 +26,7 @@ mod progress;
 mod run;
 mod status;
 mod token;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -70,6 +71,8 @@ enum Command {
     Status(status::Args),
     /// Write the ledger, a line for each row
     Export(export::Args),
+    /// Read the whole ledger and say whether it is sound: exit code 0, or 2 when it is damaged
+    Verify(verify::Args),
     /// Show the effective configuration, or check a file
     Config(config::Args),
     /// Make, list and revoke tokens of the HTTP API
@@ -129,6 +132,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Lookup(args) => lookup::run(args),
         Command::Status(args) => status::run(args),
         Command::Export(args) => export::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -29,17 +29,27 @@ impl Progress {
 
     /// Shows how far it is, unless that was just done.
     pub fn show(&self, progress: &ImportProgress) {
+        self.show_text(share(progress), || describe(progress, self.started.elapsed()));
+    }
+
+    /// Shows how much of some work is done, in units of which there are so many.
+    pub fn show_count(&self, done: u64, total: u64, unit: &str) {
+        let share = if total == 0 { 0.0 } else { (done as f64 / total as f64).clamp(0.0, 1.0) };
+        self.show_text(share, || describe_count(done, total, unit, self.started.elapsed()));
+    }
+
+    fn show_text(&self, share: f64, text: impl FnOnce() -> String) {
         let pause = if self.terminal { BAR } else { LINE };
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if shown.unwrap_or(self.started).elapsed() < pause {
             return;
         }
         *shown = Some(Instant::now());
-        let text = describe(progress, self.started.elapsed());
+        let text = text();
         let mut stderr = io::stderr().lock();
         // Progress that cannot be shown is no reason to stop working.
         let _ = match self.terminal {
-            true => write!(stderr, "\r\x1b[2K{} {text}", bar(share(progress))).and_then(|()| stderr.flush()),
+            true => write!(stderr, "\r\x1b[2K{} {text}", bar(share)).and_then(|()| stderr.flush()),
             false => writeln!(stderr, "{text}"),
         };
     }
@@ -74,11 +84,22 @@ fn describe(progress: &ImportProgress, elapsed: Duration) -> String {
     let percent = share * 100.0;
     let mut text =
         format!("{percent:.0} %, {files_done} of {files_total} files, {lines} lines, {rate:.0} lines/s");
+    push_time_left(&mut text, share, elapsed);
+    text
+}
+
+fn describe_count(done: u64, total: u64, unit: &str, elapsed: Duration) -> String {
+    let share = if total == 0 { 0.0 } else { done as f64 / total as f64 };
+    let mut text = format!("{:.0} %, {done} of {total} {unit}", share * 100.0);
+    push_time_left(&mut text, share, elapsed);
+    text
+}
+
+fn push_time_left(text: &mut String, share: f64, elapsed: Duration) {
     if share > 0.01 {
         let left = elapsed.as_secs_f64() * (1.0 - share) / share;
         text.push_str(&format!(", {} left", seconds(left)));
     }
-    text
 }
 
 /// A span of time for people.
@@ -111,6 +132,8 @@ mod tests {
         let unknown = ImportProgress { bytes_done: 5, ..ImportProgress::default() };
         assert_eq!(bar(share(&unknown)), format!("[{}]", "-".repeat(BAR_WIDTH)));
         assert_eq!(bar(1.0), format!("[{}]", "#".repeat(BAR_WIDTH)));
+        let counted = describe_count(50, 200, "rows", Duration::from_secs(10));
+        assert_eq!(counted, "25 %, 50 of 200 rows, 30 s left");
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `POST /control/import?name=PATH&sensor=NAME` | reads the body as one log, and answers when it is applied |
 //! | `GET /control/export` | as `/api/v1/export` |
+//! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
@@ -16,17 +18,20 @@ use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
-use warp::reply::Response;
+use warp::reply::{Reply, Response};
 
 use super::State;
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
 use crate::ingest::Summary;
+use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
 
 /// Chunks of a body that wait to be read.
 const CHUNKS_AHEAD: usize = 16;
+/// How often a verification says how far it is.
+const SAID_EVERY: Duration = Duration::from_millis(250);
 
 //--- ImportReport ---------------------------------------------------------------------------------------------------
 
@@ -167,6 +172,66 @@ pub async fn flush(state: State, request: Request) -> Result<Response, ApiError>
         Ok(Err(error)) => Err(ApiError::unavailable(error.to_string())),
         Err(_) => Err(ApiError::unavailable("the flush failed")),
     }
+}
+
+/// A line of the answer to `/control/verify`. The last one is no progress, or the answer was cut short.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyLine {
+    /// Rows that are read, and all of them.
+    Progress {
+        /// Read.
+        done: u64,
+        /// All.
+        total: u64,
+    },
+    /// What was found.
+    Found(Box<Verification>),
+    /// Why it ended early.
+    Failed(String),
+}
+
+impl VerifyLine {
+    fn to_bytes(&self) -> Bytes {
+        // Plain values with text keys: nothing that JSON cannot hold.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line.into()
+    }
+}
+
+/// Answers `/control/verify`. It ends when the client goes.
+///
+/// # Errors
+///
+/// When another such scan runs already.
+pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
+    posted(request)?;
+    let place = Arc::clone(&state.0.scans).try_acquire_owned().map_err(|_| ApiError::busy())?;
+    let ledger = Arc::clone(&state.0.ledger);
+    let (lines, mut receiver) = channel::<Bytes>(CHUNKS_AHEAD);
+    let verify = move || {
+        let _place = place;
+        let mut said = Instant::now();
+        let mut say = |done, total| {
+            if said.elapsed() < SAID_EVERY {
+                return true;
+            }
+            said = Instant::now();
+            lines.blocking_send(VerifyLine::Progress { done, total }.to_bytes()).is_ok()
+        };
+        let last = match ledger.store().verify(&mut say) {
+            Ok(found) => VerifyLine::Found(Box::new(found)),
+            Err(error) => VerifyLine::Failed(error.to_string()),
+        };
+        // A client that is gone does not want to know.
+        let _ = lines.blocking_send(last.to_bytes());
+    };
+    drop(spawn_blocking(verify));
+    let frames = futures_util::stream::poll_fn(move |context| {
+        receiver.poll_recv(context).map(|line| line.map(Ok::<_, io::Error>))
+    });
+    Ok(warp::reply::stream(frames).into_response())
 }
 
 fn posted(request: &Request) -> Result<(), ApiError> {

@@ -90,6 +90,10 @@ pub fn routes(
         .and(warp::path("flush"))
         .and(asked.clone())
         .then(|state, request| write(request, |request| control::flush(state, request)));
+    let verify = owner
+        .and(warp::path("verify"))
+        .and(asked.clone())
+        .then(|state, request| write(request, move |request| ready(control::verify(&state, &request))));
     let export = owner
         .and(warp::path("export"))
         .and(asked)
@@ -101,7 +105,8 @@ pub fn routes(
         found.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
     let found = found.or(metrics).unify();
     let found = found.or(openapi).unify();
-    let found = found.or(import).unify().or(flush).unify().or(export).unify().or(pages).unify();
+    let found = found.or(import).unify().or(flush).unify().or(verify).unify();
+    let found = found.or(export).unify().or(pages).unify();
     found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
 }
 

@@ -22,7 +22,7 @@ use crate::merge::Batch;
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
 use crate::progress::{LineageId, Progress};
 
-type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug, Clone)]
 enum Call {
@@ -110,12 +110,19 @@ impl Disk {
 
 /// A disk in memory that can lose its power, or be full.
 #[derive(Clone)]
-struct VolatileSite(Arc<Mutex<Disk>>);
+pub(super) struct VolatileSite(Arc<Mutex<Disk>>);
 
 impl VolatileSite {
-    fn new(left: usize, seed: u64) -> VolatileSite {
+    pub fn new(left: usize, seed: u64) -> VolatileSite {
         let current = "ledger-1".to_owned();
         VolatileSite(Arc::new(Mutex::new(Disk { worlds: BTreeMap::new(), current, left, seed })))
+    }
+
+    /// What is at the current place: the main map and those of the runs.
+    pub fn maps(&self) -> (Map, BTreeMap<u32, Map>) {
+        let disk = self.disk();
+        let world = &disk.worlds[&disk.current];
+        (world.main.clone(), world.runs.clone())
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -217,12 +224,12 @@ impl Volatile {
     }
 }
 
-fn at_most(map: &Map, key: &[u8]) -> Option<Pair> {
+pub(super) fn at_most(map: &Map, key: &[u8]) -> Option<Pair> {
     let range = (Bound::Unbounded, Bound::Included(key));
     map.range::<[u8], _>(range).next_back().map(|(key, value)| (key.clone(), value.clone()))
 }
 
-fn above(map: &Map, key: &[u8]) -> Option<Pair> {
+pub(super) fn above(map: &Map, key: &[u8]) -> Option<Pair> {
     let range = (Bound::Excluded(key), Bound::Unbounded);
     map.range::<[u8], _>(range).next().map(|(key, value)| (key.clone(), value.clone()))
 }
@@ -310,7 +317,7 @@ impl Engine for Volatile {
 const LINEAGE: LineageId = LineageId([1; 16]);
 
 /// Batch `number`: some rows that others have too, some of its own; every fourth is large.
-fn batch(number: u64, store: &dyn Store) -> Result<Batch, StoreError> {
+pub(super) fn batch(number: u64, store: &dyn Store) -> Result<Batch, StoreError> {
     let sensor = store.sensor(if number.is_multiple_of(3) { "south" } else { "north" })?;
     let mut batch = Batch::numbered(number);
     for i in 0..if number.is_multiple_of(4) { 40 } else { 1 + number % 5 } {
@@ -360,7 +367,7 @@ fn cut_after(number: u64) -> u64 {
     1000 + number - 8
 }
 
-fn tiny() -> Options {
+pub(super) fn tiny() -> Options {
     let retry = (Duration::from_millis(1), Duration::from_millis(4));
     Options { memory: 1 << 20, fold_rows: 10, bulk_rows: 60, fan_in: 2, retry, ..Options::default() }
 }
@@ -437,6 +444,8 @@ proptest! {
         for at in 0..crashes.len() {
             // Opening can fail too, at the first writes to a new ledger.
             if let Ok(ledger) = Ledger::open(Arc::new(site.clone()), site.is_new(), &tiny()) {
+                let found = ledger.verify(&mut |_, _| true).unwrap();
+                prop_assert!(found.is_sound(), "{:?}", found.faults);
                 let there = applied(&ledger);
                 prop_assert!(there >= sure, "{there} batches are left of {sure} that were durable");
                 // One that failed may have happened all the same.

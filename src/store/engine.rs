@@ -169,3 +169,9 @@ pub(crate) fn journal(sequence: u64) -> Vec<u8> {
 pub(crate) fn journal_part(sequence: u64, part: u16) -> Vec<u8> {
     join(&[JOURNAL, &sequence.to_be_bytes(), &part.to_be_bytes()])
 }
+
+/// Sequence and part in the key of a part of a journal entry.
+pub(crate) fn journal_place(key: &[u8]) -> Option<(u64, u16)> {
+    let (sequence, part) = key.strip_prefix(JOURNAL)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*sequence), u16::from_be_bytes(part.try_into().ok()?)))
+}

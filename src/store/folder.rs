@@ -43,24 +43,14 @@ impl Folder {
         // Before anything is written: a newer version's folder is not touched at all.
         read_current(path)?;
         fs::create_dir_all(path).map_err(failed("could not make", path))?;
-        let lock_path = path.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = lock.map_err(failed("could not open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(failed("could not lock", &lock_path)(error)),
-        }
+        let lock = lock(path)?;
         let ledgers = ledgers(path)?;
         let current = match read_current(path)? {
             Some(current) => current,
             None if ledgers.is_empty() => {
                 Current { format: FORMAT, ledger: format!("{LEDGER}1"), is_new: true }
             }
-            None => {
-                let why = format!("it is missing, and there is a {}", ledgers.join(" and a "));
-                return Err(damaged(&path.join(CURRENT).display().to_string(), &why));
-            }
+            None => return Err(no_current(path, &ledgers)),
         };
         let folder = Folder { path: path.to_owned(), current, _lock: lock };
         for ledger in ledgers {
@@ -71,10 +61,41 @@ impl Folder {
         }
         if folder.current.is_new {
             folder.write_current(&folder.current)?;
-        } else if let Some(missing) = folder.files().into_iter().find(|file| !file.exists()) {
-            return Err(damaged(&missing.display().to_string(), "it is missing"));
+        } else {
+            folder.check_files()?;
         }
         Ok(folder)
+    }
+
+    /// Whether there is a ledger in a folder, or what is left of one.
+    pub fn is_there(path: &Path) -> bool {
+        path.join(CURRENT).exists() || ledgers(path).is_ok_and(|ledgers| !ledgers.is_empty())
+    }
+
+    /// Locks a data folder in which there is a ledger, and changes nothing in it; `None` when there is none.
+    pub fn look(path: &Path) -> Result<Option<Folder>, StoreError> {
+        let ledgers = match ledgers(path) {
+            Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            ledgers => ledgers?,
+        };
+        let current = match read_current(path)? {
+            Some(current) => current,
+            None if ledgers.is_empty() => return Ok(None),
+            None => return Err(no_current(path, &ledgers)),
+        };
+        if current.is_new {
+            return Ok(None);
+        }
+        let folder = Folder { path: path.to_owned(), current, _lock: lock(path)? };
+        folder.check_files()?;
+        Ok(Some(folder))
+    }
+
+    fn check_files(&self) -> Result<(), StoreError> {
+        match self.files().into_iter().find(|file| !file.exists()) {
+            Some(missing) => Err(damaged(&missing.display().to_string(), "it is missing")),
+            None => Ok(()),
+        }
     }
 
     /// The folder of the ledger.
@@ -138,6 +159,22 @@ impl Folder {
         };
         write().map_err(failed("could not write", &path))
     }
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join("lock");
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(failed("could not open", &path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: folder.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed("could not lock", &path)(error)),
+    }
+}
+
+fn no_current(folder: &Path, ledgers: &[String]) -> StoreError {
+    let why = format!("it is missing, and there is a {}", ledgers.join(" and a "));
+    damaged(&folder.join(CURRENT).display().to_string(), &why)
 }
 
 /// What `CURRENT` says; `None` when there is none.

@@ -43,6 +43,7 @@ use super::run::{Block, Counts, Merged, Sink, Source, Writer};
 use super::scan::{EntryScan, QuestionScan};
 use super::segment::{JournalPart, Segment};
 use super::sensors::Sensors;
+use super::verify::{Checker, OnProgress, Verification};
 use super::{
     Entries, Expired, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block,
     damaged, value,
@@ -146,38 +147,13 @@ impl Drop for Run {
 
 impl Run {
     fn load(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
-        let mut stored = Vec::new();
-        for page in 0..meta.filter_pages {
-            let key = filter_key(page);
-            let what = || format!("the filter of run {}", meta.id);
-            let sealed = home.in_run(meta.id, |pairs| pairs.get(&key))?;
-            let sealed = sealed.ok_or_else(|| damaged(&what(), "a page is missing"))?;
-            stored.extend_from_slice(&block::open(&key, &sealed, &what)?);
-        }
-        let filter = Filter::from_bytes(&stored)
-            .ok_or_else(|| damaged(&format!("the filter of run {}", meta.id), "its length is none"))?;
+        let filter = read_filter(&meta, &RunPairs { home, id: meta.id })?;
         Ok(Run::new(meta, filter, home))
     }
 
     fn new(meta: RunMeta, filter: Filter, home: &Arc<Home>) -> Run {
         home.hold(meta.id);
         Run { meta, filter, home: Arc::clone(home), retired: AtomicBool::new(false) }
-    }
-
-    fn open_block(&self, key: &[u8], sealed: &[u8]) -> Result<Block, StoreError> {
-        let what = || format!("a block of run {}", self.meta.id);
-        let raw = block::open(key, sealed, &what)?;
-        let mut at = 0;
-        let bounds = block::take_length(&raw, &mut at).map(|length| match length.checked_sub(1) {
-            Some(length) => (Some(at..at + length), at + length),
-            None => (None, at),
-        });
-        match bounds {
-            Some((next, rows)) if rows <= raw.len() => {
-                Ok(Block { next: next.map(|next| raw.slice(next)), rows: raw.slice(rows..) })
-            }
-            _ => Err(damaged(&what(), "the bound of the next block reaches beyond its end")),
-        }
     }
 
     fn missing(&self) -> StoreError {
@@ -190,7 +166,7 @@ impl Source for Run {
         let key = block_key(family, key);
         match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
             Some((key, sealed)) if key.first() == Some(&family.byte()) => {
-                self.open_block(&key, &sealed).map(Some)
+                open_block(self.meta.id, &key, &sealed).map(Some)
             }
             _ if self.meta.counts.of(family) == 0 => Ok(None),
             _ => Err(self.missing()),
@@ -201,11 +177,60 @@ impl Source for Run {
         let key = block_key(family, bound);
         let sealed = self.home.in_run(self.meta.id, |pairs| pairs.get(&key))?;
         let sealed = sealed.ok_or_else(|| self.missing())?;
-        self.open_block(&key, &sealed)
+        open_block(self.meta.id, &key, &sealed)
     }
 
     fn may_hold(&self, hash: u64) -> bool {
         self.filter.may_hold(hash)
+    }
+}
+
+/// The map of a run in a home.
+struct RunPairs<'a> {
+    home: &'a Home,
+    id: u32,
+}
+
+impl Pairs for RunPairs<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.home.in_run(self.id, |pairs| pairs.get(key))
+    }
+
+    fn at_most(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.home.in_run(self.id, |pairs| pairs.at_most(key))
+    }
+
+    fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.home.in_run(self.id, |pairs| pairs.above(key))
+    }
+}
+
+/// The filter of a run.
+pub(super) fn read_filter(meta: &RunMeta, pairs: &dyn Pairs) -> Result<Filter, StoreError> {
+    let what = || format!("the filter of run {}", meta.id);
+    let mut stored = Vec::new();
+    for page in 0..meta.filter_pages {
+        let key = filter_key(page);
+        let sealed = pairs.get(&key)?.ok_or_else(|| damaged(&what(), "a page is missing"))?;
+        stored.extend_from_slice(&block::open(&key, &sealed, &what)?);
+    }
+    Filter::from_bytes(&stored).ok_or_else(|| damaged(&what(), "its length is none"))
+}
+
+/// Takes a block of a run from what is stored under its key.
+pub(super) fn open_block(run: u32, key: &[u8], sealed: &[u8]) -> Result<Block, StoreError> {
+    let what = || format!("a block of run {run}");
+    let raw = block::open(key, sealed, &what)?;
+    let mut at = 0;
+    let bounds = block::take_length(&raw, &mut at).map(|length| match length.checked_sub(1) {
+        Some(length) => (Some(at..at + length), at + length),
+        None => (None, at),
+    });
+    match bounds {
+        Some((next, rows)) if rows <= raw.len() => {
+            Ok(Block { next: next.map(|next| raw.slice(next)), rows: raw.slice(rows..) })
+        }
+        _ => Err(damaged(&what(), "the bound of the next block reaches beyond its end")),
     }
 }
 
@@ -325,6 +350,22 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Verifies what is in the engine at this moment. Commits wait while the journal is read, and lookups wait for nothing.
+    pub fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        let mut checker = Checker::new(on_progress);
+        let view = {
+            let _commits_wait = lock(&self.shared.committed);
+            let _folds_wait = lock(&self.shared.manifest);
+            let home = self.shared.home();
+            checker.main(&*home, home.runs());
+            self.shared.view()
+        };
+        for run in &view.runs {
+            checker.run(&run.meta, &RunPairs { home: &run.home, id: run.meta.id })?;
+        }
+        Ok(checker.end())
+    }
+
     /// Waits until no fold, merge or removal is due.
     pub fn settle(&self) -> Result<(), StoreError> {
         loop {
@@ -360,7 +401,7 @@ fn begin(home: &Home) -> Result<(), StoreError> {
 }
 
 /// Refuses what another program wrote.
-fn check_format(engine: &dyn Pairs) -> Result<(), StoreError> {
+pub(super) fn check_format(engine: &dyn Pairs) -> Result<(), StoreError> {
     let stored = engine.get(engine::FORMAT)?.and_then(|stored| stored.try_into().ok());
     match stored.map(u32::from_be_bytes) {
         Some(FORMAT) => Ok(()),
@@ -404,8 +445,31 @@ impl Committed {
     }
 }
 
-fn progress_hash(key: &[u8], sealed: &[u8]) -> u64 {
+pub(super) fn progress_hash(key: &[u8], sealed: &[u8]) -> u64 {
     xxh3_64_with_seed(sealed, xxh3_64(key))
+}
+
+/// A part of a journal entry.
+pub(super) struct OpenedPart {
+    /// How many parts the entry has.
+    pub parts: u16,
+    /// By name, or questions.
+    pub family: Family,
+    pub rows: bytes::Bytes,
+}
+
+/// Takes a part of a journal entry from what is stored under its key.
+pub(super) fn open_journal_part(sequence: u64, key: &[u8], sealed: &[u8]) -> Result<OpenedPart, StoreError> {
+    let what = || format!("entry {sequence} of the journal");
+    let raw = block::open(key, sealed, &what)?;
+    let Some([a, b, family]) = raw.first_chunk::<JOURNAL_HEADER>() else {
+        return Err(damaged(&what(), "a part is cut"));
+    };
+    let family = match Family::from_byte(*family) {
+        Some(family @ (Family::ByName | Family::Questions)) => family,
+        _ => return Err(damaged(&what(), "it has rows of an unknown family")),
+    };
+    Ok(OpenedPart { parts: u16::from_be_bytes([*a, *b]), family, rows: raw.slice(JOURNAL_HEADER..) })
 }
 
 /// Makes segments of entries of the journal.
@@ -428,19 +492,14 @@ fn replay(
         while part < parts {
             let key = engine::journal_part(sequence, part);
             let sealed = engine.get(&key)?.ok_or_else(|| bad("a part is missing"))?;
-            let raw = block::open(&key, &sealed, &|| format!("entry {sequence} of the journal"))?;
-            let Some([a, b, family]) = raw.first_chunk::<JOURNAL_HEADER>() else {
-                return Err(bad("a part is cut"));
-            };
-            let family = Family::from_byte(*family);
-            parts = u16::from_be_bytes([*a, *b]);
+            let opened = open_journal_part(sequence, &key, &sealed)?;
+            parts = opened.parts;
             part += 1;
-            let mut rows = block::Reader::new(raw.slice(JOURNAL_HEADER..));
+            let mut rows = block::Reader::new(opened.rows);
             while rows.advance()? {
-                match family {
-                    Some(Family::ByName) => batch.add_halves(rows.key(), &value::halves(rows.value())?),
-                    Some(Family::Questions) => batch.add_asked(rows.key(), &value::asked(rows.value())?),
-                    _ => return Err(bad("it has rows of an unknown family")),
+                match opened.family {
+                    Family::Questions => batch.add_asked(rows.key(), &value::asked(rows.value())?),
+                    _ => batch.add_halves(rows.key(), &value::halves(rows.value())?),
                 }
             }
         }
@@ -902,9 +961,13 @@ impl Store for Ledger {
         self.shared.mend(None)?;
         self.shared.home().sync()
     }
+
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        Ledger::verify(self, on_progress)
+    }
 }
 
-fn open_progress(key: &[u8], sealed: &[u8]) -> Result<Progress, StoreError> {
+pub(super) fn open_progress(key: &[u8], sealed: &[u8]) -> Result<Progress, StoreError> {
     let what = "the progress of a log";
     let lineage = key.get(engine::PROGRESS.len()..).and_then(|id| id.try_into().ok());
     let lineage = LineageId(lineage.ok_or_else(|| damaged(what, "its key is none"))?);

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    Entries, Entry, Expired, Pair, Position, Question, Questions, Scan, Snapshot, Stats, Store, StoreError,
-    damaged,
+    Entries, Entry, Expired, OnProgress, Pair, Position, Question, Questions, Scan, Snapshot, Stats, Store,
+    StoreError, Verification, damaged,
 };
 use crate::dns::{Name, RrType};
 use crate::merge::Batch;
@@ -156,6 +156,17 @@ impl Store for MemoryStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn verify(&self, _on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        let state = self.state();
+        Ok(Verification {
+            rows: state.rows.len() as u64,
+            questions: state.questions.len() as u64,
+            logs: state.lineages.len() as u64,
+            sensors: state.sensors.len() as u64,
+            ..Verification::default()
+        })
     }
 }
 

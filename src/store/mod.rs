@@ -28,6 +28,7 @@ mod segment;
 mod sensors;
 pub mod sled;
 mod value;
+mod verify;
 
 pub use ledger::FORMAT;
 
@@ -36,6 +37,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use verify::{Fault, OnProgress, Verification};
 
 use crate::dns::{Name, RrType};
 use crate::merge::Batch;
@@ -110,6 +113,13 @@ pub trait Store: Send + Sync {
 
     /// Waits until everything applied is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Reads everything and says what is wrong, if anything is. Nothing is changed, and nobody who looks up waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`] when it was ended. What is wrong with the ledger is no error.
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError>;
 }
 
 /// A key and a value that mean nothing to the store.

@@ -75,6 +75,15 @@ impl Counts {
         }
     }
 
+    /// The count of a family.
+    pub fn slot(&mut self, family: Family) -> &mut u64 {
+        match family {
+            Family::ByRdata => &mut self.by_rdata,
+            Family::ByName => &mut self.rows,
+            Family::Questions => &mut self.questions,
+        }
+    }
+
     /// The sum of two.
     pub fn plus(self, other: Counts) -> Counts {
         Counts {
@@ -131,11 +140,7 @@ impl<S: Sink> Writer<S> {
             self.bound.extend_from_slice(next);
         }
         self.builder.push(key, value);
-        *match family {
-            Family::ByRdata => &mut self.counts.by_rdata,
-            Family::ByName => &mut self.counts.rows,
-            Family::Questions => &mut self.counts.questions,
-        } += 1;
+        *self.counts.slot(family) += 1;
         // A lookup part ends itself, so a key that starts with it has the same one.
         if self.part.is_empty() || !key.starts_with(&self.part) {
             let part = family.lookup_part(key).ok_or_else(|| key::bad_key(family))?;

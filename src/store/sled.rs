@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{Folder, failed};
 use super::ledger::Ledger;
-use super::{Expired, Options, Pair, Snapshot, Stats, Store, StoreError, damaged};
+use super::verify::Checker;
+use super::{Expired, OnProgress, Options, Pair, Snapshot, Stats, Store, StoreError, Verification, damaged};
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -68,6 +69,35 @@ pub fn open(path: &Path, options: &Options) -> Result<SledStore, StoreError> {
         site.folder().keep()?;
     }
     Ok(SledStore { ledger, site })
+}
+
+/// Whether a data folder holds a ledger, sound or not.
+pub fn is_ledger(path: &Path) -> bool {
+    Folder::is_there(path)
+}
+
+/// Verifies the ledger in a data folder that no process has open; `None` when there is none in it.
+///
+/// The ledger is not changed. (sled itself, as whenever it opens, takes back a write that a crash cut short.)
+///
+/// # Errors
+///
+/// As [`open`], but for damage: that is what a verification tells.
+pub fn verify(
+    path: &Path,
+    options: &Options,
+    on_progress: OnProgress<'_>,
+) -> Result<Option<Verification>, StoreError> {
+    let opened = Folder::look(path).and_then(|folder| match folder {
+        Some(folder) => SledEngine::open(&folder.ledger(), options).map(|engine| Some((engine, folder))),
+        None => Ok(None),
+    });
+    match opened {
+        Ok(Some((engine, _folder))) => Checker::new(on_progress).all(&engine).map(Some),
+        Ok(None) => Ok(None),
+        Err(error @ StoreError::Damaged { .. }) => Ok(Some(Verification::of_error(&error))),
+        Err(error) => Err(error),
+    }
 }
 
 impl SledStore {
@@ -150,6 +180,10 @@ impl Store for SledStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.ledger.flush()
+    }
+
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        self.ledger.verify(on_progress)
     }
 }
 

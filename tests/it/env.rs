@@ -36,6 +36,11 @@ impl TestEnv {
         self.folder.path().join(name)
     }
 
+    /// Copies a folder of it, with all that is in it.
+    pub fn copy(&self, from: &str, to: &str) {
+        copy_folder(&self.path(from), &self.path(to));
+    }
+
     /// Runs the program to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
         self.finish(&mut self.command(args))
@@ -366,6 +371,32 @@ pub fn setting(name: &str, default: u64) -> u64 {
 /// The path of something in `testdata/`.
 pub fn testdata(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name).to_str().unwrap().to_owned()
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Copies a ledger from `testdata/store`, whose large files are compressed.
+pub fn unpack_store(fixture: &str, to: &Path) {
+    copy_folder(Path::new(&testdata(&format!("store/{fixture}"))), to);
+    for entry in std::fs::read_dir(to.join("ledger-1")).unwrap() {
+        let packed = entry.unwrap().path();
+        let mut file = std::fs::File::create(packed.with_extension("")).unwrap();
+        let mut reader = flate2::read::GzDecoder::new(std::fs::File::open(&packed).unwrap());
+        std::io::copy(&mut reader, &mut file).unwrap();
+        std::fs::remove_file(packed).unwrap();
+    }
 }
 
 #[test]

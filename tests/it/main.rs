@@ -38,3 +38,5 @@ mod project;
 mod store_suite;
 /// That the sample logs are what the generator makes.
 mod testdata;
+/// `dnsledger verify`, on sound and on damaged ledgers.
+mod verify;

@@ -12,6 +12,8 @@ use dnsledger::store::sled::SledStore;
 use dnsledger::store::{Entry, Options, Position, Question, Scan, Store, StoreError};
 use proptest::prelude::*;
 
+use crate::env::{copy_folder, unpack_store};
+
 //--- what is stored -------------------------------------------------------------------------------------------------
 
 const NAMES: [&str; 10] = [
@@ -502,19 +504,6 @@ fn a_snapshot_outlives_its_store() {
 
 //--- damage ---------------------------------------------------------------------------------------------------------
 
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// Everything in a ledger, by every way there is to it.
 #[derive(Debug, Default, PartialEq)]
 struct State {
@@ -637,19 +626,6 @@ fn fill_fixture(store: &dyn Store) {
     store.cache(&[(b"/logs/dns.log".to_vec(), b"hint".to_vec())], &[]).unwrap();
 }
 
-/// Copies the fixture, whose large files are compressed.
-fn unpack_fixture(to: &Path) {
-    copy_folder(Path::new(FIXTURE), to);
-    let ledger = to.join("ledger-1");
-    for entry in std::fs::read_dir(&ledger).unwrap() {
-        let packed = entry.unwrap().path();
-        let mut file = std::fs::File::create(packed.with_extension("")).unwrap();
-        let mut reader = flate2::read::GzDecoder::new(std::fs::File::open(&packed).unwrap());
-        std::io::copy(&mut reader, &mut file).unwrap();
-        std::fs::remove_file(packed).unwrap();
-    }
-}
-
 #[test]
 fn a_ledger_of_format_1_opens_for_ever() {
     let dir = tempfile::tempdir().unwrap();
@@ -674,7 +650,7 @@ fn a_ledger_of_format_1_opens_for_ever() {
         }
     }
     let old = dir.path().join("old");
-    unpack_fixture(&old);
+    unpack_store("v1", &old);
     let oracle = MemoryStore::default();
     fill_fixture(&oracle);
     let store = open(&old);
@@ -691,7 +667,7 @@ fn a_ledger_of_format_1_opens_for_ever() {
 #[test]
 fn a_newer_format_is_refused_and_not_one_byte_is_written() {
     let dir = tempfile::tempdir().unwrap();
-    unpack_fixture(dir.path());
+    unpack_store("v1", dir.path());
     std::fs::write(dir.path().join("CURRENT"), "dnsledger format 2\nledger-1\n").unwrap();
     let listing = || {
         let mut files = Vec::new();

@@ -1,0 +1,97 @@
+//! `dnsledger verify`: what it says of sound and of damaged ledgers, at rest and while a daemon serves.
+
+use std::fs;
+use std::path::Path;
+
+use crate::env::{TestEnv, testdata, unpack_store};
+
+/// A ledger with the sample logs in it.
+fn ledger() -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&["import", "--data", "ledger", &testdata("zeek-tree")]);
+    env
+}
+
+/// What `verify` prints of a ledger, and how it ends.
+fn verify(env: &TestEnv, data: &str) -> (Option<i32>, String) {
+    let ended = env.run(&["verify", "--data", data]);
+    (ended.status.code(), String::from_utf8(ended.stdout).unwrap() + &ended.stderr)
+}
+
+#[test]
+fn a_sound_ledger_is_sound_at_rest_and_while_a_daemon_serves() {
+    let env = ledger();
+    let (code, alone) = verify(&env, "ledger");
+    assert_eq!(code, Some(0), "{alone}");
+    assert!(alone.contains("progress of 4 logs, 1 sensors\n") && alone.ends_with("\nsound\n"), "{alone}");
+    let before = env.export("ledger");
+    let daemon = env.daemon("no-logs-yet", "ledger");
+    assert_eq!(verify(&env, "ledger"), (Some(0), alone.clone()));
+    assert!(daemon.stop().status.success());
+    assert_eq!(env.export("ledger"), before);
+    assert_eq!(verify(&env, "ledger"), (Some(0), alone));
+}
+
+#[test]
+fn the_ledger_of_format_1_is_sound() {
+    let env = TestEnv::new();
+    unpack_store("v1", &env.path("old"));
+    let (code, said) = verify(&env, "old");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.ends_with("progress of 2 logs, 3 sensors\nsound\n"), "{said}");
+}
+
+#[test]
+fn where_there_is_no_ledger_none_is_made() {
+    let env = TestEnv::new();
+    let (code, said) = verify(&env, "nothing");
+    assert!(code == Some(64) && said.contains("there is no ledger in nothing"), "{said}");
+    assert!(!env.path("nothing").exists());
+    fs::create_dir(env.path("empty")).unwrap();
+    assert_eq!(verify(&env, "empty").0, Some(64));
+    assert_eq!(fs::read_dir(env.path("empty")).unwrap().count(), 0);
+}
+
+/// One way to damage a data folder.
+type Damage = fn(&Path) -> std::io::Result<()>;
+
+#[test]
+fn what_is_missing_or_no_longer_what_it_was_is_named_with_the_way_out() {
+    let damages: [(&str, Damage); 7] = [
+        ("CURRENT: it is missing, and there is a ledger-1", |data| fs::remove_file(data.join("CURRENT"))),
+        ("CURRENT: it does not name a format and a ledger", |data| fs::write(data.join("CURRENT"), "x")),
+        ("CURRENT: it is not text", |data| fs::write(data.join("CURRENT"), [0xff, 0xfe])),
+        ("ledger-1/conf: it is missing", |data| fs::remove_dir_all(data.join("ledger-1"))),
+        ("ledger-1/db: it is missing", |data| fs::remove_file(data.join("ledger-1/db"))),
+        ("ledger-1/conf: it is missing", |data| fs::remove_file(data.join("ledger-1/conf"))),
+        ("it does not say which format it has", |data| fs::write(data.join("ledger-1/db"), "")),
+    ];
+    let env = ledger();
+    for (number, (says, damage)) in damages.into_iter().enumerate() {
+        let data = format!("damaged-{number}");
+        env.copy("ledger", &data);
+        damage(&env.path(&data)).unwrap();
+        let (code, said) = verify(&env, &data);
+        assert!(
+            code == Some(2) && said.contains(says) && said.contains("\ntry: "),
+            "{says}: {code:?} {said}"
+        );
+        for command in ["status", "export", "lookup"] {
+            let mut arguments = vec![command, "--data", &data];
+            arguments.extend((command == "lookup").then_some("www.zediye.com.example"));
+            let ended = env.run(&arguments);
+            assert_eq!(ended.status.code(), Some(2), "{says}: {command}: {}", ended.stderr);
+            let says = says.replace(": ", " is damaged: ");
+            assert!(ended.stderr.contains(&says) && ended.stderr.contains("\ntry: "), "{}", ended.stderr);
+            assert!(ended.stdout.is_empty(), "{says}: {command}");
+        }
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let env = ledger();
+    fs::write(env.path("ledger/CURRENT"), "dnsledger format 9\nledger-1\n").unwrap();
+    let (code, said) = verify(&env, "ledger");
+    assert!(code == Some(2) && said.contains("has format 9") && said.contains("\ntry: install"), "{said}");
+}
