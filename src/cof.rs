@@ -5,7 +5,7 @@
 //! One object for each (tuple, sensor), in the order of the ledger, its two halves as one. Of the draft: `rrname`,
 //! `rrtype` (a mnemonic, or a number where there is none), `rdata` (always an array), `time_first`, `time_last`,
 //! `count`, `sensor_id`. Beside it: `ttl` in seconds, and the booleans `direct` and `alias`, which say whether the row
-//! was seen at the name itself, through a chain of CNAMEs, or both.
+//! was seen at the name itself, through a chain of CNAMEs, or both; of a row that is both, `halves` has the figures of each.
 //!
 //! # The lines of a query's answer
 //!
@@ -17,6 +17,7 @@
 use crate::dns::RrType;
 use crate::json::{push_bool, push_number, push_str, push_string};
 use crate::lookup::Found;
+use crate::observation::{Halves, Seen};
 
 /// Appends one line of an export, its newline included.
 pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
@@ -41,6 +42,15 @@ pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
     push_bool(!entry.halves.direct.is_none(), out);
     out.extend_from_slice(b",\"alias\":");
     push_bool(!entry.halves.alias.is_none(), out);
+    let Halves { direct, alias } = &entry.halves;
+    // Of a row that is both, and whole.
+    if !direct.is_none() && !alias.is_none() && *seen == entry.halves.combined() {
+        for (start, half) in [(&b",\"halves\":{\"direct\":"[..], direct), (b",\"alias\":", alias)] {
+            out.extend_from_slice(start);
+            push_half(half, out);
+        }
+        out.push(b'}');
+    }
     out.extend_from_slice(b"}\n");
 }
 
@@ -73,6 +83,20 @@ fn is_little_known(rrtype: RrType) -> bool {
     matches!(rrtype.0, 23 | 31 | 32 | 34 | 40 | 57 | 58)
 }
 
+fn push_half(half: &Seen, out: &mut Vec<u8>) {
+    let figures = [
+        (&b"{\"count\":"[..], half.count),
+        (b",\"time_first\":", half.time_first),
+        (b",\"time_last\":", half.time_last),
+        (b",\"ttl\":", u64::from(half.ttl)),
+    ];
+    for (name, figure) in figures {
+        out.extend_from_slice(name);
+        push_number(figure, out);
+    }
+    out.push(b'}');
+}
+
 /// A type as COF has it: a string where there is a mnemonic, else a number (RFC 3597).
 fn push_rrtype(rrtype: RrType, out: &mut Vec<u8>) {
     match rrtype.mnemonic() {
@@ -85,7 +109,7 @@ fn push_rrtype(rrtype: RrType, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::dns::{Name, Rdata};
-    use crate::observation::{Half, Halves, Seen, Tuple};
+    use crate::observation::{Half, Tuple};
     use crate::store::Entry;
 
     #[test]
@@ -106,7 +130,9 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"rrname\":\"a\\\\\\\\b\\\".example\",\"rrtype\":\"TXT\",\"rdata\":[\"\\\"x\\\"\\\\010\"],\"time_first\":100,\
-             \"time_last\":200,\"count\":2,\"sensor_id\":\"dmz\",\"ttl\":30,\"direct\":true,\"alias\":true}\n"
+             \"time_last\":200,\"count\":2,\"sensor_id\":\"dmz\",\"ttl\":30,\"direct\":true,\"alias\":true,\
+             \"halves\":{\"direct\":{\"count\":1,\"time_first\":100,\"time_last\":100,\"ttl\":60},\
+             \"alias\":{\"count\":1,\"time_first\":200,\"time_last\":200,\"ttl\":30}}}\n"
         );
     }
 

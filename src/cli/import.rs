@@ -26,10 +26,11 @@ const LISTED: usize = 10;
 pub struct Args {
     #[command(flatten)]
     folder: FolderArgs,
-    /// The sensor that the records are counted under
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    sensor: String,
-    /// Logs of Zeek: files, folders or globs, plain or compressed; - is standard input
+    /// The sensor that the records are counted under [default: default; for passive DNS of others, the name of the file]
+    #[arg(long, value_name = "NAME")]
+    sensor: Option<String>,
+    /// Logs of Zeek, or passive DNS in the Common Output Format: files, folders or globs, plain or compressed; - is
+    /// standard input
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
 }
@@ -44,14 +45,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let stop = daemon::stop_on_signals()?;
             let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
             let shown = |done: &ImportProgress| progress.show(done);
-            let summary = ingest::import(&ledger, &feeding, &args.sensor, &args.paths, &shown, &stop);
+            let summary =
+                ingest::import(&ledger, &feeding, args.sensor.as_deref(), &args.paths, &shown, &stop);
             progress.finish();
             let summary = summary?;
             ledger.store().flush()?;
             summary
         }
         Access::Socket(client) | Access::Server(client) => {
-            let summary = send(&client, &args.sensor, &args.paths, &progress);
+            let summary = send(&client, args.sensor.as_deref(), &args.paths, &progress);
             progress.finish();
             summary?
         }
@@ -63,7 +65,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 /// Sends each file to the daemon, which may not be allowed to read them itself.
 fn send(
     client: &Client,
-    sensor: &str,
+    sensor: Option<&str>,
     paths: &[PathBuf],
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Summary> {
@@ -95,7 +97,7 @@ fn send(
 
 fn send_one(
     client: &Client,
-    sensor: &str,
+    sensor: Option<&str>,
     path: &Path,
     progress: &Arc<Progress>,
     so_far: &Arc<Mutex<ImportProgress>>,
@@ -118,8 +120,9 @@ fn send_one(
     };
     let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let name = if path.as_os_str() == "-" { "-".into() } else { name.display().to_string() };
-    let mut answer =
-        client.post("/control/import", &[("name", &name), ("sensor", sensor)], Some(Box::new(body)))?;
+    let mut params = vec![("name", name.as_str())];
+    params.extend(sensor.map(|sensor| ("sensor", sensor)));
+    let mut answer = client.post("/control/import", &params, Some(Box::new(body)))?;
     let mut report = Vec::new();
     answer.read_to_end(&mut report).context("reading the daemon's answer")?;
     let report: ImportReport = serde_json::from_slice(&report).context("reading the daemon's answer")?;

@@ -2,7 +2,7 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `POST /control/import?name=PATH&sensor=NAME` | reads the body as one log, and answers when it is applied |
+//! | `POST /control/import?name=PATH&sensor=NAME` | reads the body as one log, or as COF, and answers when it is applied |
 //! | `GET /control/export` | as `/api/v1/export` |
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
@@ -106,12 +106,12 @@ pub async fn import<B: Buf>(
         return Err(ApiError::bad_request("bad_request", "the parameter name is missing", "?name=dns.log"));
     };
     let name = PathBuf::from(name);
-    let sensor = request.param("sensor").unwrap_or("default").to_owned();
+    let sensor = request.param("sensor").map(str::to_owned);
     let (chunks, receiver) = channel(CHUNKS_AHEAD);
     let ingest = Arc::clone(&state.0.ingest);
     let reading = spawn_blocking(move || {
         let stream = Box::new(Sent { receiver, current: Bytes::new(), failed: false });
-        ingest.import_stream(Path::new(&name), &sensor, stream)
+        ingest.import_stream(Path::new(&name), sensor.as_deref(), stream)
     });
     while let Some(chunk) = body.next().await {
         let chunk = chunk

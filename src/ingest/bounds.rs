@@ -80,7 +80,9 @@ fn import_stream(stream: impl Read + Send + 'static) -> Summary {
     let context = context();
     let apply = |batch: Batch| Ok(context.ledger.apply_bulk(&batch)?);
     let mut worker = bulk::Worker::new(&context, MIB, &apply);
-    worker.read_stream(Box::new(stream), Path::new("a stream"), "s", &zeek::Options::default()).unwrap();
+    worker
+        .read_stream(Box::new(stream), Path::new("a stream"), Some("s"), &zeek::Options::default())
+        .unwrap();
     worker.flush().unwrap();
     worker.summary
 }

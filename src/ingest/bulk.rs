@@ -11,8 +11,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::cof;
 use super::intake::{Ending, Halt, Intake};
-use super::{Config, Context, ImportProgress, IngestError, Summary, reading_hint};
+use super::{Config, Context, DEFAULT_SENSOR, ImportProgress, IngestError, Summary, reading_hint};
 use crate::ledger::Ledger;
 use crate::merge::Batch;
 use crate::progress::Progress;
@@ -31,7 +32,7 @@ const AHEAD_BYTES: u64 = 512 << 10;
 //--- Chunks ---------------------------------------------------------------------------------------------------------
 
 /// The bytes of a log, some at a time.
-enum Chunks {
+pub(super) enum Chunks {
     /// Read where they are wanted.
     Here(Decoder, Vec<u8>),
     /// Read ahead by another thread. It ends when this is dropped.
@@ -39,7 +40,7 @@ enum Chunks {
 }
 
 /// Some bytes, and how the log ended after them, if it did.
-struct Chunk {
+pub(super) struct Chunk {
     bytes: Vec<u8>,
     end: Option<End>,
 }
@@ -68,7 +69,7 @@ impl Chunks {
     }
 
     /// The next bytes, and how the log ended after them, if it did.
-    fn next(&mut self) -> io::Result<(&[u8], Option<End>)> {
+    pub fn next(&mut self) -> io::Result<(&[u8], Option<End>)> {
         match self {
             Chunks::Here(decoder, bytes) => {
                 let end = fill(decoder, bytes)?;
@@ -111,10 +112,12 @@ impl<R: Read> Read for Counted<R> {
 
 /// Reads files into a batch of its own.
 pub(super) struct Worker<'a> {
-    context: Arc<Context>,
-    batch: Batch,
+    pub(super) context: Arc<Context>,
+    pub(super) batch: Batch,
     /// Bytes of memory at which the batch is handed on.
-    batch_bytes: usize,
+    pub(super) batch_bytes: usize,
+    /// Whether files of COF are read too.
+    pub reads_cof: bool,
     /// Takes a full batch and applies it, in the order in which it gets them.
     apply: &'a dyn Fn(Batch) -> Result<(), IngestError>,
     /// Bytes read from disk.
@@ -148,6 +151,7 @@ impl<'a> Worker<'a> {
             context: Arc::clone(context),
             batch: Batch::default(),
             batch_bytes,
+            reads_cof: false,
             apply,
             bytes_read: Arc::default(),
             lines: Arc::default(),
@@ -172,7 +176,7 @@ impl<'a> Worker<'a> {
     pub fn read_file(
         &mut self,
         found: &Found,
-        sensor: &str,
+        sensor: Option<&str>,
         zeek: &zeek::Options,
     ) -> Result<Met, IngestError> {
         let size = found.stamp.size;
@@ -199,7 +203,7 @@ impl<'a> Worker<'a> {
         &mut self,
         stream: Box<dyn Read + Send>,
         name: &Path,
-        sensor: &str,
+        sensor: Option<&str>,
         zeek: &zeek::Options,
     ) -> Result<Met, IngestError> {
         let met = match Decoder::new(stream) {
@@ -210,7 +214,7 @@ impl<'a> Worker<'a> {
         Ok(met)
     }
 
-    fn fail(&mut self, path: &Path, error: &io::Error) -> Met {
+    pub(super) fn fail(&mut self, path: &Path, error: &io::Error) -> Met {
         let hint = reading_hint(error).map_or_else(String::new, |hint| format!("; try: {hint}"));
         self.summary.failed.push((path.to_owned(), format!("{error}{hint}")));
         Met::Failed
@@ -222,7 +226,7 @@ impl<'a> Worker<'a> {
         decoder: Decoder,
         path: &Path,
         size: Option<u64>,
-        sensor: &str,
+        sensor: Option<&str>,
         zeek: &zeek::Options,
     ) -> Result<Met, IngestError> {
         let packing = decoder.packing();
@@ -242,11 +246,27 @@ impl<'a> Worker<'a> {
             (Packing::Zstd, Some(size)) => progress.archive_bytes == size,
             _ => false,
         };
-        let mut intake = Intake::new(&self.context, path, sensor, zeek, false, None)?;
         let mut chunks = Chunks::new(decoder, size.is_none_or(|size| size > AHEAD_BYTES));
+        let mut begun = None;
+        if self.reads_cof {
+            let (bytes, end) = match chunks.next() {
+                Ok((bytes, end)) => (bytes.to_vec(), end),
+                Err(error) => return Ok(self.fail(path, &error)),
+            };
+            if cof::is_cof(&bytes) {
+                return self.read_cof(&bytes, end, chunks, path, sensor);
+            }
+            begun = Some((bytes, end));
+        }
+        let sensor = sensor.unwrap_or(DEFAULT_SENSOR);
+        let mut intake = Intake::new(&self.context, path, sensor, zeek, false, None)?;
         let (mut first, mut counted, mut is_empty) = (true, 0, true);
         let end = loop {
-            let (bytes, end) = match chunks.next() {
+            let next = match &mut begun {
+                Some((bytes, end)) if first => Ok((bytes.as_slice(), end.take())),
+                _ => chunks.next(),
+            };
+            let (bytes, end) = match next {
                 Ok(next) => next,
                 Err(error) => {
                     self.summary.tally.merge(&intake.end(Ending::Exhausted, &mut self.batch));
@@ -300,7 +320,7 @@ impl<'a> Worker<'a> {
         Ok(Met::Read)
     }
 
-    fn incomplete(&mut self, path: &Path, why: &str) {
+    pub(super) fn incomplete(&mut self, path: &Path, why: &str) {
         self.summary.incomplete.push((path.to_owned(), why.to_owned()));
     }
 }
@@ -334,7 +354,8 @@ fn list(paths: &[PathBuf]) -> Result<(Vec<Found>, Summary), IngestError> {
     Ok((all, summary))
 }
 
-/// Reads logs once: files, folders, patterns, and `-` for standard input. What was read before is passed over.
+/// Reads logs once: files, folders, patterns, and `-` for standard input. What was read before is passed over. A file of
+/// COF is merged under a sensor of its own: see [`super::cof`]. Without a name of a sensor, logs have the default one.
 ///
 /// `on_progress` is called now and then from one of the reading threads.
 ///
@@ -344,7 +365,7 @@ fn list(paths: &[PathBuf]) -> Result<(Vec<Found>, Summary), IngestError> {
 pub fn import(
     ledger: &Arc<Ledger>,
     config: &Config,
-    sensor: &str,
+    sensor: Option<&str>,
     paths: &[PathBuf],
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
     stop: &Stop,
@@ -388,6 +409,7 @@ pub fn import(
                 let mut worker = Worker::new(context, batch_bytes, &apply);
                 worker.bytes_read = Arc::clone(bytes_read);
                 worker.lines = Arc::clone(lines);
+                worker.reads_cof = true;
                 let mut each = |worker: &Worker<'_>| {
                     let mut progress = *total;
                     progress.files_done =
@@ -430,7 +452,7 @@ where
 fn work_off(
     worker: &mut Worker<'_>,
     queue: &Mutex<VecDeque<Found>>,
-    sensor: &str,
+    sensor: Option<&str>,
     zeek: &zeek::Options,
     stop: &Stop,
     each: &mut dyn FnMut(&Worker<'_>),

@@ -166,12 +166,13 @@ impl Ingest {
     pub fn import_stream(
         &self,
         name: &Path,
-        sensor: &str,
+        sensor: Option<&str>,
         stream: Box<dyn io::Read + Send>,
     ) -> Result<Summary, IngestError> {
         let shared = &self.shared;
         let apply = |batch: Batch| shared.apply(&batch);
         let mut worker = Worker::new(&shared.context, shared.batch_bytes(), &apply);
+        worker.reads_cof = true;
         let zeek = Default::default();
         if let Met::Busy { .. } = worker.read_stream(stream, name, sensor, &zeek)? {
             let why = "the daemon is reading this very log";
@@ -395,7 +396,7 @@ impl<'a> ArchiveReader<'a> {
     fn read(&mut self, job: Job) -> Result<(), IngestError> {
         let Some(source) = self.shared.sources.get(job.source) else { return Ok(()) };
         self.worker.summary = Summary::default();
-        let met = self.worker.read_file(&job.found, &source.config.sensor, &source.config.zeek)?;
+        let met = self.worker.read_file(&job.found, Some(&source.config.sensor), &source.config.zeek)?;
         let summary = &self.worker.summary;
         let mut standing = lock(&source.state);
         for (path, why) in summary.incomplete.iter().chain(&summary.passed_over) {

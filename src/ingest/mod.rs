@@ -2,6 +2,7 @@
 //!
 //! - [`intake`] is one log on its way in, from bytes to a batch;
 //! - [`bulk`] reads whole files into batches of their own: imports and history;
+//! - [`cof`] merges what other sites saw;
 //! - [`follow`] follows live logs into the open batch, commits it, and reads history behind it.
 //!
 //! # Threads
@@ -12,6 +13,7 @@
 #[cfg(test)]
 mod bounds;
 mod bulk;
+mod cof;
 mod follow;
 mod intake;
 #[cfg(test)]
@@ -36,6 +38,9 @@ use crate::tally::{Malformed, Tally};
 use crate::{observe, zeek};
 
 //--- Config ---------------------------------------------------------------------------------------------------------
+
+/// The sensor that records are counted under when none is named.
+pub const DEFAULT_SENSOR: &str = "default";
 
 /// Which archives are read when a source is met for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +72,7 @@ impl Default for SourceConfig {
     fn default() -> SourceConfig {
         SourceConfig {
             logs: PathBuf::new(),
-            sensor: "default".to_owned(),
+            sensor: DEFAULT_SENSOR.to_owned(),
             backfill: Backfill::All,
             poll_interval: Duration::from_secs(1),
             zeek: zeek::Options::default(),

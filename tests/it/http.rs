@@ -77,7 +77,7 @@ impl Server {
         }
         let summary = self
             .ingest
-            .import_stream(Path::new("dns.log"), sensor, Box::new(std::io::Cursor::new(log)))
+            .import_stream(Path::new("dns.log"), Some(sensor), Box::new(std::io::Cursor::new(log)))
             .unwrap();
         assert_eq!(summary.tally.counted, records.len() as u64);
     }

@@ -14,6 +14,8 @@ mod env;
 mod cli;
 /// That the real clients of other ledgers work.
 mod clients;
+/// Merging other sites by the Common Output Format.
+mod cof_import;
 /// What clients of other ledgers get, byte for byte.
 mod compat;
 /// That every record counts once, whatever happens to the daemon.

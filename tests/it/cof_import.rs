@@ -1,0 +1,135 @@
+//! Merging other sites: COF goes in under a sensor of its own, once, and comes out as it was.
+
+use std::fs;
+use std::io::Write;
+
+use serde_json::Value;
+
+use crate::env::{TestEnv, testdata};
+
+/// A site with the sample logs, and its export as `site-b.json`.
+fn site() -> (TestEnv, String) {
+    let env = TestEnv::new();
+    // A name that had an address both through a chain and by itself.
+    let log = [(1, "[\"b.both.test\",\"192.0.2.9\"]", "[60.0,30.0]"), (2, "[\"192.0.2.9\"]", "[90.0]")].map(
+        |(uid, answers, ttls)| {
+            format!(
+                "{{\"ts\":1767323045.{uid},\"uid\":\"C{uid}\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\
+                 \"query\":\"a.both.test\",\"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\
+                 \"answers\":{answers},\"TTLs\":{ttls}}}\n"
+            )
+        },
+    );
+    fs::write(env.path("dns.log"), log.concat()).unwrap();
+    env.ok(&["import", "--data", "theirs", &testdata("zeek-tree"), "dns.log"]);
+    let export = env.export("theirs");
+    fs::write(env.path("site-b.json"), &export).unwrap();
+    (env, export)
+}
+
+fn import(env: &TestEnv, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut all = vec!["import", "--data", "ours"];
+    all.extend(arguments);
+    let ended = env.run(&all);
+    (ended.status.code(), String::from_utf8(ended.stdout).unwrap() + &ended.stderr)
+}
+
+fn renamed(export: &str, sensor: &str) -> String {
+    export.replace("\"sensor_id\":\"default\"", &format!("\"sensor_id\":\"{sensor}\""))
+}
+
+#[test]
+fn an_export_that_is_imported_elsewhere_is_exported_the_same() {
+    let (env, export) = site();
+    assert!(export.contains("\"halves\":"), "the sample has rows that are both");
+    let (code, said) = import(&env, &["site-b.json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let lines = export.lines().count();
+    assert!(said.contains(&format!("{lines} new lines: {lines} counted, 0 skipped, 0 malformed")), "{said}");
+    assert!(env.export("ours") == renamed(&export, "site-b"));
+    // Compressed, by a name of its own, into another ledger, and from there into a third.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(export.as_bytes()).unwrap();
+    fs::write(env.path("x.gz"), packed.finish().unwrap()).unwrap();
+    env.ok(&["import", "--data", "second", "--sensor", "B", "x.gz"]);
+    assert!(env.export("second") == renamed(&export, "B"));
+    assert_eq!(env.ok(&["verify", "--data", "second"]).last_chunk(), Some(b"sound\n"));
+}
+
+#[test]
+fn the_same_origin_counts_once() {
+    let (env, export) = site();
+    env.ok(&["import", "--data", "ours", "site-b.json"]);
+    let once = env.export("ours");
+    // The same file again changes nothing.
+    let (code, said) = import(&env, &["site-b.json"]);
+    assert!(code == Some(0) && said.contains("1 of them without anything new\n0 new lines"), "{said}");
+    // A later export of the same origin would count most rows twice, also one that only goes on.
+    let line = "{\"rrname\":\"new.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1,\"time_last\":2}\n";
+    for other in [export.clone() + line, line.to_owned() + &export, export.lines().next().unwrap().to_owned()]
+    {
+        fs::write(env.path("site-b.json"), other).unwrap();
+        let (code, said) = import(&env, &["site-b.json"]);
+        assert!(code == Some(2) && said.contains("another file was imported as sensor site-b"), "{said}");
+        assert!(said.contains("--sensor NAME"), "{said}");
+        assert!(env.export("ours") == once);
+    }
+    let status = env.status("ours");
+    assert_eq!(status["totals"]["counted"], export.lines().count());
+    assert_eq!(status["sources"][0]["sensor"], "site-b");
+}
+
+#[test]
+fn a_ledger_refuses_what_it_exported_itself() {
+    let (env, export) = site();
+    fs::rename(env.path("theirs"), env.path("ours")).unwrap();
+    let (code, said) = import(&env, &["site-b.json"]);
+    assert!(code == Some(2) && said.contains("this ledger exported it"), "{said}");
+    assert!(said.contains("snapshot"), "{said}");
+    assert!(env.export("ours") == export);
+    // The sensor of its own logs is no origin.
+    fs::write(
+        env.path("c.json"),
+        "{\"rrname\":\"c.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1}\n",
+    )
+    .unwrap();
+    let (code, said) = import(&env, &["--sensor", "default", "c.json"]);
+    assert!(code == Some(2) && said.contains("sensor default has logs of its own"), "{said}");
+    let (code, said) = import(&env, &["c.json"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(env.export("ours").lines().count(), export.lines().count() + 1);
+}
+
+#[test]
+fn bad_lines_are_counted_and_the_last_newline_may_be_missing() {
+    let env = TestEnv::new();
+    let good = "{\"rrname\":\"a.test\",\"rrtype\":65280,\"rdata\":\"x\",\"time_first\":1}";
+    let text = format!("{good}\n\nnonsense\n{{\"rrname\":\"a..b\",\"rrtype\":1,\"rdata\":\"x\"}}\n{good}");
+    fs::write(env.path("b.json"), &text).unwrap();
+    let (code, said) = import(&env, &["b.json"]);
+    assert!(code == Some(0) && said.contains("4 new lines: 2 counted, 0 skipped, 2 malformed"), "{said}");
+    assert!(said.contains("malformed: value 1, json 1"), "{said}");
+    let row: Value = serde_json::from_str(&env.export("ours")).unwrap();
+    assert_eq!((&row["count"], &row["rrtype"], &row["sensor_id"]), (&2.into(), &65280.into(), &"b".into()));
+    let (code, said) = import(&env, &["b.json"]);
+    assert!(code == Some(0) && said.contains("\n0 new lines"), "{said}");
+    // Cut in the middle of its last line.
+    fs::write(env.path("c.json"), &text[..text.len() - 5]).unwrap();
+    for new in [4, 0] {
+        let (code, said) = import(&env, &["c.json"]);
+        assert!(code == Some(0) && said.contains(&format!("\n{new} new lines")), "{said}");
+    }
+}
+
+#[test]
+fn a_daemon_takes_it_too() {
+    let (env, export) = site();
+    let daemon = env.daemon("no-logs-yet", "ours");
+    let (code, said) = import(&env, &["site-b.json"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(env.export("ours") == renamed(&export, "site-b"));
+    let (code, said) = import(&env, &["site-b.json"]);
+    assert!(code == Some(0) && said.contains("\n0 new lines"), "{said}");
+    assert!(daemon.stop().status.success());
+    assert!(env.export("ours") == renamed(&export, "site-b"));
+}
