@@ -396,7 +396,7 @@ impl Config {
                 ..observe::Options::default()
             },
             max_line_bytes: usize::try_from(self.ingest.max_line).unwrap_or(usize::MAX),
-            commit_interval: self.ingest.commit_interval,
+            commit_interval: tiny().map_or(self.ingest.commit_interval, |_| Duration::from_millis(5)),
             memory: self.share_of_memory(),
             threads: if self.ingest.threads == 0 { defaults.threads } else { self.ingest.threads },
             ..defaults
@@ -436,7 +436,11 @@ impl Config {
 
     /// What keeps the ledger is told this.
     pub fn store(&self) -> store::Options {
-        store::Options { memory: self.share_of_memory(), ..store::Options::default() }
+        let options = store::Options { memory: self.share_of_memory(), ..store::Options::default() };
+        match tiny() {
+            Some(rows) => store::Options { fold_rows: rows, bulk_rows: rows * 8, fan_in: 2, ..options },
+            None => options,
+        }
     }
 
     /// Readers and the ledger get three eighths of the memory each. The rest is what an allocator and the buffers of threads need
@@ -444,6 +448,12 @@ impl Config {
     fn share_of_memory(&self) -> u64 {
         self.store.memory / 8 * 3
     }
+}
+
+/// Rows that are folded into a run, where a test wants the program to do often what it seldom does: to commit, to fold and
+/// to merge. No user has a use for it, so it is no key of the configuration.
+fn tiny() -> Option<usize> {
+    std::env::var("DNSLEDGER_TEST_FOLD_ROWS").ok()?.parse().ok().filter(|rows| *rows > 0)
 }
 
 //--- ConfigError ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -21,6 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A folder of a test's own, gone with it, in which the program is run.
 pub struct TestEnv {
+    /// Set for the program, each time it is run.
+    variables: Vec<(&'static str, String)>,
     folder: TempDir,
 }
 
@@ -28,7 +31,12 @@ impl TestEnv {
     /// A new one. `DNSLEDGER_KEEP` names a folder to make it in, and there a test that fails leaves it to be looked at.
     pub fn new() -> TestEnv {
         let folder = std::env::var_os("DNSLEDGER_KEEP").map_or_else(tempfile::tempdir, tempfile::tempdir_in);
-        TestEnv { folder: folder.unwrap() }
+        TestEnv { variables: Vec::new(), folder: folder.unwrap() }
+    }
+
+    /// Runs the program with this variable in its environment from now on.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.variables.push((name, value.to_owned()));
     }
 
     /// A path in the folder.
@@ -148,6 +156,12 @@ impl TestEnv {
         ]))
     }
 
+    /// Starts an import and does not wait: it can only be killed.
+    #[track_caller]
+    pub fn spawn_import(&self, log: &str, data: &str) -> Daemon {
+        self.background(&mut self.command(&["import", "--data", data, log]))
+    }
+
     /// Starts a command, of this program or of others, that serves until it is killed.
     #[track_caller]
     pub fn background(&self, command: &mut Command) -> Daemon {
@@ -159,6 +173,7 @@ impl TestEnv {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dnsledger"));
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         for variable in ["RUST_LOG", "NO_COLOR", "DNSLEDGER_CONFIG", "JOURNAL_STREAM"] {
             command.env_remove(variable);
         }
@@ -246,18 +261,35 @@ impl Daemon {
         }
     }
 
+    /// Waits until everything visible is read.
+    #[track_caller]
+    pub fn catch_up(&self) {
+        // It has looked at what was there when this began once a whole look began later.
+        let began = self.json("/api/v1/status")["as_of"].clone();
+        until("everything is read", || {
+            let status = self.json("/api/v1/status");
+            (status["caught_up"] == true && status["as_of"] != began).then_some(())
+        });
+    }
+
     /// Ends it without a warning, as `kill -9` does.
     pub fn kill(mut self) {
         self.end();
     }
 
+    /// Sends it a signal, by its name.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        // The signal is sent by a shell, since every system has one.
+        let signal = format!("kill -{name} {}", self.child.as_ref().unwrap().id());
+        assert!(Command::new("sh").args(["-c", &signal]).status().unwrap().success());
+    }
+
     /// Asks it to stop, waits until it has, and gives what it logged.
     #[track_caller]
     pub fn stop(mut self) -> Ended {
+        self.signal("TERM");
         let mut child = self.child.take().unwrap();
-        // The signal is sent by a shell, since every system has one.
-        let signal = format!("kill -TERM {}", child.id());
-        assert!(Command::new("sh").args(["-c", &signal]).status().unwrap().success());
         let Ok(stderr) = self.stderr.recv_timeout(DEADLINE) else {
             child.kill().unwrap();
             panic!("the daemon does not stop");
@@ -296,6 +328,21 @@ pub struct Response {
     /// The head as it came, status line included, lower-cased.
     pub head: String,
     pub body: Vec<u8>,
+}
+
+/// Posts to a path of the control socket in a data folder, and gives the status.
+#[track_caller]
+pub fn post_control(data: &Path, path: &str) -> u16 {
+    let mut stream = UnixStream::connect(data.join("control.sock")).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    parse(&answer).unwrap().status
 }
 
 fn get(address: SocketAddr, path: &str) -> std::io::Result<Response> {

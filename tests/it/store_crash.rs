@@ -1,0 +1,229 @@
+//! That no kill and no power loss takes from the ledger what it had, or makes it count what it has not read.
+//!
+//! The real daemon follows a growing log, with bounds so small that it commits, folds and merges all the time
+//! (`DNSLEDGER_TEST_FOLD_ROWS`), and logs are imported. It is killed at random moments. Each time the ledger must be sound, and
+//! its export that of a ledger into which exactly those bytes of each log were imported which it says it has read.
+//!
+//! A power loss is a copy of the image of a mounted file system, taken while the daemon is stopped in the middle of its work:
+//! what was not synced is missing there. What was flushed before must be in the copy.
+//!
+//! `DNSLEDGER_KILLS` and `DNSLEDGER_LOSSES` say how often, `DNSLEDGER_SEED` from which seed.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use dnsledger::generate::{Config, Format, Random, write_log};
+
+use crate::env::{TestEnv, pause, post_control, setting};
+
+/// A folder with a live log that grows, and logs to import.
+struct Logs {
+    seed: u64,
+    random: Random,
+    /// Bytes of the live log that was generated, and how much of it is in the file.
+    live: Vec<u8>,
+    written: usize,
+    imports: u64,
+}
+
+impl Logs {
+    fn new(env: &TestEnv, seed: u64) -> Logs {
+        fs::create_dir_all(env.path("logs")).unwrap();
+        let mut live = Vec::new();
+        let config = Config { lines: 20_000, ..Config::rich(seed) };
+        write_log(config.generate(), Format::Tsv, false, &mut live).unwrap();
+        Logs { seed, random: Random::new(seed ^ 0xdead), live, written: 0, imports: 0 }
+    }
+
+    /// Appends some bytes, not only whole lines.
+    fn grow(&mut self, env: &TestEnv) {
+        let more = self.random.between(1, 6_000) as usize;
+        let to = (self.written + more).min(self.live.len());
+        let path = env.path("logs/dns.log");
+        let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(&self.live[self.written..to]).unwrap();
+        self.written = to;
+    }
+
+    /// Makes another log to import.
+    fn another(&mut self, env: &TestEnv) -> String {
+        self.imports += 1;
+        let name = format!("import-{}.log", self.imports);
+        let mut log = Vec::new();
+        let lines = self.random.between(20, 800);
+        let config = Config { lines, ..Config::rich(self.seed + 1000 + self.imports) };
+        write_log(config.generate(), Format::Tsv, true, &mut log).unwrap();
+        fs::write(env.path(&name), log).unwrap();
+        name
+    }
+}
+
+/// How far the ledger says that it has read each log.
+fn consumed(env: &TestEnv, data: &str) -> Vec<(String, usize)> {
+    let status = env.status(data);
+    let sources = status["sources"].as_array().unwrap().iter();
+    let files = sources.flat_map(|source| source["files"].as_array().unwrap());
+    let file = |file: &serde_json::Value| {
+        (file["path"].as_str().unwrap().to_owned(), file["consumed"].as_u64().unwrap() as usize)
+    };
+    files.map(file).collect()
+}
+
+/// Asserts that a ledger is sound, and holds what it says it has read; how much that is of the live log.
+#[track_caller]
+fn assert_whole(env: &TestEnv, data: &str, what: &str) -> usize {
+    let verified = env.run(&["verify", "--data", data]);
+    let said = String::from_utf8(verified.stdout).unwrap() + &verified.stderr;
+    if said.contains("there is no ledger in") {
+        return 0; // it was killed before there was one
+    }
+    assert!(verified.status.success(), "{what}: {said}");
+    let (model, logs) = (env.path("model"), env.path("model-logs"));
+    for folder in [&model, &logs] {
+        drop(fs::remove_dir_all(folder)); // there is none the first time
+        fs::create_dir(folder).unwrap();
+    }
+    let mut live = 0;
+    for (path, read) in consumed(env, data) {
+        let whole = fs::read(env.path(".").join(&path)).unwrap();
+        let name = Path::new(&path).file_name().unwrap().to_str().unwrap();
+        if name == "dns.log" {
+            live = read;
+        }
+        fs::write(logs.join(format!("dns.{name}.log")), &whole[..read]).unwrap();
+    }
+    env.ok(&["import", "--data", "model", "model-logs"]);
+    let (there, expected) = (env.export(data), env.export("model"));
+    if there != expected {
+        let (rows, wanted) = (there.lines().count(), expected.lines().count());
+        let differs = there.lines().zip(expected.lines()).find(|(a, b)| a != b);
+        panic!("{what}: {rows} rows, {wanted} expected; the first that differs: {differs:#?}");
+    }
+    live
+}
+
+fn env() -> TestEnv {
+    let mut env = TestEnv::new();
+    env.set("DNSLEDGER_TEST_FOLD_ROWS", "60");
+    env
+}
+
+#[test]
+fn no_kill_hurts_the_ledger() {
+    let (seed, kills) = (setting("DNSLEDGER_SEED", 1), setting("DNSLEDGER_KILLS", 10));
+    let env = env();
+    let mut logs = Logs::new(&env, seed);
+    let mut last = 0;
+    for kill in 0..kills {
+        let what = format!("seed {seed}, kill {kill}");
+        let importing = logs.random.chance(0.2).then(|| logs.another(&env));
+        // One in four is killed while it opens the ledger.
+        let daemon = match (&importing, logs.random.chance(0.25)) {
+            (Some(log), _) => env.spawn_import(log, "ledger"),
+            (None, true) => env.spawn("logs", "ledger"),
+            (None, false) => env.daemon("logs", "ledger"),
+        };
+        for _ in 0..logs.random.between(1, 40) {
+            logs.grow(&env);
+            pause(Duration::from_micros(logs.random.between(0, 8_000)));
+        }
+        daemon.kill();
+        let read = assert_whole(&env, "ledger", &what);
+        assert!(read >= last, "{what}: {read} bytes are read, and {last} were before");
+        last = read;
+    }
+    let daemon = env.daemon("logs", "ledger");
+    daemon.catch_up();
+    assert!(daemon.stop().status.success());
+    assert!(assert_whole(&env, "ledger", "at the end") > 0);
+}
+
+#[test]
+fn no_power_loss_takes_what_was_flushed() {
+    let (seed, losses) = (setting("DNSLEDGER_SEED", 1), setting("DNSLEDGER_LOSSES", 1));
+    let env = env();
+    let image = Image::new(&env.path("disk.img"));
+    let Some(_mounted) = image.mount(&env.path("disk")) else { return };
+    let mut logs = Logs::new(&env, seed + 77);
+    let mut daemon = env.daemon("logs", "disk/ledger");
+    for loss in 0..losses {
+        let what = format!("seed {seed}, loss {loss}");
+        for _ in 0..logs.random.between(1, 10) {
+            logs.grow(&env);
+        }
+        daemon.catch_up();
+        assert_eq!(post_control(&env.path("disk/ledger"), "/control/flush"), 200);
+        // What is flushed now is whole lines.
+        let flushed = memchr::memrchr(b'\n', &logs.live[..logs.written]).map_or(0, |at| at + 1);
+        for _ in 0..logs.random.between(0, 30) {
+            logs.grow(&env);
+            pause(Duration::from_micros(logs.random.between(0, 5_000)));
+        }
+        daemon.signal("STOP");
+        fs::copy(&image.0, env.path("lost.img")).unwrap();
+        daemon.signal("CONT");
+        let lost = Image(env.path("lost.img"));
+        let after = lost.mount(&env.path("lost")).unwrap();
+        let read = assert_whole(&env, "lost/ledger", &what);
+        assert!(read >= flushed, "{what}: {read} bytes are read, and {flushed} were flushed");
+        drop(after);
+        if logs.random.chance(0.3) {
+            daemon.kill();
+            daemon = env.daemon("logs", "disk/ledger");
+        }
+    }
+    drop(daemon);
+}
+
+//--- Image ----------------------------------------------------------------------------------------------------------
+
+/// A file system in a file.
+struct Image(std::path::PathBuf);
+
+/// Where it is mounted, until it is dropped.
+struct Mounted(std::path::PathBuf);
+
+fn shell(command: &str) -> Result<(), String> {
+    let output = Command::new("sh").args(["-c", command]).output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8(output.stderr).unwrap_or_default();
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
+impl Image {
+    fn new(path: &Path) -> Image {
+        fs::File::create(path).unwrap().set_len(96 << 20).unwrap();
+        Image(path.to_owned())
+    }
+
+    /// Mounts it. Where that cannot be done, says so loudly.
+    fn mount(&self, at: &Path) -> Option<Mounted> {
+        fs::create_dir_all(at).unwrap();
+        let (image, at) = (self.0.display(), at.to_owned());
+        let is_new = fs::read(&self.0).unwrap().iter().all(|byte| *byte == 0);
+        let make = if is_new { format!("PATH=$PATH:/sbin mkfs.ext4 -qF {image} &&") } else { String::new() };
+        match shell(&format!("{make} mount -o loop {image} {}", at.display())) {
+            Ok(()) => Some(Mounted(at)),
+            Err(why) => {
+                let skipped = "SKIPPED: no power is lost, for no file system in a file can be mounted";
+                let mut stderr = std::io::stderr();
+                writeln!(stderr, "{skipped}: {why}").unwrap();
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // A process that was killed may hold it for a moment.
+        let unmounted = shell(&format!("umount {0} || umount -l {0}", self.0.display()));
+        if let Err(why) = unmounted
+            && !std::thread::panicking()
+        {
+            panic!("{why}");
+        }
+    }
+}
