@@ -105,6 +105,12 @@ impl Ledger {
         live.open.bytes()
     }
 
+    /// Whether something live waits to be applied.
+    pub fn has_unapplied(&self) -> bool {
+        let live = self.live();
+        live.applying.is_some() || !live.open.is_empty()
+    }
+
     /// Applies what is open, and first what could not be applied before. When it returns well, everything that was
     /// added before the call is durable.
     ///

@@ -98,11 +98,19 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
         if let Some(reason) = source["reason"].as_str() {
             line("", reason);
         }
+        let behind = source["lag_seconds"].as_f64().filter(|_| document["caught_up"] != true);
+        if let Some(behind) = behind {
+            let unread = human_size(number(&source["lag_bytes"]));
+            line("", &format!("{} behind, {unread} of live logs not read", seconds(behind)));
+        }
         if let Some(backfill) = source["backfill"].as_object() {
             let get = |key: &str| backfill.get(key).map(number).unwrap_or_default();
             let left = backfill.get("seconds_left").and_then(Value::as_f64);
             let left = left.map(|left| format!(", {} left", seconds(left))).unwrap_or_default();
-            line("", &format!("archives: {} of {} read{left}", get("files_done"), get("files_total")));
+            let rate = backfill.get("lines_per_second").and_then(Value::as_f64).unwrap_or_default();
+            let (done, total) = (human_size(get("bytes_done")), human_size(get("bytes_total")));
+            let (files, of) = (get("files_done"), get("files_total"));
+            line("", &format!("archives: {files} of {of} read, {done} of {total}, {rate:.0} lines/s{left}"));
         }
         line("", &lines(&source["totals"]));
         let mut files: Vec<&Value> = source["files"].as_array().into_iter().flatten().collect();

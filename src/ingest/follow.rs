@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -31,7 +31,7 @@ use crate::store::{Pair, Store, StoreError};
 use crate::tail::decode::Packing;
 use crate::tail::discover::{Found, Stamp, discover, is_glob};
 use crate::tail::followed::{Followed, Read};
-use crate::tail::wake::{Alarm, Wake};
+use crate::tail::wake::{Alarm, LOST_EVENTS, Wake};
 
 /// Bytes of a live log that are folded in at a time: the open batch is locked for so long.
 const LIVE_CHUNK_BYTES: usize = 32 << 10;
@@ -41,6 +41,10 @@ const OPEN_BATCH_BYTES: usize = 2 << 20;
 const RETRY: Duration = Duration::from_secs(10);
 /// The longest time between two looks through a whole source.
 const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(30);
+/// How often the instant that the ledger is true of is kept while nothing happens.
+const AS_OF_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is logged how far the archives are.
+const TELL_PAUSE: Duration = Duration::from_secs(10);
 /// How long a backfill batch waits for more before it is applied.
 const BULK_AGE: Duration = Duration::from_secs(2);
 
@@ -65,7 +69,8 @@ struct Shared {
     commit_now: (Mutex<bool>, Condvar),
     /// Why the ledger refuses to be written, if it does.
     failing: Mutex<Option<String>>,
-    started: Instant,
+    /// The threads that read archives.
+    readers: Vec<Arc<Reading>>,
 }
 
 /// An archive to be read.
@@ -87,8 +92,10 @@ struct Source {
 struct Standing {
     state: SourceState,
     reason: Option<String>,
-    /// When everything visible had been read, epoch milliseconds.
+    /// When everything visible had been read, epoch milliseconds; from an earlier run until this one has caught up.
     as_of_ms: Option<u64>,
+    /// The same as the ledger has it for the next run.
+    kept_as_of_ms: Option<u64>,
     caught_up: bool,
     lag_bytes: u64,
     /// Archives that were queued or read, as they were then: none of them is met again unless it changes.
@@ -102,6 +109,41 @@ struct Standing {
     /// Queued and not read yet.
     pending: u64,
     backfill: BackfillStatus,
+    pace: Pace,
+}
+
+/// For how long archives were read, so that rates do not sink while there are none.
+#[derive(Default)]
+struct Pace {
+    /// In spells that are over.
+    before: Duration,
+    /// When the present one began.
+    since: Option<Instant>,
+}
+
+impl Pace {
+    fn begin(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn end(&mut self) {
+        self.before += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// What one of the threads that read archives is at.
+#[derive(Default)]
+struct Reading {
+    /// The source of the archive.
+    source: Mutex<Option<usize>>,
+    /// Bytes of it that were read from disk.
+    bytes: Arc<AtomicU64>,
+    /// New lines in it so far.
+    lines: Arc<AtomicU64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,8 +167,8 @@ pub fn start(config: Config, ledger: Arc<Ledger>, stop: Stop) -> Result<Ingest, 
     for at in 0..shared.sources.len() {
         spawn("follow", Box::new(move |shared| follow(shared, at)))?;
     }
-    for _ in 0..shared.config.threads.max(1) {
-        spawn("archives", Box::new(read_archives))?;
+    for reading in shared.readers.iter().map(Arc::clone) {
+        spawn("archives", Box::new(move |shared| read_archives(shared, &reading)))?;
     }
     Ok(Ingest { shared, threads })
 }
@@ -198,7 +240,9 @@ impl Ingest {
         for thread in self.threads {
             drop(thread.join()); // one that panicked has nothing left to give
         }
+        let instants = self.shared.instants();
         self.shared.context.ledger.commit()?;
+        self.shared.keep_as_of(&instants);
         self.shared.context.ledger.store().flush()
     }
 }
@@ -210,6 +254,7 @@ impl Shared {
             state: Mutex::default(),
             bell: Mutex::default(),
         };
+        let readers = (0..config.threads.max(1)).map(|_| Arc::default()).collect();
         Arc::new(Shared {
             context: Context::new(ledger, &config),
             sources: config.sources.iter().map(source).collect(),
@@ -219,7 +264,7 @@ impl Shared {
             archives_changed: Condvar::new(),
             commit_now: Default::default(),
             failing: Mutex::default(),
-            started: Instant::now(),
+            readers,
         })
     }
 
@@ -266,7 +311,7 @@ impl Shared {
         let at_rest = Status::at_rest(&lineages);
         let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
         status.caught_up = true;
-        for source in &self.sources {
+        for (at, source) in self.sources.iter().enumerate() {
             let standing = lock(&source.state);
             let mut described = SourceStatus {
                 logs: source.config.logs.clone(),
@@ -278,7 +323,7 @@ impl Shared {
                 ..SourceStatus::default()
             };
             if standing.backfill.files_total > 0 {
-                described.backfill = Some(self.rated(&standing.backfill));
+                described.backfill = Some(self.rated(at, &standing));
             }
             status.caught_up &= standing.caught_up;
             status.sources.push(described);
@@ -308,19 +353,50 @@ impl Shared {
 
     /// The instant by which every source had read everything visible.
     fn as_of_ms(&self) -> Option<u64> {
-        let as_of = self.sources.iter().map(|source| lock(&source.state).as_of_ms);
-        as_of.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
+        self.instants().into_iter().reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
     }
 
-    /// A backfill with its rate.
-    fn rated(&self, backfill: &BackfillStatus) -> BackfillStatus {
-        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
-        let mut rated = *backfill;
-        rated.lines_per_second = backfill.lines as f64 / seconds;
-        let bytes_per_second = backfill.bytes_done as f64 / seconds;
-        let left = backfill.bytes_total.saturating_sub(backfill.bytes_done) as f64;
+    /// How the reading of a source's archives stands, with its rate and what is being read just now.
+    fn rated(&self, at: usize, standing: &Standing) -> BackfillStatus {
+        let mut rated = standing.backfill;
+        for reading in &self.readers {
+            // The lock holds the figures and what they belong to together.
+            let source = lock(&reading.source);
+            if *source == Some(at) {
+                rated.bytes_done += reading.bytes.load(Ordering::Relaxed);
+                rated.lines += reading.lines.load(Ordering::Relaxed);
+            }
+        }
+        rated.bytes_done = rated.bytes_done.min(rated.bytes_total);
+        let seconds = standing.pace.elapsed().as_secs_f64().max(0.001);
+        rated.lines_per_second = rated.lines as f64 / seconds;
+        let bytes_per_second = rated.bytes_done as f64 / seconds;
+        let left = rated.bytes_total.saturating_sub(rated.bytes_done) as f64;
         rated.seconds_left = (bytes_per_second > 0.0).then(|| left / bytes_per_second);
         rated
+    }
+
+    /// Keeps for the next run as of when the ledger is true. Given are the instants that held before the last commit:
+    /// everything that was read by then is applied now.
+    fn keep_as_of(&self, instants: &[Option<u64>]) {
+        let mut hints = Vec::new();
+        for (source, as_of) in self.sources.iter().zip(instants) {
+            let mut standing = lock(&source.state);
+            if let Some(as_of) = as_of.filter(|as_of| standing.kept_as_of_ms.is_none_or(|kept| kept < *as_of))
+            {
+                standing.kept_as_of_ms = Some(as_of);
+                hints.push((source.hint_key(b"as_of"), as_of.to_be_bytes().to_vec()));
+            }
+        }
+        // Without it the next run knows less of what it has missed, and counts all the same.
+        if !hints.is_empty() {
+            drop(self.ledger().store().cache(&hints, &[]));
+        }
+    }
+
+    /// As of when each source stands.
+    fn instants(&self) -> Vec<Option<u64>> {
+        self.sources.iter().map(|source| lock(&source.state).as_of_ms).collect()
     }
 }
 
@@ -330,15 +406,22 @@ impl Shared {
 fn commit(shared: &Shared) {
     let (rung, bell) = &shared.commit_now;
     let mut pause = shared.config.commit_interval;
+    let mut kept = Instant::now();
     while !shared.stop.is_stopped() {
         let guard = lock(rung);
         let (mut guard, _) =
             bell.wait_timeout_while(guard, pause, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
         *guard = false;
         drop(guard);
+        let (instants, is_due) = (shared.instants(), shared.ledger().has_unapplied());
         match shared.ledger().commit() {
             Ok(()) => {
                 shared.works();
+                // Where nothing is written to the logs the disk is left alone for a while.
+                if is_due || kept.elapsed() > AS_OF_PAUSE {
+                    shared.keep_as_of(&instants);
+                    kept = Instant::now();
+                }
                 pause = shared.config.commit_interval;
             }
             Err(error) => {
@@ -352,9 +435,9 @@ fn commit(shared: &Shared) {
 //--- archives -------------------------------------------------------------------------------------------------------
 
 /// Reads archives as they are queued.
-fn read_archives(shared: &Shared) {
+fn read_archives(shared: &Shared, reading: &Reading) {
     let apply = |batch: Batch| shared.apply(&batch);
-    let mut reader = ArchiveReader::new(shared, &apply);
+    let mut reader = ArchiveReader::new(shared, reading, &apply);
     while !shared.stop.is_stopped() {
         let patience = if reader.worker.has_unapplied() { Duration::ZERO } else { Duration::from_secs(1) };
         let queue = lock(&shared.archives);
@@ -379,6 +462,7 @@ fn read_archives(shared: &Shared) {
 /// Reads archives, one after the other, into batches.
 struct ArchiveReader<'a> {
     shared: &'a Shared,
+    reading: &'a Reading,
     worker: Worker<'a>,
     /// Read, and not applied yet.
     read: Vec<Job>,
@@ -387,18 +471,27 @@ struct ArchiveReader<'a> {
 }
 
 impl<'a> ArchiveReader<'a> {
-    fn new(shared: &'a Shared, apply: &'a dyn Fn(Batch) -> Result<(), IngestError>) -> ArchiveReader<'a> {
-        let worker = Worker::new(&shared.context, shared.batch_bytes(), apply);
-        ArchiveReader { shared, worker, read: Vec::new(), since: Instant::now() }
+    fn new(
+        shared: &'a Shared,
+        reading: &'a Reading,
+        apply: &'a dyn Fn(Batch) -> Result<(), IngestError>,
+    ) -> ArchiveReader<'a> {
+        let mut worker = Worker::new(&shared.context, shared.batch_bytes(), apply);
+        worker.bytes_read = Arc::clone(&reading.bytes);
+        worker.lines = Arc::clone(&reading.lines);
+        ArchiveReader { shared, reading, worker, read: Vec::new(), since: Instant::now() }
     }
 
     /// Reads one archive. It is passed over from when it is applied.
     fn read(&mut self, job: Job) -> Result<(), IngestError> {
         let Some(source) = self.shared.sources.get(job.source) else { return Ok(()) };
         self.worker.summary = Summary::default();
-        let met = self.worker.read_file(&job.found, Some(&source.config.sensor), &source.config.zeek)?;
+        *lock(&self.reading.source) = Some(job.source);
+        let met = self.worker.read_file(&job.found, Some(&source.config.sensor), &source.config.zeek);
         let summary = &self.worker.summary;
         let mut standing = lock(&source.state);
+        self.reading.rest();
+        let met = met?;
         for (path, why) in summary.incomplete.iter().chain(&summary.passed_over) {
             warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
         }
@@ -410,7 +503,10 @@ impl<'a> ArchiveReader<'a> {
             standing.reason = Some(format!("{}: {why}", shown(path)));
         }
         match met {
-            Met::Read => self.read.push(job),
+            Met::Read => {
+                standing.backfill.bytes_done += job.found.stamp.size;
+                self.read.push(job);
+            }
             // A copy of what is followed: it can hold nothing new before that is finished.
             Met::Busy { live: true } => {
                 standing.shadowed.insert(job.found.path.clone(), Instant::now() + RETRY);
@@ -439,11 +535,29 @@ impl<'a> ArchiveReader<'a> {
     }
 }
 
+impl Reading {
+    /// The archive is done with: what was read of it is the source's from now on.
+    fn rest(&self) {
+        let mut source = lock(&self.source);
+        *source = None;
+        self.bytes.store(0, Ordering::Relaxed);
+        self.lines.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Standing {
+    /// One archive less is to be read.
+    fn settled_one(&mut self) {
+        self.pending -= 1;
+        if self.pending == 0 {
+            self.pace.end();
+        }
+    }
+
     /// An archive that was queued is not read after all.
     fn forget(&mut self, job: &Job) {
         self.met.remove(&job.found.path);
-        self.pending -= 1;
+        self.settled_one();
         self.backfill.files_total -= 1;
         self.backfill.bytes_total -= job.found.stamp.size;
     }
@@ -461,9 +575,8 @@ impl Shared {
         for job in done.drain(..) {
             let Some(source) = self.sources.get(job.source) else { continue };
             let mut standing = lock(&source.state);
-            standing.pending -= 1;
+            standing.settled_one();
             standing.backfill.files_done += 1;
-            standing.backfill.bytes_done += job.found.stamp.size;
             standing.troubled.remove(&job.found.path);
             if standing.pending == 0 {
                 drop(standing);
@@ -485,6 +598,8 @@ struct Live {
     /// When it last grew, or went from its path.
     last_change: Instant,
     gone: bool,
+    /// Another file at its path holds the same log (rsync replaces files so): there is nothing to wait for in this one.
+    superseded: bool,
 }
 
 /// Follows one source.
@@ -497,6 +612,10 @@ struct Follower<'a> {
     next_scan: Instant,
     /// Whether the last look left nothing for later.
     settled: bool,
+    /// How often in a row the source could not be looked through.
+    failures: u32,
+    /// When it was last logged how far the archives are.
+    told: Option<Instant>,
     live: Vec<Live>,
     /// Paths at which live logs were found.
     live_paths: Vec<PathBuf>,
@@ -506,6 +625,8 @@ struct Follower<'a> {
     put_off: HashMap<PathBuf, Instant>,
     /// Archives are read that changed at or after this instant, nanoseconds since the epoch.
     cut: i128,
+    /// Whether the source ever had a plain log, beside which JSON streaming logs hold nothing new.
+    has_plain: bool,
     buffer: Vec<u8>,
 }
 
@@ -531,14 +652,21 @@ impl Source {
     }
 
     /// Takes up what earlier runs left: which archives were read, and where this source's time begins. That instant is
-    /// kept from the first start on, so that later starts read every log after it that is unknown.
-    fn recall(&self, store: &dyn Store) -> Result<i128, StoreError> {
+    /// kept from the first start on, so that later starts read every log after it that is unknown. Says also whether the
+    /// source had plain logs.
+    fn recall(&self, store: &dyn Store) -> Result<(i128, bool), StoreError> {
         let (met_key, cut_key) = (self.hint_key(b"met"), self.hint_key(b"cut"));
-        let mut cut = None;
+        let (as_of_key, plain_key) = (self.hint_key(b"as_of"), self.hint_key(b"plain"));
+        let (mut cut, mut has_plain) = (None, false);
         let mut standing = lock(&self.state);
         for (key, value) in store.cached()? {
             if key == cut_key {
                 cut = value.try_into().ok().map(i128::from_be_bytes);
+            } else if key == plain_key {
+                has_plain = true;
+            } else if key == as_of_key {
+                standing.as_of_ms = value.try_into().ok().map(u64::from_be_bytes);
+                standing.kept_as_of_ms = standing.as_of_ms;
             } else if let Some(path) = key.strip_prefix(met_key.as_slice())
                 && let Some(stamp) = Stamp::from_bytes(&value)
             {
@@ -547,17 +675,17 @@ impl Source {
         }
         drop(standing);
         let age = match self.config.backfill {
-            Backfill::All => return Ok(i128::MIN),
+            Backfill::All => return Ok((i128::MIN, has_plain)),
             Backfill::None => Duration::ZERO,
             Backfill::Age(age) => age,
         };
         match cut {
-            Some(cut) => Ok(cut),
+            Some(cut) => Ok((cut, has_plain)),
             None => {
                 let now = i128::from(now_ms()) * 1_000_000;
                 let cut = now - i128::try_from(age.as_nanos()).unwrap_or(i128::MAX);
                 store.cache(&[(cut_key, cut.to_be_bytes().to_vec())], &[])?;
-                Ok(cut)
+                Ok((cut, has_plain))
             }
         }
     }
@@ -575,18 +703,21 @@ impl<'a> Follower<'a> {
             alarm,
             next_scan: Instant::now(),
             settled: false,
+            failures: 0,
+            told: None,
             live: Vec::new(),
             live_paths: Vec::new(),
             said: HashSet::new(),
             put_off: HashMap::new(),
             cut: i128::MIN,
+            has_plain: false,
             buffer: vec![0; LIVE_CHUNK_BYTES],
         };
         if let Some(error) = no_events {
             follower.say(Path::new(""), &error.to_string());
         }
         match source.recall(shared.ledger().store().as_ref()) {
-            Ok(cut) => follower.cut = cut,
+            Ok((cut, has_plain)) => (follower.cut, follower.has_plain) = (cut, has_plain),
             Err(error) => shared.fails(&error),
         }
         Some(follower)
@@ -595,11 +726,16 @@ impl<'a> Follower<'a> {
     /// Looks at everything once. Says whether there is more to read at once.
     fn turn(&mut self, wake: Wake) -> bool {
         let started_ms = now_ms();
+        if self.alarm.take_lost() {
+            self.say(Path::new("inotify"), LOST_EVENTS);
+        }
         if wake == Wake::Changed || Instant::now() >= self.next_scan {
             let begun = Instant::now();
             self.settled = self.scan();
             // A large tree is looked through less often, so that looking never is what the daemon mostly does.
             let pause = (begun.elapsed() * 50).clamp(self.source.config.poll_interval, LONGEST_SCAN_PAUSE);
+            // One that fails is left alone for longer and longer.
+            let pause = (pause * (1 << self.failures.min(8))).min(LONGEST_SCAN_PAUSE.max(pause));
             self.next_scan = Instant::now() + pause;
         }
         self.open_live();
@@ -634,6 +770,7 @@ impl<'a> Follower<'a> {
                 };
                 let reason = format!("{error}; {hint}");
                 self.say(&logs, &reason);
+                self.failures = if missing { 0 } else { self.failures.saturating_add(1) };
                 let mut standing = lock(&self.source.state);
                 standing.state = if missing { SourceState::Waiting } else { SourceState::Failing };
                 standing.reason = Some(reason);
@@ -645,14 +782,33 @@ impl<'a> Follower<'a> {
             }
         };
         self.unsay(&logs);
+        self.failures = 0;
         if let Err(error) = self.alarm.watch(&listing.folders) {
             self.say(&logs, &error.to_string());
         }
         for (path, why) in &listing.passed_over {
             self.say(path, why);
         }
+        let mut listing = listing;
+        let is_empty = listing.live.is_empty() && listing.archives.is_empty();
+        if listing.is_streaming && self.has_plain {
+            // The plain log is away for a moment, between a rotation and its next record.
+            listing.live.clear();
+            listing.archives.clear();
+        } else if !is_empty && !listing.is_streaming {
+            self.keep_plain();
+        }
         self.live_paths = listing.live.into_iter().map(|found| found.path).collect();
         self.queue_archives(listing.archives)
+    }
+
+    /// Remembers, for later runs too, that this source has plain logs: a JSON streaming log in it is never read.
+    fn keep_plain(&mut self) {
+        if !std::mem::replace(&mut self.has_plain, true) {
+            let hint = (self.source.hint_key(b"plain"), Vec::new());
+            // Lost, it is found out again as soon as a plain log is there.
+            drop(self.shared.ledger().store().cache(&[hint], &[]));
+        }
     }
 
     /// Queues the archives that were not met as they are now.
@@ -698,6 +854,7 @@ impl<'a> Follower<'a> {
                 }
                 standing.met.insert(found.path.clone(), stamp);
                 standing.pending += 1;
+                standing.pace.begin();
                 standing.backfill.files_total += 1;
                 standing.backfill.bytes_total += stamp.size;
                 new.push(Job { source: self.at, found });
@@ -745,7 +902,8 @@ impl<'a> Follower<'a> {
                         self.unsay(path);
                         info!(path = shown(path), "Following.");
                         let last_change = Instant::now();
-                        self.live.push(Live { file, intake, last_change, gone: false });
+                        let (gone, superseded) = (false, false);
+                        self.live.push(Live { file, intake, last_change, gone, superseded });
                     }
                     Err(error) => self.shared.fails(&error),
                 },
@@ -829,6 +987,9 @@ impl<'a> Follower<'a> {
                                 self.shared.fails(&error);
                             }
                             let path = live.file.path().to_owned();
+                            for older in self.live.iter_mut().filter(|older| older.file.path() == path) {
+                                older.superseded |= older.gone;
+                            }
                             self.put_off.insert(path, Instant::now() + Duration::from_millis(50));
                             return Turn::LetGo;
                         }
@@ -884,7 +1045,8 @@ impl<'a> Follower<'a> {
             live.last_change = Instant::now();
             return Turn::More; // once more: it may have grown between the last read and the rename
         }
-        if !live.intake.is_closed() && live.last_change.elapsed() < self.shared.config.grace {
+        let is_over = live.intake.is_closed() || live.superseded;
+        if !is_over && live.last_change.elapsed() < self.shared.config.grace {
             return Turn::End;
         }
         info!(path = shown(live.file.path()), lines = live.intake.counted().lines(), "The log is finished.");
@@ -921,6 +1083,25 @@ impl<'a> Follower<'a> {
         standing.state = if standing.pending > 0 { SourceState::Backfilling } else { SourceState::Following };
         if standing.troubled.is_empty() {
             standing.reason = None;
+        }
+        let is_due = self.told.is_none_or(|told| told.elapsed() > TELL_PAUSE);
+        if (standing.pending > 0 && is_due) || (standing.pending == 0 && self.told.is_some()) {
+            let rated = self.shared.rated(self.at, &standing);
+            self.told = (standing.pending > 0).then(Instant::now);
+            drop(standing);
+            let seconds_left = rated.seconds_left.map(|left| left.round() as u64);
+            info!(
+                logs = shown(&self.source.config.logs),
+                files = rated.files_done,
+                files_total = rated.files_total,
+                bytes = rated.bytes_done,
+                bytes_total = rated.bytes_total,
+                lines = rated.lines,
+                lines_per_second = rated.lines_per_second.round() as u64,
+                seconds_left,
+                "{}",
+                if self.told.is_some() { "Reading archives." } else { "All archives are read." }
+            );
         }
     }
 }
@@ -993,12 +1174,15 @@ impl Stepped {
     pub fn read_archive(&mut self) {
         let Some(job) = lock(&self.shared.archives).pop_front() else { return };
         let apply = |batch: Batch| self.shared.apply(&batch);
-        let mut reader = ArchiveReader::new(&self.shared, &apply);
+        let Some(reading) = self.shared.readers.first() else { return };
+        let mut reader = ArchiveReader::new(&self.shared, reading, &apply);
         reader.read(job).and_then(|()| reader.flush()).unwrap();
     }
 
     pub fn commit(&mut self) {
+        let instants = self.shared.instants();
         self.shared.ledger().commit().unwrap();
+        self.shared.keep_as_of(&instants);
     }
 
     /// Goes on until everything is read and committed.

@@ -14,6 +14,8 @@
 mod bounds;
 mod bulk;
 mod cof;
+#[cfg(test)]
+mod deployments;
 mod follow;
 mod intake;
 #[cfg(test)]

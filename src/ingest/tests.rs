@@ -15,7 +15,7 @@ pub(super) const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_fie
     #open\t2024-04-12-19-29-12\n\
     #fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\tqtype_name\trcode\tanswers\tTTLs\n\
     #types\ttime\tstring\taddr\tport\tstring\tcount\tcount\tstring\tcount\tvector[string]\tvector[interval]\n";
-const CLOSE: &str = "#close\t2024-04-12-19-34-07\n";
+pub(super) const CLOSE: &str = "#close\t2024-04-12-19-34-07\n";
 
 /// A record of its own, by number.
 pub(super) fn record(n: u64) -> String {
@@ -64,7 +64,7 @@ pub(super) fn expected(range: std::ops::Range<u64>) -> (Vec<String>, u64) {
     contents(&ledger)
 }
 
-fn gzip(text: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(text).unwrap();
     encoder.finish().unwrap()

@@ -83,6 +83,8 @@ pub struct Listing {
     pub folders: Vec<PathBuf>,
     /// Files and folders that are passed over, and why.
     pub passed_over: Vec<(PathBuf, String)>,
+    /// Whether the logs are JSON streaming logs: there was no plain one.
+    pub is_streaming: bool,
 }
 
 /// What a file's name says.
@@ -131,6 +133,7 @@ struct Search {
 impl Search {
     fn finish(mut self) -> Listing {
         if self.listing.live.is_empty() && self.listing.archives.is_empty() {
+            self.listing.is_streaming = true;
             self.listing.live = self.streaming.live;
             self.listing.archives = self.streaming.archives;
         } else {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 /// What may have happened since the last look.
@@ -54,6 +54,10 @@ impl From<notify::Error> for NoEvents {
     }
 }
 
+/// What is said when the kernel had more events than its queue holds: nothing is missed, for everything is looked at then.
+pub const LOST_EVENTS: &str = "its queue was full and events were lost, so everything was looked at; should it happen often, \
+    raise the limit: sysctl fs.inotify.max_queued_events=65536";
+
 /// Wakes one follower.
 pub struct Alarm {
     events: Receiver<Wake>,
@@ -61,6 +65,8 @@ pub struct Alarm {
     sender: SyncSender<Wake>,
     /// Set when an event found the channel full.
     overflow: Arc<AtomicBool>,
+    /// Set when the kernel says that events were lost.
+    lost: Arc<AtomicBool>,
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
 }
@@ -72,18 +78,13 @@ impl Alarm {
         let events_to = sender.clone();
         let overflow = Arc::new(AtomicBool::new(false));
         let overflowed = Arc::clone(&overflow);
+        let lost = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&lost);
         let watcher = notify::recommended_watcher(move |event: Result<notify::Event, notify::Error>| {
-            let wake = match event {
-                Ok(event) if event.need_rescan() => Wake::Changed,
-                Ok(event) => match event.kind {
-                    EventKind::Access(AccessKind::Close(AccessMode::Write)) => Wake::Changed,
-                    EventKind::Access(_) => return, // reading wakes nobody, least of all ourselves
-                    EventKind::Modify(notify::event::ModifyKind::Data(_)) => Wake::Written,
-                    EventKind::Modify(notify::event::ModifyKind::Metadata(_)) => Wake::Written,
-                    _ => Wake::Changed,
-                },
-                Err(_) => Wake::Changed,
-            };
+            if event.as_ref().is_ok_and(notify::Event::need_rescan) {
+                told.store(true, Ordering::Release);
+            }
+            let Some(wake) = meaning(event) else { return };
             if events_to.try_send(wake).is_err() {
                 overflowed.store(true, Ordering::Release);
             }
@@ -92,7 +93,7 @@ impl Alarm {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(error.into())),
         };
-        (Alarm { events, sender, overflow, watcher, watched: Vec::new() }, error)
+        (Alarm { events, sender, overflow, lost, watcher, watched: Vec::new() }, error)
     }
 
     /// Something that wakes the follower from elsewhere.
@@ -135,6 +136,11 @@ impl Alarm {
         self.watched.retain(|watched| watched != folder);
     }
 
+    /// Whether the kernel lost events since this was asked last.
+    pub fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
+    }
+
     /// Waits for something to happen, at most so long, and says the most that may have.
     pub fn wait(&self, at_most: Duration) -> Wake {
         let mut wake = match self.events.recv_timeout(at_most) {
@@ -151,10 +157,40 @@ impl Alarm {
     }
 }
 
+/// What an event may mean; nothing for one that does not concern us.
+fn meaning(event: Result<notify::Event, notify::Error>) -> Option<Wake> {
+    let Ok(event) = event else { return Some(Wake::Changed) };
+    if event.need_rescan() {
+        return Some(Wake::Changed);
+    }
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Wake::Changed),
+        EventKind::Access(_) => None, // reading wakes nobody, least of all ourselves
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => Some(Wake::Written),
+        _ => Some(Wake::Changed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn lost_events_mean_that_everything_may_have_changed_and_name_the_sysctl() {
+        let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert_eq!(meaning(Ok(lost)), Some(Wake::Changed));
+        assert_eq!(meaning(Err(notify::Error::generic("x"))), Some(Wake::Changed));
+        assert!(LOST_EVENTS.contains("fs.inotify.max_queued_events"));
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_names_the_sysctl() {
+        let watches = notify::Error::new(notify::ErrorKind::MaxFilesWatch);
+        assert!(NoEvents::from(watches).to_string().contains("fs.inotify.max_user_watches"));
+        let instances = notify::Error::io(std::io::Error::from_raw_os_error(24));
+        assert!(NoEvents::from(instances).to_string().contains("fs.inotify.max_user_instances"));
+    }
 
     const LONG: Duration = Duration::from_secs(20);
 

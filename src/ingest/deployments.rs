@@ -1,0 +1,544 @@
+//! Every way in which Zeek is deployed and its logs are rotated, one test each; `docs/following.md` says which is which.
+//!
+//! Stepped by hand, as in the interpreter: no threads, no clock.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+
+use super::follow::Stepped;
+use super::tests::{CLOSE, HEADER, contents, expected, gzip, log, record, records};
+use super::*;
+use crate::status::{SourceState, Status};
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+
+/// Some folders, a ledger, and a daemon that follows one of the folders.
+struct Host {
+    root: tempfile::TempDir,
+    store: Arc<MemoryStore>,
+    daemon: Option<Stepped>,
+    logs: Vec<&'static str>,
+    grace: Duration,
+}
+
+impl Host {
+    fn new(logs: &'static str) -> Host {
+        let root = tempfile::tempdir().unwrap();
+        Host { root, store: Arc::default(), daemon: None, logs: vec![logs], grace: Duration::ZERO }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        let path = self.root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    /// Writes a file whole, in place.
+    fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(path), bytes).unwrap();
+    }
+
+    fn append(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        OpenOptions::new().append(true).open(self.path(path)).unwrap().write_all(bytes.as_ref()).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_file(self.path(path)).unwrap();
+    }
+
+    fn inode(&self, path: &str) -> u64 {
+        fs::metadata(self.path(path)).unwrap().ino()
+    }
+
+    fn daemon(&mut self) -> &mut Stepped {
+        let source = |logs| SourceConfig {
+            logs: self.root.path().join(logs),
+            sensor: "s".to_owned(),
+            ..SourceConfig::default()
+        };
+        let config = Config {
+            sources: self.logs.iter().map(source).collect(),
+            grace: self.grace,
+            settling: Duration::ZERO,
+            threads: 1,
+            ..Config::default()
+        };
+        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        self.daemon.get_or_insert_with(|| Stepped::start(config, &Arc::new(Ledger::new(store))))
+    }
+
+    /// Ends the daemon without a word; the next look starts another.
+    fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    fn status(&mut self) -> Status {
+        self.daemon().status()
+    }
+
+    /// Lets the daemon read everything there is; it then holds the records of this range, each once.
+    #[track_caller]
+    fn holds(&mut self, range: std::ops::Range<u64>) {
+        self.daemon().settle();
+        let ledger = Ledger::new(Arc::clone(&self.store) as Arc<dyn Store>);
+        let (rows, counted) = contents(&ledger);
+        let (wanted, lines) = expected(range);
+        assert_eq!(counted, lines);
+        assert!(rows == wanted, "{rows:#?}");
+    }
+}
+
+fn json(range: std::ops::Range<u64>) -> String {
+    let line = |n: u64| {
+        let time = 1_700_000_000 + n * 3600;
+        let (name, address) = (n % 7, n % 5);
+        format!(
+            "{{\"ts\":{time}.000001,\"uid\":\"C{n}\",\"id.resp_h\":\"10.0.0.1\",\"id.resp_p\":53,\
+             \"query\":\"n{name}.example.com\",\"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\
+             \"answers\":[\"192.0.2.{address}\"],\"TTLs\":[60.0]}}\n"
+        )
+    };
+    range.map(line).collect()
+}
+
+//--- zeekctl --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn zeekctl_alone_renames_compresses_under_the_final_name_and_removes() {
+    let mut host = Host::new("logs");
+    host.put("spool/zeek/dns.log", log(0..10));
+    fs::create_dir(host.path("logs")).unwrap();
+    symlink(host.path("spool/zeek"), host.path("logs/current")).unwrap();
+    host.holds(0..10);
+    host.append("spool/zeek/dns.log", records(10..20) + CLOSE);
+    let renamed = "spool/zeek/dns.2024-04-19-10-00-00.log";
+    host.rename("spool/zeek/dns.log", renamed);
+    host.holds(0..20);
+    let archive = "logs/2024-04-19/dns.10:00:00-11:00:00.log.gz";
+    let packed = gzip(&fs::read(host.path(renamed)).unwrap());
+    for grown in [0, 1, packed.len() / 2, packed.len()] {
+        host.put(archive, &packed[..grown]);
+        host.holds(0..20);
+    }
+    host.remove(renamed);
+    host.put("spool/zeek/dns.log", log(20..25));
+    host.holds(0..25);
+}
+
+#[test]
+fn zeekctl_without_compression_moves_across_file_systems() {
+    let mut host = Host::new("logs");
+    let text = log(0..50) + CLOSE;
+    host.put("logs/current/dns.2024-04-19-10-00-00.log", &text);
+    host.holds(0..50);
+    // A move to another file system is a copy, visible while it grows, and a removal.
+    for grown in [10, HEADER.len() + 3, text.len() / 2, text.len()] {
+        host.put("logs/2024-04-19/dns.10:00:00-11:00:00.log", &text[..grown]);
+        host.holds(0..50);
+    }
+    host.remove("logs/current/dns.2024-04-19-10-00-00.log");
+    host.holds(0..50);
+}
+
+#[test]
+fn each_logger_of_a_cluster_is_followed_though_their_headers_are_equal() {
+    let mut host = Host::new("logs");
+    host.put("spool/logger-1/dns.log", log(0..10));
+    host.put("spool/logger-2/dns.log", log(10..30));
+    fs::create_dir(host.path("logs")).unwrap();
+    symlink(host.path("spool/logger-1"), host.path("logs/current")).unwrap();
+    host.holds(0..30);
+    for (logger, range) in [("1", 0..10), ("2", 10..30)] {
+        let archive = format!("logs/2024-04-19/dns.10:00:00-11:00:00-logger-{logger}.log.gz");
+        host.put(&archive, gzip((log(range) + CLOSE).as_bytes()));
+        host.remove(&format!("spool/logger-{logger}/dns.log"));
+    }
+    host.holds(0..30);
+}
+
+#[test]
+fn zeekctl_stop_moves_the_folder_away_under_the_open_log() {
+    let mut host = Host::new("logs");
+    host.put("spool/zeek/dns.log", log(0..10));
+    fs::create_dir(host.path("logs")).unwrap();
+    symlink(host.path("spool/zeek"), host.path("logs/current")).unwrap();
+    host.holds(0..10);
+    host.append("spool/zeek/dns.log", records(10..15) + CLOSE);
+    fs::create_dir_all(host.path("spool/tmp")).unwrap();
+    host.rename("spool/zeek", "spool/tmp/post-terminate-standalone-2024-04-19-10-30-00-77");
+    fs::create_dir(host.path("spool/zeek")).unwrap();
+    host.holds(0..15);
+    let text = log(0..15) + CLOSE;
+    host.put("logs/2024-04-19/dns.10:00:00-10:30:01.log.gz", gzip(text.as_bytes()));
+    fs::remove_dir_all(host.path("spool/tmp")).unwrap();
+    host.holds(0..15);
+}
+
+#[test]
+fn a_crash_folder_and_its_archive_with_a_guessed_name_are_one_log() {
+    let mut host = Host::new("");
+    let torn = log(0..10) + "1700";
+    host.put("spool/zeek/dns.log", &torn);
+    host.holds(0..10);
+    host.rename("spool/zeek", "spool/zeek-crash");
+    host.put("logs/2024-04-19/dns.rotated.10:00:00-10:12:13.log.gz", gzip(torn.as_bytes()));
+    host.put("spool/zeek/dns.log", log(10..12));
+    host.holds(0..12);
+}
+
+#[test]
+fn after_a_failed_gzip_the_log_is_archived_again_under_another_name() {
+    let mut host = Host::new("logs");
+    let whole = gzip((log(0..3000) + CLOSE).as_bytes());
+    host.put("logs/2024-04-19/dns.10:00:00-11:00:00.log.gz", &whole[..whole.len() / 2]);
+    host.daemon().settle();
+    assert!(host.status().totals.counted > 0);
+    host.put("logs/2024-04-19/dns.rotated.10:00:00-12:00:00.log.gz", &whole);
+    host.holds(0..3000);
+    assert_eq!(host.status().totals.malformed(Malformed::Unterminated), 0);
+}
+
+#[test]
+fn a_log_that_zeek_compresses_itself_is_read_when_it_is_whole() {
+    let mut host = Host::new("logs");
+    let whole = gzip((log(0..3000) + CLOSE).as_bytes());
+    for grown in [0, 1, 10, whole.len() / 2] {
+        host.put("logs/current/dns.log.gz", &whole[..grown]);
+        host.daemon().settle();
+    }
+    host.put("logs/current/dns.log.gz", &whole);
+    host.rename("logs/current/dns.log.gz", "logs/current/dns.2024-04-19-10-00-00.log.gz");
+    host.holds(0..3000);
+}
+
+//--- others ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_supervisor_queues_logs_and_its_archiver_may_do_so_twice() {
+    let mut host = Host::new("zeek");
+    host.put("zeek/logger-1/dns.log", log(0..10));
+    host.put("zeek/logger-1/.shadow.dns.log", ".log\n");
+    host.holds(0..10);
+    host.append("zeek/logger-1/dns.log", CLOSE);
+    let queued = "zeek/log-queue/dns__2020-07-16-09-43-10__2020-07-16-10-43-10__log_suffix=logger-1__.log";
+    let done = "zeek/logs/2020-07-16/dns.09:43:10-10:43:10-logger-1.log.gz";
+    let part = "zeek/logs/2020-07-16/.tmp.dns.09:43:10-10:43:10-logger-1.log.gz";
+    host.path(queued);
+    host.rename("zeek/logger-1/dns.log", queued);
+    let packed = gzip((log(0..10) + CLOSE).as_bytes());
+    // It crashes between the rename of the archive and the removal of the log, and does it all again.
+    for _ in 0..2 {
+        host.put(part, &packed[..20]);
+        host.holds(0..10);
+        host.put(part, &packed);
+        host.rename(part, done);
+        host.holds(0..10);
+    }
+    host.remove(queued);
+    host.put("zeek/logger-1/dns.log", log(10..11));
+    host.holds(0..11);
+}
+
+#[test]
+fn a_leftover_log_is_rotated_without_close_at_the_next_start() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", log(0..10));
+    host.daemon().settle();
+    host.append("logs/dns.log", records(10..12));
+    host.kill();
+    host.rename("logs/dns.log", "logs/dns.2024-04-19-10-00-00.log");
+    host.put("logs/dns.log", log(12..15));
+    host.holds(0..15);
+}
+
+#[test]
+fn a_restart_in_place_begins_a_new_log_of_any_size() {
+    for after in [1, 5, 40] {
+        let mut host = Host::new("logs");
+        host.put("logs/dns.log", log(0..5));
+        host.holds(0..5);
+        let inode = host.inode("logs/dns.log");
+        host.put("logs/dns.log", log(5..5 + after));
+        assert_eq!(host.inode("logs/dns.log"), inode);
+        host.holds(0..5 + after);
+    }
+}
+
+#[test]
+fn a_bare_zeek_names_its_rotated_logs_in_several_ways_and_leaves_them() {
+    let mut host = Host::new("logs");
+    let names = ["dns.2024-04-19-10-00-00.log", "dns-24-04-19_10.00.00.log", "dns.log.old", "x/dns.1.log"];
+    for (at, name) in (0u64..).zip(names) {
+        host.put("logs/dns.log", log(at * 10..at * 10 + 5));
+        host.daemon().settle();
+        host.append("logs/dns.log", records(at * 10 + 5..at * 10 + 10) + CLOSE);
+        host.rename("logs/dns.log", &format!("logs/{name}"));
+    }
+    host.holds(0..40);
+}
+
+#[test]
+fn json_streaming_logs_are_followed_through_their_chain() {
+    let mut host = Host::new("logs");
+    for round in 0..7u64 {
+        host.put("logs/json_streaming_dns.log", json(round * 10..round * 10 + 10));
+        host.holds(0..round * 10 + 10);
+        // .3 becomes .4 and so on; the fifth generation is overwritten.
+        for generation in (1..4).rev() {
+            let from = format!("logs/json_streaming_dns.{generation}.log");
+            if host.path(&from).exists() {
+                host.rename(&from, &format!("logs/json_streaming_dns.{}.log", generation + 1));
+            }
+        }
+        host.rename("logs/json_streaming_dns.log", "logs/json_streaming_dns.1.log");
+        host.holds(0..round * 10 + 10);
+    }
+}
+
+#[test]
+fn a_streaming_log_beside_a_plain_one_is_never_read_also_while_that_is_away() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", log(0..10));
+    host.put("logs/json_streaming_dns.log", json(0..10));
+    host.holds(0..10);
+    // Between a rotation into another folder and the next record there is no plain log.
+    host.append("logs/dns.log", CLOSE);
+    host.rename("logs/dns.log", "elsewhere/dns.log");
+    host.append("logs/json_streaming_dns.log", json(10..11));
+    host.holds(0..10);
+    host.kill();
+    host.holds(0..10);
+    host.put("logs/dns.log", log(10..11));
+    host.holds(0..11);
+}
+
+#[test]
+fn logrotate_renames_and_zeek_goes_on_in_the_renamed_file() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", log(0..10));
+    host.holds(0..10);
+    host.rename("logs/dns.log", "logs/dns.log.1");
+    for n in 10..14 {
+        host.append("logs/dns.log.1", record(n));
+        host.holds(0..n + 1);
+    }
+    host.put("logs/dns.log.1.gz", gzip(log(0..14).as_bytes()));
+    host.remove("logs/dns.log.1");
+    host.holds(0..14);
+}
+
+#[test]
+fn logrotate_copies_truncates_and_zeek_leaves_a_hole() {
+    let mut host = Host::new("logs");
+    let file = File::create(host.path("logs/dns.log")).unwrap();
+    let begin = log(0..10);
+    file.write_all_at(begin.as_bytes(), 0).unwrap();
+    host.holds(0..10);
+    fs::copy(host.path("logs/dns.log"), host.path("logs/dns.log.1")).unwrap();
+    file.set_len(0).unwrap();
+    file.write_all_at(records(10..14).as_bytes(), begin.len() as u64).unwrap();
+    host.holds(0..14);
+    host.kill();
+    host.holds(0..14);
+}
+
+#[test]
+fn volumes_that_move_and_collectors_that_replace_files_change_inodes_only() {
+    let mut host = Host::new("logs");
+    host.grace = Duration::from_secs(3600);
+    host.put("logs/dns.log", log(0..10));
+    host.holds(0..10);
+    for end in [20, 30, 31] {
+        // rsync writes beside it and renames over it. Nothing waits for the grace of the file that was replaced.
+        let before = host.inode("logs/dns.log");
+        host.put("logs/.dns.log.rsync", log(0..end));
+        host.rename("logs/.dns.log.rsync", "logs/dns.log");
+        assert_ne!(host.inode("logs/dns.log"), before);
+        host.holds(0..end);
+    }
+    host.kill();
+    fs::copy(host.path("logs/dns.log"), host.path("logs/dns.copy")).unwrap();
+    host.rename("logs/dns.copy", "logs/dns.log");
+    host.holds(0..31);
+}
+
+#[test]
+fn other_compressors_are_told_by_content_or_reported() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.a.log.zst", zstd::encode_all(log(0..10).as_bytes(), 1).unwrap());
+    host.put("logs/dns.b.log.gz", [gzip(log(10..15).as_bytes()), gzip(records(15..20).as_bytes())].concat());
+    host.put("logs/dns.c.log.xz", b"\xfd7zXZ\x00and so on");
+    host.put("logs/dns.d.log", gzip(log(20..25).as_bytes()));
+    host.holds(0..25);
+}
+
+#[test]
+fn the_hour_that_comes_twice_overwrites_its_archive_in_place() {
+    let mut host = Host::new("logs");
+    let archive = "logs/2024-10-27/dns.01:00:00-02:00:00.log.gz";
+    host.put(archive, gzip((log(0..10) + CLOSE).as_bytes()));
+    host.holds(0..10);
+    let inode = host.inode(archive);
+    host.put(archive, gzip((log(10..20) + CLOSE).as_bytes()));
+    assert_eq!(host.inode(archive), inode);
+    host.holds(0..20);
+}
+
+//--- rotation in general --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_new_log_may_have_the_inode_of_the_one_before() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", log(0..10));
+    host.holds(0..10);
+    // With the follower away nobody holds the inode: the file system may give it again, and most do.
+    host.kill();
+    for round in 1..20 {
+        host.put("logs/dns.old.log.gz", gzip(&fs::read(host.path("logs/dns.log")).unwrap()));
+        host.remove("logs/dns.log");
+        host.put("logs/dns.log", log(round * 10..round * 10 + 10));
+        host.holds(0..round * 10 + 10);
+        host.kill();
+    }
+}
+
+#[test]
+fn a_header_alone_is_no_log_and_may_come_in_pieces() {
+    let mut host = Host::new("logs");
+    let text = log(0..3);
+    host.put("logs/dns.log", "");
+    for at in 0..text.len() {
+        host.append("logs/dns.log", &text.as_bytes()[at..at + 1]);
+        if at % 17 == 0 {
+            host.daemon().turn();
+        }
+        if at == HEADER.len() {
+            assert_eq!(host.status().sources[0].files.len(), 0);
+        }
+    }
+    host.holds(0..3);
+    host.put("logs/dns.1.log", HEADER);
+    host.holds(0..3);
+}
+
+#[test]
+fn a_file_that_is_shorter_than_what_was_read_holds_nothing_new() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.1.log", log(0..100));
+    host.holds(0..100);
+    host.kill();
+    // Power was lost, and with it the tail that had not reached the disk.
+    host.put("logs/dns.1.log", &log(0..100).as_bytes()[..3000]);
+    host.holds(0..100);
+    host.put("logs/dns.1.log", log(0..120));
+    host.holds(0..120);
+}
+
+#[test]
+fn nothing_waits_while_there_is_no_log_at_all() {
+    let mut host = Host::new("logs/current");
+    host.daemon().turn();
+    assert_eq!(host.status().sources[0].state, SourceState::Waiting);
+    host.put("logs/current/dns.log", log(0..5));
+    host.holds(0..5);
+    host.append("logs/current/dns.log", CLOSE);
+    host.rename("logs/current/dns.log", "logs/current/dns.2024-04-19-10-00-00.log");
+    host.holds(0..5);
+    assert!(host.status().caught_up);
+    host.put("logs/current/dns.log", log(5..6));
+    host.holds(0..6);
+}
+
+#[test]
+fn an_archive_may_come_long_after_its_log_went() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", log(0..10));
+    host.holds(0..10);
+    host.append("logs/dns.log", records(10..12) + CLOSE);
+    host.remove("logs/dns.log");
+    host.daemon().settle();
+    host.kill();
+    host.daemon().settle();
+    host.put("logs/2024-04-19/dns.10:00:00-11:00:00.log.gz", gzip((log(0..12) + CLOSE).as_bytes()));
+    host.holds(0..12);
+}
+
+//--- several sources, and what the status says -----------------------------------------------------------------------
+
+#[test]
+fn a_source_that_fails_says_why_and_leaves_the_others_alone() {
+    let mut host = Host::new("logs");
+    host.logs.push("loop");
+    symlink(host.path("loop"), host.path("loop")).unwrap();
+    host.put("logs/dns.log", log(0..10));
+    for end in [10, 12] {
+        host.put("logs/dns.log", log(0..end));
+        for _ in 0..4 {
+            host.daemon().turn();
+        }
+        host.daemon().commit();
+        let status = host.status();
+        assert_eq!(status.totals.counted, end);
+        let [good, bad] = &status.sources[..] else { panic!("{status:?}") };
+        assert_eq!((good.state, &good.reason, good.lag_bytes), (SourceState::Following, &None, 0));
+        assert!(good.lag_seconds.is_some() && bad.lag_seconds.is_none());
+        assert_eq!(bad.state, SourceState::Failing);
+        assert!(bad.reason.as_ref().is_some_and(|reason| reason.contains("tried again")), "{bad:?}");
+        // What is true of all of them cannot be said while one is not read.
+        assert!(!status.caught_up && status.as_of_ms.is_none());
+    }
+    fs::remove_file(host.path("loop")).unwrap();
+    host.put("loop/dns.log", log(12..14));
+    host.holds(0..14);
+    assert!(host.status().caught_up && host.status().as_of_ms.is_some());
+}
+
+#[test]
+fn after_a_crash_it_is_known_how_far_behind_the_ledger_is() {
+    let mut host = Host::new("logs");
+    assert_eq!(host.status().as_of_ms, None);
+    host.put("logs/dns.log", log(0..10));
+    host.holds(0..10);
+    let before = host.status();
+    assert!(before.caught_up);
+    assert_eq!(before.newest, Some(1_700_000_000 + 9 * 3600));
+    host.kill();
+    host.append("logs/dns.log", records(10..20));
+    // The new daemon has not looked yet: what it says is what the ledger was true of when it was last committed.
+    let after = host.status();
+    assert!(!after.caught_up);
+    assert!(after.as_of_ms.is_some() && after.as_of_ms <= before.as_of_ms);
+    assert!(after.sources[0].lag_seconds.is_some());
+    host.holds(0..20);
+    assert!(host.status().as_of_ms > after.as_of_ms);
+}
+
+#[test]
+fn the_reading_of_archives_says_how_far_it_is() {
+    let mut host = Host::new("logs");
+    let mut bytes = 0;
+    for at in 0..4 {
+        let packed = gzip((log(at * 100..at * 100 + 100) + CLOSE).as_bytes());
+        bytes += packed.len() as u64;
+        host.put(&format!("logs/dns.{at}.log.gz"), packed);
+    }
+    host.daemon().turn();
+    for read in 0..4 {
+        let status = host.status();
+        assert!(!status.caught_up);
+        assert_eq!(status.sources[0].state, SourceState::Backfilling);
+        let backfill = status.sources[0].backfill.unwrap();
+        assert_eq!((backfill.files_done, backfill.files_total, backfill.bytes_total), (read, 4, bytes));
+        assert_eq!((backfill.lines, backfill.bytes_done > 0), (read * 100, read > 0));
+        assert_eq!((backfill.lines_per_second > 0.0, backfill.seconds_left.is_some()), (read > 0, read > 0));
+        host.daemon().read_archive();
+    }
+    host.holds(0..400);
+    let backfill = host.status().sources[0].backfill.unwrap();
+    assert_eq!((backfill.bytes_done, backfill.seconds_left), (bytes, Some(0.0)));
+}
