@@ -455,6 +455,19 @@ fn nothing_waits_while_there_is_no_log_at_all() {
 }
 
 #[test]
+fn a_log_that_was_put_off_and_was_renamed_is_not_waited_for() {
+    let mut host = Host::new("logs");
+    // Zeek compresses it as it writes: it is put off until it is an archive.
+    host.put("logs/dns.log", gzip(log(0..10).as_bytes()));
+    host.daemon().turn();
+    host.daemon().turn();
+    assert!(!host.status().caught_up);
+    host.rename("logs/dns.log", "logs/dns.2024-04-19-10-00-00.log");
+    host.holds(0..10);
+    assert!(host.status().caught_up);
+}
+
+#[test]
 fn an_archive_may_come_long_after_its_log_went() {
     let mut host = Host::new("logs");
     host.put("logs/dns.log", log(0..10));

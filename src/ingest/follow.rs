@@ -23,6 +23,7 @@ use super::bulk::{Met, Worker, apply_patiently};
 use super::intake::{Ending, Halt, Intake};
 use super::{Backfill, Config, Context, IngestError, SourceConfig, Summary, now_ms, reading_hint, shown};
 use crate::history::Pulse;
+use crate::fault::point;
 use crate::ledger::Ledger;
 use crate::merge::Batch;
 use crate::shutdown::Stop;
@@ -570,8 +571,12 @@ impl Shared {
             .iter()
             .filter_map(|job| Some(self.sources.get(job.source)?.met_hint(&job.found.path, &job.found.stamp)))
             .collect();
-        // A hint that is not kept costs a second look at the archive, no more.
-        drop(self.ledger().store().cache(&hints, &[]));
+        if !hints.is_empty() {
+            point("hints_due");
+            // A hint that is not kept costs a second look at the archive, no more.
+            drop(self.ledger().store().cache(&hints, &[]));
+            point("archives_done");
+        }
         for job in done.drain(..) {
             let Some(source) = self.sources.get(job.source) else { continue };
             let mut standing = lock(&source.state);
@@ -799,6 +804,8 @@ impl<'a> Follower<'a> {
             self.keep_plain();
         }
         self.live_paths = listing.live.into_iter().map(|found| found.path).collect();
+        // What was put off and has gone since is met under its other name.
+        self.put_off.retain(|path, _| self.live_paths.contains(path));
         self.queue_archives(listing.archives)
     }
 
@@ -1165,7 +1172,8 @@ impl Stepped {
     /// Each follower looks at everything once.
     pub fn turn(&mut self) {
         for follower in &mut self.followers {
-            follower.put_off.clear();
+            // The waiting is over.
+            follower.put_off.values_mut().for_each(|until| *until = Instant::now());
             follower.turn(Wake::Changed);
         }
     }
