@@ -48,6 +48,10 @@ bench-import *LOGS:
 store-crash KILLS="200" LOSSES="20" SEED="1":
     DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_LOSSES={{LOSSES}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it store_crash -- --nocapture
 
+# Many random histories of files against the model; `proptest-regressions` replays what failed.
+interpret CASES="5000":
+    PROPTEST_CASES={{CASES}} cargo test --locked --release --lib ingest::interpreter
+
 # A daemon over the sample logs, on a port of its own.
 demo:
     cargo run --release -- run --logs testdata/zeek-tree --data "$(mktemp -d)" --listen 127.0.0.1:0

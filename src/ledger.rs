@@ -23,6 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::dns::{Rdata, push_address_key, split_name_key};
+use crate::fault::point;
 use crate::merge::Batch;
 use crate::observation::{Asked, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
@@ -134,12 +135,14 @@ impl Ledger {
             live.applying = Some(Arc::clone(&batch));
             batch
         };
+        point("live_closed");
         self.finish(&batch)
     }
 
     /// Applies the closed batch and forgets it.
     fn finish(&self, batch: &Batch) -> Result<(), StoreError> {
         self.store.apply(batch)?;
+        point("live_applied");
         self.live().applying = None;
         self.applied(batch);
         Ok(())
@@ -152,6 +155,7 @@ impl Ledger {
     /// When the store refuses; the same batch may be given again.
     pub fn apply_bulk(&self, batch: &Batch) -> Result<(), StoreError> {
         self.store.apply(batch)?;
+        point("bulk_applied");
         self.applied(batch);
         Ok(())
     }

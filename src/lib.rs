@@ -16,6 +16,7 @@ pub mod cof;
 pub mod config;
 pub mod daemon;
 pub mod dns;
+pub mod fault;
 pub mod generate;
 pub mod history;
 pub mod http;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::bell::Bell;
+use crate::fault::point;
 use super::engine::{Changes, Engine, Pairs, Place};
 use super::{Pair, StoreError};
 
@@ -116,7 +117,10 @@ impl Home {
     pub fn correct(&self, changes: Changes) -> Result<(), StoreError> {
         self.read(|engine| {
             engine.write(changes)?;
-            engine.sync()
+            point("commit_written");
+            engine.sync()?;
+            point("commit_synced");
+            Ok(())
         })
     }
 

@@ -48,6 +48,7 @@ use super::{
     Entries, Expired, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block,
     damaged, value,
 };
+use crate::fault::point;
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -744,6 +745,7 @@ impl Shared {
         }
         sink.write()?;
         home.sync_in(generation)?;
+        point("run_written");
         let meta = RunMeta { id, counts, bytes: sink.bytes, filter_pages };
         Ok(Arc::new(Run::new(meta, filter, home)))
     }
@@ -830,6 +832,7 @@ impl Store for Ledger {
 
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         let shared = &*self.shared;
+        point("apply_begun");
         let mut committed = lock(&shared.committed);
         shared.mend(Some(&mut committed))?;
         let home = shared.home();

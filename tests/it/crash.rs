@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use dnsledger::generate::{Archive, Config, Format, Generator, JsonTimes, Player, Random, Rotated};
+use dnsledger::fault;
+use dnsledger::generate::{
+    Archive, Config, Format, Generator, JsonTimes, Player, Random, Rotated, write_log,
+};
 
-use crate::env::{TestEnv, pause, setting};
+use crate::env::{Daemon, TestEnv, pause, setting, until};
 
 #[test]
 fn a_daemon_that_is_killed_again_and_again_counts_each_record_once() {
@@ -51,6 +54,114 @@ fn one_that_was_down_over_rotations_catches_up() {
         assert!(daemon.stop().status.success());
         assert_clean(&env, zeek.written, &format!("down over {down} rotations"));
     }
+}
+
+#[test]
+fn killed_between_any_two_steps_of_a_commit_it_counts_each_record_once() {
+    let env = TestEnv::new();
+    let mut zeek = Zeek::new(&env.path("logs"), Format::Tsv, 31);
+    let large = ["run_written"];
+    for (at, point) in fault::POINTS.iter().filter(|point| !large.contains(point)).enumerate() {
+        // Something that is known by its archive only, and something live.
+        zeek.write(20);
+        zeek.rotate();
+        zeek.archive();
+        let fault = format!("{point}:{}", 1 + at % 2);
+        let mut daemon = env.spawn_with("logs", "ledger", &[(fault::VARIABLE, &fault)]);
+        until(&format!("the daemon passes {fault}"), || {
+            zeek.write(1);
+            // A second one of each, for those that die at the second passage.
+            if zeek.written.is_multiple_of(200) {
+                zeek.rotate();
+                zeek.archive();
+            }
+            daemon.has_ended().then_some(())
+        });
+    }
+    let daemon = env.daemon("logs", "ledger");
+    daemon.wait_for_lines(zeek.written);
+    assert!(daemon.stop().status.success());
+    assert_clean(&env, zeek.written, "killed between the steps of a commit");
+}
+
+#[test]
+fn killed_between_the_steps_of_a_large_batch_it_counts_each_record_once() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path("logs")).unwrap();
+    let lines = 30_000;
+    let config = Config { lines, new_names: 1.0, growth: 1.0, ..Config::default() };
+    let log = std::fs::File::create(env.path("logs/dns.log")).unwrap();
+    write_log(config.generate(), Format::Tsv, true, log).unwrap();
+    for (point, passage) in
+        [("run_written", 1), ("commit_written", 1), ("commit_written", 2), ("commit_synced", 1), ("commit_synced", 2)]
+    {
+        let args = ["import", "--data", "ledger", "logs"];
+        let ended = env.run_with(&args, &[(fault::VARIABLE, &format!("{point}:{passage}"))]);
+        // Once the batch is applied nothing is left to commit.
+        assert!(!ended.status.success() || point != "run_written", "{point} was not passed");
+    }
+    env.ok(&["import", "--data", "ledger", "logs"]);
+    assert_clean(&env, lines, "killed between the steps of a large batch");
+}
+
+#[test]
+fn a_day_of_rotations_with_the_daemon_down_over_some() {
+    for down in [0, 1, 2, 5] {
+        let env = TestEnv::new();
+        let mut zeek = Zeek::new(&env.path("logs"), Format::Tsv, 70 + down);
+        let mut daemon = None;
+        for hour in 0..24 {
+            // Up for three hours, then down over so many rotations.
+            if hour % (down + 3) < 3 {
+                zeek.write(15);
+                let up: Daemon = daemon.take().unwrap_or_else(|| env.daemon("logs", "ledger"));
+                zeek.write(15);
+                zeek.rotate();
+                if hour % 2 == 0 {
+                    up.wait_for_lines(zeek.written);
+                }
+                zeek.archive();
+                daemon = Some(up);
+            } else {
+                if let Some(up) = daemon.take() {
+                    up.kill();
+                }
+                zeek.write(30);
+                zeek.rotate();
+                zeek.archive();
+            }
+        }
+        let daemon = daemon.unwrap_or_else(|| env.daemon("logs", "ledger"));
+        daemon.wait_for_lines(24 * 30);
+        assert!(daemon.stop().status.success());
+        assert_clean(&env, 24 * 30, &format!("24 rotations, down over {down} at a time"));
+    }
+}
+
+#[test]
+fn one_traffic_as_tsv_json_and_compressed_by_zeek_gives_the_same_rows() {
+    let json = Format::Json { times: JsonTimes::Epoch, path: false };
+    let mut exports = Vec::new();
+    for (format, compressed) in [(Format::Tsv, false), (json, false), (Format::Tsv, true)] {
+        let env = TestEnv::new();
+        let mut zeek = Zeek::new(&env.path("logs"), format, 99);
+        let daemon = env.daemon("logs", "ledger");
+        for _ in 0..6 {
+            zeek.write(60);
+            // Zeek's own gzip shows nothing before the rotation: as if it had been written in one moment.
+            if !compressed {
+                daemon.wait_for_lines(zeek.written);
+            }
+            zeek.rotate();
+            zeek.archive();
+        }
+        daemon.wait_for_lines(zeek.written);
+        assert!(daemon.stop().status.success());
+        exports.push((env.export("ledger"), env.status("ledger")["totals"].clone()));
+    }
+    let first = exports.remove(0);
+    assert!(first.0.lines().count() > 50);
+    assert!(exports.iter().all(|other| *other == first));
 }
 
 /// Plays a Zeek and kills the daemon that follows it, so often.
@@ -193,7 +304,10 @@ impl Zeek {
             self.finish(archive);
         }
         for rotated in std::mem::take(&mut self.waiting) {
-            self.player.archive(rotated).unwrap();
+            let path = self.player.archive(rotated).unwrap();
+            // It is whole: nobody has to wait and see.
+            let archive = std::fs::File::options().write(true).open(path).unwrap();
+            archive.set_modified(SystemTime::now() - Duration::from_secs(3_600)).unwrap();
         }
     }
 

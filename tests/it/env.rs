@@ -54,6 +54,12 @@ impl TestEnv {
         self.finish(&mut self.command(args))
     }
 
+    /// Likewise, with variables in its environment.
+    pub fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Ended {
+        let mut command = self.command(args);
+        self.finish(command.envs(variables.iter().copied()))
+    }
+
     /// A program of others, in the folder, which is its home too: whatever the user has configured for it is not seen.
     pub fn tool(&self, program: &str) -> Command {
         let mut command = Command::new(program);
@@ -140,20 +146,19 @@ impl TestEnv {
     /// Starts a daemon and does not wait: it can only be killed.
     #[track_caller]
     pub fn spawn(&self, logs: &str, data: &str) -> Daemon {
+        self.spawn_with(logs, data, &[])
+    }
+
+    /// Likewise, with variables in its environment.
+    #[track_caller]
+    pub fn spawn_with(&self, logs: &str, data: &str, variables: &[(&str, &str)]) -> Daemon {
         // One that was killed leaves its file.
         match std::fs::remove_file(self.path(data).join("listen")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{data}/listen: {error}"),
             _ => {}
         }
-        self.background(&mut self.command(&[
-            "run",
-            "--logs",
-            logs,
-            "--data",
-            data,
-            "--listen",
-            "127.0.0.1:0",
-        ]))
+        let args = ["run", "--logs", logs, "--data", data, "--listen", "127.0.0.1:0"];
+        self.background(self.command(&args).envs(variables.iter().copied()))
     }
 
     /// Starts an import and does not wait: it can only be killed.
@@ -270,6 +275,11 @@ impl Daemon {
             let status = self.json("/api/v1/status");
             (status["caught_up"] == true && status["as_of"] != began).then_some(())
         });
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
     /// Ends it without a warning, as `kill -9` does.

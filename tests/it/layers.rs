@@ -17,6 +17,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("json", 0, ""),
     ("shutdown", 0, ""),
     ("history", 0, ""),
+    ("fault", 0, ""),
     ("tally", 0, ""),
     ("observation", 0, "dns"),
     ("progress", 0, "tally"),
@@ -28,8 +29,8 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("status", 1, "progress tally"),
     // Keeping.
     ("merge", 2, "dns observation progress"),
-    ("store", 2, "dns merge observation progress tally"),
-    ("ledger", 2, "dns merge observation progress store"),
+    ("store", 2, "dns fault merge observation progress tally"),
+    ("ledger", 2, "dns fault merge observation progress store"),
     // Asking and feeding.
     ("lookup", 3, "dns ledger observation store time units"),
     ("cof", 3, "dns json lookup observation store"),
@@ -37,7 +38,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "ingest",
         3,
-        "cof dns history ledger merge observation observe progress shutdown status store tail tally time units zeek",
+        "cof dns fault history ledger merge observation observe progress shutdown status store tail tally time units zeek",
     ),
     // Faces.
     ("logging", 4, "units"),

@@ -133,3 +133,39 @@ fn the_readme_is_one_screen_and_its_links_lead_somewhere() {
     }
     assert!(read("ARCHITECTURE.md").lines().count() <= 200);
 }
+
+/// The text of all `.rs` files below a folder.
+fn code_below(folder: &std::path::Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            code_below(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *text += &std::fs::read_to_string(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn each_test_that_the_page_on_following_names_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for folder in ["src", "tests"] {
+        code_below(&root.join(folder), &mut code);
+    }
+    let page = std::fs::read_to_string(root.join("docs/following.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("tests |"));
+    let mut named = 0;
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for test in tests.split(", ").map(|test| test.trim_matches('`')) {
+            let function = format!("#[test]\n{{}}fn {test}(");
+            let is_there =
+                ["", "    ", "        "].iter().any(|indent| code.contains(&function.replace("{}", indent)))
+                    || code.contains(&format!("fn {test}(actions in"));
+            assert!(is_there, "{row}: no test {test}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}

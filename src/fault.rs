@@ -1,0 +1,51 @@
+//! Dying at a chosen place, for tests of recovery.
+//!
+//! `DNSLEDGER_FAULT=NAME:N` in the environment ends the process without a word, as `kill -9` does, when it passes the point
+//! NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`]. The variable is read
+//! once. Without it a point costs one load of an atomic that never changes.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The variable.
+pub const VARIABLE: &str = "DNSLEDGER_FAULT";
+
+/// The points, in the order in which a commit passes them.
+pub const POINTS: &[&str] = &[
+    "live_closed",   // the open batch is closed, and nothing of it applied
+    "apply_begun",   // the store has taken the batch, and nothing is written
+    "run_written",   // a large batch or a fold is a run that no manifest names yet
+    "commit_written", // all that makes a batch count is in the engine, and not synced
+    "commit_synced",  // it is synced, and readers do not see it yet
+    "live_applied",  // the store has applied the batch, and the ledger still holds it
+    "bulk_applied",  // the store has applied a batch of archives, and nobody knows
+    "hints_due",     // archives are applied, and not in the scan cache
+    "archives_done", // they are in the scan cache
+];
+
+struct Fault {
+    point: String,
+    left: AtomicU64,
+}
+
+fn fault() -> Option<&'static Fault> {
+    static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+    let read = || {
+        let text = std::env::var(VARIABLE).ok()?;
+        let (point, times) = text.split_once(':')?;
+        let left = AtomicU64::new(times.parse().ok().filter(|times| *times > 0)?);
+        Some(Fault { point: point.to_owned(), left })
+    };
+    FAULT.get_or_init(read).as_ref()
+}
+
+/// Passes a point.
+#[inline]
+pub fn point(name: &str) {
+    if let Some(fault) = fault()
+        && fault.point == name
+        && fault.left.fetch_sub(1, Ordering::Relaxed) == 1
+    {
+        std::process::abort();
+    }
+}
