@@ -12,15 +12,15 @@ pub const VARIABLE: &str = "DNSLEDGER_FAULT";
 
 /// The points, in the order in which a commit passes them.
 pub const POINTS: &[&str] = &[
-    "live_closed",   // the open batch is closed, and nothing of it applied
-    "apply_begun",   // the store has taken the batch, and nothing is written
-    "run_written",   // a large batch or a fold is a run that no manifest names yet
+    "live_closed",    // the open batch is closed, and nothing of it applied
+    "apply_begun",    // the store has taken the batch, and nothing is written
+    "run_written",    // a large batch or a fold is a run that no manifest names yet
     "commit_written", // all that makes a batch count is in the engine, and not synced
     "commit_synced",  // it is synced, and readers do not see it yet
-    "live_applied",  // the store has applied the batch, and the ledger still holds it
-    "bulk_applied",  // the store has applied a batch of archives, and nobody knows
-    "hints_due",     // archives are applied, and not in the scan cache
-    "archives_done", // they are in the scan cache
+    "live_applied",   // the store has applied the batch, and the ledger still holds it
+    "bulk_applied",   // the store has applied a batch of archives, and nobody knows
+    "hints_due",      // archives are applied, and not in the scan cache
+    "archives_done",  // they are in the scan cache
 ];
 
 struct Fault {

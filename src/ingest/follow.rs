@@ -1188,9 +1188,18 @@ impl Stepped {
     }
 
     pub fn commit(&mut self) {
+        self.try_commit().unwrap();
+    }
+
+    pub fn try_commit(&mut self) -> Result<(), StoreError> {
         let instants = self.shared.instants();
-        self.shared.ledger().commit().unwrap();
+        self.shared.ledger().commit()?;
         self.shared.keep_as_of(&instants);
+        Ok(())
+    }
+
+    pub fn has_unapplied(&self) -> bool {
+        self.shared.ledger().has_unapplied()
     }
 
     /// Goes on until everything is read and committed.

@@ -10,12 +10,17 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use proptest::prelude::*;
 
 use super::follow::Stepped;
 use super::*;
-use crate::store::{Scan, Store, memory::MemoryStore};
+use crate::merge::Batch;
+use crate::observation::SensorId;
+use crate::progress::{LineageId, Progress};
+use crate::store::memory::MemoryStore;
+use crate::store::{Expired, OnProgress, Pair, Scan, Snapshot, Stats, Store, StoreError, Verification};
 
 //--- the world ------------------------------------------------------------------------------------------------------
 
@@ -25,6 +30,82 @@ const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)
 
 fn line(record: u32) -> String {
     format!("17{record:08}.5\tC{record}\t10.0.0.1\t53\tr{record}.example\t1\t1\t0\t192.0.2.1\t60.0\n")
+}
+
+/// A store whose disk may be full.
+#[derive(Default)]
+struct Disk {
+    store: MemoryStore,
+    /// So many batches more are refused.
+    full: AtomicU8,
+}
+
+impl Store for Disk {
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        let full = self.full.load(Ordering::Relaxed);
+        if full > 0 {
+            self.full.store(full - 1, Ordering::Relaxed);
+            let error = io::ErrorKind::StorageFull.into();
+            return Err(StoreError::Io { what: "a full disk".to_owned(), error });
+        }
+        self.store.apply(batch)
+    }
+
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        self.store.sensor(name)
+    }
+
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
+        self.store.sensor_name(sensor)
+    }
+
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        self.store.snapshot()
+    }
+
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
+        self.store.lineage(id)
+    }
+
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        self.store.lineages()
+    }
+
+    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
+        self.store.cached()
+    }
+
+    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.store.cache(puts, drops)
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        self.store.stats()
+    }
+
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        self.store.verify(on_progress)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+
+    fn failing(&self) -> Option<StoreError> {
+        self.store.failing()
+    }
+
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        self.store.expire(before, at)
+    }
+
+    fn expired_before(&self) -> u64 {
+        self.store.expired_before()
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        self.store.rewrite()
+    }
 }
 
 /// Zeek with one logger, writing in one folder.
@@ -68,12 +149,18 @@ enum Action {
     RenameOpen { logger: usize },
     /// The archiver begins to compress a rotated log: part of the archive is there.
     GzipBegin { pick: u8, part: u8 },
+    /// The archiver goes on with an archive it began.
+    GzipStep { pick: u8, bytes: u8 },
     /// The archive is whole; the rotated log goes.
     GzipFinish { pick: u8 },
     /// An archive is made under another name, as zstd.
     ArchiveAgain { pick: u8 },
     /// An archive or rotated log gets another name or folder.
     Move { pick: u8 },
+    /// A move to another file system begins: part of the copy is there.
+    MoveBegin { pick: u8, part: u8 },
+    /// All such moves end: the copies are whole, the originals go.
+    MoveEnd,
     /// A copy on another file system: another inode.
     Copy { pick: u8 },
     /// An archive is overwritten in place by another one (the hour that comes twice in autumn).
@@ -86,6 +173,8 @@ enum Action {
     ReadArchive,
     /// The open batch is committed.
     Commit,
+    /// The disk of the ledger is full for so many commits.
+    DiskFull { commits: u8 },
     /// The daemon runs until there is nothing to do.
     Settle,
     /// The daemon is stopped, and started again.
@@ -98,9 +187,13 @@ enum Action {
 
 struct World {
     root: tempfile::TempDir,
-    store: Arc<MemoryStore>,
+    store: Arc<Disk>,
     daemon: Option<Stepped>,
     zeeks: Vec<Zeek>,
+    /// Archives that are being written: where, and what is missing.
+    growing: Vec<(PathBuf, Vec<u8>)>,
+    /// Files that are being moved across file systems: from where, to where.
+    moving: Vec<(PathBuf, PathBuf)>,
     next_record: u32,
     next_name: u32,
     /// Records of which it cannot be said whether they could be read: those after a hole, whose header may be lost.
@@ -124,6 +217,8 @@ impl World {
             store: Arc::default(),
             daemon: None,
             zeeks,
+            growing: Vec::new(),
+            moving: Vec::new(),
             next_record: 0,
             next_name: 0,
             uncertain: BTreeSet::new(),
@@ -263,15 +358,27 @@ impl World {
             }
             Action::GzipBegin { pick, part } => {
                 if let Some(path) = self.pick(pick, Some(false)) {
-                    let whole = gzip(&fs::read(&path).unwrap());
-                    let part = whole.len() * usize::from(part) / 256;
-                    fs::write(gz_name(&path), &whole[..part]).unwrap();
+                    let mut whole = gzip(&fs::read(&path).unwrap());
+                    let rest = whole.split_off(whole.len() * usize::from(part) / 256);
+                    self.replaced(&gz_name(&path));
+                    fs::write(gz_name(&path), whole).unwrap();
+                    self.growing.push((gz_name(&path), rest));
+                }
+            }
+            Action::GzipStep { pick, bytes } => {
+                self.growing.retain(|(path, rest)| path.exists() && !rest.is_empty());
+                if let Some(at) = usize::from(pick).checked_rem(self.growing.len()) {
+                    let (path, rest) = &mut self.growing[at];
+                    let left = rest.split_off(rest.len().min(4 * usize::from(bytes)));
+                    let step = std::mem::replace(rest, left);
+                    OpenOptions::new().append(true).open(path).unwrap().write_all(&step).unwrap();
                 }
             }
             Action::GzipFinish { pick } => {
                 if let Some(path) = self.pick(pick, Some(false))
                     && !self.is_open(&path)
                 {
+                    self.replaced(&gz_name(&path));
                     fs::write(gz_name(&path), gzip(&fs::read(&path).unwrap())).unwrap();
                     fs::remove_file(path).unwrap();
                 }
@@ -288,6 +395,26 @@ impl World {
                     fs::rename(&path, self.new_name(&ending)).unwrap();
                 }
             }
+            Action::MoveBegin { pick, part } => {
+                if let Some(path) = self.pick(pick, None)
+                    && !self.is_open(&path)
+                {
+                    let bytes = fs::read(&path).unwrap();
+                    let to = self.new_name(&ending(&path));
+                    fs::write(&to, &bytes[..bytes.len() * usize::from(part) / 256]).unwrap();
+                    self.moving.push((path, to));
+                }
+            }
+            Action::MoveEnd => {
+                for (from, to) in std::mem::take(&mut self.moving) {
+                    // Either may have been moved or deleted meanwhile, and the file may have been renamed by another.
+                    if from.exists() && to.exists() && !self.is_open(&from) {
+                        self.replaced(&from);
+                        fs::write(to, fs::read(&from).unwrap()).unwrap();
+                        fs::remove_file(from).unwrap();
+                    }
+                }
+            }
             Action::Copy { pick } => {
                 if let Some(path) = self.pick(pick, None) {
                     let ending = ending(&path);
@@ -297,6 +424,7 @@ impl World {
             Action::Overwrite { pick, by } => {
                 if let (Some(path), Some(by)) = (self.pick(pick, Some(true)), self.pick(by, Some(true))) {
                     let bytes = fs::read(by).unwrap();
+                    self.replaced(&path);
                     let mut file = OpenOptions::new().write(true).truncate(true).open(path).unwrap();
                     file.seek(SeekFrom::Start(0)).unwrap();
                     file.write_all(&bytes).unwrap();
@@ -310,11 +438,22 @@ impl World {
                 }
             }
             Action::Turn => self.daemon().turn(),
-            Action::ReadArchive => self.daemon().read_archive(),
-            Action::Commit => self.daemon().commit(),
-            Action::Settle => self.daemon().settle(),
+            Action::ReadArchive => {
+                self.store.full.store(0, Ordering::Relaxed); // its reader would wait for room
+                self.daemon().read_archive();
+            }
+            Action::Commit => {
+                let failed = self.store.full.load(Ordering::Relaxed) > 0;
+                assert_eq!(self.daemon().try_commit().is_err(), failed && self.daemon().has_unapplied());
+            }
+            Action::DiskFull { commits } => self.store.full.store(commits, Ordering::Relaxed),
+            Action::Settle => {
+                self.store.full.store(0, Ordering::Relaxed);
+                self.daemon().settle();
+            }
             Action::Stop => {
-                self.daemon().commit();
+                // What cannot be applied at the end is read again.
+                drop(self.daemon().try_commit());
                 self.daemon = None;
                 self.daemon();
             }
@@ -324,6 +463,11 @@ impl World {
             }
             Action::Down => self.daemon = None,
         }
+    }
+
+    /// A file gets other contents: nobody goes on writing the old ones.
+    fn replaced(&mut self, path: &Path) {
+        self.growing.retain(|(growing, _)| growing != path);
     }
 
     /// Whether some Zeek still writes to the file.
@@ -375,6 +519,7 @@ impl World {
     }
 
     fn check(&mut self) {
+        self.store.full.store(0, Ordering::Relaxed);
         self.daemon().settle();
         let counts = self.counts();
         assert!(counts.values().all(|&n| n == 1), "counted twice: {counts:?}");
@@ -419,7 +564,11 @@ fn action() -> impl Strategy<Value = Action> {
         1 => logger.clone().prop_map(|logger| Action::CopyTruncate { logger }),
         1 => logger.prop_map(|logger| Action::RenameOpen { logger }),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(pick, part)| Action::GzipBegin { pick, part }),
+        3 => (any::<u8>(), any::<u8>()).prop_map(|(pick, bytes)| Action::GzipStep { pick, bytes }),
         3 => any::<u8>().prop_map(|pick| Action::GzipFinish { pick }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(pick, part)| Action::MoveBegin { pick, part }),
+        1 => Just(Action::MoveEnd),
+        1 => (1u8..4).prop_map(|commits| Action::DiskFull { commits }),
         1 => any::<u8>().prop_map(|pick| Action::ArchiveAgain { pick }),
         1 => any::<u8>().prop_map(|pick| Action::Move { pick }),
         1 => any::<u8>().prop_map(|pick| Action::Copy { pick }),
@@ -468,6 +617,21 @@ fn a_daemon_that_follows_through_a_copytruncate_loses_nothing_it_could_read() {
     world.act(&Action::Write { logger: 0, records: 5 });
     world.act(&Action::Settle);
     assert_eq!(sizes(&mut world).len(), 25);
+}
+
+#[test]
+fn what_a_full_disk_refused_is_committed_when_there_is_room_again() {
+    let mut world = World::new(1);
+    for round in 1..4 {
+        world.act(&Action::Write { logger: 0, records: 10 });
+        world.act(&Action::Turn);
+        world.act(&Action::DiskFull { commits: 2 });
+        for _ in 0..3 {
+            world.act(&Action::Commit);
+        }
+        assert_eq!(sizes(&mut world).len(), 10 * round);
+    }
+    world.check();
 }
 
 #[test]

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::bell::Bell;
-use crate::fault::point;
 use super::engine::{Changes, Engine, Pairs, Place};
 use super::{Pair, StoreError};
+use crate::fault::point;
 
 /// An engine at its place.
 pub(crate) struct Home {

@@ -92,9 +92,13 @@ fn killed_between_the_steps_of_a_large_batch_it_counts_each_record_once() {
     let config = Config { lines, new_names: 1.0, growth: 1.0, ..Config::default() };
     let log = std::fs::File::create(env.path("logs/dns.log")).unwrap();
     write_log(config.generate(), Format::Tsv, true, log).unwrap();
-    for (point, passage) in
-        [("run_written", 1), ("commit_written", 1), ("commit_written", 2), ("commit_synced", 1), ("commit_synced", 2)]
-    {
+    for (point, passage) in [
+        ("run_written", 1),
+        ("commit_written", 1),
+        ("commit_written", 2),
+        ("commit_synced", 1),
+        ("commit_synced", 2),
+    ] {
         let args = ["import", "--data", "ledger", "logs"];
         let ended = env.run_with(&args, &[(fault::VARIABLE, &format!("{point}:{passage}"))]);
         // Once the batch is applied nothing is left to commit.
