@@ -91,7 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let user = User::of_folder(&config.data_dir);
     check_sources(&mut findings, &config.sources(), &user);
     check_port(&mut findings, &config, running);
-    check_keys(&mut findings, &config);
+    check_keys(&mut findings, &config, &user);
     check_limits(&mut findings);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     match now {
@@ -173,8 +173,13 @@ fn check_port(findings: &mut Findings, config: &Config, running: bool) {
     }
 }
 
-fn check_keys(findings: &mut Findings, config: &Config) {
+fn check_keys(findings: &mut Findings, config: &Config, user: &User) {
     let http = &config.http;
+    for (what, path) in [("tokens", &http.tokens_file), ("tls", &http.tls_cert), ("tls", &http.tls_key)] {
+        if let Some((path, metadata)) = user.barred(path) {
+            findings.bad(what, user.says(&path), user.advice(&path, &metadata));
+        }
+    }
     if !http.tokens_file.as_os_str().is_empty() {
         match Tokens::load(&http.tokens_file) {
             Ok(tokens) if tokens.iter().next().is_none() => {
