@@ -98,15 +98,16 @@ pub fn routes(
         .and(warp::path("export"))
         .and(asked)
         .then(|state, request| read(request, |request| native::export(state, request)));
-    let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify();
-    let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify();
-    let found = bulk.or(dns).unify();
-    let found =
-        found.or(cof).unify().or(dnsdb).unify().or(api).unify().or(health).unify().or(readiness).unify();
-    let found = found.or(metrics).unify();
-    let found = found.or(openapi).unify();
-    let found = found.or(import).unify().or(flush).unify().or(verify).unify();
-    let found = found.or(export).unify().or(pages).unify();
+    // A box around each group keeps the types small: the time that rustc takes for one grows exponentially with its depth.
+    let recipe = dns.boxed();
+    let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().boxed();
+    let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify().boxed();
+    let native = bulk.or(api).unify().or(openapi).unify().boxed();
+    let machine = health.or(readiness).unify().or(metrics).unify().boxed();
+    let control = import.or(flush).unify().or(verify).unify().or(export).unify().boxed();
+    let pages = pages.boxed();
+    let found = recipe.or(native).unify().or(cof).unify().or(dnsdb).unify().boxed();
+    let found = found.or(pages).unify().or(machine).unify().or(control).unify();
     found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
 }
 
