@@ -117,10 +117,7 @@ impl Home {
     pub fn correct(&self, changes: Changes) -> Result<(), StoreError> {
         self.read(|engine| {
             engine.write(changes)?;
-            point("commit_written");
-            engine.sync()?;
-            point("commit_synced");
-            Ok(())
+            engine.sync()
         })
     }
 
@@ -173,7 +170,10 @@ impl Home {
     pub fn commit(&self, changes: Changes) -> Result<(), StoreError> {
         self.change(None, |engine| {
             engine.write(changes)?;
-            engine.sync()
+            point("commit_written");
+            engine.sync()?;
+            point("commit_synced");
+            Ok(())
         })
     }
 
