@@ -11,7 +11,7 @@ use crate::config::{Config, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
-use crate::store::sled;
+use crate::store::sled::is_ledger;
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
@@ -112,7 +112,7 @@ impl Access {
         if let Some(client) = daemon_of(&config.data_dir)? {
             return Ok(Access::Socket(client));
         }
-        if !make && !sled::is_ledger(&config.data_dir) {
+        if !make && !is_ledger(&config.data_dir) {
             return Err(no_ledger(&config.data_dir));
         }
         let ledger = daemon::open(&config.data_dir, &config.store().put_off_merges(), ONE_TRY)?;

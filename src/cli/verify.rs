@@ -10,7 +10,8 @@ use super::progress::Progress;
 use crate::http::VerifyLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
-use crate::store::{Verification, sled};
+use crate::store::Verification;
+use crate::store::sled::verify;
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 progress.show_count(done, total, "rows");
                 true
             };
-            let found = sled::verify(&config.data_dir, &config.store(), &mut show);
+            let found = verify(&config.data_dir, &config.store(), &mut show);
             found
                 .map_err(anyhow::Error::from)
                 .and_then(|found| found.ok_or_else(|| no_ledger(&config.data_dir)))
