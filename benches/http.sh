@@ -115,9 +115,13 @@ print("ready", flush=True)
 sys.stdin.read()
 PYTHON
 before=$(memory)
+load 1 names '/api/v1/records?q=' >"$folder/beside" &
+load=$!
+sleep 1
 coproc deaf { python3 "$folder/deaf.py" "$listen"; }
 read -r _ <&"${deaf[0]}"
-say "beside 1,000 clients that never read, a name" "$(load 1 names '/api/v1/records?q=')"
+wait "$load"
+say "beside 1,000 clients that never read, a name" "$(cat "$folder/beside")"
 say "memory before and then" "$before, $(memory)"
 eval "exec ${deaf[1]}>&-"
 wait "$deaf_PID" || true

@@ -228,11 +228,7 @@ fn needs_restart(started: &Config, config: &Config) -> bool {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, PortError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    bound.map_err(|error| PortError { address, error })
+    TcpListener::bind(address).map_err(|error| PortError { address, error })
 }
 
 /// Opens the ledger in a folder, which is made, for its owner only, if there is none. A folder that is in use is tried so
@@ -268,8 +264,7 @@ fn make(folder: &Path) -> Result<(), StoreError> {
 
 /// Both listeners: the port, and the control socket. Runs within the runtime.
 fn listeners(tcp: TcpListener, folder: &Path) -> anyhow::Result<Vec<Listener>> {
-    let tcp = tokio::net::TcpListener::from_std(tcp).context("taking the port into the event loop")?;
-    let mut listeners = vec![Listener::Tcp(tcp)];
+    let mut listeners = vec![Listener::tcp(tcp).context("taking the port into the event loop")?];
     let path = folder.join(CONTROL_SOCKET);
     match control_socket(&path) {
         Ok(socket) => listeners.push(Listener::Unix(socket)),

@@ -17,6 +17,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -48,6 +49,14 @@ static SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
+/// What the system keeps of an answer that a client has not taken yet, bytes; Linux doubles it. Left to itself it keeps
+/// several megabytes for each client: work and memory for many that never read.
+const SEND_BUFFER: usize = 128 << 10;
+
+/// Connections that wait to be accepted. The standard library's 128 are soon too few: a client that finds no room tries
+/// again after a second.
+const BACKLOG: i32 = 1024;
+
 /// A socket that listens.
 pub enum Listener {
     /// Over the network.
@@ -57,6 +66,20 @@ pub enum Listener {
 }
 
 impl Listener {
+    /// Listens at a port that is bound. Runs within the runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let it be listened at.
+    pub fn tcp(bound: std::net::TcpListener) -> io::Result<Listener> {
+        bound.set_nonblocking(true)?;
+        let socket = SockRef::from(&bound);
+        // Connections inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.listen(BACKLOG)?;
+        Ok(Listener::Tcp(TcpListener::from_std(bound)?))
+    }
+
     fn door(&self) -> Door {
         match self {
             // A socket that does not know its address is treated as one that everybody reaches.

@@ -63,6 +63,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("warp", &["http/"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
+    ("socket2", &["http/"]),
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
