@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::de::{DeTable, DeValue};
 
 use crate::ingest::{self, Backfill};
-use crate::{http, logging, observe, store, units, zeek};
+use crate::{http, logging, observe, retention, store, units, zeek};
 
 /// Where the configuration is looked for when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/dnsledger/dnsledger.toml";
@@ -144,6 +144,12 @@ pub struct Store {
     /// Memory for rows that are not on disk yet and for the cache, together.
     #[serde(serialize_with = "write_size", deserialize_with = "read_size")]
     pub memory: u64,
+    /// How long a row stays that is not seen any more; empty for ever.
+    #[serde(serialize_with = "write_age", deserialize_with = "read_age")]
+    pub retention: Option<Duration>,
+    /// Bytes on disk above which the rows go that were not seen for longest; empty for no bound.
+    #[serde(serialize_with = "write_budget", deserialize_with = "read_budget")]
+    pub max_disk: Option<u64>,
 }
 
 impl Default for Config {
@@ -221,7 +227,7 @@ impl Default for Http {
 
 impl Default for Store {
     fn default() -> Store {
-        Store { memory: 256 << 20 }
+        Store { memory: 256 << 20, retention: None, max_disk: None }
     }
 }
 
@@ -323,6 +329,15 @@ impl Config {
         }
         if self.store.memory < 16 << 20 {
             return fault("store.memory is below 16MiB".to_owned(), "the default is 256MiB");
+        }
+        if self.store.retention.is_some_and(|age| age < retention::LEAST_AGE) {
+            return fault("store.retention is below 1d".to_owned(), "retention = \"400d\", or \"\" for ever");
+        }
+        if self.store.max_disk.is_some_and(|bytes| bytes < retention::LEAST_DISK) {
+            return fault(
+                "store.max_disk is below 16MiB".to_owned(),
+                "max_disk = \"20GiB\", or \"\" for no bound",
+            );
         }
         for (i, source) in self.sources.iter().enumerate() {
             if source.logs.as_os_str().is_empty() {
@@ -441,6 +456,11 @@ impl Config {
             Some(rows) => store::Options { fold_rows: rows, bulk_rows: rows * 8, fan_in: 2, ..options },
             None => options,
         }
+    }
+
+    /// What keeps the ledger within bounds is told this.
+    pub fn bounds(&self) -> retention::Bounds {
+        retention::Bounds { retention: self.store.retention, max_disk: self.store.max_disk }
     }
 
     /// Readers and the ledger get three eighths of the memory each. The rest is what an allocator and the buffers of threads need
@@ -588,6 +608,28 @@ fn read_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error
     units::parse_size(&text).map_err(serde::de::Error::custom)
 }
 
+/// An empty text is no age.
+fn write_age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&age.map(units::format_duration).unwrap_or_default())
+}
+
+fn read_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let age = (!text.is_empty()).then(|| units::parse_duration(&text)).transpose();
+    age.map_err(serde::de::Error::custom)
+}
+
+/// An empty text is no size.
+fn write_budget<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&bytes.map(units::format_size).unwrap_or_default())
+}
+
+fn read_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let bytes = (!text.is_empty()).then(|| units::parse_size(&text)).transpose();
+    bytes.map_err(serde::de::Error::custom)
+}
+
 fn write_backfill<S: Serializer>(backfill: &Backfill, serializer: S) -> Result<S::Ok, S::Error> {
     match backfill {
         Backfill::All => serializer.serialize_str("all"),
@@ -674,6 +716,9 @@ mod tests {
             ("[http]\nmax_scans = 0", None, "http.max_scans is 0"),
             ("[http]\ntls_cert = \"x\"", None, "belong together"),
             ("[store]\nmemory = \"1MiB\"", None, "store.memory is below 16MiB"),
+            ("[store]\nretention = \"12h\"", None, "store.retention is below 1d"),
+            ("[store]\nretention = \"long\"", Some(2), "not a duration"),
+            ("[store]\nmax_disk = \"1MiB\"", None, "store.max_disk is below 16MiB"),
             ("[[source]]\nsensor = \"x\"", None, "source 1 has no logs"),
             ("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"x\"", None, "belongs to another source"),
             ("[[source]]\nlogs = \"x\"\nsensor = \"\"", None, "no proper sensor"),
@@ -750,7 +795,7 @@ mod tests {
         #[test]
         fn what_is_printed_is_read_back(
             data_dir in text(), logs in text(), sensor in text(), separator in text(), fields in proptest::collection::vec(text(), 0..3),
-            age in 1u64..1 << 40, aliases: bool, ports: Vec<u16>, port: u16, limit in 1u64..1 << 40, memory in 16u64 << 20..1 << 50,
+            age in 86_400_000u64..1 << 40, kept: bool, aliases: bool, ports: Vec<u16>, port: u16, limit in 1u64..1 << 40, memory in 16u64 << 20..1 << 50,
         ) {
             let source = Source {
                 logs: logs.into(), sensor, separator, fields, backfill: Backfill::Age(Duration::from_millis(age)),
@@ -761,7 +806,11 @@ mod tests {
                 sources: vec![source],
                 observe: Observe { skip_ports: ports, aliases },
                 http: Http { listen: ([127, 0, 0, 1], port).into(), max_limit: limit, ..Http::default() },
-                store: Store { memory },
+                store: Store {
+                    memory,
+                    retention: kept.then_some(Duration::from_millis(age)),
+                    max_disk: (!kept).then_some(memory),
+                },
                 ..Config::default()
             };
             prop_assert_eq!(Config::parse(&config.print().unwrap()).unwrap(), config);

@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use tracing::{debug, error, info, warn};
@@ -27,6 +27,7 @@ use crate::http::{Listener, State, serve, watch};
 use crate::ingest;
 use crate::ledger::Ledger;
 use crate::logging;
+use crate::retention::{Bounds, Keeper};
 use crate::sandbox::{self, Restricted};
 use crate::shutdown::Stop;
 use crate::store::sled::SledStore;
@@ -39,6 +40,8 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 const LISTEN_FILE: &str = "listen";
 /// How long servers may take to end.
 const DRAIN: Duration = Duration::from_secs(6);
+/// How often it is looked whether the ledger is within its bounds.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// How often a folder is tried that another process is just leaving.
 const LOCK_TRIES: u32 = 10;
 /// How long between two tries.
@@ -97,6 +100,7 @@ pub fn run(
     let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES)?;
     let supervisor = Arc::new(Supervisor::of_environment());
     let stop = stop_on_signals()?;
+    keep_within(&ledger, config.bounds(), stop.clone())?;
     let ingest = Arc::new(ingest::start(config.ingest(), Arc::clone(&ledger), stop.clone())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -155,6 +159,42 @@ pub fn run(
     }
     info!("Stopped.");
     served
+}
+
+/// Keeps a ledger within bounds for as long as it is open. A process that ends in the middle of that loses what was
+/// written anew, and nothing else.
+fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, stop: Stop) -> anyhow::Result<()> {
+    if bounds.is_empty() {
+        return Ok(());
+    }
+    // Between two looks the ledger is not held: it is closed in order when the others let go.
+    let ledger = Arc::downgrade(ledger);
+    let mut keeper = Keeper::new(bounds);
+    let work = move || {
+        while let Some(ledger) = ledger.upgrade() {
+            match keeper.look(&ledger, now()) {
+                Ok(None) => {}
+                Ok(Some(kept)) if kept.fits => info!(?kept, "Rows that were not seen for long were dropped."),
+                Ok(Some(kept)) => {
+                    warn!(?kept, "The ledger exceeds store.max_disk: the last day alone takes more.");
+                }
+                Err(error) => {
+                    warn!(%error, hint = error.hint(), "What was not seen for long could not be dropped yet.");
+                }
+            }
+            drop(ledger);
+            if stop.wait(LOOK_EVERY) {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("retention".to_owned()).spawn(work).context("starting a thread")?;
+    Ok(())
+}
+
+/// The wall clock, epoch seconds.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 //--- What is read anew ----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 //! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations;
 //! - keeping: [`merge`] folds them into batches, [`store`] keeps those, [`ledger`] shows what is and what is to be there;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
+//! - bounding: [`retention`] drops what was not seen for long;
 //! - asking: [`lookup`] answers queries; [`cof`], [`json`] and the tables are how answers look, [`page`]
 //!   is what a browser shows;
 //! - made-up traffic for tests and benches: [`generate`].
@@ -31,6 +32,7 @@ pub mod observe;
 pub mod output;
 pub mod page;
 pub mod progress;
+pub mod retention;
 pub mod sandbox;
 pub mod shutdown;
 pub mod status;

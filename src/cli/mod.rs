@@ -16,6 +16,7 @@
 mod access;
 mod config;
 mod doctor;
+mod expire;
 mod export;
 mod filters;
 mod generate;
@@ -73,6 +74,8 @@ enum Command {
     Export(export::Args),
     /// Read the whole ledger and say whether it is sound: exit code 0, or 2 when it is damaged
     Verify(verify::Args),
+    /// Drop what was not seen for long, or as much as is too large for the disk
+    Expire(expire::Args),
     /// Show the effective configuration, or check a file
     Config(config::Args),
     /// Make, list and revoke tokens of the HTTP API
@@ -133,6 +136,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(args),
         Command::Export(args) => export::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Expire(args) => expire::run(args),
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
         Command::Doctor(args) => doctor::run(args),
@@ -162,6 +166,8 @@ fn report(error: &anyhow::Error) -> Exit {
         } else if let Some(error) = cause.downcast_ref::<ClientError>() {
             exit = if matches!(error, ClientError::BadUrl { .. }) { Exit::Usage } else { Exit::Failed };
             hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<expire::Refused>() {
+            hint = error.hint.as_deref();
         } else if let Some(error) = cause.downcast_ref::<PortError>() {
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<TokenError>() {

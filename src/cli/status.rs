@@ -81,6 +81,14 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     let store = &document["store"];
     let (rows, disk) = (number(&store["rows"]), number(&store["disk_bytes"]));
     line("ledger", &format!("{rows} rows, {} on disk, format {}", human_size(disk), document["format"]));
+    let expired = &store["expired"];
+    if number(&expired["before"]) > 0 {
+        let (rows, questions) = (number(&expired["rows"]), number(&expired["questions"]));
+        let before = format_utc(number(&expired["before"]));
+        let at = format_utc(number(&expired["at"]));
+        let dropped = format!("{rows} rows and {questions} questions last seen before {before} UTC");
+        line("expired", &format!("{dropped}, the last at {at} UTC"));
+    }
     line("lines", &lines(&document["totals"]));
     for (what, reasons) in
         [("skipped", reasons(document, "skipped")), ("malformed", reasons(document, "malformed"))]
@@ -156,7 +164,7 @@ fn reasons(document: &Value, kind: &str) -> String {
 mod tests {
     use super::*;
     use crate::progress::{LineageId, Progress};
-    use crate::store::Stats;
+    use crate::store::{Expired, Stats};
     use crate::tally::{Fate, Skip};
 
     #[test]
@@ -168,7 +176,13 @@ mod tests {
         progress.tally.add(Fate::Skipped(Skip::NoAnswer));
         let report = report(
             Status::at_rest(&[progress]),
-            &Stats { rows: 7, disk_bytes: 1 << 20, format: 1, ..Stats::default() },
+            &Stats {
+                rows: 7,
+                disk_bytes: 1 << 20,
+                format: 1,
+                expired: Expired { before: 86_400, at: 90_000, rows: 5, questions: 2 },
+                ..Stats::default()
+            },
         );
         let text = describe(&serde_json::to_value(report).unwrap(), false, false);
         assert_eq!(
@@ -176,6 +190,7 @@ mod tests {
             "state     no daemon is running\n\
              newest    2026-01-02 03:04:05 UTC\n\
              ledger    7 rows, 1.0 MiB on disk, format 1\n\
+             expired   5 rows and 2 questions last seen before 1970-01-02 00:00:00 UTC, the last at 1970-01-02 01:00:00 UTC\n\
              lines     2 lines = 1 counted + 1 skipped + 0 malformed\n          \
              skipped: no_answer 1\n\
              source    imported: sensor dmz, imported\n          \

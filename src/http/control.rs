@@ -4,19 +4,20 @@
 //! |---|---|
 //! | `POST /control/import?name=PATH&sensor=NAME` | reads the body as one log, or as COF, and answers when it is applied |
 //! | `GET /control/export` | as `/api/v1/export` |
+//! | `POST /control/expire?older_than=SECONDS&max_disk=BYTES` | brings the ledger within these bounds: an [`ExpireLine`] |
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 use warp::reply::{Reply, Response};
 
@@ -25,6 +26,7 @@ use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
 use crate::ingest::Summary;
+use crate::retention::{Bounds, Kept, keep};
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
 
@@ -191,43 +193,88 @@ pub enum VerifyLine {
     Failed(String),
 }
 
-impl VerifyLine {
-    fn to_bytes(&self) -> Bytes {
-        // Plain values with text keys: nothing that JSON cannot hold.
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        line.into()
-    }
+fn line_of(line: &impl Serialize) -> Bytes {
+    // Plain values with text keys: nothing that JSON cannot hold.
+    let mut line = serde_json::to_vec(line).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+/// The answer to `/control/expire`: one line, when it is done. An answer without it was cut short.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpireLine {
+    /// What came of it.
+    Kept(Kept),
+    /// Why nothing more was dropped, and what can be done.
+    Failed(String, Option<String>),
+}
+
+/// Answers `/control/expire`. It goes on when the client goes.
+///
+/// # Errors
+///
+/// When a parameter is no number, or as many scans as may run already.
+pub fn expire(state: &State, request: &Request) -> Result<Response, ApiError> {
+    posted(request)?;
+    let number = |name: &str| match request.param(name) {
+        None => Ok(None),
+        Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
+            ApiError::bad_request(
+                "bad_request",
+                format!("the parameter {name} is no number"),
+                "?older_than=86400",
+            )
+        }),
+    };
+    let bounds =
+        Bounds { retention: number("older_than")?.map(Duration::from_secs), max_disk: number("max_disk")? };
+    let ledger = Arc::clone(&state.0.ledger);
+    at_length(state, move |lines| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let line = match keep(&ledger, &bounds, now) {
+            Ok(kept) => ExpireLine::Kept(kept),
+            Err(error) => ExpireLine::Failed(error.to_string(), error.hint().map(str::to_owned)),
+        };
+        // A client that is gone does not want to know.
+        let _ = lines.blocking_send(line_of(&line));
+    })
 }
 
 /// Answers `/control/verify`. It ends when the client goes.
 ///
 /// # Errors
 ///
-/// When another such scan runs already.
+/// When as many scans as may run already.
 pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
     posted(request)?;
-    let place = Arc::clone(&state.0.scans).try_acquire_owned().map_err(|_| ApiError::busy())?;
     let ledger = Arc::clone(&state.0.ledger);
-    let (lines, mut receiver) = channel::<Bytes>(CHUNKS_AHEAD);
-    let verify = move || {
-        let _place = place;
+    at_length(state, move |lines| {
         let mut said = Instant::now();
         let mut say = |done, total| {
             if said.elapsed() < SAID_EVERY {
                 return true;
             }
             said = Instant::now();
-            lines.blocking_send(VerifyLine::Progress { done, total }.to_bytes()).is_ok()
+            lines.blocking_send(line_of(&VerifyLine::Progress { done, total })).is_ok()
         };
         let last = match ledger.store().verify(&mut say) {
             Ok(found) => VerifyLine::Found(Box::new(found)),
             Err(error) => VerifyLine::Failed(error.to_string()),
         };
         // A client that is gone does not want to know.
-        let _ = lines.blocking_send(last.to_bytes());
-    };
-    drop(spawn_blocking(verify));
+        let _ = lines.blocking_send(line_of(&last));
+    })
+}
+
+/// Answers with what long work says, as it says it. It takes the place of a scan.
+fn at_length(state: &State, work: impl FnOnce(Sender<Bytes>) + Send + 'static) -> Result<Response, ApiError> {
+    let place = Arc::clone(&state.0.scans).try_acquire_owned().map_err(|_| ApiError::busy())?;
+    let (lines, mut receiver) = channel::<Bytes>(CHUNKS_AHEAD);
+    drop(spawn_blocking(move || {
+        let _place = place;
+        work(lines);
+    }));
     let frames = futures_util::stream::poll_fn(move |context| {
         receiver.poll_recv(context).map(|line| line.map(Ok::<_, io::Error>))
     });

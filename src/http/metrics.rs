@@ -228,6 +228,17 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
         "Bytes of rows on disk, without what is to be freed",
         stats.live_bytes,
     );
+    let expired: Family<Labels<1>, Counter> = Family::default();
+    for (what, n) in [("row", stats.expired.rows), ("question", stats.expired.questions)] {
+        expired.get_or_create(&[("what", what.to_owned())]).inc_by(n);
+    }
+    registry.register(
+        "store_expired",
+        "Rows and questions dropped since they were not seen for long",
+        expired,
+    );
+    let help = "What was last seen before this is not kept, epoch seconds";
+    seconds(&mut registry, "store_expired_before", help, stats.expired.before as f64);
     if let Some(bytes) = resident_bytes() {
         gauge(&mut registry, "resident_memory_bytes", "Memory that the daemon holds", bytes);
     }

@@ -48,7 +48,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-pub use control::{ImportReport, VerifyLine};
+pub use control::{ExpireLine, ImportReport, VerifyLine};
 pub use error::ApiError;
 pub use machine::report;
 pub use page::watch;

@@ -45,6 +45,11 @@ pub fn status_page(standing: &Standing, as_of: Option<&str>) -> String {
             ("On disk", html! { (size(stats.disk_bytes)) }),
             ("Waiting for a run", html! { (counted(stats.pending_rows, "row", "rows")) }),
             ("Runs", html! { (grouped(stats.runs)) }),
+            ("Expired", html! {
+                @if stats.expired.before == 0 { "nothing" } @else {
+                    (counted(stats.expired.rows, "row", "rows")) " last seen before " (moment(stats.expired.before))
+                }
+            }),
             ("Version", html! { (env!("CARGO_PKG_VERSION")) ", format " (stats.format) }),
         ]))
         section.graphs {

@@ -83,6 +83,11 @@ struct Disk {
     left: usize,
     /// Decides what is remembered.
     seed: u64,
+    /// Bytes that each place says it takes, and those that are free.
+    bytes: u64,
+    free: Option<u64>,
+    /// Places that were made.
+    made: u32,
 }
 
 fn full() -> StoreError {
@@ -115,7 +120,15 @@ pub(super) struct VolatileSite(Arc<Mutex<Disk>>);
 impl VolatileSite {
     pub fn new(left: usize, seed: u64) -> VolatileSite {
         let current = "ledger-1".to_owned();
-        VolatileSite(Arc::new(Mutex::new(Disk { worlds: BTreeMap::new(), current, left, seed })))
+        VolatileSite(Arc::new(Mutex::new(Disk {
+            worlds: BTreeMap::new(),
+            current,
+            left,
+            seed,
+            bytes: 0,
+            free: None,
+            made: 0,
+        })))
     }
 
     /// What is at the current place: the main map and those of the runs.
@@ -160,7 +173,10 @@ impl Site for VolatileSite {
 
     fn next(&self) -> Result<Arc<dyn Place>, StoreError> {
         let number = |name: &String| name.strip_prefix("ledger-").unwrap().parse::<u32>().unwrap();
-        let last = self.disk().worlds.keys().map(number).max().unwrap_or_default();
+        let mut disk = self.disk();
+        disk.made += 1;
+        let last = disk.worlds.keys().map(number).max().unwrap_or_default();
+        drop(disk);
         Ok(self.place(&format!("ledger-{}", last + 1)))
     }
 
@@ -190,6 +206,10 @@ impl Place for Volatile {
             disk.reopen(&self.name);
         }
         Ok(Arc::new(self.clone()))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.site.disk().free
     }
 
     fn probe(&self) -> Result<(), StoreError> {
@@ -308,7 +328,7 @@ impl Engine for Volatile {
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
-        Ok(0)
+        Ok(self.site.disk().bytes)
     }
 }
 
@@ -508,4 +528,64 @@ proptest! {
         let ledger = Ledger::open(Arc::new(site.clone()), false, &tiny()).unwrap();
         prop_assert_eq!(contents(&ledger), contents(&model));
     }
+}
+
+#[test]
+fn a_ledger_is_rewritten_by_itself_once_and_again_only_when_it_has_grown() {
+    let site = VolatileSite::new(usize::MAX, 1);
+    let options = Options { rewrite_bytes: 1000, ..tiny() };
+    let ledger = Ledger::open(Arc::new(site.clone()), true, &options).unwrap();
+    let mut number = 0;
+    // Commits a batch while the places say that they take so much, and gives how many were made by then.
+    let mut made_at = |bytes: u64| {
+        site.disk().bytes = bytes;
+        number += 1;
+        ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
+        ledger.settle().unwrap();
+        site.disk().made
+    };
+    assert_eq!(made_at(1000), 0, "so little is not worth it");
+    let large = 1 << 30;
+    assert_eq!(made_at(large), 1);
+    // It did not help: the place says the same as before.
+    assert_eq!(made_at(large), 1);
+    assert_eq!(made_at(large + large / 4), 1);
+    assert_eq!(made_at(large + large / 4 + 1), 2);
+    assert_eq!(made_at(large + large / 4 + 2), 2);
+    let contents_before = contents(&ledger);
+    // One for which there is no room is not tried again and again, either, and harms nothing.
+    site.disk().free = Some(0);
+    site.disk().bytes = 2 * large;
+    ledger.apply(&Batch::default()).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while ledger.settle().is_err() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+    assert_eq!(site.disk().made, 3);
+    assert_eq!(contents(&ledger), contents_before);
+    assert!(ledger.failing().is_none());
+}
+
+#[test]
+fn without_room_nothing_is_written_anew_and_for_less_there_is_room_sooner() {
+    let site = VolatileSite::new(usize::MAX, 1);
+    let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
+    for number in 1..=BATCHES {
+        ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
+    }
+    ledger.settle().unwrap();
+    let before = contents(&ledger);
+    site.disk().free = Some(8 << 20);
+    for refused in [ledger.rewrite().unwrap_err(), ledger.expire(1005, 1).unwrap_err()] {
+        assert!(matches!(refused, StoreError::NoRoom { .. }), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains("needs about 9 MiB free") && text.contains("there are 8 MiB"), "{text}");
+        assert!(refused.hint().is_some() && refused.can_pass());
+    }
+    assert_eq!((contents(&ledger), ledger.expired_before()), (before, 0));
+    // Of what goes no copy is made.
+    ledger.expire(u64::MAX, 1).unwrap();
+    assert!(contents(&ledger).0.is_empty());
+    nothing_is_left_behind(&site, &ledger);
 }

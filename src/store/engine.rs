@@ -86,6 +86,9 @@ pub(crate) trait Place: Send + Sync {
     /// Opens the engine there, or makes an empty one. It can be open only once.
     fn open(&self) -> Result<Arc<dyn Engine>, StoreError>;
 
+    /// Bytes that can still be written there, if that can be told.
+    fn free_bytes(&self) -> Option<u64>;
+
     /// Tries whether something can be written there.
     fn probe(&self) -> Result<(), StoreError>;
 

@@ -89,7 +89,7 @@ pub trait Store: Send + Sync {
     fn stats(&self) -> Result<Stats, StoreError>;
 
     /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds),
-    /// and gives the space back. Whole rows go or stay. From then on what a batch brings that was last seen before that
+    /// and gives the space back, for which it needs as much room as what stays. Whole rows go or stay. From then on what a batch brings that was last seen before that
     /// time is left out, so that an old log cannot bring a part of a row back. The time never goes back. `at` is when this
     /// is done, for status.
     ///
@@ -101,7 +101,7 @@ pub trait Store: Send + Sync {
     /// The time before which nothing is kept, epoch seconds; 0 before anything expired.
     fn expired_before(&self) -> u64;
 
-    /// Gives space back that is taken and not needed. What is in the store stays as it is; reading and writing go on.
+    /// Gives space back that is taken and not needed, for which it needs as much room as the ledger. What is in the store stays as it is; reading and writing go on.
     ///
     /// # Errors
     ///
@@ -367,12 +367,31 @@ pub enum StoreError {
         /// The reason.
         error: std::io::Error,
     },
+    /// The ledger is written anew beside itself, and there is too little room for that.
+    #[error(
+        "{what} needs about {} free beside the ledger, and there are {}: nothing was changed",
+        mebibytes(*needed),
+        mebibytes(*free)
+    )]
+    NoRoom {
+        /// What was to be done.
+        what: &'static str,
+        /// Bytes that it needs, about.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// There is no number left for another sensor.
     #[error("65,536 sensors are the limit")]
     TooManySensors,
     /// The store is being closed.
     #[error("the ledger is being closed")]
     Closed,
+}
+
+/// Bytes for people.
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 /// Says that something is not what was written.
@@ -383,7 +402,7 @@ fn damaged(what: &str, why: &str) -> StoreError {
 impl StoreError {
     /// Whether waiting can help: a full disk, a read-only file system, a folder in use.
     pub fn can_pass(&self) -> bool {
-        matches!(self, StoreError::Locked { .. } | StoreError::Io { .. })
+        matches!(self, StoreError::Locked { .. } | StoreError::Io { .. } | StoreError::NoRoom { .. })
     }
 
     /// The same error once more, for another who waited for the same work.
@@ -398,6 +417,9 @@ impl StoreError {
                 what: what.clone(),
                 error: std::io::Error::new(error.kind(), error.to_string()),
             },
+            StoreError::NoRoom { what, needed, free } => {
+                StoreError::NoRoom { what, needed: *needed, free: *free }
+            }
             StoreError::TooManySensors => StoreError::TooManySensors,
             StoreError::Closed => StoreError::Closed,
         }
@@ -409,6 +431,9 @@ impl StoreError {
             StoreError::Locked { .. } => Some("stop the other process, or ask it: `--server URL`"),
             StoreError::NewerFormat { .. } => Some("install the version that wrote it, or a newer one"),
             StoreError::Damaged { .. } => Some("run `dnsledger verify`, or restore a snapshot"),
+            StoreError::NoRoom { .. } => {
+                Some("make room on the disk, or move the data folder to a larger one")
+            }
             StoreError::Io { error, .. } if error.kind() == std::io::ErrorKind::StorageFull => {
                 Some("make room on the disk; writing goes on by itself")
             }

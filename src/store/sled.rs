@@ -236,6 +236,12 @@ impl Place for SledPlace {
         Ok(Arc::new(SledEngine::open(&self.path, &self.options)?))
     }
 
+    fn free_bytes(&self) -> Option<u64> {
+        // It need not be there yet, and the folder around it is.
+        let space = rustix::fs::statvfs(self.path.parent()?).ok()?;
+        space.f_bavail.checked_mul(space.f_frsize)
+    }
+
     fn probe(&self) -> Result<(), StoreError> {
         let path = self.path.join("probe");
         let written = File::create(&path).and_then(|mut file| {

@@ -131,6 +131,12 @@ impl TestEnv {
         (self.listening("guarded", daemon), token.trim().to_owned())
     }
 
+    /// Starts a daemon with a configuration file that listens on a port of its own, and waits until it answers.
+    #[track_caller]
+    pub fn configured_daemon(&self, config: &str, data: &str) -> Daemon {
+        self.listening(data, self.background(&mut self.command(&["run", "--config", config])))
+    }
+
     /// Waits until a daemon answers.
     #[track_caller]
     fn listening(&self, data: &str, mut daemon: Daemon) -> Daemon {

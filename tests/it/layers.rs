@@ -34,6 +34,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     // Asking and feeding.
     ("lookup", 3, "dns ledger observation store time units"),
     ("cof", 3, "dns json lookup observation store"),
+    ("retention", 3, "ledger store time"),
     ("output", 3, "cof json lookup observation store time units"),
     (
         "ingest",
@@ -44,11 +45,11 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("logging", 4, "units"),
     ("sandbox", 4, ""),
     ("supervisor", 4, ""),
-    ("config", 4, "http ingest logging observe store tail units zeek"),
+    ("config", 4, "http ingest logging observe retention store tail units zeek"),
     (
         "http",
         4,
-        "cof dns history ingest json ledger lookup observation output page progress shutdown status store tally time units",
+        "cof dns history ingest json ledger lookup observation output page progress retention shutdown status store tally time units",
     ),
     ("page", 4, "dns history ledger lookup observation output status store tally time"),
     ("daemon", 5, "*"),
@@ -67,6 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
+    ("rustix", &["store/sled.rs"]),
     ("prometheus_client", &["http/"]),
     ("landlock", &["sandbox.rs"]),
     ("clap_complete", &["cli/"]),

@@ -20,6 +20,8 @@ mod cof_import;
 mod compat;
 /// That every record counts once, whatever happens to the daemon.
 mod crash;
+/// What was not seen for long goes, and nothing else.
+mod expire;
 /// That the sample logs written by hand are read as each of them is meant to be.
 mod fixtures;
 /// The daemon on a disk that is full for a while.

@@ -13,12 +13,15 @@ use std::sync::atomic::Ordering;
 use super::{Committed, Run, Shared, View, lock};
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
+use crate::store::key::{Family, Range};
 use crate::store::manifest::Manifest;
-use crate::store::run::{Counts, Source};
-use crate::store::{Expired, StoreError};
+use crate::store::run::{Counts, Merged, Source};
+use crate::store::{Expired, StoreError, value};
 
 /// Rows that may be left to copy while commits wait.
 const LAST_ROWS: u64 = 50_000;
+/// Bytes that a rewrite leaves free for the commits meanwhile.
+const ROOM: u64 = 8 << 20;
 /// How often what came since is copied before commits wait.
 const CATCH_UPS: usize = 6;
 
@@ -35,7 +38,9 @@ impl Shared {
 
     /// As [`Shared::rewrite`], for who has made sure that nothing is merged meanwhile.
     pub(super) fn rewrite_alone(&self, cut: u64, at: u64) -> Result<Expired, StoreError> {
-        let home = Arc::new(Home::open(self.site.next()?, &self.bell)?);
+        let place = self.site.next()?;
+        self.check_room(cut, place.free_bytes())?;
+        let home = Arc::new(Home::open(place, &self.bell)?);
         // Until it takes over.
         home.abandon(true);
         let mut copy = Copy { shared: self, home, cut, old: Vec::new(), new: Vec::new(), dropped: (0, 0) };
@@ -47,6 +52,32 @@ impl Shared {
             copy.add(self.settled_runs()?)?;
         }
         copy.take_over(at)
+    }
+
+    /// Whether there is room for a copy of what is kept. Commits that found none because of it would be refused.
+    fn check_room(&self, cut: u64, free: Option<u64>) -> Result<(), StoreError> {
+        let Some(free) = free else { return Ok(()) };
+        let view = self.view();
+        let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
+        // What the engine adds to the rows, and what is committed meanwhile.
+        let needed = |rows: u64| rows.saturating_add(rows / 4).saturating_add(ROOM);
+        if needed(live) <= free {
+            return Ok(());
+        }
+        // How much stays is worth a look only where it matters.
+        let (mut kept, mut all) = (0, 0);
+        if cut > self.cut.load(Ordering::SeqCst) {
+            let mut rows = Merged::open(&view.sources(), &Range::all(Family::ByName))?;
+            while rows.advance()? {
+                all += 1;
+                kept += u64::from(value::last_seen(Family::ByName, rows.value())? >= cut);
+            }
+        }
+        let stays = if all == 0 { live } else { (live as f64 * (kept as f64 / all as f64)) as u64 };
+        if needed(stays) <= free {
+            return Ok(());
+        }
+        Err(StoreError::NoRoom { what: "writing the ledger anew", needed: needed(stays), free })
     }
 
     /// All runs, once nothing that was committed before is only in the journal.

@@ -1,0 +1,135 @@
+//! `dnsledger expire` and `[store] retention`: what was not seen for long goes, and nothing else.
+
+use std::fs;
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::env::{TestEnv, until};
+
+/// A log of records of one day, so many days ago, at noon.
+fn write(env: &TestEnv, name: &str, days_ago: u64, records: Range<u64>) {
+    let time = now() / 86_400 * 86_400 + 43_200 - days_ago * 86_400;
+    let record = |i| {
+        format!(
+            "{{\"ts\":{time}.{i:04},\"uid\":\"C{days_ago}x{i}\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\
+             \"query\":\"n{i}.day{days_ago}.test\",\"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\
+             \"answers\":[\"192.0.2.1\"],\"TTLs\":[60.0]}}\n"
+        )
+    };
+    fs::write(env.path(name), records.map(record).collect::<String>()).unwrap();
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Runs `expire`: how it ended, and what it said.
+fn expire(env: &TestEnv, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut all = vec!["expire", "--data", "ledger"];
+    all.extend(arguments);
+    let ended = env.run(&all);
+    (ended.status.code(), String::from_utf8(ended.stdout).unwrap() + &ended.stderr)
+}
+
+/// Logs of 100, 50 and 5 days ago, and of a day that is to come.
+fn logs() -> TestEnv {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    for days_ago in [100, 50, 5] {
+        write(&env, &format!("logs/dns.{days_ago}.log"), days_ago, 0..20);
+    }
+    let future = fs::read_to_string(env.path("logs/dns.5.log")).unwrap();
+    let (day, later) = (now() / 86_400 * 86_400 + 43_200 - 5 * 86_400, now() + 1000 * 86_400);
+    let future = future.replace(&format!("\"ts\":{day}."), &format!("\"ts\":{later}."));
+    fs::write(env.path("logs/dns.later.log"), future.replace("day5", "later")).unwrap();
+    env
+}
+
+/// What a ledger exports that has read only these logs.
+fn export_of(env: &TestEnv, logs: &[&str]) -> String {
+    let model = format!("model-{}", logs.concat().replace('/', "-"));
+    let mut arguments = vec!["import", "--data", &model];
+    arguments.extend(logs);
+    env.ok(&arguments);
+    env.export(&model)
+}
+
+#[test]
+fn what_is_older_goes_and_an_old_log_does_not_bring_it_back() {
+    let env = logs();
+    env.ok(&["import", "--data", "ledger", "logs"]);
+    let (code, said) = expire(&env, &["--older-than", "60d"]);
+    assert!(code == Some(0) && said.starts_with("20 rows and 20 questions dropped; none is left"), "{said}");
+    let newer = ["logs/dns.50.log", "logs/dns.5.log", "logs/dns.later.log"];
+    assert!(env.export("ledger") == export_of(&env, &newer));
+    // Nothing more is as old as that.
+    let (code, said) = expire(&env, &["--older-than", "60d"]);
+    assert!(code == Some(0) && said.starts_with("0 rows and 0 questions dropped"), "{said}");
+    write(&env, "archive.log", 100, 0..30);
+    let said = String::from_utf8(env.ok(&["import", "--data", "ledger", "archive.log"])).unwrap();
+    assert!(said.contains("0 counted, 10 skipped, 0 malformed\n  skipped: expired 10"), "{said}");
+    assert!(env.export("ledger") == export_of(&env, &newer));
+    let status = env.status("ledger");
+    assert_eq!(status["store"]["expired"]["rows"], 20);
+    let status = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
+    assert!(status.contains("expired   20 rows and 20 questions last seen before "), "{status}");
+    assert_eq!(env.ok(&["verify", "--data", "ledger"]).last_chunk(), Some(b"sound\n"));
+}
+
+#[test]
+fn a_daemon_expires_while_it_serves() {
+    let env = logs();
+    let daemon = env.daemon("logs", "ledger");
+    daemon.wait_for_lines(80);
+    let (code, said) = expire(&env, &["--older-than", "60d"]);
+    assert!(code == Some(0) && said.starts_with("20 rows and 20 questions dropped"), "{said}");
+    let found =
+        |name: &str| daemon.json(&format!("/api/v1/records?q={name}"))["records"].as_array().unwrap().len();
+    assert_eq!((found("n3.day100.test"), found("n3.day50.test"), found("n3.later.test")), (0, 1, 1));
+    let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
+    assert!(metrics.contains("dnsledger_store_expired_total{what=\"row\"} 20\n"), "{metrics}");
+    assert!(metrics.contains("dnsledger_store_expired_before_seconds "), "{metrics}");
+    let page = String::from_utf8(daemon.get("/status").body).unwrap();
+    assert!(page.contains("20 rows last seen before "), "{page}");
+    assert!(daemon.stop().status.success());
+    assert!(
+        env.export("ledger") == export_of(&env, &["logs/dns.50.log", "logs/dns.5.log", "logs/dns.later.log"])
+    );
+}
+
+#[test]
+fn a_daemon_keeps_the_retention_of_its_configuration() {
+    let env = logs();
+    env.ok(&["import", "--data", "ledger", "logs/dns.100.log"]);
+    let config = "data_dir = \"ledger\"\n[http]\nlisten = \"127.0.0.1:0\"\n[store]\nretention = \"30d\"\n\
+                  [[source]]\nlogs = \"logs\"\n";
+    fs::write(env.path("dnsledger.toml"), config).unwrap();
+    let daemon = env.configured_daemon("dnsledger.toml", "ledger");
+    daemon.wait_for_lines(80);
+    until("the old rows are gone", || {
+        let expired = daemon.json("/api/v1/status")["store"]["expired"].clone();
+        (expired["before"].as_u64() > Some(0)).then_some(())
+    });
+    assert!(daemon.stop().status.success());
+    assert!(env.export("ledger") == export_of(&env, &["logs/dns.5.log", "logs/dns.later.log"]));
+    // The command takes it from there too.
+    let (code, said) = expire(&env, &["--config", "dnsledger.toml"]);
+    assert!(code == Some(0) && said.starts_with("0 rows"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let env = TestEnv::new();
+    for (arguments, says) in [
+        (&["--older-than", "1h"][..], "below 1d"),
+        (&["--older-than", "soon"], "not a duration"),
+        (&["--max-disk", "1MiB"], "below 16MiB"),
+        (&["--older-than", "30d"], "there is no ledger in ledger"),
+    ] {
+        let (code, said) = expire(&env, arguments);
+        assert!(code == Some(64) && said.contains(says), "{arguments:?}: {said}");
+    }
+    fs::write(env.path("empty.toml"), "").unwrap();
+    let (code, said) = expire(&env, &["--config", "empty.toml"]);
+    assert!(code == Some(64) && said.contains("neither an age nor a size"), "{said}");
+}
