@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::json::{push_bool, push_number, push_str, push_string};
@@ -163,6 +164,8 @@ pub struct Table<W> {
     colour: bool,
     /// Whether the terminal has characters to draw with.
     draws: bool,
+    /// Whose times are told; UTC's where there is none.
+    zone: Option<TimeZone>,
     held: Vec<Row>,
     layout: Option<Layout>,
 }
@@ -181,18 +184,25 @@ struct Layout {
     days: bool,
     /// Whether what is longer than its column is cut.
     cut: bool,
+    /// Whose times are told; UTC's where there is none.
+    zone: Option<TimeZone>,
 }
 
 impl<W: Write> Table<W> {
     /// A table. `width` is the width of the terminal, absent where rows may be of any length; `colour` whether the head
     /// may be highlighted.
     pub fn new(out: W, width: Option<usize>, colour: bool) -> Table<W> {
-        Table { out, width, colour, draws: false, held: Vec::new(), layout: None }
+        Table { out, width, colour, draws: false, zone: None, held: Vec::new(), layout: None }
     }
 
     /// The same with a picture of the days of each row, where the terminal has room for it.
     pub fn with_days(self, draws: bool) -> Table<W> {
         Table { draws, ..self }
+    }
+
+    /// The same with the times of a time zone.
+    pub fn in_zone(self, zone: TimeZone) -> Table<W> {
+        Table { zone: Some(zone), ..self }
     }
 
     /// Adds a row.
@@ -225,6 +235,7 @@ impl<W: Write> Table<W> {
     fn settle(&mut self) -> io::Result<()> {
         let mut layout = Layout::fitting(&self.held, self.width);
         layout.days &= self.draws;
+        layout.zone = self.zone.clone();
         let head = layout.head();
         match self.colour {
             true => writeln!(self.out, "\x1b[1m{head}\x1b[0m")?,
@@ -253,6 +264,7 @@ impl Layout {
             sensors: longest("SENSOR", &|row| sanitise(&row.sensor).chars().count()),
             days: false,
             cut: width.is_some(),
+            zone: None,
         };
         let Some(width) = width else { return layout };
         let sensors = layout.sensors;
@@ -281,9 +293,14 @@ impl Layout {
     fn head(&self) -> String {
         let times = if self.clock { 19 } else { 10 };
         let Layout { rrname, rrtype, rdata, count, .. } = self;
+        let (first, last) = match (&self.zone, self.clock) {
+            (None, _) => ("FIRST (UTC)", "LAST (UTC)"),
+            (Some(_), true) => ("FIRST (local)", "LAST (local)"),
+            (Some(_), false) => ("FIRST", "LAST"),
+        };
         let mut head = format!(
             "{:rrname$}  {:rrtype$}  {:rdata$}  {:>count$}  {:times$}  {:times$}  {:6}",
-            "RRNAME", "TYPE", "RDATA", "COUNT", "FIRST (UTC)", "LAST (UTC)", "SEEN"
+            "RRNAME", "TYPE", "RDATA", "COUNT", first, last, "SEEN"
         );
         if self.sensor {
             head.push_str("  SENSOR");
@@ -296,15 +313,14 @@ impl Layout {
 
     fn line(&self, row: &Row) -> String {
         let Layout { rrname, rrtype, rdata, count, .. } = *self;
-        let time = if self.clock { format_utc } else { format_date };
         let mut line = format!(
             "{:rrname$}  {:rrtype$}  {:rdata$}  {:>count$}  {}  {}  {:6}",
             cut_left(&row.rrname, self.width_of(rrname)),
             row.rrtype,
             cut_right(&row.rdata, self.width_of(rdata)),
             row.count,
-            time(row.time_first),
-            time(row.time_last),
+            self.time(row.time_first),
+            self.time(row.time_last),
             row.halves(),
         );
         if self.sensor {
@@ -317,6 +333,20 @@ impl Layout {
         line.truncate(line.trim_end().len());
         line.push('\n');
         line
+    }
+
+    /// A time, epoch seconds, or its day alone.
+    fn time(&self, secs: u64) -> String {
+        let local = self.zone.as_ref().and_then(|zone| {
+            let time = Timestamp::from_second(secs.try_into().ok()?).ok()?;
+            Some(time.to_zoned(zone.clone()))
+        });
+        match (local, self.clock) {
+            (Some(local), true) => local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            (Some(local), false) => local.strftime("%Y-%m-%d").to_string(),
+            (None, true) => format_utc(secs),
+            (None, false) => format_date(secs),
+        }
     }
 
     /// Columns before the picture of days; sensors that come later may be longer, and move it.
@@ -442,6 +472,24 @@ mod tests {
         for (width, draws) in [(Some(96), true), (None, true), (Some(120), false)] {
             assert!(!draw(width, draws).contains('·'));
         }
+    }
+
+    #[test]
+    fn times_are_those_of_a_zone_where_one_is_given() {
+        let show = |width| {
+            let mut out = Vec::new();
+            let zone = TimeZone::fixed(jiff::tz::offset(-10));
+            let mut table = Table::new(&mut out, width, false).in_zone(zone);
+            table.push(row("a.example", "192.0.2.1")).unwrap();
+            table.finish().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let wide = show(None);
+        assert!(wide.contains("  FIRST (local)        LAST (local)         SEEN\n"), "{wide}");
+        assert!(wide.contains("  2026-01-01 17:04:05  2026-03-03 19:06:07  direct\n"), "{wide}");
+        let narrow = show(Some(70));
+        assert!(narrow.contains("  FIRST       LAST        SEEN\n"), "{narrow}");
+        assert!(narrow.contains("  2026-01-01  2026-03-03  direct\n"), "{narrow}");
     }
 
     #[test]

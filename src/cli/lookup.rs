@@ -3,11 +3,12 @@
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use super::Exit;
 use super::access::{Access, LedgerArgs};
 use super::filters::FilterArgs;
+use super::{Exit, Misuse};
 use crate::http::client::Client;
 use crate::ledger::Ledger;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
@@ -30,6 +31,9 @@ pub struct Args {
     /// How rows are written; json is an object a line
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Times of the table in the time zone of this machine, not in UTC
+    #[arg(long)]
+    local: bool,
     /// What to look for; - reads queries from standard input, a line each
     #[arg(value_name = "QUERY", required = true)]
     queries: Vec<String>,
@@ -54,6 +58,10 @@ enum Format {
 
 /// Answers the queries, one after the other.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    if args.local && args.format != Format::Table {
+        let message = "--local is for tables: json and csv have their times in UTC".to_owned();
+        return Err(Misuse { message, hint: "leave out --local, or --format" }.into());
+    }
     let mut queries = Vec::new();
     for text in &args.queries {
         match text.as_str() {
@@ -70,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let searches = queries.iter().map(|text| search(text, &args)).collect::<anyhow::Result<Vec<_>>>()?;
     let access = Access::open(&args.ledger, false)?;
-    let mut out = Output::new(args.format)?;
+    let mut out = Output::new(args.format, args.local)?;
     let mut nothing = Vec::new();
     for (text, search) in queries.iter().zip(&searches) {
         let mut found = 0u64;
@@ -168,7 +176,7 @@ enum Output {
 }
 
 impl Output {
-    fn new(format: Format) -> io::Result<Output> {
+    fn new(format: Format, local: bool) -> io::Result<Output> {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let mut out = BufWriter::new(stdout);
@@ -181,7 +189,8 @@ impl Output {
                 let locale = locale.filter(|value| !value.is_empty());
                 let locale = locale.map(|value| value.to_string_lossy().to_ascii_uppercase());
                 let draws = locale.take(1).any(|value| value.contains("UTF-8") || value.contains("UTF8"));
-                Output::Table(Table::new(out, width, colour).with_days(draws))
+                let table = Table::new(out, width, colour).with_days(draws);
+                Output::Table(if local { table.in_zone(TimeZone::system()) } else { table })
             }
             Format::Json => Output::Json(out),
             Format::Csv => {

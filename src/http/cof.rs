@@ -57,7 +57,7 @@ const ERRORS: HeaderName = HeaderName::from_static("x-dribble-errors");
 pub async fn circl(state: State, request: Request) -> Result<Response, ApiError> {
     let query = Query::parse(&asked(&request)?)?;
     let mut search = search(&request, query)?;
-    let mut lines = Lines::new(&request);
+    let mut lines = Lines::new(&state, &request);
     let config = &state.0.config;
     let mut limits = Limits { rows: config.max_limit, examined: config.scan_rows };
     let as_of = as_of(&state);
@@ -129,7 +129,7 @@ pub async fn query(state: State, request: Request) -> Result<Response, ApiError>
             let config = &state.0.config;
             let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
             let as_of = as_of(&state);
-            answer(&state, search, limits, None, as_of, Lines::new(&request)).await
+            answer(&state, search, limits, None, as_of, Lines::new(&state, &request)).await
         }
     }
 }
@@ -176,7 +176,7 @@ async fn names_of(state: State, request: Request, query: Query) -> Result<Respon
         names.into_iter().map(|name| Search { query: Query::Name(name), ..rows.clone() }).collect();
     let limit = rows.filters.limit.unwrap_or(u64::MAX).min(config.max_limit);
     let limits = Limits { rows: limit, examined: config.scan_rows.saturating_sub(examined) };
-    let lines = Lines::new(&request);
+    let lines = Lines::new(&state, &request);
     let mut response = answer_all(&state, searches, limits, None, as_of, lines).await?;
     if truncated {
         say_truncated(&mut response);
@@ -248,9 +248,10 @@ struct Lines {
 
 impl Lines {
     /// Lines whose origin is the URL that was asked.
-    fn new(request: &Request) -> Lines {
+    fn new(state: &State, request: &Request) -> Lines {
         let host = text(&request.headers, &HOST).unwrap_or("localhost");
-        Lines { origin: format!("http://{host}/") }
+        let scheme = if state.tls().is_some() { "https" } else { "http" };
+        Lines { origin: format!("{scheme}://{host}/") }
     }
 }
 

@@ -28,6 +28,7 @@ mod control;
 mod dnsdb;
 mod error;
 mod guard;
+mod gzip;
 mod machine;
 mod metrics;
 mod names;

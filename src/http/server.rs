@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -26,6 +26,7 @@ use warp::reply::Response;
 
 use super::State;
 use super::guard::Door;
+use super::gzip;
 use super::request::without_doubled_slashes;
 use super::routes::routes;
 use crate::shutdown::Stop;
@@ -195,6 +196,7 @@ where
     }
     let (guard, began) = (state.guard(), Instant::now());
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let gzip = method != Method::HEAD && gzip::is_asked(request.headers());
     let caller = guard.admit(doors.door, peer, &uri, request.headers_mut());
     let mut response = match &caller {
         Ok(caller) if caller.may_control() => doors.control.call(request).await?,
@@ -203,6 +205,9 @@ where
     };
     state.metrics().answered(uri.path(), response.status(), began.elapsed());
     guard.record(caller.as_ref().ok(), peer, &method, &uri, response.status());
+    if gzip {
+        response = gzip::compressed(response);
+    }
     let headers = response.headers_mut();
     for (name, value) in &SECURITY_HEADERS {
         if !headers.contains_key(name) {

@@ -203,6 +203,12 @@ fn a_failure_is_one_line_and_what_to_try() {
     let bad_config = folder.path().join("bad.toml");
     fs::write(&bad_config, "[http]\nmax_scan = 1\n").unwrap();
     for (arguments, code, says, hint) in [
+        (
+            vec!["lookup", "--data", &data, "x", "--local", "-f", "csv"],
+            64,
+            "--local is for tables",
+            Some("leave out"),
+        ),
         (vec!["lookup", "--data", &data, "nothing.example"], 1, "Nothing found for nothing.example.", None),
         (vec!["lookup", "--data", &data, "a..b"], 64, "character 3 of \"a..b\"", Some("*.name")),
         (

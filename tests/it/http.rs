@@ -623,6 +623,51 @@ fn head_has_the_head_and_no_body() {
     assert!(answer.header("content-length").is_some());
 }
 
+/// The head and the body of an answer as they came. By HTTP/1.0, which knows no chunks.
+fn as_it_came(server: &Server, target: &str, headers: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_ascii_lowercase();
+    (head, bytes[end + 4..].to_vec())
+}
+
+#[test]
+fn an_answer_is_compressed_when_that_is_asked_and_worth_it() {
+    let server = Server::sample();
+    let gzip = "Accept-Encoding: gzip\r\n";
+    for target in ["/api/v1/export", "/openapi.json", "/?q=*"] {
+        let (head, plain) = as_it_came(&server, target, "");
+        assert!(plain.len() > 1024 && !head.contains("content-encoding"), "{target}: {head}");
+        let (head, packed) = as_it_came(&server, target, gzip);
+        assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{head}");
+        assert!(packed.len() < plain.len() / 2, "{target}: {} of {} bytes", packed.len(), plain.len());
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain || target.starts_with("/?"), "{target} is another one compressed");
+    }
+    for (target, why) in [("/healthz", "is small"), ("/assets/page.css", "has a tag of its bytes")] {
+        let (head, _) = as_it_came(&server, target, gzip);
+        assert!(!head.contains("content-encoding"), "{target} {why}: {head}");
+    }
+    let head = server.raw("HEAD /openapi.json HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
+    assert!(head.header("content-encoding").is_none() && head.body.is_empty());
+}
+
+#[test]
+fn pages_of_other_origins_may_not_read_anything() {
+    let server = Server::sample();
+    for request in ["GET", "OPTIONS"] {
+        let answer = server.raw(&format!(
+            "{request} /dns/www.example.com HTTP/1.1\r\nHost: localhost\r\nOrigin: https://other.example\r\n\
+             Access-Control-Request-Method: GET\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(!answer.head.to_ascii_lowercase().contains("access-control-"), "{request}: {}", answer.head);
+    }
+}
+
 #[test]
 fn only_loopback_names_are_answered_and_every_answer_is_guarded() {
     let server = Server::sample();
