@@ -42,6 +42,7 @@ mod project;
 mod store_crash;
 /// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
 mod store_suite;
+mod system_calls;
 /// That the sample logs are what the generator makes.
 mod testdata;
 /// `dnsledger verify`, on sound and on damaged ledgers.

@@ -1,0 +1,117 @@
+//! That system calls which fail cost time only: strace makes them fail, in the logs and in the ledger.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use crate::env::TestEnv;
+
+/// The system calls that read a file.
+const READS: &str = "read,pread64,readv";
+/// Those that write one.
+const WRITES: &str = "write,pwrite64,ftruncate";
+/// Those that put it on stable storage.
+const SYNCS: &str = "fsync,fdatasync,sync_file_range";
+
+/// Two logs, and what an import of them without any fault is.
+struct Case {
+    env: TestEnv,
+    sound: String,
+}
+
+impl Case {
+    /// Where nothing can be traced, says so loudly.
+    fn new() -> Option<Case> {
+        let env = TestEnv::new();
+        let traced = env.tool("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).output();
+        let why = match traced {
+            Ok(ended) if ended.status.success() => None,
+            Ok(ended) => Some(String::from_utf8_lossy(&ended.stderr).into_owned()),
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "strace: {error}");
+                Some(error.to_string())
+            }
+        };
+        if let Some(why) = why {
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "SKIPPED: no system call can be made to fail: strace: {why}").unwrap();
+            return None;
+        }
+        std::fs::create_dir(env.path("logs")).unwrap();
+        for (name, lines, seed) in [("a", "4000", "3"), ("b", "500", "4")] {
+            let log = env.ok(&["generate", "--lines", lines, "--seed", seed]);
+            std::fs::write(env.path(&format!("logs/dns.{name}.log")), log).unwrap();
+        }
+        env.ok(&["import", "--data", "sound", "logs"]);
+        let sound = env.export("sound");
+        Some(Case { env, sound })
+    }
+
+    /// Imports while calls on these files fail, as `inject` of strace has it; whether that was told by the exit code, and
+    /// what was said.
+    fn import(&self, data: &str, files: &[PathBuf], inject: &str) -> (bool, String) {
+        std::fs::create_dir_all(self.env.path(data)).unwrap();
+        let mut strace = self.env.tool("strace");
+        let trace = self.env.path("trace");
+        strace.args(["-f", "-qq", "-e", &format!("inject={inject}"), "-o"]).arg(&trace);
+        for file in files {
+            strace.arg("-P").arg(file);
+        }
+        strace.args([env!("CARGO_BIN_EXE_dnsledger"), "import", "--data", data, "logs"]);
+        let ended = self.env.finish(&mut strace);
+        let trace = std::fs::read_to_string(trace).unwrap();
+        assert!(trace.contains("(INJECTED)"), "{inject}: nothing failed\n{trace}");
+        assert!(!ended.stderr.contains("panicked"), "{inject}: {}", ended.stderr);
+        (ended.status.success(), ended.stderr)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.env.path("logs").join(format!("dns.{name}.log"))
+    }
+
+    /// Without faults the rest comes in, and nothing counts twice.
+    fn is_made_good(&self, data: &str) {
+        self.env.ok(&["import", "--data", data, "logs"]);
+        assert_eq!(self.env.export(data), self.sound);
+        assert_eq!(self.env.status(data)["totals"]["lines_read"], 4500);
+        self.env.ok(&["verify", "--data", data]);
+    }
+}
+
+#[test]
+fn a_read_that_is_interrupted_is_made_again() {
+    let Some(case) = Case::new() else { return };
+    let logs = [case.log("a"), case.log("b")];
+    let (done, said) = case.import("ledger", &logs, &format!("{READS}:error=EINTR:when=1+2"));
+    assert!(done, "{said}");
+    assert_eq!(case.env.export("ledger"), case.sound);
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_named_and_does_not_keep_others_back() {
+    let Some(case) = Case::new() else { return };
+    for (data, name, when) in [("first", "b", "1+"), ("later", "a", "3+")] {
+        let (done, said) = case.import(data, &[case.log(name)], &format!("{READS}:error=EIO:when={when}"));
+        assert!(!done && said.contains(&format!("Not read: logs/dns.{name}.log: ")), "{said}");
+        let other = if name == "a" { 500 } else { 4000 };
+        assert!(case.env.status(data)["totals"]["lines_read"].as_u64().unwrap() >= other, "{said}");
+        case.is_made_good(data);
+    }
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_says_so_and_nothing_is_lost() {
+    let Some(case) = Case::new() else { return };
+    for (at, (calls, error)) in [(WRITES, "ENOSPC"), (WRITES, "EIO"), (SYNCS, "EIO")].iter().enumerate() {
+        let mut failed = 0;
+        for when in ["1+", "1"] {
+            let data = format!("ledger{at}.{when}");
+            let files: Vec<PathBuf> =
+                ["db", "conf"].map(|file| case.env.path(&data).join("ledger-1").join(file)).into();
+            let (done, said) = case.import(&data, &files, &format!("{calls}:error={error}:when={when}"));
+            assert!(done || said.contains("could not use"), "{said}");
+            failed += u32::from(!done);
+            case.is_made_good(&data);
+        }
+        assert!(failed > 0, "{calls} never failed");
+    }
+}
