@@ -19,12 +19,15 @@ const ONE_TRY: u32 = 1;
 /// Which ledger.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LedgerArgs {
-    /// Ask the daemon at this URL, such as http://127.0.0.1:8081
+    /// Ask the daemon at this URL, such as http://127.0.0.1:8081 or https://ledger.example:8081
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     server: Option<String>,
     /// Send the token in this file to the server
     #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file, instead of those of the system, when the URL is https
+    #[arg(long, value_name = "FILE", requires = "server")]
+    ca: Option<PathBuf>,
     #[command(flatten)]
     folder: FolderArgs,
 }
@@ -96,7 +99,7 @@ impl Access {
         match &args.server {
             Some(url) => {
                 let token = args.token_file.as_deref().map(read_token).transpose()?;
-                Ok(Access::Server(Client::of_url(url, token.as_deref())?))
+                Ok(Access::Server(Client::of_url(url, token.as_deref(), args.ca.as_deref())?))
             }
             None => Access::open_folder(&args.folder, make),
         }

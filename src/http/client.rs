@@ -1,4 +1,4 @@
-//! The other side: a small blocking client for the command line, over the control socket or an `http://` URL.
+//! The other side: a small blocking client for the command line, over the control socket, an `http://` or an `https://` URL.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::server::Stream;
+use super::tls::{self, TlsError};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -50,6 +53,9 @@ pub enum ClientError {
         /// What is wrong.
         why: &'static str,
     },
+    /// The certificates that are to be trusted cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TlsError),
     /// The server answered with an error.
     #[error("{message}")]
     Refused {
@@ -85,6 +91,12 @@ impl ClientError {
                     "run it as the user that runs the daemon, or ask over HTTP: `--server http://127.0.0.1:8081`",
                 )
             }
+            // What comes of TLS is of this kind.
+            ClientError::Unreachable { error, .. } if error.kind() == io::ErrorKind::InvalidData => Some(
+                "if the server's certificate is its own or of an authority of yours, name the file: --ca FILE; if the \
+                 server speaks no TLS, ask http://",
+            ),
+            ClientError::Trust(error) => Some(error.hint()),
             ClientError::Unreachable { .. } => Some("check the address, and that `dnsledger run` is running"),
             ClientError::BadUrl { .. } => Some("--server http://127.0.0.1:8081"),
             ClientError::Refused { hint, .. } => hint.as_deref(),
@@ -96,10 +108,10 @@ impl ClientError {
 //--- Client ---------------------------------------------------------------------------------------------------------
 
 /// Where a server is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Server {
     Socket(PathBuf),
-    Tcp { host: String, port: u16, authority: String },
+    Tcp { host: String, port: u16, authority: String, tls: Option<(TlsConnector, ServerName<'static>)> },
 }
 
 /// A client of one server. Each request has a connection of its own.
@@ -119,31 +131,43 @@ impl Client {
         Client::new(Server::Socket(path.to_owned()), None)
     }
 
-    /// A client of a server by its URL, with a token where it wants one.
+    /// A client of a server by its URL, with a token where it wants one. Of `https://`, the certificates in the file `ca`
+    /// are trusted, or without one those of the system.
     ///
     /// # Errors
     ///
-    /// When the URL or the token cannot be used.
-    pub fn of_url(url: &str, token: Option<&str>) -> Result<Client, ClientError> {
+    /// When the URL, the token or the file cannot be used.
+    pub fn of_url(url: &str, token: Option<&str>, ca: Option<&Path>) -> Result<Client, ClientError> {
         let bad = |why| ClientError::BadUrl { url: url.to_owned(), why };
         let uri: Uri = url.parse().map_err(|_| bad("not a URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(bad("https is not spoken here; use a tunnel or a proxy")),
-            _ => return Err(bad("it does not start with http://")),
-        }
+        let secure = match uri.scheme_str() {
+            Some("http") if ca.is_some() => {
+                return Err(bad("without https:// there is no certificate to trust"));
+            }
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(bad("it does not start with http:// or https://")),
+        };
         let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
         if authority.as_str().contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(bad("only a host and a port are expected"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = authority.port_u16().unwrap_or(80);
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let tls = match secure {
+            false => None,
+            true => {
+                let name =
+                    ServerName::try_from(host.clone()).map_err(|_| bad("its host has no certificate"))?;
+                Some((tls::trusting(ca)?, name))
+            }
+        };
         let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
         let mut token = token.map_err(|_| bad("the token holds characters that no token has"))?;
         if let Some(token) = &mut token {
             token.set_sensitive(true);
         }
-        Client::new(Server::Tcp { host, port, authority: authority.to_string() }, token)
+        Client::new(Server::Tcp { host, port, authority: authority.to_string(), tls }, token)
     }
 
     fn new(server: Server, token: Option<HeaderValue>) -> Result<Client, ClientError> {
@@ -247,10 +271,13 @@ impl Server {
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
             Server::Socket(path) => Box::new(UnixStream::connect(path).await?),
-            Server::Tcp { host, port, .. } => {
+            Server::Tcp { host, port, tls, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                match tls {
+                    None => Box::new(stream),
+                    Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
+                }
             }
         })
     }
@@ -260,7 +287,9 @@ impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Server::Socket(path) => write!(f, "{}", path.display()),
-            Server::Tcp { authority, .. } => write!(f, "http://{authority}"),
+            Server::Tcp { authority, tls, .. } => {
+                write!(f, "{}://{authority}", if tls.is_some() { "https" } else { "http" })
+            }
         }
     }
 }
@@ -338,12 +367,14 @@ mod tests {
     #[test]
     fn only_what_can_be_asked_is_a_server() {
         for url in ["http://127.0.0.1:8081", "http://[::1]:8081/", "http://sensor"] {
-            assert!(Client::of_url(url, Some("abc")).is_ok(), "{url}");
+            assert!(Client::of_url(url, Some("abc"), None).is_ok(), "{url}");
         }
-        for url in ["127.0.0.1:8081", "https://x", "ftp://x", "http://u:p@x", "http://x/dns", "http://", ""] {
-            assert!(matches!(Client::of_url(url, None), Err(ClientError::BadUrl { .. })), "{url}");
+        for url in
+            ["127.0.0.1:8081", "https://u:p@x", "ftp://x", "http://u:p@x", "http://x/dns", "http://", ""]
+        {
+            assert!(matches!(Client::of_url(url, None, None), Err(ClientError::BadUrl { .. })), "{url}");
         }
-        assert!(Client::of_url("http://x", Some("a\nb")).is_err());
+        assert!(Client::of_url("http://x", Some("a\nb"), None).is_err());
     }
 
     #[test]

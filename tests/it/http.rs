@@ -107,7 +107,7 @@ impl Server {
     }
 
     fn client(&self) -> Client {
-        Client::of_url(&format!("http://{}", self.address), None).unwrap()
+        Client::of_url(&format!("http://{}", self.address), None, None).unwrap()
     }
 
     fn owner(&self) -> Client {
@@ -741,7 +741,7 @@ fn with_tokens_nothing_but_health_answers_without_one() {
     let bearer = format!("Authorization: Bearer {read}");
     assert_eq!(server.get_with("/dns/www.example.com", &bearer).records().len(), 1);
     assert_eq!(server.get_with("/dns/www.example.com", &format!("X-Api-Key: {read}")).records().len(), 1);
-    let client = Client::of_url(&format!("http://{}", server.address), Some(&read)).unwrap();
+    let client = Client::of_url(&format!("http://{}", server.address), Some(&read), None).unwrap();
     assert!(client.get("/api/v1/status", &[]).is_ok());
     assert!(server.owner().get("/api/v1/status", &[]).is_ok(), "the owner needs none");
 }
@@ -807,6 +807,45 @@ fn the_port_speaks_tls_once_there_is_a_certificate() {
     let _ = plain.read_to_end(&mut bytes);
     assert!(!bytes.starts_with(b"HTTP/"));
     assert!(server.owner().get("/healthz", &[]).is_ok(), "the control socket stays plain");
+}
+
+#[test]
+fn the_client_trusts_the_certificates_that_it_is_told_of_and_no_other() {
+    let server = Server::sample();
+    let signed = ["127.0.0.1", "127.0.0.2"]
+        .map(|address| rcgen::generate_simple_self_signed([address.to_owned()]).unwrap());
+    let path = |name: &str| server.folder.path().join(name);
+    for (signed, name) in signed.iter().zip(["good", "other"]) {
+        std::fs::write(path(&format!("{name}.pem")), signed.cert.pem()).unwrap();
+        std::fs::write(path(&format!("{name}.key")), signed.signing_key.serialize_pem()).unwrap();
+    }
+    server.state.set_tls(tls::load(&path("good.pem"), &path("good.key")).unwrap());
+    let url = format!("https://{}", server.address);
+    let get = |url: &str, ca: Option<&std::path::Path>| {
+        let mut answer = Client::of_url(url, None, ca)?.get("/dns/www.example.com", &[])?;
+        let mut text = String::new();
+        answer.read_to_string(&mut text).unwrap();
+        Ok::<_, ClientError>(text)
+    };
+    assert!(get(&url, Some(&path("good.pem"))).unwrap().contains("www.example.com"));
+    let plain = format!("http://{}", server.address);
+    assert!(matches!(get(&plain, Some(&path("good.pem"))), Err(ClientError::BadUrl { .. })));
+    assert!(matches!(get(&plain, None), Err(ClientError::Broken { .. })), "plain HTTP is not answered");
+    // Another certificate, and that of another host.
+    let error = get(&url, Some(&path("other.pem"))).unwrap_err();
+    assert!(
+        matches!(error, ClientError::Unreachable { .. }) && error.hint().unwrap().contains("--ca"),
+        "{error}"
+    );
+    server.state.set_tls(tls::load(&path("other.pem"), &path("other.key")).unwrap());
+    let error = get(&url, Some(&path("other.pem"))).unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    // A file that holds none.
+    for (name, says) in [("absent.pem", "it is not there"), ("good.key", "no certificate in it")] {
+        let error = get(&url, Some(&path(name))).unwrap_err();
+        assert!(matches!(error, ClientError::Trust(_)) && error.to_string().contains(says), "{error}");
+        assert!(error.hint().unwrap().contains("--ca"));
+    }
 }
 
 #[test]
@@ -954,7 +993,7 @@ fn an_answer_that_breaks_off_is_an_error_to_our_own_client() {
         let _ = stream.read(&mut [0; 1024]).unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
     });
-    let mut answer = Client::of_url(&url, None).unwrap().get("/x", &[]).unwrap();
+    let mut answer = Client::of_url(&url, None, None).unwrap().get("/x", &[]).unwrap();
     let mut text = String::new();
     assert!(answer.read_to_string(&mut text).is_err());
     half.join().unwrap();
