@@ -113,7 +113,7 @@ fn floor(log: &Path) -> usize {
 fn imported(log: &Path, data: &Path, config: &ingest::Config, options: &Options) -> u64 {
     let ledger = Arc::new(Ledger::new(Arc::new(SledStore::open(data, options).unwrap())));
     let paths = [log.to_owned()];
-    let summary = import(&ledger, config, Some("bench"), &paths, &|_| {}, &Stop::new()).unwrap();
+    let summary = import(&ledger, config, Some("bench"), None, &paths, &|_| {}, &Stop::new()).unwrap();
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);
     summary.tally.lines()
 }

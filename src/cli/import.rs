@@ -1,7 +1,7 @@
 //! `import`: read logs once.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,18 @@ use super::access::{Access, FolderArgs};
 use super::progress::Progress;
 use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
-use crate::ingest::{self, ImportProgress, Summary, files_under};
+use crate::ingest::{self, Database, Dump, ImportProgress, Summary, files_under};
 use crate::output::sanitise;
+use crate::tail::decode::Decoder;
 use crate::tally::{Malformed, Skip};
+use crate::time::parse_rfc3339;
 use crate::{daemon, logging, units};
 
 /// Problems that are listed one by one.
 const LISTED: usize = 10;
+
+/// Bytes of rows that are sent at a time.
+const LINES_BYTES: usize = 64 << 10;
 
 /// What `import` is told.
 #[derive(Debug, clap::Args)]
@@ -29,14 +34,42 @@ pub struct Args {
     /// The sensor that the records are counted under [default: default; for passive DNS of others, the name of the file]
     #[arg(long, value_name = "NAME")]
     sensor: Option<String>,
+    /// The paths are what a database of bro-pdns or zeek-pdns wrote out: `mysqldump DB dns`, or `sqlite3 FILE .dump`
+    #[arg(long, value_name = "DATABASE")]
+    from: Option<From>,
+    /// How far the clock behind the times of such a database was ahead of UTC; bro-pdns kept local time
+    #[arg(long, value_name = "OFFSET", value_parser = utc_offset, default_value = "+00:00", requires = "from", allow_hyphen_values = true)]
+    utc_offset: Arc<str>,
     /// Logs of Zeek, or passive DNS in the Common Output Format: files, folders or globs, plain or compressed; - is
     /// standard input
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
 }
 
+/// What wrote a dump.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum From {
+    /// mysqldump or mariadb-dump
+    MysqlDump,
+    /// .dump of sqlite3
+    Sqlite,
+}
+
+fn utc_offset(text: &str) -> Result<Arc<str>, &'static str> {
+    let is_one = text.starts_with(['+', '-']) && parse_rfc3339(&format!("2000-01-01 00:00:00{text}")).is_ok();
+    if is_one { Ok(text.into()) } else { Err("expected +HH:MM or -HH:MM") }
+}
+
 /// Reads the logs, itself or through the daemon, and says what came of it.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let dump = args.from.map(|from| Dump {
+        database: match from {
+            From::MysqlDump => Database::Mysql,
+            From::Sqlite => Database::Sqlite,
+        },
+        utc_offset: Arc::clone(&args.utc_offset),
+    });
+    let (sensor, dump) = (args.sensor.as_deref(), dump.as_ref());
     let access = Access::open_folder(&args.folder, true)?;
     let progress = Arc::new(Progress::new());
     let summary = match access {
@@ -45,15 +78,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let stop = daemon::stop_on_signals()?;
             let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
             let shown = |done: &ImportProgress| progress.show(done);
-            let summary =
-                ingest::import(&ledger, &feeding, args.sensor.as_deref(), &args.paths, &shown, &stop);
+            let summary = ingest::import(&ledger, &feeding, sensor, dump, &args.paths, &shown, &stop);
             progress.finish();
             let summary = summary?;
             ledger.store().flush()?;
             summary
         }
         Access::Socket(client) | Access::Server(client) => {
-            let summary = send(&client, args.sensor.as_deref(), &args.paths, &progress);
+            let summary = send(&client, sensor, dump, &args.paths, &progress);
             progress.finish();
             summary?
         }
@@ -66,6 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 fn send(
     client: &Client,
     sensor: Option<&str>,
+    dump: Option<&Dump>,
     paths: &[PathBuf],
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Summary> {
@@ -79,7 +112,7 @@ fn send(
     let so_far = Arc::new(Mutex::new(so_far));
     let mut summary = Summary::default();
     for path in &files {
-        match send_one(client, sensor, path, progress, &so_far) {
+        match send_one(client, sensor, dump, path, progress, &so_far) {
             Ok(one) => summary.merge(one),
             // The daemon is there and says no to this one, or this one cannot be read: the others may do better.
             Err(error) if can_go_on(&error) => {
@@ -98,6 +131,7 @@ fn send(
 fn send_one(
     client: &Client,
     sensor: Option<&str>,
+    dump: Option<&Dump>,
     path: &Path,
     progress: &Arc<Progress>,
     so_far: &Arc<Mutex<ImportProgress>>,
@@ -109,7 +143,7 @@ fn send_one(
     let (progress, so_far) = (Arc::clone(progress), Arc::clone(so_far));
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
-    let body = Watched {
+    let watched = Watched {
         inner: file,
         seen: move |bytes| {
             counted.fetch_add(bytes, Ordering::Relaxed);
@@ -118,11 +152,21 @@ fn send_one(
             progress.show(&so_far);
         },
     };
+    let body: Box<dyn Read + Send> = match dump {
+        None => Box::new(watched),
+        Some(dump) => {
+            // The daemon gets the rows as COF. What is no dump is seen before anything is sent.
+            let decoder = Decoder::new(Box::new(watched)).map_err(Unreadable)?;
+            let mut lines = BufReader::with_capacity(LINES_BYTES, dump.lines(decoder));
+            lines.fill_buf().map_err(Unreadable)?;
+            Box::new(lines)
+        }
+    };
     let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let name = if path.as_os_str() == "-" { "-".into() } else { name.display().to_string() };
     let mut params = vec![("name", name.as_str())];
     params.extend(sensor.map(|sensor| ("sensor", sensor)));
-    let mut answer = client.post("/control/import", &params, Some(Box::new(body)))?;
+    let mut answer = client.post("/control/import", &params, Some(body))?;
     let mut report = Vec::new();
     answer.read_to_end(&mut report).context("reading the daemon's answer")?;
     let report: ImportReport = serde_json::from_slice(&report).context("reading the daemon's answer")?;

@@ -11,9 +11,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::cof;
+use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
 use super::{Config, Context, DEFAULT_SENSOR, ImportProgress, IngestError, Summary, reading_hint};
+use super::{cof, dump};
 use crate::ledger::Ledger;
 use crate::merge::Batch;
 use crate::progress::Progress;
@@ -118,6 +119,8 @@ pub(super) struct Worker<'a> {
     pub(super) batch_bytes: usize,
     /// Whether files of COF are read too.
     pub reads_cof: bool,
+    /// What files are, if they are dumps of a database.
+    pub dump: Option<Dump>,
     /// Takes a full batch and applies it, in the order in which it gets them.
     apply: &'a dyn Fn(Batch) -> Result<(), IngestError>,
     /// Bytes read from disk.
@@ -152,6 +155,7 @@ impl<'a> Worker<'a> {
             batch: Batch::default(),
             batch_bytes,
             reads_cof: false,
+            dump: None,
             apply,
             bytes_read: Arc::default(),
             lines: Arc::default(),
@@ -183,7 +187,7 @@ impl<'a> Worker<'a> {
         let bytes = Arc::clone(&self.bytes_read);
         let before = bytes.load(Ordering::Relaxed);
         let opened = std::fs::File::open(&found.path)
-            .and_then(|file| Decoder::new(Box::new(Counted { inner: file, bytes: Arc::clone(&bytes) })));
+            .and_then(|file| self.decoder(Box::new(Counted { inner: file, bytes: Arc::clone(&bytes) })));
         let met = match opened {
             Ok(decoder) => self.read(decoder, &found.path, Some(size), sensor, zeek)?,
             Err(error) => self.fail(&found.path, &error),
@@ -206,12 +210,21 @@ impl<'a> Worker<'a> {
         sensor: Option<&str>,
         zeek: &zeek::Options,
     ) -> Result<Met, IngestError> {
-        let met = match Decoder::new(stream) {
+        let met = match self.decoder(stream) {
             Ok(decoder) => self.read(decoder, name, None, sensor, zeek)?,
             Err(error) => self.fail(name, &error),
         };
         self.summary.files += u64::from(!matches!(met, Met::Busy { .. }));
         Ok(met)
+    }
+
+    /// What is read of a stream: itself, or of a dump its rows.
+    fn decoder(&self, stream: Box<dyn Read + Send>) -> io::Result<Decoder> {
+        let decoder = Decoder::new(stream)?;
+        match &self.dump {
+            Some(dump) => Decoder::new(Box::new(dump.lines(decoder))),
+            None => Ok(decoder),
+        }
     }
 
     pub(super) fn fail(&mut self, path: &Path, error: &io::Error) -> Met {
@@ -255,6 +268,9 @@ impl<'a> Worker<'a> {
             };
             if cof::is_cof(&bytes) {
                 return self.read_cof(&bytes, end, chunks, path, sensor);
+            }
+            if let Some(why) = dump::looks_like(&bytes) {
+                return Ok(self.refuse(path, why));
             }
             begun = Some((bytes, end));
         }
@@ -355,7 +371,8 @@ fn list(paths: &[PathBuf]) -> Result<(Vec<Found>, Summary), IngestError> {
 }
 
 /// Reads logs once: files, folders, patterns, and `-` for standard input. What was read before is passed over. A file of
-/// COF is merged under a sensor of its own: see [`super::cof`]. Without a name of a sensor, logs have the default one.
+/// COF is merged under a sensor of its own: see [`super::cof`]. Without a name of a sensor, logs have the default one. With a
+/// `dump` the files are dumps of a database: see [`super::dump`].
 ///
 /// `on_progress` is called now and then from one of the reading threads.
 ///
@@ -366,6 +383,7 @@ pub fn import(
     ledger: &Arc<Ledger>,
     config: &Config,
     sensor: Option<&str>,
+    dump: Option<&Dump>,
     paths: &[PathBuf],
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
     stop: &Stop,
@@ -410,6 +428,7 @@ pub fn import(
                 worker.bytes_read = Arc::clone(bytes_read);
                 worker.lines = Arc::clone(lines);
                 worker.reads_cof = true;
+                worker.dump = dump.cloned();
                 let mut each = |worker: &Worker<'_>| {
                     let mut progress = *total;
                     progress.files_done =

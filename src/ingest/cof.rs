@@ -8,7 +8,7 @@
 //! `halves` are the figures of both where a row is both; everything else is passed over, `sensor_id` too. Of MX, SRV and SOA
 //! the host name is taken, as from a log. The days between the first and the last sighting are not known.
 //!
-//! A line that is none of this is malformed, for a reason, and never ends an import.
+//! A line whose `rdata` is null says that there was none, and is skipped. One that is none of this is malformed, for a reason, and never ends an import.
 //!
 //! # Once
 //!
@@ -38,7 +38,7 @@ use crate::store::{Scan, StoreError};
 use crate::tail::decode::End;
 use crate::tail::lineage::Prefix;
 use crate::tail::lines::{Block, Lines};
-use crate::tally::{Fate, Malformed, Tally};
+use crate::tally::{Fate, Malformed, Skip, Tally};
 use crate::time::{DAY, parse_rfc3339};
 
 /// Lines that are looked at to see what a file holds.
@@ -98,6 +98,7 @@ struct LineSeen {
 struct Row {
     rrname: Name,
     rrtype: RrType,
+    /// Empty where the line says that there is none.
     rdata: Vec<Rdata>,
     halves: Halves,
     sensor: Option<String>,
@@ -115,12 +116,13 @@ fn parse(line: &[u8]) -> Result<Row, Malformed> {
         Value::String(text) => vec![text],
         Value::Array(texts) => {
             let texts = texts.into_iter().map(|text| text.as_str().map(str::to_owned));
-            texts.collect::<Option<Vec<_>>>().ok_or(Malformed::Value)?
+            texts.collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty()).ok_or(Malformed::Value)?
         }
+        Value::Null => Vec::new(),
         _ => return Err(Malformed::Value),
     };
     let rdata: Option<Vec<Rdata>> = texts.iter().map(|text| rdata(rrtype, text)).collect();
-    let rdata = rdata.filter(|rdata| !rdata.is_empty()).ok_or(Malformed::Value)?;
+    let rdata = rdata.ok_or(Malformed::Value)?;
     let pair = match (line.time_first, line.time_last) {
         (None, None) => (line.zone_time_first, line.zone_time_last),
         pair => pair,
@@ -249,7 +251,7 @@ fn origin(sensor: &str) -> LineageId {
 /// What a file is called, without what says how it is written.
 fn name_of(path: &Path) -> Option<String> {
     let mut name = path.file_name()?.to_str()?;
-    for ending in [".gz", ".zst", ".json", ".jsonl", ".ndjson", ".cof", ".txt"] {
+    for ending in [".gz", ".zst", ".json", ".jsonl", ".ndjson", ".cof", ".txt", ".sql", ".dump"] {
         name = name.strip_suffix(ending).unwrap_or(name);
     }
     let proper = !matches!(name, "" | "-" | "standard input") && !name.chars().any(char::is_control);
@@ -290,6 +292,7 @@ impl Incoming {
             return self.end_line(line, None);
         }
         let fate = match parse(text) {
+            Ok(row) if row.rdata.is_empty() => Fate::Skipped(Skip::NoAnswer),
             Ok(row) => {
                 for rdata in &row.rdata {
                     self.row_key.clear();
@@ -359,9 +362,8 @@ impl Worker<'_> {
         sensor: Option<&str>,
     ) -> Result<Met, IngestError> {
         let Some(sensor) = sensor.map(str::to_owned).or_else(|| name_of(path)) else {
-            return Ok(
-                self.refuse(path, "it is passive DNS of another site, and has no name; try: --sensor NAME")
-            );
+            let why = "it is passive DNS of another site, and has no name; try: --sensor NAME";
+            return Ok(self.refuse(path, why));
         };
         let ledger = Arc::clone(&self.context.ledger);
         if is_own(&ledger, first)? {
@@ -474,7 +476,7 @@ impl Worker<'_> {
         }
     }
 
-    fn refuse(&mut self, path: &Path, why: &str) -> Met {
+    pub(super) fn refuse(&mut self, path: &Path, why: &str) -> Met {
         self.summary.failed.push((path.to_owned(), why.to_owned()));
         Met::Failed
     }

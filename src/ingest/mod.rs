@@ -3,6 +3,7 @@
 //! - [`intake`] is one log on its way in, from bytes to a batch;
 //! - [`bulk`] reads whole files into batches of their own: imports and history;
 //! - [`cof`] merges what other sites saw;
+//! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;
 //! - [`follow`] follows live logs into the open batch, commits it, and reads history behind it.
 //!
 //! # Threads
@@ -16,10 +17,12 @@ mod bulk;
 mod cof;
 #[cfg(test)]
 mod deployments;
+mod dump;
 mod follow;
 mod intake;
 #[cfg(test)]
 mod interpreter;
+mod sql;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +35,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::warn;
 
 pub use bulk::{files_under, import};
+pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
 
 use crate::ledger::Ledger;

@@ -44,7 +44,7 @@ pub(super) fn config() -> Config {
 
 pub(super) fn import_paths(ledger: &Arc<Ledger>, paths: &[&Path]) -> Summary {
     let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
-    import(ledger, &config(), Some("s"), &paths, &|_| {}, &Stop::new()).unwrap()
+    import(ledger, &config(), Some("s"), None, &paths, &|_| {}, &Stop::new()).unwrap()
 }
 
 /// Everything the ledger would export, and how many lines it counted.
@@ -281,7 +281,7 @@ fn what_cannot_be_read_is_reported_and_the_others_are_read() {
     assert_eq!(summary.tally.counted, 10);
     assert_eq!((summary.passed_over.len(), summary.incomplete.len(), summary.failed.len()), (2, 1, 0));
     let missing = [root.join("missing")];
-    let error = import(&ledger, &config(), Some("s"), &missing, &|_| {}, &Stop::new()).unwrap_err();
+    let error = import(&ledger, &config(), Some("s"), None, &missing, &|_| {}, &Stop::new()).unwrap_err();
     assert!(matches!(error, IngestError::Path { .. }) && error.hint().is_some());
 }
 
@@ -320,7 +320,7 @@ fn zeek_folder(seed: u64, format: Format) -> (tempfile::TempDir, Vec<PathBuf>) {
 fn everything(store: Arc<dyn Store>, paths: &[PathBuf], threads: usize) -> (Vec<String>, Tally) {
     let ledger = Arc::new(Ledger::new(store));
     let config = Config { threads, memory: 300 << 10, ..Config::default() };
-    let summary = import(&ledger, &config, Some("s"), paths, &|_| {}, &Stop::new()).unwrap();
+    let summary = import(&ledger, &config, Some("s"), None, paths, &|_| {}, &Stop::new()).unwrap();
     assert!(summary.failed.is_empty() && summary.incomplete.is_empty() && summary.passed_over.is_empty());
     let view = ledger.view(&Scan::All).unwrap();
     let entries = view.entries(None).unwrap().map(|entry| format!("{:?}", entry.unwrap()));

@@ -132,6 +132,25 @@ impl Decoder {
     }
 }
 
+/// As a plain stream, in which an archive that ends too early or is damaged is an error.
+impl Read for Decoder {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (self.fill(buffer)?, self.packing) {
+            (_, Packing::Unsupported(ending)) => {
+                let why = format!("{ending} archives are not read; repack it with gzip or zstd");
+                Err(io::Error::new(io::ErrorKind::Unsupported, why))
+            }
+            ((0, Some(End::CutShort)), _) => {
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early"))
+            }
+            ((0, Some(End::Corrupt(why))), _) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, format!("the archive is damaged: {why}")))
+            }
+            ((n, _), _) => Ok(n),
+        }
+    }
+}
+
 /// The length that a gzip file says its last member has, modulo 2^32 (RFC 1952 2.3.1, ISIZE).
 ///
 /// # Errors

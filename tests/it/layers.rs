@@ -39,7 +39,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "ingest",
         3,
-        "cof dns fault history ledger merge observation observe progress shutdown status store tail tally time units zeek",
+        "cof dns fault history json ledger merge observation observe progress shutdown status store tail tally time units zeek",
     ),
     // Faces.
     ("logging", 4, "units"),
@@ -80,7 +80,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("zstd", &["tail/"]),
     ("idna", &["dns/"]),
     ("maud", &["page/"]),
-    ("psl", &["page/"]),
+    ("psl", &["page/", "ingest/dump.rs"]),
     ("regex", &["lookup/"]),
     ("toml", &["config.rs", "config/"]),
     ("clap", &["cli/"]),

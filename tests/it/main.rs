@@ -20,6 +20,8 @@ mod cof_import;
 mod compat;
 /// That every record counts once, whatever happens to the daemon.
 mod crash;
+/// Merging the tables of other passive-DNS tools, as their databases write them out.
+mod dump_import;
 /// What was not seen for long goes, and nothing else.
 mod expire;
 /// That the sample logs written by hand are read as each of them is meant to be.
