@@ -497,7 +497,7 @@ impl World {
             }
             for line in text.split_inclusive(|&b| b == b'\n') {
                 // The first bytes of an archive do not yet tell that they are one.
-                let line = String::from_utf8_lossy(line);
+                let Ok(line) = std::str::from_utf8(line) else { continue };
                 let line = line.trim_start_matches('\0');
                 let uid = line.split('\t').nth(1).filter(|_| line.ends_with('\n') && line.starts_with("17"));
                 readable.extend(uid.and_then(|uid| uid.strip_prefix('C')).map(|n| n.parse::<u32>().unwrap()));

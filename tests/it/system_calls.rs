@@ -25,7 +25,7 @@ impl Case {
         let traced = env.tool("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).output();
         let why = match traced {
             Ok(ended) if ended.status.success() => None,
-            Ok(ended) => Some(String::from_utf8_lossy(&ended.stderr).into_owned()),
+            Ok(ended) => Some(String::from_utf8(ended.stderr).unwrap()),
             Err(error) => {
                 assert!(std::env::var_os("CI").is_none(), "strace: {error}");
                 Some(error.to_string())
