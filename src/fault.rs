@@ -1,7 +1,7 @@
 //! Dying at a chosen place, for tests of recovery.
 //!
 //! `DNSLEDGER_FAULT=NAME:N` in the environment ends the process without a word, as `kill -9` does, when it passes the point
-//! NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`]. The variable is read
+//! NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`], those of a snapshot in [`SNAPSHOT_POINTS`]. The variable is read
 //! once. Without it a point costs one load of an atomic that never changes.
 
 use std::sync::OnceLock;
@@ -21,6 +21,14 @@ pub const POINTS: &[&str] = &[
     "bulk_applied",   // the store has applied a batch of archives, and nobody knows
     "hints_due",      // archives are applied, and not in the scan cache
     "archives_done",  // they are in the scan cache
+];
+
+/// The points of a snapshot, in its order; the first is the daemon's.
+pub const SNAPSHOT_POINTS: &[&str] = &[
+    "piece_sent",      // a piece is read, and not handed out
+    "snapshot_piece",  // a piece is there, and not written
+    "snapshot_synced", // all of it is written, and the copy is no ledger yet
+    "snapshot_kept",   // it is a ledger, and has not its name
 ];
 
 struct Fault {

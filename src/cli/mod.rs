@@ -25,6 +25,7 @@ mod lookup;
 mod papers;
 mod progress;
 mod run;
+mod snapshot;
 mod status;
 mod token;
 mod verify;
@@ -76,6 +77,8 @@ enum Command {
     Verify(verify::Args),
     /// Drop what was not seen for long, or as much as is too large for the disk
     Expire(expire::Args),
+    /// Copy the whole ledger as it is at one moment: the backup
+    Snapshot(snapshot::Args),
     /// Show the effective configuration, or check a file
     Config(config::Args),
     /// Make, list and revoke tokens of the HTTP API
@@ -137,6 +140,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Export(args) => export::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Expire(args) => expire::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -66,7 +66,7 @@ fn ask(daemon: &Client, progress: &Progress) -> anyhow::Result<Verification> {
 }
 
 /// What was read and found, for people.
-fn describe(found: &Verification) -> String {
+pub fn describe(found: &Verification) -> String {
     let Verification { runs, blocks, rows, index_entries, questions, .. } = found;
     let Verification { journal_entries, journal_rows, logs, sensors, unnamed_runs, .. } = found;
     let mut lines = vec![

@@ -5,6 +5,7 @@
 //! | `POST /control/import?name=PATH&sensor=NAME` | reads the body as one log, or as COF, and answers when it is applied |
 //! | `GET /control/export` | as `/api/v1/export` |
 //! | `POST /control/expire?older_than=SECONDS&max_disk=BYTES` | brings the ledger within these bounds: an [`ExpireLine`] |
+//! | `POST /control/snapshot` | a whole copy of the ledger at one moment: a [`SnapshotFrame`] at a time |
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
@@ -241,6 +242,81 @@ pub fn expire(state: &State, request: &Request) -> Result<Response, ApiError> {
     })
 }
 
+/// A part of the answer to `/control/snapshot`: a byte, the length of what follows (4, big-endian), and that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotFrame {
+    /// About how many bytes all pieces will have.
+    Total(u64),
+    /// A piece, for a [`crate::store::Replica`]. The last one says so itself.
+    Piece(Vec<u8>),
+    /// Why no more will come.
+    Failed(String),
+}
+
+impl SnapshotFrame {
+    /// The longest frame that is read.
+    const MAX_BYTES: u32 = 64 << 20;
+
+    fn to_bytes(&self) -> Bytes {
+        let (kind, payload) = match self {
+            SnapshotFrame::Total(bytes) => (b't', bytes.to_be_bytes().to_vec()),
+            SnapshotFrame::Piece(piece) => (b'p', piece.clone()),
+            SnapshotFrame::Failed(why) => (b'f', why.clone().into_bytes()),
+        };
+        // A piece is far shorter.
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+        [[kind].as_slice(), &length, &payload].concat().into()
+    }
+
+    /// Reads the next one.
+    ///
+    /// # Errors
+    ///
+    /// When the answer ends, or is none.
+    pub fn read(answer: &mut impl Read) -> io::Result<SnapshotFrame> {
+        let mut head = [0; 5];
+        answer.read_exact(&mut head)?;
+        let [kind, length @ ..] = head;
+        let length = u32::from_be_bytes(length);
+        let mut payload = Vec::new();
+        let bad = || io::Error::from(io::ErrorKind::InvalidData);
+        if length > SnapshotFrame::MAX_BYTES {
+            return Err(bad());
+        }
+        if answer.take(length.into()).read_to_end(&mut payload)? != length as usize {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match kind {
+            b't' => Ok(SnapshotFrame::Total(u64::from_be_bytes(payload.try_into().map_err(|_| bad())?))),
+            b'p' => Ok(SnapshotFrame::Piece(payload)),
+            b'f' => String::from_utf8(payload).map(SnapshotFrame::Failed).map_err(|_| bad()),
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// Answers `/control/snapshot`. It ends when the client goes.
+///
+/// # Errors
+///
+/// When as many scans as may run already.
+pub fn snapshot(state: &State, request: &Request) -> Result<Response, ApiError> {
+    posted(request)?;
+    let ledger = Arc::clone(&state.0.ledger);
+    at_length(state, move |frames| {
+        let send = |frame: SnapshotFrame| frames.blocking_send(frame.to_bytes()).is_ok();
+        let copy = || {
+            // What is read already is to be in it.
+            ledger.commit()?;
+            send(SnapshotFrame::Total(ledger.store().stats()?.live_bytes));
+            ledger.store().copy(&mut |piece| send(SnapshotFrame::Piece(piece)))
+        };
+        if let Err(error) = copy() {
+            send(SnapshotFrame::Failed(error.to_string()));
+        }
+    })
+}
+
 /// Answers `/control/verify`. It ends when the client goes.
 ///
 /// # Errors
@@ -300,6 +376,32 @@ mod tests {
         summary.failed.push(("x.log".into(), "not there".to_owned()));
         let sent = serde_json::to_vec(&ImportReport::from(summary.clone())).unwrap();
         assert_eq!(Summary::from(serde_json::from_slice::<ImportReport>(&sent).unwrap()), summary);
+    }
+
+    #[test]
+    fn frames_travel_whole_or_are_an_error() {
+        let frames = [
+            SnapshotFrame::Total(7),
+            SnapshotFrame::Piece(vec![0; 300]),
+            SnapshotFrame::Failed("no".to_owned()),
+        ];
+        let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.to_bytes().to_vec()).collect();
+        for end in 0..=bytes.len() {
+            let mut sent = &bytes[..end];
+            let mut read = Vec::new();
+            let error = loop {
+                match SnapshotFrame::read(&mut sent) {
+                    Ok(frame) => read.push(frame),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(read, frames[..read.len()]);
+            assert_eq!(read.len() == 3, end == bytes.len());
+        }
+        for none in [&b"x\0\0\0\0"[..], b"t\0\0\0\x01\0", b"p\xff\xff\xff\xff"] {
+            assert!(SnapshotFrame::read(&mut &*none).is_err());
+        }
     }
 
     #[test]

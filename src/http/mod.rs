@@ -49,7 +49,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-pub use control::{ExpireLine, ImportReport, VerifyLine};
+pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
 pub use error::ApiError;
 pub use machine::report;
 pub use page::watch;

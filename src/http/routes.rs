@@ -98,6 +98,10 @@ pub fn routes(
         .and(warp::path("expire"))
         .and(asked.clone())
         .then(|state, request| write(request, move |request| ready(control::expire(&state, &request))));
+    let snapshot = owner
+        .and(warp::path("snapshot"))
+        .and(asked.clone())
+        .then(|state, request| write(request, move |request| ready(control::snapshot(&state, &request))));
     let export = owner
         .and(warp::path("export"))
         .and(asked)
@@ -109,7 +113,7 @@ pub fn routes(
     let native = bulk.or(api).unify().or(openapi).unify().boxed();
     let machine = health.or(readiness).unify().or(metrics).unify().boxed();
     let control = import.or(flush).unify().or(verify).unify().or(expire).unify().boxed();
-    let control = control.or(export).unify().boxed();
+    let control = control.or(snapshot).unify().or(export).unify().boxed();
     let pages = pages.boxed();
     let found = recipe.or(native).unify().or(cof).unify().or(dnsdb).unify().boxed();
     let found = found.or(pages).unify().or(machine).unify().or(control).unify();

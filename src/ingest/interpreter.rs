@@ -20,7 +20,9 @@ use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 use crate::store::memory::MemoryStore;
-use crate::store::{Expired, OnProgress, Pair, Scan, Snapshot, Stats, Store, StoreError, Verification};
+use crate::store::{
+    Expired, OnPiece, OnProgress, Pair, Scan, Snapshot, Stats, Store, StoreError, Verification,
+};
 
 //--- the world ------------------------------------------------------------------------------------------------------
 
@@ -81,6 +83,10 @@ impl Store for Disk {
 
     fn stats(&self) -> Result<Stats, StoreError> {
         self.store.stats()
+    }
+
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        self.store.copy(take)
     }
 
     fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {

@@ -19,6 +19,8 @@ use super::ledger::FORMAT;
 use super::{StoreError, damaged};
 
 const CURRENT: &str = "CURRENT";
+const NEXT: &str = "CURRENT.next";
+const LOCK: &str = "lock";
 const LEDGER: &str = "ledger-";
 
 /// A data folder that this process has locked.
@@ -70,6 +72,14 @@ impl Folder {
     /// Whether there is a ledger in a folder, or what is left of one.
     pub fn is_there(path: &Path) -> bool {
         path.join(CURRENT).exists() || ledgers(path).is_ok_and(|ledgers| !ledgers.is_empty())
+    }
+
+    /// Whether a folder holds nothing but what a data folder does.
+    pub fn has_nothing_else(path: &Path) -> bool {
+        let is_ours = |name: &str| matches!(name, CURRENT | NEXT | LOCK) || is_ledger(name);
+        fs::read_dir(path).is_ok_and(|mut entries| {
+            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_ours)))
+        })
     }
 
     /// Locks a data folder in which there is a ledger, and changes nothing in it; `None` when there is none.
@@ -149,7 +159,7 @@ impl Folder {
     fn write_current(&self, current: &Current) -> Result<(), StoreError> {
         let Current { format, ledger, is_new } = current;
         let text = format!("dnsledger format {format}\n{ledger}\n{}", if *is_new { "new\n" } else { "" });
-        let (path, beside) = (self.path.join(CURRENT), self.path.join("CURRENT.next"));
+        let (path, beside) = (self.path.join(CURRENT), self.path.join(NEXT));
         let write = || {
             let mut file = File::create(&beside)?;
             file.write_all(text.as_bytes())?;
@@ -162,7 +172,7 @@ impl Folder {
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let lock = lock.map_err(failed("could not open", &path))?;
     match lock.try_lock() {

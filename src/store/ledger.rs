@@ -34,6 +34,7 @@ use std::thread::JoinHandle;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::bell::Bell;
+use super::copy::{OnPiece, Pieces};
 use super::engine::{self, Changes, Pairs, Site, with_prefix};
 use super::filter::Filter;
 use super::home::Home;
@@ -365,6 +366,27 @@ impl Ledger {
             checker.run(&run.meta, &RunPairs { home: &run.home, id: run.meta.id })?;
         }
         Ok(checker.end())
+    }
+
+    /// Hands out what is in the engine at this moment.
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let (main, view) = {
+            let mut committed = lock(&shared.committed);
+            shared.mend(Some(&mut committed))?;
+            let _folds_wait = lock(&shared.manifest);
+            let _hints_wait = lock(&shared.hints);
+            let home = shared.home();
+            // Progress and hints, of which there is one for each log, and a journal that is bounded.
+            let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
+            (main, shared.view())
+        };
+        let mut pieces = Pieces::new(take);
+        pieces.main(main.into_iter().map(Ok))?;
+        for run in &view.runs {
+            pieces.run(run.meta.id, with_prefix(&RunPairs { home: &run.home, id: run.meta.id }, b""))?;
+        }
+        pieces.end()
     }
 
     /// Waits until no fold, merge or removal is due.
@@ -963,6 +985,10 @@ impl Store for Ledger {
     fn flush(&self) -> Result<(), StoreError> {
         self.shared.mend(None)?;
         self.shared.home().sync()
+    }
+
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        Ledger::copy(self, take)
     }
 
     fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    Entries, Entry, Expired, OnProgress, Pair, Position, Question, Questions, Scan, Snapshot, Stats, Store,
-    StoreError, Verification, damaged,
+    Entries, Entry, Expired, OnPiece, OnProgress, Pair, Position, Question, Questions, Scan, Snapshot, Stats,
+    Store, StoreError, Verification, damaged,
 };
 use crate::dns::{Name, RrType};
 use crate::merge::Batch;
@@ -156,6 +156,11 @@ impl Store for MemoryStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn copy(&self, _take: OnPiece<'_>) -> Result<(), StoreError> {
+        let error = std::io::ErrorKind::Unsupported.into();
+        Err(StoreError::Io { what: "a ledger in memory cannot be copied".to_owned(), error })
     }
 
     fn verify(&self, _on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {

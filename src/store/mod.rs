@@ -12,6 +12,7 @@
 
 mod bell;
 mod block;
+mod copy;
 #[cfg(test)]
 mod crash;
 mod engine;
@@ -22,6 +23,7 @@ mod key;
 mod ledger;
 mod manifest;
 pub mod memory;
+mod replica;
 mod run;
 mod scan;
 mod segment;
@@ -30,7 +32,9 @@ pub mod sled;
 mod value;
 mod verify;
 
+pub use copy::OnPiece;
 pub use ledger::FORMAT;
+pub use replica::Replica;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -113,6 +117,14 @@ pub trait Store: Send + Sync {
 
     /// Waits until everything applied is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Hands out all that is in the store at one moment, hints too, in pieces that mean something to a [`Replica`] only;
+    /// `take` ends it by `false`. Commits wait while what is in no run is read, and lookups for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`] when it was ended. What is damaged is handed out as it is, as far as it can be read.
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError>;
 
     /// Reads everything and says what is wrong, if anything is. Nothing is changed, and nobody who looks up waits for it.
     ///

@@ -32,7 +32,9 @@ use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{Folder, failed};
 use super::ledger::Ledger;
 use super::verify::Checker;
-use super::{Expired, OnProgress, Options, Pair, Snapshot, Stats, Store, StoreError, Verification, damaged};
+use super::{
+    Expired, OnPiece, OnProgress, Options, Pair, Snapshot, Stats, Store, StoreError, Verification, damaged,
+};
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -182,6 +184,10 @@ impl Store for SledStore {
         self.ledger.flush()
     }
 
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        self.ledger.copy(take)
+    }
+
     fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
         self.ledger.verify(on_progress)
     }
@@ -262,7 +268,7 @@ impl Place for SledPlace {
 
 //--- engine ---------------------------------------------------------------------------------------------------------
 
-struct SledEngine {
+pub(super) struct SledEngine {
     main: SledTree,
     db: ::sled::Db,
     /// sled's file, to sync it.
@@ -270,7 +276,8 @@ struct SledEngine {
 }
 
 impl SledEngine {
-    fn open(path: &Path, options: &Options) -> Result<SledEngine, StoreError> {
+    /// Opens the database in a folder, or makes one.
+    pub fn open(path: &Path, options: &Options) -> Result<SledEngine, StoreError> {
         let config = ::sled::Config::new()
             .path(path)
             .cache_capacity((options.memory / CACHE_SHARE).max(1 << 20))

@@ -139,7 +139,7 @@ impl TestEnv {
 
     /// Waits until a daemon answers.
     #[track_caller]
-    fn listening(&self, data: &str, mut daemon: Daemon) -> Daemon {
+    pub fn listening(&self, data: &str, mut daemon: Daemon) -> Daemon {
         let listen = self.path(data).join("listen");
         daemon.address = until("the daemon listens", || {
             daemon.assert_runs();
