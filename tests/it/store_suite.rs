@@ -12,7 +12,7 @@ use dnsledger::store::sled::SledStore;
 use dnsledger::store::{Entry, Options, Position, Question, Scan, Store, StoreError};
 use proptest::prelude::*;
 
-use crate::env::{copy_folder, unpack_store};
+use crate::env::{copy_folder, unpack_store, until};
 
 //--- what is stored -------------------------------------------------------------------------------------------------
 
@@ -118,7 +118,16 @@ fn tiny() -> Options {
 }
 
 fn open(path: &Path) -> SledStore {
-    SledStore::open(path, &tiny()).unwrap()
+    unlocked(path).unwrap()
+}
+
+/// Opens a ledger that this process has let go. A program that another test starts just then holds a copy of each open file,
+/// locks too, until it is itself.
+fn unlocked(path: &Path) -> Result<SledStore, StoreError> {
+    until("nobody holds the lock", || match SledStore::open(path, &tiny()) {
+        Err(StoreError::Locked { .. }) => None,
+        opened => Some(opened),
+    })
 }
 
 /// Runs a test of the contract on each implementation.
@@ -514,7 +523,7 @@ struct State {
 }
 
 fn read_everything(path: &Path) -> Result<State, StoreError> {
-    let store = SledStore::open(path, &tiny())?;
+    let store = unlocked(path)?;
     let progress = store.lineage(&LineageId([1; 16]))?.map_or(0, |progress| progress.consumed.offset);
     let snapshot = store.snapshot();
     let everywhere = Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into());
