@@ -44,7 +44,7 @@ fuzz-smoke SECONDS="30":
 bench-import *LOGS:
     cargo bench --locked --bench import -- {{LOGS}}
 
-# Many kills while the ledger folds and merges all the time, and power losses (as root, where loop devices can be mounted).
+# Many kills while the ledger folds, merges, expires, is rewritten and copied all the time, and power losses (as root, where loop devices can be mounted).
 store-crash KILLS="200" LOSSES="20" SEED="1":
     DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_LOSSES={{LOSSES}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it store_crash -- --nocapture
 

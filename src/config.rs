@@ -453,7 +453,13 @@ impl Config {
     pub fn store(&self) -> store::Options {
         let options = store::Options { memory: self.share_of_memory(), ..store::Options::default() };
         match tiny() {
-            Some(rows) => store::Options { fold_rows: rows, bulk_rows: rows * 8, fan_in: 2, ..options },
+            Some(rows) => store::Options {
+                fold_rows: rows,
+                bulk_rows: rows * 8,
+                fan_in: 2,
+                rewrite_bytes: 1 << 20,
+                ..options
+            },
             None => options,
         }
     }
@@ -470,8 +476,8 @@ impl Config {
     }
 }
 
-/// Rows that are folded into a run, where a test wants the program to do often what it seldom does: to commit, to fold and
-/// to merge. No user has a use for it, so it is no key of the configuration.
+/// Rows that are folded into a run, where a test wants the program to do often what it seldom does: to commit, to fold,
+/// to merge and to rewrite. No user has a use for it, so it is no key of the configuration.
 fn tiny() -> Option<usize> {
     std::env::var("DNSLEDGER_TEST_FOLD_ROWS").ok()?.parse().ok().filter(|rows| *rows > 0)
 }

@@ -167,6 +167,12 @@ impl TestEnv {
         self.background(self.command(&args).envs(variables.iter().copied()))
     }
 
+    /// Starts this program and does not wait: what becomes of it is [`Daemon::wait`]'s to say.
+    #[track_caller]
+    pub fn begin(&self, args: &[&str]) -> Daemon {
+        self.background(&mut self.command(args))
+    }
+
     /// Starts an import and does not wait: it can only be killed.
     #[track_caller]
     pub fn spawn_import(&self, log: &str, data: &str) -> Daemon {
@@ -286,6 +292,12 @@ impl Daemon {
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Waits until it ends by itself; whether that was a good end.
+    pub fn wait(mut self) -> bool {
+        let ended = until("it ends", || self.child.as_mut().and_then(|child| child.try_wait().unwrap()));
+        ended.success()
     }
 
     /// Ends it without a warning, as `kill -9` does.

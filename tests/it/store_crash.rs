@@ -4,6 +4,9 @@
 //! (`DNSLEDGER_TEST_FOLD_ROWS`), and logs are imported. It is killed at random moments. Each time the ledger must be sound, and
 //! its export that of a ledger into which exactly those bytes of each log were imported which it says it has read.
 //!
+//! In the same way it is killed, or the command that asks it, while it expires, is rewritten and hands out a snapshot. What
+//! expires are old logs, each whole: the ledger says what is not kept, and the model leaves those logs out.
+//!
 //! A power loss is a copy of the image of a mounted file system, taken while the daemon is stopped in the middle of its work:
 //! what was not synced is missing there. What was flushed before must be in the copy.
 //!
@@ -13,7 +16,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dnsledger::generate::{Config, Format, Random, write_log};
 
@@ -27,6 +30,13 @@ struct Logs {
     live: Vec<u8>,
     written: usize,
     imports: u64,
+    /// Old logs that were imported, to expire.
+    old: u64,
+}
+
+/// When the records of an old log are, epoch seconds: those of each some days after those of the one before.
+fn old_time(number: u64) -> u64 {
+    1_000_000_000 + number * 1_000_000
 }
 
 impl Logs {
@@ -35,7 +45,7 @@ impl Logs {
         let mut live = Vec::new();
         let config = Config { lines: 20_000, ..Config::rich(seed) };
         write_log(config.generate(), Format::Tsv, false, &mut live).unwrap();
-        Logs { seed, random: Random::new(seed ^ 0xdead), live, written: 0, imports: 0 }
+        Logs { seed, random: Random::new(seed ^ 0xdead), live, written: 0, imports: 0, old: 0 }
     }
 
     /// Appends some bytes, not only whole lines.
@@ -46,6 +56,30 @@ impl Logs {
         let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
         file.write_all(&self.live[self.written..to]).unwrap();
         self.written = to;
+    }
+
+    /// Makes another old log, whose rows no other has.
+    fn another_old(&mut self, env: &TestEnv) -> String {
+        self.old += 1;
+        let (number, time) = (self.old, old_time(self.old));
+        let record = |i| {
+            format!(
+                "{{\"ts\":{time}.{i:04},\"uid\":\"C{number}x{i}\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\
+                 \"query\":\"n{i}.old{number}.test\",\"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\
+                 \"answers\":[\"192.0.2.1\"],\"TTLs\":[60.0]}}\n"
+            )
+        };
+        let name = format!("old-{number}.log");
+        let lines = self.random.between(1, 200);
+        fs::write(env.path(&name), (0..lines).map(record).collect::<String>()).unwrap();
+        name
+    }
+
+    /// The age above which all old logs but the newest are.
+    fn age(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        // Some days before the newest, for a cut is at the start of a day.
+        format!("{}s", now - (old_time(self.old) - 300_000))
     }
 
     /// Makes another log to import.
@@ -86,6 +120,11 @@ fn assert_whole(env: &TestEnv, data: &str, what: &str) -> usize {
         drop(fs::remove_dir_all(folder)); // there is none the first time
         fs::create_dir(folder).unwrap();
     }
+    let kept_from = env.status(data)["store"]["expired"]["before"].as_u64().unwrap();
+    let is_kept = |name: &str| {
+        let old = name.strip_prefix("old-").and_then(|name| name.strip_suffix(".log"));
+        old.is_none_or(|number| old_time(number.parse().unwrap()) >= kept_from)
+    };
     let mut live = 0;
     for (path, read) in consumed(env, data) {
         let whole = fs::read(env.path(".").join(&path)).unwrap();
@@ -93,7 +132,9 @@ fn assert_whole(env: &TestEnv, data: &str, what: &str) -> usize {
         if name == "dns.log" {
             live = read;
         }
-        fs::write(logs.join(format!("dns.{name}.log")), &whole[..read]).unwrap();
+        if is_kept(name) {
+            fs::write(logs.join(format!("dns.{name}.log")), &whole[..read]).unwrap();
+        }
     }
     env.ok(&["import", "--data", "model", "model-logs"]);
     let (there, expected) = (env.export(data), env.export("model"));
@@ -139,6 +180,65 @@ fn no_kill_hurts_the_ledger() {
     daemon.catch_up();
     assert!(daemon.stop().status.success());
     assert!(assert_whole(&env, "ledger", "at the end") > 0);
+    let current = fs::read_to_string(env.path("ledger/CURRENT")).unwrap();
+    let rewritten = current.lines().nth(1).and_then(|name| name.strip_prefix("ledger-")).unwrap();
+    writeln!(std::io::stderr(), "{kills} kills, and ledger number {rewritten} in the end").unwrap();
+}
+
+#[test]
+fn no_kill_hurts_the_ledger_while_it_is_written_anew_or_copied() {
+    let (seed, kills) = (setting("DNSLEDGER_SEED", 1), setting("DNSLEDGER_KILLS", 8));
+    let env = env();
+    let mut logs = Logs::new(&env, seed + 33);
+    let (mut last, mut snapshots, mut expired) = (0, 0, 0);
+    for kill in 0..kills {
+        let what = format!("seed {seed}, kill {kill}");
+        let old = logs.another_old(&env);
+        env.ok(&["import", "--data", "ledger", &old]);
+        let age = logs.age();
+        let expire = ["expire", "--data", "ledger", "--older-than", &age];
+        let snapshot = ["snapshot", "--data", "ledger", "backup"];
+        let work: &[&str] = if logs.random.chance(0.5) { &expire } else { &snapshot };
+        // One in three has no daemon to ask, and one in three outlives the daemon that it asked.
+        let daemon = logs.random.chance(0.7).then(|| env.daemon("logs", "ledger"));
+        let asking = env.begin(work);
+        for _ in 0..logs.random.between(0, 60) {
+            logs.grow(&env);
+            pause(Duration::from_micros(logs.random.between(0, 8_000)));
+        }
+        match daemon {
+            Some(daemon) if logs.random.chance(0.5) => {
+                daemon.kill();
+                asking.wait();
+            }
+            daemon => {
+                asking.kill();
+                daemon.into_iter().for_each(|daemon| daemon.kill());
+            }
+        }
+        let read = assert_whole(&env, "ledger", &what);
+        assert!(read >= last, "{what}: {read} bytes are read, and {last} were before");
+        last = read;
+        expired = env.status("ledger")["store"]["expired"]["rows"].as_u64().unwrap();
+        // What has the name of a snapshot is whole.
+        if env.path("backup").exists() {
+            assert_whole(&env, "backup", &format!("{what}, its snapshot"));
+            fs::remove_dir_all(env.path("backup")).unwrap();
+            snapshots += 1;
+        }
+    }
+    let daemon = env.daemon("logs", "ledger");
+    daemon.catch_up();
+    env.ok(&["snapshot", "--data", "ledger", "backup"]);
+    env.ok(&["expire", "--data", "ledger", "--older-than", &logs.age()]);
+    assert!(daemon.stop().status.success());
+    assert!(assert_whole(&env, "ledger", "at the end") > 0);
+    assert_whole(&env, "backup", "the last snapshot");
+    writeln!(
+        std::io::stderr(),
+        "{kills} kills: {snapshots} snapshots were whole, {expired} rows had expired"
+    )
+    .unwrap();
 }
 
 #[test]
@@ -158,6 +258,12 @@ fn no_power_loss_takes_what_was_flushed() {
         assert_eq!(post_control(&env.path("disk/ledger"), "/control/flush"), 200);
         // What is flushed now is whole lines.
         let flushed = memchr::memrchr(b'\n', &logs.live[..logs.written]).map_or(0, |at| at + 1);
+        let old = logs.another_old(&env);
+        env.ok(&["import", "--data", "disk/ledger", &old]);
+        let age = logs.age();
+        let expiring = logs.random.chance(0.6);
+        let expiring =
+            expiring.then(|| env.begin(&["expire", "--data", "disk/ledger", "--older-than", &age]));
         for _ in 0..logs.random.between(0, 30) {
             logs.grow(&env);
             pause(Duration::from_micros(logs.random.between(0, 5_000)));
@@ -170,6 +276,9 @@ fn no_power_loss_takes_what_was_flushed() {
         let read = assert_whole(&env, "lost/ledger", &what);
         assert!(read >= flushed, "{what}: {read} bytes are read, and {flushed} were flushed");
         drop(after);
+        if let Some(expiring) = expiring {
+            assert!(expiring.wait(), "{what}: the ledger could not be expired");
+        }
         if logs.random.chance(0.3) {
             daemon.kill();
             daemon = env.daemon("logs", "disk/ledger");
