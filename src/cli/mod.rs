@@ -172,6 +172,8 @@ fn report(error: &anyhow::Error) -> Exit {
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<expire::Refused>() {
             hint = error.hint.as_deref();
+        } else if let Some(error) = cause.downcast_ref::<verify::Unrepaired>() {
+            hint = Some(error.hint());
         } else if let Some(error) = cause.downcast_ref::<PortError>() {
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<TokenError>() {

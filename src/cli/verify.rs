@@ -4,20 +4,24 @@ use std::io::{self, BufRead, BufReader, Write};
 
 use anyhow::{Context, bail};
 
-use super::Exit;
 use super::access::{FolderArgs, daemon_of, no_ledger};
 use super::progress::Progress;
+use super::{Exit, Misuse};
+use crate::config::Config;
 use crate::http::VerifyLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
-use crate::store::Verification;
-use crate::store::sled::verify;
+use crate::store::sled::{repair, verify};
+use crate::store::{StoreError, Verification};
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     folder: FolderArgs,
+    /// Make a damaged index anew from the rows; no daemon may have the ledger open
+    #[arg(long)]
+    repair: bool,
 }
 
 /// Reads the whole ledger, itself or through the daemon, and says what is wrong with it.
@@ -25,6 +29,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let config = args.folder.load()?;
     let progress = Progress::new();
     let found = match daemon_of(&config.data_dir)? {
+        Some(_) if args.repair => {
+            let message = format!("a daemon has {} open", config.data_dir.display());
+            return Err(Misuse { message, hint: "stop it first: a ledger is repaired at rest" }.into());
+        }
         Some(daemon) => ask(&daemon, &progress),
         None => {
             let mut show = |done, total| {
@@ -43,12 +51,52 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if found.is_sound() {
         return Ok(Exit::Done);
     }
+    if args.repair {
+        return mend(&config, &progress);
+    }
     // When nobody listens there is nobody to tell.
     let _ = writeln!(
         io::stderr(),
-        "try: stop the daemon and restore a snapshot; the logs are read on from there"
+        "try: `dnsledger verify --repair`, which makes a damaged index anew; for rows, restore a snapshot"
     );
     Ok(Exit::Failed)
+}
+
+/// Makes the index anew, and says whether all is sound then.
+fn mend(config: &Config, progress: &Progress) -> anyhow::Result<Exit> {
+    let mut show = |done, total| {
+        progress.show_count(done, total, "rows");
+        true
+    };
+    let (folder, options) = (&config.data_dir, config.store());
+    let mended = repair(folder, &options, &mut show)
+        .and_then(|mended| mended.map_or(Ok(None), |()| verify(folder, &options, &mut show)));
+    progress.finish();
+    let found = match mended {
+        Ok(Some(found)) => found,
+        Ok(None) => return Err(no_ledger(folder)),
+        Err(error @ StoreError::Damaged { .. }) => {
+            let message = format!("it cannot be repaired, and nothing was changed: {error}");
+            return Err(Unrepaired(message).into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "The index and the filters were made anew from the rows.")?;
+    stdout.write_all(describe(&found).as_bytes())?;
+    Ok(if found.is_sound() { Exit::Done } else { Exit::Failed })
+}
+
+/// What is damaged is not the index.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unrepaired(String);
+
+impl Unrepaired {
+    /// What the operator can do.
+    pub fn hint(&self) -> &'static str {
+        "stop the daemon and restore a snapshot; the logs are read on from there"
+    }
 }
 
 /// Has the daemon verify its ledger, while it serves.

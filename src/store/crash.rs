@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::engine::{Changes, Engine, Pairs, Place, Site};
+use super::engine::{self, Changes, Engine, Pairs, Place, Site};
 use super::ledger::Ledger;
+use super::manifest::Manifest;
 use super::memory::MemoryStore;
 use super::{Entry, Options, Pair, Question, Scan, Store, StoreError};
 use crate::dns::{Name, Rdata, RrType};
@@ -32,7 +33,7 @@ enum Call {
 }
 
 /// What is at one place.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct World {
     calls: Vec<Call>,
     synced: usize,
@@ -154,6 +155,17 @@ impl VolatileSite {
         after.current = current;
         drop(after);
         next
+    }
+
+    /// Another disk with the same on it.
+    fn twin(&self) -> VolatileSite {
+        let disk = self.disk();
+        let twin = VolatileSite::new(usize::MAX, disk.seed);
+        let mut other = twin.disk();
+        other.worlds.clone_from(&disk.worlds);
+        other.current.clone_from(&disk.current);
+        drop(other);
+        twin
     }
 
     fn is_new(&self) -> bool {
@@ -356,7 +368,10 @@ pub(super) fn batch(number: u64, store: &dyn Store) -> Result<Batch, StoreError>
     Ok(batch)
 }
 
-fn contents(store: &dyn Store) -> (Vec<Entry>, Vec<Entry>, Vec<Question>) {
+/// What is found by name, by address, and of questions.
+type Contents = (Vec<Entry>, Vec<Entry>, Vec<Question>);
+
+fn contents(store: &dyn Store) -> Contents {
     let snapshot = store.snapshot();
     let entries = |scan| snapshot.entries(&scan, None).unwrap().collect::<Result<_, _>>().unwrap();
     let by_address = Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into());
@@ -588,4 +603,64 @@ fn without_room_nothing_is_written_anew_and_for_less_there_is_room_sooner() {
     ledger.expire(u64::MAX, 1).unwrap();
     assert!(contents(&ledger).0.is_empty());
     nothing_is_left_behind(&site, &ledger);
+}
+
+/// A ledger with several runs and a journal, closed; what is in it, and where each pair of its runs is.
+fn closed_ledger() -> (VolatileSite, Contents, Vec<(u32, Vec<u8>)>) {
+    let site = VolatileSite::new(usize::MAX, 1);
+    let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
+    for number in 1..=10 {
+        ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
+        if number < 10 {
+            ledger.settle().unwrap();
+        }
+    }
+    ledger.cache(&[(b"/x".to_vec(), b"hint".to_vec())], &[]).unwrap();
+    let there = contents(&ledger);
+    drop(ledger);
+    let (main, runs) = site.maps();
+    // One that was merged and not removed yet is nobody's.
+    let manifest = Manifest::from_bytes(main.get(engine::MANIFEST).cloned()).unwrap();
+    let is_named = |id: &u32| manifest.runs.iter().any(|run| run.id == *id);
+    let places = runs
+        .iter()
+        .filter(|(id, _)| is_named(id))
+        .flat_map(|(id, map)| map.keys().map(|key| (*id, key.clone())))
+        .collect();
+    (site, there, places)
+}
+
+#[test]
+fn whatever_is_lost_of_index_and_filters_is_made_anew_and_what_else_is_lost_is_told() {
+    let (whole, there, places) = closed_ledger();
+    assert!(places.len() > 10);
+    for (run, key) in places {
+        for remove in [true, false] {
+            let site = whole.twin();
+            let change = |map: &mut Map| match remove {
+                true => drop(map.remove(&key).unwrap()),
+                false => *map.get_mut(&key).unwrap().last_mut().unwrap() ^= 1,
+            };
+            {
+                let mut disk = site.disk();
+                let current = disk.current.clone();
+                let Some(map) = disk.worlds.get_mut(&current).unwrap().runs.get_mut(&run) else { continue };
+                change(map);
+            }
+            let before = site.maps();
+            let what = format!("run {run}, {}, removed {remove}", key.escape_ascii());
+            let mended = Ledger::repair(Arc::new(site.clone()), &tiny(), &mut |_, _| true);
+            if key[0] == b'd' || key[0] == b'z' {
+                mended.unwrap_or_else(|error| panic!("{what}: {error}"));
+                let ledger = Ledger::open(Arc::new(site.clone()), false, &tiny()).unwrap();
+                assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound(), "{what}");
+                assert_eq!(contents(&ledger), there, "{what}");
+                assert_eq!(ledger.cached().unwrap().len(), 1, "{what}");
+                assert_eq!(applied(&ledger), 10, "{what}");
+            } else {
+                assert!(matches!(mended, Err(StoreError::Damaged { .. })), "{what}: {mended:?}");
+                assert_eq!(site.maps(), before, "{what}");
+            }
+        }
+    }
 }

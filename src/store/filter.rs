@@ -33,6 +33,11 @@ impl Filter {
         Filter { blocks: vec![[0; WORDS]; usize::try_from(blocks).unwrap_or(1)] }
     }
 
+    /// One that denies nothing.
+    pub fn of_anything() -> Filter {
+        Filter { blocks: vec![[u32::MAX; WORDS]] }
+    }
+
     fn block_of(&self, hash: u64) -> usize {
         let bits = self.blocks.len().trailing_zeros();
         hash.checked_shr(u64::BITS - bits).unwrap_or(0) as usize

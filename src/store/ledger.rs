@@ -24,6 +24,7 @@
 //! locks takes `merging`, `committed`, `folding`, `manifest`, `hints`, in this order.
 
 mod mend;
+mod repair;
 mod rewrite;
 
 use std::collections::{BTreeSet, HashMap};
@@ -151,6 +152,11 @@ impl Run {
     fn load(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
         let filter = read_filter(&meta, &RunPairs { home, id: meta.id })?;
         Ok(Run::new(meta, filter, home))
+    }
+
+    /// One whose filter says nothing, since it may be damaged.
+    fn without_filter(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
+        Ok(Run::new(meta, Filter::of_anything(), home))
     }
 
     fn new(meta: RunMeta, filter: Filter, home: &Arc<Home>) -> Run {
@@ -296,49 +302,7 @@ impl Sink for RunSink<'_> {
 impl Ledger {
     /// Opens what is at the current place, or begins a new ledger at an empty one.
     pub fn open(site: Arc<dyn Site>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
-        let bell = Arc::new(Bell::default());
-        let home = Arc::new(Home::open(site.current(), &bell)?);
-        if is_new {
-            begin(&home)?;
-        }
-        check_format(&*home)?;
-        let manifest = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
-        let committed = Committed::load(&*home)?;
-        let sensors = Arc::new(Sensors::load(&*home)?);
-        let mut next_run = manifest.next_run;
-        let stored = home.runs()?;
-        if let Some(missing) = manifest.runs.iter().find(|run| !stored.contains(&run.id)) {
-            return Err(damaged(&format!("run {}", missing.id), "it is missing"));
-        }
-        for id in stored {
-            if !manifest.runs.iter().any(|run| run.id == id) {
-                home.bury(id);
-            }
-            next_run = next_run.max(id.saturating_add(1));
-        }
-        let runs = manifest.runs.iter().map(|meta| Run::load(meta.clone(), &home).map(Arc::new));
-        let runs = runs.collect::<Result<Vec<_>, _>>()?;
-        let entries = manifest.journal_from..committed.record.journal_to;
-        let segments = replay(&*home, entries, options, sensors.len())?;
-        let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
-        let shared = Arc::new(Shared {
-            site,
-            home: Mutex::new(home),
-            merging: Mutex::default(),
-            folding: Mutex::default(),
-            hints: Mutex::default(),
-            cut: AtomicU64::new(manifest.expired.before),
-            rewritten: AtomicU64::new(0),
-            options: options.clone(),
-            sensors,
-            committed: Mutex::new(committed),
-            manifest: Mutex::new(manifest),
-            next_run: AtomicU32::new(next_run),
-            view: Mutex::new(Arc::new(view)),
-            bell,
-            stop: AtomicBool::new(false),
-            failures: Default::default(),
-        });
+        let shared = Shared::open(site, is_new, options, Run::load)?;
         let mut ledger = Ledger { shared, workers: Vec::new() };
         for work in [Work::Fold, Work::Merge] {
             let shared = Arc::clone(&ledger.shared);
@@ -554,6 +518,58 @@ impl Work {
 }
 
 impl Shared {
+    /// Opens what is at the current place, with nobody who works on it, and each run by `load`.
+    fn open(
+        site: Arc<dyn Site>,
+        is_new: bool,
+        options: &Options,
+        load: fn(RunMeta, &Arc<Home>) -> Result<Run, StoreError>,
+    ) -> Result<Arc<Shared>, StoreError> {
+        let bell = Arc::new(Bell::default());
+        let home = Arc::new(Home::open(site.current(), &bell)?);
+        if is_new {
+            begin(&home)?;
+        }
+        check_format(&*home)?;
+        let manifest = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
+        let committed = Committed::load(&*home)?;
+        let sensors = Arc::new(Sensors::load(&*home)?);
+        let mut next_run = manifest.next_run;
+        let stored = home.runs()?;
+        if let Some(missing) = manifest.runs.iter().find(|run| !stored.contains(&run.id)) {
+            return Err(damaged(&format!("run {}", missing.id), "it is missing"));
+        }
+        for id in stored {
+            if !manifest.runs.iter().any(|run| run.id == id) {
+                home.bury(id);
+            }
+            next_run = next_run.max(id.saturating_add(1));
+        }
+        let runs = manifest.runs.iter().map(|meta| load(meta.clone(), &home).map(Arc::new));
+        let runs = runs.collect::<Result<Vec<_>, _>>()?;
+        let entries = manifest.journal_from..committed.record.journal_to;
+        let segments = replay(&*home, entries, options, sensors.len())?;
+        let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
+        Ok(Arc::new(Shared {
+            site,
+            home: Mutex::new(home),
+            merging: Mutex::default(),
+            folding: Mutex::default(),
+            hints: Mutex::default(),
+            cut: AtomicU64::new(manifest.expired.before),
+            rewritten: AtomicU64::new(0),
+            options: options.clone(),
+            sensors,
+            committed: Mutex::new(committed),
+            manifest: Mutex::new(manifest),
+            next_run: AtomicU32::new(next_run),
+            view: Mutex::new(Arc::new(view)),
+            bell,
+            stop: AtomicBool::new(false),
+            failures: Default::default(),
+        }))
+    }
+
     fn home(&self) -> Arc<Home> {
         Arc::clone(&lock(&self.home))
     }

@@ -102,6 +102,17 @@ pub fn verify(
     }
 }
 
+/// Makes the index and the filters of the ledger in a data folder anew from its rows; `None` when there is none in it.
+///
+/// # Errors
+///
+/// As [`open`], and when rows, questions or progress are damaged, from which nothing can be made: nothing has changed then.
+pub fn repair(path: &Path, options: &Options, on_progress: OnProgress<'_>) -> Result<Option<()>, StoreError> {
+    let Some(folder) = Folder::look(path)? else { return Ok(None) };
+    let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
+    Ledger::repair(site, options, on_progress).map(Some)
+}
+
 impl SledStore {
     /// Opens the ledger in a data folder: see [`open`].
     ///
@@ -506,5 +517,60 @@ impl Engine for SledEngine {
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
         guarded(&self.main.path, || self.db.size_on_disk())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::crash::{batch, tiny};
+    use super::super::key::Family;
+    use super::*;
+    use crate::store::{Entry, Scan};
+
+    fn verified(path: &Path) -> Verification {
+        verify(path, &tiny(), &mut |_, _| true).unwrap().unwrap()
+    }
+
+    fn rows(path: &Path) -> Vec<Entry> {
+        let store = SledStore::open(path, &tiny()).unwrap();
+        let snapshot = store.snapshot();
+        snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn an_index_that_is_lost_on_disk_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let store = SledStore::open(path, &tiny()).unwrap();
+        for number in 1..=21 {
+            store.apply(&batch(number, &store).unwrap()).unwrap();
+        }
+        store.settle().unwrap();
+        drop(store);
+        let before = rows(path);
+        assert!(verified(path).is_sound());
+        let ledger = Folder::look(path).unwrap().unwrap().ledger();
+        let engine = SledEngine::open(&ledger, &tiny()).unwrap();
+        let mut lost = 0;
+        for name in engine.db.tree_names().iter().filter(|name| run_of(name).is_some()) {
+            let SledTree { tree, .. } = engine.tree(name).unwrap();
+            let keys: Vec<_> = tree.iter().keys().map(Result::unwrap).collect();
+            for key in keys
+                .iter()
+                .filter(|key| [Family::ByRdata.byte(), super::super::engine::FILTER].contains(&key[0]))
+            {
+                tree.remove(key).unwrap();
+                lost += 1;
+            }
+        }
+        engine.sync().unwrap();
+        drop(engine);
+        assert!(lost > 0 && !verified(path).is_sound());
+        repair(path, &tiny(), &mut |_, _| true).unwrap().unwrap();
+        let found = verified(path);
+        assert!(found.is_sound() && found.index_entries == found.rows && found.logs == 1, "{found:?}");
+        assert_eq!(rows(path), before);
+        assert!(!ledger.exists(), "the damaged one is gone");
+        assert!(repair(&path.join("none"), &tiny(), &mut |_, _| true).unwrap().is_none());
     }
 }

@@ -450,7 +450,7 @@ fn nonsense(progress: &Progress) -> Option<&'static str> {
 }
 
 /// Whether a row can be read and makes sense.
-fn check_row(family: Family, key: &[u8], stored: &[u8], sensors: usize) -> Result<(), StoreError> {
+pub(super) fn check_row(family: Family, key: &[u8], stored: &[u8], sensors: usize) -> Result<(), StoreError> {
     let bad = |why: &str| damaged(&format!("a row with {}", shown(family, key)), why);
     match key::split_sensor(key) {
         Some((_, SensorId(number))) if usize::from(number) < sensors => {}

@@ -95,3 +95,31 @@ fn a_newer_format_is_refused() {
     let (code, said) = verify(&env, "ledger");
     assert!(code == Some(2) && said.contains("has format 9") && said.contains("\ntry: install"), "{said}");
 }
+
+#[test]
+fn what_is_sound_is_not_repaired_and_what_cannot_be_is_left_as_it_is() {
+    let env = ledger();
+    let repair = |data: &str| {
+        let ended = env.run(&["verify", "--repair", "--data", data]);
+        (ended.status.code(), String::from_utf8(ended.stdout).unwrap() + &ended.stderr)
+    };
+    assert_eq!(repair("ledger"), verify(&env, "ledger"));
+    assert!(env.path("ledger/ledger-1").exists(), "nothing was written anew");
+    let daemon = env.daemon("no-logs-yet", "ledger");
+    let (code, said) = repair("ledger");
+    assert!(
+        code == Some(64) && said.contains("a daemon has ledger open") && said.contains("stop it"),
+        "{said}"
+    );
+    assert!(daemon.stop().status.success());
+    assert_eq!(repair("nothing").0, Some(64));
+    env.copy("ledger", "damaged");
+    fs::remove_file(env.path("damaged/ledger-1/conf")).unwrap();
+    let (code, said) = repair("damaged");
+    assert!(code == Some(2) && said.contains("cannot be repaired, and nothing was changed"), "{said}");
+    assert!(said.contains("ledger-1/conf") && said.contains("restore a snapshot"), "{said}");
+    assert_eq!(
+        fs::read_dir(env.path("damaged")).unwrap().count(),
+        fs::read_dir(env.path("ledger")).unwrap().count()
+    );
+}

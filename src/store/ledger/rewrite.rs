@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Committed, Run, Shared, View, lock};
+use crate::merge::Batch;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
 use crate::store::key::{Family, Range};
@@ -43,7 +44,7 @@ impl Shared {
         let home = Arc::new(Home::open(place, &self.bell)?);
         // Until it takes over.
         home.abandon(true);
-        let mut copy = Copy { shared: self, home, cut, old: Vec::new(), new: Vec::new(), dropped: (0, 0) };
+        let mut copy = Copy::new(self, home, cut);
         copy.add(self.settled_runs()?)?;
         for _ in 0..CATCH_UPS {
             if copy.is_nearly_done() {
@@ -55,7 +56,7 @@ impl Shared {
     }
 
     /// Whether there is room for a copy of what is kept. Commits that found none because of it would be refused.
-    fn check_room(&self, cut: u64, free: Option<u64>) -> Result<(), StoreError> {
+    pub(super) fn check_room(&self, cut: u64, free: Option<u64>) -> Result<(), StoreError> {
         let Some(free) = free else { return Ok(()) };
         let view = self.view();
         let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
@@ -113,7 +114,7 @@ impl Shared {
 }
 
 /// A ledger on its way to another place.
-struct Copy<'a> {
+pub(super) struct Copy<'a> {
     shared: &'a Shared,
     home: Arc<Home>,
     cut: u64,
@@ -125,7 +126,31 @@ struct Copy<'a> {
     dropped: (u64, u64),
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    /// One to a home that is empty, of what was last seen at `cut` or later.
+    pub fn new(shared: &'a Shared, home: Arc<Home>, cut: u64) -> Copy<'a> {
+        Copy { shared, home, cut, old: Vec::new(), new: Vec::new(), dropped: (0, 0) }
+    }
+
+    /// Writes a batch as a run.
+    pub fn add_batch(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let keys = 2 * batch.tuples().len() + batch.questions().len();
+        if keys == 0 {
+            return Ok(());
+        }
+        let (sensors, cut) = (self.shared.sensors.len(), self.cut);
+        let run = self
+            .shared
+            .write_run(&self.home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
+        self.new.push(run);
+        Ok(())
+    }
+
+    /// What these runs hold is in what was written.
+    pub fn copied(&mut self, runs: Vec<Arc<Run>>) {
+        self.old.extend(runs);
+    }
+
     fn is_copied(&self, run: &Run) -> bool {
         self.old.iter().any(|copied| copied.meta.id == run.meta.id)
     }
@@ -168,7 +193,7 @@ impl Copy<'_> {
     }
 
     /// Copies the rest while commits wait, and puts the new place in the old one's.
-    fn take_over(mut self, at: u64) -> Result<Expired, StoreError> {
+    pub fn take_over(mut self, at: u64) -> Result<Expired, StoreError> {
         let shared = self.shared;
         let mut committed = lock(&shared.committed);
         shared.mend(Some(&mut committed))?;

@@ -1,0 +1,104 @@
+//! Mending: the index and the filters of a damaged ledger are made anew from its rows.
+//!
+//! Only the blocks of rows and of questions are read, and what is in no run; all of it must be whole, for of a row that is
+//! lost nothing else says what it was. The mended ledger is written to a fresh place, which then takes over as after a
+//! rewrite.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::rewrite::Copy;
+use super::{Ledger, Run, Shared};
+use crate::merge::Batch;
+use crate::store::engine::Site;
+use crate::store::home::Home;
+use crate::store::key::{Family, Range};
+use crate::store::run::{Merged, Source};
+use crate::store::verify::{OnProgress, check_row};
+use crate::store::{Options, StoreError, damaged, value};
+
+impl Ledger {
+    /// Makes the index and the filters of a ledger anew that nobody has open.
+    ///
+    /// # Errors
+    ///
+    /// When something else is damaged: the ledger is as it was then. [`StoreError::Closed`] when it was ended.
+    pub fn repair(
+        site: Arc<dyn Site>,
+        options: &Options,
+        on_progress: OnProgress<'_>,
+    ) -> Result<(), StoreError> {
+        let shared = Shared::open(site, false, options, Run::without_filter)?;
+        let runs = shared.view().runs.clone();
+        let total: u64 = runs.iter().map(|run| run.meta.counts.rows + run.meta.counts.questions).sum();
+        let mut done = 0;
+        for run in &runs {
+            check_rows(run, shared.sensors.len(), &mut done, &mut |done| on_progress(done, 2 * total))?;
+        }
+        let place = shared.site.next()?;
+        shared.check_room(0, place.free_bytes())?;
+        let home = Arc::new(Home::open(place, &shared.bell)?);
+        home.abandon(true);
+        let cut = shared.cut.load(Ordering::SeqCst);
+        let mut copy = Copy::new(&shared, home, cut);
+        let sources: Vec<Arc<dyn Source>> =
+            runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        let mut batch = Batch::default();
+        for family in [Family::ByName, Family::Questions] {
+            let mut rows = Merged::open(&sources, &Range::all(family))?;
+            while rows.advance()? {
+                match family {
+                    Family::Questions => batch.add_asked(rows.key(), &value::asked(rows.value())?),
+                    _ => batch.add_halves(rows.key(), &value::halves(rows.value())?),
+                }
+                done += 1;
+                // As much again is needed to sort it.
+                if batch.bytes() as u64 > options.memory / 4 {
+                    copy.add_batch(&std::mem::take(&mut batch))?;
+                    if !on_progress(done, 2 * total) {
+                        return Err(StoreError::Closed);
+                    }
+                }
+            }
+        }
+        copy.add_batch(&batch)?;
+        copy.copied(runs);
+        copy.take_over(0).map(drop)
+    }
+}
+
+/// Makes sure that all rows and questions of a run are there and can be read.
+fn check_rows(
+    run: &Arc<Run>,
+    sensors: usize,
+    done: &mut u64,
+    on_progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<(), StoreError> {
+    for (family, what) in [(Family::ByName, "rows"), (Family::Questions, "questions")] {
+        let source = [Arc::clone(run) as Arc<dyn Source>];
+        let mut rows = Merged::open(&source, &Range::all(family))?;
+        let (mut found, mut last) = (0, Vec::new());
+        while rows.advance()? {
+            check_row(family, rows.key(), rows.value(), sensors)?;
+            if found > 0 && rows.key() <= last.as_slice() {
+                return Err(damaged(
+                    &format!("run {}", run.meta.id),
+                    &format!("its {what} are not in order"),
+                ));
+            }
+            last.clear();
+            last.extend_from_slice(rows.key());
+            found += 1;
+            *done += 1;
+            if done.is_multiple_of(4096) && !on_progress(*done) {
+                return Err(StoreError::Closed);
+            }
+        }
+        let expected = run.meta.counts.of(family);
+        if found != expected {
+            let why = format!("{found} {what} can be read, and there were {expected}");
+            return Err(damaged(&format!("run {}", run.meta.id), &why));
+        }
+    }
+    Ok(())
+}
