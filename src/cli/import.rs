@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 
-use super::Exit;
 use super::access::{Access, FolderArgs};
 use super::progress::Progress;
+use super::{Exit, Misuse};
 use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
-use crate::ingest::{self, Database, Dump, ImportProgress, Summary, files_under};
+use crate::ingest::{self, Database, Dump, How, ImportProgress, Summary, files_under};
 use crate::output::sanitise;
 use crate::tail::decode::Decoder;
 use crate::tally::{Malformed, Skip};
@@ -40,6 +40,9 @@ pub struct Args {
     /// How far the clock behind the times of such a database was ahead of UTC; bro-pdns kept local time
     #[arg(long, value_name = "OFFSET", value_parser = utc_offset, default_value = "+00:00", requires = "from", allow_hyphen_values = true)]
     utc_offset: Arc<str>,
+    /// Let one file of passive DNS take the place of what was imported of its origin before
+    #[arg(long)]
+    replace: bool,
     /// Logs of Zeek, or passive DNS in the Common Output Format: files, folders or globs, plain or compressed; - is
     /// standard input
     #[arg(value_name = "PATH", required = true)]
@@ -69,7 +72,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         },
         utc_offset: Arc::clone(&args.utc_offset),
     });
-    let (sensor, dump) = (args.sensor.as_deref(), dump.as_ref());
+    let dump = dump.as_ref();
+    let how = How { sensor: args.sensor.as_deref(), replace: args.replace };
+    if args.replace && files_under(&args.paths)?.len() != 1 {
+        // Two of one origin would each take the place of the other.
+        let message = "--replace takes one file at a time".to_owned();
+        return Err(Misuse { message, hint: "dnsledger import --replace site-b.json.gz" }.into());
+    }
     let access = Access::open_folder(&args.folder, true)?;
     let progress = Arc::new(Progress::new());
     let summary = match access {
@@ -78,14 +87,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let stop = daemon::stop_on_signals()?;
             let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
             let shown = |done: &ImportProgress| progress.show(done);
-            let summary = ingest::import(&ledger, &feeding, sensor, dump, &args.paths, &shown, &stop);
+            let summary = ingest::import(&ledger, &feeding, how, dump, &args.paths, &shown, &stop);
             progress.finish();
             let summary = summary?;
             ledger.store().flush()?;
             summary
         }
         Access::Socket(client) | Access::Server(client) => {
-            let summary = send(&client, sensor, dump, &args.paths, &progress);
+            let summary = send(&client, how, dump, &args.paths, &progress);
             progress.finish();
             summary?
         }
@@ -97,7 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 /// Sends each file to the daemon, which may not be allowed to read them itself.
 fn send(
     client: &Client,
-    sensor: Option<&str>,
+    how: How<'_>,
     dump: Option<&Dump>,
     paths: &[PathBuf],
     progress: &Arc<Progress>,
@@ -112,7 +121,7 @@ fn send(
     let so_far = Arc::new(Mutex::new(so_far));
     let mut summary = Summary::default();
     for path in &files {
-        match send_one(client, sensor, dump, path, progress, &so_far) {
+        match send_one(client, how, dump, path, progress, &so_far) {
             Ok(one) => summary.merge(one),
             // The daemon is there and says no to this one, or this one cannot be read: the others may do better.
             Err(error) if can_go_on(&error) => {
@@ -130,7 +139,7 @@ fn send(
 
 fn send_one(
     client: &Client,
-    sensor: Option<&str>,
+    how: How<'_>,
     dump: Option<&Dump>,
     path: &Path,
     progress: &Arc<Progress>,
@@ -165,7 +174,8 @@ fn send_one(
     let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let name = if path.as_os_str() == "-" { "-".into() } else { name.display().to_string() };
     let mut params = vec![("name", name.as_str())];
-    params.extend(sensor.map(|sensor| ("sensor", sensor)));
+    params.extend(how.sensor.map(|sensor| ("sensor", sensor)));
+    params.extend(how.replace.then_some(("replace", "true")));
     let mut answer = client.post("/control/import", &params, Some(body))?;
     let mut report = Vec::new();
     answer.read_to_end(&mut report).context("reading the daemon's answer")?;

@@ -2,7 +2,7 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `POST /control/import?name=PATH&sensor=NAME` | reads the body as one log, or as COF, and answers when it is applied |
+//! | `POST /control/import?name=PATH&sensor=NAME&replace=true` | reads the body as one log, or as COF, and answers when it is applied |
 //! | `GET /control/export` | as `/api/v1/export` |
 //! | `POST /control/expire?older_than=SECONDS&max_disk=BYTES` | brings the ledger within these bounds: an [`ExpireLine`] |
 //! | `POST /control/snapshot` | a whole copy of the ledger at one moment: a [`SnapshotFrame`] at a time |
@@ -26,7 +26,7 @@ use super::State;
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
-use crate::ingest::Summary;
+use crate::ingest::{How, Summary};
 use crate::retention::{Bounds, Kept, keep};
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
@@ -110,11 +110,12 @@ pub async fn import<B: Buf>(
     };
     let name = PathBuf::from(name);
     let sensor = request.param("sensor").map(str::to_owned);
+    let replace = request.param("replace").is_some_and(|value| value == "true");
     let (chunks, receiver) = channel(CHUNKS_AHEAD);
     let ingest = Arc::clone(&state.0.ingest);
     let reading = spawn_blocking(move || {
         let stream = Box::new(Sent { receiver, current: Bytes::new(), failed: false });
-        ingest.import_stream(Path::new(&name), sensor.as_deref(), stream)
+        ingest.import_stream(Path::new(&name), How { sensor: sensor.as_deref(), replace }, stream)
     });
     while let Some(chunk) = body.next().await {
         let chunk = chunk

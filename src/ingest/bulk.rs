@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
-use super::{Config, Context, DEFAULT_SENSOR, ImportProgress, IngestError, Summary, reading_hint};
+use super::{Config, Context, DEFAULT_SENSOR, How, ImportProgress, IngestError, Summary, reading_hint};
 use super::{cof, dump};
 use crate::ledger::Ledger;
 use crate::merge::Batch;
@@ -121,6 +121,8 @@ pub(super) struct Worker<'a> {
     pub reads_cof: bool,
     /// What files are, if they are dumps of a database.
     pub dump: Option<Dump>,
+    /// Whether one takes the place of what was imported of its origin before.
+    pub replaces: bool,
     /// Takes a full batch and applies it, in the order in which it gets them.
     apply: &'a dyn Fn(Batch) -> Result<(), IngestError>,
     /// Bytes read from disk.
@@ -156,6 +158,7 @@ impl<'a> Worker<'a> {
             batch_bytes,
             reads_cof: false,
             dump: None,
+            replaces: false,
             apply,
             bytes_read: Arc::default(),
             lines: Arc::default(),
@@ -379,16 +382,16 @@ fn list(paths: &[PathBuf]) -> Result<(Vec<Found>, Summary), IngestError> {
 /// # Errors
 ///
 /// When the ledger refuses, or a path that was named is not there. Single files that cannot be read are in the summary.
-pub fn import(
+pub fn import<'a>(
     ledger: &Arc<Ledger>,
     config: &Config,
-    sensor: Option<&str>,
+    how: impl Into<How<'a>>,
     dump: Option<&Dump>,
     paths: &[PathBuf],
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
     stop: &Stop,
 ) -> Result<Summary, IngestError> {
-    let context = Context::new(ledger, config);
+    let (how, context) = (how.into(), Context::new(ledger, config));
     let (files, summary) = list(paths)?;
     let total = ImportProgress {
         files_total: files.len() as u64,
@@ -429,6 +432,7 @@ pub fn import(
                 worker.lines = Arc::clone(lines);
                 worker.reads_cof = true;
                 worker.dump = dump.cloned();
+                worker.replaces = how.replace;
                 let mut each = |worker: &Worker<'_>| {
                     let mut progress = *total;
                     progress.files_done =
@@ -439,7 +443,7 @@ pub fn import(
                     }
                     on_progress(&progress);
                 };
-                if let Err(error) = work_off(&mut worker, queue, sensor, zeek, stop, &mut each) {
+                if let Err(error) = work_off(&mut worker, queue, how.sensor, zeek, stop, &mut each) {
                     fail(error);
                 }
                 done.lock().unwrap_or_else(PoisonError::into_inner).merge(worker.summary);

@@ -16,7 +16,8 @@
 //! read of an origin is progress like that of a log, in the same batch as its rows: an import that broke off goes on, the same
 //! file again changes nothing, and another one of the same origin is refused, for it would count most of its rows twice. So
 //! would what this ledger itself exported: it is known by its rows, which are found here with the same sensor and the same
-//! first sighting. (An identity of the ledger in the export would make two exports of the same logs differ.)
+//! first sighting. Where it is asked for, a newer file takes the place of what was imported of its origin: that is dropped
+//! first, in one step, and the file is then one of an origin that was never met. (An identity of the ledger in the export would make two exports of the same logs differ.)
 
 use std::cmp::Ordering as Order;
 use std::path::Path;
@@ -380,6 +381,18 @@ impl Worker<'_> {
             }
             Claimed::Yes(known) => known.map_or_else(|| Progress::start(id, &sensor), |known| *known),
         };
+        let known = match self.replaces && known.read_at > 0 {
+            true => {
+                // Nothing of it waits to be applied: it could not be claimed then.
+                let number = ledger.store().sensor(&sensor)?;
+                if let Err(error) = ledger.store().forget(number, &id) {
+                    ledger.release(&id);
+                    return Err(error.into());
+                }
+                Progress::start(id, &sensor)
+            }
+            false => known,
+        };
         let met = self.read_claimed(first, end, &mut chunks, path, &sensor, known);
         ledger.release(&id);
         met
@@ -483,8 +496,8 @@ impl Worker<'_> {
 
     fn refuse_again(&mut self, path: &Path, sensor: &str) -> Met {
         let why = format!(
-            "another file was imported as sensor {sensor}, and what both hold would count twice; try: --sensor NAME, if \
-             this is another origin"
+            "another file was imported as sensor {sensor}, and what both hold would count twice; try: --replace, if this is \
+             newer, or --sensor NAME, if it is another origin"
         );
         self.refuse(path, &why)
     }

@@ -21,7 +21,9 @@ use tracing::{info, warn};
 
 use super::bulk::{Met, Worker, apply_patiently};
 use super::intake::{Ending, Halt, Intake};
-use super::{Backfill, Config, Context, IngestError, SourceConfig, Summary, now_ms, reading_hint, shown};
+use super::{
+    Backfill, Config, Context, How, IngestError, SourceConfig, Summary, now_ms, reading_hint, shown,
+};
 use crate::fault::point;
 use crate::history::Pulse;
 use crate::ledger::Ledger;
@@ -206,16 +208,18 @@ impl Ingest {
     /// # Errors
     ///
     /// When the ledger refuses it, or the daemon is being stopped.
-    pub fn import_stream(
+    pub fn import_stream<'a>(
         &self,
         name: &Path,
-        sensor: Option<&str>,
+        how: impl Into<How<'a>>,
         stream: Box<dyn io::Read + Send>,
     ) -> Result<Summary, IngestError> {
         let shared = &self.shared;
         let apply = |batch: Batch| shared.apply(&batch);
         let mut worker = Worker::new(&shared.context, shared.batch_bytes(), &apply);
+        let How { sensor, replace } = how.into();
         worker.reads_cof = true;
+        worker.replaces = replace;
         let zeek = Default::default();
         if let Met::Busy { .. } = worker.read_stream(stream, name, sensor, &zeek)? {
             let why = "the daemon is reading this very log";

@@ -105,6 +105,10 @@ impl Store for Disk {
         self.store.expire(before, at)
     }
 
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
+        self.store.forget(sensor, lineage)
+    }
+
     fn expired_before(&self) -> u64 {
         self.store.expired_before()
     }

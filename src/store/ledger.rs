@@ -983,7 +983,11 @@ impl Store for Ledger {
         if before <= self.expired_before() {
             return Ok(lock(&self.shared.manifest).expired);
         }
-        self.shared.rewrite(before, at)
+        self.shared.rewrite(before, at, None)
+    }
+
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
+        self.shared.rewrite(self.expired_before(), 0, Some((sensor, *lineage))).map(drop)
     }
 
     fn expired_before(&self) -> u64 {
@@ -991,7 +995,7 @@ impl Store for Ledger {
     }
 
     fn rewrite(&self) -> Result<(), StoreError> {
-        self.shared.rewrite(self.expired_before(), 0).map(drop)
+        self.shared.rewrite(self.expired_before(), 0, None).map(drop)
     }
 
     fn failing(&self) -> Option<StoreError> {

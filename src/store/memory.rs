@@ -142,6 +142,15 @@ impl Store for MemoryStore {
         Ok(state.expired)
     }
 
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let name = state.sensor_name(sensor)?;
+        state.rows.retain(|(_, sensor), _| *sensor != name);
+        state.questions.retain(|(_, _, sensor), _| *sensor != name);
+        state.lineages.remove(lineage);
+        Ok(())
+    }
+
     fn expired_before(&self) -> u64 {
         self.state().expired.before
     }

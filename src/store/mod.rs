@@ -102,6 +102,14 @@ pub trait Store: Send + Sync {
     /// Nothing was dropped then.
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError>;
 
+    /// Drops all rows and questions of a sensor, and how far a lineage was read, in one step; what is applied later of either
+    /// is as of one that was never met. It needs room as [`Store::rewrite`] does.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was dropped then.
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError>;
+
     /// The time before which nothing is kept, epoch seconds; 0 before anything expired.
     fn expired_before(&self) -> u64;
 

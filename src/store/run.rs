@@ -207,13 +207,23 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    /// Appends those rows of several runs, as one, that were seen at `cut` or later. Says how many rows and questions it
-    /// left out.
-    pub fn push_kept(&mut self, sources: &[Arc<dyn Source>], cut: u64) -> Result<(u64, u64), StoreError> {
+    /// Appends those rows of several runs, as one, that were seen at `cut` or later, without those of a sensor if one is
+    /// given. Says how many rows and questions it left out because they are too old.
+    pub fn push_kept(
+        &mut self,
+        sources: &[Arc<dyn Source>],
+        cut: u64,
+        without: Option<SensorId>,
+    ) -> Result<(u64, u64), StoreError> {
         let mut dropped = (0, 0);
         for family in Family::ALL {
             let mut rows = Merged::open(sources, &Range::all(family))?;
             while rows.advance()? {
+                if let Some(sensor) = without
+                    && key::split_sensor(rows.key()).is_some_and(|(_, other)| other == sensor)
+                {
+                    continue;
+                }
                 if cut == 0 || value::last_seen(family, rows.value())? >= cut {
                     self.push(family, rows.key(), rows.value())?;
                 } else {

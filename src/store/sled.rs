@@ -179,6 +179,10 @@ impl Store for SledStore {
         self.ledger.expire(before, at)
     }
 
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
+        self.ledger.forget(sensor, lineage)
+    }
+
     fn expired_before(&self) -> u64 {
         self.ledger.expired_before()
     }

@@ -133,3 +133,41 @@ fn a_daemon_takes_it_too() {
     assert!(daemon.stop().status.success());
     assert!(env.export("ours") == renamed(&export, "site-b"));
 }
+
+#[test]
+fn a_newer_export_takes_the_place_of_the_one_before_where_that_is_asked_for() {
+    for served in [false, true] {
+        let (env, export) = site();
+        env.ok(&["import", "--data", "ours", "site-b.json"]);
+        fs::write(env.path("c.json"), export.lines().take(5).collect::<Vec<_>>().join("\n")).unwrap();
+        env.ok(&["import", "--data", "ours", "c.json", "dns.log"]);
+        let daemon = served.then(|| env.daemon("no-logs-yet", "ours"));
+        // Some rows went, one is new, and one was seen more often.
+        let newer: String = export.lines().skip(7).flat_map(|line| [line, "\n"]).collect();
+        let newer = newer.replacen("\"count\":1,", "\"count\":41,", 1)
+            + "{\"rrname\":\"new.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1,\"time_last\":2}\n";
+        fs::write(env.path("site-b.json"), &newer).unwrap();
+        let (code, said) = import(&env, &["site-b.json"]);
+        assert!(code == Some(2) && said.contains("--replace, if this is newer"), "{said}");
+        let (code, said) = import(&env, &["--replace", "site-b.json"]);
+        let lines = newer.lines().count();
+        assert!(code == Some(0) && said.contains(&format!("{lines} new lines: {lines} counted")), "{said}");
+        // From then on it is as any other.
+        let (code, said) = import(&env, &["site-b.json"]);
+        assert!(code == Some(0) && said.contains("\n0 new lines"), "{said}");
+        // One that was never imported is imported, and one that is refused takes nothing away.
+        let (code, said) = import(&env, &["--replace", "--sensor", "d", "c.json"]);
+        assert!(code == Some(0) && said.contains("5 new lines"), "{said}");
+        let (code, said) = import(&env, &["--replace", "--sensor", "default", "c.json"]);
+        assert!(code == Some(2) && said.contains("has logs of its own"), "{said}");
+        if let Some(daemon) = daemon {
+            assert!(daemon.stop().status.success());
+        }
+        env.ok(&["import", "--data", "model", "site-b.json", "c.json", "dns.log"]);
+        env.ok(&["import", "--data", "model", "--sensor", "d", "c.json"]);
+        assert!(env.export("ours") == env.export("model"), "served {served}");
+        assert_eq!(env.ok(&["verify", "--data", "ours"]).last_chunk(), Some(b"sound\n"));
+        let (code, said) = import(&env, &["--replace", "site-b.json", "c.json"]);
+        assert!(code == Some(64) && said.contains("one file at a time"), "{said}");
+    }
+}

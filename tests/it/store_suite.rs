@@ -208,6 +208,7 @@ enum Action {
     Apply { facts: Vec<Fact>, lineage: u8, offset: u64 },
     Hint(u8, bool),
     Expire(u64),
+    Forget(bool, u8),
     Rewrite,
     Reopen,
     Settle,
@@ -223,6 +224,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => apply(30..60),
         1 => (0u8..4, any::<bool>()).prop_map(|(path, keep)| Action::Hint(path, keep)),
         1 => (0u64..10_000_000).prop_map(Action::Expire),
+        1 => (any::<bool>(), 0u8..4).prop_map(|(north, lineage)| Action::Forget(north, lineage)),
         1 => Just(Action::Rewrite),
         1 => Just(Action::Reopen),
         1 => Just(Action::Settle),
@@ -261,6 +263,12 @@ proptest! {
                     let dropped = open_store.expire(before, number).unwrap();
                     prop_assert_eq!(dropped, oracle.expire(before, number).unwrap());
                     prop_assert_eq!(open_store.expired_before(), oracle.expired_before());
+                }
+                Action::Forget(north, lineage) => {
+                    for store in [open_store as &dyn Store, &oracle] {
+                        let sensor = store.sensor(if north { "north" } else { "south" }).unwrap();
+                        store.forget(sensor, &LineageId([lineage; 16])).unwrap();
+                    }
                 }
                 Action::Rewrite => open_store.rewrite().unwrap(),
                 Action::Reopen => {

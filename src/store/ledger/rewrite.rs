@@ -1,5 +1,5 @@
 //! Rewriting: the ledger is copied to a fresh place, which then takes over; on the way rows that were not seen for long
-//! are left behind.
+//! are left behind, or those of a sensor.
 //!
 //! An engine does not give space back, and a row that lies in several runs can only be judged where all of it comes
 //! together: so both are one copy of everything. Commits, folds and lookups go on meanwhile, merges do not. What came
@@ -10,12 +10,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Committed, Run, Shared, View, lock};
+use super::{Run, Shared, View, lock};
 use crate::merge::Batch;
+use crate::observation::SensorId;
+use crate::progress::LineageId;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
 use crate::store::key::{Family, Range};
-use crate::store::manifest::Manifest;
+use crate::store::manifest::{Commits, Manifest};
 use crate::store::run::{Counts, Merged, Source};
 use crate::store::{Expired, StoreError, value};
 
@@ -32,19 +34,29 @@ impl Shared {
     /// # Errors
     ///
     /// Nothing has changed then.
-    pub(super) fn rewrite(&self, cut: u64, at: u64) -> Result<Expired, StoreError> {
+    pub(super) fn rewrite(
+        &self,
+        cut: u64,
+        at: u64,
+        without: Option<(SensorId, LineageId)>,
+    ) -> Result<Expired, StoreError> {
         let _alone = lock(&self.merging);
-        self.rewrite_alone(cut, at)
+        self.rewrite_alone(cut, at, without)
     }
 
     /// As [`Shared::rewrite`], for who has made sure that nothing is merged meanwhile.
-    pub(super) fn rewrite_alone(&self, cut: u64, at: u64) -> Result<Expired, StoreError> {
+    pub(super) fn rewrite_alone(
+        &self,
+        cut: u64,
+        at: u64,
+        without: Option<(SensorId, LineageId)>,
+    ) -> Result<Expired, StoreError> {
         let place = self.site.next()?;
         self.check_room(cut, place.free_bytes())?;
         let home = Arc::new(Home::open(place, &self.bell)?);
         // Until it takes over.
         home.abandon(true);
-        let mut copy = Copy::new(self, home, cut);
+        let mut copy = Copy { without, ..Copy::new(self, home, cut) };
         copy.add(self.settled_runs()?)?;
         for _ in 0..CATCH_UPS {
             if copy.is_nearly_done() {
@@ -107,7 +119,7 @@ impl Shared {
 
     /// Rewrites the ledger because it is due, and remembers how large it was afterwards.
     pub(super) fn rewrite_by_itself(&self) -> Result<(), StoreError> {
-        let done = self.rewrite_alone(self.cut.load(Ordering::SeqCst), 0).map(drop);
+        let done = self.rewrite_alone(self.cut.load(Ordering::SeqCst), 0, None).map(drop);
         self.rewritten.store(self.home().disk_bytes().unwrap_or_default(), Ordering::Relaxed);
         done
     }
@@ -118,6 +130,8 @@ pub(super) struct Copy<'a> {
     shared: &'a Shared,
     home: Arc<Home>,
     cut: u64,
+    /// A sensor whose rows, and a log whose progress, are left behind.
+    without: Option<(SensorId, LineageId)>,
     /// Runs that were copied.
     old: Vec<Arc<Run>>,
     /// What they became.
@@ -129,7 +143,7 @@ pub(super) struct Copy<'a> {
 impl<'a> Copy<'a> {
     /// One to a home that is empty, of what was last seen at `cut` or later.
     pub fn new(shared: &'a Shared, home: Arc<Home>, cut: u64) -> Copy<'a> {
-        Copy { shared, home, cut, old: Vec::new(), new: Vec::new(), dropped: (0, 0) }
+        Copy { shared, home, cut, without: None, old: Vec::new(), new: Vec::new(), dropped: (0, 0) }
     }
 
     /// Writes a batch as a run.
@@ -177,9 +191,9 @@ impl<'a> Copy<'a> {
         if sources.is_empty() {
             return Ok(());
         }
-        let (cut, mut dropped) = (self.cut, (0, 0));
+        let (cut, without, mut dropped) = (self.cut, self.without.map(|(sensor, _)| sensor), (0, 0));
         let run = self.shared.write_run(&self.home, lookup_keys, |writer| {
-            dropped = writer.push_kept(&sources, cut)?;
+            dropped = writer.push_kept(&sources, cut, without)?;
             Ok(())
         })?;
         self.dropped = (self.dropped.0 + dropped.0, self.dropped.1 + dropped.1);
@@ -219,11 +233,22 @@ impl<'a> Copy<'a> {
                 questions: last.questions + self.dropped.1,
             },
         };
-        self.copy_main(&committed, &next)?;
+        let forgotten = self.without.map(|(_, lineage)| lineage);
+        let forgotten = forgotten.and_then(|id| Some((id, *committed.lineages.get(&id)?)));
+        let mut record = committed.record;
+        if let Some((_, hash)) = forgotten {
+            record.lineages -= 1;
+            record.digest ^= hash;
+        }
+        self.copy_main(record, &next)?;
         shared.site.switch(self.home.place())?;
         self.home.abandon(false);
         let old = std::mem::replace(&mut *lock(&shared.home), Arc::clone(&self.home));
         old.abandon(true);
+        committed.record = record;
+        if let Some((lineage, _)) = forgotten {
+            committed.lineages.remove(&lineage);
+        }
         let expired = next.expired;
         shared.cut.store(expired.before, Ordering::SeqCst);
         *manifest = next;
@@ -236,16 +261,19 @@ impl<'a> Copy<'a> {
     }
 
     /// Copies what is in no run.
-    fn copy_main(&self, committed: &Committed, manifest: &Manifest) -> Result<(), StoreError> {
+    fn copy_main(&self, record: Commits, manifest: &Manifest) -> Result<(), StoreError> {
         let old = self.shared.home();
         let mut changes: Changes = vec![
             (engine::FORMAT.to_vec(), Some(super::FORMAT.to_be_bytes().to_vec())),
             (engine::MANIFEST.to_vec(), Some(manifest.to_bytes()?)),
-            (engine::COMMITS.to_vec(), Some(committed.record.to_bytes()?)),
+            (engine::COMMITS.to_vec(), Some(record.to_bytes()?)),
         ];
         for prefix in [engine::SENSORS, engine::PROGRESS, engine::CACHE] {
             for pair in with_prefix(&*old, prefix) {
                 let (key, value) = pair?;
+                if self.without.is_some_and(|(_, lineage)| key == engine::progress(&lineage)) {
+                    continue;
+                }
                 changes.push((key, Some(value)));
             }
         }
