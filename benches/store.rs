@@ -1,8 +1,8 @@
 //! What the ledger costs: tuples a second, memory, disk, the time to reopen, and lookups.
 //!
-//! `cargo bench --bench store -- [--tuples N] [--batch ROWS] [--steady BATCHES] [--memory MIB] [--dir DIR]` makes a ledger of synthetic
-//! tuples, all new, through the same pipeline as an import (one thread folds observations into batches, another applies
-//! them), then adds batches of 50,000 rows of which 80 % are known, and asks for exact names and addresses in between.
+//! `cargo bench --bench store -- [--tuples N] [--batch ROWS] [--steady BATCHES] [--rows ROWS] [--memory MIB] [--dir DIR]` makes a
+//! ledger of synthetic tuples, all new, through the same pipeline as an import (one thread folds observations into batches, another applies
+//! them), then adds batches of 50,000 rows (or ROWS) of which 80 % are known, and asks for exact names and addresses in between.
 //! Figures are of one process: peak memory includes the batches. Run it twice and compare ratios.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may panic")]
@@ -297,17 +297,17 @@ fn main() {
 
     let steady = number("--steady", 20);
     if steady > 0 {
-        let rows = 50_000;
+        let rows = number("--rows", 50_000);
         let mut fresh = tuples;
         let mut next = 0;
         let sample = (0..steady * rows).map(|n| {
             // Four of five are rows that are there already.
             if n % 5 == 0 {
                 fresh += 1;
-                (fresh, time_of(tuples, tuples) + n / 1000)
+                (fresh, time_of(tuples, tuples) + n / rows)
             } else {
                 next += 1;
-                (mix(next) % tuples, time_of(tuples, tuples) + n / 1000)
+                (mix(next) % tuples, time_of(tuples, tuples) + n / rows)
             }
         });
         let sample: Vec<_> = sample.collect();
