@@ -524,6 +524,15 @@ impl ConfigError {
     /// What the user can do.
     pub fn hint(&self) -> Option<&str> {
         match self {
+            ConfigError::Unreadable { path, error }
+                if error.kind() == std::io::ErrorKind::PermissionDenied
+                    && path == Path::new(DEFAULT_FILE) =>
+            {
+                Some(
+                    "ask as root or as the daemon's user, `sudo -u dnsledger dnsledger ...`, or over HTTP: --server \
+                     http://127.0.0.1:8081",
+                )
+            }
             ConfigError::Unreadable { .. } => Some("check the path, and that this user may read it"),
             ConfigError::Faulty { fault, .. } => fault.hint.as_deref(),
             ConfigError::Unprintable(_) => None,

@@ -1,8 +1,7 @@
 //! `doctor`: what would keep the daemon from working, and what to do about each thing.
 //!
 //! It changes nothing. Run by root it judges as the user that owns the data folder, for that is who will open the logs:
-//! by the mode of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`; access lists are not
-//! looked at).
+//! by the mode and the access list of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`).
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -177,7 +176,7 @@ fn check_keys(findings: &mut Findings, config: &Config, user: &User) {
     let http = &config.http;
     for (what, path) in [("tokens", &http.tokens_file), ("tls", &http.tls_cert), ("tls", &http.tls_key)] {
         if let Some((path, metadata)) = user.barred(path) {
-            findings.bad(what, user.says(&path), user.advice(&path, &metadata));
+            findings.bad(what, user.says(&path), user.advice(&path, &metadata, None));
         }
     }
     if !http.tokens_file.as_os_str().is_empty() {
@@ -226,7 +225,8 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
     for source in sources {
         let shown = source.logs.display();
         if let Some((path, metadata)) = user.barred(&source.logs) {
-            findings.bad("source", user.says(&path), user.advice(&path, &metadata));
+            let advice = user.advice(&path, &metadata, Some(&source.logs));
+            findings.bad("source", user.says(&path), advice);
             continue;
         }
         let listing = match discover(&source.logs) {
@@ -244,7 +244,8 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
         let newest = listing.archives.iter().rev().take(TRIED);
         let barred = listing.live.iter().chain(newest).find_map(|found| user.barred(&found.path));
         if let Some((path, metadata)) = barred {
-            findings.bad("source", user.says(&path), user.advice(&path, &metadata));
+            let advice = user.advice(&path, &metadata, Some(&source.logs));
+            findings.bad("source", user.says(&path), advice);
             continue;
         }
         for (path, why) in listing.passed_over.iter().take(3) {
@@ -357,39 +358,107 @@ impl User {
                 (true, false) => 0o1,
                 (false, _) => 0o4,
             };
-            if !self.may(&metadata, wanted) {
+            if !self.may(&metadata, &access_list(step), wanted) {
                 return Some((step.to_owned(), metadata));
             }
         }
         None
     }
 
-    fn may(&self, metadata: &Metadata, wanted: u32) -> bool {
+    /// Whether a mode, and an access list if there is one, grant these rights (acl(5), access check algorithm).
+    fn may(&self, metadata: &Metadata, list: &[Entry], wanted: u32) -> bool {
+        let grants = |rights: u32| rights & wanted == wanted;
         let mode = metadata.mode();
-        let granted = match () {
-            () if metadata.uid() == self.uid => mode >> 6,
-            () if self.groups.contains(&metadata.gid()) => mode >> 3,
-            () => mode,
-        };
-        granted & wanted == wanted
+        // With a list, the group's part of the mode is the mask.
+        let mask = mode >> 3;
+        if metadata.uid() == self.uid {
+            return grants(mode >> 6);
+        }
+        if let Some(entry) = list.iter().find(|entry| entry.kind == Entry::USER && entry.id == self.uid) {
+            return grants(entry.rights & mask);
+        }
+        let is_member = self.groups.contains(&metadata.gid());
+        if list.is_empty() {
+            return grants(if is_member { mask } else { mode });
+        }
+        let mut mine = list.iter().filter(|entry| match entry.kind {
+            Entry::OWNING_GROUP => is_member,
+            Entry::GROUP => self.groups.contains(&entry.id),
+            _ => false,
+        });
+        match mine.clone().next() {
+            Some(_) => mine.any(|entry| grants(entry.rights & mask)),
+            None => grants(mode),
+        }
     }
 
     fn says(&self, path: &Path) -> String {
         format!("{} may not read {}", self.name, path.display())
     }
 
-    fn advice(&self, path: &Path, metadata: &Metadata) -> String {
+    /// What gives this user the right to read what it is barred from. What lies in the folder of a source is opened as a
+    /// whole, and for the folders that Zeek will make in it.
+    fn advice(&self, path: &Path, metadata: &Metadata, logs: Option<&Path>) -> String {
         let wanted = if metadata.is_dir() { 0o50 } else { 0o40 };
         let groups = fs::read_to_string("/etc/group").unwrap_or_default();
         let gid = metadata.gid().to_string();
         let group = groups.lines().find(|line| line.split(':').nth(2) == Some(gid.as_str()));
+        let name = &self.name;
         match group.and_then(|line| line.split(':').next()) {
             Some(group) if metadata.mode() & wanted == wanted && metadata.gid() != 0 => {
-                format!("adduser {} {group}, and restart the daemon", self.name)
+                return format!("adduser {name} {group}, and restart the daemon");
             }
-            _ => format!("setfacl -m u:{}:rX {}", self.name, path.display()),
+            _ => {}
+        }
+        let logs = logs.map(|logs| logs.canonicalize().unwrap_or_else(|_| logs.to_owned()));
+        match logs.filter(|logs| logs.is_dir() && path.starts_with(logs)) {
+            Some(logs) => {
+                let logs = logs.display();
+                format!("setfacl -R -m u:{name}:rX {logs} && setfacl -R -d -m u:{name}:rX {logs}")
+            }
+            // On the way only.
+            None if metadata.is_dir() => format!("setfacl -m u:{name}:x {}", path.display()),
+            None => format!("setfacl -m u:{name}:r {}", path.display()),
         }
     }
+}
+
+/// An entry of an access list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    kind: u16,
+    /// Read 4, write 2, search 1.
+    rights: u32,
+    /// The user or the group that it is about.
+    id: u32,
+}
+
+impl Entry {
+    const USER: u16 = 0x02;
+    const OWNING_GROUP: u16 = 0x04;
+    const GROUP: u16 = 0x08;
+}
+
+/// The access list of a path; empty where it has none, or the file system knows of none.
+fn access_list(path: &Path) -> Vec<Entry> {
+    let mut bytes = [0; 4096];
+    match rustix::fs::getxattr(path, "system.posix_acl_access", bytes.as_mut_slice()) {
+        Ok(length) => entries(bytes.get(..length).unwrap_or_default()),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The entries of a list as Linux keeps it (`linux/posix_acl_xattr.h`): a version, and for each entry its kind, its rights
+/// and an id, least byte first.
+fn entries(list: &[u8]) -> Vec<Entry> {
+    let Some(([2, 0, 0, 0], entries)) = list.split_first_chunk() else { return Vec::new() };
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let entry = |bytes: &[u8]| {
+        let (kind, rest) = bytes.split_at_checked(2)?;
+        let (rights, id) = rest.split_at_checked(2)?;
+        Some(Entry { kind: u16::try_from(number(kind)).ok()?, rights: number(rights), id: number(id) })
+    };
+    entries.chunks_exact(8).filter_map(entry).collect()
 }
 
 #[cfg(test)]
@@ -429,5 +498,63 @@ mod tests {
                 "{folder_mode:o} {log_mode:o}"
             );
         }
+    }
+
+    #[test]
+    fn an_access_list_grants_and_denies() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("dns.log");
+        fs::write(&log, "").unwrap();
+        let may = |mode: u32, list: &[Entry], uid: u32, groups: &[u32]| {
+            fs::set_permissions(&log, fs::Permissions::from_mode(mode)).unwrap();
+            let user = User { name: String::new(), uid, groups: groups.to_vec() };
+            user.may(&fs::metadata(&log).unwrap(), list, 4)
+        };
+        let group = fs::metadata(&log).unwrap().gid();
+        let nobody = 4_000_000_001;
+        // As `setfacl -m u:901:r` and the like leave it: the group's part of the mode is the mask.
+        let entry = |kind, rights, id| Entry { kind, rights, id };
+        let list = [
+            entry(Entry::USER, 4, 901),
+            entry(Entry::USER, 0, 902),
+            entry(Entry::OWNING_GROUP, 0, u32::MAX),
+            entry(Entry::GROUP, 4, 77),
+            entry(0x10, 4, u32::MAX),
+            entry(0x20, 0, u32::MAX),
+        ];
+        assert!(may(0o640, &list, 901, &[]) && !may(0o600, &list, 901, &[]), "within the mask");
+        assert!(!may(0o644, &list, 902, &[77]), "who is named has what is said of him alone");
+        assert!(may(0o640, &list, nobody, &[group, 77]), "one group that may is enough");
+        assert!(!may(0o644, &list, nobody, &[group]), "a member is not one of the others");
+        assert!(may(0o644, &list, nobody, &[]) && !may(0o640, &list, nobody, &[]));
+        assert!(may(0o640, &[], nobody, &[group]) && !may(0o640, &[], nobody, &[77]));
+    }
+
+    #[test]
+    fn an_access_list_is_read_as_linux_keeps_it() {
+        let list = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x05\0\x85\x03\0\0\x10\0";
+        let read =
+            [Entry { kind: 1, rights: 6, id: u32::MAX }, Entry { kind: Entry::USER, rights: 5, id: 901 }];
+        assert_eq!(entries(list), read);
+        assert_eq!((entries(b"\x03\0\0\0"), entries(b"")), (vec![], vec![]));
+        assert_eq!(access_list(Path::new("/proc/self/status")), vec![]);
+    }
+
+    #[test]
+    fn advice_opens_a_source_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().canonicalize().unwrap().join("logs");
+        fs::create_dir_all(logs.join("current")).unwrap();
+        fs::set_permissions(logs.join("current"), fs::Permissions::from_mode(0o700)).unwrap();
+        let user = User { name: "dnsledger".to_owned(), uid: 4_000_000_001, groups: vec![] };
+        let advice = |path: &Path, logs| user.advice(path, &fs::metadata(path).unwrap(), logs);
+        let shown = logs.display();
+        assert_eq!(
+            advice(&logs.join("current"), Some(&logs)),
+            format!("setfacl -R -m u:dnsledger:rX {shown} && setfacl -R -d -m u:dnsledger:rX {shown}")
+        );
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let above = folder.path().canonicalize().unwrap();
+        assert_eq!(advice(&above, Some(&logs)), format!("setfacl -m u:dnsledger:x {}", above.display()));
     }
 }

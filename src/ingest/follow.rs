@@ -632,6 +632,8 @@ struct Follower<'a> {
     said: HashSet<(PathBuf, String)>,
     /// Live files that another reader has, or that cannot be opened, and when to try again.
     put_off: HashMap<PathBuf, Instant>,
+    /// What in the source may not be looked into, and what to do.
+    barred: Option<String>,
     /// Archives are read that changed at or after this instant, nanoseconds since the epoch.
     cut: i128,
     /// Whether the source ever had a plain log, beside which JSON streaming logs hold nothing new.
@@ -718,6 +720,7 @@ impl<'a> Follower<'a> {
             live_paths: Vec::new(),
             said: HashSet::new(),
             put_off: HashMap::new(),
+            barred: None,
             cut: i128::MIN,
             has_plain: false,
             buffer: vec![0; LIVE_CHUNK_BYTES],
@@ -798,6 +801,10 @@ impl<'a> Follower<'a> {
         for (path, why) in &listing.passed_over {
             self.say(path, why);
         }
+        self.barred = listing.barred.as_ref().map(|path| {
+            let hint = "`dnsledger doctor`, run as root, says how to let the daemon read it";
+            format!("{}: permission denied; {hint}", shown(path))
+        });
         let mut listing = listing;
         let is_empty = listing.live.is_empty() && listing.archives.is_empty();
         if listing.is_streaming && self.has_plain {
@@ -1093,7 +1100,7 @@ impl<'a> Follower<'a> {
         }
         standing.state = if standing.pending > 0 { SourceState::Backfilling } else { SourceState::Following };
         if standing.troubled.is_empty() {
-            standing.reason = None;
+            standing.reason.clone_from(&self.barred);
         }
         let is_due = self.told.is_none_or(|told| told.elapsed() > TELL_PAUSE);
         if (standing.pending > 0 && is_due) || (standing.pending == 0 && self.told.is_some()) {

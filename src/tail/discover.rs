@@ -83,6 +83,8 @@ pub struct Listing {
     pub folders: Vec<PathBuf>,
     /// Files and folders that are passed over, and why.
     pub passed_over: Vec<(PathBuf, String)>,
+    /// The first of them that this user may not look into.
+    pub barred: Option<PathBuf>,
     /// Whether the logs are JSON streaming logs: there was no plain one.
     pub is_streaming: bool,
 }
@@ -146,6 +148,13 @@ impl Search {
         self.listing
     }
 
+    fn fail(&mut self, path: &Path, error: &io::Error) {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            self.listing.barred.get_or_insert_with(|| path.to_owned());
+        }
+        self.pass_over(path, error);
+    }
+
     fn pass_over(&mut self, path: &Path, why: impl ToString) {
         self.listing.passed_over.push((path.to_owned(), why.to_string()));
     }
@@ -165,7 +174,8 @@ impl Search {
         for path in entries {
             let Some(name) = path.file_name() else { continue };
             let name = name.as_encoded_bytes();
-            if name.starts_with(b".") {
+            // Nothing of Zeek's is in the latter, which only root may look into.
+            if name.starts_with(b".") || name == b"lost+found" {
                 continue;
             }
             let kind = kind(name);
@@ -177,7 +187,7 @@ impl Search {
                     if depth > 1
                         && let Err(error) = self.folder(&path, depth - 1, is_date(name))
                     {
-                        self.pass_over(&path, error);
+                        self.fail(&path, &error);
                     }
                     if name == b"current" {
                         self.other_loggers(&path);
@@ -190,7 +200,7 @@ impl Search {
                 }
                 // A link to nowhere, or a file that went away while we looked.
                 Err(error) if kind.is_some() && error.kind() != io::ErrorKind::NotFound => {
-                    self.pass_over(&path, error);
+                    self.fail(&path, &error);
                 }
                 Err(_) => {}
             }
@@ -218,7 +228,7 @@ impl Search {
             if logger.is_dir()
                 && let Err(error) = self.folder(&logger, 1, false)
             {
-                self.pass_over(&logger, error);
+                self.fail(&logger, &error);
             }
         }
     }

@@ -68,7 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
-    ("rustix", &["store/sled.rs"]),
+    ("rustix", &["store/sled.rs", "cli/doctor.rs"]),
     ("prometheus_client", &["http/"]),
     ("jiff", &["output.rs", "cli/"]),
     ("landlock", &["sandbox.rs"]),
