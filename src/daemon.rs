@@ -112,7 +112,7 @@ pub fn run(
             warn!(%address, "Tokens and answers cross the network in the clear: set http.tls_cert, or use a proxy.");
         }
         keys.give(&state);
-        reload_on_hangup(config.clone(), state.clone(), again)?;
+        let _reloads = reload_on_hangup(config.clone(), state.clone(), again)?;
         let _inside = runtime.enter();
         let listeners = listeners(tcp, &config.data_dir);
         listeners.and_then(|listeners| {
@@ -224,14 +224,30 @@ impl Keys {
     }
 }
 
+/// The thread that reloads. It ends when this is dropped: until then it holds on to what is served.
+struct Reloads {
+    signals: signal_hook::iterator::Handle,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Reloads {
+    fn drop(&mut self) {
+        self.signals.close();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join()); // one that panicked holds nothing any more
+        }
+    }
+}
+
 /// Reads tokens, certificate and log level anew at each SIGHUP.
 fn reload_on_hangup(
     started: Config,
     state: State,
     again: impl Fn() -> anyhow::Result<Config> + Send + 'static,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Reloads> {
     let mut signals =
         signal_hook::iterator::Signals::new([signal_hook::consts::SIGHUP]).context("catching signals")?;
+    let handle = signals.handle();
     let wait = move || {
         for _ in signals.forever() {
             match again().and_then(|config| Ok((Keys::load(&config)?, config))) {
@@ -247,8 +263,8 @@ fn reload_on_hangup(
             }
         }
     };
-    std::thread::Builder::new().name("reload".to_owned()).spawn(wait).context("starting a thread")?;
-    Ok(())
+    let thread = std::thread::Builder::new().name("reload".to_owned());
+    Ok(Reloads { signals: handle, thread: Some(thread.spawn(wait).context("starting a thread")?) })
 }
 
 /// Whether a configuration differs from the one that runs in more than SIGHUP can change.
