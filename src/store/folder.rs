@@ -211,7 +211,8 @@ fn read_current(folder: &Path) -> Result<Option<Current>, StoreError> {
         _ => None,
     };
     match (format, ledger, is_new) {
-        (Some(format), Some(ledger), Some(is_new)) if text.ends_with('\n') => {
+        // There never was a format 0.
+        (Some(format @ 1..), Some(ledger), Some(is_new)) if text.ends_with('\n') => {
             Ok(Some(Current { format, ledger: ledger.to_owned(), is_new }))
         }
         _ => Err(damaged(&path.display().to_string(), "it does not name a format and a ledger")),
@@ -298,9 +299,14 @@ mod tests {
 
     #[test]
     fn a_current_that_makes_no_sense_is_damage() {
-        for text in
-            ["", "dnsledger format 1\n", "dnsledger format 1\nledger-1", "dnsledger format 1\n../x\n", "\0"]
-        {
+        for text in [
+            "",
+            "dnsledger format 0\nledger-1\n",
+            "dnsledger format 1\n",
+            "dnsledger format 1\nledger-1",
+            "dnsledger format 1\n../x\n",
+            "\0",
+        ] {
             let refused = Folder::open(with_current(text).path());
             assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{text:?}: {refused:?}");
         }

@@ -123,3 +123,41 @@ fn what_is_sound_is_not_repaired_and_what_cannot_be_is_left_as_it_is() {
         fs::read_dir(env.path("ledger")).unwrap().count()
     );
 }
+
+#[test]
+fn no_command_touches_a_newer_format() {
+    let env = ledger();
+    fs::write(env.path("ledger/CURRENT"), "dnsledger format 9\nledger-1\n").unwrap();
+    // One that was copied has no lock, and none is made.
+    fs::remove_file(env.path("ledger/lock")).unwrap();
+    let contents = || {
+        let mut files = Vec::new();
+        for folder in ["ledger", "ledger/ledger-1"] {
+            for entry in fs::read_dir(env.path(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                files.push((path.metadata().unwrap().modified().unwrap(), fs::read(&path).ok(), path));
+            }
+        }
+        files.sort();
+        files
+    };
+    let before = contents();
+    let tree = testdata("zeek-tree");
+    for arguments in [
+        &["run", "--logs", &tree, "--listen", "127.0.0.1:0"] as &[_],
+        &["import", &tree],
+        &["lookup", "www.zediye.com.example"],
+        &["status"],
+        &["export"],
+        &["verify"],
+        &["verify", "--repair"],
+        &["expire", "--older-than", "1d"],
+    ] {
+        let ended = env.run(&[arguments, &["--data", "ledger"]].concat());
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", ended.stderr);
+        let says = "has format 9, and this version reads up to 1";
+        assert!(ended.stderr.contains(says) && ended.stderr.contains("\ntry: install"), "{}", ended.stderr);
+        assert!(ended.stdout.is_empty(), "{arguments:?}");
+        assert!(contents() == before, "{arguments:?}");
+    }
+}
