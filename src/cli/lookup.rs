@@ -99,8 +99,43 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         for text in &nothing {
             writeln!(io::stderr(), "Nothing found for {}.", sanitise(text))?;
         }
+        if let (false, Access::Socket(client) | Access::Server(client)) = (nothing.is_empty(), &access) {
+            tell_unread(client)?;
+        }
     }
     Ok(if nothing.len() == queries.len() { Exit::Nothing } else { Exit::Done })
+}
+
+/// What is looked at of a status.
+#[derive(Deserialize)]
+struct Standing {
+    sources: Vec<StandingSource>,
+}
+
+#[derive(Deserialize)]
+struct StandingSource {
+    logs: String,
+    state: String,
+    reason: Option<String>,
+}
+
+/// Says which logs are not read, for what was not found may be in them. Of a daemon that does not tell, nothing is said.
+fn tell_unread(client: &Client) -> io::Result<()> {
+    let status = client.get("/api/v1/status", &[]).ok();
+    let Some(status) = status.and_then(|answer| serde_json::from_reader::<_, Standing>(answer).ok()) else {
+        return Ok(());
+    };
+    let mut stderr = io::stderr();
+    for StandingSource { logs, state, reason } in &status.sources {
+        let logs = sanitise(logs);
+        match (state.as_str(), reason) {
+            ("waiting", _) => {}
+            (_, Some(reason)) => writeln!(stderr, "Not all of {logs} is read: {}", sanitise(reason))?,
+            ("backfilling", None) => writeln!(stderr, "The archives in {logs} are still being read.")?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What was typed, checked before anything is opened or asked.

@@ -601,3 +601,20 @@ fn only_the_owner_can_open_the_control_socket() {
     assert_eq!(mode(&data.join("control.sock")), 0o600);
     assert_eq!(mode(&data), 0o700);
 }
+
+#[test]
+fn who_finds_nothing_hears_which_logs_are_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // What is below a file can never be looked at.
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let daemon = Daemon::start(path(&data), &file.join("logs"));
+    while !printed(&["status", "--data", path(&data)]).contains("failing") {}
+    let output = run(&["lookup", "--data", path(&data), "nothing.example"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("Nothing found for nothing.example.\nNot all of "), "{said}");
+    assert!(said.contains("/file/logs is read: Not a directory"), "{said}");
+    daemon.stop();
+}
