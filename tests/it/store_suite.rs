@@ -1,5 +1,5 @@
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,11 +8,11 @@ use dnsledger::merge::Batch;
 use dnsledger::observation::{Asked, Half, Halves, Outcome, Seen, SensorId, Tuple};
 use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::memory::MemoryStore;
-use dnsledger::store::sled::SledStore;
+use dnsledger::store::sled::{self, SledStore};
 use dnsledger::store::{Entry, Options, Position, Question, Scan, Store, StoreError};
 use proptest::prelude::*;
 
-use crate::env::{copy_folder, unpack_store, until};
+use crate::env::{copy_folder, setting, unpack_store, until};
 
 //--- what is stored -------------------------------------------------------------------------------------------------
 
@@ -556,49 +556,86 @@ fn ledger_to_damage(path: &Path) -> Vec<State> {
     states
 }
 
+/// Damages copies of a ledger: one is read, and must give what was there after some batch, or an error; another is verified,
+/// and what is said to be sound can be read. Each has its own, for whoever opens one takes back what a crash had cut short.
+/// Says whether it could be read.
+fn judge(whole: &Path, states: &[State], what: &str, damage: &dyn Fn(&Path)) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let copies = [dir.path().join("read"), dir.path().join("verified")];
+    for copy in &copies {
+        copy_folder(whole, copy);
+        damage(&copy.join("ledger-1"));
+    }
+    let [read, verified] = copies;
+    let found = sled::verify(&verified, &tiny(), &mut |_, _| true);
+    match (read_everything(&read), found) {
+        (Ok(state), found) => {
+            assert!(states.contains(&state), "{what}: {} rows", state.by_name.len());
+            assert!(found.is_ok(), "{what}: it can be read, and {found:?}");
+            true
+        }
+        (Err(error), found) => {
+            assert!(matches!(error, StoreError::Damaged { .. } | StoreError::Io { .. }), "{what}: {error}");
+            let named =
+                ["ledger-1", "run ", "journal", "progress", "manifest", "commit", "the ledger", "sensor"];
+            let text = error.to_string();
+            assert!(named.iter().any(|part| text.contains(part)) && error.hint().is_some(), "{what}: {text}");
+            let sound = found.is_ok_and(|found| found.is_none_or(|found| found.is_sound()));
+            assert!(!sound, "{what}: said to be sound, and {error}");
+            false
+        }
+    }
+}
+
+/// The files of a ledger.
+fn files(whole: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(whole.join("ledger-1")).unwrap().map(|entry| entry.unwrap());
+    let mut files: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| entry.file_name().into())
+        .collect();
+    files.sort();
+    files
+}
+
 #[test]
 fn a_flipped_byte_gives_an_error_or_an_earlier_whole_state_but_no_wrong_answer() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     let states = ledger_to_damage(&whole);
-    let file = std::fs::read(whole.join("ledger-1/db")).unwrap();
-    let written: Vec<usize> = (0..file.len()).filter(|at| file[*at] != 0).collect();
-    let copy = dir.path().join("copy");
-    copy_folder(&whole, &copy);
-    assert_eq!(states.last(), Some(&read_everything(&copy).unwrap()));
-    let mut outcomes = (0, 0);
-    for at in written.iter().step_by(written.len() / 120) {
-        let damaged = dir.path().join(at.to_string());
-        copy_folder(&whole, &damaged);
-        let mut bytes = file.clone();
-        bytes[*at] ^= 0x55;
-        std::fs::write(damaged.join("ledger-1/db"), bytes).unwrap();
-        match read_everything(&damaged) {
-            Ok(state) => {
-                outcomes.0 += 1;
-                assert!(states.contains(&state), "byte {at}: {} rows", state.by_name.len());
-            }
-            Err(StoreError::Damaged { .. } | StoreError::Io { .. }) => outcomes.1 += 1,
-            Err(error) => panic!("byte {at}: {error}"),
+    assert!(judge(&whole, &states[states.len() - 1..], "whole", &|_| {}));
+    // `DNSLEDGER_DAMAGES` says at how many places of each file.
+    let (mut errors, damages) = (0, usize::try_from(setting("DNSLEDGER_DAMAGES", 80)).unwrap());
+    for name in files(&whole) {
+        let file = std::fs::read(whole.join("ledger-1").join(&name)).unwrap();
+        let written: Vec<usize> = (0..file.len()).filter(|at| file[*at] != 0).collect();
+        for at in written.iter().step_by((written.len() / damages).max(1)) {
+            let mut bytes = file.clone();
+            bytes[*at] ^= 0x55;
+            let damage = |ledger: &Path| std::fs::write(ledger.join(&name), &bytes).unwrap();
+            errors += usize::from(!judge(&whole, &states, &format!("byte {at} of {name:?}"), &damage));
         }
-        std::fs::remove_dir_all(damaged).unwrap();
     }
-    assert!(outcomes.1 > 0, "{outcomes:?}");
+    assert!(errors > 0);
 }
 
 #[test]
-fn a_file_that_is_cut_gives_an_error_or_an_earlier_whole_state() {
+fn a_file_that_is_cut_or_gone_gives_an_error_or_an_earlier_whole_state() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     let states = ledger_to_damage(&whole);
-    let length = std::fs::metadata(whole.join("ledger-1/db")).unwrap().len();
-    for cut in (0..length).step_by(usize::try_from(length / 20).unwrap()) {
-        let damaged = dir.path().join(cut.to_string());
-        copy_folder(&whole, &damaged);
-        std::fs::File::options().write(true).open(damaged.join("ledger-1/db")).unwrap().set_len(cut).unwrap();
-        if let Ok(state) = read_everything(&damaged) {
-            assert!(states.contains(&state), "cut at {cut}: {} rows", state.by_name.len());
+    for name in files(&whole) {
+        let length = std::fs::metadata(whole.join("ledger-1").join(&name)).unwrap().len();
+        for cut in (0..length).step_by(usize::try_from(length / 15).unwrap().max(1)) {
+            let damage = |ledger: &Path| {
+                let file = std::fs::File::options().write(true).open(ledger.join(&name)).unwrap();
+                file.set_len(cut).unwrap();
+            };
+            judge(&whole, &states, &format!("{name:?} cut at {cut}"), &damage);
         }
+        judge(&whole, &states, &format!("{name:?} gone"), &|ledger| {
+            std::fs::remove_file(ledger.join(&name)).unwrap();
+        });
     }
 }
 
