@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench store -- [--tuples N] [--batch ROWS] [--steady BATCHES] [--rows ROWS] [--memory MIB] [--dir DIR]` makes a
 //! ledger of synthetic tuples, all new, through the same pipeline as an import (one thread folds observations into batches, another applies
-//! them), then adds batches of 50,000 rows (or ROWS) of which 80 % are known, and asks for exact names and addresses in between.
+//! them), then adds batches of 50,000 rows (or ROWS) of which 80 % are known, and asks for names, addresses, blocks and suffixes in between.
 //! Figures are of one process: peak memory includes the batches. Run it twice and compare ratios.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may panic")]
@@ -140,6 +140,9 @@ fn disk(path: &Path) -> u64 {
         .sum()
 }
 
+/// What is asked for: one name, one address, its block of 65,536, all below a domain.
+const KINDS: [&str; 4] = ["name", "address", "/16", "suffix"];
+
 struct Bench {
     tuples: u64,
     batch: u64,
@@ -215,17 +218,22 @@ impl Bench {
 
     /// Asks for names and addresses in turn until told to stop, or so many times.
     fn lookups(&self, what: &str, times: u64, stop: &AtomicBool) {
-        let mut took = [Vec::new(), Vec::new()];
+        let mut took = [const { Vec::new() }; KINDS.len()];
         let mut found = 0;
         for n in 0..times {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
             let i = mix(n ^ 0x1234_5678) % self.tuples;
-            let address = std::net::IpAddr::from(address(i, self.tuples));
+            let address = address(i, self.tuples);
+            let block = u32::from_be_bytes(address) & 0xffff_0000;
+            let last = std::net::Ipv4Addr::from(block | 0xffff).into();
+            let domain = rrname(i).split_once('.').unwrap().1.to_owned();
             let scans = [
                 Scan::Name(Name::from_log(rrname(i).as_bytes()).unwrap()),
-                Scan::Addresses(address, address),
+                Scan::Addresses(address.into(), address.into()),
+                Scan::Addresses(std::net::Ipv4Addr::from(block).into(), last),
+                Scan::Subtree(Name::from_log(domain.as_bytes()).unwrap()),
             ];
             for (scan, took) in scans.iter().zip(&mut took) {
                 let start = Instant::now();
@@ -233,7 +241,7 @@ impl Bench {
                 took.push(start.elapsed().as_secs_f64() * 1e6);
             }
         }
-        for (kind, took) in ["name", "address"].iter().zip(&mut took) {
+        for (kind, took) in KINDS.iter().zip(&mut took) {
             took.sort_by(f64::total_cmp);
             let at = |share: f64| took.get(((took.len() - 1) as f64 * share) as usize).copied().unwrap();
             println!(
