@@ -28,9 +28,9 @@ const AT_ONCE: Slice = Slice { examined: 64 };
 /// An answer that is no longer than this is sent whole, with its length.
 const WHOLE_BYTES: usize = 64 << 10;
 /// The size of a chunk of a longer one. A client that does not read holds a few of these.
-pub const CHUNK_BYTES: usize = 16 << 10;
+const CHUNK_BYTES: usize = 16 << 10;
 /// How long a lookup waits for a place.
-pub const PLACE_WAIT: Duration = Duration::from_millis(500);
+const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// Says as of when an answer is true.
 pub const AS_OF: HeaderName = HeaderName::from_static("x-dnsledger-as-of");
@@ -132,10 +132,7 @@ pub async fn answer_all(
         (part, place) = in_time(deadline, move || begin(SLICE).map(|part| (part, Some(taken)))).await??;
     }
     while !part.is_full(WHOLE_BYTES) {
-        let taken = match place.take() {
-            Some(taken) => taken,
-            None => take_place(places).await?,
-        };
+        let taken = hold(place.take(), places).await?;
         let fill = move || part.fill(WHOLE_BYTES, SLICE).map(|()| (part, Some(taken)));
         (part, place) = in_time(deadline, fill).await??;
     }
@@ -149,10 +146,7 @@ pub async fn answer_all(
     if says_truncated && truncated.is_none() {
         // A header comes before all rows, so the rest is counted before it is written.
         let mut ahead = part.walk.clone();
-        let mut taken = match place.take() {
-            Some(taken) => taken,
-            None => take_place(places).await?,
-        };
+        let mut taken = hold(place.take(), places).await?;
         while ahead.end().is_none() {
             let count = move || ahead.advance(SLICE, |_| true).map(|()| (ahead, taken));
             (ahead, taken) = in_time(deadline, count).await??;
@@ -201,6 +195,17 @@ fn places(state: &State, is_scan: bool) -> &Arc<Semaphore> {
 /// 429 when all stay taken.
 pub async fn place_for(state: &State, is_scan: bool) -> Result<OwnedSemaphorePermit, ApiError> {
     take_place(places(state, is_scan)).await
+}
+
+/// The place that is held, or one that is waited for.
+async fn hold(
+    held: Option<OwnedSemaphorePermit>,
+    places: &Arc<Semaphore>,
+) -> Result<OwnedSemaphorePermit, ApiError> {
+    match held {
+        Some(held) => Ok(held),
+        None => take_place(places).await,
+    }
 }
 
 async fn take_place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {

@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, Chunk, PLACE_WAIT, as_of, body, in_time};
+use super::answer::{AS_OF, Chunk, as_of, body, in_time, place_for};
 use super::error::ApiError;
 use super::native::{ended, pointing};
 use super::request::Request;
@@ -79,10 +79,7 @@ pub async fn lookup<B: Buf>(
     }
     lines.end()?;
     let as_of = as_of(&state);
-    let place = match timeout(PLACE_WAIT, Arc::clone(&state.0.lookups).acquire_owned()).await {
-        Ok(Ok(place)) => place,
-        _ => return Err(ApiError::busy()),
-    };
+    let place = place_for(&state, false).await?;
     let ledger = Arc::clone(&state.0.ledger);
     let limits = Limits { rows, examined: u64::MAX };
     let (budget, sum) = (config.scan_rows, as_of.clone());

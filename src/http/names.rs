@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, as_of, in_time};
+use super::answer::{AS_OF, as_of, in_time, place_for};
 use super::error::ApiError;
 use super::machine::json;
 use super::request::Request;
@@ -39,9 +39,13 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     };
     let filters = request.filters()?;
     let as_of = as_of(&state);
+    let place = place_for(&state, false).await?;
     let ledger = Arc::clone(&state.0.ledger);
     let scan = Scan::Name(rrname.clone());
-    let work = move || Ok::<_, ApiError>(ledger.view(&scan)?.questions()?);
+    let work = move || {
+        let _place = place;
+        Ok::<_, ApiError>(ledger.view(&scan)?.questions()?)
+    };
     let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
     let wanted = |question: &Question| {
         filters.types.contains(question.qtype)
