@@ -19,19 +19,23 @@ use warp::reply::Response;
 /// Answers smaller than this are not worth it, bytes.
 const SMALLEST: u64 = 1024;
 
-/// Whether a request asks for gzip.
+/// Whether a request asks for gzip. What is said of gzip itself counts before what is said of any coding.
 pub fn is_asked(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let mut codings = values.flat_map(|value| value.split(','));
-    codings.any(|coding| {
+    let mut of_any = false;
+    for coding in values.flat_map(|value| value.split(',')) {
         let mut parts = coding.split(';').map(str::trim);
-        let named = parts
-            .next()
-            .is_some_and(|name| ["gzip", "x-gzip", "*"].iter().any(|known| name.eq_ignore_ascii_case(known)));
-        let refused = parts.filter_map(|part| part.split_once('='));
-        let refused = refused.filter(|(key, _)| key.trim().eq_ignore_ascii_case("q"));
-        named && !refused.map(|(_, q)| q.trim().parse::<f32>()).any(|q| !q.is_ok_and(|q| q > 0.0))
-    })
+        let name = parts.next().unwrap_or_default();
+        let mut weights = parts
+            .filter_map(|part| part.split_once('='))
+            .filter(|(key, _)| key.trim().eq_ignore_ascii_case("q"));
+        let is_wanted = weights.all(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q > 0.0));
+        if ["gzip", "x-gzip"].iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            return is_wanted;
+        }
+        of_any |= name == "*" && is_wanted;
+    }
+    of_any
 }
 
 /// The same answer, compressed if that is worth it. One with an entity tag stays as it is: the tag is of these very bytes.
@@ -87,6 +91,9 @@ mod tests {
             (true, "deflate, GZIP;q=0.5"),
             (true, "br, x-gzip"),
             (true, "*"),
+            (true, "br;q=1, *;q=0.1"),
+            (false, "*, gzip;q=0"),
+            (false, "gzip;q=0, *"),
             (false, ""),
             (false, "identity"),
             (false, "gzip;q=0"),
