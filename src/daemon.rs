@@ -15,11 +15,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context;
 use tracing::{debug, error, info, warn};
 
+use crate::clock::now;
 use crate::config::Config;
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
@@ -190,11 +191,6 @@ fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, stop: Stop) -> anyhow::Resu
     };
     std::thread::Builder::new().name("retention".to_owned()).spawn(work).context("starting a thread")?;
     Ok(())
-}
-
-/// The wall clock, epoch seconds.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 //--- What is read anew ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 //! - made-up traffic for tests and benches: [`generate`].
 
 pub mod cli;
+pub mod clock;
 pub mod cof;
 pub mod config;
 pub mod daemon;

@@ -9,10 +9,11 @@ use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Exit;
 use super::access::SourceArgs;
+use crate::clock::now;
 use crate::config::{Config, Source};
 use crate::daemon::CONTROL_SOCKET;
 use crate::http::client::Client;
@@ -92,7 +93,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
     check_limits(&mut findings);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = now();
     match now {
         0..EARLIEST => findings.bad("clock", "it is not set", "set the time, and keep it by NTP"),
         _ => findings.good("clock", format!("{} UTC", crate::time::format_utc(now))),

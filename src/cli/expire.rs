@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::access::{Access, FolderArgs};
 use super::import::human_size;
 use super::{Exit, Misuse};
-use crate::daemon::now;
+use crate::clock::now;
 use crate::http::ExpireLine;
 use crate::http::client::Client;
 use crate::output::sanitise;

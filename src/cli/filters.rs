@@ -1,9 +1,8 @@
 //! Filters as flags.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::Context;
 
+use crate::clock::now;
 use crate::lookup::Filters;
 
 /// Which rows are wanted. A time is epoch seconds, 2024-03-01, 2024-03-01T12:00:00Z, or an age such as 7d.
@@ -54,7 +53,7 @@ impl FilterArgs {
     ///
     /// When a value has no meaning.
     pub fn parse(&self) -> anyhow::Result<Filters> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = now();
         let mut filters = Filters::default();
         for (key, value) in self.pairs() {
             let flag = || format!("--{}", key.replace('_', "-"));

@@ -4,11 +4,11 @@ use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
 use super::{Exit, Misuse};
+use crate::clock::now;
 use crate::config::Config;
 use crate::http::token::{Scope, TokenError, Tokens, make};
 use crate::time::format_rfc3339;
@@ -85,7 +85,7 @@ fn new(path: &Path, name: &str, scope: Scope) -> anyhow::Result<Exit> {
             Misuse { message, hint: "take another name, or `dnsledger token revoke NAME` first" }.into()
         );
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = now();
     let (token, line) = make(name, scope, &format_rfc3339(now))?;
     let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     replace(path, &format!("{text}{gap}{line}")).with_context(|| format!("writing {}", path.display()))?;

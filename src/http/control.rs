@@ -12,7 +12,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
@@ -26,6 +26,7 @@ use super::State;
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
+use crate::clock::now;
 use crate::ingest::{How, Summary};
 use crate::retention::{Bounds, Kept, keep};
 use crate::store::Verification;
@@ -233,8 +234,7 @@ pub fn expire(state: &State, request: &Request) -> Result<Response, ApiError> {
         Bounds { retention: number("older_than")?.map(Duration::from_secs), max_disk: number("max_disk")? };
     let ledger = Arc::clone(&state.0.ledger);
     at_length(state, move |lines| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let line = match keep(&ledger, &bounds, now) {
+        let line = match keep(&ledger, &bounds, now()) {
             Ok(kept) => ExpireLine::Kept(kept),
             Err(error) => ExpireLine::Failed(error.to_string(), error.hint().map(str::to_owned)),
         };

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -23,6 +23,7 @@ use super::answer::in_time;
 use super::error::ApiError;
 use super::machine::exactly;
 use super::request::Request;
+use crate::clock::now;
 use crate::status::{SourceState, Status};
 use crate::store::Stats;
 use crate::tally::{Malformed, Skip};
@@ -254,8 +255,7 @@ fn resident_bytes() -> Option<u64> {
 }
 
 fn seconds_now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    i64::try_from(now).unwrap_or(i64::MAX)
+    i64::try_from(now()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::State;
 use super::answer::{AS_OF, as_of, in_time, place_for};
 use super::error::ApiError;
 use super::request::Request;
+use crate::clock::now;
 use crate::dns::Name;
 use crate::history::INTERVAL;
 use crate::lookup::{Filters, Query, Search};
@@ -69,7 +70,7 @@ async fn found(
     }
     let query = Query::parse(&view.q)?;
     let mut filters = Filters::default();
-    let now = super::request::now();
+    let now = now();
     for (key, value) in &view.filters {
         filters.set(key, value, now)?;
     }

@@ -1,7 +1,6 @@
 //! A request as the routes see it.
 
 use std::convert::Infallible;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::HeaderMap;
 use hyper::{Method, Uri};
@@ -10,6 +9,7 @@ use warp::Filter;
 use warp::path::Tail;
 
 use super::error::ApiError;
+use crate::clock::now;
 use crate::lookup::{Filters, parse_bool};
 
 /// The most parameters of one request that are looked at.
@@ -86,11 +86,6 @@ impl Request {
             _ => Err(ApiError::method_not_allowed()),
         }
     }
-}
-
-/// What time it is, epoch seconds, for times that are relative to it.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What is left of the path, and everything else of a request but its body.

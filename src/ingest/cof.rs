@@ -28,8 +28,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::IngestError;
 use super::bulk::{Chunks, Met, Worker};
-use super::{IngestError, now};
+use crate::clock::now;
 use crate::dns::{Name, Rdata, RrType, push_text_presentation};
 use crate::ledger::{Claimed, Ledger};
 use crate::merge::Batch;

@@ -21,9 +21,8 @@ use tracing::{info, warn};
 
 use super::bulk::{Met, Worker, apply_patiently};
 use super::intake::{Ending, Halt, Intake};
-use super::{
-    Backfill, Config, Context, How, IngestError, SourceConfig, Summary, now_ms, reading_hint, shown,
-};
+use super::{Backfill, Config, Context, How, IngestError, SourceConfig, Summary, reading_hint, shown};
+use crate::clock::now_ms;
 use crate::fault::point;
 use crate::history::Pulse;
 use crate::ledger::Ledger;

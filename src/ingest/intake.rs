@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
-use super::{Context, now, shown};
+use super::{Context, shown};
+use crate::clock::now;
 use crate::ledger::{Claimed, Ledger};
 use crate::merge::Batch;
 use crate::observation::Observations;

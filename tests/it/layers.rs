@@ -22,6 +22,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("observation", 0, "dns"),
     ("progress", 0, "tally"),
     // Reading: bytes in, observations out. The parts do not know each other.
+    ("clock", 1, ""),
     ("tail", 1, "progress"),
     ("zeek", 1, "dns tally"),
     ("observe", 1, "dns observation tally zeek"),
@@ -39,7 +40,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "ingest",
         3,
-        "cof dns fault history json ledger merge observation observe progress shutdown status store tail tally time units zeek",
+        "clock cof dns fault history json ledger merge observation observe progress shutdown status store tail tally time units zeek",
     ),
     // Faces.
     ("logging", 4, "units"),
@@ -49,7 +50,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "http",
         4,
-        "cof dns history ingest json ledger lookup observation output page progress retention shutdown status store tally time units",
+        "clock cof dns history ingest json ledger lookup observation output page progress retention shutdown status store tally time units",
     ),
     ("page", 4, "dns history ledger lookup observation output status store tally time"),
     ("daemon", 5, "*"),

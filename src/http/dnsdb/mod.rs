@@ -36,7 +36,8 @@ use super::State;
 use super::answer::{Ended, Gathered, answer, as_of, gather};
 use super::error::ApiError;
 use super::machine;
-use super::request::{Request, now};
+use super::request::Request;
+use crate::clock::now;
 use crate::dns::{Name, RrType, name_from_wire, rdata_from_wire};
 use crate::lookup::{Filters, Found, Limits, Query, Search, Types, parse_bool};
 
