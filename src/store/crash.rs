@@ -605,10 +605,11 @@ fn without_room_nothing_is_written_anew_and_for_less_there_is_room_sooner() {
     nothing_is_left_behind(&site, &ledger);
 }
 
-/// A ledger with several runs and a journal, closed; what is in it, and where each pair of its runs is.
-fn closed_ledger() -> (VolatileSite, Contents, Vec<(u32, Vec<u8>)>) {
+/// A ledger with several runs, a journal and a hint.
+pub(super) fn filled_ledger() -> (VolatileSite, Ledger) {
     let site = VolatileSite::new(usize::MAX, 1);
     let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
+    // The last one is too small to be folded, and stays in the journal.
     for number in 1..=10 {
         ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
         if number < 10 {
@@ -616,6 +617,12 @@ fn closed_ledger() -> (VolatileSite, Contents, Vec<(u32, Vec<u8>)>) {
         }
     }
     ledger.cache(&[(b"/x".to_vec(), b"hint".to_vec())], &[]).unwrap();
+    (site, ledger)
+}
+
+/// Such a ledger, closed; what is in it, and where each pair of its runs is.
+fn closed_ledger() -> (VolatileSite, Contents, Vec<(u32, Vec<u8>)>) {
+    let (site, ledger) = filled_ledger();
     let there = contents(&ledger);
     drop(ledger);
     let (main, runs) = site.maps();

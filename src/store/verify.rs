@@ -643,11 +643,8 @@ impl RunState {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::super::crash::{Map, VolatileSite, above, at_most, batch, tiny};
-    use super::super::ledger::Ledger;
-    use super::super::{Pair, Store};
+    use super::super::Pair;
+    use super::super::crash::{Map, above, at_most, filled_ledger};
     use super::*;
 
     impl Pairs for Map {
@@ -673,16 +670,7 @@ mod tests {
 
     /// A ledger with several runs and a journal, closed.
     fn ledger() -> Maps {
-        let site = VolatileSite::new(usize::MAX, 1);
-        let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
-        // The last one is too small to be folded, and stays in the journal.
-        for number in 1..=10 {
-            ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
-            if number < 10 {
-                ledger.settle().unwrap();
-            }
-        }
-        ledger.cache(&[(b"/x".to_vec(), b"hint".to_vec())], &[]).unwrap();
+        let (site, ledger) = filled_ledger();
         let open = ledger.verify(&mut |_, _| true).unwrap();
         drop(ledger);
         let (main, mut runs) = site.maps();

@@ -3,20 +3,17 @@
 //! `tests/clients/setup.sh` installs them, and `.ci/run` calls it. Where one is missing its tests say `SKIPPED`; in CI
 //! that is a failure. Everything stays on the loopback interface.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::compat::start;
-use super::env::{Daemon, Ended, TestEnv, testdata, until};
+use super::env::{Daemon, Ended, TestEnv, skipped, testdata, until};
 
 /// Says that a tool is missing; in CI that is a failure.
 fn skip(tool: &str) {
     assert!(std::env::var_os("CI").is_none(), "{tool} is missing: run tests/clients/setup.sh");
-    // Not by a macro: what those print is hidden where a test passes.
-    let mut stderr = std::io::stderr();
-    writeln!(stderr, "SKIPPED: {tool} is missing: run tests/clients/setup.sh").unwrap();
+    skipped(&format!("{tool} is missing: run tests/clients/setup.sh"));
 }
 
 /// Whether a tool is there.

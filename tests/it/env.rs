@@ -411,6 +411,13 @@ fn parse(answer: &[u8]) -> Option<Response> {
     Some(Response { status, head, body })
 }
 
+/// Says loudly that something is not tested here, and why.
+pub fn skipped(why: &str) {
+    // Not by a macro: what those print is hidden where a test passes.
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "SKIPPED: {why}").unwrap();
+}
+
 //--- Waiting --------------------------------------------------------------------------------------------------------
 
 /// Waits until there is an answer.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::env::{TestEnv, until};
+use crate::env::{TestEnv, skipped, until};
 
 const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
     #open\t2024-04-12-19-29-12\n#fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\tanswers\tTTLs\n\
@@ -18,7 +18,6 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// Mounts one, or says that this is not permitted.
-    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn mount(path: PathBuf, size: &str) -> Option<SmallDisk> {
         fs::create_dir(&path).unwrap();
         let size = format!("size={size}");
@@ -26,7 +25,7 @@ impl SmallDisk {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(SmallDisk(path));
         }
-        eprintln!("SKIPPED: no file system in memory can be mounted here; as root the test runs");
+        skipped("no file system in memory can be mounted here; as root the test runs");
         None
     }
 

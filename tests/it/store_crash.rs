@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dnsledger::generate::{Config, Format, Random, write_log};
 
-use crate::env::{TestEnv, pause, post_control, setting};
+use crate::env::{TestEnv, pause, post_control, setting, skipped};
 
 /// A folder with a live log that grows, and logs to import.
 struct Logs {
@@ -316,9 +316,7 @@ impl Image {
         match shell(&format!("{make} mount -o loop {image} {}", at.display())) {
             Ok(()) => Some(Mounted(at)),
             Err(why) => {
-                let skipped = "SKIPPED: no power is lost, for no file system in a file can be mounted";
-                let mut stderr = std::io::stderr();
-                writeln!(stderr, "{skipped}: {why}").unwrap();
+                skipped(&format!("no power is lost, for no file system in a file can be mounted: {why}"));
                 None
             }
         }

@@ -1,9 +1,8 @@
 //! That system calls which fail cost time only: strace makes them fail, in the logs and in the ledger.
 
-use std::io::Write;
 use std::path::PathBuf;
 
-use crate::env::TestEnv;
+use crate::env::{TestEnv, skipped};
 
 /// The system calls that read a file.
 const READS: &str = "read,pread64,readv";
@@ -32,8 +31,7 @@ impl Case {
             }
         };
         if let Some(why) = why {
-            let mut stderr = std::io::stderr();
-            writeln!(stderr, "SKIPPED: no system call can be made to fail: strace: {why}").unwrap();
+            skipped(&format!("no system call can be made to fail: strace: {why}"));
             return None;
         }
         std::fs::create_dir(env.path("logs")).unwrap();
