@@ -86,34 +86,19 @@ pub fn routes(
     let import = import.then(|state, request, body| {
         write(request, |request| control::import(state, request, Box::pin(body)))
     });
-    let flush = owner
-        .and(warp::path("flush"))
-        .and(asked.clone())
-        .then(|state, request| write(request, |request| control::flush(state, request)));
-    let verify = owner
-        .and(warp::path("verify"))
-        .and(asked.clone())
-        .then(|state, request| write(request, move |request| ready(control::verify(&state, &request))));
-    let expire = owner
-        .and(warp::path("expire"))
-        .and(asked.clone())
-        .then(|state, request| write(request, move |request| ready(control::expire(&state, &request))));
-    let snapshot = owner
-        .and(warp::path("snapshot"))
-        .and(asked.clone())
-        .then(|state, request| write(request, move |request| ready(control::snapshot(&state, &request))));
     let export = owner
         .and(warp::path("export"))
-        .and(asked)
+        .and(asked.clone())
         .then(|state, request| read(request, |request| native::export(state, request)));
+    let control =
+        owner.and(asked).then(|state, request| write(request, |request| controlled(state, request)));
     // A box around each group keeps the types small: the time that rustc takes for one grows exponentially with its depth.
     let recipe = dns.boxed();
     let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().boxed();
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify().boxed();
     let native = bulk.or(api).unify().or(openapi).unify().boxed();
     let machine = health.or(readiness).unify().or(metrics).unify().boxed();
-    let control = import.or(flush).unify().or(verify).unify().or(expire).unify().boxed();
-    let control = control.or(snapshot).unify().or(export).unify().boxed();
+    let control = import.or(export).unify().or(control).unify().boxed();
     let pages = pages.boxed();
     let found = recipe.or(native).unify().or(cof).unify().or(dnsdb).unify().boxed();
     let found = found.or(pages).unify().or(machine).unify().or(control).unify();
@@ -132,6 +117,18 @@ async fn names(state: State, request: Request) -> Result<Response, ApiError> {
             zeek_pdns::individual(state, request, &how, &q).await
         }
         _ => recipe::records(state, request).await,
+    }
+}
+
+/// What is below `/control` and has no body.
+async fn controlled(state: State, mut request: Request) -> Result<Response, ApiError> {
+    let segments = std::mem::take(&mut request.segments);
+    match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["flush"] => control::flush(state, request).await,
+        ["verify"] => control::verify(&state, &request),
+        ["expire"] => control::expire(&state, &request),
+        ["snapshot"] => control::snapshot(&state, &request),
+        _ => Err(ApiError::not_found()),
     }
 }
 
