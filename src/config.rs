@@ -629,9 +629,7 @@ fn write_age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::
 }
 
 fn read_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let age = (!text.is_empty()).then(|| units::parse_duration(&text)).transpose();
-    age.map_err(serde::de::Error::custom)
+    read_unless_empty(deserializer, units::parse_duration)
 }
 
 /// An empty text is no size.
@@ -640,9 +638,16 @@ fn write_budget<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::
 }
 
 fn read_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    read_unless_empty(deserializer, units::parse_size)
+}
+
+fn read_unless_empty<'de, D: Deserializer<'de>, T, E: std::fmt::Display>(
+    deserializer: D,
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let bytes = (!text.is_empty()).then(|| units::parse_size(&text)).transpose();
-    bytes.map_err(serde::de::Error::custom)
+    let value = (!text.is_empty()).then(|| parse(&text)).transpose();
+    value.map_err(serde::de::Error::custom)
 }
 
 fn write_backfill<S: Serializer>(backfill: &Backfill, serializer: S) -> Result<S::Ok, S::Error> {

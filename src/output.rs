@@ -235,7 +235,7 @@ impl<W: Write> Table<W> {
     fn settle(&mut self) -> io::Result<()> {
         let mut layout = Layout::fitting(&self.held, self.width);
         layout.days &= self.draws;
-        layout.zone = self.zone.clone();
+        layout.zone = self.zone.take();
         let head = layout.head();
         match self.colour {
             true => writeln!(self.out, "\x1b[1m{head}\x1b[0m")?,

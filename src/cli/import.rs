@@ -36,7 +36,7 @@ pub struct Args {
     sensor: Option<String>,
     /// The paths are what a database of bro-pdns or zeek-pdns wrote out: `mysqldump DB dns`, or `sqlite3 FILE .dump`
     #[arg(long, value_name = "DATABASE")]
-    from: Option<From>,
+    from: Option<DumpOf>,
     /// How far the clock behind the times of such a database was ahead of UTC; bro-pdns kept local time
     #[arg(long, value_name = "OFFSET", value_parser = utc_offset, default_value = "+00:00", requires = "from", allow_hyphen_values = true)]
     utc_offset: Arc<str>,
@@ -51,7 +51,7 @@ pub struct Args {
 
 /// What wrote a dump.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum From {
+enum DumpOf {
     /// mysqldump or mariadb-dump
     MysqlDump,
     /// .dump of sqlite3
@@ -67,8 +67,8 @@ fn utc_offset(text: &str) -> Result<Arc<str>, &'static str> {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let dump = args.from.map(|from| Dump {
         database: match from {
-            From::MysqlDump => Database::Mysql,
-            From::Sqlite => Database::Sqlite,
+            DumpOf::MysqlDump => Database::Mysql,
+            DumpOf::Sqlite => Database::Sqlite,
         },
         utc_offset: Arc::clone(&args.utc_offset),
     });

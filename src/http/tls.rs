@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 pub use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Where systems keep the certificates that are trusted on them: Debian and its kind, Fedora and its kind.
-const SYSTEM_CAS: &[&str] = &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 /// What helps where a server's certificate is meant.
 const SERVER_HINT: &str = "tls_cert is a PEM file with the certificate and its chain, tls_key one with its key, both readable by the daemon";
 /// What helps where those are meant that are trusted.
@@ -60,7 +60,8 @@ pub fn load(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
 /// When the file cannot be read, or the system keeps its certificates where they are not looked for.
 pub fn trusting(ca: Option<&Path>) -> Result<TlsConnector, TlsError> {
     let system = || SYSTEM_CAS.iter().map(Path::new).find(|path| path.exists());
-    let path = ca.or_else(system).unwrap_or_else(|| Path::new("/etc/ssl/certs/ca-certificates.crt"));
+    let [usual, _] = SYSTEM_CAS;
+    let path = ca.or_else(system).unwrap_or(Path::new(usual));
     let fault = |why: String| TlsError { path: path.to_owned(), why, hint: CA_HINT };
     let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(certificates(path).map_err(fault)?);

@@ -232,7 +232,11 @@ impl<'a> Worker<'a> {
 
     pub(super) fn fail(&mut self, path: &Path, error: &io::Error) -> Met {
         let hint = reading_hint(error).map_or_else(String::new, |hint| format!("; try: {hint}"));
-        self.summary.failed.push((path.to_owned(), format!("{error}{hint}")));
+        self.refuse(path, &format!("{error}{hint}"))
+    }
+
+    pub(super) fn refuse(&mut self, path: &Path, why: &str) -> Met {
+        self.summary.failed.push((path.to_owned(), why.to_owned()));
         Met::Failed
     }
 

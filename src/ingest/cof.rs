@@ -8,7 +8,8 @@
 //! `halves` are the figures of both where a row is both; everything else is passed over, `sensor_id` too. Of MX, SRV and SOA
 //! the host name is taken, as from a log. The days between the first and the last sighting are not known.
 //!
-//! A line whose `rdata` is null says that there was none, and is skipped. One that is none of this is malformed, for a reason, and never ends an import.
+//! A line whose `rdata` is null says that there was none, and is skipped. One that is none of this is malformed, for a
+//! reason, and never ends an import.
 //!
 //! # Once
 //!
@@ -16,8 +17,9 @@
 //! read of an origin is progress like that of a log, in the same batch as its rows: an import that broke off goes on, the same
 //! file again changes nothing, and another one of the same origin is refused, for it would count most of its rows twice. So
 //! would what this ledger itself exported: it is known by its rows, which are found here with the same sensor and the same
-//! first sighting. Where it is asked for, a newer file takes the place of what was imported of its origin: that is dropped
-//! first, in one step, and the file is then one of an origin that was never met. (An identity of the ledger in the export would make two exports of the same logs differ.)
+//! first sighting. (An identity of the ledger in the export would make two exports of the same logs differ.) Where it is
+//! asked for, a newer file takes the place of what was imported of its origin: that is dropped first, in one step, and the
+//! file is then one of an origin that was never met.
 
 use std::cmp::Ordering as Order;
 use std::path::Path;
@@ -333,9 +335,7 @@ impl Incoming {
         self.changed = true;
         Ok(())
     }
-}
 
-impl Incoming {
     /// Takes a last line without a newline: many tools leave it out. Nothing is given of one that is too long.
     fn end(&mut self, last: &[u8], batch: &mut Batch) -> Result<(), Changed> {
         let is_new = self.prefix.offset() >= self.known.consumed.offset;
@@ -488,11 +488,6 @@ impl Worker<'_> {
             progress.read_at = now();
             self.context.ledger.advance(&mut self.batch, progress.clone());
         }
-    }
-
-    pub(super) fn refuse(&mut self, path: &Path, why: &str) -> Met {
-        self.summary.failed.push((path.to_owned(), why.to_owned()));
-        Met::Failed
     }
 
     fn refuse_again(&mut self, path: &Path, sensor: &str) -> Met {

@@ -93,9 +93,9 @@ pub trait Store: Send + Sync {
     fn stats(&self) -> Result<Stats, StoreError>;
 
     /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds),
-    /// and gives the space back, for which it needs as much room as what stays. Whole rows go or stay. From then on what a batch brings that was last seen before that
-    /// time is left out, so that an old log cannot bring a part of a row back. The time never goes back. `at` is when this
-    /// is done, for status.
+    /// and gives the space back, for which it needs as much room as what stays. Whole rows go or stay. From then on what a
+    /// batch brings that was last seen before that time is left out, so that an old log cannot bring a part of a row back.
+    /// The time never goes back. `at` is when this is done, for status.
     ///
     /// # Errors
     ///
@@ -113,7 +113,8 @@ pub trait Store: Send + Sync {
     /// The time before which nothing is kept, epoch seconds; 0 before anything expired.
     fn expired_before(&self) -> u64;
 
-    /// Gives space back that is taken and not needed, for which it needs as much room as the ledger. What is in the store stays as it is; reading and writing go on.
+    /// Gives space back that is taken and not needed, for which it needs as much room as the ledger. What is in the store
+    /// stays as it is; reading and writing go on.
     ///
     /// # Errors
     ///
