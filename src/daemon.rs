@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tracing::{debug, error, info, warn};
@@ -31,8 +31,8 @@ use crate::logging;
 use crate::retention::{Bounds, Keeper};
 use crate::sandbox::{self, Restricted};
 use crate::shutdown::Stop;
-use crate::store::sled::SledStore;
-use crate::store::{Options, StoreError};
+use crate::store::sled::open as open_store;
+use crate::store::{OnProgress, Options, StoreError};
 use crate::supervisor::Supervisor;
 
 /// The control socket in a data folder.
@@ -43,6 +43,8 @@ const LISTEN_FILE: &str = "listen";
 const DRAIN: Duration = Duration::from_secs(6);
 /// How often it is looked whether the ledger is within its bounds.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How often the supervisor is told that the ledger is still brought up to a new format.
+const MIGRATION_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How often a folder is tried that another process is just leaving.
 const LOCK_TRIES: u32 = 10;
 /// How long between two tries.
@@ -98,8 +100,16 @@ pub fn run(
             Err(error) => warn!(%error, "The daemon could not be restricted from within."),
         }
     }
-    let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES)?;
     let supervisor = Arc::new(Supervisor::of_environment());
+    let mut told: Option<Instant> = None;
+    let mut on_migration = |done, total| {
+        if told.is_none_or(|at| at.elapsed() >= MIGRATION_TOLD_EVERY) {
+            told = Some(Instant::now());
+            supervisor.migrating(done, total);
+        }
+        true
+    };
+    let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES, &mut on_migration)?;
     let stop = stop_on_signals()?;
     keep_within(&ledger, config.bounds(), stop.clone())?;
     let ingest = Arc::new(ingest::start(config.ingest(), Arc::clone(&ledger), stop.clone())?);
@@ -289,11 +299,16 @@ fn bind(address: SocketAddr) -> Result<TcpListener, PortError> {
 /// # Errors
 ///
 /// As opening a store has them.
-pub fn open(folder: &Path, options: &Options, tries: u32) -> Result<Arc<Ledger>, StoreError> {
+pub fn open(
+    folder: &Path,
+    options: &Options,
+    tries: u32,
+    on_migration: OnProgress<'_>,
+) -> Result<Arc<Ledger>, StoreError> {
     make(folder)?;
     let mut left = tries;
     loop {
-        match SledStore::open(folder, options) {
+        match open_store(folder, options, on_migration) {
             Ok(store) => return Ok(Arc::new(Ledger::new(Arc::new(store)))),
             Err(StoreError::Locked { .. }) if left > 1 => {
                 left -= 1;

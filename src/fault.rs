@@ -2,7 +2,7 @@
 //!
 //! `DNSLEDGER_FAULT=NAME:N` in the environment ends the process without a word, as `kill -9` does, when it passes the point
 //! NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`], those of a snapshot in
-//! [`SNAPSHOT_POINTS`]. The variable is read once. Without it a point costs one load of an atomic that never changes.
+//! [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`]. The variable is read once. Without it a point costs one load of an atomic that never changes.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +29,13 @@ pub const SNAPSHOT_POINTS: &[&str] = &[
     "snapshot_piece",  // a piece is there, and not written
     "snapshot_synced", // all of it is written, and the copy is no ledger yet
     "snapshot_kept",   // it is a ledger, and has not its name
+];
+
+/// The points of a migration to a newer format, in its order.
+pub const MIGRATION_POINTS: &[&str] = &[
+    "run_migrated",    // a run is copied, and noted
+    "ledger_migrated", // all of it is copied, and the older one is current
+    "older_named",     // what is current stays to be found, and is current still
 ];
 
 struct Fault {

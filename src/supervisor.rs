@@ -7,6 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// How long a start may take after it was last said that it goes on.
+const STILL_STARTING: Duration = Duration::from_secs(60);
+
 /// The socket that `Type=notify` gives.
 pub struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
@@ -32,6 +35,15 @@ impl Supervisor {
     /// It serves.
     pub fn ready(&self, address: std::net::SocketAddr) {
         self.tell(&format!("READY=1\nSTATUS=Listening on {address}"));
+    }
+
+    /// It is not ready yet, and at work: the ledger is brought up to a new format, of which so many bytes are done.
+    pub fn migrating(&self, done: u64, total: u64) {
+        let percent = done.saturating_mul(100).checked_div(total).unwrap_or_default();
+        let micros = STILL_STARTING.as_micros();
+        self.tell(&format!(
+            "EXTEND_TIMEOUT_USEC={micros}\nSTATUS=Bringing the ledger up to a new format: {percent} %"
+        ));
     }
 
     /// Its event loop turns.

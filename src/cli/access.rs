@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::Misuse;
+use super::progress::Progress;
 use crate::config::{Config, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
@@ -118,7 +119,15 @@ impl Access {
         if !make && !is_ledger(&config.data_dir) {
             return Err(no_ledger(&config.data_dir));
         }
-        let ledger = daemon::open(&config.data_dir, &config.store().put_off_merges(), ONE_TRY)?;
+        let progress = Progress::new();
+        let mut on_migration = |done, total| {
+            progress.show_count(done, total, "bytes brought up to a new format");
+            true
+        };
+        let options = config.store().put_off_merges();
+        let ledger = daemon::open(&config.data_dir, &options, ONE_TRY, &mut on_migration);
+        progress.finish();
+        let ledger = ledger?;
         Ok(Access::Folder(ledger, Box::new(config)))
     }
 }

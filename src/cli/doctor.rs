@@ -20,6 +20,8 @@ use crate::http::client::Client;
 use crate::http::tls;
 use crate::http::token::Tokens;
 use crate::output::sanitise;
+use crate::store::FORMAT;
+use crate::store::sled::{format_of, kept_before};
 use crate::tail::discover::discover;
 
 /// Logs that are tried for each source: the newest of them.
@@ -131,9 +133,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
                         format!("run this as root, or as the user that owns it (uid {})", metadata.uid());
                     findings.bad("data", format!("{shown}: {error}"), advice);
                 }
-                Ok(_) if folder.join("CURRENT").is_file() => {
-                    findings.good("data", format!("{shown} holds a ledger; no daemon is running"));
-                }
+                Ok(_) if folder.join("CURRENT").is_file() => check_format(findings, folder),
                 Ok(_) => findings.good("data", format!("{shown} is there, and empty of a ledger")),
             }
             if metadata.permissions().mode() & 0o077 != 0 {
@@ -151,6 +151,24 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
         Err(error) => findings.bad("data", format!("{shown}: {error}"), "check the path and its permissions"),
     }
     false
+}
+
+/// Looks at the version of the ledger's format, and at what is kept of older ones.
+fn check_format(findings: &mut Findings, folder: &Path) {
+    let shown = folder.display();
+    match format_of(folder) {
+        Ok(Some(found)) if found < FORMAT => findings.good(
+            "data",
+            format!("{shown} is of format {found}: it is brought up to format {FORMAT} at the next start, and kept as it is"),
+        ),
+        Ok(_) => findings.good("data", format!("{shown} holds a ledger; no daemon is running")),
+        Err(error) => {
+            findings.bad("data", error.to_string(), error.hint().unwrap_or_default());
+        }
+    }
+    for (file, bytes) in kept_before(folder) {
+        findings.good("data", format!("the ledger is also there as it was before it was brought up, {} MiB: `rm {}` and a restart give that back", bytes >> 20, file.display()));
+    }
 }
 
 fn check_port(findings: &mut Findings, config: &Config, running: bool) {

@@ -9,7 +9,8 @@
 //! Pairs are: the length of the key (4), of the value (4), key, value. Integers are big-endian. What is in the pairs is
 //! sealed, as it is on disk: what breaks on the way is noticed where the copy is verified, and a piece that is missing here.
 
-use super::engine::Engine;
+use super::engine::{self, Engine};
+use super::ledger::FORMAT;
 use super::{Pair, StoreError, damaged};
 use crate::fault::point;
 
@@ -121,6 +122,12 @@ impl Taken {
             Some((&MAIN, rest)) => {
                 let pairs = pairs(rest).ok_or_else(|| bad("a piece is cut"))?;
                 self.pairs += pairs.len() as u64;
+                let is_other = |(key, value): &Pair| key == engine::FORMAT && *value != FORMAT.to_be_bytes();
+                if pairs.iter().any(is_other) {
+                    return Err(bad(
+                        "it is of another format: take it with the version that serves the ledger",
+                    ));
+                }
                 engine.write(pairs.into_iter().map(|(key, value)| (key, Some(value))).collect())
             }
             Some((&RUN, rest)) => {

@@ -17,6 +17,7 @@ use super::engine::{self, Changes, Engine, Pairs, Place, Site};
 use super::ledger::Ledger;
 use super::manifest::Manifest;
 use super::memory::MemoryStore;
+use super::migrate::Migration;
 use super::{Entry, Options, Pair, Question, Scan, Store, StoreError};
 use crate::dns::{Name, Rdata, RrType};
 use crate::merge::Batch;
@@ -635,6 +636,85 @@ fn closed_ledger() -> (VolatileSite, Contents, Vec<(u32, Vec<u8>)>) {
         .flat_map(|(id, map)| map.keys().map(|key| (*id, key.clone())))
         .collect();
     (site, there, places)
+}
+
+/// Makes a ledger of format 1 of one whose rows never expired.
+fn make_older(site: &VolatileSite) {
+    let (main, _) = site.maps();
+    let manifest = Manifest::from_bytes(main.get(engine::MANIFEST).cloned()).unwrap();
+    let engine = site.current().open().unwrap();
+    let older = [(engine::FORMAT, 1u32.to_be_bytes().to_vec()), (engine::MANIFEST, manifest.to_format_1())];
+    engine.write(older.map(|(key, value)| (key.to_vec(), Some(value))).into()).unwrap();
+    engine.sync().unwrap();
+}
+
+#[test]
+fn a_migration_that_is_cut_short_anywhere_goes_on_from_there() {
+    let (whole, there, _) = closed_ledger();
+    make_older(&whole);
+    assert!(Ledger::open(Arc::new(whole.twin()), false, &tiny()).is_err());
+    let mut went_on = 0;
+    for calls in 0.. {
+        let site = whole.twin();
+        let (old, place) = (site.current().open().unwrap(), site.next().unwrap());
+        let before = site.maps();
+        let migration = Migration::of(&*old, 1).unwrap();
+        site.disk().left = calls;
+        let cut_short = migration.copy_to(&*place.open().unwrap(), &mut |_, _| true).is_err();
+        site.disk().left = usize::MAX;
+        if cut_short {
+            let mut new = place.open().unwrap();
+            let left = migration.bytes_left(Some(&*new));
+            if migration.is_begun_in(&*new) {
+                went_on += usize::from(left < migration.bytes_left(None));
+            } else {
+                place.remove();
+                new = place.open().unwrap();
+            }
+            let calls_before = site.disk().worlds[place.name()].calls.len();
+            let mut told = Vec::new();
+            let on_progress = &mut |done, total| {
+                told.push(total - done);
+                true
+            };
+            migration.copy_to(&*new, on_progress).unwrap();
+            assert!(told.iter().all(|still| *still <= left), "{told:?}, {left}");
+            let disk = site.disk();
+            let made = &disk.worlds[place.name()].calls[calls_before..];
+            let removed = made.iter().filter(|call| matches!(call, Call::Remove(_))).count();
+            assert!(removed <= 1, "only what was begun is begun again: {made:?}");
+        }
+        assert_eq!(site.maps(), before, "the older one is only read");
+        site.switch(&*place).unwrap();
+        let ledger = Ledger::open(Arc::new(site.clone()), false, &tiny()).unwrap();
+        let found = ledger.verify(&mut |_, _| true).unwrap();
+        assert!(found.is_sound(), "{calls}: {:?}", found.faults);
+        assert_eq!(contents(&ledger), there);
+        assert_eq!((applied(&ledger), ledger.cached().unwrap().len()), (10, 1));
+        if !cut_short {
+            break;
+        }
+    }
+    assert!(went_on > 3, "{went_on}");
+}
+
+#[test]
+fn a_migration_of_another_ledger_is_not_gone_on_with() {
+    let (site, _, _) = closed_ledger();
+    make_older(&site);
+    let (old, new) = (site.current().open().unwrap(), site.next().unwrap().open().unwrap());
+    let begun = |from| Migration::of(&*old, from).map(|migration| migration.is_begun_in(&*new));
+    assert!(!begun(1).unwrap());
+    let mut runs = 0;
+    let ended = Migration::of(&*old, 1).unwrap().copy_to(&*new, &mut |_, _| {
+        runs += 1;
+        runs < 2
+    });
+    assert!(matches!(ended, Err(StoreError::Closed)) && begun(1).unwrap());
+    let manifest = Manifest { next_run: 77, ..Manifest::default() };
+    old.write(vec![(engine::MANIFEST.to_vec(), Some(manifest.to_format_1()))]).unwrap();
+    assert!(!begun(1).unwrap(), "the older program went on meanwhile");
+    assert!(begun(2).is_err());
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! The data folder: which ledger in it is the current one, in which format, and that only one process has it open.
 //!
 //! ```text
-//! CURRENT     names the ledger's folder and the version of its format
-//! ledger-1/   the ledger
-//! lock        locked while a process has it open
+//! CURRENT            names the ledger's folder and the version of its format
+//! CURRENT.format-1   what CURRENT was before the ledger was brought up from format 1
+//! ledger-2/          the ledger
+//! ledger-1/          the ledger as it was then
+//! lock               locked while a process has it open
 //! ```
 //!
 //! `CURRENT` is replaced as a whole: written beside, synced, renamed, and the folder synced. It has two lines,
-//! `dnsledger format 1` and `ledger-1`, and a third one, `new`, while a first ledger is being made: what is in it then is
-//! worth nothing. A ledger that `CURRENT` does not name is what a crash left behind, and removed; one without any
-//! `CURRENT` is an error, never the reason to begin anew.
+//! `dnsledger format 2` and `ledger-2`, and a third one, `new`, while a first ledger is being made: what is in it then is
+//! worth nothing. A ledger that neither `CURRENT` nor a `CURRENT.format-N` names is what a crash left behind, and removed;
+//! one without any `CURRENT` is an error, never the reason to begin anew.
+//!
+//! So to keep the older ledger takes one small file, to go back to it one rename, and to be rid of it one removal.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -17,10 +21,13 @@ use std::path::{Path, PathBuf};
 
 use super::ledger::FORMAT;
 use super::{StoreError, damaged};
+use crate::fault::point;
 
 const CURRENT: &str = "CURRENT";
 const NEXT: &str = "CURRENT.next";
 const LOCK: &str = "lock";
+/// What a copy of `CURRENT` is called, and then the number of its format.
+const BEFORE: &str = "CURRENT.format-";
 const LEDGER: &str = "ledger-";
 
 /// A data folder that this process has locked.
@@ -48,15 +55,24 @@ impl Folder {
         let lock = lock(path)?;
         let ledgers = ledgers(path)?;
         let current = match read_current(path)? {
+            Some(current) if current.is_new => Current { format: FORMAT, ..current },
             Some(current) => current,
             None if ledgers.is_empty() => {
                 Current { format: FORMAT, ledger: format!("{LEDGER}1"), is_new: true }
             }
             None => return Err(no_current(path, &ledgers)),
         };
+        let mut kept: Vec<String> = olders(path)?.into_iter().map(|older| older.ledger).collect();
+        if !current.is_new {
+            kept.push(current.ledger.clone());
+        }
         let folder = Folder { path: path.to_owned(), current, _lock: lock };
+        if folder.is_older() {
+            // As far as it was brought up.
+            kept.push(folder.successor_name());
+        }
         for ledger in ledgers {
-            if ledger != folder.current.ledger || folder.current.is_new {
+            if !kept.contains(&ledger) {
                 let leftover = path.join(ledger);
                 fs::remove_dir_all(&leftover).map_err(failed("could not remove", &leftover))?;
             }
@@ -76,7 +92,9 @@ impl Folder {
 
     /// Whether a folder holds nothing but what a data folder does.
     pub fn has_nothing_else(path: &Path) -> bool {
-        let is_ours = |name: &str| matches!(name, CURRENT | NEXT | LOCK) || is_ledger(name);
+        let is_ours = |name: &str| {
+            matches!(name, CURRENT | NEXT | LOCK) || is_ledger(name) || format_of(name).is_some()
+        };
         fs::read_dir(path).is_ok_and(|mut entries| {
             entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_ours)))
         })
@@ -95,6 +113,13 @@ impl Folder {
         };
         if current.is_new {
             return Ok(None);
+        }
+        if current.format < FORMAT {
+            return Err(StoreError::OlderFormat {
+                path: path.to_owned(),
+                found: current.format,
+                known: FORMAT,
+            });
         }
         let folder = Folder { path: path.to_owned(), current, _lock: lock(path)? };
         folder.check_files()?;
@@ -126,10 +151,45 @@ impl Folder {
         Ok(())
     }
 
+    /// Whether the ledger is of an older format, and must be brought up to this one.
+    pub fn is_older(&self) -> bool {
+        self.current.format < FORMAT
+    }
+
+    /// The version of the ledger's format.
+    pub fn format(&self) -> u32 {
+        self.current.format
+    }
+
+    /// The file that names the ledger as it was in an older format.
+    pub fn before(&self, format: u32) -> PathBuf {
+        self.path.join(format!("{BEFORE}{format}"))
+    }
+
+    /// Where the ledger is brought up to this format: the next folder, where a copy may have been begun.
+    pub fn successor(&self) -> PathBuf {
+        self.path.join(self.successor_name())
+    }
+
+    fn successor_name(&self) -> String {
+        format!("{LEDGER}{}", number(&self.current.ledger).saturating_add(1))
+    }
+
+    /// Makes the successor, which is whole, the current ledger. The older one stays, under a name of its own.
+    ///
+    /// # Errors
+    ///
+    /// The older one is current still.
+    pub fn succeed(&mut self) -> Result<(), StoreError> {
+        let older = self.current.clone();
+        self.write_file(&format!("{BEFORE}{}", older.format), &older)?;
+        point("older_named");
+        self.put(Current { format: FORMAT, ledger: self.successor_name(), is_new: false })
+    }
+
     /// Where another ledger can be made: a folder that there is not yet.
     pub fn next_ledger(&self) -> Result<PathBuf, StoreError> {
-        let number = |name: &String| name.strip_prefix(LEDGER).and_then(|n| n.parse::<u64>().ok());
-        let last = ledgers(&self.path)?.iter().filter_map(number).max().unwrap_or_default();
+        let last = ledgers(&self.path)?.iter().map(|name| number(name)).max().unwrap_or_default();
         Ok(self.path.join(format!("{LEDGER}{}", last.saturating_add(1))))
     }
 
@@ -139,7 +199,10 @@ impl Folder {
     ///
     /// The one that was current still is.
     pub fn switch(&mut self, ledger: &str) -> Result<(), StoreError> {
-        let next = Current { ledger: ledger.to_owned(), ..self.current.clone() };
+        self.put(Current { ledger: ledger.to_owned(), ..self.current.clone() })
+    }
+
+    fn put(&mut self, next: Current) -> Result<(), StoreError> {
         if let Err(error) = self.write_current(&next) {
             // It may have been renamed all the same, and only not be durable: then it is renamed back.
             if read_current(&self.path).ok().flatten().as_ref() != Some(&self.current) {
@@ -157,9 +220,13 @@ impl Folder {
     }
 
     fn write_current(&self, current: &Current) -> Result<(), StoreError> {
+        self.write_file(CURRENT, current)
+    }
+
+    fn write_file(&self, name: &str, current: &Current) -> Result<(), StoreError> {
         let Current { format, ledger, is_new } = current;
         let text = format!("dnsledger format {format}\n{ledger}\n{}", if *is_new { "new\n" } else { "" });
-        let (path, beside) = (self.path.join(CURRENT), self.path.join(NEXT));
+        let (path, beside) = (self.path.join(name), self.path.join(NEXT));
         let write = || {
             let mut file = File::create(&beside)?;
             file.write_all(text.as_bytes())?;
@@ -198,25 +265,73 @@ fn read_current(folder: &Path) -> Result<Option<Current>, StoreError> {
         }
         Err(error) => return Err(failed("could not read", &path)(error)),
     };
-    let mut lines = text.lines();
-    let format = lines.next().and_then(|line| line.strip_prefix("dnsledger format ")?.parse().ok());
     // The first line is the same in every version to come.
-    if let Some(found) = format.filter(|found| *found > FORMAT) {
-        return Err(StoreError::NewerFormat { path: folder.to_owned(), found, known: FORMAT });
+    if let Some(found) = first_line(&text).filter(|found| *found > FORMAT) {
+        let before = olders(folder)?.last().map(|older| format!("{BEFORE}{}", older.format));
+        return Err(StoreError::NewerFormat { path: folder.to_owned(), found, known: FORMAT, before });
     }
-    let ledger = lines.next().filter(|name| is_ledger(name));
+    let why = "it does not name a format and a ledger";
+    parse(&text).map(Some).ok_or_else(|| damaged(&path.display().to_string(), why))
+}
+
+/// The version of the format of the ledger in a folder; `None` when there is none.
+pub fn format(folder: &Path) -> Result<Option<u32>, StoreError> {
+    Ok(read_current(folder)?.map(|current| current.format))
+}
+
+fn first_line(text: &str) -> Option<u32> {
+    text.lines().next()?.strip_prefix("dnsledger format ")?.parse().ok()
+}
+
+/// What is written in `CURRENT`, or in a copy of it.
+fn parse(text: &str) -> Option<Current> {
+    // There never was a format 0.
+    let format = first_line(text).filter(|format| *format > 0)?;
+    let mut lines = text.strip_suffix('\n')?.split('\n').skip(1);
+    let ledger = lines.next().filter(|name| is_ledger(name))?.to_owned();
     let is_new = match (lines.next(), lines.next()) {
-        (None, None) => Some(false),
-        (Some("new"), None) => Some(true),
-        _ => None,
+        (None, None) => false,
+        (Some("new"), None) => true,
+        _ => return None,
     };
-    match (format, ledger, is_new) {
-        // There never was a format 0.
-        (Some(format @ 1..), Some(ledger), Some(is_new)) if text.ends_with('\n') => {
-            Ok(Some(Current { format, ledger: ledger.to_owned(), is_new }))
-        }
-        _ => Err(damaged(&path.display().to_string(), "it does not name a format and a ledger")),
+    Some(Current { format, ledger, is_new })
+}
+
+/// The ledgers that were kept when they were brought up to a newer format, as far as this version can read them and they
+/// are there; the newest format last.
+fn olders(folder: &Path) -> Result<Vec<Current>, StoreError> {
+    let mut olders = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed("could not read", folder))? {
+        let name = entry.map_err(failed("could not read", folder))?.file_name();
+        let format = name.to_str().and_then(format_of).filter(|format| *format <= FORMAT);
+        // One that makes no sense names nothing, and keeps nobody from the ledger that is current.
+        let older = format.and_then(|_| parse(&fs::read_to_string(folder.join(&name)).ok()?));
+        olders.extend(
+            older.filter(|older| Some(older.format) == format && folder.join(&older.ledger).is_dir()),
+        );
     }
+    olders.sort_by_key(|older| older.format);
+    Ok(olders)
+}
+
+/// What is kept in a data folder of ledgers as they were before they were brought up to this format: the file that is to be
+/// removed to be rid of each, and the folder that goes with it then.
+pub fn kept_before(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let olders = olders(folder).unwrap_or_default().into_iter();
+    olders
+        .map(|older| (folder.join(format!("{BEFORE}{}", older.format)), folder.join(&older.ledger)))
+        .collect()
+}
+
+/// The format in the name of a copy of `CURRENT`.
+fn format_of(name: &str) -> Option<u32> {
+    let number = name.strip_prefix(BEFORE)?;
+    number.parse().ok().filter(|format: &u32| format.to_string() == number)
+}
+
+/// The number of a ledger.
+fn number(ledger: &str) -> u64 {
+    ledger.strip_prefix(LEDGER).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 fn is_ledger(name: &str) -> bool {
@@ -233,6 +348,22 @@ fn ledgers(folder: &Path) -> Result<Vec<String>, StoreError> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Syncs the files of a folder, and the folder.
+pub(crate) fn sync_files(folder: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(folder).map_err(failed("could not read", folder))? {
+        let path = entry.map_err(failed("could not read", folder))?.path();
+        if path.is_file() {
+            sync(&path)?;
+        }
+    }
+    sync(folder)
+}
+
+/// Syncs a file or a folder.
+pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed("could not sync", path))
 }
 
 /// Says what was being done when the operating system refused.
@@ -291,10 +422,111 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_and_nothing_is_written() {
-        let dir = with_current("dnsledger format 2\nsomething else\n");
+        let dir = with_current("dnsledger format 3\nsomething else\n");
         let refused = Folder::open(dir.path());
-        assert!(matches!(refused, Err(StoreError::NewerFormat { found: 2, known: 1, .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(StoreError::NewerFormat { found: 3, known: 2, before: None, .. })),
+            "{refused:?}"
+        );
         assert_eq!(names(dir.path()), ["CURRENT"]);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_with_the_way_back_if_there_is_one() {
+        let dir = with_current("dnsledger format 4\nledger-9\n");
+        for (format, ledger) in [(1, "ledger-1"), (2, "ledger-4"), (3, "ledger-7")] {
+            let text = format!("dnsledger format {format}\n{ledger}\n");
+            fs::write(dir.path().join(format!("{BEFORE}{format}")), text).unwrap();
+            fs::create_dir(dir.path().join(ledger)).unwrap();
+        }
+        let said = Folder::open(dir.path()).unwrap_err().to_string();
+        assert!(
+            said.contains("/CURRENT.format-2 ") && said.contains("`mv ") && !said.contains("format-3"),
+            "{said}"
+        );
+        fs::remove_dir(dir.path().join("ledger-4")).unwrap();
+        let said = Folder::open(dir.path()).unwrap_err().to_string();
+        assert!(said.contains("/CURRENT.format-1 "), "{said}");
+    }
+
+    /// A folder with a ledger of format 1.
+    fn with_older() -> (tempfile::TempDir, Folder) {
+        let dir = with_current("dnsledger format 1\nledger-3\n");
+        fs::create_dir(dir.path().join("ledger-3")).unwrap();
+        for file in ["conf", "db"] {
+            fs::write(dir.path().join("ledger-3").join(file), b"x").unwrap();
+        }
+        let folder = Folder::open(dir.path()).unwrap();
+        (dir, folder)
+    }
+
+    #[test]
+    fn an_older_ledger_stays_for_as_long_as_its_file_names_it() {
+        let (dir, mut folder) = with_older();
+        assert!(folder.is_older() && folder.format() == 1);
+        assert_eq!(folder.successor(), dir.path().join("ledger-4"));
+        fs::create_dir(folder.successor()).unwrap();
+        // Begun, and interrupted: what there is of it is kept, and nothing else.
+        fs::create_dir(dir.path().join("ledger-5")).unwrap();
+        drop(folder);
+        folder = Folder::open(dir.path()).unwrap();
+        assert_eq!(names(dir.path()), ["CURRENT", "ledger-3", "ledger-4", "lock"]);
+        for file in ["conf", "db"] {
+            fs::write(folder.successor().join(file), b"x").unwrap();
+        }
+        folder.succeed().unwrap();
+        assert!(!folder.is_older() && folder.ledger().ends_with("ledger-4"));
+        drop(folder);
+        let mut folder = Folder::open(dir.path()).unwrap();
+        assert_eq!(names(dir.path()), ["CURRENT", "CURRENT.format-1", "ledger-3", "ledger-4", "lock"]);
+        let kept = kept_before(dir.path());
+        assert_eq!(kept, [(folder.before(1), dir.path().join("ledger-3"))]);
+        // A rewrite takes the next number.
+        let next = folder.next_ledger().unwrap();
+        assert!(next.ends_with("ledger-5"));
+        fs::create_dir(&next).unwrap();
+        for file in ["conf", "db"] {
+            fs::write(next.join(file), b"x").unwrap();
+        }
+        folder.switch("ledger-5").unwrap();
+        drop(folder);
+        let folder = Folder::open(dir.path()).unwrap();
+        assert_eq!(names(dir.path()), ["CURRENT", "CURRENT.format-1", "ledger-3", "ledger-5", "lock"]);
+        assert!(Folder::has_nothing_else(dir.path()));
+        drop(folder);
+        fs::remove_file(dir.path().join("CURRENT.format-1")).unwrap();
+        drop(Folder::open(dir.path()).unwrap());
+        assert_eq!(names(dir.path()), ["CURRENT", "ledger-5", "lock"]);
+    }
+
+    #[test]
+    fn an_older_ledger_is_not_looked_at_and_one_that_was_never_made_is_made_in_this_format() {
+        let (dir, folder) = with_older();
+        drop(folder);
+        let refused = Folder::look(dir.path());
+        assert!(matches!(refused, Err(StoreError::OlderFormat { found: 1, known: 2, .. })), "{refused:?}");
+        fs::write(dir.path().join(CURRENT), "dnsledger format 1\nledger-3\nnew\n").unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        assert!(folder.is_new() && !folder.is_older() && folder.format() == FORMAT);
+        assert!(!dir.path().join("ledger-3").exists());
+    }
+
+    #[test]
+    fn files_that_only_look_like_the_name_of_an_older_ledger_are_left_alone() {
+        let (dir, folder) = with_older();
+        drop(folder);
+        for (name, text) in [
+            ("CURRENT.format-01", "dnsledger format 1\nledger-3\n"),
+            ("CURRENT.format-x", "?"),
+            ("CURRENT.format-1", "dnsledger format 2\nledger-8\n"),
+            ("CURRENT.format-2", "dnsledger format 7\nledger-8\n"),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        fs::create_dir(dir.path().join("ledger-8")).unwrap();
+        drop(Folder::open(dir.path()).unwrap());
+        assert!(!dir.path().join("ledger-8").exists() && kept_before(dir.path()).is_empty());
+        assert!(dir.path().join("CURRENT.format-x").exists());
     }
 
     #[test]

@@ -56,13 +56,15 @@ use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 
 /// The version of the format that this program writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Raw bytes of a block on disk. Compressed it is 3 to 4 KB: sixteen of them are one page of sled.
 const BLOCK_BYTES: usize = 8 << 10;
 /// Bytes of a page of a filter.
 const FILTER_PAGE_BYTES: usize = 8 << 10;
 /// Blocks of a run that are handed to the engine together.
 const APPEND: usize = 256;
+/// Bytes that a copy of the ledger leaves free.
+const ROOM: u64 = 8 << 20;
 /// Bytes before the rows of a part of the journal: how many parts there are, and the family.
 const JOURNAL_HEADER: usize = 3;
 /// Segments of one tier that are merged in memory into one of the next.
@@ -353,10 +355,13 @@ impl Ledger {
         pieces.end()
     }
 
-    /// Waits until no fold, merge or removal is due.
+    /// Waits until no fold, merge or removal is due, nor under way.
     pub fn settle(&self) -> Result<(), StoreError> {
         loop {
             let rung = self.shared.bell.count();
+            // A rewrite is no longer due once it has taken over, and only then removes what it took over from.
+            drop(lock(&self.shared.merging));
+            drop(lock(&self.shared.folding));
             if !self.shared.is_due(Work::Fold) && !self.shared.is_due(Work::Merge) {
                 return Ok(());
             }
@@ -385,6 +390,19 @@ fn begin(home: &Home) -> Result<(), StoreError> {
         (engine::MANIFEST.to_vec(), Some(Manifest::default().to_bytes()?)),
         (engine::COMMITS.to_vec(), Some(Commits::default().to_bytes()?)),
     ])
+}
+
+/// Bytes that a copy of so many bytes of blocks needs: also what the engine adds to them, and what is committed meanwhile.
+fn needed(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 4).saturating_add(ROOM)
+}
+
+/// Refuses a copy of so many bytes of blocks for which there is no room.
+pub(super) fn check_room(what: &'static str, bytes: u64, free: Option<u64>) -> Result<(), StoreError> {
+    match free.filter(|free| needed(bytes) > *free) {
+        Some(free) => Err(StoreError::NoRoom { what, needed: needed(bytes), free }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what another program wrote.

@@ -21,7 +21,7 @@ pub(crate) struct RunMeta {
     pub filter_pages: u32,
 }
 
-/// Versions of the manifest; a new one is appended, an old one stays readable.
+/// Versions of the manifest. Format 1 has both, format 2 the second.
 #[derive(Encode, Decode)]
 enum Stored {
     V1(ManifestV1),
@@ -34,6 +34,8 @@ struct ManifestV1 {
     next_run: u32,
     journal_from: u64,
 }
+
+const WHAT: &str = "the manifest of the ledger";
 
 /// What is stored under [`MANIFEST`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -56,12 +58,27 @@ impl Manifest {
 
     /// Takes a manifest from what is stored.
     pub fn from_bytes(stored: Option<Vec<u8>>) -> Result<Manifest, StoreError> {
-        Ok(match open(MANIFEST, stored, "the manifest of the ledger")? {
+        match open(MANIFEST, stored, WHAT)? {
+            Stored::V1(_) => Err(damaged(WHAT, "it is one of format 1")),
+            Stored::V2(manifest) => Ok(manifest),
+        }
+    }
+
+    /// Takes a manifest from what is stored in a ledger of format 1.
+    pub fn of_format_1(stored: Option<Vec<u8>>) -> Result<Manifest, StoreError> {
+        Ok(match open(MANIFEST, stored, WHAT)? {
             Stored::V1(ManifestV1 { runs, next_run, journal_from }) => {
                 Manifest { runs, next_run, journal_from, expired: Expired::default() }
             }
             Stored::V2(manifest) => manifest,
         })
+    }
+
+    /// What format 1 stored before anything could be dropped.
+    #[cfg(test)]
+    pub fn to_format_1(&self) -> Vec<u8> {
+        let Manifest { runs, next_run, journal_from, .. } = self.clone();
+        seal(MANIFEST, &Stored::V1(ManifestV1 { runs, next_run, journal_from })).unwrap()
     }
 }
 
@@ -96,13 +113,15 @@ impl Commits {
     }
 }
 
-fn seal(key: &[u8], record: &impl Encode) -> Result<Vec<u8>, StoreError> {
+/// Seals a record under a key.
+pub(super) fn seal(key: &[u8], record: &impl Encode) -> Result<Vec<u8>, StoreError> {
     let mut out = Vec::new();
     value::push(record, &mut out)?;
     Ok(block::seal(key, &out))
 }
 
-fn open<T: Decode<()>>(key: &[u8], stored: Option<Vec<u8>>, what: &str) -> Result<T, StoreError> {
+/// Takes the record of a key from what is stored.
+pub(super) fn open<T: Decode<()>>(key: &[u8], stored: Option<Vec<u8>>, what: &str) -> Result<T, StoreError> {
     let stored = stored.ok_or_else(|| damaged(what, "it is missing"))?;
     value::take(&block::open(key, &stored, &|| what.to_owned())?, what)
 }

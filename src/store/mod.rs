@@ -23,6 +23,7 @@ mod key;
 mod ledger;
 mod manifest;
 pub mod memory;
+mod migrate;
 mod replica;
 mod run;
 mod scan;
@@ -38,7 +39,7 @@ pub use replica::Replica;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -363,13 +364,25 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The folder was written by a newer version; nothing was touched.
-    #[error("{} has format {found}, and this version reads up to {known}", path.display())]
+    #[error("{} has format {found}, and this version reads up to {known}{}", path.display(), way_back(path, before.as_deref()))]
     NewerFormat {
         /// The data folder.
         path: PathBuf,
         /// The version found.
         found: u32,
         /// The newest version known.
+        known: u32,
+        /// The file that names the ledger as it was before it was brought up to that format, if this version can read it.
+        before: Option<String>,
+    },
+    /// The folder was written by an older version, and is not to be changed.
+    #[error("{} has format {found}, and not yet {known}", path.display())]
+    OlderFormat {
+        /// The data folder.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+        /// The version to which it is brought up.
         known: u32,
     },
     /// What was read is not what was written.
@@ -410,6 +423,18 @@ pub enum StoreError {
     Closed,
 }
 
+/// How to go back to an older version of the program.
+fn way_back(folder: &Path, before: Option<&str>) -> String {
+    let Some(before) = before else { return String::new() };
+    let (before, current) = (folder.join(before), folder.join("CURRENT"));
+    format!(
+        "; the ledger as it was before is there, and is gone back to by `mv {} {}`: what was counted since is then read \
+         again from logs that are still there",
+        before.display(),
+        current.display()
+    )
+}
+
 /// Bytes for people.
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
@@ -430,8 +455,14 @@ impl StoreError {
     fn again(&self) -> StoreError {
         match self {
             StoreError::Locked { path } => StoreError::Locked { path: path.clone() },
-            StoreError::NewerFormat { path, found, known } => {
-                StoreError::NewerFormat { path: path.clone(), found: *found, known: *known }
+            StoreError::NewerFormat { path, found, known, before } => StoreError::NewerFormat {
+                path: path.clone(),
+                found: *found,
+                known: *known,
+                before: before.clone(),
+            },
+            StoreError::OlderFormat { path, found, known } => {
+                StoreError::OlderFormat { path: path.clone(), found: *found, known: *known }
             }
             StoreError::Damaged { what, why } => StoreError::Damaged { what: what.clone(), why: why.clone() },
             StoreError::Io { what, error } => StoreError::Io {
@@ -451,6 +482,9 @@ impl StoreError {
         match self {
             StoreError::Locked { .. } => Some("stop the other process, or ask it: `--server URL`"),
             StoreError::NewerFormat { .. } => Some("install the version that wrote it, or a newer one"),
+            StoreError::OlderFormat { .. } => Some(
+                "`dnsledger run`, `import`, `lookup` or `status` brings it up; the ledger as it was is kept",
+            ),
             StoreError::Damaged { .. } => Some("run `dnsledger verify`, or restore a snapshot"),
             StoreError::NoRoom { .. } => {
                 Some("make room on the disk, or move the data folder to a larger one")

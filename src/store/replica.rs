@@ -4,14 +4,14 @@
 //! whole, synced and verified. Then it gets its name. One that a kill left behind is made anew, and nothing that is not such
 //! a folder is touched.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::copy::Taken;
 use super::engine::Engine;
-use super::folder::{Folder, failed};
+use super::folder::{Folder, failed, sync, sync_files};
 use super::sled::SledEngine;
 use super::verify::{Checker, OnProgress, Verification};
 use super::{Options, StoreError, damaged};
@@ -131,19 +131,4 @@ fn empty_folder(path: &Path) -> Result<Folder, StoreError> {
             Folder::open(path)
         }
     }
-}
-
-/// Syncs the files of a folder, and the folder.
-fn sync_files(folder: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(folder).map_err(failed("could not read", folder))? {
-        let path = entry.map_err(failed("could not read", folder))?.path();
-        if path.is_file() {
-            sync(&path)?;
-        }
-    }
-    sync(folder)
-}
-
-fn sync(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(failed("could not sync", path))
 }

@@ -29,12 +29,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::{Changes, Engine, Pairs, Place, Site};
-use super::folder::{Folder, failed};
-use super::ledger::Ledger;
+use super::folder::{self, Folder, failed, sync_files};
+use super::ledger::{FORMAT, Ledger, check_room};
+use super::migrate::Migration;
 use super::verify::Checker;
 use super::{
     Expired, OnPiece, OnProgress, Options, Pair, Snapshot, Stats, Store, StoreError, Verification, damaged,
 };
+use crate::fault::point;
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -58,12 +60,19 @@ pub struct SledStore {
 
 /// Opens the ledger in a data folder, which is made if there is none.
 ///
+/// One of an older format is brought up to this one first, once: `on_migration` is told how many bytes are copied, and of how
+/// many. What it was stays beside it, for who wants to go back to the older version.
+///
 /// # Errors
 ///
 /// [`StoreError::Locked`] when another process has it open, [`StoreError::NewerFormat`] when a newer version wrote it
-/// (nothing is written then), [`StoreError::Damaged`] when what is there is not what was written.
-pub fn open(path: &Path, options: &Options) -> Result<SledStore, StoreError> {
-    let folder = Folder::open(path)?;
+/// (nothing is written then), [`StoreError::Damaged`] when what is there is not what was written, [`StoreError::NoRoom`] when
+/// it must be brought up to this format and there is no room for a copy, [`StoreError::Closed`] when `on_migration` ended that.
+pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Result<SledStore, StoreError> {
+    let mut folder = Folder::open(path)?;
+    if folder.is_older() {
+        bring_up(&mut folder, options, on_migration)?;
+    }
     let is_new = folder.is_new();
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
     let ledger = Ledger::open(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
@@ -71,6 +80,59 @@ pub fn open(path: &Path, options: &Options) -> Result<SledStore, StoreError> {
         site.folder().keep()?;
     }
     Ok(SledStore { ledger, site })
+}
+
+/// Copies a ledger of an older format to one of this format, which takes over.
+fn bring_up(folder: &mut Folder, options: &Options, on_progress: OnProgress<'_>) -> Result<(), StoreError> {
+    let (from, to) = (folder.format(), folder.successor());
+    let old = SledEngine::open(&folder.ledger(), options)?;
+    let migration = Migration::of(&old, from)?;
+    let begun = to.exists().then(|| SledEngine::open(&to, options).ok()).flatten();
+    let begun = begun.filter(|begun| migration.is_begun_in(begun));
+    let left = migration.bytes_left(begun.as_ref().map(|begun| begun as &dyn Engine));
+    check_room("bringing the ledger up to a new format", left, free_bytes(&to))?;
+    tracing::info!(
+        from,
+        to = FORMAT,
+        bytes = left,
+        goes_on = begun.is_some(),
+        "Bringing the ledger up to a new format."
+    );
+    let new = match begun {
+        Some(begun) => begun,
+        None => {
+            if to.exists() {
+                fs::remove_dir_all(&to).map_err(failed("could not remove", &to))?;
+            }
+            SledEngine::open(&to, options)?
+        }
+    };
+    migration.copy_to(&new, on_progress)?;
+    drop((new, old));
+    point("ledger_migrated");
+    sync_files(&to)?;
+    folder.succeed()?;
+    tracing::info!(kept = ?folder.before(from), "The ledger is brought up. It is also kept as it was, until this file is removed.");
+    Ok(())
+}
+
+/// The version of the format of the ledger in a data folder; `None` when there is none in it. Nothing is opened.
+///
+/// # Errors
+///
+/// [`StoreError::NewerFormat`], or [`StoreError::Damaged`] when nothing says which it is.
+pub fn format_of(path: &Path) -> Result<Option<u32>, StoreError> {
+    folder::format(path)
+}
+
+/// What is kept of ledgers as they were before they were brought up to this format: the file to remove to be rid of each, and
+/// the bytes that are free then, after the next start.
+pub fn kept_before(path: &Path) -> Vec<(PathBuf, u64)> {
+    let size = |ledger: &Path| {
+        let files = fs::read_dir(ledger).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    };
+    folder::kept_before(path).into_iter().map(|(file, ledger)| (file, size(&ledger))).collect()
 }
 
 /// Whether a data folder holds a ledger, sound or not.
@@ -120,7 +182,7 @@ impl SledStore {
     ///
     /// As [`open`] says.
     pub fn open(path: &Path, options: &Options) -> Result<SledStore, StoreError> {
-        open(path, options)
+        open(path, options, &mut |_, _| true)
     }
 
     /// Waits until no work is due in the background: rows in memory are few, and runs of one size too.
@@ -258,9 +320,7 @@ impl Place for SledPlace {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        // It need not be there yet, and the folder around it is.
-        let space = rustix::fs::statvfs(self.path.parent()?).ok()?;
-        space.f_bavail.checked_mul(space.f_frsize)
+        free_bytes(&self.path)
     }
 
     fn probe(&self) -> Result<(), StoreError> {
@@ -279,6 +339,12 @@ impl Place for SledPlace {
             tracing::warn!(path = ?self.path, %error, "A ledger that is no longer used could not be removed; it will be when the folder is opened again.");
         }
     }
+}
+
+/// Bytes that can still be written at a path. It need not be there yet, and the folder around it is.
+fn free_bytes(path: &Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(path.parent()?).ok()?;
+    space.f_bavail.checked_mul(space.f_frsize)
 }
 
 //--- engine ---------------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ impl TestEnv {
         Daemon { child: Some(child), address: ([127, 0, 0, 1], 0).into(), stderr }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dnsledger"));
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));

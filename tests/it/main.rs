@@ -36,6 +36,7 @@ mod http;
 mod layers;
 /// That a line is visible at once and counts once over rotations.
 mod live;
+mod migration;
 /// The page as a browser without a script gets it.
 mod page;
 /// That what the project says of itself is so.

@@ -9,10 +9,10 @@ use dnsledger::observation::{Asked, Half, Halves, Outcome, Seen, SensorId, Tuple
 use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::sled::{self, SledStore};
-use dnsledger::store::{Entry, Options, Position, Question, Scan, Store, StoreError};
+use dnsledger::store::{Entry, FORMAT, Options, Position, Question, Scan, Store, StoreError};
 use proptest::prelude::*;
 
-use crate::env::{copy_folder, setting, unpack_store, until};
+use crate::env::{copy_folder, setting, testdata, unpack_store, until};
 
 //--- what is stored -------------------------------------------------------------------------------------------------
 
@@ -653,8 +653,6 @@ fn a_snapshot_that_sled_was_killed_over_is_no_damage() {
 
 //--- formats --------------------------------------------------------------------------------------------------------
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/store/v1");
-
 /// What is in the fixture: rows of every kind, in a run and in the journal.
 fn fill_fixture(store: &dyn Store) {
     for number in 1..=3u64 {
@@ -680,49 +678,97 @@ fn fill_fixture(store: &dyn Store) {
     store.cache(&[(b"/logs/dns.log".to_vec(), b"hint".to_vec())], &[]).unwrap();
 }
 
-#[test]
-fn a_ledger_of_format_1_opens_for_ever() {
-    let dir = tempfile::tempdir().unwrap();
-    if std::env::var_os("BLESS").is_some() {
-        let new = dir.path().join("new");
-        let store = SledStore::open(&new, &Options { fold_rows: 1000, ..tiny() }).unwrap();
-        fill_fixture(&store);
-        drop(store);
-        let target = Path::new(FIXTURE).join("ledger-1");
-        std::fs::create_dir_all(&target).unwrap();
-        std::fs::copy(new.join("CURRENT"), Path::new(FIXTURE).join("CURRENT")).unwrap();
-        for entry in std::fs::read_dir(new.join("ledger-1")).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                let mut name = entry.file_name();
-                name.push(".gz");
-                let packed = std::fs::File::create(target.join(name)).unwrap();
-                let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::best());
-                std::io::copy(&mut std::fs::File::open(entry.path()).unwrap(), &mut packed).unwrap();
-                packed.finish().unwrap();
-            }
+/// Makes the fixture of this version's format.
+fn bless_fixture(dir: &Path) {
+    let new = dir.join("new");
+    let store = SledStore::open(&new, &Options { fold_rows: 1000, ..tiny() }).unwrap();
+    fill_fixture(&store);
+    drop(store);
+    let fixture = PathBuf::from(testdata(&format!("store/v{FORMAT}")));
+    let target = fixture.join("ledger-1");
+    std::fs::create_dir_all(&target).unwrap();
+    std::fs::copy(new.join("CURRENT"), fixture.join("CURRENT")).unwrap();
+    for entry in std::fs::read_dir(new.join("ledger-1")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            let mut name = entry.file_name();
+            name.push(".gz");
+            let packed = std::fs::File::create(target.join(name)).unwrap();
+            let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::best());
+            std::io::copy(&mut std::fs::File::open(entry.path()).unwrap(), &mut packed).unwrap();
+            packed.finish().unwrap();
         }
     }
-    let old = dir.path().join("old");
-    unpack_store("v1", &old);
+}
+
+#[test]
+fn a_ledger_of_each_format_opens_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        bless_fixture(dir.path());
+    }
+    for format in 1..=FORMAT {
+        let old = dir.path().join(format!("v{format}"));
+        unpack_store(&format!("v{format}"), &old);
+        let oracle = MemoryStore::default();
+        fill_fixture(&oracle);
+        let store = open(&old);
+        assert_agree(&store, &oracle);
+        assert_eq!(store.cached().unwrap(), oracle.cached().unwrap());
+        assert!(store.stats().unwrap().runs > 0);
+        assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
+        // And it is not only read.
+        for store in [&store as &dyn Store, &oracle] {
+            store.apply(&everywhere(store, 40, 4)).unwrap();
+        }
+        store.settle().unwrap();
+        assert_agree(&store, &oracle);
+        drop(store);
+        assert_agree(&open(&old), &oracle);
+    }
+}
+
+#[test]
+fn an_older_ledger_is_brought_up_once_and_can_be_gone_back_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, current) = (dir.path().join("data"), dir.path().join("data/CURRENT"));
+    unpack_store("v1", &data);
+    let older = std::fs::read(&current).unwrap();
+    let mut told = Vec::new();
+    let mut on_migration = |done, total| {
+        told.push((done, total));
+        told.len() < 2
+    };
+    drop(sled::open(&data, &tiny(), &mut on_migration).unwrap());
+    assert!(matches!(told.as_slice(), [(0, total)] if *total > 0), "{told:?}");
+    assert_eq!(std::fs::read_to_string(&current).unwrap(), format!("dnsledger format {FORMAT}\nledger-2\n"));
+    assert_eq!(std::fs::read(data.join("CURRENT.format-1")).unwrap(), older);
+    // Once: what comes then is not in the older one.
     let oracle = MemoryStore::default();
     fill_fixture(&oracle);
-    let store = open(&old);
-    assert_agree(&store, &oracle);
-    assert!(store.stats().unwrap().runs > 0);
-    // And it is not only read.
-    for store in [&store as &dyn Store, &oracle] {
-        store.apply(&everywhere(store, 40, 4)).unwrap();
-    }
-    store.settle().unwrap();
-    assert_agree(&store, &oracle);
+    let store = open(&data);
+    store.apply(&everywhere(&store, 40, 4)).unwrap();
+    drop(store);
+    let kept = sled::kept_before(&data);
+    assert!(
+        matches!(kept.as_slice(), [(file, bytes)] if file.ends_with("CURRENT.format-1") && *bytes > 0),
+        "{kept:?}"
+    );
+    // Back, with the older program, which removes what it does not know; and up again.
+    std::fs::rename(data.join("CURRENT.format-1"), &current).unwrap();
+    std::fs::remove_dir_all(data.join("ledger-2")).unwrap();
+    assert_agree(&open(&data), &oracle);
+    // What is no longer named goes.
+    std::fs::remove_file(data.join("CURRENT.format-1")).unwrap();
+    assert_agree(&open(&data), &oracle);
+    assert!(!data.join("ledger-1").exists() && sled::kept_before(&data).is_empty());
 }
 
 #[test]
 fn a_newer_format_is_refused_and_not_one_byte_is_written() {
     let dir = tempfile::tempdir().unwrap();
     unpack_store("v1", dir.path());
-    std::fs::write(dir.path().join("CURRENT"), "dnsledger format 2\nledger-1\n").unwrap();
+    std::fs::write(dir.path().join("CURRENT"), "dnsledger format 3\nledger-1\n").unwrap();
     let listing = || {
         let mut files = Vec::new();
         for folder in [dir.path().to_owned(), dir.path().join("ledger-1")] {
@@ -740,6 +786,6 @@ fn a_newer_format_is_refused_and_not_one_byte_is_written() {
     };
     let before = listing();
     let refused = SledStore::open(dir.path(), &tiny()).map(|_| ());
-    assert!(matches!(refused, Err(StoreError::NewerFormat { found: 2, known: 1, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerFormat { found: 3, known: 2, .. })), "{refused:?}");
     assert!(before == listing());
 }

@@ -33,9 +33,20 @@ fn a_sound_ledger_is_sound_at_rest_and_while_a_daemon_serves() {
 }
 
 #[test]
-fn the_ledger_of_format_1_is_sound() {
+fn the_ledger_of_an_older_format_is_sound_once_it_is_brought_up_and_not_touched_before() {
     let env = TestEnv::new();
     unpack_store("v1", &env.path("old"));
+    for arguments in [&["verify", "--data", "old"] as &[_], &["verify", "--repair", "--data", "old"]] {
+        let refused = env.run(arguments);
+        assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("has format 1, and not yet 2\ntry: `dnsledger run`"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert!(!env.path("old/ledger-2").exists() && !env.path("old/CURRENT.format-1").exists());
+    env.export("old");
     let (code, said) = verify(&env, "old");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.ends_with("progress of 2 logs, 3 sensors\nsound\n"), "{said}");
@@ -155,7 +166,7 @@ fn no_command_touches_a_newer_format() {
     ] {
         let ended = env.run(&[arguments, &["--data", "ledger"]].concat());
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", ended.stderr);
-        let says = "has format 9, and this version reads up to 1";
+        let says = "has format 9, and this version reads up to 2";
         assert!(ended.stderr.contains(says) && ended.stderr.contains("\ntry: install"), "{}", ended.stderr);
         assert!(ended.stdout.is_empty(), "{arguments:?}");
         assert!(contents() == before, "{arguments:?}");

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Run, Shared, View, lock};
+use super::{Run, Shared, View, check_room, lock, needed};
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::LineageId;
@@ -23,8 +23,6 @@ use crate::store::{Expired, StoreError, value};
 
 /// Rows that may be left to copy while commits wait.
 const LAST_ROWS: u64 = 50_000;
-/// Bytes that a rewrite leaves free for the commits meanwhile.
-const ROOM: u64 = 8 << 20;
 /// How often what came since is copied before commits wait.
 const CATCH_UPS: usize = 6;
 
@@ -72,8 +70,6 @@ impl Shared {
         let Some(free) = free else { return Ok(()) };
         let view = self.view();
         let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
-        // What the engine adds to the rows, and what is committed meanwhile.
-        let needed = |rows: u64| rows.saturating_add(rows / 4).saturating_add(ROOM);
         if needed(live) <= free {
             return Ok(());
         }
@@ -87,10 +83,7 @@ impl Shared {
             }
         }
         let stays = if all == 0 { live } else { (live as f64 * (kept as f64 / all as f64)) as u64 };
-        if needed(stays) <= free {
-            return Ok(());
-        }
-        Err(StoreError::NoRoom { what: "writing the ledger anew", needed: needed(stays), free })
+        check_room("writing the ledger anew", stays, Some(free))
     }
 
     /// All runs, once nothing that was committed before is only in the journal.
