@@ -305,11 +305,16 @@ impl Daemon {
         self.end();
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Sends it a signal, by its name.
     #[track_caller]
     pub fn signal(&self, name: &str) {
         // The signal is sent by a shell, since every system has one.
-        let signal = format!("kill -{name} {}", self.child.as_ref().unwrap().id());
+        let signal = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &signal]).status().unwrap().success());
     }
 

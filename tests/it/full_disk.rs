@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::env::{TestEnv, skipped, until};
+use crate::env::{Daemon, TestEnv, skipped, until};
 
 const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
     #open\t2024-04-12-19-29-12\n#fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\tanswers\tTTLs\n\
@@ -55,7 +55,7 @@ impl Drop for SmallDisk {
 }
 
 /// Appends records with names of their own, and one name that all of them have.
-fn write(log: &Path, records: std::ops::Range<u64>) {
+pub fn write(log: &Path, records: std::ops::Range<u64>) {
     let mut file = OpenOptions::new().create(true).append(true).open(log).unwrap();
     let mut text = if records.start == 0 { HEADER.to_owned() } else { String::new() };
     for i in records {
@@ -68,16 +68,19 @@ fn write(log: &Path, records: std::ops::Range<u64>) {
 }
 
 /// Over a time in which nothing can be written: lookups go on, and then the daemon goes on by itself, exactly once.
-fn goes_on(stop_writes: impl FnOnce(&SmallDisk), let_write: impl FnOnce(&SmallDisk)) {
-    let env = TestEnv::new();
-    let Some(disk) = SmallDisk::mount(env.path("disk"), "48m") else { return };
+pub fn goes_on<S>(
+    env: &TestEnv,
+    data: &str,
+    stop_writes: impl FnOnce(&Daemon) -> S,
+    let_write: impl FnOnce(S),
+) {
     fs::create_dir(env.path("logs")).unwrap();
     let log = env.path("logs/dns.log");
     write(&log, 0..100);
-    let daemon = env.daemon("logs", "disk/data");
+    let daemon = env.daemon("logs", data);
     daemon.wait_for_lines(200);
     assert_eq!(daemon.get("/readyz").status, 200);
-    stop_writes(&disk);
+    let stopped = stop_writes(&daemon);
     write(&log, 100..4000);
     // Lines are visible before they are on disk; they are not on disk now.
     daemon.wait_for_lines(8000);
@@ -90,27 +93,59 @@ fn goes_on(stop_writes: impl FnOnce(&SmallDisk), let_write: impl FnOnce(&SmallDi
         let found = daemon.json(&format!("/api/v1/records?q={name}"));
         assert_eq!(found["records"][0]["count"], count, "{name}: {found}");
     }
-    let_write(&disk);
+    let_write(stopped);
     until("the daemon writes again", || (daemon.get("/readyz").status == 200).then_some(()));
     write(&log, 4000..4100);
     daemon.wait_for_lines(8200);
     daemon.kill();
-    let daemon = env.daemon("logs", "disk/data");
+    let daemon = env.daemon("logs", data);
     daemon.wait_for_lines(8200);
     assert_eq!(daemon.stop().status.code(), Some(0));
-    let rows = env.export("disk/data");
+    let rows = env.export(data);
     assert_eq!(rows.lines().count(), 4101);
     let all = rows.lines().find(|row| row.contains("\"all.example\"")).unwrap();
     assert!(all.contains("\"count\":4100,"), "{all}");
     assert!(rows.lines().filter(|row| row.contains("\"count\":1,")).count() == 4100);
 }
 
+/// The same on a small disk.
+fn on_a_small_disk(stop_writes: impl FnOnce(&SmallDisk), let_write: impl FnOnce(&SmallDisk)) {
+    let env = TestEnv::new();
+    let Some(disk) = SmallDisk::mount(env.path("disk"), "48m") else { return };
+    goes_on(&env, "disk/data", |_| stop_writes(&disk), |()| let_write(&disk));
+}
+
 #[test]
 fn a_full_disk_stops_nothing_but_writing_and_that_only_for_as_long_as_it_is_full() {
-    goes_on(|disk| drop(disk.fill()), |disk| fs::remove_file(disk.0.join("filler")).unwrap());
+    on_a_small_disk(|disk| drop(disk.fill()), |disk| fs::remove_file(disk.0.join("filler")).unwrap());
 }
 
 #[test]
 fn a_disk_that_was_made_larger_is_noticed() {
-    goes_on(|disk| drop(disk.fill()), |disk| disk.remount("size=96m"));
+    on_a_small_disk(|disk| drop(disk.fill()), |disk| disk.remount("size=96m"));
+}
+
+#[test]
+fn on_a_file_system_that_is_read_only_each_command_says_so() {
+    let env = TestEnv::new();
+    let Some(disk) = SmallDisk::mount(env.path("disk"), "48m") else { return };
+    fs::create_dir(env.path("logs")).unwrap();
+    write(&env.path("logs/dns.log"), 0..100);
+    env.ok(&["import", "--data", "disk/data", "logs"]);
+    disk.remount("ro");
+    for arguments in [
+        &["run", "--logs", "logs", "--listen", "127.0.0.1:0"] as &[_],
+        &["import", "logs"],
+        &["lookup", "n5.example"],
+        &["export"],
+        &["verify"],
+        &["verify", "--repair"],
+    ] {
+        let ended = env.run(&[arguments, &["--data", "disk/data"]].concat());
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("Read-only file system"), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stdout.is_empty(), "{arguments:?}: what cannot be looked up is not empty");
+    }
+    disk.remount("rw");
+    assert_eq!(env.export("disk/data").lines().count(), 101);
 }

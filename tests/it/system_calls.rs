@@ -1,8 +1,10 @@
 //! That system calls which fail cost time only: strace makes them fail, in the logs and in the ledger.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use crate::env::{TestEnv, skipped};
+use crate::env::{Daemon, TestEnv, skipped, until};
+use crate::full_disk::{goes_on, write};
 
 /// The system calls that read a file.
 const READS: &str = "read,pread64,readv";
@@ -11,6 +13,22 @@ const WRITES: &str = "write,pwrite64,ftruncate";
 /// Those that put it on stable storage.
 const SYNCS: &str = "fsync,fdatasync,sync_file_range";
 
+/// A folder, if something can be traced; where nothing can, says so loudly.
+fn traced_env() -> Option<TestEnv> {
+    let env = TestEnv::new();
+    let traced = env.tool("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).output();
+    let why = match traced {
+        Ok(ended) if ended.status.success() => return Some(env),
+        Ok(ended) => String::from_utf8(ended.stderr).unwrap(),
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "strace: {error}");
+            error.to_string()
+        }
+    };
+    skipped(&format!("no system call can be made to fail: strace: {why}"));
+    None
+}
+
 /// Two logs, and what an import of them without any fault is.
 struct Case {
     env: TestEnv,
@@ -18,22 +36,9 @@ struct Case {
 }
 
 impl Case {
-    /// Where nothing can be traced, says so loudly.
+    /// None where nothing can be traced.
     fn new() -> Option<Case> {
-        let env = TestEnv::new();
-        let traced = env.tool("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).output();
-        let why = match traced {
-            Ok(ended) if ended.status.success() => None,
-            Ok(ended) => Some(String::from_utf8(ended.stderr).unwrap()),
-            Err(error) => {
-                assert!(std::env::var_os("CI").is_none(), "strace: {error}");
-                Some(error.to_string())
-            }
-        };
-        if let Some(why) = why {
-            skipped(&format!("no system call can be made to fail: strace: {why}"));
-            return None;
-        }
+        let env = traced_env()?;
         std::fs::create_dir(env.path("logs")).unwrap();
         for (name, lines, seed) in [("a", "4000", "3"), ("b", "500", "4")] {
             let log = env.ok(&["generate", "--lines", lines, "--seed", seed]);
@@ -112,4 +117,75 @@ fn a_ledger_that_cannot_be_written_says_so_and_nothing_is_lost() {
         }
         assert!(failed > 0, "{calls} never failed");
     }
+}
+
+/// From now on a daemon's calls on its ledger fail, or take long, until what this gives is let go.
+fn hold(env: &TestEnv, daemon: &Daemon, data: &str, injects: &[String]) -> Daemon {
+    let pid = daemon.pid().to_string();
+    let mut strace = env.tool("strace");
+    strace.args(["-f", "-qq", "-p", &pid, "-o"]).arg(env.path("trace"));
+    for file in ["ledger-1", "ledger-1/db", "ledger-1/probe"] {
+        strace.arg("-P").arg(env.path(data).join(file));
+    }
+    for inject in injects {
+        strace.args(["-e", &format!("inject={inject}")]);
+    }
+    let strace = env.background(&mut strace);
+    until("all threads are traced", || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let status = |thread: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(thread.unwrap().path().join("status"))
+        };
+        threads
+            .map(status)
+            .all(|status| status.is_ok_and(|status| !status.contains("TracerPid:\t0\n")))
+            .then_some(())
+    });
+    strace
+}
+
+/// Ends that.
+fn let_go(strace: Daemon) {
+    strace.stop();
+}
+
+#[test]
+fn a_file_system_that_becomes_read_only_stops_nothing_but_writing_until_it_is_writable_again() {
+    let Some(env) = traced_env() else { return };
+    let injects = [format!("{WRITES},{SYNCS},openat:error=EROFS")];
+    goes_on(&env, "data", |daemon| hold(&env, daemon, "data", &injects), let_go);
+    let trace = std::fs::read_to_string(env.path("trace")).unwrap();
+    assert!(trace.contains("EROFS (Read-only file system) (INJECTED)"), "{trace}");
+}
+
+#[test]
+fn a_slow_disk_keeps_no_line_from_being_found_and_no_lookup_waiting() {
+    const DELAY: Duration = Duration::from_secs(20);
+    let Some(env) = traced_env() else { return };
+    std::fs::create_dir(env.path("logs")).unwrap();
+    let log = env.path("logs/dns.log");
+    write(&log, 0..10);
+    let daemon = env.daemon("logs", "data");
+    daemon.wait_for_lines(20);
+    let slow = format!("{SYNCS}:delay_enter={}", DELAY.as_micros());
+    let strace = hold(&env, &daemon, "data", &[slow]);
+    let began = Instant::now();
+    for round in 1..20 {
+        write(&log, round * 10..round * 10 + 10);
+        daemon.wait_for_lines(20 + round * 20);
+        let found = daemon.json("/api/v1/records?q=all.example");
+        assert_eq!(found["records"][0]["count"], round * 10 + 10);
+        assert_eq!(daemon.json("/api/v1/records?q=n3.example")["records"][0]["count"], 1);
+    }
+    until("a sync is under way", || {
+        let trace = std::fs::read_to_string(env.path("trace")).unwrap();
+        SYNCS.split(',').any(|call| trace.contains(&format!(" {call}("))).then_some(())
+    });
+    assert!(began.elapsed() < DELAY, "a line waited for the disk: {:?}", began.elapsed());
+    assert_eq!(daemon.get("/readyz").status, 200);
+    let_go(strace);
+    daemon.catch_up();
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    assert_eq!(env.status("data")["totals"]["lines_read"], 400);
+    assert_eq!(env.export("data").lines().count(), 201);
 }
