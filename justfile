@@ -68,7 +68,10 @@ advisories:
 packages:
     packaging/build-static deb rpm
 
-# The static binary in an empty root, and the package in a fresh Debian 12: as root, with debootstrap.
+# The static binary in an empty root and as an image, the package in a fresh Debian 12 and under its systemd: as root, with
+# debootstrap and buildah.
 test-packages:
     packaging/test-static
-    packaging/test-debian target/x86_64-unknown-linux-gnu/debian/dnsledger_*.deb
+    packaging/test-container
+    packaging/test-debian target/debian/dnsledger_*.deb
+    packaging/test-systemd target/debian/dnsledger_*.deb
