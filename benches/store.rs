@@ -1,9 +1,10 @@
 //! What the ledger costs: tuples a second, memory, disk, the time to reopen, and lookups.
 //!
-//! `cargo bench --bench store -- [--tuples N] [--batch ROWS] [--steady BATCHES] [--rows ROWS] [--memory MIB] [--dir DIR]` makes a
-//! ledger of synthetic tuples, all new, through the same pipeline as an import (one thread folds observations into batches, another applies
+//! `cargo bench --bench store -- [--tuples N] [--batch ROWS] [--steady BATCHES] [--rows ROWS] [--every BATCHES]
+//! [--memory MIB] [--dir DIR]` makes a ledger of synthetic tuples, all new, through the same pipeline as an import (one thread folds observations into batches, another applies
 //! them), then adds batches of 50,000 rows (or ROWS) of which 80 % are known, and asks for names, addresses, blocks and suffixes in between.
-//! Figures are of one process: peak memory includes the batches. Run it twice and compare ratios.
+//! `--every` says how it stands after each so many batches. Figures are of one process: peak memory includes the batches. Run it twice and
+//! compare ratios.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may panic")]
 
@@ -149,7 +150,8 @@ struct Bench {
     store: SledStore,
     sensor: SensorId,
     dir: PathBuf,
-    verbose: bool,
+    /// After how many commits it says how it stands; 0 is never.
+    every: u64,
 }
 
 fn report(what: &str, tuples: u64, took: Duration) {
@@ -188,10 +190,10 @@ impl Bench {
                 let start = Instant::now();
                 self.store.apply(&batch).unwrap();
                 commits.push(start.elapsed());
-                if self.verbose {
+                if self.every > 0 && commits.len() as u64 % self.every == 0 {
                     let stats = self.store.stats().unwrap();
                     println!(
-                        "  {:>4}: {} runs, live {:.0}, file {:.0}, rss {:.0} MiB",
+                        "  {:>6} commits: {} runs, live {:.0}, file {:.0}, rss {:.0} MiB",
                         commits.len(),
                         stats.runs,
                         stats.live_bytes as f64 / 1048576.0,
@@ -281,8 +283,8 @@ fn main() {
     let dir = argument("--dir").map_or(scratch.path().to_owned(), PathBuf::from);
     let store = SledStore::open(&dir, &options).unwrap();
     let sensor = store.sensor("bench").unwrap();
-    let verbose = arguments.iter().any(|argument| argument == "--verbose");
-    let mut bench = Bench { tuples, batch, store, sensor, dir, verbose };
+    let every = number("--every", 0);
+    let mut bench = Bench { tuples, batch, store, sensor, dir, every };
     let never = AtomicBool::new(false);
 
     println!(
@@ -293,12 +295,14 @@ fn main() {
     let mut commits = Vec::new();
     let start = Instant::now();
     bench.feed(bench.batch, (0..tuples).map(|i| (i, time_of(i, tuples))), &mut commits);
-    report("new", tuples, start.elapsed());
+    let fed = start.elapsed();
+    report("new", tuples, fed);
     percentiles("new: apply", &mut commits);
     bench.disk_line("new");
     bench.lookups("right after", 20_000, &never);
+    let start = Instant::now();
     bench.store.settle().unwrap();
-    report("new, settled", tuples, start.elapsed());
+    report("new, settled", tuples, fed + start.elapsed());
     bench.disk_line("new, settled");
     bench.lookups("settled, cold", 20_000, &never);
     bench.lookups("settled, warm", 20_000, &never);
@@ -308,7 +312,7 @@ fn main() {
         let rows = number("--rows", 50_000);
         let mut fresh = tuples;
         let mut next = 0;
-        let sample = (0..steady * rows).map(|n| {
+        let sample = (0..steady * rows).map(move |n| {
             // Four of five are rows that are there already.
             if n % 5 == 0 {
                 fresh += 1;
@@ -318,12 +322,11 @@ fn main() {
                 (mix(next) % tuples, time_of(tuples, tuples) + n / rows)
             }
         });
-        let sample: Vec<_> = sample.collect();
         let (mut commits, done) = (Vec::new(), AtomicBool::new(false));
         let start = Instant::now();
         std::thread::scope(|scope| {
             let lookups = scope.spawn(|| bench.lookups("during steady load", u64::MAX, &done));
-            bench.feed(rows - 1, sample.into_iter(), &mut commits);
+            bench.feed(rows - 1, sample, &mut commits);
             bench.store.settle().unwrap();
             done.store(true, Ordering::Relaxed);
             report("steady, settled", steady * rows, start.elapsed());
@@ -339,7 +342,7 @@ fn main() {
     drop(store);
     println!("{:<28} {:.2} s", "close", start.elapsed().as_secs_f64());
     let start = Instant::now();
-    bench = Bench { store: SledStore::open(&dir, &options).unwrap(), tuples, batch, sensor, dir, verbose };
+    bench = Bench { store: SledStore::open(&dir, &options).unwrap(), tuples, batch, sensor, dir, every };
     println!("{:<28} {:.2} s", "reopen", start.elapsed().as_secs_f64());
     let start = Instant::now();
     let snapshot = bench.store.snapshot();
