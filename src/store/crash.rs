@@ -90,6 +90,8 @@ struct Disk {
     free: Option<u64>,
     /// Places that were made.
     made: u32,
+    /// The threads that removed one.
+    removed_by: Vec<String>,
 }
 
 fn full() -> StoreError {
@@ -130,6 +132,7 @@ impl VolatileSite {
             bytes: 0,
             free: None,
             made: 0,
+            removed_by: Vec::new(),
         })))
     }
 
@@ -233,6 +236,7 @@ impl Place for Volatile {
         let mut disk = self.site.disk();
         assert_ne!(disk.current, self.name, "what is current is not removed");
         disk.worlds.remove(&self.name);
+        disk.removed_by.push(std::thread::current().name().unwrap_or_default().to_owned());
     }
 }
 
@@ -581,6 +585,30 @@ fn a_ledger_is_rewritten_by_itself_once_and_again_only_when_it_has_grown() {
     assert_eq!(site.disk().made, 3);
     assert_eq!(contents(&ledger), contents_before);
     assert!(ledger.failing().is_none());
+}
+
+#[test]
+fn who_looks_up_clears_nothing_away() {
+    let (site, ledger) = filled_ledger();
+    let before = ledger.snapshot();
+    let there = contents(&ledger);
+    ledger.rewrite().unwrap();
+    ledger.settle().unwrap();
+    assert!(site.disk().removed_by.is_empty(), "a reader has it still");
+    assert_eq!(before.entries(&Scan::All, None).unwrap().count(), there.0.len());
+    drop(before);
+    let until = Instant::now() + Duration::from_secs(20);
+    while site.disk().removed_by.is_empty() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+    assert_eq!(site.disk().removed_by, ["ledger-merge"]);
+    assert_eq!(contents(&ledger), there);
+    // What nobody holds is gone when the ledger is settled.
+    ledger.rewrite().unwrap();
+    ledger.settle().unwrap();
+    assert_eq!(site.disk().removed_by.len(), 2);
+    assert_eq!(site.disk().worlds.len(), 1);
 }
 
 #[test]

@@ -67,6 +67,8 @@ const APPEND: usize = 256;
 const ROOM: u64 = 8 << 20;
 /// Bytes before the rows of a part of the journal: how many parts there are, and the family.
 const JOURNAL_HEADER: usize = 3;
+/// How often it is looked whether readers have let go of a place that is to be removed.
+const CLEAR_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Segments of one tier that are merged in memory into one of the next.
 const SEGMENT_FAN_IN: usize = 8;
 
@@ -84,6 +86,9 @@ pub(crate) struct Ledger {
 struct Shared {
     site: Arc<dyn Site>,
     home: Mutex<Arc<Home>>,
+    /// Those that another one has taken over from. Closing one and removing its files takes a while: who holds it last must
+    /// not be a lookup, but whoever merges.
+    left: Mutex<Vec<Arc<Home>>>,
     options: Options,
     sensors: Arc<Sensors>,
     /// Held while runs are merged or removed, and while the ledger is rewritten.
@@ -359,7 +364,6 @@ impl Ledger {
     pub fn settle(&self) -> Result<(), StoreError> {
         loop {
             let rung = self.shared.bell.count();
-            // A rewrite is no longer due once it has taken over, and only then removes what it took over from.
             drop(lock(&self.shared.merging));
             drop(lock(&self.shared.folding));
             if !self.shared.is_due(Work::Fold) && !self.shared.is_due(Work::Merge) {
@@ -381,6 +385,11 @@ impl Drop for Ledger {
             let _ = worker.join();
         }
     }
+}
+
+/// Whether nobody else holds a home.
+fn is_free(home: &Arc<Home>) -> bool {
+    Arc::strong_count(home) == 1
 }
 
 /// Makes an empty ledger.
@@ -571,6 +580,7 @@ impl Shared {
         Ok(Arc::new(Shared {
             site,
             home: Mutex::new(home),
+            left: Mutex::default(),
             merging: Mutex::default(),
             folding: Mutex::default(),
             hints: Mutex::default(),
@@ -645,7 +655,11 @@ impl Shared {
                     self.set_failure(work, None);
                     self.bell.ring();
                 }
-                Ok(false) => self.bell.wait(rung, None),
+                Ok(false) => {
+                    // Readers ring no bell when they let go.
+                    let left = work == Work::Merge && !lock(&self.left).is_empty();
+                    self.bell.wait(rung, left.then_some(CLEAR_PAUSE));
+                }
                 Err(_) if self.check_stop().is_err() => return,
                 Err(error) => {
                     tracing::warn!(work = work.thread_name(), %error, "Work on the ledger failed and will be tried again.");
@@ -673,6 +687,7 @@ impl Shared {
             Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
             Work::Merge => {
                 self.home().has_graves()
+                    || lock(&self.left).iter().any(is_free)
                     || self.runs_to_merge(&view.runs).is_some()
                     || self.rewrite_is_due(&view)
             }
@@ -695,13 +710,22 @@ impl Shared {
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
-                    _ if self.home().remove_a_run()? => Ok(true),
+                    _ if self.clear_away() || self.home().remove_a_run()? => Ok(true),
                     Some(group) => self.merge_runs(group).map(|()| true),
                     None if too_large => self.rewrite_by_itself().map(|()| true),
                     None => Ok(false),
                 }
             }
         }
+    }
+
+    /// Closes and removes what another place has taken over from and no reader holds any more; whether there was such a one.
+    fn clear_away(&self) -> bool {
+        let mut left = lock(&self.left);
+        let (free, held) = std::mem::take(&mut *left).into_iter().partition::<Vec<_>, _>(is_free);
+        *left = held;
+        drop(left);
+        !free.is_empty()
     }
 
     fn fold_is_due(&self, view: &View) -> bool {

@@ -246,6 +246,7 @@ impl<'a> Copy<'a> {
         shared.cut.store(expired.before, Ordering::SeqCst);
         *manifest = next;
         let new = std::mem::take(&mut self.new);
+        lock(&shared.left).push(old);
         shared.publish(|view| {
             view.runs = new;
             view.segments.clear();
