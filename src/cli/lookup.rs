@@ -2,9 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::access::{Access, LedgerArgs};
 use super::filters::FilterArgs;
@@ -16,6 +17,11 @@ use crate::output::{CSV_HEADER, Row, Table, sanitise};
 
 /// Rows that a server is asked for at a time.
 const PAGE: u64 = 10_000;
+
+/// Queries that a server is asked together.
+const TOGETHER: usize = 1000;
+/// Rows that it is asked for of each of them; who has more is asked alone.
+const TOGETHER_ROWS: u64 = 100;
 
 /// What `lookup` is told.
 #[derive(Debug, clap::Args)]
@@ -79,22 +85,29 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let searches = queries.iter().map(|text| search(text, &args)).collect::<anyhow::Result<Vec<_>>>()?;
     let access = Access::open(&args.ledger, false)?;
     let mut out = Output::new(args.format, args.local)?;
-    let mut nothing = Vec::new();
-    for (text, search) in queries.iter().zip(&searches) {
-        let mut found = 0u64;
-        let visit = &mut |row: Row| {
-            found += 1;
+    let mut found = vec![false; queries.len()];
+    for (texts, (searches, found)) in
+        queries.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(found.chunks_mut(TOGETHER)))
+    {
+        let visit = &mut |at: usize, row: Row| {
+            found.get_mut(at).into_iter().for_each(|found| *found = true);
             out.push(row)
         };
         match &access {
-            Access::Folder(ledger, _) => walk(ledger, search, visit)?,
-            Access::Socket(client) | Access::Server(client) => ask(client, text, &args, visit)?,
-        }
-        if found == 0 {
-            nothing.push(text);
+            Access::Folder(ledger, _) => {
+                for (at, search) in searches.iter().enumerate() {
+                    walk(ledger, search, &mut |row| visit(at, row))?;
+                }
+            }
+            Access::Socket(client) | Access::Server(client) => match texts {
+                [text] => ask(client, text, &args, &mut |row| visit(0, row))?,
+                texts => ask_together(client, texts, &args, visit)?,
+            },
         }
     }
     out.finish()?;
+    let nothing: Vec<_> =
+        queries.iter().zip(&found).filter_map(|(text, found)| (!found).then_some(text)).collect();
     if args.format == Format::Table {
         for text in &nothing {
             writeln!(io::stderr(), "Nothing found for {}.", sanitise(text))?;
@@ -201,6 +214,66 @@ fn ask(
             _ => return Ok(()),
         }
     }
+}
+
+/// A line of the answer to many queries, as far as it is no row.
+#[derive(Deserialize)]
+struct BulkLine {
+    /// The line of the query; the sum at the end has none.
+    line: Option<usize>,
+    /// How the answer to that query ended, with its last line.
+    ended: Option<String>,
+    /// Why there is none: what reads the whole ledger is not asked with others.
+    error: Option<IgnoredAny>,
+}
+
+/// Asks a daemon many queries at once. Rows come in the order of the queries, with the place of theirs.
+fn ask_together(
+    client: &Client,
+    texts: &[String],
+    args: &Args,
+    visit: &mut dyn FnMut(usize, Row) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let rows = args.limit.map_or(TOGETHER_ROWS, |limit| limit.min(TOGETHER_ROWS));
+    let limit = rows.to_string();
+    let mut params = args.filters.pairs();
+    params.extend([("pointing", "true"), ("limit", limit.as_str())]);
+    let mut body = Vec::new();
+    for text in texts {
+        serde_json::to_writer(&mut body, text).context("writing the queries")?;
+        body.push(b'\n');
+    }
+    // Of each query its rows, and whether these are all.
+    let mut answers: Vec<(Vec<Row>, Option<bool>)> = texts.iter().map(|_| Default::default()).collect();
+    let mut is_whole = false;
+    let answer = client.post("/api/v1/lookup", &params, Some(Box::new(io::Cursor::new(body))))?;
+    for line in BufReader::new(answer).lines() {
+        let line = line.context("reading the answer")?;
+        let BulkLine { line: number, ended, error } =
+            serde_json::from_str(&line).context("reading the answer")?;
+        let Some(number) = number else {
+            is_whole = true;
+            continue;
+        };
+        let at = number.checked_sub(1);
+        let answer = at.and_then(|at| answers.get_mut(at)).context("the answer is to another query")?;
+        match (ended.as_deref(), error) {
+            (Some("complete"), _) => answer.1 = Some(true),
+            (Some("limit"), _) => answer.1 = Some(args.limit == Some(rows)),
+            (Some(_), _) | (None, Some(_)) => answer.1 = Some(false),
+            (None, None) => answer.0.push(serde_json::from_str(&line).context("reading the answer")?),
+        }
+    }
+    if !is_whole {
+        bail!("the answer broke off");
+    }
+    for (at, (text, (rows, all))) in texts.iter().zip(answers).enumerate() {
+        match all.context("the answer broke off")? {
+            true => rows.into_iter().try_for_each(|row| visit(at, row))?,
+            false => ask(client, text, args, &mut |row| visit(at, row))?,
+        }
+    }
+    Ok(())
 }
 
 /// Rows on their way to standard output.

@@ -8,6 +8,8 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::env::TestEnv;
+
 /// A small Zeek log folder with archives and a live log.
 fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/zeek-tree")
@@ -145,6 +147,48 @@ fn queries_come_from_standard_input_too() {
     child.stdin.take().unwrap().write_all(b"www.zediye.com.example\n\nnothing.example\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stdout.iter().filter(|&&b| b == b'\n').count()), (Some(0), 2));
+}
+
+#[test]
+fn many_queries_are_answered_by_a_daemon_as_without_one() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path("logs")).unwrap();
+    let log = env.ok(&["generate", "--lines", "4000", "--seed", "5"]);
+    fs::write(env.path("logs/dns.a.log"), log).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    let csv = String::from_utf8(env.ok(&["export", "--data", "data", "--format", "csv"])).unwrap();
+    let mut queries: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    queries.dedup();
+    assert!(queries.len() > 1200, "more than are asked at once: {}", queries.len());
+    queries.truncate(1200);
+    // Out of order, with more rows than are taken at once, with none, a scan, an address, and one twice.
+    queries.reverse();
+    queries.splice(3..3, ["*", "nothing.example", "~e", "0.0.0.0/0", "*", "\"odd\".example"]);
+    let queries = queries.join("\n") + "\n";
+    let asked = |options: &[&str]| {
+        let mut command = env.command(&[&["lookup", "--data", "data", "-"], options].concat());
+        let ended = env.finish(env.with_input(&mut command, &queries));
+        assert!(ended.status.success(), "{}", ended.stderr);
+        (String::from_utf8(ended.stdout).unwrap(), ended.stderr)
+    };
+    let options: [&[&str]; 6] = [
+        &["-f", "csv"],
+        &["-f", "csv", "-n", "1"],
+        &["-f", "json", "-n", "100", "--direct"],
+        &["-f", "json", "-n", "101", "-t", "A"],
+        &["-f", "csv", "-n", "20000"],
+        &["-n", "3"],
+    ];
+    let alone = options.map(asked);
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    for (options, alone) in options.iter().zip(alone) {
+        assert!(asked(options) == alone, "{options:?}");
+    }
+    // What the server does not know as a query is an error, not an empty answer; here it is the same program.
+    let mut command = env.command(&["lookup", "--data", "data", "-"]);
+    let refused = env.finish(env.with_input(&mut command, "a.example\n/(/\n"));
+    assert_eq!(refused.status.code(), Some(64), "{}", refused.stderr);
 }
 
 #[test]
