@@ -624,6 +624,10 @@ struct Follower<'a> {
     failures: u32,
     /// When it was last logged how far the archives are.
     told: Option<Instant>,
+    /// Whether it was logged that all of them are read.
+    told_all: bool,
+    /// Since when archives are being read.
+    reading_since: Option<Instant>,
     live: Vec<Live>,
     /// Paths at which live logs were found.
     live_paths: Vec<PathBuf>,
@@ -715,6 +719,8 @@ impl<'a> Follower<'a> {
             settled: false,
             failures: 0,
             told: None,
+            told_all: false,
+            reading_since: None,
             live: Vec::new(),
             live_paths: Vec::new(),
             said: HashSet::new(),
@@ -1101,10 +1107,15 @@ impl<'a> Follower<'a> {
         if standing.troubled.is_empty() {
             standing.reason.clone_from(&self.barred);
         }
-        let is_due = self.told.is_none_or(|told| told.elapsed() > TELL_PAUSE);
+        // After the first look one new archive, read at once, is nothing to tell.
+        let since = (standing.pending > 0).then(|| self.reading_since.unwrap_or_else(Instant::now));
+        let lasts = since.is_some_and(|since| since.elapsed() > TELL_PAUSE);
+        let is_due = (lasts || !self.told_all) && self.told.is_none_or(|told| told.elapsed() > TELL_PAUSE);
+        self.reading_since = since;
         if (standing.pending > 0 && is_due) || (standing.pending == 0 && self.told.is_some()) {
             let rated = self.shared.rated(self.at, &standing);
             self.told = (standing.pending > 0).then(Instant::now);
+            self.told_all |= self.told.is_none();
             drop(standing);
             let seconds_left = rated.seconds_left.map(|left| left.round() as u64);
             info!(
