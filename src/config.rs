@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::http::Origins;
 use crate::ingest::{self, Backfill};
 use crate::{http, logging, observe, retention, store, units, zeek};
 
@@ -135,6 +136,8 @@ pub struct Http {
     pub rate_limit: u32,
     /// Whether it is logged who asked what.
     pub audit: bool,
+    /// Sites whose pages may read answers, as their origins.
+    pub cors_origins: Vec<String>,
 }
 
 /// How the ledger is kept.
@@ -204,6 +207,7 @@ impl Default for Http {
             header_timeout,
             rate_limit,
             audit,
+            cors_origins,
         } = Default::default();
         let (tokens_file, tls_cert, tls_key) = Default::default();
         Http {
@@ -221,6 +225,7 @@ impl Default for Http {
             tls_key,
             rate_limit,
             audit,
+            cors_origins,
         }
     }
 }
@@ -308,6 +313,12 @@ impl Config {
             return fault(
                 "http.tls_cert and http.tls_key belong together, and one of them is missing".to_owned(),
                 "give both, or neither",
+            );
+        }
+        if let Err((origin, why)) = Origins::parse(&self.http.cors_origins) {
+            return fault(
+                format!("http.cors_origins: {origin:?} is no origin: {why}"),
+                "cors_origins = [\"https://dash.example\"]",
             );
         }
         let positive = [
@@ -432,6 +443,7 @@ impl Config {
             header_timeout,
             rate_limit,
             audit,
+            ref cors_origins,
             ..
         } = self.http;
         http::Config {
@@ -446,6 +458,7 @@ impl Config {
             header_timeout,
             rate_limit,
             audit,
+            cors_origins: cors_origins.clone(),
         }
     }
 
@@ -682,6 +695,17 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_defaults() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_origin_that_no_browser_sends_is_refused() {
+        let named = Config::parse("[http]\ncors_origins = [\"https://dash.example\"]").unwrap();
+        assert_eq!(named.http().cors_origins, ["https://dash.example"]);
+        for (origin, says) in [("*", "every page"), ("https://dash.example/", "not of the form")] {
+            let (_, message, hint) = fault(&format!("[http]\ncors_origins = [\"{origin}\"]"));
+            assert!(message.contains(says) && message.contains("cors_origins"), "{message}");
+            assert!(hint.contains("https://"), "{hint}");
+        }
     }
 
     #[test]

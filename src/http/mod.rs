@@ -25,6 +25,7 @@ mod bulk;
 pub mod client;
 mod cof;
 mod control;
+mod cors;
 mod dnsdb;
 mod error;
 mod guard;
@@ -50,6 +51,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
+pub use cors::Origins;
 pub use error::ApiError;
 pub use machine::report;
 pub use page::watch;
@@ -87,6 +89,8 @@ pub struct Config {
     pub rate_limit: u32,
     /// Whether it is logged who asked what.
     pub audit: bool,
+    /// Sites whose pages may read answers, as their origins.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for Config {
@@ -103,6 +107,7 @@ impl Default for Config {
             header_timeout: Duration::from_secs(15),
             rate_limit: 100,
             audit: false,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -120,6 +125,7 @@ struct Shared {
     /// For the rest of an answer of which a part is sent.
     streams: Arc<Semaphore>,
     guard: Guard,
+    origins: Origins,
     metrics: Metrics,
     tls: RwLock<Option<TlsAcceptor>>,
     /// The last hour, as far as [`watch`] runs.
@@ -134,6 +140,8 @@ impl State {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let streams = Arc::new(Semaphore::new(cores));
         let guard = Guard::new(config.rate_limit, config.audit);
+        // What is none was refused with the configuration.
+        let origins = Origins::parse(&config.cors_origins).unwrap_or_default();
         let (metrics, tls, history) = (Metrics::default(), RwLock::default(), Mutex::default());
         State(Arc::new(Shared {
             ledger,
@@ -143,6 +151,7 @@ impl State {
             lookups,
             streams,
             guard,
+            origins,
             metrics,
             tls,
             history,
@@ -167,6 +176,10 @@ impl State {
 
     fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    fn origins(&self) -> &Origins {
+        &self.0.origins
     }
 
     fn metrics(&self) -> &Metrics {

@@ -197,6 +197,11 @@ where
     let (guard, began) = (state.guard(), Instant::now());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let gzip = method != Method::HEAD && gzip::is_asked(request.headers());
+    let origin = state.origins().of(request.headers());
+    if let Some(mut response) = state.origins().preflight(&method, request.headers(), origin.as_ref()) {
+        state.origins().mark(response.headers_mut(), origin);
+        return Ok(response);
+    }
     let caller = guard.admit(doors.door, peer, &uri, request.headers_mut());
     let mut response = match &caller {
         Ok(caller) if caller.may_control() => doors.control.call(request).await?,
@@ -209,6 +214,7 @@ where
         response = gzip::compressed(response);
     }
     let headers = response.headers_mut();
+    state.origins().mark(headers, origin);
     for (name, value) in &SECURITY_HEADERS {
         if !headers.contains_key(name) {
             headers.insert(name.clone(), value.clone());

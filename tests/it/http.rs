@@ -656,7 +656,7 @@ fn an_answer_is_compressed_when_that_is_asked_and_worth_it() {
 }
 
 #[test]
-fn pages_of_other_origins_may_not_read_anything() {
+fn pages_of_other_origins_may_not_read_anything_unless_they_are_named() {
     let server = Server::sample();
     for request in ["GET", "OPTIONS"] {
         let answer = server.raw(&format!(
@@ -665,6 +665,44 @@ fn pages_of_other_origins_may_not_read_anything() {
         ));
         assert!(!answer.head.to_ascii_lowercase().contains("access-control-"), "{request}: {}", answer.head);
     }
+}
+
+#[test]
+fn pages_of_the_origins_that_are_named_may_read_and_no_others() {
+    let cors_origins = vec!["https://dash.example".to_owned(), "http://127.0.0.1:3000".to_owned()];
+    let server = Server::with(Config { cors_origins, ..Config::default() });
+    let [read, _] = server.with_tokens();
+    let asked = |method: &str, origin: &str, more: &str| {
+        server.raw(&format!(
+            "{method} /api/v1/records?q=www.example.com HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\n{more}\
+             Connection: close\r\n\r\n"
+        ))
+    };
+    let preflight = "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n";
+    for origin in ["https://dash.example", "http://127.0.0.1:3000"] {
+        let may = asked("OPTIONS", origin, preflight);
+        assert_eq!((may.status, may.header("access-control-allow-origin")), (204, Some(origin)));
+        assert!(may.header("access-control-allow-headers").unwrap().contains("authorization"));
+        assert!(may.header("access-control-allow-methods").unwrap().contains("post"));
+        let read = asked("GET", origin, &format!("Authorization: Bearer {read}\r\n"));
+        assert_eq!((read.status, read.header("access-control-allow-origin")), (200, Some(origin)));
+        assert_eq!(read.header("vary"), Some("origin"));
+        assert!(read.header("access-control-expose-headers").unwrap().contains("x-truncated"));
+        // It may read the error, and gets no more than that.
+        let refused = asked("GET", origin, "");
+        assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, Some(origin)));
+    }
+    for origin in
+        ["https://other.example", "https://dash.example.evil.example", "http://dash.example", "null"]
+    {
+        let may = asked("OPTIONS", origin, preflight);
+        assert!(may.status == 401 && !may.head.contains("access-control-"), "{origin}: {}", may.head);
+        let read = asked("GET", origin, &format!("Authorization: Bearer {read}\r\n"));
+        assert!(read.status == 200 && !read.head.contains("access-control-"), "{origin}: {}", read.head);
+        assert_eq!(read.header("vary"), Some("origin"), "a cache must not give this to the others");
+    }
+    // An OPTIONS that asks for nothing is no preflight.
+    assert_eq!(asked("OPTIONS", "https://dash.example", "").status, 401);
 }
 
 #[test]
