@@ -555,6 +555,27 @@ fn systemd_is_told_that_the_daemon_is_ready_alive_and_stopping() {
 }
 
 #[test]
+fn the_daemon_tells_its_allocator_to_keep_less_unless_it_was_told() {
+    let mut env = TestEnv::new();
+    let told = |pid: u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let variables =
+            environment.split(|&byte| byte == 0).map(|text| String::from_utf8(text.to_vec()).unwrap());
+        let mut told: Vec<_> = variables.filter(|text| text.starts_with("MALLOC_")).collect();
+        told.sort();
+        told
+    };
+    let daemon = env.daemon("logs", "data");
+    assert_eq!(told(daemon.pid()), ["MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=131072"]);
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    env.set("MALLOC_ARENA_MAX", "7");
+    assert_eq!(
+        told(env.daemon("logs", "data").pid()),
+        ["MALLOC_ARENA_MAX=7", "MALLOC_MMAP_THRESHOLD_=131072"]
+    );
+}
+
+#[test]
 fn the_doctor_names_what_is_wrong_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
