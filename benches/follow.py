@@ -121,8 +121,11 @@ def known_archives(folder):
     shutil.rmtree(copied, ignore_errors=True)
     shutil.copytree(logs, copied)
     start("without the cache", copied)
+    shutil.rmtree(copied)
     if shutil.which("strace"):
-        shutil.rmtree(copied)
+        # Elsewhere: at the same place the same inodes may come back, and then the cache holds.
+        copied = folder / "traced"
+        shutil.rmtree(copied, ignore_errors=True)
         shutil.copytree(logs, copied)
         trace = folder / "trace"
         start("traced", copied, ["strace", "-f", "-y", "-qq", "-e", "trace=read,pread64", "-o", str(trace)])
@@ -131,7 +134,7 @@ def known_archives(folder):
             if ".log.gz>" in call and " = 0" not in call[-6:]:
                 reads[call.split("<", 1)[1].split(">", 1)[0]] += 1
         print(f"reads of an archive: {sorted(Counter(reads.values()).items())} (reads, archives)")
-    shutil.rmtree(copied)
+        shutil.rmtree(copied)
 
 
 def beside_history(folder):
