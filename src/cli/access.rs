@@ -1,6 +1,6 @@
 //! Who answers: the daemon that has the ledger, or the ledger itself.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,9 @@ use crate::config::{Config, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
-use crate::store::sled::is_ledger;
+use crate::output::sanitise;
+use crate::store::FORMAT;
+use crate::store::sled::{is_ledger, kept_before};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
@@ -120,7 +122,9 @@ impl Access {
             return Err(no_ledger(&config.data_dir));
         }
         let progress = Progress::new();
+        let mut is_brought_up = false;
         let mut on_migration = |done, total| {
+            is_brought_up = true;
             progress.show_count(done, total, "bytes brought up to a new format");
             true
         };
@@ -128,6 +132,14 @@ impl Access {
         let ledger = daemon::open(&config.data_dir, &options, ONE_TRY, &mut on_migration);
         progress.finish();
         let ledger = ledger?;
+        if is_brought_up {
+            let kept = kept_before(&config.data_dir).into_iter().next_back();
+            let kept =
+                kept.map(|(file, _)| format!("; as it was it is kept, until {} is removed", file.display()));
+            let kept = sanitise(&kept.unwrap_or_default()).into_owned();
+            // When nobody listens there is nobody to tell.
+            let _ = writeln!(io::stderr(), "The ledger was brought up to format {FORMAT}{kept}.");
+        }
         Ok(Access::Folder(ledger, Box::new(config)))
     }
 }

@@ -267,7 +267,9 @@ fn read_current(folder: &Path) -> Result<Option<Current>, StoreError> {
     };
     // The first line is the same in every version to come.
     if let Some(found) = first_line(&text).filter(|found| *found > FORMAT) {
-        let before = olders(folder)?.last().map(|older| format!("{BEFORE}{}", older.format));
+        let olders = olders(folder)?;
+        let known = olders.iter().rfind(|older| older.format <= FORMAT);
+        let before = known.map(|older| format!("{BEFORE}{}", older.format));
         return Err(StoreError::NewerFormat { path: folder.to_owned(), found, known: FORMAT, before });
     }
     let why = "it does not name a format and a ledger";
@@ -297,13 +299,13 @@ fn parse(text: &str) -> Option<Current> {
     Some(Current { format, ledger, is_new })
 }
 
-/// The ledgers that were kept when they were brought up to a newer format, as far as this version can read them and they
-/// are there; the newest format last.
+/// The ledgers that were kept when they were brought up to a newer format, as far as they are there; the newest format last.
+/// Newer ones than this version knows are among them, if somebody has gone back by more than one.
 fn olders(folder: &Path) -> Result<Vec<Current>, StoreError> {
     let mut olders = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed("could not read", folder))? {
         let name = entry.map_err(failed("could not read", folder))?.file_name();
-        let format = name.to_str().and_then(format_of).filter(|format| *format <= FORMAT);
+        let format = name.to_str().and_then(format_of);
         // One that makes no sense names nothing, and keeps nobody from the ledger that is current.
         let older = format.and_then(|_| parse(&fs::read_to_string(folder.join(&name)).ok()?));
         olders.extend(
@@ -520,12 +522,18 @@ mod tests {
             ("CURRENT.format-x", "?"),
             ("CURRENT.format-1", "dnsledger format 2\nledger-8\n"),
             ("CURRENT.format-2", "dnsledger format 7\nledger-8\n"),
+            ("CURRENT.format-9", "dnsledger format 9\nledger-9\n"),
         ] {
             fs::write(dir.path().join(name), text).unwrap();
         }
-        fs::create_dir(dir.path().join("ledger-8")).unwrap();
+        for ledger in ["ledger-8", "ledger-9"] {
+            fs::create_dir(dir.path().join(ledger)).unwrap();
+        }
         drop(Folder::open(dir.path()).unwrap());
-        assert!(!dir.path().join("ledger-8").exists() && kept_before(dir.path()).is_empty());
+        assert!(!dir.path().join("ledger-8").exists());
+        // That one is what it says, of a version to come.
+        let kept = kept_before(dir.path());
+        assert!(matches!(kept.as_slice(), [(file, _)] if file.ends_with("CURRENT.format-9")), "{kept:?}");
         assert!(dir.path().join("CURRENT.format-x").exists());
     }
 

@@ -92,11 +92,13 @@ impl<'a> Migration<'a> {
         let total = runs.iter().map(|run| run.bytes).sum();
         let mut done = copied.iter().map(|run| run.bytes).sum();
         let there = self.old.runs()?;
+        let mut goes_on = |done| if on_progress(done, total) { Ok(()) } else { Err(StoreError::Closed) };
+        // Also where there is no run.
+        goes_on(done)?;
         for run in left {
             if !there.contains(&run.id) {
                 return Err(damaged(&format!("run {}", run.id), "it is missing"));
             }
-            let mut goes_on = |done| if on_progress(done, total) { Ok(()) } else { Err(StoreError::Closed) };
             goes_on(done)?;
             let map = self.old.run(run.id)?;
             let (mut before, mut waiting) = (0, Vec::with_capacity(APPEND));

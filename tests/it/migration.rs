@@ -47,7 +47,11 @@ fn the_way_back_and_the_way_to_be_rid_of_it_are_told() {
         "{}",
         doctor()
     );
-    let expected = env.export("data");
+    let brought_up = env.run(&["export", "--data", "data"]);
+    let expected = String::from_utf8(brought_up.stdout).unwrap();
+    let said = "The ledger was brought up to format 2; as it was it is kept, until data/CURRENT.format-1 is removed.\n";
+    assert_eq!(brought_up.stderr, said);
+    assert_eq!(env.run(&["export", "--data", "data"]).stderr, "");
     let said = doctor();
     assert!(
         said.contains("the ledger is also there as it was") && said.contains("rm data/CURRENT.format-1"),
