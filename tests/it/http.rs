@@ -784,6 +784,52 @@ fn with_tokens_nothing_but_health_answers_without_one() {
 }
 
 #[test]
+fn no_path_in_any_method_gives_anything_to_who_has_no_good_token() {
+    let server = Server::with(Config { rate_limit: 0, ..Config::default() });
+    server.feed("lan", &[(1_767_323_045, "www.example.com", "A", 1, &["192.0.2.10"], 600)]);
+    let documented: Vec<String> =
+        documented(&server).as_object().unwrap()["paths"].as_object().unwrap().keys().cloned().collect();
+    let [read, _] = server.with_tokens();
+    let others = [
+        "/",
+        "/status",
+        "/name/a",
+        "/address/192.0.2.1",
+        "/assets/page.css",
+        "/control/import",
+        "/control/flush",
+        "/control/export",
+        "/control/verify",
+        "/control/snapshot",
+        "/control/expire",
+        "/nothing",
+        "//api//v1//status",
+        "/api/v1/../../control/flush",
+        "/%2e%2e/etc/passwd",
+    ];
+    let targets = documented.iter().map(String::as_str).chain(others);
+    let mut asked = 0;
+    for target in targets {
+        let is_open = ["/healthz", "/readyz"].contains(&target);
+        let target = target.replace(['{', '}'], "");
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
+            for token in ["", "X-API-Key: dnl_0000\r\n", &format!("X-API-Key: {read}x\r\n")] {
+                let answer = server.raw(&format!(
+                    "{method} {target} HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 0\r\nConnection: close\r\n\r\n"
+                ));
+                let allowed: &[u16] = if is_open { &[200, 405] } else { &[401, 403] };
+                assert!(allowed.contains(&answer.status), "{method} {target} {token:?}: {answer:?}");
+                for secret in ["192.0.2.", "example.com", "dnl_", read.as_str()] {
+                    assert!(!answer.body.contains(secret), "{method} {target}: {answer:?}");
+                }
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 800, "{asked}");
+}
+
+#[test]
 fn a_token_to_read_changes_nothing() {
     let server = Server::start();
     let [read, admin] = server.with_tokens();
