@@ -216,7 +216,11 @@ fn tell(summary: &Summary) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let skipped: u64 = Skip::ALL.iter().map(|&reason| tally.skipped(reason)).sum();
     let malformed: u64 = Malformed::ALL.iter().map(|&reason| tally.malformed(reason)).sum();
-    writeln!(stdout, "{files} files ({}), {already} of them without anything new", human_size(*bytes))?;
+    let known = match already {
+        0 => String::new(),
+        known => format!(", {known} of them without anything new"),
+    };
+    writeln!(stdout, "{files} files ({}){known}", human_size(*bytes))?;
     writeln!(
         stdout,
         "{} new lines: {} counted, {skipped} skipped, {malformed} malformed",
