@@ -90,7 +90,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         queries.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(found.chunks_mut(TOGETHER)))
     {
         let visit = &mut |at: usize, row: Row| {
-            found.get_mut(at).into_iter().for_each(|found| *found = true);
+            if let Some(found) = found.get_mut(at) {
+                *found = true;
+            }
             out.push(row)
         };
         match &access {
