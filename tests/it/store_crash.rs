@@ -7,6 +7,8 @@
 //! In the same way it is killed, or the command that asks it, while it expires, is rewritten and hands out a snapshot. What
 //! expires are old logs, each whole: the ledger says what is not kept, and the model leaves those logs out.
 //!
+//! The power is also taken away while a ledger of an older format is brought up.
+//!
 //! A power loss is a copy of the image of a mounted file system, taken while the daemon is stopped in the middle of its work:
 //! what was not synced is missing there. What was flushed before must be in the copy.
 //!
@@ -16,7 +18,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dnsledger::generate::{Config, Format, Random, write_log};
 
@@ -285,6 +287,57 @@ fn no_power_loss_takes_what_was_flushed() {
         }
     }
     drop(daemon);
+}
+
+/// Makes a ledger one of format 1, which may have the same manifest.
+fn make_older(data: &Path) {
+    let current = fs::read_to_string(data.join("CURRENT")).unwrap();
+    let db = sled::open(data.join(current.lines().nth(1).unwrap())).unwrap();
+    db.insert("mformat", &1u32.to_be_bytes()).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    fs::write(data.join("CURRENT"), current.replace("format 2", "format 1")).unwrap();
+}
+
+#[test]
+fn no_power_loss_takes_anything_while_a_ledger_is_brought_up() {
+    let (seed, losses) = (setting("DNSLEDGER_SEED", 1), setting("DNSLEDGER_LOSSES", 1));
+    let env = env();
+    let image = Image::new(&env.path("disk.img"));
+    let Some(_mounted) = image.mount(&env.path("disk")) else { return };
+    let mut logs = Logs::new(&env, seed + 88);
+    for _ in 0..8 {
+        let log = logs.another(&env);
+        env.ok(&["import", "--data", "older", &log]);
+    }
+    let expected = env.export("older");
+    make_older(&env.path("older"));
+    let begin = || {
+        drop(fs::remove_dir_all(env.path("disk/ledger"))); // there is none the first time
+        env.copy("older", "disk/ledger");
+        shell("sync").unwrap();
+        (env.begin(&["export", "--data", "disk/ledger"]), Instant::now())
+    };
+    let (whole, began) = begin();
+    assert!(whole.wait());
+    let takes = began.elapsed().as_micros() as u64;
+    let mut interrupted = 0;
+    for loss in 0..5 * losses {
+        let what = format!("seed {seed}, loss {loss}");
+        let (exporting, _) = begin();
+        pause(Duration::from_micros(logs.random.between(0, takes)));
+        exporting.signal("STOP");
+        fs::copy(&image.0, env.path("lost.img")).unwrap();
+        exporting.signal("CONT");
+        assert!(exporting.wait(), "{what}");
+        let after = Image(env.path("lost.img")).mount(&env.path("lost")).unwrap();
+        let current = fs::read_to_string(env.path("lost/ledger/CURRENT")).unwrap();
+        interrupted += u32::from(current.starts_with("dnsledger format 1\n"));
+        assert_eq!(env.export("lost/ledger"), expected, "{what}");
+        env.ok(&["verify", "--data", "lost/ledger"]);
+        drop(after);
+    }
+    println!("{losses} times five losses, {interrupted} before it was brought up");
 }
 
 //--- Image ----------------------------------------------------------------------------------------------------------
