@@ -120,6 +120,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
     let running = Client::of_socket(&socket).and_then(|client| client.get("/healthz", &[])).is_ok();
     if running {
         findings.good("data", format!("{shown}: its daemon is running"));
+        tell_kept(findings, folder);
         return true;
     }
     match fs::metadata(folder) {
@@ -153,7 +154,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
     false
 }
 
-/// Looks at the version of the ledger's format, and at what is kept of older ones.
+/// Looks at the version of the ledger's format.
 fn check_format(findings: &mut Findings, folder: &Path) {
     let shown = folder.display();
     match format_of(folder) {
@@ -166,8 +167,17 @@ fn check_format(findings: &mut Findings, folder: &Path) {
             findings.bad("data", error.to_string(), error.hint().unwrap_or_default());
         }
     }
+    tell_kept(findings, folder);
+}
+
+/// Names what is kept of older formats.
+fn tell_kept(findings: &mut Findings, folder: &Path) {
     for (file, bytes) in kept_before(folder) {
-        findings.good("data", format!("the ledger is also there as it was before it was brought up, {} MiB: `rm {}` and a restart give that back", bytes >> 20, file.display()));
+        let (megabytes, file) = (bytes >> 20, file.display());
+        findings.good(
+            "data",
+            format!("the ledger is also there as it was before it was brought up, {megabytes} MiB: `rm {file}` and a restart give that back"),
+        );
     }
 }
 

@@ -57,6 +57,13 @@ fn the_way_back_and_the_way_to_be_rid_of_it_are_told() {
         said.contains("the ledger is also there as it was") && said.contains("rm data/CURRENT.format-1"),
         "{said}"
     );
+    let daemon = env.daemon("none", "data");
+    assert!(
+        doctor().contains("its daemon is running") && doctor().contains("rm data/CURRENT.format-1"),
+        "{}",
+        doctor()
+    );
+    assert_eq!(daemon.stop().status.code(), Some(0));
     // To this program a later one's ledger is what this one's is to an earlier one.
     fs::write(env.path("data/CURRENT"), "dnsledger format 3\nledger-2\n").unwrap();
     let refused = env.run(&["export", "--data", "data"]).stderr;
