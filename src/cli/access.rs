@@ -14,7 +14,7 @@ use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
 use crate::output::sanitise;
 use crate::store::FORMAT;
-use crate::store::sled::{is_ledger, kept_before};
+use crate::store::sled::{format_of, is_ledger, kept_by};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
@@ -121,10 +121,9 @@ impl Access {
         if !make && !is_ledger(&config.data_dir) {
             return Err(no_ledger(&config.data_dir));
         }
+        let older = format_of(&config.data_dir)?.filter(|format| *format < FORMAT);
         let progress = Progress::new();
-        let mut is_brought_up = false;
         let mut on_migration = |done, total| {
-            is_brought_up = true;
             progress.show_count(done, total, "bytes brought up to a new format");
             true
         };
@@ -132,13 +131,14 @@ impl Access {
         let ledger = daemon::open(&config.data_dir, &options, ONE_TRY, &mut on_migration);
         progress.finish();
         let ledger = ledger?;
-        if is_brought_up {
-            let kept = kept_before(&config.data_dir).into_iter().next_back();
-            let kept =
-                kept.map(|(file, _)| format!("; as it was it is kept, until {} is removed", file.display()));
-            let kept = sanitise(&kept.unwrap_or_default()).into_owned();
+        if let Some(format) = older {
+            let kept = kept_by(&config.data_dir, format).display().to_string();
             // When nobody listens there is nobody to tell.
-            let _ = writeln!(io::stderr(), "The ledger was brought up to format {FORMAT}{kept}.");
+            let _ = writeln!(
+                io::stderr(),
+                "The ledger was brought up to format {FORMAT}; as it was it is kept, until {} is removed.",
+                sanitise(&kept)
+            );
         }
         Ok(Access::Folder(ledger, Box::new(config)))
     }

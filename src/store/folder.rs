@@ -161,11 +161,6 @@ impl Folder {
         self.current.format
     }
 
-    /// The file that names the ledger as it was in an older format.
-    pub fn before(&self, format: u32) -> PathBuf {
-        self.path.join(format!("{BEFORE}{format}"))
-    }
-
     /// Where the ledger is brought up to this format: the next folder, where a copy may have been begun.
     pub fn successor(&self) -> PathBuf {
         self.path.join(self.successor_name())
@@ -182,7 +177,7 @@ impl Folder {
     /// The older one is current still.
     pub fn succeed(&mut self) -> Result<(), StoreError> {
         let older = self.current.clone();
-        self.write_file(&format!("{BEFORE}{}", older.format), &older)?;
+        self.write_file(&before(older.format), &older)?;
         point("older_named");
         self.put(Current { format: FORMAT, ledger: self.successor_name(), is_new: false })
     }
@@ -269,16 +264,16 @@ fn read_current(folder: &Path) -> Result<Option<Current>, StoreError> {
     if let Some(found) = first_line(&text).filter(|found| *found > FORMAT) {
         let olders = olders(folder)?;
         let known = olders.iter().rfind(|older| older.format <= FORMAT);
-        let before = known.map(|older| format!("{BEFORE}{}", older.format));
+        let before = known.map(|older| before(older.format));
         return Err(StoreError::NewerFormat { path: folder.to_owned(), found, known: FORMAT, before });
     }
     let why = "it does not name a format and a ledger";
     parse(&text).map(Some).ok_or_else(|| damaged(&path.display().to_string(), why))
 }
 
-/// The version of the format of the ledger in a folder; `None` when there is none.
+/// The version of the format of the ledger in a folder; `None` when there is none, or it was never whole.
 pub fn format(folder: &Path) -> Result<Option<u32>, StoreError> {
-    Ok(read_current(folder)?.map(|current| current.format))
+    Ok(read_current(folder)?.filter(|current| !current.is_new).map(|current| current.format))
 }
 
 fn first_line(text: &str) -> Option<u32> {
@@ -320,12 +315,15 @@ fn olders(folder: &Path) -> Result<Vec<Current>, StoreError> {
 /// removed to be rid of each, and the folder that goes with it then.
 pub fn kept_before(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
     let olders = olders(folder).unwrap_or_default().into_iter();
-    olders
-        .map(|older| (folder.join(format!("{BEFORE}{}", older.format)), folder.join(&older.ledger)))
-        .collect()
+    olders.map(|older| (folder.join(before(older.format)), folder.join(&older.ledger))).collect()
 }
 
-/// The format in the name of a copy of `CURRENT`.
+/// The name of the file that names the ledger as it was in an older format.
+pub fn before(format: u32) -> String {
+    format!("{BEFORE}{format}")
+}
+
+/// The format in the name of such a file.
 fn format_of(name: &str) -> Option<u32> {
     let number = name.strip_prefix(BEFORE)?;
     number.parse().ok().filter(|format: &u32| format.to_string() == number)
@@ -482,7 +480,7 @@ mod tests {
         let mut folder = Folder::open(dir.path()).unwrap();
         assert_eq!(names(dir.path()), ["CURRENT", "CURRENT.format-1", "ledger-3", "ledger-4", "lock"]);
         let kept = kept_before(dir.path());
-        assert_eq!(kept, [(folder.before(1), dir.path().join("ledger-3"))]);
+        assert_eq!(kept, [(dir.path().join("CURRENT.format-1"), dir.path().join("ledger-3"))]);
         // A rewrite takes the next number.
         let next = folder.next_ledger().unwrap();
         assert!(next.ends_with("ledger-5"));

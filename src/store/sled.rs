@@ -112,7 +112,10 @@ fn bring_up(folder: &mut Folder, options: &Options, on_progress: OnProgress<'_>)
     point("ledger_migrated");
     sync_files(&to)?;
     folder.succeed()?;
-    tracing::info!(kept = ?folder.before(from), "The ledger is brought up. It is also kept as it was, until this file is removed.");
+    tracing::info!(
+        kept = folder::before(from),
+        "The ledger is brought up. It is also kept as it was, until this file is removed."
+    );
     Ok(())
 }
 
@@ -123,6 +126,11 @@ fn bring_up(folder: &mut Folder, options: &Options, on_progress: OnProgress<'_>)
 /// [`StoreError::NewerFormat`], or [`StoreError::Damaged`] when nothing says which it is.
 pub fn format_of(path: &Path) -> Result<Option<u32>, StoreError> {
     folder::format(path)
+}
+
+/// The file in a data folder that keeps the ledger as it was in an older format.
+pub fn kept_by(path: &Path, format: u32) -> PathBuf {
+    path.join(folder::before(format))
 }
 
 /// What is kept of ledgers as they were before they were brought up to this format: the file to remove to be rid of each, and
