@@ -9,6 +9,8 @@
 //! Pairs are: the length of the key (4), of the value (4), key, value. Integers are big-endian. What is in the pairs is
 //! sealed, as it is on disk: what breaks on the way is noticed where the copy is verified, and a piece that is missing here.
 
+use std::path::Path;
+
 use super::engine::{self, Engine};
 use super::ledger::FORMAT;
 use super::{Pair, StoreError, damaged};
@@ -108,12 +110,12 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Takes the next piece.
+    /// Takes the next piece of a copy that will be at `target`.
     ///
     /// # Errors
     ///
     /// When it is none, or comes after the end, or the engine refuses it.
-    pub fn piece(&mut self, piece: &[u8], engine: &dyn Engine) -> Result<(), StoreError> {
+    pub fn piece(&mut self, piece: &[u8], engine: &dyn Engine, target: &Path) -> Result<(), StoreError> {
         let bad = |why: &str| damaged("a copy on its way", why);
         if self.ended {
             return Err(bad("a piece comes after its end"));
@@ -122,12 +124,7 @@ impl Taken {
             Some((&MAIN, rest)) => {
                 let pairs = pairs(rest).ok_or_else(|| bad("a piece is cut"))?;
                 self.pairs += pairs.len() as u64;
-                let is_other = |(key, value): &Pair| key == engine::FORMAT && *value != FORMAT.to_be_bytes();
-                if pairs.iter().any(is_other) {
-                    return Err(bad(
-                        "it is of another format: take it with the version that serves the ledger",
-                    ));
-                }
+                check_format(&pairs, target)?;
                 engine.write(pairs.into_iter().map(|(key, value)| (key, Some(value))).collect())
             }
             Some((&RUN, rest)) => {
@@ -150,6 +147,18 @@ impl Taken {
     /// Whether all of it has come.
     pub fn is_whole(&self) -> bool {
         self.ended
+    }
+}
+
+/// Refuses the ledger of a daemon of another version.
+fn check_format(pairs: &[Pair], target: &Path) -> Result<(), StoreError> {
+    let stored = pairs.iter().find(|(key, _)| key == engine::FORMAT);
+    let found = stored.and_then(|(_, value)| Some(u32::from_be_bytes(value.as_slice().try_into().ok()?)));
+    let (path, known) = (target.to_owned(), FORMAT);
+    match found {
+        Some(found) if found < FORMAT => Err(StoreError::OlderFormat { path, found, known }),
+        Some(found) if found > FORMAT => Err(StoreError::NewerFormat { path, found, known, before: None }),
+        _ => Ok(()),
     }
 }
 

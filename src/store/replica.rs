@@ -54,7 +54,7 @@ impl Replica {
     pub fn take(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         point("snapshot_piece");
         let engine = self.engine.as_ref().ok_or(StoreError::Closed)?;
-        self.taken.piece(piece, engine)
+        self.taken.piece(piece, engine, &self.target)
     }
 
     /// Whether all pieces have come.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 
 use dnsledger::generate::{Config, Format, write_log};
+use dnsledger::store::{FORMAT, Options, Replica, StoreError};
 
 use crate::env::{TestEnv, post_control, testdata};
 
@@ -38,6 +39,25 @@ fn a_snapshot_is_the_whole_ledger_and_stands_for_itself() {
     // Nothing counts again.
     let again = String::from_utf8(env.ok(&["import", "--data", "ledger", &testdata("zeek-tree")])).unwrap();
     assert!(again.contains("\n0 new lines"), "{again}");
+}
+
+#[test]
+fn a_snapshot_of_a_daemon_of_another_version_is_refused_as_what_it_is() {
+    let env = TestEnv::new();
+    let target = env.path("backup");
+    // The first piece begins with the pairs of the main map; of these one says which format it is.
+    let piece = |format: u32| {
+        let lengths = [7u32.to_be_bytes(), 4u32.to_be_bytes()].concat();
+        [b"m".as_slice(), &lengths, b"mformat", &format.to_be_bytes()].concat()
+    };
+    let taken = |format| Replica::begin(&target, &Options::default()).unwrap().take(&piece(format));
+    taken(FORMAT).unwrap();
+    let older = taken(1).unwrap_err();
+    assert!(matches!(older, StoreError::OlderFormat { found: 1, known: FORMAT, .. }), "{older:?}");
+    assert!(older.to_string().contains("backup has format 1, and not yet 2"), "{older}");
+    let newer = taken(9).unwrap_err();
+    assert!(matches!(newer, StoreError::NewerFormat { found: 9, known: FORMAT, .. }), "{newer:?}");
+    assert_eq!(named(&env, "backup"), [""; 0]);
 }
 
 #[test]
