@@ -50,28 +50,6 @@ impl Origins {
         self.0.contains(origin).then(|| origin.clone())
     }
 
-    /// The answer to a browser that asks whether a page of this origin may ask; `None` for any other request.
-    pub fn preflight(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        origin: Option<&HeaderValue>,
-    ) -> Option<Response> {
-        origin?;
-        if method != Method::OPTIONS || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-            return None;
-        }
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let allowed: [(HeaderName, HeaderValue); 3] = [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
-            (header::ACCESS_CONTROL_MAX_AGE, MAX_AGE),
-        ];
-        response.headers_mut().extend(allowed);
-        Some(response)
-    }
-
     /// Says in an answer whose pages may read it.
     pub fn mark(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
         if self.0.is_empty() {
@@ -83,6 +61,24 @@ impl Origins {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
+}
+
+/// Whether a browser asks if a page may ask.
+pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to that, for a page that may.
+pub fn preflight() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allowed: [(HeaderName, HeaderValue); 3] = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, MAX_AGE),
+    ];
+    response.headers_mut().extend(allowed);
+    response
 }
 
 fn origin(text: &str) -> Result<HeaderValue, OriginError> {

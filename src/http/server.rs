@@ -25,6 +25,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use warp::reply::Response;
 
 use super::State;
+use super::cors;
 use super::guard::Door;
 use super::gzip;
 use super::request::without_doubled_slashes;
@@ -198,7 +199,8 @@ where
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let gzip = method != Method::HEAD && gzip::is_asked(request.headers());
     let origin = state.origins().of(request.headers());
-    if let Some(mut response) = state.origins().preflight(&method, request.headers(), origin.as_ref()) {
+    if origin.is_some() && cors::is_preflight(&method, request.headers()) {
+        let mut response = cors::preflight();
         state.origins().mark(response.headers_mut(), origin);
         return Ok(response);
     }
