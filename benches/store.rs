@@ -1,10 +1,10 @@
 //! What the ledger costs: tuples a second, memory, disk, the time to reopen, and lookups.
 //!
 //! `cargo bench --bench store -- [--tuples N] [--batch ROWS] [--steady BATCHES] [--rows ROWS] [--every BATCHES]
-//! [--memory MIB] [--dir DIR]` makes a ledger of synthetic tuples, all new, through the same pipeline as an import (one thread folds observations into batches, another applies
-//! them), then adds batches of 50,000 rows (or ROWS) of which 80 % are known, and asks for names, addresses, blocks and suffixes in between.
-//! `--every` says how it stands after each so many batches. Figures are of one process: peak memory includes the batches. Run it twice and
-//! compare ratios.
+//! [--memory MIB] [--dir DIR]` makes a ledger of synthetic tuples, all new, through the same pipeline as an import (one
+//! thread folds observations into batches, another applies them), then adds batches of 50,000 rows (or ROWS) of which 80 %
+//! are known, and asks for names, addresses, blocks and suffixes in between. `--every` says how it stands after each so many
+//! batches. Figures are of one process: peak memory includes the batches. Run it twice and compare ratios.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may panic")]
 

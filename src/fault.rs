@@ -1,8 +1,9 @@
 //! Dying at a chosen place, for tests of recovery.
 //!
-//! `DNSLEDGER_FAULT=NAME:N` in the environment ends the process without a word, as `kill -9` does, when it passes the point
-//! NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`], those of a snapshot in
-//! [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`]. The variable is read once. Without it a point costs one load of an atomic that never changes.
+//! `DNSLEDGER_FAULT=NAME:N` in the environment ends the process without a word, as `kill -9` does, when it passes the
+//! point NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`], those of a
+//! snapshot in [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`]. The variable is read once. Without it a
+//! point costs one load of an atomic that never changes.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,7 +4,8 @@
 //! lacks: a time limit for headers and for stalled writes, a cap on connections, and an end to shutting down.
 //!
 //! - [`server`] accepts connections, with TLS where [`tls`] has a certificate;
-//! - [`guard`] lets a request in or turns it away, by the tokens of [`token`]; [`cors`] says whose pages may read the answer;
+//! - [`guard`] lets a request in or turns it away, by the tokens of [`token`];
+//! - [`cors`] says whose pages may read the answer;
 //! - [`request`] is a request as the routes see it, path segments decoded once;
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds;
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],

@@ -185,7 +185,7 @@ fn many_queries_are_answered_by_a_daemon_as_without_one() {
     for (options, alone) in options.iter().zip(alone) {
         assert!(asked(options) == alone, "{options:?}");
     }
-    // What the server does not know as a query is an error, not an empty answer; here it is the same program.
+    // What is no query is refused before anything is asked.
     let mut command = env.command(&["lookup", "--data", "data", "-"]);
     let refused = env.finish(env.with_input(&mut command, "a.example\n/(/\n"));
     assert_eq!(refused.status.code(), Some(64), "{}", refused.stderr);
