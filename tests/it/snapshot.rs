@@ -151,7 +151,9 @@ fn one_that_was_killed_is_no_ledger_and_in_nobodys_way() {
     let daemon = env.spawn_with("no-logs", "ledger", &[("DNSLEDGER_FAULT", "piece_sent:2")]);
     let daemon = env.listening("ledger", daemon);
     let (code, said) = snapshot(&env, "second");
-    assert!(code == Some(2) && said.contains("ended before the copy was whole"), "{said}");
+    // Whether the head of the answer was on its way by then is the scheduler's to say.
+    let told = ["ended before the copy was whole", "the connection to ledger/control.sock broke"];
+    assert!(code == Some(2) && told.iter().any(|told| said.contains(told)), "{said}");
     assert!(named(&env, "second").is_empty());
     daemon.kill();
     assert_eq!(env.ok(&["verify", "--data", "ledger"]).last_chunk(), Some(b"sound\n"));
