@@ -956,9 +956,10 @@ fn a_certificate_that_cannot_be_used_is_refused() {
 fn a_client_that_never_ends_its_head_is_let_go() {
     let server = Server::with(Config { header_timeout: Duration::from_millis(50), ..Config::default() });
     let mut slow = TcpStream::connect(server.address).unwrap();
-    slow.write_all(b"GET /dns/a HTTP/1.1\r\nHost: loc").unwrap();
+    // On a busy machine it may be let go before it has written.
+    let _ = slow.write_all(b"GET /dns/a HTTP/1.1\r\nHost: loc");
     let mut rest = Vec::new();
-    slow.read_to_end(&mut rest).unwrap();
+    let _ = slow.read_to_end(&mut rest);
     assert!(!rest.starts_with(b"HTTP/1.1 200"));
 }
 
