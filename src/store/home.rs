@@ -24,7 +24,7 @@ pub(crate) struct Home {
     failure: Mutex<Option<StoreError>>,
     /// Runs to be removed.
     graves: Mutex<BTreeSet<u32>>,
-    /// Runs that somebody reads.
+    /// Runs that somebody reads, or writes.
     held: Mutex<HashSet<u32>>,
     /// Told of failures and of runs to be removed.
     bell: Arc<Bell>,
@@ -221,17 +221,17 @@ impl Home {
 
     //--- removal
 
-    /// Somebody reads a run.
+    /// Somebody reads a run, or writes it.
     pub fn hold(&self, id: u32) {
         lock(&self.held).insert(id);
     }
 
-    /// Nobody reads a run any more.
+    /// Nobody reads a run any more, nor writes it.
     pub fn let_go(&self, id: u32) {
         lock(&self.held).remove(&id);
     }
 
-    /// Whether somebody reads a run.
+    /// Whether somebody reads a run, or writes it.
     pub fn is_held(&self, id: u32) -> bool {
         lock(&self.held).contains(&id)
     }

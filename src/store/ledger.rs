@@ -740,7 +740,6 @@ impl Shared {
         let sources: Vec<Arc<dyn Source>> =
             segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
         let home = self.home();
-        let run = self.write_run(&home, keys, |writer| writer.push_merged(&sources))?;
         let mut changes = Changes::new();
         let mut journal_from = 0;
         for sequence in segments.iter().flat_map(|segment| &segment.sequences) {
@@ -749,10 +748,11 @@ impl Shared {
             }
             journal_from = journal_from.max(sequence + 1);
         }
+        let run = self.write_run(&home, keys, |writer| writer.push_merged(&sources))?;
         let folded = |view: &mut View| {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
         };
-        self.flip(changes, Flip { add: &[run], drop: &[], journal_from: Some(journal_from) }, folded)
+        self.flip(changes, Flip { add: run, replaced: &[], journal_from: Some(journal_from) }, folded)
     }
 
     /// Merges segments in memory.
@@ -771,7 +771,7 @@ impl Shared {
         let sources: Vec<Arc<dyn Source>> =
             group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
         let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources))?;
-        self.flip(Changes::new(), Flip { add: &[run], drop: &group, journal_from: None }, |_| {})
+        self.flip(Changes::new(), Flip { add: run, replaced: &group, journal_from: None }, |_| {})
     }
 
     /// The runs of one size that have become too many.
@@ -802,7 +802,12 @@ impl Shared {
         // In this order: a number that was given before the engine was opened again is not written to after it.
         let generation = home.generation();
         let id = self.next_run.fetch_add(1, Ordering::SeqCst);
-        self.try_write_run(home, generation, id, lookup_keys, fill).inspect_err(|_| home.bury(id))
+        // From its first block on: whoever opens the engine again must not take it for one that was left behind.
+        home.hold(id);
+        self.try_write_run(home, generation, id, lookup_keys, fill).inspect_err(|_| {
+            home.let_go(id);
+            home.bury(id);
+        })
     }
 
     fn try_write_run(
@@ -825,8 +830,8 @@ impl Shared {
         }
         sink.write()?;
         home.sync_in(generation)?;
-        point("run_written");
         let meta = RunMeta { id, counts, bytes: sink.bytes, filter_pages };
+        point("run_written");
         Ok(Arc::new(Run::new(meta, filter, home)))
     }
 
@@ -837,21 +842,22 @@ impl Shared {
         flip: Flip<'_>,
         edit: impl FnOnce(&mut View),
     ) -> Result<(), StoreError> {
-        let Flip { add, drop, journal_from } = flip;
-        let is_dropped = |id: u32| drop.iter().any(|run| run.meta.id == id);
         let mut manifest = lock(&self.manifest);
+        // When it fails the run is let go of before the lock is: whoever opens the engine again then sees to what became of it.
+        let Flip { add, replaced, journal_from } = flip;
+        let is_replaced = |id: u32| replaced.iter().any(|run| run.meta.id == id);
         let mut next = manifest.clone();
-        next.runs.retain(|run| !is_dropped(run.id));
-        next.runs.extend(add.iter().map(|run| run.meta.clone()));
+        next.runs.retain(|run| !is_replaced(run.id));
+        next.runs.push(add.meta.clone());
         next.next_run = self.next_run.load(Ordering::Relaxed);
         next.journal_from = journal_from.unwrap_or(next.journal_from);
         changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
         self.home().commit(changes)?;
         *manifest = next;
-        drop.iter().for_each(|run| run.retired.store(true, Ordering::Relaxed));
+        replaced.iter().for_each(|run| run.retired.store(true, Ordering::Relaxed));
         self.publish(|view| {
-            view.runs.retain(|run| !is_dropped(run.meta.id));
-            view.runs.extend(add.iter().map(Arc::clone));
+            view.runs.retain(|run| !is_replaced(run.meta.id));
+            view.runs.push(add);
             edit(view);
         });
         Ok(())
@@ -875,8 +881,8 @@ impl Shared {
 
 /// What changes in the manifest.
 struct Flip<'a> {
-    add: &'a [Arc<Run>],
-    drop: &'a [Arc<Run>],
+    add: Arc<Run>,
+    replaced: &'a [Arc<Run>],
     /// Where the journal begins now, if it was cut.
     journal_from: Option<u64>,
 }
@@ -945,7 +951,7 @@ impl Store for Ledger {
                 shared.write_run(&home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
             changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
             let id = run.meta.id;
-            shared.flip(changes, Flip { add: &[run], drop: &[], journal_from: None }, applied).inspect_err(
+            shared.flip(changes, Flip { add: run, replaced: &[], journal_from: None }, applied).inspect_err(
                 |_| {
                     committed.doubt = Some(Doubt { record, undo, run: Some(id) });
                 },

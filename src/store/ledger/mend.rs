@@ -31,17 +31,14 @@ impl Shared {
         if home.failure().is_none() {
             return Ok(());
         }
-        let next_run = self.next_run.load(Ordering::SeqCst);
         home.renew()?;
-        self.take_up(committed, next_run)?;
-        // Only now: who folds or merges must start from what was taken up.
-        home.mended();
+        self.take_up(committed)?;
         tracing::info!("The ledger was opened again and can be written.");
         Ok(())
     }
 
-    /// Makes what is on disk and what is in memory the same again. Runs below `next_run` were begun before.
-    fn take_up(&self, committed: &mut Committed, next_run: u32) -> Result<(), StoreError> {
+    /// Makes what is on disk and what is in memory the same again; then others may write.
+    fn take_up(&self, committed: &mut Committed) -> Result<(), StoreError> {
         let home = self.home();
         let mut manifest = lock(&self.manifest);
         let mut next = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
@@ -71,8 +68,8 @@ impl Shared {
         for run in view.runs.iter().filter(|run| !is_named(run.meta.id)) {
             run.retired.store(true, Ordering::Relaxed);
         }
-        // What was removed before may be there again.
-        let is_left = |id: &u32| *id < next_run && !is_named(*id) && !home.is_held(*id);
+        // What was removed before may be there again. What is held is read, or was written and is to be named.
+        let is_left = |id: &u32| !is_named(*id) && !home.is_held(*id);
         home.runs()?.into_iter().filter(is_left).for_each(|id| home.bury(id));
         let journal_from = next.journal_from;
         *manifest = next;
@@ -80,6 +77,45 @@ impl Shared {
             view.runs = runs;
             view.segments.retain(|segment| segment.sequences.iter().any(|&at| at >= journal_from));
         });
+        // Only now, for who folds or merges must start from what was taken up; and before the manifest may be changed, for a run
+        // that is refused after this look would be left behind.
+        home.mended();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RunSink;
+    use super::*;
+    use crate::store::crash::{VolatileSite, batch, tiny};
+    use crate::store::memory::MemoryStore;
+    use crate::store::run::Writer;
+
+    #[test]
+    fn a_run_that_is_being_written_is_not_taken_for_one_that_was_left_behind() {
+        let site = Arc::new(VolatileSite::new(usize::MAX, 1));
+        let shared = Shared::open(site, true, &tiny(), Run::load).unwrap();
+        let home = shared.home();
+        let batch = batch(4, &MemoryStore::default()).unwrap();
+        // Its number is the next one.
+        let id = shared.next_run.load(Ordering::SeqCst);
+        let fill = |writer: &mut Writer<RunSink<'_>>| {
+            assert!(home.is_held(id));
+            writer.push_batch(&batch, 1, 0)
+        };
+        let run = shared.write_run(&home, 80, fill).unwrap();
+        // Another write fails before it is named.
+        home.fail(&StoreError::Closed);
+        shared.mend(None).unwrap();
+        assert!(home.runs().unwrap().contains(&id) && !home.has_graves());
+        // One that fails is removed, and so is one that nobody names.
+        let gone = shared.write_run(&home, 80, |_| Err(StoreError::Closed)).map(drop);
+        assert!(gone.is_err() && !home.is_held(id + 1));
+        assert!(home.remove_a_run().unwrap() && !home.has_graves());
+        drop(run);
+        home.fail(&StoreError::Closed);
+        shared.mend(None).unwrap();
+        assert!(home.remove_a_run().unwrap() && home.runs().unwrap().is_empty());
     }
 }
