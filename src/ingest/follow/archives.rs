@@ -1,0 +1,177 @@
+//! Archives: read by a few threads, in batches of their own that become visible when they are applied whole.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::{RETRY, Shared, lock};
+use crate::fault::point;
+use crate::ingest::bulk::{Met, Worker};
+use crate::ingest::{IngestError, Summary, shown};
+use crate::merge::Batch;
+use crate::store::Pair;
+use crate::tail::discover::Found;
+use crate::tail::wake::Wake;
+
+/// How long a backfill batch waits for more before it is applied.
+const BULK_AGE: Duration = Duration::from_secs(2);
+
+/// An archive to be read.
+pub(super) struct Job {
+    pub(super) source: usize,
+    pub(super) found: Found,
+}
+
+/// What one of the threads that read archives is at.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// The source of the archive.
+    pub(super) source: Mutex<Option<usize>>,
+    /// Bytes of it that were read from disk.
+    pub(super) bytes: Arc<AtomicU64>,
+    /// New lines in it so far.
+    pub(super) lines: Arc<AtomicU64>,
+}
+
+/// Reads archives as they are queued.
+pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
+    let apply = |batch: Batch| shared.apply(&batch);
+    let mut reader = ArchiveReader::new(shared, reading, &apply);
+    while !shared.stop.is_stopped() {
+        let patience = if reader.worker.has_unapplied() { Duration::ZERO } else { Duration::from_secs(1) };
+        let queue = lock(&shared.archives);
+        let (mut queue, _) = shared
+            .archives_changed
+            .wait_timeout_while(queue, patience, |queue| queue.is_empty() && !shared.stop.is_stopped())
+            .unwrap_or_else(PoisonError::into_inner);
+        let job = queue.pop_front();
+        drop(queue);
+        // An error means that the ledger is of no more use, or that we are being stopped: the logs are read again.
+        let done = match job {
+            Some(job) => reader.read(job),
+            None => reader.flush(),
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+    drop(reader.flush());
+}
+
+/// Reads archives, one after the other, into batches.
+pub(super) struct ArchiveReader<'a> {
+    shared: &'a Shared,
+    reading: &'a Reading,
+    worker: Worker<'a>,
+    /// Read, and not applied yet.
+    read: Vec<Job>,
+    /// When the batch was begun.
+    since: Instant,
+}
+
+impl<'a> ArchiveReader<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        reading: &'a Reading,
+        apply: &'a dyn Fn(Batch) -> Result<(), IngestError>,
+    ) -> ArchiveReader<'a> {
+        let mut worker = Worker::new(&shared.context, shared.batch_bytes(), apply);
+        worker.bytes_read = Arc::clone(&reading.bytes);
+        worker.lines = Arc::clone(&reading.lines);
+        ArchiveReader { shared, reading, worker, read: Vec::new(), since: Instant::now() }
+    }
+
+    /// Reads one archive. It is passed over from when it is applied.
+    pub(super) fn read(&mut self, job: Job) -> Result<(), IngestError> {
+        let Some(source) = self.shared.sources.get(job.source) else { return Ok(()) };
+        self.worker.summary = Summary::default();
+        *lock(&self.reading.source) = Some(job.source);
+        let met = self.worker.read_file(&job.found, Some(&source.config.sensor), &source.config.zeek);
+        let summary = &self.worker.summary;
+        let mut standing = lock(&source.state);
+        self.reading.rest();
+        let met = met?;
+        for (path, why) in summary.incomplete.iter().chain(&summary.passed_over) {
+            warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
+        }
+        standing.backfill.lines += summary.tally.lines();
+        for (path, why) in &summary.failed {
+            if standing.troubled.insert(path.clone(), Instant::now() + RETRY).is_none() {
+                warn!(path = shown(path), reason = %why.escape_debug(), "An archive cannot be read; it is tried again.");
+            }
+            standing.reason = Some(format!("{}: {why}", shown(path)));
+        }
+        match met {
+            Met::Read => {
+                standing.backfill.bytes_done += job.found.stamp.size;
+                self.read.push(job);
+            }
+            // A copy of what is followed: it can hold nothing new before that is finished.
+            Met::Busy { live: true } => {
+                standing.shadowed.insert(job.found.path.clone(), Instant::now() + RETRY);
+                standing.forget(&job);
+            }
+            // The next look through the source finds it again.
+            Met::Busy { live: false } => {
+                standing.unsettled = true;
+                standing.forget(&job);
+            }
+            Met::Failed => standing.forget(&job),
+        }
+        drop(standing);
+        if !self.worker.has_unapplied() || self.since.elapsed() > BULK_AGE {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Applies what was read.
+    pub(super) fn flush(&mut self) -> Result<(), IngestError> {
+        self.worker.flush()?;
+        self.since = Instant::now();
+        self.shared.finish(&mut self.read);
+        Ok(())
+    }
+}
+
+impl Reading {
+    /// The archive is done with: what was read of it is the source's from now on.
+    fn rest(&self) {
+        let mut source = lock(&self.source);
+        *source = None;
+        self.bytes.store(0, Ordering::Relaxed);
+        self.lines.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// Archives are read *and* applied: from now on they are passed over, also after a restart.
+    fn finish(&self, done: &mut Vec<Job>) {
+        let hints: Vec<Pair> = done
+            .iter()
+            .filter_map(|job| Some(self.sources.get(job.source)?.met_hint(&job.found.path, &job.found.stamp)))
+            .collect();
+        if !hints.is_empty() {
+            point("hints_due");
+            // A hint that is not kept costs a second look at the archive, no more.
+            drop(self.ledger().store().cache(&hints, &[]));
+            point("archives_done");
+        }
+        for job in done.drain(..) {
+            let Some(source) = self.sources.get(job.source) else { continue };
+            let mut standing = lock(&source.state);
+            standing.settled_one();
+            standing.backfill.files_done += 1;
+            standing.troubled.remove(&job.found.path);
+            if standing.pending == 0 {
+                drop(standing);
+                // The follower says when everything is read.
+                if let Some(bell) = &*lock(&source.bell) {
+                    let _ = bell.try_send(Wake::Poll); // full means that it is awake
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! The follower of one source: it reads live logs, and finds archives for others to read.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::archives::Job;
+use super::source::{Source, Standing};
+use super::{RETRY, Shared, lock};
+use crate::clock::now_ms;
+use crate::ingest::intake::{Ending, Halt, Intake};
+use crate::ingest::{reading_hint, shown};
+use crate::status::SourceState;
+use crate::store::StoreError;
+use crate::tail::decode::Packing;
+use crate::tail::discover::{Found, discover};
+use crate::tail::followed::{Followed, Read};
+use crate::tail::wake::{Alarm, LOST_EVENTS, Wake};
+
+/// Bytes of a live log that are folded in at a time: the open batch is locked for so long.
+const LIVE_CHUNK_BYTES: usize = 32 << 10;
+/// Bytes of the open batch at which it is committed before its time: lookups walk through it.
+const OPEN_BATCH_BYTES: usize = 2 << 20;
+/// The longest time between two looks through a whole source.
+const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(30);
+/// How often it is logged how far the archives are.
+const TELL_PAUSE: Duration = Duration::from_secs(10);
+
+/// A live log being followed.
+struct Live {
+    file: Followed,
+    intake: Intake,
+    /// When it last grew, or went from its path.
+    last_change: Instant,
+    gone: bool,
+    /// Another file at its path holds the same log (rsync replaces files so): there is nothing to wait for in this one.
+    superseded: bool,
+}
+
+/// Follows one source.
+pub(super) struct Follower<'a> {
+    shared: &'a Shared,
+    at: usize,
+    source: &'a Source,
+    alarm: Alarm,
+    /// When the source is looked through at the latest.
+    next_scan: Instant,
+    /// Whether the last look left nothing for later.
+    settled: bool,
+    /// How often in a row the source could not be looked through.
+    failures: u32,
+    /// When it was last logged how far the archives are.
+    told: Option<Instant>,
+    /// Whether it was logged that all of them are read.
+    told_all: bool,
+    /// Since when archives are being read.
+    reading_since: Option<Instant>,
+    live: Vec<Live>,
+    /// Paths at which live logs were found.
+    live_paths: Vec<PathBuf>,
+    /// What was warned of, so that it is said once.
+    said: HashSet<(PathBuf, String)>,
+    /// Live files that another reader has, or that cannot be opened, and when to try again.
+    pub(super) put_off: HashMap<PathBuf, Instant>,
+    /// What in the source may not be looked into, and what to do.
+    barred: Option<String>,
+    /// Archives are read that changed at or after this instant, nanoseconds since the epoch.
+    cut: i128,
+    /// Whether the source ever had a plain log, beside which JSON streaming logs hold nothing new.
+    has_plain: bool,
+    buffer: Vec<u8>,
+}
+
+pub(super) fn follow(shared: &Shared, at: usize) {
+    let Some(mut follower) = Follower::new(shared, at) else { return };
+    let mut wake = Wake::Changed;
+    while !shared.stop.is_stopped() {
+        let more = follower.turn(wake);
+        wake = if more { Wake::Poll } else { follower.alarm.wait(follower.source.config.poll_interval) };
+    }
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(shared: &'a Shared, at: usize) -> Option<Follower<'a>> {
+        let source = shared.sources.get(at)?;
+        let (alarm, no_events) = Alarm::new();
+        *lock(&source.bell) = Some(alarm.bell());
+        let mut follower = Follower {
+            shared,
+            at,
+            source,
+            alarm,
+            next_scan: Instant::now(),
+            settled: false,
+            failures: 0,
+            told: None,
+            told_all: false,
+            reading_since: None,
+            live: Vec::new(),
+            live_paths: Vec::new(),
+            said: HashSet::new(),
+            put_off: HashMap::new(),
+            barred: None,
+            cut: i128::MIN,
+            has_plain: false,
+            buffer: vec![0; LIVE_CHUNK_BYTES],
+        };
+        if let Some(error) = no_events {
+            follower.say(Path::new(""), &error.to_string());
+        }
+        match source.recall(shared.ledger().store().as_ref()) {
+            Ok((cut, has_plain)) => (follower.cut, follower.has_plain) = (cut, has_plain),
+            Err(error) => shared.fails(&error),
+        }
+        Some(follower)
+    }
+
+    /// Looks at everything once. Says whether there is more to read at once.
+    pub(super) fn turn(&mut self, wake: Wake) -> bool {
+        let started_ms = now_ms();
+        if self.alarm.take_lost() {
+            self.say(Path::new("inotify"), LOST_EVENTS);
+        }
+        if wake == Wake::Changed || Instant::now() >= self.next_scan {
+            let begun = Instant::now();
+            self.settled = self.scan();
+            // A large tree is looked through less often, so that looking never is what the daemon mostly does.
+            let pause = (begun.elapsed() * 50).clamp(self.source.config.poll_interval, LONGEST_SCAN_PAUSE);
+            // One that fails is left alone for longer and longer.
+            let pause = (pause * (1 << self.failures.min(8))).min(LONGEST_SCAN_PAUSE.max(pause));
+            self.next_scan = Instant::now() + pause;
+        }
+        self.open_live();
+        let more = self.read_live();
+        self.stand(started_ms, self.settled && !more);
+        more
+    }
+
+    /// Says something about a path, once.
+    fn say(&mut self, path: &Path, what: &str) {
+        if self.said.insert((path.to_owned(), what.to_owned())) {
+            warn!(path = shown(path), reason = %what.escape_debug(), "A source needs attention.");
+        }
+    }
+
+    fn unsay(&mut self, path: &Path) {
+        self.said.retain(|(said, _)| said != path);
+    }
+
+    /// Looks through the source: which live logs there are, and which archives were not met. Says whether nothing had
+    /// to be left for later.
+    fn scan(&mut self) -> bool {
+        let logs = self.source.config.logs.clone();
+        let listing = match discover(&logs) {
+            Ok(listing) => listing,
+            Err(error) => {
+                let missing = error.kind() == io::ErrorKind::NotFound;
+                let hint = if missing {
+                    "it is waited for"
+                } else {
+                    reading_hint(&error).unwrap_or("it is tried again")
+                };
+                let reason = format!("{error}; {hint}");
+                self.say(&logs, &reason);
+                self.failures = if missing { 0 } else { self.failures.saturating_add(1) };
+                let mut standing = lock(&self.source.state);
+                standing.state = if missing { SourceState::Waiting } else { SourceState::Failing };
+                standing.reason = Some(reason);
+                drop(standing);
+                // Wait where it will appear, if that place is there.
+                let parent = logs.ancestors().skip(1).find(|folder| folder.is_dir());
+                drop(self.alarm.watch(&parent.map(Path::to_owned).into_iter().collect::<Vec<_>>()));
+                return missing && self.live.is_empty();
+            }
+        };
+        self.unsay(&logs);
+        self.failures = 0;
+        if let Err(error) = self.alarm.watch(&listing.folders) {
+            self.say(&logs, &error.to_string());
+        }
+        for (path, why) in &listing.passed_over {
+            self.say(path, why);
+        }
+        self.barred = listing.barred.as_ref().map(|path| {
+            let hint = "`dnsledger doctor`, run as root, says how to let the daemon read it";
+            format!("{}: permission denied; {hint}", shown(path))
+        });
+        let mut listing = listing;
+        let is_empty = listing.live.is_empty() && listing.archives.is_empty();
+        if listing.is_streaming && self.has_plain {
+            // The plain log is away for a moment, between a rotation and its next record.
+            listing.live.clear();
+            listing.archives.clear();
+        } else if !is_empty && !listing.is_streaming {
+            self.keep_plain();
+        }
+        self.live_paths = listing.live.into_iter().map(|found| found.path).collect();
+        // What was put off and has gone since is met under its other name.
+        self.put_off.retain(|path, _| self.live_paths.contains(path));
+        self.queue_archives(listing.archives)
+    }
+
+    /// Remembers, for later runs too, that this source has plain logs: a JSON streaming log in it is never read.
+    fn keep_plain(&mut self) {
+        if !std::mem::replace(&mut self.has_plain, true) {
+            let hint = (self.source.hint_key(b"plain"), Vec::new());
+            // Lost, it is found out again as soon as a plain log is there.
+            drop(self.shared.ledger().store().cache(&[hint], &[]));
+        }
+    }
+
+    /// Queues the archives that were not met as they are now.
+    fn queue_archives(&mut self, archives: Vec<Found>) -> bool {
+        let now = Instant::now();
+        let wall = i128::from(now_ms()) * 1_000_000;
+        let mut nothing_left = true;
+        let mut new = Vec::new();
+        let mut grown = Vec::new();
+        {
+            let mut standing = lock(&self.source.state);
+            standing.unsettled = false;
+            if standing.met.len() > archives.len() {
+                self.forget_gone(&mut standing, &archives);
+            }
+            for found in archives {
+                let stamp = found.stamp;
+                let met = standing.met.get(&found.path).copied();
+                if met == Some(stamp) || stamp.modified < self.cut {
+                    continue;
+                }
+                if self.live.iter().any(|live| live.file.identity() == (stamp.device, stamp.inode)) {
+                    continue; // the rotated name of a log that is still followed
+                }
+                let put_off =
+                    standing.troubled.get(&found.path).or_else(|| standing.shadowed.get(&found.path));
+                if put_off.is_some_and(|until| *until > now) {
+                    continue;
+                }
+                standing.shadowed.remove(&found.path);
+                // A plain file that goes on growing under its rotated name is followed like a live one.
+                if met.is_some_and(|met| {
+                    (met.device, met.inode) == (stamp.device, stamp.inode) && met.size < stamp.size
+                }) && !packed(&found.path)
+                {
+                    grown.push(found.path);
+                    continue;
+                }
+                let age = wall - stamp.modified;
+                if age.unsigned_abs() < self.shared.config.settling.as_nanos() && packed(&found.path) {
+                    nothing_left = false; // still being written, perhaps: look again soon
+                    continue;
+                }
+                standing.met.insert(found.path.clone(), stamp);
+                standing.pending += 1;
+                standing.pace.begin();
+                standing.backfill.files_total += 1;
+                standing.backfill.bytes_total += stamp.size;
+                new.push(Job { source: self.at, found });
+            }
+        }
+        self.live_paths.extend(grown);
+        if !new.is_empty() {
+            lock(&self.shared.archives).extend(new);
+            self.shared.archives_changed.notify_all();
+        }
+        nothing_left
+    }
+
+    /// Forgets archives that are no more.
+    fn forget_gone(&self, standing: &mut Standing, archives: &[Found]) {
+        let there: HashSet<&Path> = archives.iter().map(|found| found.path.as_path()).collect();
+        let mut drops = Vec::new();
+        standing.met.retain(|path, stamp| {
+            let keep = there.contains(path.as_path());
+            if !keep {
+                drops.push(self.source.met_hint(path, stamp).0);
+            }
+            keep
+        });
+        drop(self.shared.ledger().store().cache(&[], &drops)); // hints that stay do no harm
+    }
+
+    /// Opens what is new at the paths of live logs.
+    fn open_live(&mut self) {
+        let paths = std::mem::take(&mut self.live_paths);
+        for path in &paths {
+            if self.put_off.get(path).is_some_and(|until| *until > Instant::now()) {
+                continue;
+            }
+            self.put_off.remove(path);
+            let Ok(metadata) = fs::metadata(path) else { continue };
+            let identity = (metadata.dev(), metadata.ino());
+            if !metadata.is_file() || self.live.iter().any(|live| live.file.identity() == identity) {
+                continue;
+            }
+            let opened = Followed::open(path);
+            match opened {
+                Ok(file) => match self.intake(path, None) {
+                    Ok(intake) => {
+                        self.unsay(path);
+                        info!(path = shown(path), "Following.");
+                        let last_change = Instant::now();
+                        let (gone, superseded) = (false, false);
+                        self.live.push(Live { file, intake, last_change, gone, superseded });
+                    }
+                    Err(error) => self.shared.fails(&error),
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let hint = reading_hint(&error).unwrap_or("it is tried again");
+                    let reason = format!("{error}; {hint}");
+                    self.say(path, &reason);
+                    let mut standing = lock(&self.source.state);
+                    standing.state = SourceState::Failing;
+                    standing.reason = Some(format!("{}: {reason}", shown(path)));
+                    self.put_off.insert(path.clone(), Instant::now() + self.source.config.poll_interval);
+                }
+            }
+        }
+        self.live_paths = paths;
+    }
+
+    fn intake(&self, path: &Path, header: Option<&[u8]>) -> Result<Intake, StoreError> {
+        let config = &self.source.config;
+        Intake::new(&self.shared.context, path, &config.sensor, &config.zeek, true, header)
+    }
+
+    /// Reads all live logs as far as they go, a bounded part of each. Says whether there is more.
+    fn read_live(&mut self) -> bool {
+        let mut more = false;
+        let mut at = 0;
+        while at < self.live.len() {
+            match self.read_one(at) {
+                Turn::More => {
+                    more = true;
+                    at += 1;
+                }
+                Turn::End => at += 1,
+                Turn::LetGo => {
+                    self.live.swap_remove(at);
+                }
+                Turn::Gone => more = true, // the next turn meets its archive
+            }
+        }
+        more
+    }
+
+    fn read_one(&mut self, at: usize) -> Turn {
+        let Some(live) = self.live.get_mut(at) else { return Turn::End };
+        for _ in 0..64 {
+            let read = match live.file.read(&mut self.buffer) {
+                Ok(read) => read,
+                Err(error) => {
+                    let path = live.file.path().to_owned();
+                    let reason = format!("{error}; {}", reading_hint(&error).unwrap_or("it is tried again"));
+                    self.put_off.insert(path.clone(), Instant::now() + RETRY);
+                    self.say(&path, &reason);
+                    return Turn::LetGo; // what was read of it is known, and it is met again
+                }
+            };
+            match read {
+                Read::Bytes(n) => {
+                    let bytes = self.buffer.get(..n).unwrap_or_default();
+                    if live.file.offset() == n as u64 && Packing::is_undecided(bytes) {
+                        live.file.rewind();
+                        return self.at_end(at);
+                    }
+                    if live.file.offset() == n as u64 && Packing::of(bytes) != Packing::Plain {
+                        let path = live.file.path().to_owned();
+                        self.put_off.insert(path.clone(), Instant::now() + RETRY);
+                        self.say(&path, "it is compressed while Zeek writes it; its archive is read");
+                        return Turn::LetGo;
+                    }
+                    live.last_change = Instant::now();
+                    let mut fed = Ok(());
+                    let intake = &mut live.intake;
+                    let open = self.shared.ledger().add_live(|batch| fed = intake.feed(bytes, batch));
+                    if open > OPEN_BATCH_BYTES {
+                        self.shared.make_room(open);
+                    }
+                    match fed {
+                        Ok(()) => {}
+                        Err(halt) => {
+                            if let Halt::Store(error) = halt {
+                                self.shared.fails(&error);
+                            }
+                            let path = live.file.path().to_owned();
+                            for older in self.live.iter_mut().filter(|older| older.file.path() == path) {
+                                older.superseded |= older.gone;
+                            }
+                            self.put_off.insert(path, Instant::now() + Duration::from_millis(50));
+                            return Turn::LetGo;
+                        }
+                    }
+                    if self.shared.stop.is_stopped() {
+                        return Turn::End;
+                    }
+                }
+                Read::Replaced => {
+                    let header = live.intake.header();
+                    let path = live.file.path().to_owned();
+                    info!(
+                        path = shown(&path),
+                        read = live.file.offset(),
+                        "The log was truncated or rewritten in place."
+                    );
+                    match self.intake(&path, header.as_deref()) {
+                        Ok(intake) => {
+                            let Some(live) = self.live.get_mut(at) else { return Turn::End };
+                            let old = std::mem::replace(&mut live.intake, intake);
+                            self.shared.ledger().add_live(|batch| {
+                                old.end(Ending::Exhausted, batch);
+                            });
+                            live.file.rewind();
+                            lock(&self.source.state).shadowed.clear(); // a copy may hold what we did not see
+                            live.last_change = Instant::now();
+                            return Turn::More;
+                        }
+                        Err(error) => {
+                            self.shared.fails(&error);
+                            return Turn::LetGo;
+                        }
+                    }
+                }
+                Read::End => return self.at_end(at),
+            }
+        }
+        Turn::More
+    }
+
+    /// A live log is read to its end: is it finished?
+    fn at_end(&mut self, at: usize) -> Turn {
+        let Some(live) = self.live.get_mut(at) else { return Turn::End };
+        match live.file.is_at_its_path() {
+            Ok(true) => {
+                live.gone = false;
+                return Turn::End;
+            }
+            Ok(false) => {}
+            Err(_) => return Turn::End, // the file system does not say just now
+        }
+        if !std::mem::replace(&mut live.gone, true) {
+            live.last_change = Instant::now();
+            return Turn::More; // once more: it may have grown between the last read and the rename
+        }
+        let is_over = live.intake.is_closed() || live.superseded;
+        if !is_over && live.last_change.elapsed() < self.shared.config.grace {
+            return Turn::End;
+        }
+        info!(path = shown(live.file.path()), lines = live.intake.counted().lines(), "The log is finished.");
+        let live = self.live.swap_remove(at);
+        self.shared.ledger().add_live(|batch| {
+            live.intake.end(Ending::Exhausted, batch);
+        });
+        lock(&self.source.state).shadowed.clear(); // its archive can be met, once this is committed
+        self.shared.ring();
+        Turn::Gone
+    }
+
+    /// Says how the source stands after a turn that began at the instant given.
+    fn stand(&mut self, started_ms: u64, all_read: bool) {
+        let lag = self
+            .live
+            .iter()
+            .map(|live| live.file.size().map_or(0, |size| size.saturating_sub(live.file.offset())));
+        let lag = lag.sum();
+        // A log that is put off is visible and not read.
+        let all_read = all_read && self.put_off.is_empty();
+        let mut standing = lock(&self.source.state);
+        standing.lag_bytes = lag;
+        standing.caught_up = all_read && standing.pending == 0 && !standing.unsettled;
+        if standing.caught_up {
+            standing.as_of_ms = Some(started_ms);
+        }
+        if matches!(standing.state, SourceState::Waiting | SourceState::Failing)
+            && (!self.put_off.is_empty()
+                || self.said.iter().any(|(path, _)| *path == self.source.config.logs))
+        {
+            return;
+        }
+        standing.state = if standing.pending > 0 { SourceState::Backfilling } else { SourceState::Following };
+        if standing.troubled.is_empty() {
+            standing.reason.clone_from(&self.barred);
+        }
+        // After the first look one new archive, read at once, is nothing to tell.
+        let since = (standing.pending > 0).then(|| self.reading_since.unwrap_or_else(Instant::now));
+        let lasts = since.is_some_and(|since| since.elapsed() > TELL_PAUSE);
+        let is_due = (lasts || !self.told_all) && self.told.is_none_or(|told| told.elapsed() > TELL_PAUSE);
+        self.reading_since = since;
+        if (standing.pending > 0 && is_due) || (standing.pending == 0 && self.told.is_some()) {
+            let rated = self.shared.rated(self.at, &standing);
+            self.told = (standing.pending > 0).then(Instant::now);
+            self.told_all |= self.told.is_none();
+            drop(standing);
+            let seconds_left = rated.seconds_left.map(|left| left.round() as u64);
+            info!(
+                logs = shown(&self.source.config.logs),
+                files = rated.files_done,
+                files_total = rated.files_total,
+                bytes = rated.bytes_done,
+                bytes_total = rated.bytes_total,
+                lines = rated.lines,
+                lines_per_second = rated.lines_per_second.round() as u64,
+                seconds_left,
+                "{}",
+                if self.told.is_some() { "Reading archives." } else { "All archives are read." }
+            );
+        }
+    }
+}
+
+/// What came of reading a live log for a while.
+enum Turn {
+    /// There is more to read.
+    More,
+    /// Everything there is was read.
+    End,
+    /// It is not followed any more, and is to be dropped.
+    LetGo,
+    /// It is finished and was taken out of the list.
+    Gone,
+}
+
+impl Shared {
+    /// The open batch is large: commits it, and waits while it is so large that memory would not hold.
+    fn make_room(&self, mut open: usize) {
+        self.ring();
+        let limit = usize::try_from(self.config.memory / 4).unwrap_or(usize::MAX);
+        while open > limit && !self.stop.wait(Duration::from_millis(20)) {
+            self.ring();
+            open = self.ledger().add_live(|_| {});
+        }
+    }
+}
+
+/// Whether a file begins like a compressed one, or cannot be looked at, or may yet become one.
+fn packed(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut start = [0; 6];
+    match fs::File::open(path).and_then(|mut file| file.read(&mut start)) {
+        Ok(n) => {
+            let start = start.get(..n).unwrap_or_default();
+            Packing::is_undecided(start) || Packing::of(start) != Packing::Plain
+        }
+        Err(_) => true,
+    }
+}

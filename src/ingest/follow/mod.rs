@@ -1,0 +1,434 @@
+//! Following sources: live logs into the open batch, history behind them.
+//!
+//! Events wake a follower; what it does then does not depend on them. At each turn it opens live logs that are new at
+//! their paths, reads every followed file to its end, lets go of those that are finished, and now and then looks through
+//! the whole source for archives it has not met. Archives are read by other threads: the live log never waits for them.
+//!
+//! [`follower`] is the one of a source, [`archives`] reads history, [`source`] is what both and status know of a source.
+
+mod archives;
+mod follower;
+mod source;
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+#[cfg(test)]
+use self::archives::ArchiveReader;
+use self::archives::{Job, Reading, read_archives};
+#[cfg(test)]
+use self::follower::Follower;
+use self::follower::follow;
+use self::source::{Source, Standing};
+use super::bulk::{Met, Worker, apply_patiently};
+use super::{Config, Context, How, IngestError, SourceConfig, Summary};
+use crate::clock::now_ms;
+use crate::history::Pulse;
+use crate::ledger::Ledger;
+use crate::merge::Batch;
+use crate::shutdown::Stop;
+use crate::status::{BackfillStatus, SourceState, SourceStatus, Status};
+use crate::store::StoreError;
+use crate::tail::discover::is_glob;
+use crate::tail::wake::Wake;
+
+/// How long a source that failed, or a file in it, is left alone.
+const RETRY: Duration = Duration::from_secs(10);
+/// How often the instant that the ledger is true of is kept while nothing happens.
+const AS_OF_PAUSE: Duration = Duration::from_secs(60);
+
+//--- Ingest ---------------------------------------------------------------------------------------------------------
+
+/// Everything that feeds a ledger while the daemon runs.
+pub struct Ingest {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads share.
+struct Shared {
+    context: Arc<Context>,
+    config: Config,
+    stop: Stop,
+    sources: Vec<Source>,
+    /// Archives to be read, and a bell for those who read them.
+    archives: Mutex<VecDeque<Job>>,
+    archives_changed: Condvar,
+    /// Rung when the open batch is to be committed before its time.
+    commit_now: (Mutex<bool>, Condvar),
+    /// Why the ledger refuses to be written, if it does.
+    failing: Mutex<Option<String>>,
+    /// The threads that read archives.
+    readers: Vec<Arc<Reading>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts following. Nothing that is missing or unreadable is an error here: it is waited for.
+///
+/// # Errors
+///
+/// When no thread can be started.
+pub fn start(config: Config, ledger: Arc<Ledger>, stop: Stop) -> Result<Ingest, IngestError> {
+    let shared = Shared::new(config, &ledger, stop);
+    let mut threads = Vec::new();
+    let mut spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
+        let shared = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared));
+        thread.map(|handle| threads.push(handle)).map_err(IngestError::Thread)
+    };
+    spawn("commit", Box::new(commit))?;
+    for at in 0..shared.sources.len() {
+        spawn("follow", Box::new(move |shared| follow(shared, at)))?;
+    }
+    for reading in shared.readers.iter().map(Arc::clone) {
+        spawn("archives", Box::new(move |shared| read_archives(shared, &reading)))?;
+    }
+    Ok(Ingest { shared, threads })
+}
+
+impl Ingest {
+    /// How far everything is.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be asked.
+    pub fn status(&self) -> Result<Status, StoreError> {
+        self.shared.status()
+    }
+
+    /// Why the ledger cannot be written, if it cannot.
+    pub fn failing(&self) -> Option<String> {
+        lock(&self.shared.failing).clone()
+    }
+
+    /// What was read so far and how far behind that is; cheap enough to be asked every few seconds.
+    pub fn pulse(&self) -> Pulse {
+        let lines = self.shared.context.lines_read.load(Ordering::Relaxed);
+        let lag_ms = self.shared.as_of_ms().map(|as_of| now_ms().saturating_sub(as_of));
+        Pulse { lines, lag_ms }
+    }
+
+    /// The instant by which every byte then visible had been read, epoch milliseconds; `None` before the first pass.
+    pub fn as_of_ms(&self) -> Option<u64> {
+        self.shared.as_of_ms()
+    }
+
+    /// Reads one log that a client sends, and returns when it is applied.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger refuses it, or the daemon is being stopped.
+    pub fn import_stream<'a>(
+        &self,
+        name: &Path,
+        how: impl Into<How<'a>>,
+        stream: Box<dyn io::Read + Send>,
+    ) -> Result<Summary, IngestError> {
+        let shared = &self.shared;
+        let apply = |batch: Batch| shared.apply(&batch);
+        let mut worker = Worker::new(&shared.context, shared.batch_bytes(), &apply);
+        let How { sensor, replace } = how.into();
+        worker.reads_cof = true;
+        worker.replaces = replace;
+        let zeek = Default::default();
+        if let Met::Busy { .. } = worker.read_stream(stream, name, sensor, &zeek)? {
+            let why = "the daemon is reading this very log";
+            worker.summary.passed_over.push((name.to_owned(), why.to_owned()));
+        }
+        worker.flush()?;
+        Ok(worker.summary)
+    }
+
+    /// Waits until everything has stopped and the last batch is applied. The stop signal must have been given.
+    ///
+    /// # Errors
+    ///
+    /// When the last batch cannot be applied. It will be read again from the logs.
+    pub fn join(self) -> Result<(), StoreError> {
+        self.shared.ring();
+        self.shared.archives_changed.notify_all();
+        for source in &self.shared.sources {
+            if let Some(bell) = &*lock(&source.bell) {
+                let _ = bell.try_send(Wake::Poll); // full means that it is awake
+            }
+        }
+        for thread in self.threads {
+            drop(thread.join()); // one that panicked has nothing left to give
+        }
+        let instants = self.shared.instants();
+        self.shared.context.ledger.commit()?;
+        self.shared.keep_as_of(&instants);
+        self.shared.context.ledger.store().flush()
+    }
+}
+
+impl Shared {
+    fn new(config: Config, ledger: &Arc<Ledger>, stop: Stop) -> Arc<Shared> {
+        let source = |source: &SourceConfig| Source {
+            config: source.clone(),
+            state: Mutex::default(),
+            bell: Mutex::default(),
+        };
+        let readers = (0..config.threads.max(1)).map(|_| Arc::default()).collect();
+        Arc::new(Shared {
+            context: Context::new(ledger, &config),
+            sources: config.sources.iter().map(source).collect(),
+            config,
+            stop,
+            archives: Mutex::default(),
+            archives_changed: Condvar::new(),
+            commit_now: Default::default(),
+            failing: Mutex::default(),
+            readers,
+        })
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.context.ledger
+    }
+
+    /// Bytes of one backfill batch: each reader has one, and one more is being applied.
+    fn batch_bytes(&self) -> usize {
+        usize::try_from(self.config.memory).unwrap_or(usize::MAX) / (2 * self.config.threads.max(1) + 2)
+    }
+
+    /// Rings for a commit.
+    fn ring(&self) {
+        *lock(&self.commit_now.0) = true;
+        self.commit_now.1.notify_all();
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), IngestError> {
+        let applied = apply_patiently(self.ledger(), batch, &self.stop, &|error| self.fails(error));
+        if applied.is_ok() {
+            self.works();
+        }
+        applied
+    }
+
+    fn fails(&self, error: &StoreError) {
+        let mut failing = lock(&self.failing);
+        let text = error.to_string();
+        if failing.as_ref() != Some(&text) {
+            warn!(%error, hint = error.hint(), "The ledger cannot be written; lookups go on, and writing is tried again.");
+            *failing = Some(text);
+        }
+    }
+
+    fn works(&self) {
+        if lock(&self.failing).take().is_some() {
+            info!("The ledger can be written again.");
+        }
+    }
+
+    fn status(&self) -> Result<Status, StoreError> {
+        let lineages = self.context.ledger.lineages()?;
+        let at_rest = Status::at_rest(&lineages);
+        let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
+        status.caught_up = true;
+        for (at, source) in self.sources.iter().enumerate() {
+            let standing = lock(&source.state);
+            let mut described = SourceStatus {
+                logs: source.config.logs.clone(),
+                sensor: source.config.sensor.clone(),
+                state: standing.state,
+                reason: standing.reason.clone(),
+                lag_bytes: standing.lag_bytes,
+                lag_seconds: standing.as_of_ms.map(|at| now_ms().saturating_sub(at) as f64 / 1000.0),
+                ..SourceStatus::default()
+            };
+            if standing.backfill.files_total > 0 {
+                described.backfill = Some(self.rated(at, &standing));
+            }
+            status.caught_up &= standing.caught_up;
+            status.sources.push(described);
+        }
+        status.as_of_ms = self.as_of_ms();
+        // Each log belongs to the source it was seen in; what was imported stands apart.
+        for at_rest_source in at_rest.sources {
+            let mut imported = SourceStatus { sensor: at_rest_source.sensor, ..SourceStatus::default() };
+            imported.state = SourceState::Imported;
+            for file in at_rest_source.files {
+                let tally = file.tally.clone();
+                let home = status.sources.iter_mut().find(|source| {
+                    source.state != SourceState::Imported
+                        && source.sensor == imported.sensor
+                        && (is_glob(&source.logs) || file.path.starts_with(&source.logs))
+                });
+                let home = home.unwrap_or(&mut imported);
+                home.totals.merge(&tally);
+                home.files.push(file);
+            }
+            if !imported.files.is_empty() {
+                status.sources.push(imported);
+            }
+        }
+        Ok(status)
+    }
+
+    /// The instant by which every source had read everything visible.
+    fn as_of_ms(&self) -> Option<u64> {
+        self.instants().into_iter().reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
+    }
+
+    /// How the reading of a source's archives stands, with its rate and what is being read just now.
+    fn rated(&self, at: usize, standing: &Standing) -> BackfillStatus {
+        let mut rated = standing.backfill;
+        for reading in &self.readers {
+            // The lock holds the figures and what they belong to together.
+            let source = lock(&reading.source);
+            if *source == Some(at) {
+                rated.bytes_done += reading.bytes.load(Ordering::Relaxed);
+                rated.lines += reading.lines.load(Ordering::Relaxed);
+            }
+        }
+        rated.bytes_done = rated.bytes_done.min(rated.bytes_total);
+        let seconds = standing.pace.elapsed().as_secs_f64().max(0.001);
+        rated.lines_per_second = rated.lines as f64 / seconds;
+        let bytes_per_second = rated.bytes_done as f64 / seconds;
+        let left = rated.bytes_total.saturating_sub(rated.bytes_done) as f64;
+        rated.seconds_left = (bytes_per_second > 0.0).then(|| left / bytes_per_second);
+        rated
+    }
+
+    /// Keeps for the next run as of when the ledger is true. Given are the instants that held before the last commit:
+    /// everything that was read by then is applied now.
+    fn keep_as_of(&self, instants: &[Option<u64>]) {
+        let mut hints = Vec::new();
+        for (source, as_of) in self.sources.iter().zip(instants) {
+            let mut standing = lock(&source.state);
+            if let Some(as_of) = as_of.filter(|as_of| standing.kept_as_of_ms.is_none_or(|kept| kept < *as_of))
+            {
+                standing.kept_as_of_ms = Some(as_of);
+                hints.push((source.hint_key(b"as_of"), as_of.to_be_bytes().to_vec()));
+            }
+        }
+        // Without it the next run knows less of what it has missed, and counts all the same.
+        if !hints.is_empty() {
+            drop(self.ledger().store().cache(&hints, &[]));
+        }
+    }
+
+    /// As of when each source stands.
+    fn instants(&self) -> Vec<Option<u64>> {
+        self.sources.iter().map(|source| lock(&source.state).as_of_ms).collect()
+    }
+}
+
+//--- commit ---------------------------------------------------------------------------------------------------------
+
+/// Commits the open batch every interval, and when it is asked to.
+fn commit(shared: &Shared) {
+    let (rung, bell) = &shared.commit_now;
+    let mut pause = shared.config.commit_interval;
+    let mut kept = Instant::now();
+    while !shared.stop.is_stopped() {
+        let guard = lock(rung);
+        let (mut guard, _) =
+            bell.wait_timeout_while(guard, pause, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
+        *guard = false;
+        drop(guard);
+        let (instants, is_due) = (shared.instants(), shared.ledger().has_unapplied());
+        match shared.ledger().commit() {
+            Ok(()) => {
+                shared.works();
+                // Where nothing is written to the logs the disk is left alone for a while.
+                if is_due || kept.elapsed() > AS_OF_PAUSE {
+                    shared.keep_as_of(&instants);
+                    kept = Instant::now();
+                }
+                pause = shared.config.commit_interval;
+            }
+            Err(error) => {
+                shared.fails(&error);
+                pause = (pause * 2).clamp(Duration::from_millis(250), Duration::from_secs(15));
+            }
+        }
+    }
+}
+
+//--- Stepped --------------------------------------------------------------------------------------------------------
+
+/// The same daemon without threads or clock: tests say what happens next.
+#[cfg(test)]
+pub(super) struct Stepped {
+    shared: Arc<Shared>,
+    followers: Vec<Follower<'static>>,
+}
+
+#[cfg(test)]
+impl Stepped {
+    pub fn start(config: Config, ledger: &Arc<Ledger>) -> Stepped {
+        let shared = Shared::new(config, ledger, Stop::new());
+        // Followers borrow what they share; a test may leak it.
+        let leaked: &'static Shared = Box::leak(Box::new(Arc::clone(&shared)));
+        let followers = (0..shared.sources.len()).filter_map(|at| Follower::new(leaked, at)).collect();
+        Stepped { shared, followers }
+    }
+
+    /// Each follower looks at everything once.
+    pub fn turn(&mut self) {
+        for follower in &mut self.followers {
+            // The waiting is over.
+            follower.put_off.values_mut().for_each(|until| *until = Instant::now());
+            follower.turn(Wake::Changed);
+        }
+    }
+
+    /// One archive is read and applied, if one is queued.
+    pub fn read_archive(&mut self) {
+        let Some(job) = lock(&self.shared.archives).pop_front() else { return };
+        let apply = |batch: Batch| self.shared.apply(&batch);
+        let Some(reading) = self.shared.readers.first() else { return };
+        let mut reader = ArchiveReader::new(&self.shared, reading, &apply);
+        reader.read(job).and_then(|()| reader.flush()).unwrap();
+    }
+
+    pub fn commit(&mut self) {
+        self.try_commit().unwrap();
+    }
+
+    pub fn try_commit(&mut self) -> Result<(), StoreError> {
+        let instants = self.shared.instants();
+        self.shared.ledger().commit()?;
+        self.shared.keep_as_of(&instants);
+        Ok(())
+    }
+
+    pub fn has_unapplied(&self) -> bool {
+        self.shared.ledger().has_unapplied()
+    }
+
+    /// Goes on until everything is read and committed.
+    pub fn settle(&mut self) {
+        for source in &self.shared.sources {
+            lock(&source.state).shadowed.clear();
+        }
+        for _ in 0..1000 {
+            self.turn();
+            while !lock(&self.shared.archives).is_empty() {
+                self.read_archive();
+            }
+            self.commit();
+            let settled = self.shared.sources.iter().all(|source| lock(&source.state).caught_up);
+            if settled && lock(&self.shared.archives).is_empty() {
+                return;
+            }
+        }
+        panic!("it never settles");
+    }
+
+    pub fn status(&self) -> Status {
+        self.shared.status().unwrap()
+    }
+}

@@ -1,0 +1,144 @@
+//! One source, as its follower, the readers of its archives and status share it.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use super::archives::Job;
+use super::lock;
+use crate::clock::now_ms;
+use crate::ingest::{Backfill, SourceConfig};
+use crate::status::{BackfillStatus, SourceState};
+use crate::store::{Pair, Store, StoreError};
+use crate::tail::discover::Stamp;
+use crate::tail::wake::Wake;
+
+/// One source, as its follower and status share it.
+pub(super) struct Source {
+    pub(super) config: SourceConfig,
+    pub(super) state: Mutex<Standing>,
+    /// Wakes its follower.
+    pub(super) bell: Mutex<Option<SyncSender<Wake>>>,
+}
+
+/// How a source stands.
+#[derive(Default)]
+pub(super) struct Standing {
+    pub(super) state: SourceState,
+    pub(super) reason: Option<String>,
+    /// When everything visible had been read, epoch milliseconds; from an earlier run until this one has caught up.
+    pub(super) as_of_ms: Option<u64>,
+    /// The same as the ledger has it for the next run.
+    pub(super) kept_as_of_ms: Option<u64>,
+    pub(super) caught_up: bool,
+    pub(super) lag_bytes: u64,
+    /// Archives that were queued or read, as they were then: none of them is met again unless it changes.
+    pub(super) met: HashMap<PathBuf, Stamp>,
+    /// Archives that could not be read, and when to try again.
+    pub(super) troubled: HashMap<PathBuf, Instant>,
+    /// Archives of logs that are followed live, and when to try again.
+    pub(super) shadowed: HashMap<PathBuf, Instant>,
+    /// Whether an archive was given back since the last look through the source.
+    pub(super) unsettled: bool,
+    /// Queued and not read yet.
+    pub(super) pending: u64,
+    pub(super) backfill: BackfillStatus,
+    pub(super) pace: Pace,
+}
+
+/// For how long archives were read, so that rates do not sink while there are none.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// In spells that are over.
+    before: Duration,
+    /// When the present one began.
+    since: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn begin(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn end(&mut self) {
+        self.before += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+impl Standing {
+    /// One archive less is to be read.
+    pub(super) fn settled_one(&mut self) {
+        self.pending -= 1;
+        if self.pending == 0 {
+            self.pace.end();
+        }
+    }
+
+    /// An archive that was queued is not read after all.
+    pub(super) fn forget(&mut self, job: &Job) {
+        self.met.remove(&job.found.path);
+        self.settled_one();
+        self.backfill.files_total -= 1;
+        self.backfill.bytes_total -= job.found.stamp.size;
+    }
+}
+
+impl Source {
+    /// What the store's hints of this source begin with.
+    pub(super) fn hint_key(&self, kind: &[u8]) -> Vec<u8> {
+        [kind, b"\0", self.config.logs.as_os_str().as_bytes(), b"\0"].concat()
+    }
+
+    /// The hint that an archive was read as it was then.
+    pub(super) fn met_hint(&self, path: &Path, stamp: &Stamp) -> Pair {
+        let key = [&self.hint_key(b"met"), path.as_os_str().as_bytes()].concat();
+        (key, stamp.to_bytes().to_vec())
+    }
+
+    /// Takes up what earlier runs left: which archives were read, and where this source's time begins. That instant is
+    /// kept from the first start on, so that later starts read every log after it that is unknown. Says also whether the
+    /// source had plain logs.
+    pub(super) fn recall(&self, store: &dyn Store) -> Result<(i128, bool), StoreError> {
+        let (met_key, cut_key) = (self.hint_key(b"met"), self.hint_key(b"cut"));
+        let (as_of_key, plain_key) = (self.hint_key(b"as_of"), self.hint_key(b"plain"));
+        let (mut cut, mut has_plain) = (None, false);
+        let mut standing = lock(&self.state);
+        for (key, value) in store.cached()? {
+            if key == cut_key {
+                cut = value.try_into().ok().map(i128::from_be_bytes);
+            } else if key == plain_key {
+                has_plain = true;
+            } else if key == as_of_key {
+                standing.as_of_ms = value.try_into().ok().map(u64::from_be_bytes);
+                standing.kept_as_of_ms = standing.as_of_ms;
+            } else if let Some(path) = key.strip_prefix(met_key.as_slice())
+                && let Some(stamp) = Stamp::from_bytes(&value)
+            {
+                standing.met.insert(PathBuf::from(OsStr::from_bytes(path)), stamp);
+            }
+        }
+        drop(standing);
+        let age = match self.config.backfill {
+            Backfill::All => return Ok((i128::MIN, has_plain)),
+            Backfill::None => Duration::ZERO,
+            Backfill::Age(age) => age,
+        };
+        match cut {
+            Some(cut) => Ok((cut, has_plain)),
+            None => {
+                let now = i128::from(now_ms()) * 1_000_000;
+                let cut = now - i128::try_from(age.as_nanos()).unwrap_or(i128::MAX);
+                store.cache(&[(cut_key, cut.to_be_bytes().to_vec())], &[])?;
+                Ok((cut, has_plain))
+            }
+        }
+    }
+}
