@@ -2,7 +2,8 @@
 //!
 //! Plain values with one JSON form, the same over HTTP, the control socket and `dnsledger status`.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -42,6 +43,10 @@ pub struct SourceStatus {
     pub lag_seconds: Option<f64>,
     /// The reading of archives; absent when there is none to read.
     pub backfill: Option<BackfillStatus>,
+    /// How much of it was seen and is not read, by kind.
+    pub unread_counts: UnreadCounts,
+    /// What was seen and is not read, with the reason; [`UNREAD_LISTED`] of it at most, what may hold records first.
+    pub unread: Vec<Unread>,
     /// The lines of this source, by how they ended.
     pub totals: Tally,
     /// Each log.
@@ -64,6 +69,187 @@ pub enum SourceState {
     /// It was read once and is not followed.
     Imported,
 }
+
+//--- Unread ---------------------------------------------------------------------------------------------------------
+
+/// How many unread files and folders of a source are listed; all of them are counted.
+pub const UNREAD_LISTED: usize = 100;
+/// How many are remembered by path.
+const UNREAD_KEPT: usize = 10_000;
+/// How long a reason may be, characters.
+const REASON_CHARS: usize = 300;
+
+/// Why something is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum UnreadKind {
+    /// The system refuses: no permission, an error of the disk. It is tried again.
+    Unreadable,
+    /// It cannot be decompressed, or not to its end: damaged, cut short, a compression that is not supported.
+    Undecodable,
+    /// A folder beyond the bound on folders or depth.
+    NotEntered,
+    /// It was looked at and holds no DNS record, or the same records as another log that is read.
+    PassedOver,
+}
+
+impl UnreadKind {
+    /// All of them, in the order of their severity.
+    pub const ALL: &'static [UnreadKind] =
+        &[UnreadKind::Unreadable, UnreadKind::Undecodable, UnreadKind::NotEntered, UnreadKind::PassedOver];
+
+    /// The name in status and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            UnreadKind::Unreadable => "unreadable",
+            UnreadKind::Undecodable => "undecodable",
+            UnreadKind::NotEntered => "not_entered",
+            UnreadKind::PassedOver => "passed_over",
+        }
+    }
+
+    /// Whether records may be missing for it: then not everything visible is read.
+    pub fn may_hold_records(self) -> bool {
+        self != UnreadKind::PassedOver
+    }
+}
+
+/// A file or folder that was seen and is not read.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Unread {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which kind of reason.
+    pub kind: UnreadKind,
+    /// The reason, and what to do.
+    pub reason: String,
+}
+
+/// How many files and folders are unread, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnreadCounts([u64; UnreadKind::ALL.len()]);
+
+impl UnreadCounts {
+    /// How many are unread for this kind of reason.
+    pub fn of(&self, kind: UnreadKind) -> u64 {
+        self.0.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    /// How many may hold records.
+    pub fn may_hold_records(&self) -> u64 {
+        UnreadKind::ALL.iter().filter(|kind| kind.may_hold_records()).map(|&kind| self.of(kind)).sum()
+    }
+
+    /// How many are unread.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    fn add(&mut self, kind: UnreadKind, n: u64) {
+        if let Some(slot) = self.0.get_mut(kind as usize) {
+            *slot = slot.saturating_add(n);
+        }
+    }
+
+    /// Adds others to these.
+    pub fn merge(&mut self, other: &UnreadCounts) {
+        UnreadKind::ALL.iter().for_each(|&kind| self.add(kind, other.of(kind)));
+    }
+}
+
+impl Serialize for UnreadCounts {
+    /// `{kind: number}`, every kind named.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(UnreadKind::ALL.iter().map(|&kind| (kind.name(), self.of(kind))))
+    }
+}
+
+/// What of a source was seen and is not read, by path. A path has one reason: the latest. Only so many are remembered by
+/// path; what is beyond that is counted until none is left.
+#[derive(Debug, Clone, Default)]
+pub struct UnreadSet {
+    files: BTreeMap<PathBuf, (UnreadKind, String)>,
+    more: UnreadCounts,
+}
+
+impl UnreadSet {
+    /// Notes why a path is not read. Says whether that is new: it had no reason, or another one.
+    pub fn put(&mut self, path: &Path, kind: UnreadKind, reason: &str) -> bool {
+        let reason: String = reason.chars().take(REASON_CHARS).collect();
+        if let Some(known) = self.files.get_mut(path) {
+            let is_new = known.1 != reason || known.0 != kind;
+            *known = (kind, reason);
+            return is_new;
+        }
+        if self.files.len() >= UNREAD_KEPT {
+            self.more.add(kind, 1);
+            return false;
+        }
+        self.files.insert(path.to_owned(), (kind, reason));
+        true
+    }
+
+    /// Forgets a path: it is read now, or is gone. Says whether it was there.
+    pub fn remove(&mut self, path: &Path) -> bool {
+        let was_there = self.files.remove(path).is_some();
+        self.tidy();
+        was_there
+    }
+
+    /// Keeps only some paths.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Path) -> bool) {
+        self.files.retain(|path, _| keep(path));
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        if self.files.is_empty() {
+            self.more = UnreadCounts::default();
+        }
+    }
+
+    /// Why a path is not read, if it is in here.
+    pub fn reason(&self, path: &Path) -> Option<&str> {
+        self.files.get(path).map(|(_, reason)| reason.as_str())
+    }
+
+    /// How many there are.
+    pub fn counts(&self) -> UnreadCounts {
+        let mut counts = self.more;
+        self.files.values().for_each(|(kind, _)| counts.add(*kind, 1));
+        counts
+    }
+
+    /// Whether records may be missing for something in here.
+    pub fn may_hold_records(&self) -> bool {
+        self.files.values().any(|(kind, _)| kind.may_hold_records()) || self.more.may_hold_records() > 0
+    }
+
+    /// The paths, what may hold records first.
+    fn in_order(&self) -> impl Iterator<Item = Unread> {
+        UnreadKind::ALL.iter().flat_map(|&wanted| {
+            let of_kind = self.files.iter().filter(move |(_, (kind, _))| *kind == wanted);
+            of_kind.map(|(path, (kind, reason))| Unread {
+                path: path.clone(),
+                kind: *kind,
+                reason: reason.clone(),
+            })
+        })
+    }
+}
+
+impl SourceStatus {
+    /// Takes up what is not read, of one set or of several.
+    pub fn add_unread(&mut self, unread: &UnreadSet) {
+        self.unread_counts.merge(&unread.counts());
+        self.unread.extend(unread.in_order().take(UNREAD_LISTED));
+        self.unread.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
+        self.unread.truncate(UNREAD_LISTED);
+    }
+}
+
+//--- logs -----------------------------------------------------------------------------------------------------------
 
 /// How far the reading of archives is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
@@ -175,6 +361,37 @@ mod tests {
     use super::*;
     use crate::progress::LineageId;
     use crate::tally::Fate;
+
+    #[test]
+    fn what_is_not_read_is_listed_up_to_a_bound_and_counted_whole() {
+        let mut unread = UnreadSet::default();
+        for i in 0..UNREAD_KEPT + 5 {
+            let path = format!("/logs/dns-notes-{i:05}");
+            assert_eq!(
+                unread.put(Path::new(&path), UnreadKind::PassedOver, "no DNS record"),
+                i < UNREAD_KEPT
+            );
+        }
+        assert!(!unread.may_hold_records());
+        let mut source = SourceStatus::default();
+        source.add_unread(&unread);
+        let mut failed = UnreadSet::default();
+        let path = Path::new("/logs/dns.1.log.gz");
+        assert!(failed.put(path, UnreadKind::Unreadable, "permission denied"));
+        assert!(!failed.put(path, UnreadKind::Unreadable, "permission denied"));
+        assert!(failed.put(path, UnreadKind::Undecodable, &"damaged ".repeat(100)), "the reason changed");
+        assert!(failed.may_hold_records() && failed.reason(path).unwrap().len() == REASON_CHARS);
+        source.add_unread(&failed);
+        assert_eq!((source.unread.len(), source.unread[0].path.as_path()), (UNREAD_LISTED, path));
+        let json = serde_json::to_value(&source).unwrap();
+        assert_eq!(json["unread_counts"]["passed_over"], UNREAD_KEPT + 5);
+        assert_eq!(json["unread_counts"]["undecodable"], 1);
+        assert_eq!(json["unread"][0]["kind"], "undecodable");
+        assert_eq!((source.unread_counts.total(), source.unread_counts.may_hold_records()), (10_006, 1));
+        assert!(failed.remove(path) && !failed.remove(path) && !failed.may_hold_records());
+        unread.retain(|_| false);
+        assert_eq!(unread.counts(), UnreadCounts::default());
+    }
 
     #[test]
     fn a_ledger_at_rest_adds_up() {
