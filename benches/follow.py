@@ -5,6 +5,7 @@ the count of reads. FOLDER keeps the logs that are made, for the next time.
 1. The daemon starts over 10,000 archives that it knows: how long until a new line is visible, with the scan cache and
    without it (all archives have been copied, so that nothing the cache says of them holds), and how often each is read.
 2. A thousand lines a second are written while 5 million lines of history are read: from write(2) to visible.
+3. The daemon is killed again and again while it reads that history, and when it has: from its next start to an answer.
 
 Figures of one run on one machine, which the writer, the prober and the daemon share.
 """
@@ -12,6 +13,7 @@ import gzip
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -192,11 +194,34 @@ def beside_history(folder):
     daemon.stop()
 
 
+def after_kills(folder):
+    logs, data = folder / "history", folder / "killed.ledger"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir()
+    moments = random.Random(1)
+    daemon, took = Daemon(logs, data), {"reads": [], "has read": []}
+    while len(took["has read"]) < 5:
+        time.sleep(moments.uniform(0, 4))
+        state = "has read" if daemon.status()["caught_up"] else "reads"
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon = Daemon(logs, data)
+        daemon.get("/dns/www.example.com")
+        took[state].append(time.perf_counter() - daemon.began)
+    rows = daemon.status()["store"]["rows"]
+    daemon.stop()
+    for state, times in took.items():
+        times.sort()
+        print(f"killed when it {state} ({len(times)} times, {rows} rows in the end): the first answer after "
+              f"{times[0]:.2f} to {times[-1]:.2f} s, median {times[len(times) // 2]:.2f} s")
+
+
 def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     known_archives(folder)
     beside_history(folder)
+    after_kills(folder)
 
 
 main()
