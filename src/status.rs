@@ -226,6 +226,23 @@ impl UnreadSet {
         self.files.values().any(|(kind, _)| kind.may_hold_records()) || self.more.may_hold_records() > 0
     }
 
+    /// The gravest of what may hold records.
+    pub fn gravest(&self) -> Option<Unread> {
+        self.in_order().next().filter(|unread| unread.kind.may_hold_records())
+    }
+
+    /// What is in here and was not in another set, or had another reason there.
+    pub fn news(&self, before: &UnreadSet) -> Vec<Unread> {
+        let is_new =
+            |unread: &Unread| before.files.get(&unread.path).map(|known| &known.1) != Some(&unread.reason);
+        self.in_order().filter(is_new).take(UNREAD_LISTED).collect()
+    }
+
+    /// Whether nothing is in here.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// The paths, what may hold records first.
     fn in_order(&self) -> impl Iterator<Item = Unread> {
         UnreadKind::ALL.iter().flat_map(|&wanted| {

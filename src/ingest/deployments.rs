@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use super::follow::Stepped;
 use super::tests::{CLOSE, HEADER, contents, expected, gzip, log, record, records};
 use super::*;
-use crate::status::{SourceState, Status};
+use crate::status::{SourceState, Status, UnreadKind};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 
@@ -509,6 +509,40 @@ fn a_source_that_fails_says_why_and_leaves_the_others_alone() {
     host.put("loop/dns.log", log(12..14));
     host.holds(0..14);
     assert!(host.status().caught_up && host.status().as_of_ms.is_some());
+}
+
+#[test]
+fn while_an_archive_cannot_be_decoded_not_everything_is_read_and_the_reason_goes_with_the_file() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", log(0..10));
+    host.holds(0..10);
+    let before = host.status();
+    assert!(before.caught_up && before.sources[0].unread.is_empty());
+    let whole = gzip((log(10..3000) + CLOSE).as_bytes());
+    host.put("logs/dns.1.log.gz", &whole[..whole.len() / 2]);
+    host.put("logs/dns.2.log.gz", &whole[..whole.len() / 3]);
+    for wanted in [2, 1, 0] {
+        host.daemon().settle();
+        let status = host.status();
+        let source = &status.sources[0];
+        assert_eq!(source.unread_counts.of(UnreadKind::Undecodable), wanted);
+        assert_eq!(status.caught_up, wanted == 0);
+        assert_eq!(source.reason.is_some(), wanted > 0, "{:?}", source.reason);
+        if wanted > 0 {
+            assert_eq!(status.as_of_ms, before.as_of_ms, "what became visible since is not read");
+            let reason = source.reason.as_ref().unwrap();
+            assert!(reason.contains(".log.gz") && reason.contains("ends too early"), "{reason}");
+        } else {
+            assert!(status.as_of_ms > before.as_of_ms);
+        }
+        // One is mended, the other goes.
+        match wanted {
+            2 => host.put("logs/dns.1.log.gz", &whole),
+            1 => host.remove("logs/dns.2.log.gz"),
+            _ => {}
+        }
+    }
+    host.holds(0..3000);
 }
 
 #[test]

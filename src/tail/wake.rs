@@ -136,6 +136,11 @@ impl Alarm {
         self.watched.retain(|watched| watched != folder);
     }
 
+    /// Whether there are events at all; where there are none it only polls.
+    pub fn has_events(&self) -> bool {
+        self.watcher.is_some()
+    }
+
     /// Whether the kernel lost events since this was asked last.
     pub fn take_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)

@@ -11,6 +11,7 @@ use crate::fault::point;
 use crate::ingest::bulk::{Met, Worker};
 use crate::ingest::{IngestError, Summary, shown};
 use crate::merge::Batch;
+use crate::status::UnreadKind;
 use crate::store::Pair;
 use crate::tail::discover::Found;
 use crate::tail::wake::Wake;
@@ -93,18 +94,27 @@ impl<'a> ArchiveReader<'a> {
         let mut standing = lock(&source.state);
         self.reading.rest();
         let met = met?;
-        for (path, why) in summary.incomplete.iter().chain(&summary.passed_over) {
-            warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
+        let passed_over = summary.passed_over.iter().map(|unread| (unread, UnreadKind::PassedOver));
+        let incomplete = summary.incomplete.iter().map(|unread| (unread, UnreadKind::Undecodable));
+        let mut is_whole = true;
+        for ((path, why), kind) in incomplete.chain(passed_over) {
+            is_whole = false;
+            if standing.failed.put(path, kind, why) {
+                warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
+            }
         }
         standing.backfill.lines += summary.tally.lines();
         for (path, why) in &summary.failed {
-            if standing.troubled.insert(path.clone(), Instant::now() + RETRY).is_none() {
+            standing.troubled.insert(path.clone(), Instant::now() + RETRY);
+            if standing.failed.put(path, UnreadKind::Unreadable, why) {
                 warn!(path = shown(path), reason = %why.escape_debug(), "An archive cannot be read; it is tried again.");
             }
-            standing.reason = Some(format!("{}: {why}", shown(path)));
         }
         match met {
             Met::Read => {
+                if is_whole {
+                    standing.failed.remove(&job.found.path);
+                }
                 standing.backfill.bytes_done += job.found.stamp.size;
                 self.read.push(job);
             }

@@ -15,10 +15,10 @@ use super::{RETRY, Shared, lock};
 use crate::clock::now_ms;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::{reading_hint, shown};
-use crate::status::SourceState;
+use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
 use crate::tail::decode::Packing;
-use crate::tail::discover::{Found, discover};
+use crate::tail::discover::{Found, Listing, discover};
 use crate::tail::followed::{Followed, Read};
 use crate::tail::wake::{Alarm, LOST_EVENTS, Wake};
 
@@ -64,11 +64,11 @@ pub(super) struct Follower<'a> {
     /// Paths at which live logs were found.
     live_paths: Vec<PathBuf>,
     /// What was warned of, so that it is said once.
-    said: HashSet<(PathBuf, String)>,
+    said: HashMap<PathBuf, String>,
     /// Live files that another reader has, or that cannot be opened, and when to try again.
     pub(super) put_off: HashMap<PathBuf, Instant>,
-    /// What in the source may not be looked into, and what to do.
-    barred: Option<String>,
+    /// Live files that could not be opened or read.
+    live_failed: HashSet<PathBuf>,
     /// Archives are read that changed at or after this instant, nanoseconds since the epoch.
     cut: i128,
     /// Whether the source ever had a plain log, beside which JSON streaming logs hold nothing new.
@@ -103,15 +103,15 @@ impl<'a> Follower<'a> {
             reading_since: None,
             live: Vec::new(),
             live_paths: Vec::new(),
-            said: HashSet::new(),
+            said: HashMap::new(),
+            live_failed: HashSet::new(),
             put_off: HashMap::new(),
-            barred: None,
             cut: i128::MIN,
             has_plain: false,
             buffer: vec![0; LIVE_CHUNK_BYTES],
         };
         if let Some(error) = no_events {
-            follower.say(Path::new(""), &error.to_string());
+            follower.polls(Some(&error.to_string()));
         }
         match source.recall(shared.ledger().store().as_ref()) {
             Ok((cut, has_plain)) => (follower.cut, follower.has_plain) = (cut, has_plain),
@@ -141,15 +141,69 @@ impl<'a> Follower<'a> {
         more
     }
 
-    /// Says something about a path, once.
+    /// Says something about a path, once and then when it changes.
     fn say(&mut self, path: &Path, what: &str) {
-        if self.said.insert((path.to_owned(), what.to_owned())) {
+        if self.said.insert(path.to_owned(), what.to_owned()).is_none_or(|said| said != what) {
             warn!(path = shown(path), reason = %what.escape_debug(), "A source needs attention.");
         }
     }
 
     fn unsay(&mut self, path: &Path) {
-        self.said.retain(|(said, _)| said != path);
+        self.said.remove(path);
+    }
+
+    /// Takes down whether the file system tells of changes; the reason where it does not. It is said when it changes.
+    fn polls(&mut self, why: Option<&str>) {
+        match why {
+            Some(why) => self.say(Path::new("inotify watches"), why),
+            None => self.unsay(Path::new("inotify watches")),
+        }
+        lock(&self.source.state).notice = why.map(str::to_owned);
+    }
+
+    /// A live file cannot be opened or read.
+    fn cannot_read(&mut self, path: &Path, error: &io::Error, pause: Duration) {
+        let reason = format!("{error}; {}", reading_hint(error).unwrap_or("it is tried again"));
+        self.say(path, &reason);
+        self.put_off.insert(path.to_owned(), Instant::now() + pause);
+        self.live_failed.insert(path.to_owned());
+        lock(&self.source.state).failed.put(path, UnreadKind::Unreadable, &reason);
+    }
+
+    /// A live file can be read.
+    fn can_read(&mut self, path: &Path) {
+        if self.live_failed.remove(path) {
+            self.unsay(path);
+            lock(&self.source.state).failed.remove(path);
+        }
+    }
+
+    /// Takes down what a look through the source saw that nobody reads. What is gone from it has no reason any more.
+    fn see(&mut self, listing: &Listing) {
+        let mut seen = UnreadSet::default();
+        for (path, why) in &listing.passed_over {
+            seen.put(path, UnreadKind::PassedOver, why);
+        }
+        if let Some(path) = &listing.barred {
+            let why =
+                "permission denied; `dnsledger doctor`, run as root, says how to let the daemon read it";
+            seen.put(path, UnreadKind::Unreadable, why);
+        }
+        let mut standing = lock(&self.source.state);
+        let news = seen.news(&standing.seen);
+        standing.seen = seen;
+        standing.reason = None;
+        if !standing.failed.is_empty() || !standing.troubled.is_empty() {
+            let there: HashSet<&Path> =
+                listing.live.iter().chain(&listing.archives).map(|found| found.path.as_path()).collect();
+            standing.failed.retain(|path| there.contains(path));
+            standing.troubled.retain(|path, _| there.contains(path.as_path()));
+            self.live_failed.retain(|path| there.contains(path.as_path()));
+        }
+        drop(standing);
+        for Unread { path, reason, .. } in news {
+            warn!(path = shown(&path), reason = %reason.escape_debug(), "A source needs attention.");
+        }
     }
 
     /// Looks through the source: which live logs there are, and which archives were not met. Says whether nothing had
@@ -171,6 +225,12 @@ impl<'a> Follower<'a> {
                 let mut standing = lock(&self.source.state);
                 standing.state = if missing { SourceState::Waiting } else { SourceState::Failing };
                 standing.reason = Some(reason);
+                if missing {
+                    standing.seen = UnreadSet::default();
+                    standing.failed = UnreadSet::default();
+                    standing.troubled.clear();
+                    self.live_failed.clear();
+                }
                 drop(standing);
                 // Wait where it will appear, if that place is there.
                 let parent = logs.ancestors().skip(1).find(|folder| folder.is_dir());
@@ -180,16 +240,11 @@ impl<'a> Follower<'a> {
         };
         self.unsay(&logs);
         self.failures = 0;
-        if let Err(error) = self.alarm.watch(&listing.folders) {
-            self.say(&logs, &error.to_string());
+        let watched = self.alarm.watch(&listing.folders);
+        if self.alarm.has_events() {
+            self.polls(watched.err().map(|error| error.to_string()).as_deref());
         }
-        for (path, why) in &listing.passed_over {
-            self.say(path, why);
-        }
-        self.barred = listing.barred.as_ref().map(|path| {
-            let hint = "`dnsledger doctor`, run as root, says how to let the daemon read it";
-            format!("{}: permission denied; {hint}", shown(path))
-        });
+        self.see(&listing);
         let mut listing = listing;
         let is_empty = listing.live.is_empty() && listing.archives.is_empty();
         if listing.is_streaming && self.has_plain {
@@ -302,7 +357,6 @@ impl<'a> Follower<'a> {
             match opened {
                 Ok(file) => match self.intake(path, None) {
                     Ok(intake) => {
-                        self.unsay(path);
                         info!(path = shown(path), "Following.");
                         let last_change = Instant::now();
                         let (gone, superseded) = (false, false);
@@ -311,15 +365,7 @@ impl<'a> Follower<'a> {
                     Err(error) => self.shared.fails(&error),
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let hint = reading_hint(&error).unwrap_or("it is tried again");
-                    let reason = format!("{error}; {hint}");
-                    self.say(path, &reason);
-                    let mut standing = lock(&self.source.state);
-                    standing.state = SourceState::Failing;
-                    standing.reason = Some(format!("{}: {reason}", shown(path)));
-                    self.put_off.insert(path.clone(), Instant::now() + self.source.config.poll_interval);
-                }
+                Err(error) => self.cannot_read(path, &error, self.source.config.poll_interval),
             }
         }
         self.live_paths = paths;
@@ -351,18 +397,21 @@ impl<'a> Follower<'a> {
     }
 
     fn read_one(&mut self, at: usize) -> Turn {
-        let Some(live) = self.live.get_mut(at) else { return Turn::End };
         for _ in 0..64 {
+            let Some(live) = self.live.get_mut(at) else { return Turn::End };
             let read = match live.file.read(&mut self.buffer) {
                 Ok(read) => read,
                 Err(error) => {
                     let path = live.file.path().to_owned();
-                    let reason = format!("{error}; {}", reading_hint(&error).unwrap_or("it is tried again"));
-                    self.put_off.insert(path.clone(), Instant::now() + RETRY);
-                    self.say(&path, &reason);
+                    self.cannot_read(&path, &error, RETRY);
                     return Turn::LetGo; // what was read of it is known, and it is met again
                 }
             };
+            if !self.live_failed.is_empty() {
+                let path = live.file.path().to_owned();
+                self.can_read(&path);
+            }
+            let Some(live) = self.live.get_mut(at) else { return Turn::End };
             match read {
                 Read::Bytes(n) => {
                     let bytes = self.buffer.get(..n).unwrap_or_default();
@@ -471,22 +520,24 @@ impl<'a> Follower<'a> {
         let lag = lag.sum();
         // A log that is put off is visible and not read.
         let all_read = all_read && self.put_off.is_empty();
+        let writes_fail = lock(&self.shared.failing).is_some();
         let mut standing = lock(&self.source.state);
         standing.lag_bytes = lag;
-        standing.caught_up = all_read && standing.pending == 0 && !standing.unsettled;
+        standing.settled = all_read && standing.pending == 0 && !standing.unsettled;
+        standing.caught_up = standing.settled && !standing.misses_files() && !writes_fail;
         if standing.caught_up {
             standing.as_of_ms = Some(started_ms);
         }
-        if matches!(standing.state, SourceState::Waiting | SourceState::Failing)
-            && (!self.put_off.is_empty()
-                || self.said.iter().any(|(path, _)| *path == self.source.config.logs))
-        {
-            return;
+        if standing.reason.is_some() {
+            return; // the look through the source failed, and has said how it stands
         }
-        standing.state = if standing.pending > 0 { SourceState::Backfilling } else { SourceState::Following };
-        if standing.troubled.is_empty() {
-            standing.reason.clone_from(&self.barred);
-        }
+        standing.state = if !self.live_failed.is_empty() {
+            SourceState::Failing
+        } else if standing.pending > 0 {
+            SourceState::Backfilling
+        } else {
+            SourceState::Following
+        };
         // After the first look one new archive, read at once, is nothing to tell.
         let since = (standing.pending > 0).then(|| self.reading_since.unwrap_or_else(Instant::now));
         let lasts = since.is_some_and(|since| since.elapsed() > TELL_PAUSE);

@@ -235,14 +235,15 @@ impl Shared {
         let lineages = self.context.ledger.lineages()?;
         let at_rest = Status::at_rest(&lineages);
         let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
-        status.caught_up = true;
+        // It may have begun to fail since the last turn.
+        status.caught_up = lock(&self.failing).is_none();
         for (at, source) in self.sources.iter().enumerate() {
             let standing = lock(&source.state);
             let mut described = SourceStatus {
                 logs: source.config.logs.clone(),
                 sensor: source.config.sensor.clone(),
                 state: standing.state,
-                reason: standing.reason.clone(),
+                reason: standing.gravest(),
                 lag_bytes: standing.lag_bytes,
                 lag_seconds: standing.as_of_ms.map(|at| now_ms().saturating_sub(at) as f64 / 1000.0),
                 ..SourceStatus::default()
@@ -250,6 +251,8 @@ impl Shared {
             if standing.backfill.files_total > 0 {
                 described.backfill = Some(self.rated(at, &standing));
             }
+            described.add_unread(&standing.failed);
+            described.add_unread(&standing.seen);
             status.caught_up &= standing.caught_up;
             status.sources.push(described);
         }
@@ -420,7 +423,7 @@ impl Stepped {
                 self.read_archive();
             }
             self.commit();
-            let settled = self.shared.sources.iter().all(|source| lock(&source.state).caught_up);
+            let settled = self.shared.sources.iter().all(|source| lock(&source.state).settled);
             if settled && lock(&self.shared.archives).is_empty() {
                 return;
             }

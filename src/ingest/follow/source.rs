@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::archives::Job;
 use super::lock;
 use crate::clock::now_ms;
-use crate::ingest::{Backfill, SourceConfig};
-use crate::status::{BackfillStatus, SourceState};
+use crate::ingest::{Backfill, SourceConfig, shown};
+use crate::status::{BackfillStatus, SourceState, UnreadSet};
 use crate::store::{Pair, Store, StoreError};
 use crate::tail::discover::Stamp;
 use crate::tail::wake::Wake;
@@ -29,11 +29,21 @@ pub(super) struct Source {
 #[derive(Default)]
 pub(super) struct Standing {
     pub(super) state: SourceState,
+    /// Why the source itself cannot be looked through.
     pub(super) reason: Option<String>,
+    /// What makes reading slower, and loses nothing.
+    pub(super) notice: Option<String>,
+    /// What the last look through the source saw and nobody reads.
+    pub(super) seen: UnreadSet,
+    /// What could not be read when it was tried.
+    pub(super) failed: UnreadSet,
     /// When everything visible had been read, epoch milliseconds; from an earlier run until this one has caught up.
     pub(super) as_of_ms: Option<u64>,
     /// The same as the ledger has it for the next run.
     pub(super) kept_as_of_ms: Option<u64>,
+    /// Whether there is nothing left that could be read now.
+    pub(super) settled: bool,
+    /// Whether everything visible is read.
     pub(super) caught_up: bool,
     pub(super) lag_bytes: u64,
     /// Archives that were queued or read, as they were then: none of them is met again unless it changes.
@@ -74,6 +84,20 @@ impl Pace {
 }
 
 impl Standing {
+    /// Why the source is not read, or not wholly, or slowly: the gravest reason.
+    pub(super) fn gravest(&self) -> Option<String> {
+        let unread = || {
+            let first = self.failed.gravest().or_else(|| self.seen.gravest())?;
+            Some(format!("{}: {}", shown(&first.path), first.reason))
+        };
+        self.reason.clone().or_else(unread).or_else(|| self.notice.clone())
+    }
+
+    /// Whether records may be missing for a file or folder that is not read.
+    pub(super) fn misses_files(&self) -> bool {
+        self.seen.may_hold_records() || self.failed.may_hold_records()
+    }
+
     /// One archive less is to be read.
     pub(super) fn settled_one(&mut self) {
         self.pending -= 1;
