@@ -86,6 +86,8 @@ pub struct Observe {
     pub skip_ports: Vec<u16>,
     /// Whether addresses behind a chain are also recorded at the name that was asked.
     pub aliases: bool,
+    /// Rows that one record may be a sighting of.
+    pub max_observations: usize,
 }
 
 /// How logs are read.
@@ -181,8 +183,8 @@ impl Default for Source {
 
 impl Default for Observe {
     fn default() -> Observe {
-        let observe::Options { skip_ports, aliases, .. } = Default::default();
-        Observe { skip_ports, aliases }
+        let observe::Options { skip_ports, aliases, max_tuples, .. } = Default::default();
+        Observe { skip_ports, aliases, max_observations: max_tuples }
     }
 }
 
@@ -322,6 +324,7 @@ impl Config {
             );
         }
         let positive = [
+            ("observe.max_observations", self.observe.max_observations as u64),
             ("http.max_connections", max_connections as u64),
             ("http.max_scans", max_scans as u64),
             ("http.max_lookups", max_lookups as u64),
@@ -419,6 +422,7 @@ impl Config {
             observe: observe::Options {
                 skip_ports: self.observe.skip_ports.clone(),
                 aliases: self.observe.aliases,
+                max_tuples: self.observe.max_observations,
                 ..observe::Options::default()
             },
             max_line_bytes: usize::try_from(self.ingest.max_line).unwrap_or(usize::MAX),
@@ -839,7 +843,7 @@ mod tests {
         #[test]
         fn what_is_printed_is_read_back(
             data_dir in text(), logs in text(), sensor in text(), separator in text(), fields in proptest::collection::vec(text(), 0..3),
-            age in 86_400_000u64..1 << 40, kept: bool, aliases: bool, ports: Vec<u16>, port: u16, limit in 1u64..1 << 40, memory in 16u64 << 20..1 << 50,
+            age in 86_400_000u64..1 << 40, kept: bool, aliases: bool, ports: Vec<u16>, port: u16, limit in 1u64..1 << 40, memory in 16u64 << 20..1 << 50, max_observations in 1usize..1 << 30,
         ) {
             let source = Source {
                 logs: logs.into(), sensor, separator, fields, backfill: Backfill::Age(Duration::from_millis(age)),
@@ -848,7 +852,7 @@ mod tests {
             let config = Config {
                 data_dir: data_dir.into(),
                 sources: vec![source],
-                observe: Observe { skip_ports: ports, aliases },
+                observe: Observe { skip_ports: ports, aliases, max_observations },
                 http: Http { listen: ([127, 0, 0, 1], port).into(), max_limit: limit, ..Http::default() },
                 store: Store {
                     memory,

@@ -168,13 +168,21 @@ impl Ledger {
     ///
     /// When the store cannot say how far it was read; the lineage is not claimed then.
     pub fn claim(&self, id: &LineageId, live: bool) -> Result<Claimed, StoreError> {
-        let mut claims = self.claims();
-        if let Some(claim) = claims.get(id) {
-            return Ok(Claimed::Busy { live: claim.live });
+        {
+            let mut claims = self.claims();
+            if let Some(claim) = claims.get(id) {
+                return Ok(Claimed::Busy { live: claim.live });
+            }
+            claims.insert(*id, Claim { held: true, live, unapplied: None });
         }
-        let progress = self.store.lineage(id)?;
-        claims.insert(*id, Claim { held: true, live, unapplied: None });
-        Ok(Claimed::Yes(progress.map(Box::new)))
+        // The disk may be slow, and others wait for that lock.
+        match self.store.lineage(id) {
+            Ok(progress) => Ok(Claimed::Yes(progress.map(Box::new))),
+            Err(error) => {
+                self.release(id);
+                Err(error)
+            }
+        }
     }
 
     /// Puts progress into a batch. The caller holds the lineage.

@@ -24,6 +24,7 @@ pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod json;
+pub mod keyed;
 pub mod ledger;
 pub mod logging;
 pub mod lookup;

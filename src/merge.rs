@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::keyed;
 use crate::observation::{Asked, Half, Halves, Observations, Seen};
 use crate::progress::{LineageId, Progress};
 
@@ -37,7 +37,11 @@ impl<V> Default for Table<V> {
 impl<V> Table<V> {
     /// Finds the row of a key, or makes it with the value given; says whether it was there.
     fn entry(&mut self, key: &[u8], new: V) -> Option<&mut V> {
-        let hash = xxh3_64(key);
+        self.entry_of(keyed::hash(key), key, new)
+    }
+
+    /// The same, for a key whose hash is known.
+    fn entry_of(&mut self, hash: u64, key: &[u8], new: V) -> Option<&mut V> {
         let Table { arena, rows, index } = self;
         let key_of = |row: &Row<V>| arena.get(row.start..row.start + row.length as usize);
         let found = index.find(hash, |&at| {
@@ -53,6 +57,26 @@ impl<V> Table<V> {
         None
     }
 
+    /// Takes the rows of another table; `merge` brings two of one key together.
+    fn absorb(&mut self, other: &Table<V>, merge: impl Fn(&mut V, &V))
+    where
+        V: Copy,
+    {
+        for row in &other.rows {
+            let Some(key) = other.arena.get(row.start..row.start + row.length as usize) else { continue };
+            if let Some(known) = self.entry_of(row.hash, key, row.value) {
+                merge(known, &row.value);
+            }
+        }
+    }
+
+    /// Forgets all rows and keeps the memory.
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.rows.clear();
+        self.index.clear();
+    }
+
     /// The rows in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
         self.rows.iter().filter_map(|row| {
@@ -63,7 +87,7 @@ impl<V> Table<V> {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        let hash = xxh3_64(key);
+        let hash = keyed::hash(key);
         let at = *self.index.find(hash, |&at| {
             self.rows.get(at as usize).is_some_and(|row| {
                 row.hash == hash && self.arena.get(row.start..row.start + row.length as usize) == Some(key)
@@ -125,6 +149,22 @@ impl Batch {
                 asked.merge(&once);
             }
         }
+    }
+
+    /// Takes everything of another batch. It costs one look-up for each of its rows, whatever it took to make them.
+    pub fn absorb(&mut self, other: &Batch) {
+        self.tuples.absorb(&other.tuples, Halves::merge);
+        self.questions.absorb(&other.questions, Asked::merge);
+        for progress in other.progress.values() {
+            self.advance(progress.clone());
+        }
+    }
+
+    /// Empties it and keeps its memory for what comes next.
+    pub fn clear(&mut self) {
+        self.tuples.clear();
+        self.questions.clear();
+        self.progress.clear();
     }
 
     /// Folds in sightings of one row.
@@ -197,6 +237,34 @@ mod tests {
             assert_eq!(batch.tuples().get(key), Some(halves));
         }
         assert_eq!(batch.questions().iter().map(|(_, asked)| asked.count()).sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn a_batch_takes_another_one_as_if_all_had_been_folded_into_it() {
+        let mut observations = Observations::new(SensorId(0));
+        let mut see = |batch: &mut Batch, name: &str, time| {
+            let rrname = Name::parse(name).unwrap();
+            observations.reset(time);
+            observations.push(rrname.key(), RrType::A, b"\x04\xc0\x00\x02\x01", Half::Direct, 60);
+            observations.ask(rrname.key(), RrType::A, Outcome::Answered);
+            batch.add(&observations);
+            batch.advance(Progress::start(LineageId([time as u8; 16]), "s"));
+        };
+        let (mut whole, mut first, mut second) = (Batch::default(), Batch::default(), Batch::default());
+        for (name, time) in [("a.example", 1), ("b.example", 2)] {
+            see(&mut whole, name, time);
+            see(&mut first, name, time);
+        }
+        for (name, time) in [("b.example", 3), ("c.example", 4)] {
+            see(&mut whole, name, time);
+            see(&mut second, name, time);
+        }
+        first.absorb(&second);
+        assert_eq!((first.tuples().len(), first.questions().len(), first.progress().count()), (3, 3, 4));
+        assert!(whole.tuples().iter().all(|(key, halves)| first.tuples().get(key) == Some(halves)));
+        assert!(whole.questions().iter().all(|(key, asked)| first.questions().get(key) == Some(asked)));
+        second.clear();
+        assert!(second.is_empty());
     }
 
     #[test]

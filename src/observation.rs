@@ -10,7 +10,10 @@
 //! The *row key* of a sighting is the tuple's key form (name, type as two bytes big-endian, record data) and then the
 //! sensor's number, two bytes big-endian. That of a question is name, qtype, sensor. Both order like the ledger prints.
 
+use hashbrown::HashTable;
+
 use crate::dns::{Name, Rdata, RdataError, RrType, split_name_key};
+use crate::keyed;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -269,14 +272,28 @@ impl Asked {
 
 //--- Observations ---------------------------------------------------------------------------------------------------
 
+/// Tuples of one record that are compared with each other; from here on they are found by their hash.
+const FEW: usize = 16;
+
+/// How many tuples of one log record are kept when nobody says otherwise.
+pub const DEFAULT_MAX_TUPLES: usize = 1000;
+
 /// What one log record says, as row keys in one buffer that is used again for the next record.
+///
+/// It costs the same for each answer, however many there are: whoever sends a reply chooses them. What is kept has a
+/// bound, and what is beyond it is counted.
 #[derive(Debug)]
 pub struct Observations {
     sensor: SensorId,
     time: u64,
     keys: Vec<u8>,
     items: Vec<Item>,
+    /// The items by their hash, once they are more than [`FEW`].
+    index: HashTable<u32>,
     question: Option<(usize, Outcome)>,
+    max_tuples: usize,
+    /// Answers of the record that were left out, all or in part, since there were too many.
+    answers_cut: u64,
 }
 
 #[derive(Debug)]
@@ -286,6 +303,8 @@ struct Item {
     end: usize,
     half: Half,
     ttl: u32,
+    /// Of the key; 0 while it is not needed.
+    hash: u64,
 }
 
 /// One sighting, borrowed from [`Observations`].
@@ -300,9 +319,23 @@ pub struct Observation<'a> {
 }
 
 impl Observations {
-    /// An empty buffer for the records of one sensor.
+    /// An empty buffer for the records of one sensor, each with at most [`DEFAULT_MAX_TUPLES`].
     pub fn new(sensor: SensorId) -> Observations {
-        Observations { sensor, time: 0, keys: Vec::new(), items: Vec::new(), question: None }
+        Observations {
+            sensor,
+            time: 0,
+            keys: Vec::new(),
+            items: Vec::new(),
+            index: HashTable::new(),
+            question: None,
+            max_tuples: DEFAULT_MAX_TUPLES,
+            answers_cut: 0,
+        }
+    }
+
+    /// The same with another bound on the tuples of a record.
+    pub fn with_max_tuples(self, max_tuples: usize) -> Observations {
+        Observations { max_tuples, ..self }
     }
 
     /// Empties the buffer for a record of the time given (epoch seconds).
@@ -310,28 +343,68 @@ impl Observations {
         self.time = time;
         self.keys.clear();
         self.items.clear();
+        if !self.index.is_empty() {
+            self.index.clear();
+        }
         self.question = None;
+        self.answers_cut = 0;
     }
 
-    /// Adds a tuple, given by key forms. One record counts a tuple once: of a repeated one the larger ttl stands.
-    pub fn push(&mut self, rrname_key: &[u8], rrtype: RrType, rdata_key: &[u8], half: Half, ttl: u32) {
+    /// Adds a tuple, given by key forms; `false` when there is no more room for one. One record counts a tuple once: of a
+    /// repeated one the larger ttl stands.
+    pub fn push(
+        &mut self,
+        rrname_key: &[u8],
+        rrtype: RrType,
+        rdata_key: &[u8],
+        half: Half,
+        ttl: u32,
+    ) -> bool {
         let start = self.keys.len();
         self.keys.extend_from_slice(rrname_key);
         self.keys.extend_from_slice(&rrtype.0.to_be_bytes());
         self.keys.extend_from_slice(rdata_key);
         self.keys.extend_from_slice(&self.sensor.0.to_be_bytes());
         let end = self.keys.len();
-        let new = self.keys.get(start..end);
-        let known = self
-            .items
-            .iter()
-            .position(|item| item.half == half && self.keys.get(item.start..item.end) == new);
-        match known.and_then(|at| self.items.get_mut(at)) {
-            Some(item) => {
-                item.ttl = item.ttl.max(ttl);
-                self.keys.truncate(start);
-            }
-            None => self.items.push(Item { start, end, half, ttl }),
+        let at = self.items.len();
+        if at >= FEW && self.index.is_empty() {
+            self.begin_index();
+        }
+        let Observations { keys, items, index, .. } = self;
+        let new = keys.get(start..end);
+        let is_known = |item: &Item| item.half == half && keys.get(item.start..item.end) == new;
+        let (hash, known) = if at < FEW {
+            (0, items.iter().position(is_known))
+        } else {
+            let hash = new.map_or(0, keyed::hash);
+            let found = index.find(hash, |&at| items.get(at as usize).is_some_and(is_known));
+            (hash, found.map(|&at| at as usize))
+        };
+        if let Some(item) = known.and_then(|known| items.get_mut(known)) {
+            item.ttl = item.ttl.max(ttl);
+            keys.truncate(start);
+            return true;
+        }
+        if at >= self.max_tuples {
+            keys.truncate(start);
+            return false;
+        }
+        items.push(Item { start, end, half, ttl, hash });
+        if at >= FEW {
+            index.insert_unique(hash, at as u32, |&at| items.get(at as usize).map_or(0, |item| item.hash));
+        }
+        true
+    }
+
+    /// The tuples have become more than a few: from now on they are found by their hash.
+    fn begin_index(&mut self) {
+        let Observations { keys, items, index, .. } = self;
+        for item in items.iter_mut() {
+            item.hash = keys.get(item.start..item.end).map_or(0, keyed::hash);
+        }
+        for (at, item) in items.iter().enumerate() {
+            let hash_of = |&at: &u32| items.get(at as usize).map_or(0, |item| item.hash);
+            index.insert_unique(item.hash, at as u32, hash_of);
         }
     }
 
@@ -342,6 +415,16 @@ impl Observations {
         self.keys.extend_from_slice(&qtype.0.to_be_bytes());
         self.keys.extend_from_slice(&self.sensor.0.to_be_bytes());
         self.question = Some((start, outcome));
+    }
+
+    /// Counts an answer for which there was no room.
+    pub fn cut_answer(&mut self) {
+        self.answers_cut += 1;
+    }
+
+    /// How many answers were left out since there was no room for them.
+    pub fn answers_cut(&self) -> u64 {
+        self.answers_cut
     }
 
     /// When the record was seen, epoch seconds.
@@ -438,6 +521,33 @@ mod tests {
         assert_eq!(seen.ttl, 60);
         seen.merge(&Seen::once(100, 70));
         assert_eq!(seen.ttl, 70);
+    }
+
+    #[test]
+    fn tuples_of_a_record_are_counted_once_however_many_there_are_and_have_a_bound() {
+        let rrname = Name::parse("www.example.com").unwrap();
+        let mut observations = Observations::new(SensorId(7)).with_max_tuples(300);
+        for _ in 0..2 {
+            observations.reset(1000);
+            for ttl in [1, 9, 5] {
+                for i in 0..400u32 {
+                    let mut rdata = Vec::new();
+                    Rdata::V4(i.into()).push_key(&mut rdata);
+                    let half = if i % 2 == 0 { Half::Direct } else { Half::Alias };
+                    let kept = observations.push(rrname.key(), RrType::A, &rdata, half, ttl);
+                    assert_eq!(kept, i < 300, "{i}");
+                }
+            }
+            observations.ask(rrname.key(), RrType::A, Outcome::Answered);
+            let keys: std::collections::HashSet<&[u8]> = observations.iter().map(|o| o.row_key).collect();
+            assert_eq!((keys.len(), observations.iter().count()), (300, 300));
+            assert!(observations.iter().all(|o| o.ttl == 9));
+            assert_eq!(observations.question().map(|(_, outcome)| outcome), Some(Outcome::Answered));
+        }
+        // A small record after a large one.
+        observations.reset(1000);
+        assert!(observations.push(rrname.key(), RrType::A, b"\x04\xc0\x00\x02\x01", Half::Direct, 1));
+        assert_eq!(observations.iter().count(), 1);
     }
 
     #[test]

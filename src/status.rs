@@ -354,7 +354,8 @@ impl Status {
 }
 
 impl Serialize for Tally {
-    /// `{"lines_read", "counted", "skipped": {reason: lines}, "malformed": {reason: lines}}`, every reason named.
+    /// `{"lines_read", "counted", "skipped": {reason: lines}, "malformed": {reason: lines}, "answers_cut"}`, every reason
+    /// named.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         struct Reasons<F>(F);
         impl<F: Fn() -> Vec<(&'static str, u64)>> Serialize for Reasons<F> {
@@ -362,13 +363,14 @@ impl Serialize for Tally {
                 serializer.collect_map(self.0())
             }
         }
-        let mut map = serializer.serialize_map(Some(4))?;
+        let mut map = serializer.serialize_map(Some(5))?;
         map.serialize_entry("lines_read", &self.lines())?;
         map.serialize_entry("counted", &self.counted)?;
         let skipped = || Skip::ALL.iter().map(|&r| (r.name(), self.skipped(r))).collect();
         map.serialize_entry("skipped", &Reasons(skipped))?;
         let malformed = || Malformed::ALL.iter().map(|&r| (r.name(), self.malformed(r))).collect();
         map.serialize_entry("malformed", &Reasons(malformed))?;
+        map.serialize_entry("answers_cut", &self.answers_cut)?;
         map.end()
     }
 }
@@ -417,6 +419,7 @@ mod tests {
             let mut progress = Progress::start(LineageId([i as u8; 16]), sensor);
             progress.tally.add(Fate::Counted);
             progress.tally.add(Fate::Skipped(Skip::NoAnswer));
+            progress.tally.cut_answers(7);
             progress.newest = i as u64;
             lineages.push(progress);
         }
@@ -430,6 +433,7 @@ mod tests {
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["totals"]["lines_read"], 6);
         assert_eq!(json["totals"]["skipped"]["no_answer"], 3);
+        assert_eq!(json["totals"]["answers_cut"], 21);
         assert_eq!(json["sources"][0]["files"][0]["counted"], 1);
     }
 }

@@ -97,6 +97,8 @@ reasons! {
 pub struct Tally {
     /// Lines that gave observations.
     pub counted: u64,
+    /// Answers that were left out of lines that were counted, since one line held too many. No line more or less.
+    pub answers_cut: u64,
     skipped: [u64; Skip::ALL.len()],
     malformed: [u64; Malformed::ALL.len()],
 }
@@ -114,9 +116,15 @@ impl Tally {
         }
     }
 
+    /// Counts answers that were left out of a line that was counted.
+    pub fn cut_answers(&mut self, answers: u64) {
+        self.answers_cut = self.answers_cut.saturating_add(answers);
+    }
+
     /// Adds another tally to this one.
     pub fn merge(&mut self, other: &Tally) {
         self.counted = self.counted.saturating_add(other.counted);
+        self.answers_cut = self.answers_cut.saturating_add(other.answers_cut);
         for (mine, theirs) in self.skipped.iter_mut().zip(&other.skipped) {
             *mine = mine.saturating_add(*theirs);
         }

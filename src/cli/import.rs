@@ -239,6 +239,9 @@ fn tell(summary: &Summary) -> anyhow::Result<()> {
             writeln!(stdout, "  {what}: {}", named.join(", "))?;
         }
     }
+    if tally.answers_cut > 0 {
+        writeln!(stdout, "  answers cut: {} (observe.max_observations)", tally.answers_cut)?;
+    }
     let mut stderr = io::stderr().lock();
     for (what, problems) in
         [("Not read", failed), ("Read as far as it goes", incomplete), ("Passed over", passed_over)]

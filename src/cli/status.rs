@@ -97,6 +97,10 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
             line("", &format!("{what}: {reasons}"));
         }
     }
+    let cut = document["totals"].get("answers_cut").map_or(0, number);
+    if cut > 0 {
+        line("", &format!("answers cut: {cut}, of records with more than observe.max_observations"));
+    }
     for source in document["sources"].as_array().into_iter().flatten() {
         let logs = source["logs"].as_str().unwrap_or_default();
         let logs = if logs.is_empty() { "imported" } else { logs };

@@ -48,6 +48,8 @@ pub struct ImportReport {
     counted: u64,
     skipped: Vec<(String, u64)>,
     malformed: Vec<(String, u64)>,
+    #[serde(default)]
+    answers_cut: u64,
     incomplete: Vec<(PathBuf, String)>,
     failed: Vec<(PathBuf, String)>,
     passed_over: Vec<(PathBuf, String)>,
@@ -66,6 +68,7 @@ impl From<Summary> for ImportReport {
             counted: tally.counted,
             skipped: skipped.collect(),
             malformed: malformed.collect(),
+            answers_cut: tally.answers_cut,
             incomplete: summary.incomplete,
             failed: summary.failed,
             passed_over: summary.passed_over,
@@ -80,10 +83,12 @@ impl From<ImportReport> for Summary {
         };
         let skipped: Vec<u64> = Skip::ALL.iter().map(|r| count(&report.skipped, r.name())).collect();
         let malformed: Vec<u64> = Malformed::ALL.iter().map(|r| count(&report.malformed, r.name())).collect();
+        let mut tally = Tally::from_counts(report.counted, &skipped, &malformed);
+        tally.answers_cut = report.answers_cut;
         Summary {
             files: report.files,
             bytes: report.bytes,
-            tally: Tally::from_counts(report.counted, &skipped, &malformed),
+            tally,
             already: report.already,
             incomplete: report.incomplete,
             failed: report.failed,
@@ -374,6 +379,7 @@ mod tests {
         summary.tally.add(Fate::Counted);
         summary.tally.add(Fate::Skipped(Skip::NoAnswer));
         summary.tally.add(Fate::Malformed(Malformed::Json));
+        summary.tally.cut_answers(3);
         summary.failed.push(("x.log".into(), "not there".to_owned()));
         let sent = serde_json::to_vec(&ImportReport::from(summary.clone())).unwrap();
         assert_eq!(Summary::from(serde_json::from_slice::<ImportReport>(&sent).unwrap()), summary);

@@ -160,6 +160,9 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
         count("malformed", reason.name(), status.totals.malformed(reason));
     }
     registry.register("lines", "Lines read, by how they ended", lines.clone());
+    let cut: Counter = Counter::default();
+    cut.inc_by(status.totals.answers_cut);
+    registry.register("answers_cut", "Answers left out of records that held too many", cut);
 
     let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
         let gauge: Gauge<u64, AtomicU64> = Gauge::default();

@@ -88,6 +88,18 @@ fn import_stream(stream: impl Read + Send + 'static) -> Summary {
 }
 
 #[test]
+fn answers_that_are_cut_are_told_and_the_line_is_counted() {
+    let answers =
+        |n: u32| (0..n).map(|i| format!("10.0.{}.{}", i >> 8, i & 255)).collect::<Vec<_>>().join(",");
+    let line =
+        |answers: String| format!("1700000000.0\tC1\t10.0.0.1\t53\tbig.example\t1\t1\tA\t0\t{answers}\t-\n");
+    let text = [log(0..10), line(answers(4000)), line(answers(1000)), records(10..20)].concat();
+    let summary = import_stream(io::Cursor::new(text));
+    assert_eq!((summary.tally.counted, summary.tally.lines()), (22, 22));
+    assert_eq!(summary.tally.answers_cut, 3000);
+}
+
+#[test]
 fn a_line_without_an_end_is_never_held() {
     let context = context();
     // As the first thing in a log: it is none, for there is no record.

@@ -135,7 +135,7 @@ impl Intake {
                 reader,
                 record: LogRecord::default(),
                 observer: Observer::new(&context.observe),
-                observations: Observations::new(sensor_id),
+                observations: Observations::new(sensor_id).with_max_tuples(context.observe.max_tuples),
                 live,
                 state: State::Seeking(Prefix::default()),
                 inherited_header: header.is_some(),
@@ -434,6 +434,9 @@ impl Core {
                 let fate = self.observer.observe(&self.record, &mut self.observations);
                 if matches!(fate, Fate::Counted | Fate::Skipped(Skip::NoAnswer)) {
                     batch.add(&self.observations);
+                    let cut = self.observations.answers_cut();
+                    place.progress.tally.cut_answers(cut);
+                    self.new.cut_answers(cut);
                     place.progress.newest = place.progress.newest.max(self.observations.time());
                 }
                 fate

@@ -144,6 +144,9 @@ fn tally(tally: &Tally) -> Markup {
                 @for (class, x, width) in bars { rect class=(class) x=(x) width=(width) y="0" height="8" {} }
             }
             dl {
+                @if tally.answers_cut > 0 {
+                    div { dt { "Answers cut" } dd { strong { (grouped(tally.answers_cut)) } } }
+                }
                 @for (class, title, lines, reasons) in parts {
                     div {
                         dt { svg.swatch.fates aria-hidden="true" { rect class=(class) width="100%" height="100%" {} } (title) }

@@ -172,27 +172,35 @@ impl From<StoredMark> for Mark {
 /// Versions of a lineage's progress; a new one is appended, an old one stays readable.
 #[derive(Encode, Decode)]
 enum StoredProgress {
-    V1 {
-        sensor: String,
-        consumed: StoredMark,
-        marks: Vec<StoredMark>,
-        header: Option<Vec<u8>>,
-        counted: u64,
-        skipped: Vec<u64>,
-        malformed: Vec<u64>,
-        newest: u64,
-        complete: bool,
-        archive_bytes: u64,
-        prefix_changed: u64,
-        path: Vec<u8>,
-        read_at: u64,
+    V1(ProgressV1),
+    /// That, and how many answers were cut: written only where there are any.
+    V2 {
+        v1: ProgressV1,
+        answers_cut: u64,
     },
+}
+
+#[derive(Encode, Decode)]
+struct ProgressV1 {
+    sensor: String,
+    consumed: StoredMark,
+    marks: Vec<StoredMark>,
+    header: Option<Vec<u8>>,
+    counted: u64,
+    skipped: Vec<u64>,
+    malformed: Vec<u64>,
+    newest: u64,
+    complete: bool,
+    archive_bytes: u64,
+    prefix_changed: u64,
+    path: Vec<u8>,
+    read_at: u64,
 }
 
 /// The stored form of a lineage's progress, without its identity: that is the key.
 pub(crate) fn progress_to_bytes(progress: &Progress) -> Result<Vec<u8>, StoreError> {
     let (counted, skipped, malformed) = progress.tally.to_counts();
-    let stored = StoredProgress::V1 {
+    let v1 = ProgressV1 {
         sensor: progress.sensor.clone(),
         consumed: (&progress.consumed).into(),
         marks: progress.marks.iter().map(StoredMark::from).collect(),
@@ -207,6 +215,10 @@ pub(crate) fn progress_to_bytes(progress: &Progress) -> Result<Vec<u8>, StoreErr
         path: progress.path.as_os_str().as_bytes().to_vec(),
         read_at: progress.read_at,
     };
+    let stored = match progress.tally.answers_cut {
+        0 => StoredProgress::V1(v1),
+        answers_cut => StoredProgress::V2 { v1, answers_cut },
+    };
     let mut out = Vec::new();
     push(&stored, &mut out)?;
     Ok(out)
@@ -214,7 +226,11 @@ pub(crate) fn progress_to_bytes(progress: &Progress) -> Result<Vec<u8>, StoreErr
 
 /// Takes a lineage's progress from its stored form.
 pub(crate) fn progress(lineage: LineageId, stored: &[u8]) -> Result<Progress, StoreError> {
-    let StoredProgress::V1 {
+    let (v1, answers_cut) = match take(stored, "the progress of a log")? {
+        StoredProgress::V1(v1) => (v1, 0),
+        StoredProgress::V2 { v1, answers_cut } => (v1, answers_cut),
+    };
+    let ProgressV1 {
         sensor,
         consumed,
         marks,
@@ -228,14 +244,16 @@ pub(crate) fn progress(lineage: LineageId, stored: &[u8]) -> Result<Progress, St
         prefix_changed,
         path,
         read_at,
-    } = take(stored, "the progress of a log")?;
+    } = v1;
+    let mut tally = Tally::from_counts(counted, &skipped, &malformed);
+    tally.answers_cut = answers_cut;
     Ok(Progress {
         lineage,
         sensor,
         consumed: consumed.into(),
         marks: marks.into_iter().map(Mark::from).collect(),
         header,
-        tally: Tally::from_counts(counted, &skipped, &malformed),
+        tally,
         newest,
         complete,
         archive_bytes,
@@ -347,5 +365,9 @@ mod tests {
         let stored = progress_to_bytes(&known).unwrap();
         assert_eq!(progress(known.lineage, &stored).unwrap(), known);
         assert!(progress(known.lineage, &stored[..stored.len() - 1]).is_err());
+        known.tally.cut_answers(9);
+        let with_cut = progress_to_bytes(&known).unwrap();
+        assert_eq!(with_cut[1..], [&stored[1..], &[9]].concat());
+        assert_eq!(progress(known.lineage, &with_cut).unwrap(), known);
     }
 }

@@ -18,18 +18,19 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("shutdown", 0, ""),
     ("history", 0, ""),
     ("fault", 0, ""),
+    ("keyed", 0, ""),
     ("tally", 0, ""),
-    ("observation", 0, "dns"),
+    ("observation", 0, "dns keyed"),
     ("progress", 0, "tally"),
     // Reading: bytes in, observations out. The parts do not know each other.
     ("clock", 1, ""),
     ("tail", 1, "progress"),
     ("zeek", 1, "dns tally"),
-    ("observe", 1, "dns observation tally zeek"),
+    ("observe", 1, "dns keyed observation tally zeek"),
     ("generate", 1, "time"),
     ("status", 1, "progress tally"),
     // Keeping.
-    ("merge", 2, "dns observation progress"),
+    ("merge", 2, "dns keyed observation progress"),
     ("store", 2, "dns fault merge observation progress tally"),
     ("ledger", 2, "dns fault merge observation progress store"),
     // Asking and feeding.

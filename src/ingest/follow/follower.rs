@@ -15,6 +15,7 @@ use super::{RETRY, Shared, lock};
 use crate::clock::now_ms;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::{reading_hint, shown};
+use crate::merge::Batch;
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
 use crate::tail::decode::Packing;
@@ -74,6 +75,8 @@ pub(super) struct Follower<'a> {
     /// Whether the source ever had a plain log, beside which JSON streaming logs hold nothing new.
     has_plain: bool,
     buffer: Vec<u8>,
+    /// What the bytes at hand say, on its way to the open batch.
+    part: Batch,
 }
 
 pub(super) fn follow(shared: &Shared, at: usize) {
@@ -109,6 +112,7 @@ impl<'a> Follower<'a> {
             cut: i128::MIN,
             has_plain: false,
             buffer: vec![0; LIVE_CHUNK_BYTES],
+            part: Batch::default(),
         };
         if let Some(error) = no_events {
             follower.polls(Some(&error.to_string()));
@@ -426,9 +430,10 @@ impl<'a> Follower<'a> {
                         return Turn::LetGo;
                     }
                     live.last_change = Instant::now();
-                    let mut fed = Ok(());
-                    let intake = &mut live.intake;
-                    let open = self.shared.ledger().add_live(|batch| fed = intake.feed(bytes, batch));
+                    // All the work is done before the lock of the open batch is taken: lookups wait for that.
+                    let fed = live.intake.feed(bytes, &mut self.part);
+                    let open = self.shared.ledger().add_live(|batch| batch.absorb(&self.part));
+                    self.part.clear();
                     if open > OPEN_BATCH_BYTES {
                         self.shared.make_room(open);
                     }
