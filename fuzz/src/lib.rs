@@ -78,7 +78,8 @@ pub fn json_line(data: &[u8]) {
         return;
     }
     let line = Reader::new(&Options::default()).read(data, &mut LogRecord::default());
-    assert_eq!(line, Line::Malformed(Malformed::Time));
+    // A record, or a line of another log, may be in an object or a text inside.
+    assert_ne!(line, Line::Malformed(Malformed::Json));
 }
 
 /// Reads a line and observes it; checks that it is accounted for and that what comes out is well formed.

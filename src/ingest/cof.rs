@@ -280,6 +280,7 @@ impl Incoming {
             Block::Lines(lines) => {
                 lines.split_inclusive(|&b| b == b'\n').try_for_each(|l| self.line(l, batch))
             }
+            Block::Element(element) => self.line(element, batch),
             Block::Long(piece) => {
                 self.prefix.update(piece);
                 Ok(())

@@ -244,6 +244,7 @@ impl Core {
                 self.hash(piece);
                 Ok(())
             }
+            Block::Element(element) => self.element(element, batch),
             Block::LongEnd(piece) => {
                 self.hash(piece);
                 if let State::Reading(place) = &mut self.state {
@@ -298,6 +299,26 @@ impl Core {
         }
         self.hash(lines.get(hashed..).unwrap_or_default());
         Ok(())
+    }
+
+    /// Takes one element of a JSON array as the line that it is.
+    fn element(&mut self, element: &[u8], batch: &mut Batch) -> Result<(), Halt> {
+        let line = element.strip_suffix(b"\n").unwrap_or(element);
+        let parsed = match &self.state {
+            State::Known(..) => Line::Directive,
+            State::Seeking(_) | State::Reading(_) => self.reader.read(line, &mut self.record),
+        };
+        self.hash(element);
+        match (&self.state, parsed) {
+            (State::Seeking(_), Line::Directive | Line::Close) => Ok(()),
+            (State::Known(_, reach), _) => {
+                if place_offset(&self.state) >= reach.stop {
+                    self.compare();
+                }
+                Ok(())
+            }
+            (_, parsed) => self.line_end(parsed, batch),
+        }
     }
 
     /// Takes bytes into the running hash.

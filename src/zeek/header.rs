@@ -24,6 +24,8 @@ pub(super) enum Role {
     Path,
     /// Any other column.
     Other,
+    /// In JSON alone: `id` as an object that holds the addresses and ports.
+    Id,
 }
 
 /// How many roles are needed columns.

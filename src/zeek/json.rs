@@ -1,5 +1,8 @@
 //! One record of a JSON log: a flat object, scanned once, with everything that is not needed passed over.
 //!
+//! Zeek's own form is read here, with dots or underscores in its names, and with `id` as an object of its own. Where
+//! something is missing, [`super::envelope`] looks whether a shipper has put the record into another object.
+//!
 //! # Bytes
 //!
 //! Zeek's names are bytes and JSON's strings are not, so the writer has changed its mind about them
@@ -24,74 +27,86 @@ use super::{Line, count, qtype_of_name, time};
 use crate::tally::Malformed;
 
 /// How deep values that are passed over may be nested.
-const MAX_DEPTH: u32 = 64;
+pub(super) const MAX_DEPTH: u32 = 64;
 
 /// Why a line gives no record.
-enum Stop {
+pub(super) enum Stop {
     Malformed(Malformed),
     OtherLog,
 }
 
-const NOT_JSON: Stop = Stop::Malformed(Malformed::Json);
+pub(super) const NOT_JSON: Stop = Stop::Malformed(Malformed::Json);
 
-/// Reads one line.
+impl From<Stop> for Line {
+    fn from(stop: Stop) -> Line {
+        match stop {
+            Stop::OtherLog => Line::OtherLog,
+            Stop::Malformed(reason) => Line::Malformed(reason),
+        }
+    }
+}
+
+/// What a line is as a flat object.
+pub(super) enum Flat {
+    /// A DNS record with nothing missing, or a record of another log, or one with values that make no sense.
+    Is(Line),
+    /// This, unless the record is somewhere inside of it or some of its fields are.
+    Unless(Line),
+}
+
+/// Reads one line as a flat object.
 ///
 /// `tsv_escapes` says that backslashes are doubled before JSON sees them; `keys` is kept from line to line.
-pub(super) fn read(line: &[u8], tsv_escapes: bool, keys: &mut Keys, record: &mut LogRecord) -> Line {
+pub(super) fn read(line: &[u8], tsv_escapes: bool, keys: &mut Keys, record: &mut LogRecord) -> Flat {
     match read_object(line, tsv_escapes, keys, record) {
-        Ok(()) => Line::Record,
-        Err(Stop::OtherLog) => Line::OtherLog,
-        Err(Stop::Malformed(reason)) => Line::Malformed(reason),
+        // Zeek always tells the responder's port.
+        Ok(()) if record.resp_p.is_some() && record.dns_fields() > 0 => Flat::Is(Line::Record),
+        Ok(()) => Flat::Unless(Line::Record),
+        Err(Stop::Malformed(reason @ (Malformed::Json | Malformed::Time))) => {
+            Flat::Unless(Line::Malformed(reason))
+        }
+        Err(stop) => Flat::Is(stop.into()),
     }
 }
 
 fn read_object(line: &[u8], tsv_escapes: bool, keys: &mut Keys, record: &mut LogRecord) -> Result<(), Stop> {
     let mut cursor = Cursor { rest: line, tsv_escapes };
     let mut place = 0;
-    let mut ts = None;
-    let mut qtype_name = None;
-    cursor.expect(b'{')?;
-    if cursor.next_is(b'}') {
-        return Err(Stop::Malformed(Malformed::Time));
-    }
-    loop {
-        cursor.skip_space();
-        let role = cursor.key(keys, &mut place)?;
-        cursor.skip_space();
-        match role {
-            Role::Other => cursor.skip_value()?,
-            Role::Ts => ts = Some(cursor.ts()?),
-            Role::RespH => record.resp_h = cursor.optional_string(record)?,
-            Role::RespP => record.resp_p = cursor.count()?,
-            Role::Query => record.query = cursor.optional_string(record)?,
-            Role::Qclass => record.qclass = cursor.count()?,
-            Role::Qtype => record.qtype = cursor.count()?,
-            Role::QtypeName if cursor.null() => {}
-            Role::QtypeName => qtype_name = Some(cursor.string()?),
-            Role::Rcode => record.rcode = cursor.count()?,
-            Role::Opcode => record.opcode = cursor.count()?,
-            Role::Answers => cursor.answers(record)?,
-            Role::Ttls => cursor.ttls(record)?,
-            Role::Path if cursor.null() => {}
-            Role::Path => {
-                if !is_dns_path(cursor.string()?.raw) {
-                    return Err(Stop::OtherLog);
-                }
-            }
-        }
-        if !cursor.more(b'}')? {
-            break;
-        }
-    }
+    let times = cursor.members(record, |cursor| cursor.key(keys, &mut place))?;
     cursor.skip_space();
-    if !cursor.rest.is_empty() {
+    if !cursor.rest.is_empty() && !is_list_rest(cursor.rest) {
         return Err(NOT_JSON); // two lines in one
     }
-    record.ts_micros = ts.ok_or(Stop::Malformed(Malformed::Time))?;
-    if record.qtype.is_none() {
-        record.qtype = qtype_name.and_then(|name| qtype_of_name(name.raw));
+    times.settle(record)
+}
+
+/// Whether this follows an element of an array that is written one element a line.
+pub(super) fn is_list_rest(rest: &[u8]) -> bool {
+    matches!(rest.trim_ascii_end(), b"," | b"]" | b"],")
+}
+
+/// The role of a key; `id` is an object of its own where a shipper has split names at their dots.
+#[inline]
+pub(super) fn role_of(name: &[u8]) -> Role {
+    if name == b"id" { Role::Id } else { Role::of(name) }
+}
+
+/// What is known of a record only when all of its members were seen.
+#[derive(Default)]
+pub(super) struct Times<'a> {
+    pub(super) ts: Option<u64>,
+    qtype_name: Option<RawString<'a>>,
+}
+
+impl Times<'_> {
+    /// Completes a record.
+    pub(super) fn settle(self, record: &mut LogRecord) -> Result<(), Stop> {
+        record.ts_micros = self.ts.ok_or(Stop::Malformed(Malformed::Time))?;
+        if record.qtype.is_none() {
+            record.qtype = self.qtype_name.and_then(|name| qtype_of_name(name.raw));
+        }
+        record.agree().map_err(Stop::Malformed)
     }
-    record.agree().map_err(Stop::Malformed)
 }
 
 //--- keys -----------------------------------------------------------------------------------------------------------
@@ -140,25 +155,93 @@ impl Keys {
 
 /// A string as it stands between its quotes.
 #[derive(Clone, Copy)]
-struct RawString<'a> {
-    raw: &'a [u8],
+pub(super) struct RawString<'a> {
+    pub(super) raw: &'a [u8],
     escaped: bool,
 }
 
-struct Cursor<'a> {
-    rest: &'a [u8],
-    tsv_escapes: bool,
+pub(super) struct Cursor<'a> {
+    pub(super) rest: &'a [u8],
+    pub(super) tsv_escapes: bool,
 }
 
 impl<'a> Cursor<'a> {
-    fn skip_space(&mut self) {
+    /// Reads an object's members into a record. `key` reads a key with its colon and says what its value is.
+    #[inline]
+    pub(super) fn members(
+        &mut self,
+        record: &mut LogRecord,
+        mut key: impl FnMut(&mut Self) -> Result<Role, Stop>,
+    ) -> Result<Times<'a>, Stop> {
+        let mut times = Times::default();
+        self.expect(b'{')?;
+        if self.next_is(b'}') {
+            return Ok(times);
+        }
+        loop {
+            self.skip_space();
+            let role = key(self)?;
+            self.skip_space();
+            match role {
+                Role::Other => self.skip_value()?,
+                Role::Ts => times.ts = Some(self.ts()?),
+                Role::RespH => record.resp_h = self.optional_string(record)?,
+                Role::RespP => record.resp_p = self.count()?,
+                Role::Query => record.query = self.optional_string(record)?,
+                Role::Qclass => record.qclass = self.count()?,
+                Role::Qtype => record.qtype = self.count()?,
+                Role::QtypeName if self.null() => {}
+                Role::QtypeName => times.qtype_name = Some(self.string()?),
+                Role::Rcode => record.rcode = self.count()?,
+                Role::Opcode => record.opcode = self.count()?,
+                Role::Answers => self.answers(record)?,
+                Role::Ttls => self.ttls(record)?,
+                Role::Path if self.null() => {}
+                Role::Path => {
+                    if !is_dns_path(self.string()?.raw) {
+                        return Err(Stop::OtherLog);
+                    }
+                    record.says_dns = true;
+                }
+                Role::Id if self.rest.first() == Some(&b'{') => self.id(record)?,
+                Role::Id => self.skip_value()?,
+            }
+            if !self.more(b'}')? {
+                return Ok(times);
+            }
+        }
+    }
+
+    /// Reads `id` as an object: `{"orig_h": …, "orig_p": …, "resp_h": …, "resp_p": …}`.
+    fn id(&mut self, record: &mut LogRecord) -> Result<(), Stop> {
+        self.expect(b'{')?;
+        if self.next_is(b'}') {
+            return Ok(());
+        }
+        loop {
+            self.skip_space();
+            let key = self.string()?;
+            self.expect(b':')?;
+            self.skip_space();
+            match key.raw {
+                b"resp_h" => record.resp_h = self.optional_string(record)?,
+                b"resp_p" => record.resp_p = self.count()?,
+                _ => self.skip_value()?,
+            }
+            if !self.more(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn skip_space(&mut self) {
         while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
             self.rest = rest;
         }
     }
 
     /// Passes over a byte if it is the next one.
-    fn next_is(&mut self, byte: u8) -> bool {
+    pub(super) fn next_is(&mut self, byte: u8) -> bool {
         self.skip_space();
         match self.rest {
             [first, rest @ ..] if *first == byte => {
@@ -169,12 +252,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Stop> {
+    pub(super) fn expect(&mut self, byte: u8) -> Result<(), Stop> {
         if self.next_is(byte) { Ok(()) } else { Err(NOT_JSON) }
     }
 
     /// After an element: whether there is one more, or the end that was named.
-    fn more(&mut self, end: u8) -> Result<bool, Stop> {
+    pub(super) fn more(&mut self, end: u8) -> Result<bool, Stop> {
         if self.next_is(b',') {
             return Ok(true);
         }
@@ -190,7 +273,7 @@ impl<'a> Cursor<'a> {
         }
         let before = self.rest;
         let key = self.string()?;
-        let role = Role::of(key.raw);
+        let role = role_of(key.raw);
         self.expect(b':')?;
         // Only without a space before the colon is the text so long.
         if let Some(text) = before.get(..key.raw.len() + 3)
@@ -201,7 +284,7 @@ impl<'a> Cursor<'a> {
         Ok(role)
     }
 
-    fn string(&mut self) -> Result<RawString<'a>, Stop> {
+    pub(super) fn string(&mut self) -> Result<RawString<'a>, Stop> {
         let [b'"', text @ ..] = self.rest else { return Err(NOT_JSON) };
         let mut from = 0;
         let mut escaped = false;
@@ -217,7 +300,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number, `true`, `false` or `null`. What stands behind it is for the caller to judge.
-    fn scalar(&mut self) -> Result<&'a [u8], Stop> {
+    pub(super) fn scalar(&mut self) -> Result<&'a [u8], Stop> {
         let length = match self.rest {
             [b'0'..=b'9' | b'-', ..] => {
                 let numeric = |b: &u8| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
@@ -233,7 +316,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over `null` if it is next.
-    fn null(&mut self) -> bool {
+    pub(super) fn null(&mut self) -> bool {
         match self.rest.strip_prefix(b"null") {
             Some(rest) => {
                 self.rest = rest;
@@ -244,7 +327,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over any value. Objects and arrays need only to be balanced.
-    fn skip_value(&mut self) -> Result<(), Stop> {
+    pub(super) fn skip_value(&mut self) -> Result<(), Stop> {
         let mut open: u64 = 0; // one bit for each level: 1 is an object
         let mut depth = 0;
         loop {
@@ -280,7 +363,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn ts(&mut self) -> Result<u64, Stop> {
+    pub(super) fn ts(&mut self) -> Result<u64, Stop> {
         let micros = match self.rest.first() {
             Some(b'"') => time::text(self.string()?.raw),
             _ => time::number(self.scalar()?),
@@ -288,7 +371,7 @@ impl<'a> Cursor<'a> {
         micros.ok_or(Stop::Malformed(Malformed::Time))
     }
 
-    fn count(&mut self) -> Result<Option<u16>, Stop> {
+    pub(super) fn count(&mut self) -> Result<Option<u16>, Stop> {
         match self.scalar()? {
             b"null" => Ok(None),
             b"true" | b"false" => Err(NOT_JSON),
@@ -296,7 +379,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn optional_string(&mut self, record: &mut LogRecord) -> Result<Option<Span>, Stop> {
+    pub(super) fn optional_string(&mut self, record: &mut LogRecord) -> Result<Option<Span>, Stop> {
         if self.null() {
             return Ok(None);
         }
@@ -376,15 +459,7 @@ fn decode(raw: &[u8], tsv_escapes: bool, out: &mut Vec<u8>) -> Option<()> {
             }
             [_, b'u', rest @ ..] => decode_unit(rest, out)?,
             [_, simple, rest @ ..] => {
-                out.push(match simple {
-                    b'"' | b'\\' | b'/' => *simple,
-                    b'b' => 0x08,
-                    b'f' => 0x0c,
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    _ => return None,
-                });
+                out.push(unescaped(*simple)?);
                 rest
             }
             _ => return None,
@@ -418,4 +493,47 @@ fn hex4(text: &[u8]) -> Option<(u16, &[u8])> {
         digit.is_ascii_hexdigit().then(|| unit << 4 | u16::from(hex(*digit)))
     })?;
     Some((unit, rest))
+}
+
+/// Undoes the escapes of a JSON string by the letter of RFC 8259 section 7: what is inside is text of its own.
+pub(super) fn decode_text(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut rest = raw;
+    while let Some(at) = memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        rest = match escape {
+            [_, b'u', digits @ ..] => {
+                let (unit, after) = hex4(digits)?;
+                match unit {
+                    // Above ASCII an escape is a character here, where `decode_unit` takes those below U+0100 for bytes.
+                    0x80..=0xff => {
+                        let character = char::from_u32(u32::from(unit))?;
+                        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                        after
+                    }
+                    _ => decode_unit(digits, out)?,
+                }
+            }
+            [_, simple, after @ ..] => {
+                out.push(unescaped(*simple)?);
+                after
+            }
+            _ => return None,
+        };
+    }
+    out.extend_from_slice(rest);
+    Some(())
+}
+
+/// What a backslash and this letter stand for.
+fn unescaped(simple: u8) -> Option<u8> {
+    Some(match simple {
+        b'"' | b'\\' | b'/' => simple,
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
 }

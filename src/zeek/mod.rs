@@ -7,6 +7,7 @@
 //! What the records mean is [`crate::observe`]'s business. How each Zeek version writes is told in `docs/typing.md`,
 //! section 1.
 
+mod envelope;
 mod header;
 mod json;
 mod record;
@@ -16,13 +17,16 @@ mod time;
 mod tsv;
 mod words;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 pub use record::LogRecord;
 
 use self::header::{Directive, Header};
 use crate::dns::RrType;
 use crate::tally::Malformed;
+
+/// How many texts may be in each other: a record in a message in a message.
+const MAX_TEXTS_DEEP: usize = 3;
 
 /// What a log does not say about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,6 +68,9 @@ pub struct Reader {
     meta_prefix: Vec<u8>,
     json_tsv_escapes: bool,
     json_keys: json::Keys,
+    outline: envelope::Outline,
+    /// Texts in JSON strings with their escapes undone, one for each level.
+    texts: Vec<Vec<u8>>,
     /// The columns configured.
     fields: Vec<Vec<u8>>,
     header: Header,
@@ -82,6 +89,8 @@ impl Reader {
             meta_prefix: prefix.to_vec(),
             json_tsv_escapes: options.json_tsv_escapes,
             json_keys: json::Keys::default(),
+            outline: envelope::Outline::default(),
+            texts: Vec::new(),
             fields: options.fields.iter().map(|field| field.clone().into_bytes()).collect(),
             header: Header::from_bytes(options.separator.as_deref(), header),
         };
@@ -94,13 +103,19 @@ impl Reader {
         self.header.to_bytes()
     }
 
-    /// Whether a line begins as a directive does. Cheap, and changes nothing.
+    /// Whether a line begins as a directive does, or holds a text that does. Cheap, and changes nothing.
     pub fn is_directive(&self, line: &[u8]) -> bool {
-        strip_hole(line).starts_with(&self.meta_prefix)
+        let line = strip_hole(line);
+        line.starts_with(&self.meta_prefix)
+            || (line.first() == Some(&b'{')
+                && memmem::find_iter(line, &self.meta_prefix)
+                    .any(|at| at.checked_sub(1).and_then(|before| line.get(before)) == Some(&b'"')))
     }
 
     /// Reads a line, given without its newline; one carriage return at its end is ignored, and so are NULs at its
     /// start, which a log truncated under Zeek's hands begins with. `record` is emptied first.
+    ///
+    /// An element of an array is a line, too, with the bracket or comma that stands beside it.
     pub fn read(&mut self, line: &[u8], record: &mut LogRecord) -> Line {
         record.clear();
         let line = strip_hole(line.strip_suffix(b"\r").unwrap_or(line));
@@ -108,13 +123,95 @@ impl Reader {
         if memchr(0, line).is_some() {
             return Line::Malformed(Malformed::Nul);
         }
+        match first {
+            b'{' => self.read_json(line, record, 0),
+            0xef | b'[' | b']' | b',' | b' ' => self.read_odd(line, record),
+            _ => self.read_text(line, record, 0),
+        }
+    }
+
+    /// Reads a line that begins as none of Zeek's does: behind a byte order mark, or as a part of an array.
+    fn read_odd(&mut self, line: &[u8], record: &mut LogRecord) -> Line {
+        let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        let is_array = self.header.roles.is_empty();
+        let element = text.trim_ascii_start();
+        let element = element.strip_prefix(b"[").filter(|_| is_array).unwrap_or(element).trim_ascii();
+        match element {
+            [b'{', ..] => self.read_json(element, record, 0),
+            b"" | b"]" | b"]," | b"," if is_array => Line::Directive,
+            _ => self.read_text(text, record, 0),
+        }
+    }
+
+    fn read_text(&mut self, line: &[u8], record: &mut LogRecord, level: usize) -> Line {
         if let Some(directive) = line.strip_prefix(self.meta_prefix.as_slice()) {
             return self.read_directive(directive);
         }
-        if first == b'{' {
-            return json::read(line, self.json_tsv_escapes, &mut self.json_keys, record);
+        match line.first() {
+            Some(b'{') => self.read_json(line, record, level),
+            _ => self.read_columns(line, record),
         }
-        self.read_columns(line, record)
+    }
+
+    fn read_json(&mut self, line: &[u8], record: &mut LogRecord, level: usize) -> Line {
+        let flat = match json::read(line, self.json_tsv_escapes, &mut self.json_keys, record) {
+            json::Flat::Is(line) => return line,
+            json::Flat::Unless(line) => line,
+        };
+        self.read_envelope(line, flat, record, level)
+    }
+
+    /// Reads an object in which something is missing; `flat` is what it is if that is nowhere in it.
+    #[cold]
+    fn read_envelope(&mut self, line: &[u8], flat: Line, record: &mut LogRecord, level: usize) -> Line {
+        if !self.outline.note(line) {
+            return flat;
+        }
+        if let Some(line) = self.outline.read(line, self.json_tsv_escapes, record) {
+            return line;
+        }
+        let texts = self.outline.texts();
+        let is_of_another_log = flat != Line::Record && self.outline.is_of_another_log();
+        for &(start, end) in texts.iter().filter(|_| level < MAX_TEXTS_DEEP) {
+            let Some(text) = line.get(start..end).filter(|text| !text.is_empty()) else { continue };
+            if self.texts.len() <= level {
+                self.texts.resize_with(level + 1, Vec::new);
+            }
+            let mut inner = self.texts.get_mut(level).map(std::mem::take).unwrap_or_default();
+            inner.clear();
+            let read =
+                json::decode_text(text, &mut inner).and_then(|()| self.read_inner(&inner, record, level));
+            if let Some(kept) = self.texts.get_mut(level) {
+                *kept = inner;
+            }
+            if let Some(line) = read {
+                return line;
+            }
+        }
+        record.clear();
+        if is_of_another_log {
+            return Line::OtherLog;
+        }
+        if flat == Line::Record {
+            json::read(line, self.json_tsv_escapes, &mut self.json_keys, record);
+        }
+        flat
+    }
+
+    /// Reads a text that was in a string, if it is a line of a log.
+    fn read_inner(&mut self, text: &[u8], record: &mut LogRecord, level: usize) -> Option<Line> {
+        record.clear();
+        let end = text.iter().rposition(|b| !matches!(b, b'\n' | b'\r'))?;
+        let text = text.get(..=end).filter(|text| memchr(b'\n', text).is_none())?;
+        if memchr(0, text).is_some() {
+            return Some(Line::Malformed(Malformed::Nul));
+        }
+        let is_json = text.first() == Some(&b'{');
+        match self.read_text(text, record, level + 1) {
+            Line::Record if is_json && !record.is_of_dns() => None,
+            Line::Malformed(Malformed::Json | Malformed::Time) if is_json => None,
+            line => Some(line),
+        }
     }
 
     fn read_directive(&mut self, directive: &[u8]) -> Line {
@@ -532,7 +629,7 @@ mod tests {
         let deep = format!(r#"{{"ts":1.0,"x":{}1{}}}"#, "[".repeat(65), "]".repeat(65));
         for (line, reason) in [
             ("{", Malformed::Json),
-            ("{}x", Malformed::Time),
+            ("{}x", Malformed::Json),
             ("{}", Malformed::Time),
             (r#"{"ts":1.0"#, Malformed::Json),
             (r#"{"ts":1.0,}"#, Malformed::Json),

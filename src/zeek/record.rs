@@ -19,6 +19,8 @@ pub struct LogRecord {
     pub(super) qtype: Option<u16>,
     pub(super) rcode: Option<u16>,
     pub(super) opcode: Option<u16>,
+    /// Whether the record itself says that it is one of the DNS log (`_path`, `@stream`).
+    pub(super) says_dns: bool,
     /// The elements of `answers`; `None` for an unset element, so that places agree with `ttls`.
     pub(super) answers: Vec<Option<Span>>,
     /// Whole seconds, one for each of `answers`, or empty when the log does not tell.
@@ -89,6 +91,24 @@ impl LogRecord {
     }
 
     //--- for the readers ---
+
+    /// How many of the fields are set that only a DNS log has.
+    pub(super) fn dns_fields(&self) -> usize {
+        let set = [
+            self.query.is_some(),
+            self.qclass.is_some(),
+            self.qtype.is_some(),
+            self.rcode.is_some(),
+            !self.answers.is_empty(),
+        ];
+        set.into_iter().filter(|set| *set).count()
+    }
+
+    /// Whether this can only be a record of a DNS log.
+    pub(super) fn is_of_dns(&self) -> bool {
+        let fields = self.dns_fields();
+        self.says_dns || fields > 1 || (fields == 1 && self.resp_p.is_some())
+    }
 
     /// Forgets the record before.
     pub(super) fn clear(&mut self) {

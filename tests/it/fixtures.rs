@@ -31,8 +31,34 @@ const OK: Fixture = Fixture {
     ],
 };
 
+/// What shippers make of a log: a chain, a text, a name that does not exist, and one record each of mDNS and NetBIOS.
+const SHIPPED: Fixture = Fixture {
+    file: "json_nested_id.log",
+    counted: 2,
+    skipped: &[("no_answer", 1), ("port", 2)],
+    malformed: &[],
+    rows: &[
+        r#"t\195\164b.example.com TXT "a\009b\"c" 1 60"#,
+        "www.example.com A 192.0.2.1 1 300 alias",
+        "www.example.com CNAME www.example.net 1 300",
+        "www.example.net A 192.0.2.1 1 300",
+    ],
+};
+
 const FIXTURES: &[Fixture] = &[
     OK,
+    SHIPPED,
+    // All records in one line, which has no end.
+    Fixture { file: "json_array.log", ..SHIPPED },
+    Fixture { file: "json_in_dns.log", ..SHIPPED },
+    Fixture { file: "json_in_zeek_dns.log", ..SHIPPED },
+    Fixture { file: "json_as_text.log", ..SHIPPED },
+    // Address, port and time are elsewhere, by the Elastic Common Schema, in objects or in names with dots.
+    Fixture { file: "json_ecs.log", ..SHIPPED },
+    Fixture { file: "json_dotted.log", ..SHIPPED },
+    // One record each of Docker and Fluent Bit, Splunk's collector, an export of Elasticsearch, syslog, and two in one.
+    Fixture { file: "json_envelopes.log", ..SHIPPED },
+    Fixture { file: "tsv_as_text.log", ..SHIPPED },
     Fixture { file: "ok_json.log", ..OK },
     // A chain with addresses, one without, one logged behind its address, and a loop.
     Fixture {

@@ -116,7 +116,8 @@ fn logs_with_their_headers_obey() {
 
 #[test]
 fn lines_of_json_logs_obey() {
-    run(targets::json_line, &lines("json.log"));
+    let samples: Vec<_> = lines(".log").into_iter().filter(|line| line.starts_with(b"{")).collect();
+    run(targets::json_line, &samples);
 }
 
 #[test]
