@@ -2,7 +2,7 @@
 //!
 //! `DNSLEDGER_FAULT=NAME:N` in the environment ends the process without a word, as `kill -9` does, when it passes the
 //! point NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`], those of a
-//! snapshot in [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`]. The variable is read once. Without it a
+//! snapshot in [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`], those of taking over in [`TAKE_OVER_POINTS`]. The variable is read once. Without it a
 //! point costs one load of an atomic that never changes.
 
 use std::sync::OnceLock;
@@ -37,6 +37,12 @@ pub const MIGRATION_POINTS: &[&str] = &[
     "run_migrated",    // a run is copied, and noted
     "ledger_migrated", // all of it is copied, and the older one is current
     "older_named",     // what is current stays to be found, and is current still
+];
+
+/// The points where a ledger takes over from another, or from none.
+pub const TAKE_OVER_POINTS: &[&str] = &[
+    "ledger_synced", // all of it is on stable storage, and it is not named
+    "ledger_named",  // it is, and the one before is there still
 ];
 
 struct Fault {

@@ -14,7 +14,7 @@ use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
 use crate::output::sanitise;
 use crate::store::FORMAT;
-use crate::store::sled::{format_of, is_ledger, kept_by};
+use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
@@ -82,6 +82,17 @@ impl SourceArgs {
     }
 }
 
+/// What a ledger is opened for, where no daemon has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be asked: nothing of it is removed or put in order.
+    Ask,
+    /// To be changed.
+    Change,
+    /// Likewise, and made if there is none.
+    Make,
+}
+
 /// A ledger that can be asked.
 pub enum Access {
     /// Through a daemon, by its control socket.
@@ -93,18 +104,18 @@ pub enum Access {
 }
 
 impl Access {
-    /// Reaches the ledger that is meant. One that is not there is made only if `make`.
+    /// Reaches the ledger that is meant, to ask it.
     ///
     /// # Errors
     ///
     /// When the server cannot be reached, or there is no ledger, or another process without a daemon's socket has it.
-    pub fn open(args: &LedgerArgs, make: bool) -> anyhow::Result<Access> {
+    pub fn open(args: &LedgerArgs) -> anyhow::Result<Access> {
         match &args.server {
             Some(url) => {
                 let token = args.token_file.as_deref().map(read_token).transpose()?;
                 Ok(Access::Server(Client::of_url(url, token.as_deref(), args.ca.as_deref())?))
             }
-            None => Access::open_folder(&args.folder, make),
+            None => Access::open_folder(&args.folder, Purpose::Ask),
         }
     }
 
@@ -113,12 +124,12 @@ impl Access {
     /// # Errors
     ///
     /// As [`Access::open`].
-    pub fn open_folder(args: &FolderArgs, make: bool) -> anyhow::Result<Access> {
+    pub fn open_folder(args: &FolderArgs, purpose: Purpose) -> anyhow::Result<Access> {
         let config = args.load()?;
         if let Some(client) = daemon_of(&config.data_dir)? {
             return Ok(Access::Socket(client));
         }
-        if !make && !is_ledger(&config.data_dir) {
+        if purpose != Purpose::Make && !is_ledger(&config.data_dir) {
             return Err(no_ledger(&config.data_dir));
         }
         let older = format_of(&config.data_dir)?.filter(|format| *format < FORMAT);
@@ -128,9 +139,13 @@ impl Access {
             true
         };
         let options = config.store().put_off_merges();
-        let ledger = daemon::open(&config.data_dir, &options, ONE_TRY, &mut on_migration);
+        let ledger = match purpose {
+            Purpose::Ask => open_to_read(&config.data_dir, &options, &mut on_migration)
+                .map(|store| store.map(|store| Arc::new(Ledger::new(Arc::new(store))))),
+            _ => daemon::open(&config.data_dir, &options, ONE_TRY, &mut on_migration).map(Some),
+        };
         progress.finish();
-        let ledger = ledger?;
+        let Some(ledger) = ledger? else { return Err(no_ledger(&config.data_dir)) };
         if let Some(format) = older {
             let kept = kept_by(&config.data_dir, format).display().to_string();
             // When nobody listens there is nobody to tell.

@@ -21,7 +21,7 @@ use crate::http::tls;
 use crate::http::token::Tokens;
 use crate::output::sanitise;
 use crate::store::FORMAT;
-use crate::store::sled::{format_of, kept_before};
+use crate::store::sled::{format_of, kept_before, set_asides};
 use crate::tail::discover::discover;
 
 /// Logs that are tried for each source: the newest of them.
@@ -177,6 +177,14 @@ fn tell_kept(findings: &mut Findings, folder: &Path) {
         findings.good(
             "data",
             format!("the ledger is also there as it was before it was brought up, {megabytes} MiB: `rm {file}` and a restart give that back"),
+        );
+    }
+    for (aside, bytes) in set_asides(folder) {
+        let (megabytes, aside) = (bytes >> 20, aside.display());
+        findings.warn(
+            "data",
+            format!("{aside} was set aside, {megabytes} MiB: nothing says what it is, and nothing uses it"),
+            format!("`rm -r {aside}` once you know that nothing in it is missed"),
         );
     }
 }

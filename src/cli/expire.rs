@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::access::{Access, FolderArgs};
+use super::access::{Access, FolderArgs, Purpose};
 use super::import::human_size;
 use super::{Exit, Misuse};
 use crate::clock::now;
@@ -36,7 +36,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let typed = Bounds { retention: args.older_than, max_disk: args.max_disk };
     let bounds = if typed.is_empty() { args.folder.load()?.bounds() } else { typed };
     check(&bounds)?;
-    let kept = match Access::open_folder(&args.folder, false)? {
+    let kept = match Access::open_folder(&args.folder, Purpose::Change)? {
         Access::Folder(ledger, _) => retention::keep(&ledger, &bounds, now())?,
         Access::Socket(client) | Access::Server(client) => ask(&client, &bounds)?,
     };

@@ -41,7 +41,7 @@ enum Format {
 /// Writes the ledger.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let search = Search { filters: args.filters.parse()?, ..Search::new(Query::All) };
-    let access = Access::open(&args.ledger, false)?;
+    let access = Access::open(&args.ledger)?;
     match &args.output {
         Some(path) => {
             let mut unfinished = path.clone().into_os_string();

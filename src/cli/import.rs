@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 
-use super::access::{Access, FolderArgs};
+use super::access::{Access, FolderArgs, Purpose};
 use super::progress::Progress;
 use super::{Exit, Misuse};
 use crate::http::ImportReport;
@@ -79,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let message = "--replace takes one file at a time".to_owned();
         return Err(Misuse { message, hint: "dnsledger import --replace site-b.json.gz" }.into());
     }
-    let access = Access::open_folder(&args.folder, true)?;
+    let access = Access::open_folder(&args.folder, Purpose::Make)?;
     let progress = Arc::new(Progress::new());
     let summary = match access {
         Access::Folder(ledger, config) => {

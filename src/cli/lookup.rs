@@ -83,7 +83,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let searches = queries.iter().map(|text| search(text, &args)).collect::<anyhow::Result<Vec<_>>>()?;
-    let access = Access::open(&args.ledger, false)?;
+    let access = Access::open(&args.ledger)?;
     let mut out = Output::new(args.format, args.local)?;
     let mut found = vec![false; queries.len()];
     for (texts, (searches, found)) in

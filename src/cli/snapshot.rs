@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::access::{Access, FolderArgs};
+use super::access::{Access, FolderArgs, Purpose};
 use super::import::human_size;
 use super::progress::Progress;
 use super::verify::describe;
@@ -35,7 +35,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Misuse { message, hint: "name a folder that there is not yet; nothing is overwritten" }.into()
         );
     }
-    let access = Access::open_folder(&folder, false)?;
+    let access = Access::open_folder(&folder, Purpose::Ask)?;
     let mut replica = Replica::begin(&target, &folder.load()?.store())?;
     let progress = Progress::new();
     let copied = match access {

@@ -39,7 +39,7 @@ enum Format {
 
 /// Shows the status, of the daemon or of a ledger at rest.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let (document, running) = match Access::open(&args.ledger, false)? {
+    let (document, running) = match Access::open(&args.ledger)? {
         Access::Folder(ledger, _) => {
             let status = Status::at_rest(&ledger.lineages()?);
             let report = report(status, &ledger.store().stats()?);

@@ -202,6 +202,14 @@ impl Site for VolatileSite {
         disk.current = to.name().to_owned();
         Ok(())
     }
+
+    fn is_unsettled(&self) -> bool {
+        false
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A place, and the engine there.

@@ -101,15 +101,23 @@ pub(crate) trait Site: Send + Sync {
     /// The place that is current.
     fn current(&self) -> Arc<dyn Place>;
 
-    /// A new place, with nothing there.
+    /// A new place, with nothing there but a note that it is to take over from the current one.
     fn next(&self) -> Result<Arc<dyn Place>, StoreError>;
 
     /// Makes another place current, durable when it returns. What is at the other places is worth nothing then.
     ///
     /// # Errors
     ///
-    /// The place that was current still is.
+    /// The place that was current still is; but whoever opens the ledger next may find the other one if this is
+    /// [`Site::is_unsettled`].
     fn switch(&self, to: &dyn Place) -> Result<(), StoreError>;
+
+    /// Whether it is not certain that the current place is found by whoever opens the ledger next. Nothing may be committed
+    /// then, and no place removed.
+    fn is_unsettled(&self) -> bool;
+
+    /// Makes that certain.
+    fn settle(&self) -> Result<(), StoreError>;
 }
 
 /// The pairs whose keys start with a prefix, in order.

@@ -1,17 +1,28 @@
 //! The data folder: which ledger in it is the current one, in which format, and that only one process has it open.
 //!
 //! ```text
-//! CURRENT            names the ledger's folder and the version of its format
-//! CURRENT.format-1   what CURRENT was before the ledger was brought up from format 1
-//! ledger-2/          the ledger
-//! ledger-1/          the ledger as it was then
-//! lock               locked while a process has it open
+//! CURRENT                  names the ledger's folder and the version of its format
+//! CURRENT.format-1         what CURRENT was before the ledger was brought up from format 1
+//! ledger-2/                the ledger
+//! ledger-2/replaces        names the ledgers that it took over from, until they are removed
+//! ledger-2/keeps           names those of them that a CURRENT.format-N names, too
+//! ledger-1/                the ledger as it was in format 1
+//! ledger-3.discarded/      is being removed
+//! ledger-4.unexplained/    set aside: nothing says what it is
+//! lock                     locked while a process has it open
 //! ```
 //!
 //! `CURRENT` is replaced as a whole: written beside, synced, renamed, and the folder synced. It has two lines,
 //! `dnsledger format 2` and `ledger-2`, and a third one, `new`, while a first ledger is being made: what is in it then is
-//! worth nothing. A ledger that neither `CURRENT` nor a `CURRENT.format-N` names is what a crash left behind, and removed;
-//! one without any `CURRENT` is an error, never the reason to begin anew.
+//! worth nothing. Before it names a ledger, the files of that ledger are synced.
+//!
+//! # What is removed
+//!
+//! Only who writes removes anything ([`Folder::open`]), never who only asks ([`Folder::look`]), and only after what `CURRENT`
+//! names was seen to be there. It removes what says itself that it is not needed: a copy that never took over (its `replaces`
+//! names the current ledger), a ledger that was taken over from (the current one's `replaces` or `keeps` names it), a first
+//! ledger that was never whole, what was being removed already. Any other ledger that nothing names is set aside: it is renamed, and said.
+//! A ledger without any `CURRENT` is an error, never the reason to begin anew.
 //!
 //! So to keep the older ledger takes one small file, to go back to it one rename, and to be rid of it one removal.
 
@@ -29,12 +40,22 @@ const LOCK: &str = "lock";
 /// What a copy of `CURRENT` is called, and then the number of its format.
 const BEFORE: &str = "CURRENT.format-";
 const LEDGER: &str = "ledger-";
+/// The file in a ledger that names those that it takes over from, one a line.
+const REPLACES: &str = "replaces";
+/// The file in a ledger that names those of an older format that it took over from, and that are kept.
+const KEEPS: &str = "keeps";
+/// What a ledger's name ends with while it is removed.
+const DISCARDED: &str = ".discarded";
+/// What the name of a ledger ends with that nothing says anything of.
+const UNEXPLAINED: &str = ".unexplained";
 
 /// A data folder that this process has locked.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     current: Current,
+    /// What `CURRENT` says may be something else: writing it failed, and so did writing it back.
+    unsettled: bool,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -47,8 +68,23 @@ struct Current {
 }
 
 impl Folder {
-    /// Locks a data folder, which is made if there is none.
+    /// Locks a data folder to write to it; it is made if there is none. What is not needed any more is cleared away.
     pub fn open(path: &Path) -> Result<Folder, StoreError> {
+        let (folder, ledgers) = Folder::open_uncleared(path)?;
+        folder.clear_away(ledgers)?;
+        if folder.current.is_new {
+            folder.write_current(&folder.current)?;
+        }
+        Ok(folder)
+    }
+
+    /// Likewise, for one of an older format that somebody only wants to look at: nothing is cleared away.
+    pub fn open_to_bring_up(path: &Path) -> Result<Folder, StoreError> {
+        Ok(Folder::open_uncleared(path)?.0)
+    }
+
+    /// Also the ledgers that are there.
+    fn open_uncleared(path: &Path) -> Result<(Folder, Vec<String>), StoreError> {
         // Before anything is written: a newer version's folder is not touched at all.
         read_current(path)?;
         fs::create_dir_all(path).map_err(failed("could not make", path))?;
@@ -62,27 +98,75 @@ impl Folder {
             }
             None => return Err(no_current(path, &ledgers)),
         };
-        let mut kept: Vec<String> = olders(path)?.into_iter().map(|older| older.ledger).collect();
-        if !current.is_new {
-            kept.push(current.ledger.clone());
+        let folder = Folder { path: path.to_owned(), current, unsettled: false, _lock: lock };
+        if !folder.current.is_new {
+            folder.check_files(&ledgers)?;
         }
-        let folder = Folder { path: path.to_owned(), current, _lock: lock };
-        if folder.is_older() {
+        Ok((folder, ledgers))
+    }
+
+    /// Removes what says itself that it is not needed, and sets aside what nothing names.
+    fn clear_away(&self, ledgers: Vec<String>) -> Result<(), StoreError> {
+        for name in names(&self.path)?.iter().filter(|name| is_discarded(name)) {
+            let path = self.path.join(name);
+            fs::remove_dir_all(&path).map_err(failed("could not remove", &path))?;
+        }
+        let olders: Vec<String> = olders(&self.path)?.into_iter().map(|older| older.ledger).collect();
+        let mut kept = olders.clone();
+        if !self.current.is_new {
+            kept.push(self.current.ledger.clone());
+        }
+        if self.is_older() {
             // As far as it was brought up.
-            kept.push(folder.successor_name());
+            kept.push(self.successor_name());
         }
-        for ledger in ledgers {
-            if !kept.contains(&ledger) {
-                let leftover = path.join(ledger);
-                fs::remove_dir_all(&leftover).map_err(failed("could not remove", &leftover))?;
+        let replaced = self.replaced();
+        for ledger in ledgers.into_iter().filter(|ledger| !kept.contains(ledger)) {
+            let path = self.path.join(&ledger);
+            let was_never_whole = self.current.is_new && ledger == self.current.ledger;
+            if was_never_whole || self.is_copy(&path) || replaced.contains(&ledger) {
+                discard(&path)?;
+            } else {
+                let aside = set_aside(&path, UNEXPLAINED)?;
+                tracing::warn!(
+                    ledger = ?path,
+                    now = ?aside,
+                    "Nothing says what this ledger is: it is set aside. Remove it when you know that it is not needed."
+                );
             }
         }
-        if folder.current.is_new {
-            folder.write_current(&folder.current)?;
-        } else {
-            folder.check_files()?;
+        if self.current.is_new || self.is_older() {
+            return Ok(());
         }
-        Ok(folder)
+        let (keeps, replaces) = (self.ledger().join(KEEPS), self.ledger().join(REPLACES));
+        if listed(&keeps) != olders {
+            fs::write(&keeps, lines(&olders)).map_err(failed("could not write", &keeps))?;
+        }
+        match fs::remove_file(&replaces) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("could not remove", &replaces)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The ledgers from which the current one took over, as it says itself.
+    fn replaced(&self) -> Vec<String> {
+        let is_unclear = |name: &String| {
+            format_of(name).is_some_and(|_| {
+                fs::read_to_string(self.path.join(name)).ok().and_then(|text| parse(&text)).is_none()
+            })
+        };
+        if names(&self.path).is_ok_and(|names| names.iter().any(is_unclear)) {
+            // It may name any of them.
+            return Vec::new();
+        }
+        [REPLACES, KEEPS].iter().flat_map(|file| listed(&self.ledger().join(file))).collect()
+    }
+
+    /// Whether a ledger says that it is to take over from the current one.
+    fn is_copy(&self, ledger: &Path) -> bool {
+        listed(&ledger.join(REPLACES)).contains(&self.current.ledger)
     }
 
     /// Whether there is a ledger in a folder, or what is left of one.
@@ -93,7 +177,8 @@ impl Folder {
     /// Whether a folder holds nothing but what a data folder does.
     pub fn has_nothing_else(path: &Path) -> bool {
         let is_ours = |name: &str| {
-            matches!(name, CURRENT | NEXT | LOCK) || is_ledger(name) || format_of(name).is_some()
+            let is_ledger = is_ledger(name) || is_discarded(name);
+            matches!(name, CURRENT | NEXT | LOCK) || is_ledger || format_of(name).is_some()
         };
         fs::read_dir(path).is_ok_and(|mut entries| {
             entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_ours)))
@@ -121,16 +206,20 @@ impl Folder {
                 known: FORMAT,
             });
         }
-        let folder = Folder { path: path.to_owned(), current, _lock: lock(path)? };
-        folder.check_files()?;
+        let folder = Folder { path: path.to_owned(), current, unsettled: false, _lock: lock(path)? };
+        folder.check_files(&ledgers)?;
         Ok(Some(folder))
     }
 
-    fn check_files(&self) -> Result<(), StoreError> {
-        match self.files().into_iter().find(|file| !file.exists()) {
-            Some(missing) => Err(damaged(&missing.display().to_string(), "it is missing")),
-            None => Ok(()),
-        }
+    fn check_files(&self, ledgers: &[String]) -> Result<(), StoreError> {
+        let Some(missing) = self.files().into_iter().find(|file| !file.exists()) else { return Ok(()) };
+        let others: Vec<String> =
+            ledgers.iter().filter(|ledger| **ledger != self.current.ledger).cloned().collect();
+        let why = match others.as_slice() {
+            [] => "it is missing".to_owned(),
+            _ => format!("it is missing, and there is a {}; nothing was removed", others.join(" and a ")),
+        };
+        Err(damaged(&missing.display().to_string(), &why))
     }
 
     /// The folder of the ledger.
@@ -145,10 +234,7 @@ impl Folder {
 
     /// From now on what is in the ledger is worth keeping.
     pub fn keep(&mut self) -> Result<(), StoreError> {
-        let kept = Current { is_new: false, ..self.current.clone() };
-        self.write_current(&kept)?;
-        self.current = kept;
-        Ok(())
+        self.put(Current { is_new: false, ..self.current.clone() })
     }
 
     /// Whether the ledger is of an older format, and must be brought up to this one.
@@ -170,6 +256,18 @@ impl Folder {
         format!("{LEDGER}{}", number(&self.current.ledger).saturating_add(1))
     }
 
+    /// Makes the folder of the successor anew. What is there and is no copy that was begun is set aside.
+    pub fn clear_successor(&self, was_begun: bool) -> Result<(), StoreError> {
+        let path = self.successor();
+        if path.exists() && (was_begun || self.is_copy(&path)) {
+            discard(&path)?;
+        } else if path.exists() {
+            let aside = set_aside(&path, UNEXPLAINED)?;
+            tracing::warn!(ledger = ?path, now = ?aside, "A ledger was in the way and is set aside.");
+        }
+        make_next(&path, &lines(std::slice::from_ref(&self.current.ledger)))
+    }
+
     /// Makes the successor, which is whole, the current ledger. The older one stays, under a name of its own.
     ///
     /// # Errors
@@ -182,30 +280,62 @@ impl Folder {
         self.put(Current { format: FORMAT, ledger: self.successor_name(), is_new: false })
     }
 
-    /// Where another ledger can be made: a folder that there is not yet.
-    pub fn next_ledger(&self) -> Result<PathBuf, StoreError> {
-        let last = ledgers(&self.path)?.iter().map(|name| number(name)).max().unwrap_or_default();
-        Ok(self.path.join(format!("{LEDGER}{}", last.saturating_add(1))))
+    /// Where another ledger can be made, and what it is to take over from: for [`make_next`].
+    pub fn next_ledger(&self) -> Result<(PathBuf, String), StoreError> {
+        let all = names(&self.path)?;
+        // Also what is set aside has a number.
+        let digits = |name: &&String| name.starts_with(LEDGER);
+        let number_of = |name: &String| {
+            let digits: String = name.chars().skip(LEDGER.len()).take_while(char::is_ascii_digit).collect();
+            digits.parse::<u64>().unwrap_or_default()
+        };
+        let last = all.iter().filter(digits).map(number_of).max().unwrap_or_default();
+        let path = self.path.join(format!("{LEDGER}{}", last.saturating_add(1)));
+        let mut replaced = self.replaced();
+        replaced.push(self.current.ledger.clone());
+        replaced.retain(|ledger| self.path.join(ledger).exists());
+        replaced.sort();
+        replaced.dedup();
+        Ok((path, lines(&replaced)))
     }
 
     /// Makes another ledger the current one.
     ///
     /// # Errors
     ///
-    /// The one that was current still is.
+    /// The one that was current still is; until [`Folder::settle`] if this is [`Folder::is_unsettled`].
     pub fn switch(&mut self, ledger: &str) -> Result<(), StoreError> {
         self.put(Current { ledger: ledger.to_owned(), ..self.current.clone() })
     }
 
+    /// Whether `CURRENT` may name another ledger than the current one.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// Makes sure that `CURRENT` names the current ledger.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.unsettled {
+            self.write_current(&self.current)?;
+            self.unsettled = false;
+        }
+        Ok(())
+    }
+
+    /// Lets `CURRENT` name a ledger: all that is new goes through here. All of it is on stable storage before.
     fn put(&mut self, next: Current) -> Result<(), StoreError> {
+        sync_files(&self.path.join(&next.ledger))?;
+        point("ledger_synced");
         if let Err(error) = self.write_current(&next) {
             // It may have been renamed all the same, and only not be durable: then it is renamed back.
             if read_current(&self.path).ok().flatten().as_ref() != Some(&self.current) {
-                self.write_current(&self.current)?;
+                self.unsettled = true;
+                self.settle()?;
             }
             return Err(error);
         }
-        self.current = next;
+        point("ledger_named");
+        (self.current, self.unsettled) = (next, false);
         Ok(())
     }
 
@@ -339,23 +469,88 @@ fn is_ledger(name: &str) -> bool {
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The names of the ledgers in a folder.
-fn ledgers(folder: &Path) -> Result<Vec<String>, StoreError> {
+/// Whether this is a ledger that is being removed.
+fn is_discarded(name: &str) -> bool {
+    name.starts_with(LEDGER) && name.ends_with(DISCARDED)
+}
+
+/// The names of all that is in a folder, as far as they are UTF-8; in order.
+fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed("could not read", folder))? {
-        let entry = entry.map_err(failed("could not read", folder))?;
-        names.extend(entry.file_name().into_string().ok().filter(|name| is_ledger(name)));
+        names.extend(entry.map_err(failed("could not read", folder))?.file_name().into_string());
     }
     names.sort();
     Ok(names)
 }
 
-/// Syncs the files of a folder, and the folder.
+/// The names of the ledgers in a folder.
+fn ledgers(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names = names(folder)?;
+    names.retain(|name| is_ledger(name));
+    Ok(names)
+}
+
+/// The ledgers that a file in a ledger names.
+fn listed(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter(|name| is_ledger(name)).map(str::to_owned).collect()
+}
+
+fn lines(names: &[String]) -> String {
+    names.iter().flat_map(|name| [name.as_str(), "\n"]).collect()
+}
+
+/// Makes the folder of another ledger, with the note of what it is to take over from.
+pub(crate) fn make_next(path: &Path, replaces: &str) -> Result<(), StoreError> {
+    let make = || {
+        fs::create_dir(path)?;
+        let mut file = File::create(path.join(REPLACES))?;
+        file.write_all(replaces.as_bytes())?;
+        file.sync_all()?;
+        File::open(path)?.sync_all()
+    };
+    make().map_err(failed("could not make", path))
+}
+
+/// Removes a ledger. It has another name before anything of it is gone: what is left by a crash is known by that.
+pub(crate) fn discard(ledger: &Path) -> Result<(), StoreError> {
+    let path = set_aside(ledger, DISCARDED)?;
+    fs::remove_dir_all(&path).map_err(failed("could not remove", &path))
+}
+
+/// Gives a ledger a name that nothing takes for one that is in use.
+fn set_aside(ledger: &Path, ending: &str) -> Result<PathBuf, StoreError> {
+    let around = ledger.parent().unwrap_or(Path::new("."));
+    let name = ledger.file_name().unwrap_or_default().to_string_lossy();
+    // Nothing that is there is replaced.
+    let free = (1..=u32::MAX)
+        .map(|time| match time {
+            1 => around.join(format!("{name}{ending}")),
+            _ => around.join(format!("{name}-{time}{ending}")),
+        })
+        .find(|path| path.symlink_metadata().is_err())
+        .unwrap_or_else(|| around.join(format!("{name}{ending}")));
+    fs::rename(ledger, &free).map_err(failed("could not rename", ledger))?;
+    sync(around)?;
+    Ok(free)
+}
+
+/// What was set aside in a data folder, and nobody uses.
+pub fn set_asides(folder: &Path) -> Vec<PathBuf> {
+    let names = names(folder).unwrap_or_default().into_iter();
+    let is_aside = |name: &String| name.starts_with(LEDGER) && name.ends_with(UNEXPLAINED);
+    names.filter(is_aside).map(|name| folder.join(name)).collect()
+}
+
+/// Syncs the files in a folder and in those within, and the folders. What is removed meanwhile is not needed.
 pub(crate) fn sync_files(folder: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(folder).map_err(failed("could not read", folder))? {
         let path = entry.map_err(failed("could not read", folder))?.path();
-        if path.is_file() {
-            sync(&path)?;
+        let synced = if path.is_dir() { sync_files(&path) } else { sync(&path) };
+        match synced {
+            Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
+            synced => synced?,
         }
     }
     sync(folder)
@@ -383,10 +578,7 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        super::names(folder).unwrap()
     }
 
     fn make_files(folder: &Folder) {
@@ -466,11 +658,13 @@ mod tests {
         assert!(folder.is_older() && folder.format() == 1);
         assert_eq!(folder.successor(), dir.path().join("ledger-4"));
         fs::create_dir(folder.successor()).unwrap();
-        // Begun, and interrupted: what there is of it is kept, and nothing else.
+        // Begun, and interrupted: what there is of it is kept. Of another one nothing says what it is.
         fs::create_dir(dir.path().join("ledger-5")).unwrap();
         drop(folder);
         folder = Folder::open(dir.path()).unwrap();
-        assert_eq!(names(dir.path()), ["CURRENT", "ledger-3", "ledger-4", "lock"]);
+        assert_eq!(names(dir.path()), ["CURRENT", "ledger-3", "ledger-4", "ledger-5.unexplained", "lock"]);
+        assert_eq!(set_asides(dir.path()), [dir.path().join("ledger-5.unexplained")]);
+        fs::remove_dir(dir.path().join("ledger-5.unexplained")).unwrap();
         for file in ["conf", "db"] {
             fs::write(folder.successor().join(file), b"x").unwrap();
         }
@@ -479,12 +673,13 @@ mod tests {
         drop(folder);
         let mut folder = Folder::open(dir.path()).unwrap();
         assert_eq!(names(dir.path()), ["CURRENT", "CURRENT.format-1", "ledger-3", "ledger-4", "lock"]);
+        assert_eq!(listed(&folder.ledger().join(KEEPS)), ["ledger-3"]);
         let kept = kept_before(dir.path());
         assert_eq!(kept, [(dir.path().join("CURRENT.format-1"), dir.path().join("ledger-3"))]);
         // A rewrite takes the next number.
-        let next = folder.next_ledger().unwrap();
-        assert!(next.ends_with("ledger-5"));
-        fs::create_dir(&next).unwrap();
+        let (next, replaces) = folder.next_ledger().unwrap();
+        assert!(next.ends_with("ledger-5") && replaces == "ledger-3\nledger-4\n");
+        make_next(&next, &replaces).unwrap();
         for file in ["conf", "db"] {
             fs::write(next.join(file), b"x").unwrap();
         }
@@ -494,6 +689,7 @@ mod tests {
         assert_eq!(names(dir.path()), ["CURRENT", "CURRENT.format-1", "ledger-3", "ledger-5", "lock"]);
         assert!(Folder::has_nothing_else(dir.path()));
         drop(folder);
+        // It is given up by the one file, and stays no longer than the next opening.
         fs::remove_file(dir.path().join("CURRENT.format-1")).unwrap();
         drop(Folder::open(dir.path()).unwrap());
         assert_eq!(names(dir.path()), ["CURRENT", "ledger-5", "lock"]);
@@ -569,14 +765,86 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_behind_is_removed_and_nothing_else() {
-        let dir = with_current("dnsledger format 1\nledger-2\n");
-        for name in ["ledger-1", "ledger-2", "ledger-2.bak", "ledger-"] {
+    fn what_a_crash_left_behind_is_removed_and_what_nothing_explains_is_set_aside() {
+        let dir = with_current("dnsledger format 2\nledger-2\n");
+        let folder = |name: &str, replaces: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            for (file, text) in [("conf", "x"), ("db", "x"), (REPLACES, replaces)] {
+                fs::write(path.join(file), text).unwrap();
+            }
+        };
+        folder("ledger-1", "");
+        folder("ledger-2", "ledger-1\n");
+        folder("ledger-3", "ledger-1\nledger-2\n");
+        folder("ledger-4", "ledger-3\n");
+        folder("ledger-5.discarded", "");
+        folder("ledger-6.unexplained", "");
+        for name in ["ledger-2.bak", "ledger-", "ledger-6"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        fs::write(dir.path().join("ledger-2/conf"), b"x").unwrap();
-        fs::write(dir.path().join("ledger-2/db"), b"x").unwrap();
+        let before = names(dir.path());
+        Folder::look(dir.path()).unwrap().unwrap();
+        Folder::open_to_bring_up(dir.path()).unwrap();
+        assert_eq!(
+            names(dir.path()),
+            [before.as_slice(), &["lock".to_owned()]].concat(),
+            "who asks removes nothing"
+        );
         Folder::open(dir.path()).unwrap();
-        assert_eq!(names(dir.path()), ["CURRENT", "ledger-", "ledger-2", "ledger-2.bak", "lock"]);
+        assert_eq!(
+            names(dir.path()),
+            [
+                "CURRENT",
+                "ledger-",
+                "ledger-2",
+                "ledger-2.bak",
+                "ledger-4.unexplained",
+                "ledger-6-2.unexplained",
+                "ledger-6.unexplained",
+                "lock"
+            ]
+        );
+        assert!(!dir.path().join("ledger-2").join(REPLACES).exists());
+        assert_eq!(set_asides(dir.path()).len(), 3);
+        // Another ledger has a number that none of them has.
+        assert!(Folder::open(dir.path()).unwrap().next_ledger().unwrap().0.ends_with("ledger-7"));
+    }
+
+    #[test]
+    fn a_current_that_names_a_ledger_that_is_not_there_takes_nothing_from_the_one_that_is() {
+        let dir = with_current("dnsledger format 2\nledger-4\n");
+        fs::create_dir(dir.path().join("ledger-3")).unwrap();
+        for open in [|path: &Path| Folder::open(path).map(Some), |path: &Path| Folder::look(path)] {
+            let refused = open(dir.path()).unwrap_err().to_string();
+            assert!(
+                refused.contains("ledger-4/conf is damaged: it is missing, and there is a ledger-3"),
+                "{refused}"
+            );
+            assert_eq!(names(dir.path()), ["CURRENT", "ledger-3", "lock"]);
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_takes_over_is_synced_and_explains_the_one_before() {
+        let (dir, mut folder) = with_older();
+        fs::remove_dir_all(dir.path()).unwrap();
+        fs::create_dir(dir.path()).unwrap();
+        fs::write(dir.path().join(CURRENT), "dnsledger format 2\nledger-3\n").unwrap();
+        folder.current.format = FORMAT;
+        make_files(&folder);
+        // One that is not there is not named: its files could not be synced.
+        assert!(folder.switch("ledger-4").is_err());
+        assert!(!folder.is_unsettled() && folder.ledger().ends_with("ledger-3"));
+        let (next, replaces) = folder.next_ledger().unwrap();
+        make_next(&next, &replaces).unwrap();
+        for file in ["conf", "db"] {
+            fs::write(next.join(file), b"x").unwrap();
+        }
+        folder.switch("ledger-4").unwrap();
+        drop(folder);
+        drop(Folder::open(dir.path()).unwrap());
+        assert_eq!(names(dir.path()), ["CURRENT", "ledger-4", "lock"]);
+        assert_eq!(names(&dir.path().join("ledger-4")), ["conf", "db"]);
     }
 }

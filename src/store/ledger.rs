@@ -311,7 +311,8 @@ impl Ledger {
     pub fn open(site: Arc<dyn Site>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
         let shared = Shared::open(site, is_new, options, Run::load)?;
         let mut ledger = Ledger { shared, workers: Vec::new() };
-        for work in [Work::Fold, Work::Merge] {
+        let works: &[Work] = if options.reading { &[] } else { &[Work::Fold, Work::Merge] };
+        for &work in works {
             let shared = Arc::clone(&ledger.shared);
             let thread = std::thread::Builder::new().name(work.thread_name().to_owned());
             let worker = thread.spawn(move || shared.work(work)).map_err(|error| StoreError::Io {

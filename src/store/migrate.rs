@@ -63,6 +63,11 @@ impl<'a> Migration<'a> {
         self.note_in(new).is_ok_and(|note| note.is_some_and(|note| note.of == self.of))
     }
 
+    /// Whether a copy of any ledger was begun in an engine, and is not whole.
+    pub fn is_any_begun_in(new: &dyn Engine) -> bool {
+        new.get(NOTE).is_ok_and(|note| note.is_some())
+    }
+
     /// Bytes of its runs that are not copied yet.
     pub fn bytes_left(&self, new: Option<&dyn Engine>) -> u64 {
         let copied =

@@ -322,6 +322,8 @@ pub struct Options {
     pub rewrite_bytes: u64,
     /// The first and the longest wait before a fold or a merge that failed is tried again.
     pub retry: (Duration, Duration),
+    /// For who only asks: nothing is folded, merged or removed, and a ledger that lacks rows is refused.
+    pub reading: bool,
 }
 
 impl Default for Options {
@@ -333,6 +335,7 @@ impl Default for Options {
             fan_in: 6,
             rewrite_bytes: 64 << 20,
             retry: (Duration::from_secs(1), Duration::from_secs(15)),
+            reading: false,
         }
     }
 }
@@ -343,6 +346,12 @@ impl Options {
     #[must_use]
     pub fn put_off_merges(self) -> Options {
         Options { fan_in: 3 * self.fan_in, ..self }
+    }
+
+    /// The same for who only asks.
+    #[must_use]
+    fn for_reading(self) -> Options {
+        Options { reading: true, ..self }
     }
 
     /// Bytes of rows in memory that are folded into a run.

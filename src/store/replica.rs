@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::copy::Taken;
 use super::engine::Engine;
-use super::folder::{Folder, failed, sync, sync_files};
+use super::folder::{Folder, failed, sync};
 use super::sled::SledEngine;
 use super::verify::{Checker, OnProgress, Verification};
 use super::{Options, StoreError, damaged};
@@ -80,7 +80,6 @@ impl Replica {
         if !found.is_sound() {
             return Ok((found, bytes));
         }
-        sync_files(&self.folder.ledger())?;
         self.folder.keep()?;
         point("snapshot_kept");
         check_absent(&self.target)?;

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::{Changes, Engine, Pairs, Place, Site};
-use super::folder::{self, Folder, failed, sync_files};
+use super::folder::{self, Folder, discard, failed, make_next};
 use super::ledger::{FORMAT, Ledger, check_room};
 use super::migrate::Migration;
 use super::verify::Checker;
@@ -69,7 +69,34 @@ pub struct SledStore {
 /// (nothing is written then), [`StoreError::Damaged`] when what is there is not what was written, [`StoreError::NoRoom`] when
 /// it must be brought up to this format and there is no room for a copy, [`StoreError::Closed`] when `on_migration` ended that.
 pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Result<SledStore, StoreError> {
-    let mut folder = Folder::open(path)?;
+    let folder = Folder::open(path)?;
+    open_folder(folder, options, on_migration)
+}
+
+/// Opens the ledger in a data folder for who only asks: nothing is removed, nothing is set aside, and nothing of it is folded
+/// or merged. `None` when there is none. One of an older format is brought up to this one all the same.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_to_read(
+    path: &Path,
+    options: &Options,
+    on_migration: OnProgress<'_>,
+) -> Result<Option<SledStore>, StoreError> {
+    let folder = match Folder::look(path) {
+        Err(StoreError::OlderFormat { .. }) => Some(Folder::open_to_bring_up(path)?),
+        folder => folder?,
+    };
+    let options = options.clone().for_reading();
+    folder.map(|folder| open_folder(folder, &options, on_migration)).transpose()
+}
+
+fn open_folder(
+    mut folder: Folder,
+    options: &Options,
+    on_migration: OnProgress<'_>,
+) -> Result<SledStore, StoreError> {
     if folder.is_older() {
         bring_up(&mut folder, options, on_migration)?;
     }
@@ -87,8 +114,10 @@ fn bring_up(folder: &mut Folder, options: &Options, on_progress: OnProgress<'_>)
     let (from, to) = (folder.format(), folder.successor());
     let old = SledEngine::open(&folder.ledger(), options)?;
     let migration = Migration::of(&old, from)?;
-    let begun = to.exists().then(|| SledEngine::open(&to, options).ok()).flatten();
-    let begun = begun.filter(|begun| migration.is_begun_in(begun));
+    let there = to.exists().then(|| SledEngine::open(&to, options).ok()).flatten();
+    // A copy that was begun is worth nothing, also where it is of another state of the ledger.
+    let is_copy = there.as_ref().is_some_and(|there| Migration::is_any_begun_in(there));
+    let begun = there.filter(|begun| migration.is_begun_in(begun));
     let left = migration.bytes_left(begun.as_ref().map(|begun| begun as &dyn Engine));
     check_room("bringing the ledger up to a new format", left, free_bytes(&to))?;
     tracing::info!(
@@ -101,16 +130,13 @@ fn bring_up(folder: &mut Folder, options: &Options, on_progress: OnProgress<'_>)
     let new = match begun {
         Some(begun) => begun,
         None => {
-            if to.exists() {
-                fs::remove_dir_all(&to).map_err(failed("could not remove", &to))?;
-            }
+            folder.clear_successor(is_copy)?;
             SledEngine::open(&to, options)?
         }
     };
     migration.copy_to(&new, on_progress)?;
     drop((new, old));
     point("ledger_migrated");
-    sync_files(&to)?;
     folder.succeed()?;
     tracing::info!(
         kept = folder::before(from),
@@ -136,11 +162,17 @@ pub fn kept_by(path: &Path, format: u32) -> PathBuf {
 /// What is kept of ledgers as they were before they were brought up to this format: the file to remove to be rid of each, and
 /// the bytes that are free then, after the next start.
 pub fn kept_before(path: &Path) -> Vec<(PathBuf, u64)> {
-    let size = |ledger: &Path| {
-        let files = fs::read_dir(ledger).into_iter().flatten().flatten();
-        files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
-    };
     folder::kept_before(path).into_iter().map(|(file, ledger)| (file, size(&ledger))).collect()
+}
+
+/// What was set aside in a data folder because nothing says what it is, with its bytes.
+pub fn set_asides(path: &Path) -> Vec<(PathBuf, u64)> {
+    folder::set_asides(path).into_iter().map(|aside| (aside.clone(), size(&aside))).collect()
+}
+
+fn size(ledger: &Path) -> u64 {
+    let files = fs::read_dir(ledger).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
 /// Whether a data folder holds a ledger, sound or not.
@@ -291,23 +323,32 @@ impl SledSite {
         self.folder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, path: PathBuf) -> Arc<dyn Place> {
+    fn place(&self, path: PathBuf, replaces: Option<String>) -> Arc<dyn Place> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Arc::new(SledPlace { path, name, options: self.options.clone() })
+        Arc::new(SledPlace { path, name, replaces, options: self.options.clone() })
     }
 }
 
 impl Site for SledSite {
     fn current(&self) -> Arc<dyn Place> {
-        self.place(self.folder().ledger())
+        self.place(self.folder().ledger(), None)
     }
 
     fn next(&self) -> Result<Arc<dyn Place>, StoreError> {
-        Ok(self.place(self.folder().next_ledger()?))
+        let (path, replaces) = self.folder().next_ledger()?;
+        Ok(self.place(path, Some(replaces)))
     }
 
     fn switch(&self, to: &dyn Place) -> Result<(), StoreError> {
         self.folder().switch(to.name())
+    }
+
+    fn is_unsettled(&self) -> bool {
+        self.folder().is_unsettled()
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.folder().settle()
     }
 }
 
@@ -315,6 +356,8 @@ impl Site for SledSite {
 struct SledPlace {
     path: PathBuf,
     name: String,
+    /// Of a place that is new: what it is to take over from.
+    replaces: Option<String>,
     options: Options,
 }
 
@@ -324,6 +367,11 @@ impl Place for SledPlace {
     }
 
     fn open(&self) -> Result<Arc<dyn Engine>, StoreError> {
+        if let Some(replaces) = &self.replaces
+            && !self.path.exists()
+        {
+            make_next(&self.path, replaces)?;
+        }
         Ok(Arc::new(SledEngine::open(&self.path, &self.options)?))
     }
 
@@ -343,7 +391,7 @@ impl Place for SledPlace {
     }
 
     fn remove(&self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = discard(&self.path) {
             tracing::warn!(path = ?self.path, %error, "A ledger that is no longer used could not be removed; it will be when the folder is opened again.");
         }
     }

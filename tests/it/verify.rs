@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dnsledger::fault::{TAKE_OVER_POINTS, VARIABLE};
 
 use crate::env::{TestEnv, testdata, unpack_store};
 
@@ -96,6 +99,91 @@ fn what_is_missing_or_no_longer_what_it_was_is_named_with_the_way_out() {
             assert!(ended.stderr.contains(&says) && ended.stderr.contains("\ntry: "), "{}", ended.stderr);
             assert!(ended.stdout.is_empty(), "{says}: {command}");
         }
+    }
+}
+
+/// What is in a data folder, but for what a daemon and a lock leave.
+fn names(env: &TestEnv, data: &str) -> Vec<String> {
+    let entries = fs::read_dir(env.path(data)).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "lock");
+    names.sort();
+    names
+}
+
+#[test]
+fn no_command_removes_the_ledger_that_is_there_when_current_names_another() {
+    let env = ledger();
+    let expected = env.export("ledger");
+    fs::write(env.path("ledger/CURRENT"), "dnsledger format 2\nledger-2\n").unwrap();
+    let tree = testdata("zeek-tree");
+    for arguments in [
+        &["lookup", "www.zediye.com.example"] as &[_],
+        &["status"],
+        &["export"],
+        &["verify"],
+        &["verify", "--repair"],
+        &["snapshot", "backup"],
+        &["expire", "--older-than", "1d"],
+        &["import", &tree],
+        &["run", "--logs", &tree, "--listen", "127.0.0.1:0"],
+    ] {
+        let ended = env.run(&[arguments, &["--data", "ledger"]].concat());
+        let said = String::from_utf8(ended.stdout).unwrap() + &ended.stderr;
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("it is missing, and there is a ledger-1; nothing was removed"), "{said}");
+        assert_eq!(names(&env, "ledger"), ["CURRENT", "ledger-1"], "{arguments:?}");
+    }
+    fs::write(env.path("ledger/CURRENT"), "dnsledger format 2\nledger-1\n").unwrap();
+    assert_eq!(env.export("ledger"), expected);
+}
+
+#[test]
+fn only_who_writes_clears_away_and_what_nothing_explains_is_set_aside_and_told() {
+    let env = ledger();
+    env.copy("ledger/ledger-1", "ledger/ledger-3");
+    env.copy("ledger/ledger-1", "ledger/ledger-4");
+    fs::write(env.path("ledger/ledger-4/replaces"), "ledger-1\n").unwrap();
+    let before = names(&env, "ledger");
+    for arguments in [
+        &["lookup", "www.zediye.com.example"] as &[_],
+        &["status"],
+        &["export"],
+        &["verify"],
+        &["snapshot", "backup"],
+    ] {
+        env.ok(&[arguments, &["--data", "ledger"]].concat());
+        assert_eq!(names(&env, "ledger"), before, "{arguments:?}");
+    }
+    env.ok(&["import", "--data", "ledger", &testdata("zeek-tree")]);
+    assert_eq!(names(&env, "ledger"), ["CURRENT", "ledger-1", "ledger-3.unexplained"]);
+    let said = String::from_utf8(env.run(&["doctor", "--data", "ledger", "--logs", "none"]).stdout).unwrap();
+    assert!(said.contains("ledger/ledger-3.unexplained was set aside"), "{said}");
+    assert!(said.contains("`rm -r ledger/ledger-3.unexplained`"), "{said}");
+}
+
+#[test]
+fn killed_while_a_ledger_takes_over_nothing_is_lost_and_nothing_is_left_over() {
+    for point in TAKE_OVER_POINTS {
+        let env = ledger();
+        let expected = env.export("ledger");
+        // Nothing is as old as that; the ledger is written anew all the same.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let age = format!("{}s", now - 1_600_000_000);
+        let expire = ["expire", "--data", "ledger", "--older-than", &age];
+        let killed = env.run_with(&expire, &[(VARIABLE, &format!("{point}:1"))]);
+        let gone = env.run_with(
+            &["import", "--data", "fresh", &testdata("zeek-tree")],
+            &[(VARIABLE, &format!("{point}:1"))],
+        );
+        assert!(gone.status.code().is_none(), "{point}");
+        env.ok(&["import", "--data", "fresh", &testdata("zeek-tree")]);
+        assert_eq!(env.export("fresh"), expected, "{point}");
+        assert_eq!(names(&env, "fresh"), ["CURRENT", "ledger-1"], "{point}");
+        assert!(killed.status.code().is_none(), "{point}: {}", killed.stderr);
+        env.ok(&["import", "--data", "ledger", &testdata("zeek-tree")]);
+        assert_eq!(env.export("ledger"), expected, "{point}");
+        assert_eq!(names(&env, "ledger").len(), 2, "{point}: {:?}", names(&env, "ledger"));
     }
 }
 

@@ -31,6 +31,7 @@ impl Shared {
         if home.failure().is_none() {
             return Ok(());
         }
+        self.site.settle()?;
         home.renew()?;
         self.take_up(committed)?;
         tracing::info!("The ledger was opened again and can be written.");

@@ -234,7 +234,14 @@ impl<'a> Copy<'a> {
             record.digest ^= hash;
         }
         self.copy_main(record, &next)?;
-        shared.site.switch(self.home.place())?;
+        if let Err(error) = shared.site.switch(self.home.place()) {
+            if shared.site.is_unsettled() {
+                // Whoever opens the ledger next may find this copy: it stays, and nothing is committed that it lacks.
+                self.home.abandon(false);
+                shared.home().fail(&error);
+            }
+            return Err(error);
+        }
         self.home.abandon(false);
         let old = std::mem::replace(&mut *lock(&shared.home), Arc::clone(&self.home));
         old.abandon(true);
