@@ -22,6 +22,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::now;
 use crate::config::Config;
+use crate::descriptors;
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{Listener, State, serve, watch};
@@ -34,6 +35,7 @@ use crate::shutdown::Stop;
 use crate::store::sled::open as open_store;
 use crate::store::{OnProgress, Options, StoreError};
 use crate::supervisor::Supervisor;
+use crate::threads;
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -99,6 +101,9 @@ pub fn run(
             Ok(restricted) => debug!(?restricted, "Restricted to writing in the data folder."),
             Err(error) => warn!(%error, "The daemon could not be restricted from within."),
         }
+    }
+    if let Some(limit) = descriptors::raise() {
+        debug!(limit, "Files that may be open at once.");
     }
     let supervisor = Arc::new(Supervisor::of_environment());
     let mut told: Option<Instant> = None;
@@ -199,7 +204,7 @@ fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, stop: Stop) -> anyhow::Resu
             }
         }
     };
-    std::thread::Builder::new().name("retention".to_owned()).spawn(work).context("starting a thread")?;
+    threads::spawn("retention", work).context("starting a thread")?;
     Ok(())
 }
 
@@ -240,7 +245,7 @@ impl Drop for Reloads {
     fn drop(&mut self) {
         self.signals.close();
         if let Some(thread) = self.thread.take() {
-            drop(thread.join()); // one that panicked holds nothing any more
+            drop(thread.join()); // one that panics ends the process
         }
     }
 }
@@ -269,8 +274,10 @@ fn reload_on_hangup(
             }
         }
     };
-    let thread = std::thread::Builder::new().name("reload".to_owned());
-    Ok(Reloads { signals: handle, thread: Some(thread.spawn(wait).context("starting a thread")?) })
+    Ok(Reloads {
+        signals: handle,
+        thread: Some(threads::spawn("reload", wait).context("starting a thread")?),
+    })
 }
 
 /// Whether a configuration differs from the one that runs in more than SIGHUP can change.
@@ -401,6 +408,6 @@ pub fn stop_on_signals() -> anyhow::Result<Stop> {
             told.stop();
         }
     };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("starting a thread")?;
+    threads::spawn("signals", wait).context("starting a thread")?;
     Ok(stop)
 }

@@ -1,8 +1,9 @@
 //! Dying at a chosen place, for tests of recovery.
 //!
 //! `DNSLEDGER_FAULT=NAME:N` in the environment ends the process without a word, as `kill -9` does, when it passes the
-//! point NAME for the Nth time. The points lie between the steps of a commit; they are listed in [`POINTS`], those of a
-//! snapshot in [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`], those of taking over in [`TAKE_OVER_POINTS`]. The variable is read once. Without it a
+//! point NAME for the Nth time; `NAME:N:panic` lets the thread that passes it panic. The points lie between the steps of a
+//! commit; they are listed in [`POINTS`], those of a snapshot in [`SNAPSHOT_POINTS`], those of a migration in
+//! [`MIGRATION_POINTS`], those of taking over in [`TAKE_OVER_POINTS`]. The variable is read once. Without it a
 //! point costs one load of an atomic that never changes.
 
 use std::sync::OnceLock;
@@ -13,6 +14,7 @@ pub const VARIABLE: &str = "DNSLEDGER_FAULT";
 
 /// The points, in the order in which a commit passes them.
 pub const POINTS: &[&str] = &[
+    "live_read",      // bytes of a live log are read, and nothing of them is in the open batch
     "live_closed",    // the open batch is closed, and nothing of it applied
     "apply_begun",    // the store has taken the batch, and nothing is written
     "run_written",    // a large batch or a fold is a run that no manifest names yet
@@ -48,6 +50,7 @@ pub const TAKE_OVER_POINTS: &[&str] = &[
 struct Fault {
     point: String,
     left: AtomicU64,
+    panics: bool,
 }
 
 fn fault() -> Option<&'static Fault> {
@@ -55,8 +58,9 @@ fn fault() -> Option<&'static Fault> {
     let read = || {
         let text = std::env::var(VARIABLE).ok()?;
         let (point, times) = text.split_once(':')?;
+        let (times, panics) = times.strip_suffix(":panic").map_or((times, false), |times| (times, true));
         let left = AtomicU64::new(times.parse().ok().filter(|times| *times > 0)?);
-        Some(Fault { point: point.to_owned(), left })
+        Some(Fault { point: point.to_owned(), left, panics })
     };
     FAULT.get_or_init(read).as_ref()
 }
@@ -71,6 +75,9 @@ pub fn point(name: &str) {
         && fault.point == name
         && fault.left.fetch_sub(1, Ordering::Relaxed) == 1
     {
+        if fault.panics {
+            std::panic::panic_any("the fault that was asked for");
+        }
         std::process::abort();
     }
 }

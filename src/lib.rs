@@ -3,7 +3,7 @@
 //! It follows Zeek's `dns.log`, keeps a ledger of every (rrname, rrtype, rdata) ever answered, and answers questions
 //! about it. This crate is the whole program; `main.rs` only calls the command line. Read it in the order the data flows:
 //!
-//! - words: [`dns`], [`observation`], [`tally`], [`progress`], [`status`], [`time`];
+//! - words: [`dns`], [`observation`], [`tally`], [`progress`], [`status`], [`time`]; the process: [`threads`], [`descriptors`];
 //! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations;
 //! - keeping: [`merge`] folds them into batches, [`store`] keeps those, [`ledger`] shows what is and what is to be there;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
@@ -17,6 +17,7 @@ pub mod clock;
 pub mod cof;
 pub mod config;
 pub mod daemon;
+pub mod descriptors;
 pub mod dns;
 pub mod fault;
 pub mod generate;
@@ -42,6 +43,7 @@ pub mod store;
 pub mod supervisor;
 pub mod tail;
 pub mod tally;
+pub mod threads;
 pub mod time;
 pub mod units;
 pub mod zeek;

@@ -30,7 +30,9 @@ use super::guard::Door;
 use super::gzip;
 use super::request::without_doubled_slashes;
 use super::routes::routes;
+use crate::descriptors::FOR_CONTROL;
 use crate::shutdown::Stop;
+use crate::threads;
 
 /// Bytes of a request's head, and of a connection's buffers.
 const MAX_HEAD_BYTES: usize = 32 << 10;
@@ -118,7 +120,12 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
         usual: TowerToHyperService::new(warp::service(routes(state.clone(), door))),
         control: TowerToHyperService::new(warp::service(routes(state.clone(), Door::Control))),
     };
-    let connections = Arc::new(Semaphore::new(config.max_connections));
+    // The control socket has places of its own, which no client from the network can take.
+    let places = match door {
+        Door::Network { .. } => config.max_connections,
+        Door::Control => usize::try_from(FOR_CONTROL).unwrap_or(usize::MAX),
+    };
+    let connections = Arc::new(Semaphore::new(places));
     let graceful = GracefulShutdown::new();
     let mut builder = http1::Builder::new();
     builder
@@ -232,7 +239,7 @@ async fn stopped(stop: Stop) {
         while !stop.wait(Duration::from_secs(3600)) {}
         let _ = tell.send(()); // nobody listens any more: nothing to tell
     };
-    match std::thread::Builder::new().name("stop".to_owned()).spawn(waiting) {
+    match threads::spawn("stop", waiting) {
         Ok(_) => drop(told.await),
         Err(error) => tracing::error!(%error, "No thread to wait for the stop signal: stopping."),
     }

@@ -23,6 +23,7 @@ use crate::store::StoreError;
 use crate::tail::decode::{Decoder, End, Packing, gzip_length};
 use crate::tail::discover::{Found, Listing, Stamp, discover};
 use crate::tally::Tally;
+use crate::threads;
 use crate::zeek;
 
 /// Bytes of a log that are parsed at a time.
@@ -65,7 +66,7 @@ impl Chunks {
             }
         };
         // Where no thread can be started the channel closes, and the next read says so.
-        drop(std::thread::Builder::new().name("inflate".to_owned()).spawn(read_ahead));
+        drop(threads::spawn("inflate", read_ahead));
         Chunks::Ahead { filled, emptied, current: Vec::new() }
     }
 
@@ -472,7 +473,7 @@ fn spawn<'scope, 'env, F>(
 where
     F: FnOnce() + Send + 'scope,
 {
-    std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work)
+    std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, || threads::guarded(work))
 }
 
 /// Takes files from the queue until there is none, and then those that were busy.

@@ -300,6 +300,15 @@ impl Daemon {
         ended.success()
     }
 
+    /// Waits until it ends by itself, and gives what it logged.
+    #[track_caller]
+    pub fn ended(mut self) -> Ended {
+        let status = until("it ends", || self.child.as_mut().and_then(|child| child.try_wait().unwrap()));
+        self.child = None;
+        let stderr = self.stderr.recv_timeout(DEADLINE).unwrap_or_default();
+        Ended { status, stdout: Vec::new(), stderr: text(stderr) }
+    }
+
     /// Ends it without a warning, as `kill -9` does.
     pub fn kill(mut self) {
         self.end();

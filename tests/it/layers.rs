@@ -19,6 +19,9 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("history", 0, ""),
     ("fault", 0, ""),
     ("keyed", 0, ""),
+    // The process: what every part of it stands on.
+    ("threads", 0, ""),
+    ("descriptors", 0, ""),
     ("tally", 0, ""),
     ("observation", 0, "dns keyed"),
     ("progress", 0, "tally"),
@@ -31,7 +34,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("status", 1, "progress tally"),
     // Keeping.
     ("merge", 2, "dns keyed observation progress"),
-    ("store", 2, "dns fault merge observation progress tally"),
+    ("store", 2, "dns fault merge observation progress tally threads"),
     ("ledger", 2, "dns fault merge observation progress store"),
     // Asking and feeding.
     ("lookup", 3, "dns ledger observation store time units"),
@@ -41,7 +44,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "ingest",
         3,
-        "clock cof dns fault history json ledger merge observation observe progress shutdown status store tail tally time units zeek",
+        "clock cof descriptors dns fault history json ledger merge observation observe progress shutdown status store tail tally threads time units zeek",
     ),
     // Faces.
     ("logging", 4, "units"),
@@ -51,7 +54,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "http",
         4,
-        "clock cof dns history ingest json ledger lookup observation output page progress retention shutdown status store tally time units",
+        "clock cof descriptors dns history ingest json ledger lookup observation output page progress retention shutdown status store tally threads time units",
     ),
     ("page", 4, "dns history ledger lookup observation output status store tally time"),
     ("daemon", 5, "*"),
@@ -70,7 +73,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
-    ("rustix", &["store/sled.rs", "cli/doctor.rs"]),
+    ("rustix", &["store/sled.rs", "cli/doctor.rs", "descriptors.rs"]),
     ("prometheus_client", &["http/"]),
     ("jiff", &["output.rs", "cli/"]),
     ("landlock", &["sandbox.rs"]),

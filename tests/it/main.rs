@@ -50,5 +50,7 @@ mod store_suite;
 mod system_calls;
 /// That the sample logs are what the generator makes.
 mod testdata;
+/// That no thread dies unseen.
+mod threads;
 /// `dnsledger verify`, on sound and on damaged ledgers.
 mod verify;

@@ -13,6 +13,7 @@ use super::archives::Job;
 use super::source::{Source, Standing};
 use super::{RETRY, Shared, lock};
 use crate::clock::now_ms;
+use crate::fault::point;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::{reading_hint, shown};
 use crate::merge::Batch;
@@ -430,6 +431,7 @@ impl<'a> Follower<'a> {
                         return Turn::LetGo;
                     }
                     live.last_change = Instant::now();
+                    point("live_read");
                     // All the work is done before the lock of the open batch is taken: lookups wait for that.
                     let fed = live.intake.feed(bytes, &mut self.part);
                     let open = self.shared.ledger().add_live(|batch| batch.absorb(&self.part));

@@ -38,6 +38,7 @@ use crate::status::{BackfillStatus, SourceState, SourceStatus, Status};
 use crate::store::StoreError;
 use crate::tail::discover::is_glob;
 use crate::tail::wake::Wake;
+use crate::threads;
 
 /// How long a source that failed, or a file in it, is left alone.
 const RETRY: Duration = Duration::from_secs(10);
@@ -80,11 +81,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// When no thread can be started.
 pub fn start(config: Config, ledger: Arc<Ledger>, stop: Stop) -> Result<Ingest, IngestError> {
     let shared = Shared::new(config, &ledger, stop);
-    let mut threads = Vec::new();
+    let mut running = Vec::new();
     let mut spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
         let shared = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared));
-        thread.map(|handle| threads.push(handle)).map_err(IngestError::Thread)
+        let thread = threads::spawn(name, move || work(&shared));
+        thread.map(|handle| running.push(handle)).map_err(IngestError::Thread)
     };
     spawn("commit", Box::new(commit))?;
     for at in 0..shared.sources.len() {
@@ -93,7 +94,7 @@ pub fn start(config: Config, ledger: Arc<Ledger>, stop: Stop) -> Result<Ingest, 
     for reading in shared.readers.iter().map(Arc::clone) {
         spawn("archives", Box::new(move |shared| read_archives(shared, &reading)))?;
     }
-    Ok(Ingest { shared, threads })
+    Ok(Ingest { shared, threads: running })
 }
 
 impl Ingest {
@@ -163,7 +164,7 @@ impl Ingest {
             }
         }
         for thread in self.threads {
-            drop(thread.join()); // one that panicked has nothing left to give
+            drop(thread.join()); // one that panics ends the process
         }
         let instants = self.shared.instants();
         self.shared.context.ledger.commit()?;
