@@ -4,7 +4,7 @@
 //! by the mode and the access list of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`).
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -23,6 +23,7 @@ use crate::output::sanitise;
 use crate::store::FORMAT;
 use crate::store::sled::{format_of, kept_before, set_asides};
 use crate::tail::discover::discover;
+use crate::tail::open::open;
 
 /// Logs that are tried for each source: the newest of them.
 const TRIED: usize = 20;
@@ -305,7 +306,7 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
 fn check_log(findings: &mut Findings, path: &Path) {
     let shown = path.display();
     let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+    let read = open(path).and_then(|(file, _)| file.take(HEAD_BYTES).read_to_end(&mut head));
     if read.is_err() || head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return;
     }

@@ -1,6 +1,5 @@
 //! `import`: read logs once.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +15,7 @@ use crate::http::client::{Client, ClientError};
 use crate::ingest::{self, Database, Dump, How, ImportProgress, Summary, files_under};
 use crate::output::sanitise;
 use crate::tail::decode::Decoder;
+use crate::tail::open::open;
 use crate::tally::{Malformed, Skip};
 use crate::time::parse_rfc3339;
 use crate::{daemon, logging, units};
@@ -147,7 +147,7 @@ fn send_one(
 ) -> anyhow::Result<Summary> {
     let file: Box<dyn Read + Send> = match path.as_os_str() == "-" {
         true => Box::new(io::stdin()),
-        false => Box::new(File::open(path).map_err(Unreadable)?),
+        false => Box::new(open(path).map_err(Unreadable)?.0),
     };
     let (progress, so_far) = (Arc::clone(progress), Arc::clone(so_far));
     let sent = Arc::new(AtomicU64::new(0));

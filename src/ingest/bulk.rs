@@ -22,6 +22,7 @@ use crate::shutdown::Stop;
 use crate::store::StoreError;
 use crate::tail::decode::{Decoder, End, Packing, gzip_length};
 use crate::tail::discover::{Found, Listing, Stamp, discover};
+use crate::tail::open::open;
 use crate::tally::Tally;
 use crate::threads;
 use crate::zeek;
@@ -190,8 +191,8 @@ impl<'a> Worker<'a> {
         let size = found.stamp.size;
         let bytes = Arc::clone(&self.bytes_read);
         let before = bytes.load(Ordering::Relaxed);
-        let opened = std::fs::File::open(&found.path)
-            .and_then(|file| self.decoder(Box::new(Counted { inner: file, bytes: Arc::clone(&bytes) })));
+        let opened = open(&found.path)
+            .and_then(|(file, _)| self.decoder(Box::new(Counted { inner: file, bytes: Arc::clone(&bytes) })));
         let met = match opened {
             Ok(decoder) => self.read(decoder, &found.path, Some(size), sensor, zeek)?,
             Err(error) => self.fail(&found.path, &error),
@@ -252,8 +253,7 @@ impl<'a> Worker<'a> {
     ) -> Result<Met, IngestError> {
         let packing = decoder.packing();
         if let Packing::Unsupported(ending) = packing {
-            let why = format!("{ending} archives are not read; repack it with gzip or zstd");
-            self.summary.passed_over.push((path.to_owned(), why));
+            self.summary.passed_over.push((path.to_owned(), Packing::refusal(ending)));
             return Ok(Met::Read);
         }
         let length_fits = |progress: &Progress| match (packing, size) {
@@ -339,7 +339,7 @@ impl<'a> Worker<'a> {
             }
             End::Whole => self.summary.already += u64::from(tally == Tally::default()),
             End::CutShort => self.incomplete(path, "the archive ends too early"),
-            End::Corrupt(why) => self.incomplete(path, &format!("the archive is damaged: {why}")),
+            End::Corrupt(why) => self.incomplete(path, &why),
         }
         Ok(Met::Read)
     }

@@ -472,7 +472,7 @@ impl Worker<'_> {
         match ended {
             End::Whole => {}
             End::CutShort => self.incomplete(path, "the archive ends too early"),
-            End::Corrupt(why) => self.incomplete(path, &format!("the archive is damaged: {why}")),
+            End::Corrupt(why) => self.incomplete(path, &why),
         }
         Ok(Met::Read)
     }

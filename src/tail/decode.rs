@@ -1,10 +1,15 @@
 //! Bytes of a log, whatever it is packed in: told by its first bytes, never by its name.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
+
+use super::open::open;
+
+/// The widest window of a Zstandard frame that is held in memory, as a power of two: 128 MiB, what `zstd` itself reads
+/// without being asked to.
+const MAX_WINDOW_LOG: u32 = 27;
 
 /// How a log is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,31 +18,58 @@ pub enum Packing {
     Plain,
     /// gzip (RFC 1952), one member or several.
     Gzip,
-    /// Zstandard (RFC 8878), one frame or several.
+    /// Zstandard (RFC 8878), one frame or several, with skippable frames anywhere.
     Zstd,
     /// Something known that is not read: its usual file name ending.
     Unsupported(&'static str),
 }
 
 impl Packing {
+    /// How many bytes are looked at.
+    pub const BYTES: usize = 9;
+
     const MAGIC: &[(&[u8], Packing)] = &[
         (b"\x1f\x8b", Packing::Gzip),
         (b"\x28\xb5\x2f\xfd", Packing::Zstd),
         (b"\xfd7zXZ\x00", Packing::Unsupported("xz")),
         (b"BZh", Packing::Unsupported("bz2")),
         (b"\x04\x22\x4d\x18", Packing::Unsupported("lz4")),
+        (b"\x02\x21\x4c\x18", Packing::Unsupported("lz4")),
+        (b"\x5d\x00\x00", Packing::Unsupported("lzma")),
+        (b"LZIP", Packing::Unsupported("lz")),
+        (b"\x89LZO\x00\r\n\x1a\n", Packing::Unsupported("lzo")),
+        (b"\x1f\x9d", Packing::Unsupported("Z")),
+        (b"PK\x03\x04", Packing::Unsupported("zip")),
+        (b"7z\xbc\xaf\x27\x1c", Packing::Unsupported("7z")),
+        (b"\xff\x06\x00\x00sNaPp", Packing::Unsupported("sz")),
     ];
 
     /// Tells the packing from the first bytes of a file.
     pub fn of(start: &[u8]) -> Packing {
+        if is_skippable(start) && start.len() >= 4 {
+            return Packing::Zstd;
+        }
         let found = Packing::MAGIC.iter().find(|(magic, _)| start.starts_with(magic));
         found.map_or(Packing::Plain, |(_, packing)| *packing)
     }
 
     /// Whether the first bytes of a file that grows are too few to tell: with the next ones it may be packed.
     pub fn is_undecided(start: &[u8]) -> bool {
-        Packing::MAGIC.iter().any(|(magic, _)| magic.len() > start.len() && magic.starts_with(start))
+        (is_skippable(start) && start.len() < 4)
+            || Packing::MAGIC.iter().any(|(magic, _)| magic.len() > start.len() && magic.starts_with(start))
     }
+
+    /// What to say of a file that is packed in a way that is not read.
+    pub fn refusal(ending: &str) -> String {
+        format!("{ending} archives are not read; repack it with gzip or zstd")
+    }
+}
+
+/// Whether these bytes begin a skippable frame (RFC 8878 3.1.2), as far as they go. `pzstd` begins its files so.
+fn is_skippable(start: &[u8]) -> bool {
+    let mut bytes = start.iter();
+    bytes.next().is_none_or(|first| first & 0xf0 == 0x50)
+        && bytes.zip(b"\x2a\x4d\x18").all(|(byte, magic)| byte == magic)
 }
 
 /// How a log that was read as far as it goes ended.
@@ -47,7 +79,7 @@ pub enum End {
     Whole,
     /// An archive ends too early: it is still being written, or was cut.
     CutShort,
-    /// An archive's bytes make no sense from some place on.
+    /// An archive cannot be read on from some place: why.
     Corrupt(String),
 }
 
@@ -64,7 +96,7 @@ impl Decoder {
     ///
     /// When it cannot be opened or its first bytes not be read.
     pub fn open(path: &Path) -> io::Result<Decoder> {
-        Decoder::new(Box::new(File::open(path)?))
+        Decoder::new(Box::new(open(path)?.0))
     }
 
     /// Takes any stream. One that ends within its first few bytes ends there for good: what a file that grows gets after
@@ -74,27 +106,39 @@ impl Decoder {
     ///
     /// When the first bytes cannot be read.
     pub fn new(mut stream: Box<dyn Read + Send>) -> io::Result<Decoder> {
-        let mut start = [0; 6];
-        let mut filled = 0;
-        while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match stream.read(rest) {
-                Ok(0) => {
-                    stream = Box::new(io::empty());
-                    break;
-                }
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let mut start = first_bytes(&mut stream, Vec::new())?;
+        let mut packing = Packing::of(&start);
+        // What a skippable frame holds is nobody's log. LZ4 has them, too: the first other frame tells.
+        while is_skippable(&start)
+            && let Some((&[_, _, _, _, a, b, c, d], behind)) = start.split_first_chunk()
+        {
+            let length = u64::from(a) | u64::from(b) << 8 | u64::from(c) << 16 | u64::from(d) << 24;
+            let behind = behind.to_vec();
+            let missing = length.saturating_sub(behind.len() as u64);
+            if io::copy(&mut Read::by_ref(&mut stream).take(missing), &mut io::sink())? < missing {
+                break; // it is cut short: its decoder says so
             }
+            let behind = behind.into_iter().skip(usize::try_from(length).unwrap_or(usize::MAX)).collect();
+            start = first_bytes(&mut stream, behind)?;
+            if start.is_empty() {
+                break;
+            }
+            packing = match Packing::of(&start) {
+                Packing::Plain => Packing::Zstd,
+                packing => packing,
+            };
         }
-        let start = start.get(..filled).unwrap_or_default().to_vec();
-        let packing = Packing::of(&start);
+        if start.is_empty() {
+            return Ok(Decoder { packing, inner: Box::new(io::empty()) });
+        }
         let stream = io::Cursor::new(start).chain(stream);
         let inner: Box<dyn Read + Send> = match packing {
-            Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, stream))),
+            Packing::Gzip => Box::new(Gzip::new(BufReader::with_capacity(1 << 16, stream))),
             Packing::Zstd => {
                 let stream = BufReader::with_capacity(1 << 16, stream);
-                Box::new(zstd::stream::read::Decoder::with_buffer(stream)?)
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)?;
+                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                Box::new(decoder)
             }
             Packing::Plain | Packing::Unsupported(_) => Box::new(stream),
         };
@@ -125,7 +169,7 @@ impl Decoder {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Ok((filled, Some(End::CutShort)));
                 }
-                Err(error) => return Ok((filled, Some(End::Corrupt(error.to_string())))),
+                Err(error) => return Ok((filled, Some(End::Corrupt(why_corrupt(&error))))),
             }
         }
         Ok((filled, None))
@@ -137,16 +181,109 @@ impl Read for Decoder {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match (self.fill(buffer)?, self.packing) {
             (_, Packing::Unsupported(ending)) => {
-                let why = format!("{ending} archives are not read; repack it with gzip or zstd");
-                Err(io::Error::new(io::ErrorKind::Unsupported, why))
+                Err(io::Error::new(io::ErrorKind::Unsupported, Packing::refusal(ending)))
             }
             ((0, Some(End::CutShort)), _) => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early"))
             }
-            ((0, Some(End::Corrupt(why))), _) => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, format!("the archive is damaged: {why}")))
-            }
+            ((0, Some(End::Corrupt(why))), _) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
             ((n, _), _) => Ok(n),
+        }
+    }
+}
+
+/// Reads the first bytes of a stream, behind those that were read of it. One that ends within them ends there for good.
+fn first_bytes(stream: &mut Box<dyn Read + Send>, read: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut start = read;
+    let mut filled = start.len();
+    start.resize(Packing::BYTES.max(filled), 0);
+    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match stream.read(rest) {
+            Ok(0) => {
+                *stream = Box::new(io::empty());
+                break;
+            }
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    start.truncate(filled);
+    Ok(start)
+}
+
+/// What to say of an archive that cannot be read on.
+fn why_corrupt(error: &io::Error) -> String {
+    let text = error.to_string();
+    if text.contains("too much memory") {
+        let megabytes = 1u64 << (MAX_WINDOW_LOG - 20);
+        return format!(
+            "its window is wider than {megabytes} MiB, which is the most that is held in memory; \
+             repack it: `zstd -dc --long=31 OLD | zstd -o NEW`"
+        );
+    }
+    if error.kind() == io::ErrorKind::Other && text == BEHIND_THE_END {
+        return text;
+    }
+    format!("the archive is damaged: {text}")
+}
+
+/// What stands behind the last sound part of a gzip file may be a damaged part as well as rubbish.
+const BEHIND_THE_END: &str = "what stands behind its end is no gzip; all before that is read";
+
+/// Members of gzip one after the other, and nothing else but zeros behind them, which tapes leave.
+struct Gzip<R> {
+    member: Option<GzDecoder<R>>,
+    /// Bytes behind the last member.
+    behind: Option<R>,
+}
+
+impl<R: BufRead> Gzip<R> {
+    fn new(stream: R) -> Gzip<R> {
+        Gzip { member: Some(GzDecoder::new(stream)), behind: None }
+    }
+
+    /// Goes to the next member; says whether there is one.
+    fn next_member(&mut self) -> io::Result<bool> {
+        let Some(mut stream) = self.behind.take() else { return Ok(false) };
+        loop {
+            let bytes = match stream.fill_buf() {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    self.behind = Some(stream);
+                    return Err(error);
+                }
+            };
+            match bytes.first() {
+                None => return Ok(false),
+                Some(0) => {
+                    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                    stream.consume(zeros);
+                }
+                Some(0x1f) => {
+                    self.member = Some(GzDecoder::new(stream));
+                    return Ok(true);
+                }
+                Some(_) => {
+                    self.behind = Some(stream);
+                    return Err(io::Error::other(BEHIND_THE_END));
+                }
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(member) = &mut self.member {
+                match member.read(buffer)? {
+                    0 if !buffer.is_empty() => self.behind = self.member.take().map(GzDecoder::into_inner),
+                    n => return Ok(n),
+                }
+            } else if !self.next_member()? {
+                return Ok(0);
+            }
         }
     }
 }
@@ -158,8 +295,8 @@ impl Read for Decoder {
 /// When the file cannot be read.
 pub fn gzip_length(path: &Path) -> io::Result<Option<u32>> {
     use std::io::{Seek, SeekFrom};
-    let mut file = File::open(path)?;
-    if file.metadata()?.len() < 18 {
+    let (mut file, metadata) = open(path)?;
+    if metadata.len() < 18 {
         return Ok(None);
     }
     file.seek(SeekFrom::End(-4))?;
@@ -239,6 +376,70 @@ mod tests {
     fn several_members_are_one_log() {
         let two = [gzip(b"a\n"), gzip(b"b\n")].concat();
         assert_eq!(read(two), (b"a\nb\n".to_vec(), End::Whole));
+    }
+
+    fn skippable(content: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(content.len()).unwrap();
+        let mut size = length.to_be_bytes();
+        size.reverse();
+        [&b"\x5a\x2a\x4d\x18"[..], &size, content].concat()
+    }
+
+    #[test]
+    fn skippable_frames_are_passed_over_wherever_they_are() {
+        let text = b"line one\nline two\n".to_vec();
+        let packed = zstd::encode_all(&text[..], 1).unwrap();
+        // pzstd writes one with the size of the next frame before each frame.
+        let pzstd = [skippable(&[7, 0, 0, 0]), packed.clone()].concat();
+        assert_eq!(Packing::of(&pzstd), Packing::Zstd);
+        for (file, expected) in [
+            (pzstd.clone(), text.clone()),
+            ([pzstd.clone(), pzstd.clone()].concat(), text.repeat(2)),
+            (
+                [skippable(b""), skippable(&[9; 100_000]), packed.clone(), skippable(b"x")].concat(),
+                text.clone(),
+            ),
+            (skippable(b"nothing else"), Vec::new()),
+            (skippable(b""), Vec::new()),
+        ] {
+            assert_eq!(read(file), (expected, End::Whole));
+        }
+        let whole = [skippable(&[7; 50]), packed].concat();
+        for cut in [9, 30, 57, 58, 60, whole.len() - 1] {
+            let (out, end) = read(whole[..cut].to_vec());
+            assert!(text.starts_with(&out) && (end == End::CutShort || cut == 58), "{cut}: {end:?}");
+        }
+        let lz4 = [skippable(b"x"), b"\x04\x22\x4d\x18rest and more".to_vec()].concat();
+        assert_eq!(
+            Decoder::new(Box::new(io::Cursor::new(lz4))).unwrap().packing(),
+            Packing::Unsupported("lz4")
+        );
+        assert!([&b"\x5a"[..], b"\x50\x2a\x4d"].into_iter().all(Packing::is_undecided));
+    }
+
+    #[test]
+    fn a_window_beyond_the_bound_is_refused_with_its_reason() {
+        let encode = |window: u32| {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window).unwrap();
+            encoder.write_all(b"line\n").unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(read(encode(27)), (b"line\n".to_vec(), End::Whole));
+        let (out, End::Corrupt(why)) = read(encode(31)) else { panic!("it was read") };
+        assert!(out.is_empty() && why.contains("128 MiB") && why.contains("--long=31"), "{why}");
+    }
+
+    #[test]
+    fn zeros_behind_a_gzip_file_are_nothing_and_rubbish_is_said() {
+        let whole = gzip(b"a\n");
+        assert_eq!(read([whole.clone(), vec![0; 200_000]].concat()), (b"a\n".to_vec(), End::Whole));
+        assert_eq!(
+            read([whole.clone(), vec![0; 9], whole.clone()].concat()),
+            (b"a\na\n".to_vec(), End::Whole)
+        );
+        let (out, end) = read([whole, b"junk\n".to_vec()].concat());
+        assert_eq!((out, end), (b"a\n".to_vec(), End::Corrupt(BEHIND_THE_END.to_owned())));
     }
 
     #[test]

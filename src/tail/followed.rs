@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::open::open;
+
 /// Bytes of the beginning that are compared. A header and a record fit in.
 const START_BYTES: usize = 4096;
 
@@ -43,10 +45,9 @@ impl Followed {
     ///
     /// # Errors
     ///
-    /// When it cannot be opened.
+    /// When it cannot be opened, or is no regular file.
     pub fn open(path: &Path) -> io::Result<Followed> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
+        let (file, metadata) = open(path)?;
         Ok(Followed {
             path: path.to_owned(),
             device: metadata.dev(),

@@ -4,6 +4,7 @@
 //!
 //! - [`discover`] says which files of a folder are live logs and which are history;
 //! - [`wake`] wakes a follower when something happened (`notify`), and at the latest after a poll interval;
+//! - [`open`] opens what may be anything;
 //! - [`followed`] is one live file, read through its open descriptor: truncation, renaming, holes;
 //! - [`decode`] tells plain from compressed by content and inflates;
 //! - [`lines`] cuts bytes into lines, whatever the reads were;
@@ -16,4 +17,5 @@ pub mod discover;
 pub mod followed;
 pub mod lineage;
 pub mod lines;
+pub mod open;
 pub mod wake;

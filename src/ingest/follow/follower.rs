@@ -22,6 +22,7 @@ use crate::store::StoreError;
 use crate::tail::decode::Packing;
 use crate::tail::discover::{Found, Listing, discover};
 use crate::tail::followed::{Followed, Read};
+use crate::tail::open::open;
 use crate::tail::wake::{Alarm, LOST_EVENTS, Wake};
 
 /// Bytes of a live log that are folded in at a time: the open batch is locked for so long.
@@ -599,8 +600,8 @@ impl Shared {
 /// Whether a file begins like a compressed one, or cannot be looked at, or may yet become one.
 fn packed(path: &Path) -> bool {
     use std::io::Read as _;
-    let mut start = [0; 6];
-    match fs::File::open(path).and_then(|mut file| file.read(&mut start)) {
+    let mut start = [0; Packing::BYTES];
+    match open(path).and_then(|(mut file, _)| file.read(&mut start)) {
         Ok(n) => {
             let start = start.get(..n).unwrap_or_default();
             Packing::is_undecided(start) || Packing::of(start) != Packing::Plain
