@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::http::Origins;
 use crate::ingest::{self, Backfill};
+use crate::time::{format_date, parse_date};
 use crate::{http, logging, observe, retention, store, units, zeek};
 
 /// Where the configuration is looked for when no file is named.
@@ -88,6 +89,12 @@ pub struct Observe {
     pub aliases: bool,
     /// Rows that one record may be a sighting of.
     pub max_observations: usize,
+    /// Records before this day have a wrong time and are skipped; empty for no bound.
+    #[serde(serialize_with = "write_day", deserialize_with = "read_day")]
+    pub not_before: u64,
+    /// How far ahead of the clock a record may be; empty for no bound.
+    #[serde(serialize_with = "write_age", deserialize_with = "read_age")]
+    pub max_ahead: Option<Duration>,
 }
 
 /// How logs are read.
@@ -183,8 +190,9 @@ impl Default for Source {
 
 impl Default for Observe {
     fn default() -> Observe {
-        let observe::Options { skip_ports, aliases, max_tuples, .. } = Default::default();
-        Observe { skip_ports, aliases, max_observations: max_tuples }
+        let observe::Options { skip_ports, aliases, max_tuples, not_before, max_ahead, .. } =
+            Default::default();
+        Observe { skip_ports, aliases, max_observations: max_tuples, not_before, max_ahead }
     }
 }
 
@@ -423,6 +431,8 @@ impl Config {
                 skip_ports: self.observe.skip_ports.clone(),
                 aliases: self.observe.aliases,
                 max_tuples: self.observe.max_observations,
+                not_before: self.observe.not_before,
+                max_ahead: self.observe.max_ahead,
                 ..observe::Options::default()
             },
             max_line_bytes: usize::try_from(self.ingest.max_line).unwrap_or(usize::MAX),
@@ -649,6 +659,16 @@ fn read_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     read_unless_empty(deserializer, units::parse_duration)
 }
 
+/// An empty text is no bound.
+fn write_day<S: Serializer>(day: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = if *day == 0 { String::new() } else { format_date(*day) };
+    serializer.serialize_str(&text)
+}
+
+fn read_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(read_unless_empty(deserializer, parse_date)?.unwrap_or(0))
+}
+
 /// An empty text is no size.
 fn write_budget<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&bytes.map(units::format_size).unwrap_or_default())
@@ -766,6 +786,8 @@ mod tests {
             ("[store]\nmemory = \"1MiB\"", None, "store.memory is below 16MiB"),
             ("[store]\nretention = \"12h\"", None, "store.retention is below 1d"),
             ("[store]\nretention = \"long\"", Some(2), "not a duration"),
+            ("[observe]\nnot_before = \"2000\"", Some(2), "YYYY-MM-DD"),
+            ("[observe]\nmax_ahead = \"1\"", Some(2), "not a duration"),
             ("[store]\nmax_disk = \"1MiB\"", None, "store.max_disk is below 16MiB"),
             ("[[source]]\nsensor = \"x\"", None, "source 1 has no logs"),
             ("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"x\"", None, "belongs to another source"),
@@ -852,7 +874,13 @@ mod tests {
             let config = Config {
                 data_dir: data_dir.into(),
                 sources: vec![source],
-                observe: Observe { skip_ports: ports, aliases, max_observations },
+                observe: Observe {
+                    skip_ports: ports,
+                    aliases,
+                    max_observations,
+                    not_before: age / 86_400_000 % 20_000 * 86_400,
+                    max_ahead: kept.then_some(Duration::from_millis(age)),
+                },
                 http: Http { listen: ([127, 0, 0, 1], port).into(), max_limit: limit, ..Http::default() },
                 store: Store {
                     memory,

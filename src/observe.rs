@@ -7,6 +7,7 @@
 //! The rules, their evidence and where they fail are in `docs/typing.md`; sections are cited below as (typing 2.1).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::dns::{
     NameError, RrType, push_address_key, push_name_key, push_name_rdata_key, push_text_key,
@@ -25,6 +26,8 @@ const OPCODE_QUERY: u16 = 0;
 const MAX_CHAIN: usize = 100;
 /// Above this a time to live means 0 (RFC 2181 section 8).
 const MAX_TTL: u32 = i32::MAX as u32;
+/// 2000-01-01: Zeek logged no DNS before.
+const YEAR_2000: u64 = 946_684_800;
 /// Zeek's microseconds in a second.
 const MICROS: u64 = 1_000_000;
 
@@ -41,6 +44,10 @@ pub struct Options {
     pub max_tuples: usize,
     /// Records older than this are skipped, epoch seconds; 0 skips none.
     pub expired_before: u64,
+    /// Records before this have a wrong time and are skipped, epoch seconds; 0 skips none.
+    pub not_before: u64,
+    /// Records further ahead of the clock than this have a wrong time and are skipped; without a bound none is.
+    pub max_ahead: Option<Duration>,
 }
 
 impl Default for Options {
@@ -50,6 +57,8 @@ impl Default for Options {
             aliases: true,
             max_tuples: DEFAULT_MAX_TUPLES,
             expired_before: 0,
+            not_before: YEAR_2000,
+            max_ahead: Some(Duration::from_secs(86_400)),
         }
     }
 }
@@ -60,6 +69,8 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub struct Observer {
     options: Options,
+    /// Records after this are of the future, epoch seconds.
+    not_after: u64,
     /// The owners met, in key form: the name that was asked, then the chain from it.
     chain: Chain,
     /// What each answer is, in the order of the record.
@@ -75,6 +86,7 @@ impl Observer {
     pub fn new(options: &Options) -> Observer {
         Observer {
             options: options.clone(),
+            not_after: u64::MAX,
             chain: Chain::default(),
             kinds: Vec::new(),
             rdata: Vec::new(),
@@ -85,6 +97,11 @@ impl Observer {
     /// From now on, records before this time are skipped, epoch seconds.
     pub fn set_expired_before(&mut self, time: u64) {
         self.options.expired_before = time;
+    }
+
+    /// From now on, records after this time are skipped as ones of the future, epoch seconds.
+    pub fn set_not_after(&mut self, time: u64) {
+        self.not_after = time;
     }
 
     /// Empties `out` and fills it with what a record proves.
@@ -135,6 +152,9 @@ impl Observer {
         }
         let query = record.query().ok_or(Skip::NoQuery)?;
         self.chain.begin(query).map_err(|_| Skip::BadName)?;
+        if time < self.options.not_before || time > self.not_after {
+            return Err(Skip::TimeRange);
+        }
         if time < self.options.expired_before {
             return Err(Skip::Expired);
         }
@@ -581,6 +601,7 @@ mod tests {
     /// A record of a log, as TSV; every column can be left out.
     #[derive(Clone, Copy)]
     struct Log<'a> {
+        ts: &'a str,
         resp_h: &'a str,
         resp_p: &'a str,
         query: &'a str,
@@ -593,6 +614,7 @@ mod tests {
     }
 
     const LOG: Log = Log {
+        ts: "1700000000.9",
         resp_h: "192.0.2.53",
         resp_p: "53",
         query: "www.example.com",
@@ -612,9 +634,9 @@ mod tests {
                 b"#fields\tts\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\topcode\tanswers\tTTLs",
                 &mut record,
             );
-            let Log { resp_h, resp_p, query, qclass, qtype, rcode, opcode, answers, ttls } = self;
+            let Log { ts, resp_h, resp_p, query, qclass, qtype, rcode, opcode, answers, ttls } = self;
             let line = format!(
-                "1000.9\t{resp_h}\t{resp_p}\t{query}\t{qclass}\t{qtype}\t{rcode}\t{opcode}\t{answers}\t{ttls}"
+                "{ts}\t{resp_h}\t{resp_p}\t{query}\t{qclass}\t{qtype}\t{rcode}\t{opcode}\t{answers}\t{ttls}"
             );
             assert_eq!(reader.read(line.as_bytes(), &mut record), Line::Record, "{line}");
             record
@@ -626,9 +648,13 @@ mod tests {
         }
 
         fn observe_with(&self, options: &Options) -> (Fate, Vec<String>) {
+            self.observe_by(&mut Observer::new(options))
+        }
+
+        fn observe_by(&self, observer: &mut Observer) -> (Fate, Vec<String>) {
             let mut out = Observations::new(SensorId(3));
-            let fate = Observer::new(options).observe(&self.record(), &mut out);
-            assert_eq!(out.time(), 1000);
+            let fate = observer.observe(&self.record(), &mut out);
+            assert_eq!(out.time().to_string(), self.ts.split('.').next().unwrap());
             assert_eq!(fate == Fate::Counted, !out.is_empty());
             if !matches!(fate, Fate::Counted | Fate::Skipped(Skip::NoAnswer)) {
                 assert!(out.question().is_none());
@@ -742,17 +768,40 @@ mod tests {
     }
 
     #[test]
+    fn records_of_1970_and_of_the_future_are_out_of_range() {
+        let at = |ts: &'static str, not_after: u64| {
+            let log = Log { ts, ..LOG };
+            let mut observer = Observer::new(&Options::default());
+            observer.set_not_after(not_after);
+            log.observe_by(&mut observer).0
+        };
+        let bound = 1_795_086_400;
+        for ts in ["0.000000", "1000.000000", "946684799.999999", "1795086401.000000", "4039374839.932000"] {
+            assert_eq!(at(ts, bound), Fate::Skipped(Skip::TimeRange), "{ts}");
+        }
+        for ts in ["946684800.000000", "1795086400.999999"] {
+            assert_eq!(at(ts, bound), Fate::Counted, "{ts}");
+        }
+        // It is tried before whether the record is expired or has answers: no question is counted of it.
+        let log = Log { ts: "4039374839.932000", answers: "-", ..LOG };
+        let options = Options { expired_before: u64::MAX, ..Options::default() };
+        let mut observer = Observer::new(&options);
+        observer.set_not_after(bound);
+        assert_eq!(log.observe_by(&mut observer).0, Fate::Skipped(Skip::TimeRange));
+    }
+
+    #[test]
     fn records_older_than_the_cut_are_expired() {
         let options = |expired_before| Options { expired_before, ..Options::default() };
-        assert_eq!(LOG.observe_with(&options(1001)).0, Fate::Skipped(Skip::Expired));
-        assert_eq!(LOG.observe_with(&options(1000)).0, Fate::Counted);
+        assert_eq!(LOG.observe_with(&options(1_700_000_001)).0, Fate::Skipped(Skip::Expired));
+        assert_eq!(LOG.observe_with(&options(1_700_000_000)).0, Fate::Counted);
     }
 
     #[test]
     fn the_first_reason_that_fits_is_given() {
         let mut log =
             Log { resp_p: "137", qclass: "3", opcode: "5", qtype: "252", query: "-", answers: "-", ..LOG };
-        let cut = Options { expired_before: 2000, ..Options::default() };
+        let cut = Options { expired_before: 1_800_000_000, ..Options::default() };
         let reason = |log: &Log, options: &Options| log.observe_with(options).0;
         assert_eq!(reason(&log, &cut), Fate::Skipped(Skip::Port));
         log.resp_p = "53";

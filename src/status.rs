@@ -10,6 +10,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::progress::Progress;
 use crate::tally::{Malformed, Skip, Tally};
 
+/// How far the newest record may be ahead of the clock and is taken for one of now, seconds.
+const CLOCK_SLACK: u64 = 60;
+
 /// The state of everything that reads.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Status {
@@ -18,7 +21,7 @@ pub struct Status {
     pub as_of_ms: Option<u64>,
     /// Whether everything that was visible at the last look is read, history included.
     pub caught_up: bool,
-    /// The time of the latest record, epoch seconds; absent before the first.
+    /// The time of the latest record that is not of the future, epoch seconds; absent before the first.
     pub newest: Option<u64>,
     /// All lines ever read, by how they ended.
     pub totals: Tally,
@@ -325,12 +328,15 @@ impl From<&Progress> for FileStatus {
 }
 
 impl Status {
-    /// The state of a ledger that nobody is feeding: its lineages, one source for each sensor.
-    pub fn at_rest(lineages: &[Progress]) -> Status {
+    /// The state of a ledger that nobody is feeding: its lineages, one source for each sensor. `now` is the wall clock,
+    /// epoch seconds.
+    pub fn at_rest(lineages: &[Progress], now: u64) -> Status {
         let mut status = Status::default();
         for progress in lineages {
             status.totals.merge(&progress.tally);
-            status.newest = status.newest.max((progress.newest > 0).then_some(progress.newest));
+            // A clock that was set back a little makes the present the future for a moment.
+            let newest = Some(progress.newest).filter(|newest| *newest > 0 && *newest <= now + CLOCK_SLACK);
+            status.newest = status.newest.max(newest.map(|newest| newest.min(now)));
             let at = match status.sources.iter().position(|source| source.sensor == progress.sensor) {
                 Some(at) => at,
                 None => {
@@ -342,7 +348,7 @@ impl Status {
             };
             if let Some(source) = status.sources.get_mut(at) {
                 source.totals.merge(&progress.tally);
-                source.files.push(progress.into());
+                source.files.push(FileStatus { newest, ..progress.into() });
             }
         }
         status.sources.sort_by(|a, b| a.sensor.cmp(&b.sensor));
@@ -423,9 +429,13 @@ mod tests {
             progress.newest = i as u64;
             lineages.push(progress);
         }
-        let status = Status::at_rest(&lineages);
+        let status = Status::at_rest(&lineages, 1);
         assert_eq!(status.totals.lines(), 6);
-        assert_eq!(status.newest, Some(2));
+        assert_eq!(status.newest, Some(1), "one of the future is not later than now");
+        assert_eq!(Status::at_rest(&lineages, 100).newest, Some(2));
+        // What an earlier version took down of a wrong time says nothing.
+        lineages[1].newest = 4_039_374_839;
+        assert_eq!(Status::at_rest(&lineages, 100).newest, Some(2));
         assert_eq!(
             status.sources.iter().map(|s| (s.sensor.as_str(), s.files.len())).collect::<Vec<_>>(),
             [("a", 1), ("b", 2)]

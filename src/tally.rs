@@ -43,7 +43,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Why a sound record is not kept. The order is the order in which the reasons are tried.
+    /// Why a sound record is not kept. The order is the order in which the reasons are tried, but that `time_range` is
+    /// tried before `expired`.
     Skip {
         /// A record of another Zeek log (`_path`, `@stream`, `#path`).
         OtherLog = "other_log",
@@ -65,6 +66,8 @@ reasons! {
         NoAnswer = "no_answer",
         /// Answers without one that can be kept.
         UnusableAnswers = "unusable_answers",
+        /// Of a time that cannot be: before 2000, or ahead of the clock by more than a day, unless told otherwise.
+        TimeRange = "time_range",
     }
 }
 

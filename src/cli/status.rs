@@ -10,6 +10,7 @@ use super::Exit;
 use super::access::{Access, LedgerArgs};
 use super::import::human_size;
 use super::progress::seconds;
+use crate::clock::now;
 use crate::http::report;
 use crate::output::sanitise;
 use crate::status::Status;
@@ -41,7 +42,7 @@ enum Format {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (document, running) = match Access::open(&args.ledger)? {
         Access::Folder(ledger, _) => {
-            let status = Status::at_rest(&ledger.lineages()?);
+            let status = Status::at_rest(&ledger.lineages()?, now());
             let report = report(status, &ledger.store().stats()?);
             (serde_json::to_value(report).context("writing the status")?, false)
         }
@@ -179,7 +180,7 @@ mod tests {
         progress.tally.add(Fate::Counted);
         progress.tally.add(Fate::Skipped(Skip::NoAnswer));
         let report = report(
-            Status::at_rest(&[progress]),
+            Status::at_rest(&[progress], 1_800_000_000),
             &Stats {
                 rows: 7,
                 disk_bytes: 1 << 20,

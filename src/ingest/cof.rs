@@ -30,9 +30,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::IngestError;
 use super::bulk::{Chunks, Met, Worker};
-use crate::clock::now;
+use super::{IngestError, newest};
 use crate::dns::{Name, Rdata, RrType, push_text_presentation};
 use crate::ledger::{Claimed, Ledger};
 use crate::merge::Batch;
@@ -272,6 +271,22 @@ struct Incoming {
     row_key: Vec<u8>,
     sensor: [u8; 2],
     changed: bool,
+    bounds: Bounds,
+}
+
+/// Between which times rows are taken, epoch seconds.
+struct Bounds {
+    not_before: u64,
+    not_after: u64,
+    now: u64,
+}
+
+impl Bounds {
+    /// Whether both ends of a row lie within.
+    fn holds(&self, halves: &Halves) -> bool {
+        let all = halves.combined();
+        all.time_first >= self.not_before && all.time_last <= self.not_after
+    }
 }
 
 impl Incoming {
@@ -297,6 +312,7 @@ impl Incoming {
             return self.end_line(line, None);
         }
         let fate = match parse(text) {
+            Ok(row) if !self.bounds.holds(&row.halves) => Fate::Malformed(Malformed::Time),
             Ok(row) if row.rdata.is_empty() => Fate::Skipped(Skip::NoAnswer),
             Ok(row) => {
                 for rdata in &row.rdata {
@@ -307,7 +323,7 @@ impl Incoming {
                     self.row_key.extend_from_slice(&self.sensor);
                     batch.add_halves(&self.row_key, &row.halves);
                 }
-                self.progress.newest = self.progress.newest.max(row.halves.time_last());
+                self.progress.newest = newest(self.progress.newest, row.halves.time_last(), self.bounds.now);
                 Fate::Counted
             }
             Err(why) => Fate::Malformed(why),
@@ -418,6 +434,11 @@ impl Worker<'_> {
             row_key: Vec::new(),
             sensor: number.0.to_be_bytes(),
             changed: false,
+            bounds: Bounds {
+                not_before: self.context.observe.not_before,
+                not_after: self.context.not_after(),
+                now: self.context.clock.newest(),
+            },
         };
         let mut lines = Lines::new(self.context.max_line_bytes);
         // The line that the file ends in, if it does, for it may have no newline.
@@ -486,7 +507,7 @@ impl Worker<'_> {
         if incoming.prefix.offset() >= incoming.known.consumed.offset {
             progress.consumed = incoming.prefix.mark();
             progress.complete = complete;
-            progress.read_at = now();
+            progress.read_at = self.context.clock.now();
             self.context.ledger.advance(&mut self.batch, progress.clone());
         }
     }

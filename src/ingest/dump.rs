@@ -278,7 +278,8 @@ impl Teller {
         Teller {
             reader,
             record,
-            observer: Observer::new(&Options::default()),
+            // Whether a time can be is for who reads the line that becomes of it.
+            observer: Observer::new(&Options { not_before: 0, ..Options::default() }),
             seen: Observations::new(SensorId(0)),
             line: Vec::new(),
         }

@@ -12,8 +12,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
-use super::{Context, shown};
-use crate::clock::now;
+use super::{Context, newest, shown};
 use crate::ledger::{Claimed, Ledger};
 use crate::merge::Batch;
 use crate::observation::Observations;
@@ -64,6 +63,8 @@ struct Core {
     record: LogRecord,
     observer: Observer,
     observations: Observations,
+    /// Now, as of the last bytes, epoch seconds.
+    now: u64,
     /// Whether it is followed live.
     live: bool,
     state: State,
@@ -136,6 +137,7 @@ impl Intake {
                 record: LogRecord::default(),
                 observer: Observer::new(&context.observe),
                 observations: Observations::new(sensor_id).with_max_tuples(context.observe.max_tuples),
+                now: 0,
                 live,
                 state: State::Seeking(Prefix::default()),
                 inherited_header: header.is_some(),
@@ -154,8 +156,9 @@ impl Intake {
     pub fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), Halt> {
         let Intake { lines, core } = self;
         let before = core.new.lines();
-        let expired_before = core.context.ledger.store().expired_before();
-        core.observer.set_expired_before(expired_before.max(core.context.observe.expired_before));
+        core.observer.set_expired_before(core.context.expired_before());
+        core.observer.set_not_after(core.context.not_after());
+        core.now = core.context.clock.newest();
         let taken = lines.push(bytes, &mut |block| core.block(block, batch));
         let read = core.new.lines().saturating_sub(before);
         core.context.lines_read.fetch_add(read, Ordering::Relaxed);
@@ -458,7 +461,7 @@ impl Core {
                     let cut = self.observations.answers_cut();
                     place.progress.tally.cut_answers(cut);
                     self.new.cut_answers(cut);
-                    place.progress.newest = place.progress.newest.max(self.observations.time());
+                    place.progress.newest = newest(place.progress.newest, self.observations.time(), self.now);
                 }
                 fate
             }
@@ -486,7 +489,7 @@ impl Core {
             progress.tally.set_malformed(Malformed::Unterminated, 0);
         }
         progress.path.clone_from(&self.path);
-        progress.read_at = now();
+        progress.read_at = self.context.clock.now();
         self.context.ledger.advance(batch, (**progress).clone());
     }
 
@@ -527,7 +530,7 @@ impl Core {
                     progress.tally.set_malformed(Malformed::Unterminated, lines);
                     progress.complete = complete;
                     progress.path.clone_from(&self.path);
-                    progress.read_at = now();
+                    progress.read_at = self.context.clock.now();
                     self.context.ledger.advance(batch, (**progress).clone());
                 }
                 self.context.ledger.release(&progress.lineage);

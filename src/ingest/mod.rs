@@ -14,6 +14,8 @@
 #[cfg(test)]
 mod bounds;
 mod bulk;
+#[cfg(test)]
+mod clocks;
 mod cof;
 #[cfg(test)]
 mod deployments;
@@ -38,9 +40,11 @@ pub use bulk::{files_under, import};
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
 
+use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::store::StoreError;
 use crate::tally::{Malformed, Tally};
+use crate::time::DAY;
 use crate::{observe, zeek};
 
 //--- Config ---------------------------------------------------------------------------------------------------------
@@ -57,6 +61,17 @@ pub enum Backfill {
     None,
     /// Those changed within this time.
     Age(Duration),
+}
+
+impl Backfill {
+    /// How old an archive may be to be read at first; without a bound all are.
+    fn age(self) -> Option<Duration> {
+        match self {
+            Backfill::All => None,
+            Backfill::None => Some(Duration::ZERO),
+            Backfill::Age(age) => Some(age),
+        }
+    }
 }
 
 /// One source of logs.
@@ -105,6 +120,8 @@ pub struct Config {
     pub grace: Duration,
     /// An archive that changed this recently may still be being written, and is left alone.
     pub settling: Duration,
+    /// The wall clock.
+    pub clock: Clock,
 }
 
 impl Default for Config {
@@ -118,6 +135,7 @@ impl Default for Config {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             grace: Duration::from_secs(5),
             settling: Duration::from_secs(2),
+            clock: Clock::default(),
         }
     }
 }
@@ -241,20 +259,48 @@ pub struct Context {
     observe: observe::Options,
     max_line_bytes: usize,
     sampler: Sampler,
+    clock: Clock,
     /// Lines read since the process started, for a rate.
     lines_read: AtomicU64,
 }
 
 impl Context {
     fn new(ledger: &Arc<Ledger>, config: &Config) -> Arc<Context> {
+        let clock = config.clock.clone();
+        // A ledger that cannot be asked has nothing to say; whoever reads with it finds that out.
+        if let Ok(lineages) = ledger.lineages() {
+            // The ledger was read to then by the clock, and had records of then: both had to be wrong.
+            let read_at = lineages.iter().map(|progress| progress.read_at).max().unwrap_or_default();
+            let newest = lineages.iter().map(|progress| progress.newest).max().unwrap_or_default();
+            clock.witness(read_at.min(newest));
+        }
         Arc::new(Context {
             ledger: Arc::clone(ledger),
             observe: config.observe.clone(),
             max_line_bytes: config.max_line_bytes,
             sampler: Sampler::default(),
+            clock,
             lines_read: AtomicU64::new(0),
         })
     }
+
+    /// The time after which a record is one of the future, epoch seconds.
+    fn not_after(&self) -> u64 {
+        self.observe.max_ahead.map_or(u64::MAX, |ahead| self.clock.horizon(ahead.as_secs()))
+    }
+
+    /// The time before which records are expired, epoch seconds. What was seen within the last day never is.
+    fn expired_before(&self) -> u64 {
+        let cut = self.ledger.store().expired_before().max(self.observe.expired_before);
+        cut.min(self.clock.now().saturating_sub(DAY))
+    }
+}
+
+/// The time of the newest record, after one more was counted. `limit` is now: the newest record is never of the future, and
+/// one that was noted as such, by a wrong clock or before times had a bound, does not stay.
+fn newest(known: u64, time: u64, limit: u64) -> u64 {
+    let known = if known > limit.saturating_add(DAY) { 0 } else { known };
+    known.max(time.min(limit))
 }
 
 /// Shows a malformed line's place in the log, at most once a minute for each reason.

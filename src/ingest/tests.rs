@@ -5,6 +5,7 @@ use std::io::Write;
 
 use super::intake::{Halt, Intake};
 use super::*;
+use crate::clock::now;
 use crate::generate::{self, Format, JsonTimes};
 use crate::merge::Batch;
 use crate::shutdown::Stop;
@@ -51,7 +52,7 @@ pub(super) fn import_paths(ledger: &Arc<Ledger>, paths: &[&Path]) -> Summary {
 pub(super) fn contents(ledger: &Ledger) -> (Vec<String>, u64) {
     let view = ledger.view(&Scan::All).unwrap();
     let rows = view.entries(None).unwrap().map(|entry| format!("{:?}", entry.unwrap())).collect();
-    (rows, Status::at_rest(&ledger.store().lineages().unwrap()).totals.counted)
+    (rows, Status::at_rest(&ledger.store().lineages().unwrap(), now()).totals.counted)
 }
 
 /// What a clean ledger holds after these lines.
@@ -120,7 +121,7 @@ fn an_archive_that_was_cut_is_finished_when_it_is_made_again() {
     fs::write(&path, &whole).unwrap();
     assert!(import_paths(&ledger, &[&path]).incomplete.is_empty());
     assert_eq!(contents(&ledger), expected(0..3000));
-    let status = Status::at_rest(&ledger.store().lineages().unwrap());
+    let status = Status::at_rest(&ledger.store().lineages().unwrap(), now());
     assert_eq!(status.totals.malformed(Malformed::Unterminated), 0);
 }
 
@@ -262,7 +263,7 @@ fn lines_that_are_too_long_are_counted_and_take_nothing_along() {
         .unwrap();
     let summary = import_paths(&ledger, &[&path]);
     assert_eq!((summary.tally.counted, summary.tally.malformed(Malformed::TooLong)), (1, 1));
-    let status = Status::at_rest(&ledger.store().lineages().unwrap());
+    let status = Status::at_rest(&ledger.store().lineages().unwrap(), now());
     assert_eq!((status.totals.lines(), status.totals.malformed(Malformed::Unterminated)), (23, 0));
 }
 

@@ -271,7 +271,7 @@ mod tests {
         progress.tally.add(Fate::Skipped(Skip::NoAnswer));
         let sample = |lines_per_second, lag_seconds| Sample { lines_per_second, lag_seconds };
         let standing = Standing {
-            status: Status::at_rest(&[progress]),
+            status: Status::at_rest(&[progress], 1_800_000_000),
             stats: Stats::default(),
             failing: Some("disk <full>".to_owned()),
             samples: vec![sample(10.0, Some(0.5)), sample(20.0, None), sample(5.0, Some(1.0))],

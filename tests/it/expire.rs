@@ -31,7 +31,7 @@ fn expire(env: &TestEnv, arguments: &[&str]) -> (Option<i32>, String) {
     (ended.status.code(), String::from_utf8(ended.stdout).unwrap() + &ended.stderr)
 }
 
-/// Logs of 100, 50 and 5 days ago, and of a day that is to come.
+/// Logs of 100, 50 and 5 days ago, and of half a day that is to come.
 fn logs() -> TestEnv {
     let env = TestEnv::new();
     fs::create_dir(env.path("logs")).unwrap();
@@ -39,7 +39,7 @@ fn logs() -> TestEnv {
         write(&env, &format!("logs/dns.{days_ago}.log"), days_ago, 0..20);
     }
     let future = fs::read_to_string(env.path("logs/dns.5.log")).unwrap();
-    let (day, later) = (now() / 86_400 * 86_400 + 43_200 - 5 * 86_400, now() + 1000 * 86_400);
+    let (day, later) = (now() / 86_400 * 86_400 + 43_200 - 5 * 86_400, now() + 43_200);
     let future = future.replace(&format!("\"ts\":{day}."), &format!("\"ts\":{later}."));
     fs::write(env.path("logs/dns.later.log"), future.replace("day5", "later")).unwrap();
     env

@@ -12,7 +12,6 @@ use tracing::{info, warn};
 use super::archives::Job;
 use super::source::{Source, Standing};
 use super::{RETRY, Shared, lock};
-use crate::clock::now_ms;
 use crate::fault::point;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::{reading_hint, shown};
@@ -20,7 +19,7 @@ use crate::merge::Batch;
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
 use crate::tail::decode::Packing;
-use crate::tail::discover::{Found, Listing, discover};
+use crate::tail::discover::{Found, Listing, Stamp, discover};
 use crate::tail::followed::{Followed, Read};
 use crate::tail::open::open;
 use crate::tail::wake::{Alarm, LOST_EVENTS, Wake};
@@ -72,8 +71,8 @@ pub(super) struct Follower<'a> {
     pub(super) put_off: HashMap<PathBuf, Instant>,
     /// Live files that could not be opened or read.
     live_failed: HashSet<PathBuf>,
-    /// Archives are read that changed at or after this instant, nanoseconds since the epoch.
-    cut: i128,
+    /// Archives are read that changed at or after this instant, nanoseconds since the epoch; none before the first look.
+    cut: Option<i128>,
     /// Whether the source ever had a plain log, beside which JSON streaming logs hold nothing new.
     has_plain: bool,
     buffer: Vec<u8>,
@@ -111,7 +110,7 @@ impl<'a> Follower<'a> {
             said: HashMap::new(),
             live_failed: HashSet::new(),
             put_off: HashMap::new(),
-            cut: i128::MIN,
+            cut: None,
             has_plain: false,
             buffer: vec![0; LIVE_CHUNK_BYTES],
             part: Batch::default(),
@@ -119,7 +118,7 @@ impl<'a> Follower<'a> {
         if let Some(error) = no_events {
             follower.polls(Some(&error.to_string()));
         }
-        match source.recall(shared.ledger().store().as_ref()) {
+        match source.recall(shared.ledger().store().as_ref(), shared.context.clock.now_ms()) {
             Ok((cut, has_plain)) => (follower.cut, follower.has_plain) = (cut, has_plain),
             Err(error) => shared.fails(&error),
         }
@@ -128,7 +127,7 @@ impl<'a> Follower<'a> {
 
     /// Looks at everything once. Says whether there is more to read at once.
     pub(super) fn turn(&mut self, wake: Wake) -> bool {
-        let started_ms = now_ms();
+        let started_ms = self.shared.context.clock.now_ms();
         if self.alarm.take_lost() {
             self.say(Path::new("inotify"), LOST_EVENTS);
         }
@@ -275,10 +274,41 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// The instant before which archives are not read, nanoseconds since the epoch. It is settled at the first look for
+    /// good, but for one that cannot be: a clock that was ahead then must not hide what comes.
+    fn cut(&mut self, archives: &[Found], wall: i128) -> i128 {
+        let Some(age) = self.source.config.backfill.age() else { return i128::MIN };
+        let age = i128::try_from(age.as_nanos()).unwrap_or(i128::MAX);
+        let kept = self.cut;
+        let cut = match kept {
+            Some(kept) if kept <= wall.saturating_sub(age) => return kept,
+            Some(_) => wall.saturating_sub(age),
+            None => {
+                // What is there is no later than its newest file.
+                let found = archives.iter().map(|found| found.stamp.modified);
+                let live =
+                    self.live_paths.iter().filter_map(|path| Some(Stamp::from(&fs::metadata(path).ok()?)));
+                let newest = found.chain(live.map(|stamp| stamp.modified)).filter(|time| *time <= wall).max();
+                newest.map_or(wall, |newest| newest.saturating_add(1).min(wall)).saturating_sub(age)
+            }
+        };
+        if kept.is_some() {
+            warn!(
+                logs = shown(&self.source.config.logs),
+                "The clock was ahead when this source was first met: archives are read from a time on that fits the clock of now."
+            );
+        }
+        self.cut = Some(cut);
+        // Lost, it is settled anew at the next start.
+        drop(self.shared.ledger().store().cache(&[self.source.cut_hint(cut)], &[]));
+        cut
+    }
+
     /// Queues the archives that were not met as they are now.
     fn queue_archives(&mut self, archives: Vec<Found>) -> bool {
         let now = Instant::now();
-        let wall = i128::from(now_ms()) * 1_000_000;
+        let wall = i128::from(self.shared.context.clock.now_ms()) * 1_000_000;
+        let cut = self.cut(&archives, wall);
         let mut nothing_left = true;
         let mut new = Vec::new();
         let mut grown = Vec::new();
@@ -291,7 +321,7 @@ impl<'a> Follower<'a> {
             for found in archives {
                 let stamp = found.stamp;
                 let met = standing.met.get(&found.path).copied();
-                if met == Some(stamp) || stamp.modified < self.cut {
+                if met == Some(stamp) || stamp.modified < cut {
                     continue;
                 }
                 if self.live.iter().any(|live| live.file.identity() == (stamp.device, stamp.inode)) {
@@ -535,6 +565,8 @@ impl<'a> Follower<'a> {
         standing.caught_up = standing.settled && !standing.misses_files() && !writes_fail;
         if standing.caught_up {
             standing.as_of_ms = Some(started_ms);
+        } else if standing.as_of_ms.is_some_and(|as_of| as_of > started_ms) {
+            standing.as_of_ms = None; // the clock was set back: what it said before means another instant now
         }
         if standing.reason.is_some() {
             return; // the look through the source failed, and has said how it stands

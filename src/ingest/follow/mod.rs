@@ -29,7 +29,6 @@ use self::follower::follow;
 use self::source::{Source, Standing};
 use super::bulk::{Met, Worker, apply_patiently};
 use super::{Config, Context, How, IngestError, SourceConfig, Summary};
-use crate::clock::now_ms;
 use crate::history::Pulse;
 use crate::ledger::Ledger;
 use crate::merge::Batch;
@@ -115,7 +114,8 @@ impl Ingest {
     /// What was read so far and how far behind that is; cheap enough to be asked every few seconds.
     pub fn pulse(&self) -> Pulse {
         let lines = self.shared.context.lines_read.load(Ordering::Relaxed);
-        let lag_ms = self.shared.as_of_ms().map(|as_of| now_ms().saturating_sub(as_of));
+        let lag_ms =
+            self.shared.as_of_ms().map(|as_of| self.shared.context.clock.now_ms().saturating_sub(as_of));
         Pulse { lines, lag_ms }
     }
 
@@ -234,7 +234,7 @@ impl Shared {
 
     fn status(&self) -> Result<Status, StoreError> {
         let lineages = self.context.ledger.lineages()?;
-        let at_rest = Status::at_rest(&lineages);
+        let at_rest = Status::at_rest(&lineages, self.context.clock.now());
         let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
         // It may have begun to fail since the last turn.
         status.caught_up = lock(&self.failing).is_none();
@@ -246,7 +246,9 @@ impl Shared {
                 state: standing.state,
                 reason: standing.gravest(),
                 lag_bytes: standing.lag_bytes,
-                lag_seconds: standing.as_of_ms.map(|at| now_ms().saturating_sub(at) as f64 / 1000.0),
+                lag_seconds: standing
+                    .as_of_ms
+                    .map(|at| self.context.clock.now_ms().saturating_sub(at) as f64 / 1000.0),
                 ..SourceStatus::default()
             };
             if standing.backfill.files_total > 0 {
@@ -308,11 +310,13 @@ impl Shared {
     /// Keeps for the next run as of when the ledger is true. Given are the instants that held before the last commit:
     /// everything that was read by then is applied now.
     fn keep_as_of(&self, instants: &[Option<u64>]) {
-        let mut hints = Vec::new();
+        let (mut hints, now_ms) = (Vec::new(), self.context.clock.now_ms());
         for (source, as_of) in self.sources.iter().zip(instants) {
             let mut standing = lock(&source.state);
-            if let Some(as_of) = as_of.filter(|as_of| standing.kept_as_of_ms.is_none_or(|kept| kept < *as_of))
-            {
+            // One that is ahead of the clock was kept while the clock was.
+            let is_news =
+                |as_of: &u64| standing.kept_as_of_ms.is_none_or(|kept| kept < *as_of || kept > now_ms);
+            if let Some(as_of) = as_of.filter(is_news) {
                 standing.kept_as_of_ms = Some(as_of);
                 hints.push((source.hint_key(b"as_of"), as_of.to_be_bytes().to_vec()));
             }

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::archives::Job;
 use super::lock;
-use crate::clock::now_ms;
-use crate::ingest::{Backfill, SourceConfig, shown};
+use crate::ingest::{SourceConfig, shown};
 use crate::status::{BackfillStatus, SourceState, UnreadSet};
 use crate::store::{Pair, Store, StoreError};
 use crate::tail::discover::Stamp;
@@ -127,10 +126,15 @@ impl Source {
         (key, stamp.to_bytes().to_vec())
     }
 
+    /// The hint of the instant before which archives are not read.
+    pub(super) fn cut_hint(&self, cut: i128) -> Pair {
+        (self.hint_key(b"cut"), cut.to_be_bytes().to_vec())
+    }
+
     /// Takes up what earlier runs left: which archives were read, and where this source's time begins. That instant is
     /// kept from the first start on, so that later starts read every log after it that is unknown. Says also whether the
     /// source had plain logs.
-    pub(super) fn recall(&self, store: &dyn Store) -> Result<(i128, bool), StoreError> {
+    pub(super) fn recall(&self, store: &dyn Store, now_ms: u64) -> Result<(Option<i128>, bool), StoreError> {
         let (met_key, cut_key) = (self.hint_key(b"met"), self.hint_key(b"cut"));
         let (as_of_key, plain_key) = (self.hint_key(b"as_of"), self.hint_key(b"plain"));
         let (mut cut, mut has_plain) = (None, false);
@@ -141,28 +145,15 @@ impl Source {
             } else if key == plain_key {
                 has_plain = true;
             } else if key == as_of_key {
-                standing.as_of_ms = value.try_into().ok().map(u64::from_be_bytes);
-                standing.kept_as_of_ms = standing.as_of_ms;
+                standing.kept_as_of_ms = value.try_into().ok().map(u64::from_be_bytes);
+                // Nothing can be true of an instant that is to come: the clock was ahead then.
+                standing.as_of_ms = standing.kept_as_of_ms.filter(|as_of| *as_of <= now_ms);
             } else if let Some(path) = key.strip_prefix(met_key.as_slice())
                 && let Some(stamp) = Stamp::from_bytes(&value)
             {
                 standing.met.insert(PathBuf::from(OsStr::from_bytes(path)), stamp);
             }
         }
-        drop(standing);
-        let age = match self.config.backfill {
-            Backfill::All => return Ok((i128::MIN, has_plain)),
-            Backfill::None => Duration::ZERO,
-            Backfill::Age(age) => age,
-        };
-        match cut {
-            Some(cut) => Ok((cut, has_plain)),
-            None => {
-                let now = i128::from(now_ms()) * 1_000_000;
-                let cut = now - i128::try_from(age.as_nanos()).unwrap_or(i128::MAX);
-                store.cache(&[(cut_key, cut.to_be_bytes().to_vec())], &[])?;
-                Ok((cut, has_plain))
-            }
-        }
+        Ok((cut, has_plain))
     }
 }
