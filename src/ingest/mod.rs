@@ -296,11 +296,16 @@ impl Context {
     }
 }
 
-/// The time of the newest record, after one more was counted. `limit` is now: the newest record is never of the future, and
-/// one that was noted as such, by a wrong clock or before times had a bound, does not stay.
-fn newest(known: u64, time: u64, limit: u64) -> u64 {
-    let known = if known > limit.saturating_add(DAY) { 0 } else { known };
-    known.max(time.min(limit))
+/// The time of the newest record, after one more was counted. `now` is the clock: a record that is a little ahead of it is as
+/// new as now, and one that is far ahead says nothing. One that was noted as newest by a wrong clock, or before times had a
+/// bound, does not stay.
+fn newest(known: u64, time: u64, now: u64) -> u64 {
+    let far = now.saturating_add(DAY);
+    match time {
+        time if time > far => known,
+        time if known > far => time.min(now),
+        time => known.max(time.min(now)),
+    }
 }
 
 /// Shows a malformed line's place in the log, at most once a minute for each reason.

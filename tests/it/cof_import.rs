@@ -65,7 +65,7 @@ fn the_same_origin_counts_once() {
     let (code, said) = import(&env, &["site-b.json"]);
     assert!(code == Some(0) && said.contains("1 of them without anything new\n0 new lines"), "{said}");
     // A later export of the same origin would count most rows twice, also one that only goes on.
-    let line = "{\"rrname\":\"new.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1,\"time_last\":2}\n";
+    let line = "{\"rrname\":\"new.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1700000001,\"time_last\":1700000002}\n";
     for other in [export.clone() + line, line.to_owned() + &export, export.lines().next().unwrap().to_owned()]
     {
         fs::write(env.path("site-b.json"), other).unwrap();
@@ -90,7 +90,7 @@ fn a_ledger_refuses_what_it_exported_itself() {
     // The sensor of its own logs is no origin.
     fs::write(
         env.path("c.json"),
-        "{\"rrname\":\"c.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1}\n",
+        "{\"rrname\":\"c.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1700000001}\n",
     )
     .unwrap();
     let (code, said) = import(&env, &["--sensor", "default", "c.json"]);
@@ -103,7 +103,7 @@ fn a_ledger_refuses_what_it_exported_itself() {
 #[test]
 fn bad_lines_are_counted_and_the_last_newline_may_be_missing() {
     let env = TestEnv::new();
-    let good = "{\"rrname\":\"a.test\",\"rrtype\":65280,\"rdata\":\"x\",\"time_first\":1}";
+    let good = "{\"rrname\":\"a.test\",\"rrtype\":65280,\"rdata\":\"x\",\"time_first\":1700000001}";
     let text = format!("{good}\n\nnonsense\n{{\"rrname\":\"a..b\",\"rrtype\":1,\"rdata\":\"x\"}}\n{good}");
     fs::write(env.path("b.json"), &text).unwrap();
     let (code, said) = import(&env, &["b.json"]);
@@ -119,6 +119,35 @@ fn bad_lines_are_counted_and_the_last_newline_may_be_missing() {
         let (code, said) = import(&env, &["c.json"]);
         assert!(code == Some(0) && said.contains(&format!("\n{new} new lines")), "{said}");
     }
+}
+
+#[test]
+fn rows_of_1970_and_of_the_future_are_malformed() {
+    let env = TestEnv::new();
+    let row = |first: u64, last: u64| {
+        format!(
+            "{{\"rrname\":\"a.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":{first},\"time_last\":{last}}}\n"
+        )
+    };
+    let text = row(1_600_000_000, 1_700_000_000)
+        + &row(0, 1_700_000_000)
+        + &row(946_684_799, 946_684_800)
+        + &row(1_600_000_000, 4_039_374_839);
+    fs::write(env.path("b.json"), text).unwrap();
+    let (code, said) = import(&env, &["b.json"]);
+    assert!(code == Some(0) && said.contains("4 new lines: 1 counted, 0 skipped, 3 malformed"), "{said}");
+    assert!(said.contains("malformed: time 3"), "{said}");
+    assert_eq!(env.status("ours")["newest"], 1_700_000_000);
+    // Whoever knows better can say so.
+    fs::write(env.path("all.toml"), "data_dir = \"all\"\n[observe]\nnot_before = \"\"\nmax_ahead = \"\"\n")
+        .unwrap();
+    let said = String::from_utf8(env.ok(&["import", "--config", "all.toml", "b.json"])).unwrap();
+    assert!(said.contains("4 new lines: 4 counted"), "{said}");
+    assert_eq!(
+        env.status("all")["newest"],
+        1_700_000_000,
+        "the newest row is of the future, and the one before"
+    );
 }
 
 #[test]
@@ -145,7 +174,7 @@ fn a_newer_export_takes_the_place_of_the_one_before_where_that_is_asked_for() {
         // Some rows went, one is new, and one was seen more often.
         let newer: String = export.lines().skip(7).flat_map(|line| [line, "\n"]).collect();
         let newer = newer.replacen("\"count\":1,", "\"count\":41,", 1)
-            + "{\"rrname\":\"new.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1,\"time_last\":2}\n";
+            + "{\"rrname\":\"new.test\",\"rrtype\":\"A\",\"rdata\":\"192.0.2.1\",\"time_first\":1700000001,\"time_last\":1700000002}\n";
         fs::write(env.path("site-b.json"), &newer).unwrap();
         let (code, said) = import(&env, &["site-b.json"]);
         assert!(code == Some(2) && said.contains("--replace, if this is newer"), "{said}");
