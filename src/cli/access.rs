@@ -13,8 +13,8 @@ use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;
 use crate::output::sanitise;
-use crate::store::FORMAT;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
+use crate::store::{FORMAT, StoreError};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
@@ -85,8 +85,10 @@ impl SourceArgs {
 /// What a ledger is opened for, where no daemon has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be asked: nothing of it is removed or put in order.
+    /// To be asked: nothing of it is removed or put in order, and one that lacks rows is refused.
     Ask,
+    /// To be looked at, whatever it lacks.
+    Look,
     /// To be changed.
     Change,
     /// Likewise, and made if there is none.
@@ -110,12 +112,21 @@ impl Access {
     ///
     /// When the server cannot be reached, or there is no ledger, or another process without a daemon's socket has it.
     pub fn open(args: &LedgerArgs) -> anyhow::Result<Access> {
+        Access::open_for(args, Purpose::Ask)
+    }
+
+    /// Likewise, for another purpose where no daemon has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::open`].
+    pub fn open_for(args: &LedgerArgs, purpose: Purpose) -> anyhow::Result<Access> {
         match &args.server {
             Some(url) => {
                 let token = args.token_file.as_deref().map(read_token).transpose()?;
                 Ok(Access::Server(Client::of_url(url, token.as_deref(), args.ca.as_deref())?))
             }
-            None => Access::open_folder(&args.folder, Purpose::Ask),
+            None => Access::open_folder(&args.folder, purpose),
         }
     }
 
@@ -140,12 +151,16 @@ impl Access {
         };
         let options = config.store().put_off_merges();
         let ledger = match purpose {
-            Purpose::Ask => open_to_read(&config.data_dir, &options, &mut on_migration)
+            Purpose::Ask | Purpose::Look => open_to_read(&config.data_dir, &options, &mut on_migration)
                 .map(|store| store.map(|store| Arc::new(Ledger::new(Arc::new(store))))),
             _ => daemon::open(&config.data_dir, &options, ONE_TRY, &mut on_migration).map(Some),
         };
         progress.finish();
         let Some(ledger) = ledger? else { return Err(no_ledger(&config.data_dir)) };
+        if let (Purpose::Ask, logs @ 1..) = (purpose, ledger.store().stats()?.missing_logs) {
+            // An answer would be wrong, and nobody would see it.
+            return Err(StoreError::Missing { logs }.into());
+        }
         if let Some(format) = older {
             let kept = kept_by(&config.data_dir, format).display().to_string();
             // When nobody listens there is nobody to tell.

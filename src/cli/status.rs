@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::Exit;
-use super::access::{Access, LedgerArgs};
+use super::access::{Access, LedgerArgs, Purpose};
 use super::import::human_size;
 use super::progress::seconds;
 use crate::clock::now;
@@ -40,7 +40,7 @@ enum Format {
 
 /// Shows the status, of the daemon or of a ledger at rest.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let (document, running) = match Access::open(&args.ledger)? {
+    let (document, running) = match Access::open_for(&args.ledger, Purpose::Look)? {
         Access::Folder(ledger, _) => {
             let status = Status::at_rest(&ledger.lineages()?, now());
             let report = report(status, &ledger.store().stats()?);
@@ -82,6 +82,11 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     let store = &document["store"];
     let (rows, disk) = (number(&store["rows"]), number(&store["disk_bytes"]));
     line("ledger", &format!("{rows} rows, {} on disk, format {}", human_size(disk), document["format"]));
+    let missing = number(&store["missing_logs"]);
+    if missing > 0 {
+        let says = "logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them";
+        line("MISSING", &format!("{missing} {says}"));
+    }
     let expired = &store["expired"];
     if number(&expired["before"]) > 0 {
         let (rows, questions) = (number(&expired["rows"]), number(&expired["questions"]));
@@ -186,6 +191,7 @@ mod tests {
                 disk_bytes: 1 << 20,
                 format: 1,
                 expired: Expired { before: 86_400, at: 90_000, rows: 5, questions: 2 },
+                missing_logs: 2,
                 ..Stats::default()
             },
         );
@@ -195,6 +201,7 @@ mod tests {
             "state     no daemon is running\n\
              newest    2026-01-02 03:04:05 UTC\n\
              ledger    7 rows, 1.0 MiB on disk, format 1\n\
+             MISSING   2 logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them\n\
              expired   5 rows and 2 questions last seen before 1970-01-02 00:00:00 UTC, the last at 1970-01-02 01:00:00 UTC\n\
              lines     2 lines = 1 counted + 1 skipped + 0 malformed\n          \
              skipped: no_answer 1\n\

@@ -35,6 +35,7 @@ struct StoreReport {
     runs: u64,
     disk_bytes: u64,
     live_bytes: u64,
+    missing_logs: u64,
     expired: Expired,
 }
 
@@ -50,6 +51,7 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             runs: stats.runs,
             disk_bytes: stats.disk_bytes,
             live_bytes: stats.live_bytes,
+            missing_logs: stats.missing_logs,
             expired: stats.expired,
         },
         status,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::acknowledged::MarkFile;
 use super::engine::{self, Changes, Engine, Pairs, Place, Site};
 use super::ledger::Ledger;
 use super::manifest::Manifest;
@@ -42,6 +43,8 @@ struct World {
     runs: BTreeMap<u32, Map>,
     /// A call failed: nothing more is written before it is opened again.
     failed: bool,
+    /// The mark of what was acknowledged.
+    mark: Option<Vec<u8>>,
 }
 
 impl World {
@@ -71,7 +74,8 @@ impl World {
     /// What is there when it is opened: all that was synced, and of the rest the first part.
     fn reopened(&self, kept: &mut dyn FnMut(usize) -> usize) -> World {
         let kept = self.synced + kept(self.calls.len() - self.synced + 1);
-        let mut next = World { synced: kept, calls: self.calls[..kept].to_vec(), ..World::default() };
+        let mark = self.mark.clone();
+        let mut next = World { synced: kept, calls: self.calls[..kept].to_vec(), mark, ..World::default() };
         self.calls[..kept].iter().for_each(|call| next.replay(call));
         next
     }
@@ -232,6 +236,10 @@ impl Place for Volatile {
         Ok(Arc::new(self.clone()))
     }
 
+    fn mark(&self) -> Box<dyn MarkFile> {
+        Box::new(self.clone())
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         self.site.disk().free
     }
@@ -245,6 +253,32 @@ impl Place for Volatile {
         assert_ne!(disk.current, self.name, "what is current is not removed");
         disk.worlds.remove(&self.name);
         disk.removed_by.push(std::thread::current().name().unwrap_or_default().to_owned());
+    }
+}
+
+impl MarkFile for Volatile {
+    fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.world(|world| world.mark.clone()))
+    }
+
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut disk = self.site.disk();
+        let spent = disk.spend();
+        if spent.is_ok() || disk.any(2) == 0 {
+            let world = disk.worlds.get_mut(&self.name).expect("nobody uses a place that was removed");
+            world.mark = Some(bytes.to_vec());
+        }
+        spent
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut disk = self.site.disk();
+        let spent = disk.spend();
+        // One that fails may be there in part.
+        let length = if spent.is_ok() { bytes.len() } else { disk.any(bytes.len() + 1) };
+        let world = disk.worlds.get_mut(&self.name).expect("nobody uses a place that was removed");
+        world.mark.as_mut().expect("it is written anew first").extend_from_slice(&bytes[..length]);
+        spent
     }
 }
 
@@ -494,6 +528,7 @@ proptest! {
             if let Ok(ledger) = Ledger::open(Arc::new(site.clone()), site.is_new(), &tiny()) {
                 let found = ledger.verify(&mut |_, _| true).unwrap();
                 prop_assert!(found.is_sound(), "{:?}", found.faults);
+                prop_assert_eq!(ledger.stats().unwrap().missing_logs, 0, "a crash is no damage");
                 let there = applied(&ledger);
                 prop_assert!(there >= sure, "{there} batches are left of {sure} that were durable");
                 // One that failed may have happened all the same.
@@ -787,4 +822,126 @@ fn whatever_is_lost_of_index_and_filters_is_made_anew_and_what_else_is_lost_is_t
             }
         }
     }
+}
+
+/// The contents, unless something of them cannot be read.
+fn readable_contents(store: &dyn Store) -> Result<Contents, StoreError> {
+    let snapshot = store.snapshot();
+    let by_address = Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into());
+    Ok((
+        snapshot.entries(&Scan::All, None)?.collect::<Result<_, _>>()?,
+        snapshot.entries(&by_address, None)?.collect::<Result<_, _>>()?,
+        snapshot.questions(&Scan::All)?.collect::<Result<_, _>>()?,
+    ))
+}
+
+/// What became of a ledger whose engine lost something.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// It is damaged: it was refused, or what is lost was met.
+    Damaged,
+    /// It lacks rows, and has them again once they are read again.
+    Missing,
+    /// Nothing is missing.
+    Whole,
+}
+
+/// Opens a ledger that had so many batches, of which the engine lost something: that is never silent.
+fn told(site: &VolatileSite, batches: u64, what: &str) -> Told {
+    let ledger = match Ledger::open(Arc::new(site.clone()), false, &tiny()) {
+        Ok(ledger) => ledger,
+        Err(StoreError::Damaged { .. }) => return Told::Damaged,
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let found = ledger.verify(&mut |_, _| true).unwrap();
+    let (there, missing) = (applied(&ledger), ledger.stats().unwrap().missing_logs);
+    let Ok(contents_there) = readable_contents(&ledger) else {
+        assert!(!found.is_sound(), "{what}: what cannot be read is not sound");
+        return Told::Damaged;
+    };
+    if !found.is_sound() && missing == 0 {
+        assert_eq!(
+            contents_there,
+            contents(&oracle(batches, &Expiries::new())),
+            "{what}: {:?}",
+            found.faults
+        );
+        return Told::Damaged;
+    }
+    let model = |to| contents(&oracle(to, &Expiries::new()));
+    assert_eq!(contents_there, model(there), "{what}: rows are those that it says it has read");
+    assert_eq!(missing > 0, there < batches, "{what}: {there} of {batches}, {missing} missing");
+    assert_eq!(found.is_sound(), missing == 0, "{what}: {:?}", found.faults);
+    for number in there + 1..=batches {
+        assert_eq!(ledger.stats().unwrap().missing_logs, 1, "{what}");
+        ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
+    }
+    settle(&ledger);
+    assert_eq!(contents(&ledger), model(batches), "{what}");
+    let found = ledger.verify(&mut |_, _| true).unwrap();
+    assert!(found.is_sound() && ledger.stats().unwrap().missing_logs == 0, "{what}: {:?}", found.faults);
+    if missing > 0 { Told::Missing } else { Told::Whole }
+}
+
+#[test]
+fn an_engine_that_lost_its_last_calls_is_told_from_one_that_never_had_them() {
+    let (whole, ledger) = filled_ledger();
+    drop(ledger);
+    let calls = whole.disk().worlds["ledger-1"].calls.len();
+    let (mut damaged, mut missing) = (0, 0);
+    for kept in 0..calls {
+        let site = whole.twin();
+        {
+            let mut disk = site.disk();
+            let mut world = disk.worlds.remove("ledger-1").unwrap();
+            world.calls.truncate(kept);
+            world.synced = kept;
+            let world = world.reopened(&mut |_| 0);
+            disk.worlds.insert("ledger-1".to_owned(), world);
+        }
+        match told(&site, 10, &format!("{kept} of {calls} calls")) {
+            Told::Damaged => damaged += 1,
+            Told::Missing => missing += 1,
+            Told::Whole => {}
+        }
+    }
+    assert!(damaged <= 1 && missing > 10, "{damaged} damaged, {missing} missing");
+}
+
+#[test]
+fn an_engine_that_lost_calls_in_the_middle_or_parts_of_them_is_never_taken_for_whole() {
+    let (whole, ledger) = filled_ledger();
+    drop(ledger);
+    let calls = whole.disk().worlds["ledger-1"].calls.clone();
+    let mut seen = [0; 3];
+    let mut lose = |what: &str, edit: &dyn Fn(&mut Vec<Call>)| {
+        let site = whole.twin();
+        {
+            let mut disk = site.disk();
+            let mut world = disk.worlds.remove("ledger-1").unwrap();
+            edit(&mut world.calls);
+            world.synced = world.calls.len();
+            let world = world.reopened(&mut |_| 0);
+            disk.worlds.insert("ledger-1".to_owned(), world);
+        }
+        seen[told(&site, 10, what) as usize] += 1;
+    };
+    for at in 0..calls.len() {
+        for more in [1, 2, 5, 12] {
+            lose(&format!("{more} calls from {at} on"), &|calls| {
+                calls.drain(at..(at + more).min(calls.len()));
+            });
+        }
+        if let Call::Write(changes) = &calls[at] {
+            for lost in 0..changes.len() {
+                let key = changes[lost].0.escape_ascii();
+                lose(&format!("change {lost} of call {at}: {key}"), &|calls| {
+                    if let Call::Write(changes) = &mut calls[at] {
+                        changes.remove(lost);
+                    }
+                });
+            }
+        }
+    }
+    assert!(seen.iter().all(|times| *times > 5), "damaged, missing, whole: {seen:?}");
 }

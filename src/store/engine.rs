@@ -30,6 +30,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::acknowledged::MarkFile;
 use super::{Pair, StoreError};
 use crate::progress::LineageId;
 
@@ -85,6 +86,9 @@ pub(crate) trait Place: Send + Sync {
 
     /// Opens the engine there, or makes an empty one. It can be open only once.
     fn open(&self) -> Result<Arc<dyn Engine>, StoreError>;
+
+    /// The mark of what was acknowledged there.
+    fn mark(&self) -> Box<dyn MarkFile>;
 
     /// Bytes that can still be written there, if that can be told.
     fn free_bytes(&self) -> Option<u64>;

@@ -9,6 +9,9 @@
 //! - A run that is no longer named is removed when the last reader has let go of it; one that a crash left behind unnamed,
 //!   at the next opening.
 //!
+//! What was committed is noted beside the engine ([`acknowledged`](super::acknowledged)), durable before [`Store::apply`] returns: by that one sees
+//! at the next opening that the engine has lost something.
+//!
 //! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`View`], which never changes.
 //!
 //! # Failed writes
@@ -34,6 +37,7 @@ use std::thread::JoinHandle;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::acknowledged::{AckLog, MarkFile};
 use super::bell::Bell;
 use super::copy::{OnPiece, Pieces};
 use super::engine::{self, Changes, Pairs, Site, with_prefix};
@@ -101,6 +105,8 @@ struct Shared {
     cut: AtomicU64,
     /// Bytes on disk when the ledger was last rewritten by itself, or could not be; 0 before.
     rewritten: AtomicU64,
+    /// Logs of which rows are missing that were acknowledged.
+    missing: AtomicU64,
     /// Who applies a batch holds this.
     committed: Mutex<Committed>,
     manifest: Mutex<Manifest>,
@@ -328,7 +334,8 @@ impl Ledger {
     pub fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
         let mut checker = Checker::new(on_progress);
         let view = {
-            let _commits_wait = lock(&self.shared.committed);
+            let committed = lock(&self.shared.committed);
+            checker = checker.acknowledged(committed.acks.table().clone());
             let _folds_wait = lock(&self.shared.manifest);
             let home = self.shared.home();
             checker.main(&*home, home.runs());
@@ -430,6 +437,8 @@ struct Committed {
     record: Commits,
     /// The hash of each lineage's progress.
     lineages: HashMap<LineageId, u64>,
+    /// How far each was read when that was acknowledged.
+    acks: AckLog,
     /// A batch that could not be applied, and may be on disk all the same.
     doubt: Option<Doubt>,
 }
@@ -445,18 +454,27 @@ struct Doubt {
 }
 
 impl Committed {
-    fn load(engine: &dyn Pairs) -> Result<Committed, StoreError> {
-        let mut lineages = HashMap::new();
+    /// Takes it from an engine, and what was acknowledged from the mark beside it.
+    fn load(
+        engine: &dyn Pairs,
+        mark: Box<dyn MarkFile>,
+        next_run: u32,
+        sensors: usize,
+    ) -> Result<Committed, StoreError> {
+        let (mut lineages, mut offsets) = (HashMap::new(), HashMap::new());
         for pair in with_prefix(engine, engine::PROGRESS) {
             let (key, sealed) = pair?;
-            lineages.insert(open_progress(&key, &sealed)?.lineage, progress_hash(&key, &sealed));
+            let progress = open_progress(&key, &sealed)?;
+            lineages.insert(progress.lineage, progress_hash(&key, &sealed));
+            offsets.insert(progress.lineage, progress.consumed.offset);
         }
         let record = Commits::from_bytes(engine.get(engine::COMMITS)?)?;
         let digest = lineages.values().fold(0, |all, hash| all ^ hash);
         if (record.lineages, record.digest) != (lineages.len() as u64, digest) {
             return Err(damaged("the progress of the logs", "it is not what was last committed"));
         }
-        Ok(Committed { record, lineages, doubt: None })
+        let acks = AckLog::open(mark, &offsets, next_run, sensors)?;
+        Ok(Committed { record, lineages, acks, doubt: None })
     }
 }
 
@@ -560,8 +578,9 @@ impl Shared {
         }
         check_format(&*home)?;
         let manifest = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
-        let committed = Committed::load(&*home)?;
         let sensors = Arc::new(Sensors::load(&*home)?);
+        let mark = home.place().mark();
+        let mut committed = Committed::load(&*home, mark, manifest.next_run, sensors.len())?;
         let mut next_run = manifest.next_run;
         let stored = home.runs()?;
         if let Some(missing) = manifest.runs.iter().find(|run| !stored.contains(&run.id)) {
@@ -578,6 +597,18 @@ impl Shared {
         let entries = manifest.journal_from..committed.record.journal_to;
         let segments = replay(&*home, entries, options, sensors.len())?;
         let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
+        let missing = committed.acks.missing_logs();
+        if !options.reading {
+            // The ledger can be looked into all the same; nothing is committed before it could be written.
+            committed.acks.renew().unwrap_or_else(|error| home.fail(&error));
+            if missing > 0 {
+                tracing::error!(
+                    logs = missing,
+                    "The ledger was damaged: rows of these logs are missing that were acknowledged. The logs are read again \
+                     from where the ledger is, as far as they are there; until then `dnsledger verify` names what is missing."
+                );
+            }
+        }
         Ok(Arc::new(Shared {
             site,
             home: Mutex::new(home),
@@ -589,6 +620,7 @@ impl Shared {
             rewritten: AtomicU64::new(0),
             options: options.clone(),
             sensors,
+            missing: AtomicU64::new(missing),
             committed: Mutex::new(committed),
             manifest: Mutex::new(manifest),
             next_run: AtomicU32::new(next_run),
@@ -754,6 +786,7 @@ impl Shared {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
         };
         self.flip(changes, Flip { add: run, replaced: &[], journal_from: Some(journal_from) }, folded)
+            .map(drop)
     }
 
     /// Merges segments in memory.
@@ -772,7 +805,7 @@ impl Shared {
         let sources: Vec<Arc<dyn Source>> =
             group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
         let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources))?;
-        self.flip(Changes::new(), Flip { add: run, replaced: &group, journal_from: None }, |_| {})
+        self.flip(Changes::new(), Flip { add: run, replaced: &group, journal_from: None }, |_| {}).map(drop)
     }
 
     /// The runs of one size that have become too many.
@@ -836,13 +869,14 @@ impl Shared {
         Ok(Arc::new(Run::new(meta, filter, home)))
     }
 
-    /// Changes the manifest together with other things, and shows it to readers.
+    /// Changes the manifest together with other things, and shows it to readers. Gives the number of the next run, which each
+    /// such change makes greater: by it one sees that none is missing.
     fn flip(
         &self,
         mut changes: Changes,
         flip: Flip<'_>,
         edit: impl FnOnce(&mut View),
-    ) -> Result<(), StoreError> {
+    ) -> Result<u32, StoreError> {
         let mut manifest = lock(&self.manifest);
         // When it fails the run is let go of before the lock is: whoever opens the engine again then sees to what became of it.
         let Flip { add, replaced, journal_from } = flip;
@@ -850,7 +884,9 @@ impl Shared {
         let mut next = manifest.clone();
         next.runs.retain(|run| !is_replaced(run.id));
         next.runs.push(add.meta.clone());
-        next.next_run = self.next_run.load(Ordering::Relaxed);
+        next.next_run = self.next_run.load(Ordering::SeqCst).max(manifest.next_run.saturating_add(1));
+        self.next_run.fetch_max(next.next_run, Ordering::SeqCst);
+        let next_run = next.next_run;
         next.journal_from = journal_from.unwrap_or(next.journal_from);
         changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
         self.home().commit(changes)?;
@@ -861,7 +897,19 @@ impl Shared {
             view.runs.push(add);
             edit(view);
         });
-        Ok(())
+        Ok(next_run)
+    }
+
+    /// Notes that a batch was committed, with the number of the next run that the manifest had then. It is durable in the
+    /// engine: where it cannot be noted nothing more is written before it was.
+    fn acknowledge(&self, batch: &Batch, committed: &mut Committed, home: &Home, next_run: u32) {
+        let logs = batch.progress().map(|progress| (progress.lineage, progress.consumed.offset));
+        let noted = committed.acks.acknowledge(logs, next_run, self.sensors.len());
+        noted.unwrap_or_else(|error| home.fail(&error));
+        let left = committed.acks.missing_logs();
+        if self.missing.swap(left, Ordering::SeqCst) > 0 && left == 0 {
+            tracing::info!("All rows that were missing are there again.");
+        }
     }
 
     /// Waits while there is too much in memory that could not be folded yet.
@@ -946,7 +994,7 @@ impl Store for Ledger {
         let (rows, sensors) = (batch.tuples().len() + batch.questions().len(), shared.sensors.len());
         let cut = shared.cut.load(Ordering::SeqCst);
         let applied = |view: &mut View| view.applied = view.applied.max(batch.number);
-        if rows >= shared.options.bulk_rows {
+        let next_run = if rows >= shared.options.bulk_rows {
             let keys = 2 * batch.tuples().len() + batch.questions().len();
             let run =
                 shared.write_run(&home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
@@ -956,7 +1004,7 @@ impl Store for Ledger {
                 |_| {
                     committed.doubt = Some(Doubt { record, undo, run: Some(id) });
                 },
-            )?;
+            )?
         } else {
             shared.wait_for_room()?;
             let sequence = record.journal_to;
@@ -972,6 +1020,8 @@ impl Store for Ledger {
             }
             record.journal_to += u64::from(count > 0);
             changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
+            // Before it is committed: a change that comes between is not one that came before.
+            let next_run = lock(&shared.manifest).next_run;
             home.commit(changes).inspect_err(|_| {
                 committed.doubt = Some(Doubt { record, undo, run: None });
             })?;
@@ -981,9 +1031,11 @@ impl Store for Ledger {
                 }
                 applied(view);
             });
-        }
+            next_run
+        };
         committed.record = record;
         committed.lineages.extend(hashes);
+        shared.acknowledge(batch, &mut committed, &home, next_run);
         Ok(())
     }
 
@@ -1025,6 +1077,7 @@ impl Store for Ledger {
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             format: FORMAT,
             expired: lock(&self.shared.manifest).expired,
+            missing_logs: self.shared.missing.load(Ordering::SeqCst),
         })
     }
 

@@ -10,6 +10,7 @@
 //! - A [`Snapshot`] is one moment: batches applied later do not show in it, and it blocks nobody.
 //! - Entries come in the order of [`Scan::compare`], each (tuple, sensor) once.
 
+mod acknowledged;
 mod bell;
 mod block;
 mod copy;
@@ -281,6 +282,8 @@ pub struct Stats {
     pub format: u32,
     /// What was dropped because it was not seen for long.
     pub expired: Expired,
+    /// Logs of which rows are missing that were acknowledged: the ledger was damaged, and has not read them again yet.
+    pub missing_logs: u64,
 }
 
 /// What a store has dropped since it was made.
@@ -322,7 +325,7 @@ pub struct Options {
     pub rewrite_bytes: u64,
     /// The first and the longest wait before a fold or a merge that failed is tried again.
     pub retry: (Duration, Duration),
-    /// For who only asks: nothing is folded, merged or removed, and a ledger that lacks rows is refused.
+    /// For who only asks: nothing is folded, merged or removed.
     pub reading: bool,
 }
 
@@ -402,6 +405,12 @@ pub enum StoreError {
         /// What was found there.
         why: String,
     },
+    /// The ledger was damaged and lacks rows that were acknowledged.
+    #[error("rows of {logs} logs are missing that were there: the ledger was damaged")]
+    Missing {
+        /// Logs of which rows are missing.
+        logs: u64,
+    },
     /// The operating system refused.
     #[error("{what}: {error}")]
     Io {
@@ -474,6 +483,7 @@ impl StoreError {
                 StoreError::OlderFormat { path: path.clone(), found: *found, known: *known }
             }
             StoreError::Damaged { what, why } => StoreError::Damaged { what: what.clone(), why: why.clone() },
+            StoreError::Missing { logs } => StoreError::Missing { logs: *logs },
             StoreError::Io { what, error } => StoreError::Io {
                 what: what.clone(),
                 error: std::io::Error::new(error.kind(), error.to_string()),
@@ -495,6 +505,10 @@ impl StoreError {
                 "`dnsledger run`, `import`, `lookup` or `status` brings it up; the ledger as it was is kept",
             ),
             StoreError::Damaged { .. } => Some("run `dnsledger verify`, or restore a snapshot"),
+            StoreError::Missing { .. } => Some(
+                "`dnsledger run` or `dnsledger import` reads those logs again; `dnsledger verify` names them, and \
+                 `dnsledger verify --repair` goes on without what no log has any more",
+            ),
             StoreError::NoRoom { .. } => {
                 Some("make room on the disk, or move the data folder to a larger one")
             }

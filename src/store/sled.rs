@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::acknowledged::{Acknowledged, DiskMark, MarkFile};
 use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{self, Folder, discard, failed, make_next};
 use super::ledger::{FORMAT, Ledger, check_room};
@@ -197,7 +198,11 @@ pub fn verify(
         None => Ok(None),
     });
     match opened {
-        Ok(Some((engine, _folder))) => Checker::new(on_progress).all(&engine).map(Some),
+        Ok(Some((engine, folder))) => {
+            let stored = DiskMark::of(&folder.ledger()).read()?.unwrap_or_default();
+            let (acknowledged, _) = Acknowledged::from_bytes(&stored);
+            Checker::new(on_progress).acknowledged(acknowledged).all(&engine).map(Some)
+        }
         Ok(None) => Ok(None),
         Err(error @ StoreError::Damaged { .. }) => Ok(Some(Verification::of_error(&error))),
         Err(error) => Err(error),
@@ -373,6 +378,10 @@ impl Place for SledPlace {
             make_next(&self.path, replaces)?;
         }
         Ok(Arc::new(SledEngine::open(&self.path, &self.options)?))
+    }
+
+    fn mark(&self) -> Box<dyn MarkFile> {
+        Box::new(DiskMark::of(&self.path))
     }
 
     fn free_bytes(&self) -> Option<u64> {

@@ -4,19 +4,20 @@
 //! and never an error: after one fault there may be others.
 //!
 //! - *The main map*: the version, the manifest, the last commit; the journal is whole and has nothing beside it; progress
-//!   is that of the last commit, and makes sense; numbers of sensors have no gaps.
+//!   is that of the last commit, and makes sense; numbers of sensors have no gaps. What was acknowledged is there.
 //! - *Each run*: blocks are sealed, chained and in order; rows are in order, and can be read; the filter holds every key;
 //!   what the manifest counts is there.
 //! - *Rows and index*: each row that is found by its data has its entry in the index, and each entry its row, with the same
 //!   value. The two come in different orders, so they are compared by sums of hashes; only where sums differ are rows held
 //!   against each other, in a second reading.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::acknowledged::Acknowledged;
 use super::engine::{self, Engine, Pairs, with_prefix};
 use super::filter::{self, Filter};
 use super::key::{self, Family};
@@ -26,7 +27,7 @@ use super::run::Counts;
 use super::{StoreError, block, damaged, value};
 use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
 use crate::observation::{Halves, Seen, SensorId};
-use crate::progress::Progress;
+use crate::progress::{LineageId, Progress};
 
 /// Faults that are told one by one.
 const TOLD: usize = 100;
@@ -114,12 +115,19 @@ pub(crate) struct Checker<'a> {
     /// Rows read, and those that there are.
     done: u64,
     total: u64,
+    acknowledged: Acknowledged,
     on_progress: OnProgress<'a>,
 }
 
 impl<'a> Checker<'a> {
     pub fn new(on_progress: OnProgress<'a>) -> Checker<'a> {
-        Checker { found: Verification::default(), sensors: 0, done: 0, total: 0, on_progress }
+        let (found, acknowledged) = (Verification::default(), Acknowledged::default());
+        Checker { found, sensors: 0, done: 0, total: 0, acknowledged, on_progress }
+    }
+
+    /// Also whether what was acknowledged is there.
+    pub fn acknowledged(self, acknowledged: Acknowledged) -> Checker<'a> {
+        Checker { acknowledged, ..self }
     }
 
     /// Verifies a ledger that nobody uses.
@@ -160,6 +168,9 @@ impl<'a> Checker<'a> {
             self.journal(engine, manifest.journal_from..commits.journal_to);
         }
         self.other_keys(engine);
+        if let Some(manifest) = &manifest {
+            self.missing(engine, manifest.next_run);
+        }
         let mut manifest = manifest.unwrap_or_default();
         self.total = manifest.runs.iter().map(|run| all_rows(run.counts)).sum();
         if let Some(stored) = self.take(stored) {
@@ -225,6 +236,25 @@ impl<'a> Checker<'a> {
                 self.found.logs, commits.lineages
             );
             self.note("the progress of the logs", &why);
+        }
+    }
+
+    /// Whether all that was acknowledged is there.
+    fn missing(&mut self, engine: &dyn Pairs, next_run: u32) {
+        let mut known = HashMap::new();
+        for (lineage, _) in self.acknowledged.logs() {
+            let key = engine::progress(lineage);
+            // What cannot be read was told already.
+            let stored = engine.get(&key).ok().flatten();
+            if let Some(progress) = stored.and_then(|sealed| open_progress(&key, &sealed).ok()) {
+                known.insert(*lineage, (progress.consumed.offset, progress.path));
+            }
+        }
+        let there = |lineage: &LineageId| known.get(lineage).map(|(offset, _)| *offset);
+        let missing = self.acknowledged.missing(&there, next_run, self.sensors);
+        for missing in self.take(missing).unwrap_or_default() {
+            let path = known.get(&missing.lineage).map(|(_, path)| path.as_path());
+            self.found.fault(&missing.fault(path));
         }
     }
 

@@ -78,6 +78,7 @@ impl Shared {
             view.runs = runs;
             view.segments.retain(|segment| segment.sequences.iter().any(|&at| at >= journal_from));
         });
+        committed.acks.renew()?;
         // Only now, for who folds or merges must start from what was taken up; and before the manifest may be changed, for a run
         // that is refused after this look would be left behind.
         home.mended();

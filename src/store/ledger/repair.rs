@@ -18,7 +18,8 @@ use crate::store::verify::{OnProgress, check_row};
 use crate::store::{Options, StoreError, damaged, value};
 
 impl Ledger {
-    /// Makes the index and the filters of a ledger anew that nobody has open.
+    /// Makes the index and the filters of a ledger anew that nobody has open. Rows that it lacks are no longer asked for: the
+    /// logs are read again from where the ledger is, as far as they are there.
     ///
     /// # Errors
     ///
@@ -41,6 +42,7 @@ impl Ledger {
         home.abandon(true);
         let cut = shared.cut.load(Ordering::SeqCst);
         let mut copy = Copy::new(&shared, home, cut);
+        copy.gives_up_missing = true;
         let sources: Vec<Arc<dyn Source>> =
             runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
         let mut batch = Batch::default();

@@ -131,12 +131,15 @@ pub(super) struct Copy<'a> {
     new: Vec<Arc<Run>>,
     /// Rows and questions that were left behind.
     dropped: (u64, u64),
+    /// What is missing is no longer asked for.
+    pub gives_up_missing: bool,
 }
 
 impl<'a> Copy<'a> {
     /// One to a home that is empty, of what was last seen at `cut` or later.
     pub fn new(shared: &'a Shared, home: Arc<Home>, cut: u64) -> Copy<'a> {
-        Copy { shared, home, cut, without: None, old: Vec::new(), new: Vec::new(), dropped: (0, 0) }
+        let (old, new) = (Vec::new(), Vec::new());
+        Copy { shared, home, cut, without: None, old, new, dropped: (0, 0), gives_up_missing: false }
     }
 
     /// Writes a batch as a run.
@@ -234,6 +237,9 @@ impl<'a> Copy<'a> {
             record.digest ^= hash;
         }
         self.copy_main(record, &next)?;
+        let (mark, sensors) = (self.home.place().mark(), shared.sensors.len());
+        let without = forgotten.map(|(lineage, _)| lineage);
+        let acks = committed.acks.copy_to(mark, next.next_run, sensors, without, self.gives_up_missing)?;
         if let Err(error) = shared.site.switch(self.home.place()) {
             if shared.site.is_unsettled() {
                 // Whoever opens the ledger next may find this copy: it stays, and nothing is committed that it lacks.
@@ -245,10 +251,11 @@ impl<'a> Copy<'a> {
         self.home.abandon(false);
         let old = std::mem::replace(&mut *lock(&shared.home), Arc::clone(&self.home));
         old.abandon(true);
-        committed.record = record;
+        (committed.record, committed.acks) = (record, acks);
         if let Some((lineage, _)) = forgotten {
             committed.lineages.remove(&lineage);
         }
+        shared.missing.store(committed.acks.missing_logs(), Ordering::SeqCst);
         let expired = next.expired;
         shared.cut.store(expired.before, Ordering::SeqCst);
         *manifest = next;
