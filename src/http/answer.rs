@@ -23,7 +23,8 @@ use crate::time::format_rfc3339;
 
 /// Rows that a walk looks at before others get their turn.
 const SLICE: Slice = Slice { examined: 16_384 };
-/// Rows that are looked at within the event loop: a lookup that needs no more is done before another thread had woken up.
+/// Rows in memory that are looked at within the event loop: a lookup that needs no more is done before another thread had
+/// woken up.
 const AT_ONCE: Slice = Slice { examined: 64 };
 /// An answer that is no longer than this is sent whole, with its length.
 const WHOLE_BYTES: usize = 64 << 10;
@@ -38,7 +39,7 @@ pub const AS_OF: HeaderName = HeaderName::from_static("x-dnsledger-as-of");
 const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 
 /// How an answer is written.
-pub trait Shape: Send + 'static {
+pub trait Shape: Clone + Send + 'static {
     /// The media type.
     fn content_type(&self) -> &'static str;
     /// Writes what is before the first row.
@@ -114,22 +115,27 @@ pub async fn answer_all(
     };
     let places = places(state, first.query.is_scan());
     let ledger = Arc::clone(&state.0.ledger);
-    let at_once = first.query.is_exact();
-    let begin = move |slice| {
-        let walk = Walk::start(&ledger, &first, limits, from)?;
-        let mut buffer = Vec::with_capacity(1024);
-        shape.begin(&mut buffer);
-        let mut part = Part { walk, searches, left: limits, ledger, shape, buffer };
-        part.fill(WHOLE_BYTES, slice)?;
-        Ok::<_, ApiError>(part)
-    };
     let mut place = None;
     let mut part;
-    if at_once {
-        part = begin(AT_ONCE)?;
-    } else {
-        let taken = take_place(places).await?;
-        (part, place) = in_time(deadline, move || begin(SLICE).map(|part| (part, Some(taken)))).await??;
+    let tried = match searches.is_empty() && first.query.is_exact() {
+        true => at_once(&ledger, &first, limits, from.as_ref(), &shape),
+        false => Err(StoreError::NotInMemory.into()),
+    };
+    match tried {
+        Ok(answered) => part = answered,
+        Err(WalkError::Store(StoreError::NotInMemory)) => {
+            let begin = move || {
+                let walk = Walk::start(&ledger, &first, limits, from)?;
+                let mut buffer = Vec::with_capacity(1024);
+                shape.begin(&mut buffer);
+                let mut part = Part { walk, searches, left: limits, ledger, shape, buffer };
+                part.fill(WHOLE_BYTES, SLICE)?;
+                Ok::<_, ApiError>(part)
+            };
+            let taken = take_place(places).await?;
+            (part, place) = in_time(deadline, move || begin().map(|part| (part, Some(taken)))).await??;
+        }
+        Err(error) => return Err(error.into()),
     }
     while !part.is_full(WHOLE_BYTES) {
         let taken = hold(place.take(), places).await?;
@@ -166,6 +172,31 @@ pub async fn answer_all(
         say_truncated(&mut response);
     }
     Ok(with_headers(response, content_type, as_of))
+}
+
+/// Begins the answer to an exact lookup within the event loop, from what is in memory: another thread costs more than that.
+///
+/// # Errors
+///
+/// [`StoreError::NotInMemory`] when it may have to wait, which nobody may do here.
+fn at_once<S: Shape>(
+    ledger: &Arc<Ledger>,
+    search: &Search,
+    limits: Limits,
+    from: Option<&Cursor>,
+    shape: &S,
+) -> Result<Part<S>, WalkError> {
+    let mut walk = Walk::start_in_memory(ledger, search, limits, from.cloned())?;
+    let (mut shape, mut buffer) = (shape.clone(), Vec::with_capacity(1024));
+    shape.begin(&mut buffer);
+    walk.advance_in_memory(AT_ONCE, |found| {
+        shape.row(found, &mut buffer);
+        buffer.len() < WHOLE_BYTES
+    })?;
+    if let Some(end) = walk.end() {
+        shape.end(end, &mut buffer);
+    }
+    Ok(Part { walk, searches: VecDeque::new(), left: limits, ledger: Arc::clone(ledger), shape, buffer })
 }
 
 /// Puts the headers on an answer that all of them have.

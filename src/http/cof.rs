@@ -242,6 +242,7 @@ fn search(request: &Request, query: Query) -> Result<Search, ApiError> {
 }
 
 /// Writes lines.
+#[derive(Clone)]
 struct Lines {
     origin: String,
 }

@@ -140,6 +140,7 @@ impl Summary<'_> {
     }
 }
 
+#[derive(Clone)]
 struct Json {
     first: bool,
     as_of: Option<String>,
@@ -171,6 +172,7 @@ impl Shape for Json {
     }
 }
 
+#[derive(Clone)]
 struct Ndjson {
     as_of: Option<String>,
 }
@@ -192,6 +194,7 @@ impl Shape for Ndjson {
     }
 }
 
+#[derive(Clone)]
 struct Csv;
 
 impl Shape for Csv {
@@ -214,6 +217,7 @@ impl Shape for Csv {
     }
 }
 
+#[derive(Clone)]
 struct Cof;
 
 impl Shape for Cof {

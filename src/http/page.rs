@@ -64,9 +64,11 @@ async fn found(
 ) -> Result<String, ApiError> {
     request.read_only()?;
     if view.q.is_empty() {
-        let state = state.clone();
-        let stats = blocking(&state.clone(), move |_| Ok(state.0.ledger.store().stats()?)).await?;
-        return Ok(page::home_page(&stats, as_of));
+        let as_of = as_of.map(str::to_owned);
+        return blocking(state, move |state| {
+            Ok(page::home_page(&state.0.ledger.store().stats()?, as_of.as_deref()))
+        })
+        .await;
     }
     let query = Query::parse(&view.q)?;
     let mut filters = Filters::default();
@@ -77,15 +79,15 @@ async fn found(
     let pointing = matches!(query, Query::Name(_));
     let search = Search { query: query.clone(), filters, pointing, merge_sensors: false };
     let place = place_for(state, query.is_scan()).await?;
-    let asked = view.clone();
-    let results = blocking(state, move |state| {
+    let (view, as_of) = (view.clone(), as_of.map(str::to_owned));
+    blocking(state, move |state| {
         let until = std::time::Instant::now() + PATIENCE;
-        let results = page::search(&state.0.ledger, &search, &asked, state.0.config.scan_rows, until);
+        let config = &state.0.config;
+        let results = page::search(&state.0.ledger, &search, &view, config.scan_rows, until);
         drop(place);
-        Ok(results?)
+        Ok(page::results_page(&view, &query, &results?, config.max_limit, as_of.as_deref()))
     })
-    .await?;
-    Ok(page::results_page(view, &query, &results, state.0.config.max_limit, as_of))
+    .await
 }
 
 /// Answers `/name/{name}`. The root has no segment: a browser takes a dot in a path for the folder itself.
@@ -104,19 +106,16 @@ pub async fn name(state: State, request: Request) -> Response {
             ApiError::bad_request("bad_name", error.to_string(), "a name such as www.example.com")
         })?;
         let place = place_for(&state, false).await?;
+        let as_of = as_of.clone();
         blocking(&state, move |state| {
             let profile = page::name(&state.0.ledger, &name, std::time::Instant::now() + PATIENCE);
             drop(place);
-            Ok(profile?)
+            Ok(page::name_page(&profile?, &trail, as_of.as_deref()))
         })
         .await
     };
     match gathered.await {
-        Ok(profile) => html_response(
-            StatusCode::OK,
-            page::name_page(&profile, &trail, as_of.as_deref()),
-            as_of.as_deref(),
-        ),
+        Ok(html) => html_response(StatusCode::OK, html, as_of.as_deref()),
         Err(error) => fault(&view, error, as_of.as_deref()),
     }
 }
@@ -139,19 +138,16 @@ pub async fn address(state: State, request: Request) -> Response {
             )
         })?;
         let place = place_for(&state, false).await?;
+        let as_of = as_of.clone();
         blocking(&state, move |state| {
             let found = page::address(&state.0.ledger, address, std::time::Instant::now() + PATIENCE);
             drop(place);
-            Ok(found?)
+            Ok(page::address_page(&found?, &trail, as_of.as_deref()))
         })
         .await
     };
     match gathered.await {
-        Ok(found) => html_response(
-            StatusCode::OK,
-            page::address_page(&found, &trail, as_of.as_deref()),
-            as_of.as_deref(),
-        ),
+        Ok(html) => html_response(StatusCode::OK, html, as_of.as_deref()),
         Err(error) => fault(&view, error, as_of.as_deref()),
     }
 }
@@ -164,21 +160,21 @@ pub async fn status(state: State, request: Request) -> Response {
     let as_of = as_of(&state);
     let gathered = async {
         request.read_only()?;
-        blocking(&state, |state| {
+        let as_of = as_of.clone();
+        blocking(&state, move |state| {
             let samples = state.0.history.lock().unwrap_or_else(PoisonError::into_inner).samples();
-            Ok(Standing {
+            let standing = Standing {
                 status: state.0.ingest.status()?,
                 stats: state.0.ledger.store().stats()?,
                 failing: state.failing(),
                 samples,
-            })
+            };
+            Ok(page::status_page(&standing, as_of.as_deref()))
         })
         .await
     };
     match gathered.await {
-        Ok(standing) => {
-            html_response(StatusCode::OK, page::status_page(&standing, as_of.as_deref()), as_of.as_deref())
-        }
+        Ok(html) => html_response(StatusCode::OK, html, as_of.as_deref()),
         Err(error) => fault(&View::default(), error, as_of.as_deref()),
     }
 }
@@ -208,7 +204,7 @@ pub fn asset(request: &Request) -> Result<Response, ApiError> {
     Ok(response)
 }
 
-/// Asks the ledger on a thread that may block.
+/// Asks the ledger, and makes the page of what it says, on a thread that may block.
 async fn blocking<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&State) -> Result<T, ApiError> + Send + 'static,

@@ -48,6 +48,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
 }
 
 /// Writes the recipe's JSON.
+#[derive(Clone)]
 struct Recipe {
     first: bool,
 }

@@ -81,6 +81,7 @@ fn search(state: &State, request: &Request, how: &str, q: &str) -> Result<(Searc
 }
 
 /// Writes tuples.
+#[derive(Clone)]
 struct Tuples {
     first: bool,
 }

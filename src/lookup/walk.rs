@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::dns::{Name, Rdata};
 use crate::ledger::{Ledger, Moment, View};
 use crate::observation::Seen;
-use crate::store::{Entries, Entry, Scan, StoreError};
+use crate::store::{Entries, Entry, Position, Scan, StoreError};
 
 use super::cursor::{Cursor, CursorError};
 use super::filters::Filters;
@@ -193,6 +193,29 @@ impl Walk {
         limits: Limits,
         from: Option<Cursor>,
     ) -> Result<Walk, WalkError> {
+        Walk::begin(search, limits, from, |scan| ledger.view(scan))
+    }
+
+    /// Likewise, without waiting for anything: a walk whose [`Walk::advance_in_memory`] may be worth trying.
+    ///
+    /// # Errors
+    ///
+    /// Also [`StoreError::NotInMemory`].
+    pub fn start_in_memory(
+        ledger: &Ledger,
+        search: &Search,
+        limits: Limits,
+        from: Option<Cursor>,
+    ) -> Result<Walk, WalkError> {
+        Walk::begin(search, limits, from, |scan| ledger.view_in_memory(scan))
+    }
+
+    fn begin(
+        search: &Search,
+        limits: Limits,
+        from: Option<Cursor>,
+        view: impl Fn(&Scan) -> Result<View, StoreError>,
+    ) -> Result<Walk, WalkError> {
         let (scans, test) = search.plan();
         let at = from.unwrap_or(Cursor { step: 0, after: None });
         let scan = scans.get(usize::from(at.step)).ok_or(CursorError)?;
@@ -200,7 +223,7 @@ impl Walk {
             return Err(CursorError.into());
         }
         let steps: Result<Arc<[_]>, StoreError> =
-            scans.into_iter().map(|scan| ledger.view(&scan).map(|view| (scan, view))).collect();
+            scans.into_iter().map(|scan| view(&scan).map(|view| (scan, view))).collect();
         Ok(Walk::over(steps?, test, at, search, limits))
     }
 
@@ -252,9 +275,27 @@ impl Walk {
     /// # Errors
     ///
     /// When the store fails. The answer is not complete then, whatever was handed out.
-    pub fn advance(
+    pub fn advance(&mut self, slice: Slice, visit: impl FnMut(&Found<'_>) -> bool) -> Result<(), StoreError> {
+        self.go_on(slice, |view, after| view.entries(after), visit)
+    }
+
+    /// Likewise, from memory alone: it never waits.
+    ///
+    /// # Errors
+    ///
+    /// Also [`StoreError::NotInMemory`]: the walk is of no more use then, and what was handed out is to be forgotten.
+    pub fn advance_in_memory(
         &mut self,
         slice: Slice,
+        visit: impl FnMut(&Found<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        self.go_on(slice, |view, after| view.entries_in_memory(after), visit)
+    }
+
+    fn go_on(
+        &mut self,
+        slice: Slice,
+        entries_of: impl for<'a> Fn(&'a View, Option<&Position>) -> Result<Entries<'a>, StoreError>,
         mut visit: impl FnMut(&Found<'_>) -> bool,
     ) -> Result<(), StoreError> {
         let steps = Arc::clone(&self.steps);
@@ -264,7 +305,7 @@ impl Walk {
                 self.end = Some(End::Complete);
                 break;
             };
-            let mut entries = view.entries(self.at.after.as_ref())?.peekable();
+            let mut entries = entries_of(view, self.at.after.as_ref())?.peekable();
             // The row the walk has come to, kept whole until its place is needed.
             let mut last: Option<Entry> = None;
             let paused = loop {

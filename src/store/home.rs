@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::bell::Bell;
+use super::cache::Cache;
 use super::engine::{Changes, Engine, Pairs, Place};
 use super::{Pair, StoreError};
 use crate::fault::point;
@@ -28,6 +29,8 @@ pub(crate) struct Home {
     held: Mutex<HashSet<u32>>,
     /// Told of failures and of runs to be removed.
     bell: Arc<Bell>,
+    /// Blocks of runs that lookups opened, of this home and of those before and after it.
+    cache: Arc<Cache>,
     /// Another home has taken over: the place is removed with the last user.
     abandoned: AtomicBool,
 }
@@ -57,7 +60,7 @@ impl Home {
     /// # Errors
     ///
     /// As [`Place::open`] has them.
-    pub fn open(place: Arc<dyn Place>, bell: &Arc<Bell>) -> Result<Home, StoreError> {
+    pub fn open(place: Arc<dyn Place>, bell: &Arc<Bell>, cache: &Arc<Cache>) -> Result<Home, StoreError> {
         let engine = Some(place.open()?);
         Ok(Home {
             place,
@@ -66,6 +69,7 @@ impl Home {
             graves: Mutex::default(),
             held: Mutex::default(),
             bell: Arc::clone(bell),
+            cache: Arc::clone(cache),
             abandoned: AtomicBool::new(false),
         })
     }
@@ -78,6 +82,11 @@ impl Home {
     /// The place.
     pub fn place(&self) -> &dyn Place {
         &*self.place
+    }
+
+    /// Blocks that lookups opened.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// How often the engine was opened again.

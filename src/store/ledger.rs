@@ -39,13 +39,14 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::acknowledged::{AckLog, MarkFile};
 use super::bell::Bell;
+use super::cache::Cache;
 use super::copy::{OnPiece, Pieces};
 use super::engine::{self, Changes, Pairs, Site, with_prefix};
 use super::filter::Filter;
 use super::home::Home;
 use super::key::{Family, Range};
 use super::manifest::{Commits, Manifest, RunMeta};
-use super::run::{Block, Counts, Merged, Sink, Source, Writer};
+use super::run::{Block, Counts, Merged, Reach, Sink, Source, Writer};
 use super::scan::{EntryScan, QuestionScan};
 use super::segment::{JournalPart, Segment};
 use super::sensors::Sensors;
@@ -155,6 +156,7 @@ struct Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.home.let_go(self.meta.id);
+        self.home.cache().forget(self.meta.id);
         if *self.retired.get_mut() {
             self.home.bury(self.meta.id);
         }
@@ -203,6 +205,39 @@ impl Source for Run {
 
     fn may_hold(&self, hash: u64) -> bool {
         self.filter.may_hold(hash)
+    }
+
+    fn lookup_floor(&self, family: Family, key: &[u8], reach: Reach) -> Result<Option<Block>, StoreError> {
+        if self.meta.counts.of(family) == 0 {
+            return Ok(None);
+        }
+        if let Some(block) = self.home.cache().floor(self.meta.id, family, key) {
+            return Ok(Some(block));
+        }
+        if reach == Reach::Memory {
+            return Err(StoreError::NotInMemory);
+        }
+        let key = block_key(family, key);
+        match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
+            Some((key, sealed)) if key.first() == Some(&family.byte()) => {
+                let block = open_block(self.meta.id, &key, &sealed)?;
+                self.home.cache().keep(self.meta.id, family, key.get(1..).unwrap_or_default(), &block);
+                Ok(Some(block))
+            }
+            _ => Err(self.missing()),
+        }
+    }
+
+    fn lookup_at(&self, family: Family, bound: &[u8], reach: Reach) -> Result<Block, StoreError> {
+        if let Some(block) = self.home.cache().at(self.meta.id, family, bound) {
+            return Ok(block);
+        }
+        if reach == Reach::Memory {
+            return Err(StoreError::NotInMemory);
+        }
+        let block = self.at(family, bound)?;
+        self.home.cache().keep(self.meta.id, family, bound, &block);
+        Ok(block)
     }
 }
 
@@ -572,7 +607,8 @@ impl Shared {
         load: fn(RunMeta, &Arc<Home>) -> Result<Run, StoreError>,
     ) -> Result<Arc<Shared>, StoreError> {
         let bell = Arc::new(Bell::default());
-        let home = Arc::new(Home::open(site.current(), &bell)?);
+        let cache = Arc::new(Cache::new(options.block_cache_bytes()));
+        let home = Arc::new(Home::open(site.current(), &bell, &cache)?);
         if is_new {
             begin(&home)?;
         }
@@ -1131,15 +1167,34 @@ impl Snapshot for View {
     }
 
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
-        let Some(mut range) = Range::entries(scan) else { return Ok(Box::new(std::iter::empty())) };
-        let skip = after.map(|after| (range.skip_to(after), Arc::clone(&after.sensor)));
-        let rows = Merged::open(&self.sources(), &range)?;
-        Ok(Box::new(EntryScan::new(rows, range.family, Arc::clone(&self.sensors), skip)))
+        self.entries_within(scan, after, Reach::Disk)
+    }
+
+    fn entries_in_memory<'a>(
+        &'a self,
+        scan: &Scan,
+        after: Option<&Position>,
+    ) -> Result<Entries<'a>, StoreError> {
+        self.entries_within(scan, after, Reach::Memory)
     }
 
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
         let Some(range) = Range::questions(scan) else { return Ok(Box::new(std::iter::empty())) };
         let rows = Merged::open(&self.sources(), &range)?;
         Ok(Box::new(QuestionScan::new(rows, Arc::clone(&self.sensors))))
+    }
+}
+
+impl View {
+    fn entries_within<'a>(
+        &'a self,
+        scan: &Scan,
+        after: Option<&Position>,
+        reach: Reach,
+    ) -> Result<Entries<'a>, StoreError> {
+        let Some(mut range) = Range::entries(scan) else { return Ok(Box::new(std::iter::empty())) };
+        let skip = after.map(|after| (range.skip_to(after), Arc::clone(&after.sensor)));
+        let rows = Merged::open_within(&self.sources(), &range, reach)?;
+        Ok(Box::new(EntryScan::new(rows, range.family, Arc::clone(&self.sensors), skip)))
     }
 }

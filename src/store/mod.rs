@@ -13,6 +13,7 @@
 mod acknowledged;
 mod bell;
 mod block;
+mod cache;
 mod copy;
 #[cfg(test)]
 mod crash;
@@ -159,6 +160,19 @@ pub trait Snapshot: Send + Sync {
     ///
     /// Each step can fail when the engine does; a scan that failed is never mistaken for one that ended.
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError>;
+
+    /// As [`Snapshot::entries`] of an exact lookup, from memory alone: it never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotInMemory`], at once or at any later step, where something must be read from disk first.
+    fn entries_in_memory<'a>(
+        &'a self,
+        scan: &Scan,
+        after: Option<&Position>,
+    ) -> Result<Entries<'a>, StoreError> {
+        self.entries(scan, after)
+    }
 
     /// What was asked of a name, or of a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`]; other
     /// scans give nothing), by (rrname, qtype, sensor name).
@@ -313,7 +327,7 @@ pub struct Expired {
 /// How a store on disk is kept within bounds. The defaults fit an appliance with 2 cores and 4 GB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes for rows that are not in a run yet and for the engine's cache, together.
+    /// Bytes for rows that are not in a run yet, for blocks that lookups opened, and for the engine's cache, together.
     pub memory: u64,
     /// Rows in memory that are folded into a run; fewer when they need more than an eighth of the memory.
     pub fold_rows: usize,
@@ -355,6 +369,11 @@ impl Options {
     #[must_use]
     fn for_reading(self) -> Options {
         Options { reading: true, ..self }
+    }
+
+    /// Bytes of blocks that lookups opened.
+    fn block_cache_bytes(&self) -> u64 {
+        self.memory / 8 * 3
     }
 
     /// Bytes of rows in memory that are folded into a run.
@@ -433,6 +452,9 @@ pub enum StoreError {
         /// Bytes that are free.
         free: u64,
     },
+    /// What was asked is not in memory, and must not be waited for.
+    #[error("not in memory")]
+    NotInMemory,
     /// There is no number left for another sensor.
     #[error("65,536 sensors are the limit")]
     TooManySensors,
@@ -491,6 +513,7 @@ impl StoreError {
             StoreError::NoRoom { what, needed, free } => {
                 StoreError::NoRoom { what, needed: *needed, free: *free }
             }
+            StoreError::NotInMemory => StoreError::NotInMemory,
             StoreError::TooManySensors => StoreError::TooManySensors,
             StoreError::Closed => StoreError::Closed,
         }

@@ -36,6 +36,26 @@ pub(crate) trait Source: Send + Sync {
 
     /// Whether rows with a lookup part of this hash may be in it.
     fn may_hold(&self, hash: u64) -> bool;
+
+    /// As [`Source::floor`], for an exact lookup: what it opens is kept for the next one, as far as there is room, and
+    /// with [`Reach::Memory`] nothing is read that may have to be waited for.
+    fn lookup_floor(&self, family: Family, key: &[u8], _reach: Reach) -> Result<Option<Block>, StoreError> {
+        self.floor(family, key)
+    }
+
+    /// As [`Source::at`], likewise.
+    fn lookup_at(&self, family: Family, bound: &[u8], _reach: Reach) -> Result<Block, StoreError> {
+        self.at(family, bound)
+    }
+}
+
+/// How far an exact lookup goes for its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What is in memory; anything else is [`StoreError::NotInMemory`].
+    Memory,
+    /// To the disk.
+    Disk,
 }
 
 /// Where blocks go to while a run is written.
@@ -289,6 +309,8 @@ fn prefix(key: &[u8]) -> u128 {
 struct Cursor {
     source: Arc<dyn Source>,
     family: Family,
+    /// How far it goes, if it is an exact lookup's.
+    lookup: Option<Reach>,
     /// The bound of the next block, while it is in the range.
     next: Option<Bytes>,
     to: Option<Arc<[u8]>>,
@@ -301,11 +323,17 @@ impl Cursor {
         source: &Arc<dyn Source>,
         range: &Range,
         to: Option<Arc<[u8]>>,
+        lookup: Option<Reach>,
     ) -> Result<Option<Cursor>, StoreError> {
-        let Some(block) = source.floor(range.family, &range.from)? else { return Ok(None) };
+        let block = match lookup {
+            Some(reach) => source.lookup_floor(range.family, &range.from, reach)?,
+            None => source.floor(range.family, &range.from)?,
+        };
+        let Some(block) = block else { return Ok(None) };
         let mut cursor = Cursor {
             source: Arc::clone(source),
             family: range.family,
+            lookup,
             next: block.next,
             to,
             reader: Reader::new(block.rows),
@@ -324,7 +352,10 @@ impl Cursor {
         while !self.reader.advance()? {
             match self.next.take() {
                 Some(next) if to.is_none_or(|to| *next < *to) => {
-                    let block = self.source.at(self.family, &next)?;
+                    let block = match self.lookup {
+                        Some(reach) => self.source.lookup_at(self.family, &next, reach)?,
+                        None => self.source.at(self.family, &next)?,
+                    };
                     self.next = block.next;
                     self.reader.reset(block.rows);
                 }
@@ -348,6 +379,19 @@ pub(crate) struct Merged {
 impl Merged {
     /// Stands before the first row of a range.
     pub fn open(sources: &[Arc<dyn Source>], range: &Range) -> Result<Merged, StoreError> {
+        Merged::open_within(sources, range, Reach::Disk)
+    }
+
+    /// Likewise; an exact lookup goes so far for its rows.
+    pub fn open_within(
+        sources: &[Arc<dyn Source>],
+        range: &Range,
+        reach: Reach,
+    ) -> Result<Merged, StoreError> {
+        let lookup = range.exact.is_some().then_some(reach);
+        if reach == Reach::Memory && lookup.is_none() {
+            return Err(StoreError::NotInMemory);
+        }
         let to: Option<Arc<[u8]>> = range.to.as_deref().map(Arc::from);
         let hash = range.exact.as_deref().map(filter::hash);
         let mut merged = Merged {
@@ -361,7 +405,7 @@ impl Merged {
             if hash.is_some_and(|hash| !source.may_hold(hash)) {
                 continue;
             }
-            if let Some(cursor) = Cursor::open(source, range, to.clone())? {
+            if let Some(cursor) = Cursor::open(source, range, to.clone(), lookup)? {
                 merged.cursors.push(cursor);
                 merged.put_in_order(merged.cursors.len() - 1);
             }

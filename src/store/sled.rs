@@ -47,7 +47,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// sled's part of the memory is this fraction of it; what it uses is more than it is told.
-const CACHE_SHARE: u64 = 4;
+const CACHE_SHARE: u64 = 8;
 
 /// What is written to see whether something can be written: more than sled needs to be opened.
 const PROBE_BYTES: usize = 2 << 20;
@@ -660,7 +660,8 @@ mod tests {
     use super::super::crash::{batch, tiny};
     use super::super::key::Family;
     use super::*;
-    use crate::store::{Entry, Scan};
+    use crate::dns::Rdata;
+    use crate::store::{Entries, Entry, Scan};
 
     fn verified(path: &Path) -> Verification {
         verify(path, &tiny(), &mut |_, _| true).unwrap().unwrap()
@@ -707,5 +708,42 @@ mod tests {
         assert_eq!(rows(path), before);
         assert!(!ledger.exists(), "the damaged one is gone");
         assert!(repair(&path.join("none"), &tiny(), &mut |_, _| true).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_exact_lookup_is_answered_from_memory_once_it_was_answered_from_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path(), &tiny()).unwrap();
+        for number in 1..=21 {
+            store.apply(&batch(number, &store).unwrap()).unwrap();
+        }
+        drop(store);
+        let store = SledStore::open(folder.path(), &Options { bulk_rows: 1, ..tiny() }).unwrap();
+        store.apply(&batch(22, &store).unwrap()).unwrap();
+        store.rewrite().unwrap();
+        let snapshot = store.snapshot();
+        let all = |entries: Entries<'_>| entries.collect::<Result<Vec<Entry>, _>>().unwrap();
+        let rows = all(snapshot.entries(&Scan::All, None).unwrap());
+        let scans: Vec<Scan> = rows
+            .iter()
+            .flat_map(|row| {
+                let by_data = match &row.tuple.rdata {
+                    Rdata::Name(name) => Some(Scan::Target(name.clone())),
+                    rdata => rdata.address().map(|address| Scan::Addresses(address, address)),
+                };
+                by_data.into_iter().chain([Scan::Name(row.tuple.rrname.clone())])
+            })
+            .collect();
+        let in_memory = |scan: &Scan| snapshot.entries_in_memory(scan, None).map(all);
+        assert!(scans.iter().all(|scan| matches!(in_memory(scan), Err(StoreError::NotInMemory))));
+        for scan in &scans {
+            let found = all(snapshot.entries(scan, None).unwrap());
+            assert!(!found.is_empty() && in_memory(scan).unwrap() == found, "{scan:?}");
+            let after = found[0].position();
+            let rest = all(snapshot.entries_in_memory(scan, Some(&after)).unwrap());
+            assert_eq!(rest, found[1..], "{scan:?}");
+        }
+        // What a scan reads is not kept: it would leave nothing of use.
+        assert!(matches!(in_memory(&Scan::All), Err(StoreError::NotInMemory)));
     }
 }

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use dnsledger::http::client::{Client, ClientError};
@@ -14,11 +15,20 @@ use dnsledger::http::{Config, Listener, State, serve};
 use dnsledger::ingest::{self, Ingest};
 use dnsledger::ledger::Ledger;
 use dnsledger::lookup::{Limits, Query, Search, Slice, Walk};
+use dnsledger::merge::Batch;
+use dnsledger::observation::SensorId;
 use dnsledger::output::Row;
+use dnsledger::progress::{LineageId, Progress};
 use dnsledger::shutdown::Stop;
 use dnsledger::store::memory::MemoryStore;
+use dnsledger::store::{
+    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, Scan, Snapshot, Stats, Store,
+    StoreError, Verification,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::env::until;
 
 /// Of a log: ts, query, qtype_name, qtype, answers, the ttl of each.
 type Record<'a> = (u64, &'a str, &'a str, u16, &'a [&'a str], u32);
@@ -41,8 +51,12 @@ impl Server {
     }
 
     fn with(config: Config) -> Server {
+        Server::over(Arc::new(MemoryStore::default()), config)
+    }
+
+    fn over(store: Arc<dyn Store>, config: Config) -> Server {
         let stop = Stop::new();
-        let ledger = Arc::new(Ledger::new(Arc::new(MemoryStore::default())));
+        let ledger = Arc::new(Ledger::new(store));
         let ingest = ingest::start(ingest::Config::default(), Arc::clone(&ledger), stop.clone()).unwrap();
         let ingest = Arc::new(ingest);
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config);
@@ -195,6 +209,161 @@ fn unchunk(mut body: &str) -> String {
         whole.push_str(&rest[..size]);
         body = &rest[size + 2..];
     }
+}
+
+//--- a disk that does not answer ------------------------------------------------------------------------------------
+
+/// A store whose disk does not answer while it is told so. What is not in memory is on that disk.
+#[derive(Default)]
+struct Stalling {
+    store: MemoryStore,
+    disk: Arc<Disk>,
+}
+
+#[derive(Default)]
+struct Disk {
+    stalls: Mutex<bool>,
+    changed: Condvar,
+    /// Whether nothing is in memory.
+    cold: AtomicBool,
+    /// Reads that were begun.
+    begun: AtomicU64,
+}
+
+impl Disk {
+    fn stall(&self, stalls: bool) {
+        self.cold.store(true, Ordering::SeqCst);
+        *self.stalls.lock().unwrap() = stalls;
+        self.changed.notify_all();
+    }
+
+    fn read(&self) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        drop(self.changed.wait_while(self.stalls.lock().unwrap(), |stalls| *stalls).unwrap());
+    }
+}
+
+/// One moment of it.
+struct Stalled {
+    moment: Arc<dyn Snapshot>,
+    disk: Arc<Disk>,
+}
+
+impl Snapshot for Stalled {
+    fn applied(&self) -> u64 {
+        self.moment.applied()
+    }
+
+    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        self.disk.read();
+        self.moment.entries(scan, after)
+    }
+
+    fn entries_in_memory<'a>(
+        &'a self,
+        scan: &Scan,
+        after: Option<&Position>,
+    ) -> Result<Entries<'a>, StoreError> {
+        match self.disk.cold.load(Ordering::SeqCst) {
+            true => Err(StoreError::NotInMemory),
+            false => self.moment.entries(scan, after),
+        }
+    }
+
+    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
+        self.disk.read();
+        self.moment.questions(scan)
+    }
+}
+
+impl Store for Stalling {
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        self.store.sensor(name)
+    }
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
+        self.store.sensor_name(sensor)
+    }
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.store.apply(batch)
+    }
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        Arc::new(Stalled { moment: self.store.snapshot(), disk: Arc::clone(&self.disk) })
+    }
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
+        self.store.lineage(id)
+    }
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        self.store.lineages()
+    }
+    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
+        self.store.cached()
+    }
+    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.store.cache(puts, drops)
+    }
+    fn stats(&self) -> Result<Stats, StoreError> {
+        self.store.stats()
+    }
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        self.store.expire(before, at)
+    }
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
+        self.store.forget(sensor, lineage)
+    }
+    fn expired_before(&self) -> u64 {
+        self.store.expired_before()
+    }
+    fn rewrite(&self) -> Result<(), StoreError> {
+        self.store.rewrite()
+    }
+    fn failing(&self) -> Option<StoreError> {
+        self.store.failing()
+    }
+    fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        self.store.copy(take)
+    }
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        self.store.verify(on_progress)
+    }
+}
+
+#[test]
+fn lookups_that_wait_for_the_disk_hold_up_nobody_else() {
+    let store = Stalling::default();
+    let disk = Arc::clone(&store.disk);
+    let server = Server::over(Arc::new(store), Config::default());
+    server.feed_names(3);
+    assert_eq!(server.get("/dns/n00001.example.com").records().len(), 1);
+    assert_eq!(disk.begun.load(Ordering::SeqCst), 0, "what is in memory is answered from there");
+    disk.stall(true);
+    let paths = ["/dns/n00000.example.com", "/api/v1/records?q=192.0.2.10", "/name/n00001.example.com"];
+    std::thread::scope(|scope| {
+        let server = &server;
+        // Twice as many as the event loop has threads.
+        let asked: Vec<_> = (0..6).map(|i| scope.spawn(move || server.get(paths[i % 3]).status)).collect();
+        until("each of them waits for the disk", || (disk.begun.load(Ordering::SeqCst) >= 6).then_some(()));
+        assert_eq!(server.get("/healthz").status, 200);
+        disk.stall(false);
+        assert!(asked.into_iter().all(|asked| asked.join().unwrap() == 200));
+    });
+}
+
+#[test]
+fn a_lookup_that_waits_for_the_disk_has_a_deadline_and_a_place() {
+    let store = Stalling::default();
+    let disk = Arc::clone(&store.disk);
+    let config = Config { request_timeout: Duration::from_millis(50), max_lookups: 1, ..Config::default() };
+    let server = Server::over(Arc::new(store), config);
+    server.feed_names(1);
+    disk.stall(true);
+    let late = server.get("/dns/n00000.example.com");
+    assert_eq!((late.status, late.json()["error"]["code"].as_str()), (504, Some("timeout")));
+    let busy = server.get("/dns/n00000.example.com");
+    assert_eq!((busy.status, busy.json()["error"]["code"].as_str()), (429, Some("busy")));
+    disk.stall(false);
 }
 
 //--- the recipe's API -----------------------------------------------------------------------------------------------

@@ -108,6 +108,7 @@ const LIMIT: &str = "Result limit reached";
 //--- Rows -----------------------------------------------------------------------------------------------------------
 
 /// Writes rows.
+#[derive(Clone)]
 pub struct Rows {
     pub framing: Framing,
     /// Data as an array of one.

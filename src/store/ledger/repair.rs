@@ -38,7 +38,7 @@ impl Ledger {
         }
         let place = shared.site.next()?;
         shared.check_room(0, place.free_bytes())?;
-        let home = Arc::new(Home::open(place, &shared.bell)?);
+        let home = Arc::new(Home::open(place, &shared.bell, shared.home().cache())?);
         home.abandon(true);
         let cut = shared.cut.load(Ordering::SeqCst);
         let mut copy = Copy::new(&shared, home, cut);

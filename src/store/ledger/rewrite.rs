@@ -51,7 +51,7 @@ impl Shared {
     ) -> Result<Expired, StoreError> {
         let place = self.site.next()?;
         self.check_room(cut, place.free_bytes())?;
-        let home = Arc::new(Home::open(place, &self.bell)?);
+        let home = Arc::new(Home::open(place, &self.bell, self.home().cache())?);
         // Until it takes over.
         home.abandon(true);
         let mut copy = Copy { without, ..Copy::new(self, home, cut) };

@@ -1,0 +1,218 @@
+//! Blocks that lookups opened: what is found here needs no word with the engine, and so no disk.
+//!
+//! A lookup that must not wait, because it runs within the event loop, answers from here and from what is in memory
+//! anyway, or not at all ([`StoreError::NotInMemory`]); who may wait then asks the engine and leaves here what it found.
+//! Only exact lookups do: a scan or a merge reads everything once, and would leave nothing of use.
+//!
+//! The blocks of a run never change and its number is never given again, so nothing here is ever out of date.
+//!
+//! [`StoreError::NotInMemory`]: super::StoreError::NotInMemory
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
+
+use bytes::Bytes;
+
+use super::key::Family;
+use super::run::Block;
+
+/// Bytes of memory that a block takes beside its rows and bounds, about.
+const OVERHEAD: usize = 192;
+/// A block that takes a larger part of the cache than this is not kept.
+const LARGEST_SHARE: usize = 16;
+/// How often a lock that somebody holds just now is tried again.
+const TRIES: usize = 32;
+
+/// The blocks of one family of one run.
+type Part = (u32, u8);
+
+/// Opened blocks, within a bound of bytes. Those that were not asked for since they were looked at last go first.
+pub(crate) struct Cache {
+    capacity: usize,
+    kept: RwLock<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    blocks: HashMap<Part, BTreeMap<Bytes, Slot>>,
+    /// All of them, in the order in which they are looked at when there is no room.
+    order: VecDeque<(Part, Bytes)>,
+    bytes: usize,
+}
+
+struct Slot {
+    block: Block,
+    /// Whether it was asked for since it was looked at last.
+    asked_for: AtomicBool,
+}
+
+impl Slot {
+    fn give(&self) -> Block {
+        // A write only where it changes something: the line of memory is shared by all who read.
+        if !self.asked_for.load(Ordering::Relaxed) {
+            self.asked_for.store(true, Ordering::Relaxed);
+        }
+        self.block.clone()
+    }
+}
+
+fn cost(bound: &[u8], block: &Block) -> usize {
+    block.rows.len() + 2 * bound.len() + block.next.as_ref().map_or(0, Bytes::len) + OVERHEAD
+}
+
+impl Cache {
+    /// An empty one of so many bytes.
+    pub fn new(capacity: u64) -> Cache {
+        Cache { capacity: usize::try_from(capacity).unwrap_or(usize::MAX), kept: RwLock::default() }
+    }
+
+    /// For who reads; `None` when somebody is changing it just now, which is not waited for.
+    fn read(&self) -> Option<RwLockReadGuard<'_, Kept>> {
+        for _ in 0..TRIES {
+            match self.kept.try_read() {
+                Ok(kept) => return Some(kept),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            }
+        }
+        None
+    }
+
+    /// The block of a run where a key is, if it is anywhere and the block is here.
+    pub fn floor(&self, run: u32, family: Family, key: &[u8]) -> Option<Block> {
+        let kept = self.read()?;
+        let upto = (Bound::Unbounded, Bound::Included(key));
+        let (_, slot) = kept.blocks.get(&(run, family.byte()))?.range::<[u8], _>(upto).next_back()?;
+        // Blocks between this one and the key may not be here.
+        slot.block.next.as_ref().is_none_or(|next| key < &**next).then(|| slot.give())
+    }
+
+    /// The block of a run with this bound, if it is here.
+    pub fn at(&self, run: u32, family: Family, bound: &[u8]) -> Option<Block> {
+        let kept = self.read()?;
+        kept.blocks.get(&(run, family.byte()))?.get(bound).map(Slot::give)
+    }
+
+    /// Keeps a block, and lets others go for it.
+    pub fn keep(&self, run: u32, family: Family, bound: &[u8], block: &Block) {
+        let needed = cost(bound, block);
+        if needed > self.capacity / LARGEST_SHARE {
+            return;
+        }
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let (part, bound) = ((run, family.byte()), Bytes::copy_from_slice(bound));
+        let of_part = kept.blocks.entry(part).or_default();
+        if of_part.contains_key(&bound) {
+            return;
+        }
+        of_part.insert(bound.clone(), Slot { block: block.clone(), asked_for: AtomicBool::new(false) });
+        kept.order.push_back((part, bound));
+        kept.bytes += needed;
+        while kept.bytes > self.capacity && kept.let_one_go() {}
+    }
+
+    /// Lets the blocks of a run go, which nobody reads any more.
+    pub fn forget(&self, run: u32) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let Kept { blocks, order, bytes } = &mut *kept;
+        let mut any = false;
+        for family in Family::ALL {
+            if let Some(part) = blocks.remove(&(run, family.byte())) {
+                *bytes -= part.iter().map(|(bound, slot)| cost(bound, &slot.block)).sum::<usize>();
+                any = true;
+            }
+        }
+        if any {
+            order.retain(|((of, _), _)| *of != run);
+        }
+    }
+}
+
+impl Kept {
+    /// Looks at blocks until one was not asked for, and lets that one go; `false` when there is none at all.
+    fn let_one_go(&mut self) -> bool {
+        while let Some((part, bound)) = self.order.pop_front() {
+            let Some(of_part) = self.blocks.get_mut(&part) else { continue };
+            match of_part.get(&bound) {
+                Some(slot) if slot.asked_for.swap(false, Ordering::Relaxed) => {
+                    self.order.push_back((part, bound));
+                }
+                Some(slot) => {
+                    self.bytes -= cost(&bound, &slot.block);
+                    of_part.remove(&bound);
+                    if of_part.is_empty() {
+                        self.blocks.remove(&part);
+                    }
+                    return true;
+                }
+                None => {}
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAMILY: Family = Family::ByName;
+
+    fn block(next: Option<&'static str>, rows: usize) -> Block {
+        Block { next: next.map(|next| Bytes::from_static(next.as_bytes())), rows: vec![0; rows].into() }
+    }
+
+    #[test]
+    fn a_block_answers_for_the_keys_between_its_bound_and_the_next() {
+        let cache = Cache::new(1 << 20);
+        cache.keep(1, FAMILY, b"b", &block(Some("d"), 10));
+        cache.keep(1, FAMILY, b"f", &block(None, 11));
+        let found = |run, key: &[u8]| cache.floor(run, FAMILY, key).map(|block| block.rows.len());
+        assert_eq!([found(1, b"a"), found(1, b"b"), found(1, b"c")], [None, Some(10), Some(10)]);
+        // The block of these keys is not here, whatever lies before it.
+        assert_eq!([found(1, b"d"), found(1, b"e")], [None, None]);
+        assert_eq!([found(1, b"f"), found(1, b"z")], [Some(11), Some(11)]);
+        assert_eq!((found(2, b"c"), cache.floor(1, Family::ByRdata, b"c").is_some()), (None, false));
+        assert!(cache.at(1, FAMILY, b"b").is_some() && cache.at(1, FAMILY, b"c").is_none());
+    }
+
+    #[test]
+    fn there_is_a_bound_and_what_is_asked_for_stays() {
+        let cache = Cache::new(20 * (1000 + OVERHEAD as u64));
+        for i in 0..200u8 {
+            cache.keep(1, FAMILY, &[i], &block(None, 980));
+            assert!(cache.at(1, FAMILY, &[0]).is_some(), "it is asked for each time");
+            assert!(cache.kept.read().unwrap().bytes <= cache.capacity);
+        }
+        let here = (0..200u8).filter(|i| cache.at(1, FAMILY, &[*i]).is_some()).count();
+        assert!((15..=20).contains(&here), "{here}");
+        cache.keep(1, FAMILY, b"long", &block(None, 5000));
+        assert!(cache.at(1, FAMILY, b"long").is_none(), "one alone must not take the place of all");
+    }
+
+    #[test]
+    fn a_run_that_is_gone_leaves_nothing() {
+        let cache = Cache::new(1 << 20);
+        for run in [1, 2] {
+            cache.keep(run, FAMILY, b"", &block(None, 100));
+            cache.keep(run, Family::Questions, b"", &block(None, 100));
+        }
+        cache.forget(1);
+        assert!(cache.floor(1, FAMILY, b"x").is_none() && cache.floor(2, FAMILY, b"x").is_some());
+        cache.forget(2);
+        let kept = cache.kept.read().unwrap();
+        assert_eq!((kept.bytes, kept.order.len(), kept.blocks.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_being_changed_is_not_waited_for() {
+        let cache = Cache::new(1 << 20);
+        cache.keep(1, FAMILY, b"", &block(None, 100));
+        let changing = cache.kept.write().unwrap();
+        assert!(cache.floor(1, FAMILY, b"x").is_none());
+        drop(changing);
+        assert!(cache.floor(1, FAMILY, b"x").is_some());
+    }
+}
