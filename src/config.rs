@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::http::Origins;
 use crate::ingest::{self, Backfill};
+use crate::observation::check_sensor_name;
 use crate::time::{format_date, parse_date};
 use crate::{http, logging, observe, retention, store, units, zeek};
 
@@ -365,8 +366,11 @@ impl Config {
             if source.logs.as_os_str().is_empty() {
                 return fault(format!("source {} has no logs", i + 1), "logs = \"/opt/zeek/logs\"");
             }
-            if source.sensor.is_empty() || source.sensor.chars().any(char::is_control) {
-                return fault(format!("source {} has no proper sensor", i + 1), "sensor = \"default\"");
+            if let Err(why) = check_sensor_name(&source.sensor) {
+                return fault(
+                    format!("source {} has no proper sensor: {why}", i + 1),
+                    "sensor = \"default\"",
+                );
             }
             if source.separator.is_empty() || source.meta_prefix.is_empty() {
                 let message = format!("source {}: separator and meta_prefix cannot be empty", i + 1);
@@ -867,6 +871,7 @@ mod tests {
             data_dir in text(), logs in text(), sensor in text(), separator in text(), fields in proptest::collection::vec(text(), 0..3),
             age in 86_400_000u64..1 << 40, kept: bool, aliases: bool, ports: Vec<u16>, port: u16, limit in 1u64..1 << 40, memory in 16u64 << 20..1 << 50, max_observations in 1usize..1 << 30,
         ) {
+            prop_assume!(check_sensor_name(&sensor).is_ok());
             let source = Source {
                 logs: logs.into(), sensor, separator, fields, backfill: Backfill::Age(Duration::from_millis(age)),
                 ..Source::default()

@@ -35,6 +35,45 @@ pub struct Tuple {
     pub rdata: Rdata,
 }
 
+/// Bytes of a sensor's name at most.
+pub const MAX_SENSOR_BYTES: usize = 128;
+
+/// Why a text is no name of a sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SensorNameError {
+    /// It is empty.
+    #[error("it is empty")]
+    Empty,
+    /// It is too long.
+    #[error("it is longer than {MAX_SENSOR_BYTES} bytes")]
+    Long,
+    /// It holds what cannot be seen.
+    #[error("it holds control characters, or some that cannot be seen")]
+    Unseen,
+}
+
+/// Checks a name of a sensor, wherever it comes from: it is shown in every answer.
+///
+/// # Errors
+///
+/// When it is none.
+pub fn check_sensor_name(name: &str) -> Result<(), SensorNameError> {
+    match name {
+        "" => Err(SensorNameError::Empty),
+        name if name.len() > MAX_SENSOR_BYTES => Err(SensorNameError::Long),
+        name if name.chars().any(is_unsafe_char) => Err(SensorNameError::Unseen),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a character is not safe to be shown: control characters, and those that change the direction of text or
+/// cannot be seen.
+pub fn is_unsafe_char(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 impl Tuple {
     /// Appends the key form.
     pub fn push_key(&self, out: &mut Vec<u8>) {
@@ -499,6 +538,23 @@ mod tests {
             let ab = merged(&[a, b]);
             prop_assert_eq!(ab, merged(&[b, a]));
             prop_assert_eq!(merged(&[ab, c]), merged(&[a, merged(&[b, c])]));
+        }
+    }
+
+    #[test]
+    fn a_sensor_has_a_name_that_can_be_shown() {
+        for name in ["default", "dmz \u{fc}", "a;b", &"s".repeat(128)] {
+            assert_eq!(check_sensor_name(name), Ok(()), "{name}");
+        }
+        for (name, why) in [
+            ("", SensorNameError::Empty),
+            (&"s".repeat(129), SensorNameError::Long),
+            ("a\nb", SensorNameError::Unseen),
+            ("\x1b[2J", SensorNameError::Unseen),
+            ("a\u{202e}", SensorNameError::Unseen),
+            ("\u{9b}", SensorNameError::Unseen),
+        ] {
+            assert_eq!(check_sensor_name(name), Err(why), "{name:?}");
         }
     }
 

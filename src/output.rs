@@ -11,7 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::{push_bool, push_number, push_str, push_string};
 use crate::lookup::Found;
+use crate::observation::{MAX_SENSOR_BYTES, is_unsafe_char};
 use crate::time::{format_date, format_utc};
+
+/// Characters of a name in presentation form at most: each of its bytes is four, and so is none of its dots.
+const NAME_SHOWN: usize = 1_100;
+/// Characters of a type at most.
+const TYPE_SHOWN: usize = 24;
+/// Characters of record data at most: a line of a log holds less, with each byte of it escaped.
+const RDATA_SHOWN: usize = 4 << 20;
 
 //--- Row ------------------------------------------------------------------------------------------------------------
 
@@ -71,6 +79,22 @@ impl Row {
         }
     }
 
+    /// The row as it may be shown, of a server that may be anybody's: names and data are printable ASCII, as this program
+    /// writes them, nothing is longer than it can be, and a sensor is a name.
+    pub fn tamed(mut self) -> Row {
+        for (text, most) in
+            [(&mut self.rrname, NAME_SHOWN), (&mut self.rrtype, TYPE_SHOWN), (&mut self.rdata, RDATA_SHOWN)]
+        {
+            if text.len() > most || !text.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
+                *text = printable(text, most);
+            }
+        }
+        if self.sensor.len() > MAX_SENSOR_BYTES || is_unsafe(&self.sensor) {
+            self.sensor = shortened(&sanitise(&self.sensor), MAX_SENSOR_BYTES);
+        }
+        self
+    }
+
     /// Appends one line of JSON.
     pub fn push_json(&self, out: &mut Vec<u8>) {
         // Writing plain values to memory cannot fail.
@@ -128,11 +152,17 @@ pub fn push_json(found: &Found<'_>, out: &mut Vec<u8>) {
 /// The first line of CSV. Times are UTC; `seen` is `direct`, `alias` or `both`; `days` is the bit field in hexadecimal.
 pub const CSV_HEADER: &str = "rrname,rrtype,rdata,count,time_first,time_last,ttl,seen,sensor,days\n";
 
-/// Appends a cell, quoted where it must be. A cell that a spreadsheet would take for a formula gets an apostrophe in front,
-/// which spreadsheets hide.
+/// Appends a cell, quoted where it must be, so that no spreadsheet takes it for more than text.
+///
+/// A cell that a spreadsheet would take for a formula gets an apostrophe in front, which spreadsheets hide. Where the comma
+/// is the sign of a fraction, spreadsheets divide cells at semicolons, quoted or not: what is behind one would be a cell of its
+/// own, so a semicolon is written as `\059` (RFC 1035 5.1).
 fn push_csv_cell(text: &str, out: &mut Vec<u8>) {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if !formula && !text.contains(['"', ',', '\n', '\r']) {
+    let formula = text.starts_with(['\t', '\r', '\n'])
+        || text
+            .trim_start()
+            .starts_with(['=', '+', '-', '@', '|', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    if !formula && !text.contains(['"', ',', ';', '\n', '\r', '\t']) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
@@ -141,10 +171,11 @@ fn push_csv_cell(text: &str, out: &mut Vec<u8>) {
         out.push(b'\'');
     }
     for byte in text.bytes() {
-        if byte == b'"' {
-            out.push(b'"');
+        match byte {
+            b'"' => out.extend_from_slice(b"\"\""),
+            b';' => out.extend_from_slice(b"\\059"),
+            byte => out.push(byte),
         }
-        out.push(byte);
     }
     out.push(b'"');
 }
@@ -155,6 +186,9 @@ fn push_csv_cell(text: &str, out: &mut Vec<u8>) {
 const ROWS_MEASURED: usize = 500;
 /// The fewest characters of a name or of data that a narrow terminal leaves.
 const NARROWEST: usize = 16;
+
+/// The most columns that a cell is filled up to. What is longer stands out; all other rows would be as long with it.
+const WIDEST: usize = 256;
 
 /// A table that is written while rows come: the first few hundred decide how wide the columns are.
 pub struct Table<W> {
@@ -252,7 +286,7 @@ impl<W: Write> Table<W> {
 impl Layout {
     fn fitting(rows: &[Row], width: Option<usize>) -> Layout {
         let longest = |head: &str, length: &dyn Fn(&Row) -> usize| {
-            rows.iter().map(length).max().unwrap_or_default().max(head.len())
+            rows.iter().map(length).max().unwrap_or_default().min(WIDEST).max(head.len())
         };
         let mut layout = Layout {
             rrname: longest("RRNAME", &|row| row.rrname.len()),
@@ -298,37 +332,57 @@ impl Layout {
             (Some(_), true) => ("FIRST (local)", "LAST (local)"),
             (Some(_), false) => ("FIRST", "LAST"),
         };
-        let mut head = format!(
-            "{:rrname$}  {:rrtype$}  {:rdata$}  {:>count$}  {:times$}  {:times$}  {:6}",
-            "RRNAME", "TYPE", "RDATA", "COUNT", first, last, "SEEN"
-        );
+        let mut head = String::new();
+        for (title, width) in [("RRNAME", rrname), ("TYPE", rrtype), ("RDATA", rdata)] {
+            push_padded(title, *width, &mut head);
+            head.push_str("  ");
+        }
+        head.extend(std::iter::repeat_n(' ', count.saturating_sub("COUNT".len())));
+        head.push_str("COUNT  ");
+        for title in [first, last] {
+            push_padded(title, times, &mut head);
+            head.push_str("  ");
+        }
+        push_padded("SEEN", "direct".len(), &mut head);
         if self.sensor {
             head.push_str("  SENSOR");
         }
         if self.days {
-            head = format!("{head:width$}  64 DAYS TO LAST", width = self.before_days());
+            fill(&mut head, self.before_days());
+            head.push_str("  64 DAYS TO LAST");
         }
         head.trim_end().to_owned()
     }
 
     fn line(&self, row: &Row) -> String {
         let Layout { rrname, rrtype, rdata, count, .. } = *self;
-        let mut line = format!(
-            "{:rrname$}  {:rrtype$}  {:rdata$}  {:>count$}  {}  {}  {:6}",
-            cut_left(&row.rrname, self.width_of(rrname)),
-            row.rrtype,
-            cut_right(&row.rdata, self.width_of(rdata)),
-            row.count,
-            self.time(row.time_first),
-            self.time(row.time_last),
-            row.halves(),
-        );
+        // Filled up by hand: a width in a format is at most 65,535, and a panic beyond it.
+        let mut line = String::new();
+        let cells = [
+            (cut_left(&row.rrname, self.width_of(rrname)), rrname),
+            (row.rrtype.as_str().into(), rrtype),
+            (cut_right(&row.rdata, self.width_of(rdata)), rdata),
+        ];
+        for (text, width) in cells {
+            push_padded(&text, width, &mut line);
+            line.push_str("  ");
+        }
+        let number = row.count.to_string();
+        line.extend(std::iter::repeat_n(' ', count.saturating_sub(number.len())));
+        line.push_str(&number);
+        for text in [&self.time(row.time_first), &self.time(row.time_last), row.halves()] {
+            line.push_str("  ");
+            line.push_str(text);
+        }
         if self.sensor {
+            line.extend(std::iter::repeat_n(' ', "direct".len() - row.halves().len()));
             line.push_str("  ");
             line.push_str(&sanitise(&row.sensor));
         }
         if self.days {
-            line = format!("{line:width$}  {}", draw_days(row.days), width = self.before_days());
+            fill(&mut line, self.before_days());
+            line.push_str("  ");
+            line.push_str(&draw_days(row.days));
         }
         line.truncate(line.trim_end().len());
         line.push('\n');
@@ -359,6 +413,18 @@ impl Layout {
     fn width_of(&self, column: usize) -> usize {
         if self.cut { column } else { usize::MAX }
     }
+}
+
+/// Appends text and fills it up to a width.
+fn push_padded(text: &str, width: usize, out: &mut String) {
+    out.push_str(text);
+    out.extend(std::iter::repeat_n(' ', width.saturating_sub(text.chars().count())));
+}
+
+/// Fills a line up to a width.
+fn fill(line: &mut String, width: usize) {
+    let missing = width.saturating_sub(line.chars().count());
+    line.extend(std::iter::repeat_n(' ', missing));
 }
 
 /// Characters of a picture of 64 days.
@@ -397,19 +463,65 @@ fn cut_right(text: &str, width: usize) -> Cow<'_, str> {
 /// Makes text safe for a terminal: control characters, and those that change the direction of text or cannot be seen, are
 /// shown as `\u{…}`.
 pub fn sanitise(text: &str) -> Cow<'_, str> {
-    let unsafe_in_a_terminal = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
-    if !text.chars().any(unsafe_in_a_terminal) {
+    if !is_unsafe(text) {
         return text.into();
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if unsafe_in_a_terminal(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+        if is_unsafe_char(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
     }
     safe.into()
+}
+
+fn is_unsafe(text: &str) -> bool {
+    text.chars().any(is_unsafe_char)
+}
+
+/// Text of a JSON document, safe for a terminal: what cannot be seen is escaped as JSON has it.
+pub fn sanitise_json(document: &str) -> String {
+    let mut safe = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c != '\n' && is_unsafe_char(c) {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Text of which everything but printable ASCII is escaped, cut to so many characters.
+fn printable(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(most + 1) {
+        if matches!(c, ' '..='~') { out.push(c) } else { out.extend(c.escape_unicode()) }
+    }
+    shortened(&out, most)
+}
+
+/// The first so many bytes of a text at most, with a mark where it goes on.
+pub fn shortened(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most.saturating_sub(3));
+    format!("{}...", text.get(..end).unwrap_or_default())
+}
+
+/// Writes to a terminal what a server has sent that may be anybody's: lines of ASCII. All other bytes become `?`.
+pub struct Tamed<W>(pub W);
+
+impl<W: Write> Write for Tamed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let tame = |&byte: &u8| if matches!(byte, b'\n' | 0x20..=0x7e) { byte } else { b'?' };
+        self.0.write_all(&bytes.iter().map(tame).collect::<Vec<u8>>())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]
@@ -534,13 +646,69 @@ mod tests {
             "www.example.com,A,192.0.2.10,42,2026-01-02 03:04:05,2026-03-04 05:06:07,300,direct,default,0x5\n"
         );
         assert!(csv(&row("=cmd()|x", "x")).starts_with("\"'=cmd()|x\",A,"));
-        for start in ["+", "-", "@"] {
-            assert!(csv(&row(start, "x")).starts_with(&format!("\"'{start}\",")));
+        for start in ["+", "-", "@", "|", "\t", "\r", " =", "\t=cmd", "\u{ff1d}"] {
+            assert!(csv(&row(start, "x")).starts_with(&format!("\"'{start}\",")), "{start:?}");
         }
+        // Nor where cells are divided by semicolons.
+        let divided = csv(&row("a;=cmd()", "\"v=DMARC1; p=none\""));
+        assert!(divided.starts_with("\"a\\059=cmd()\",A,\"\"\"v=DMARC1\\059 p=none\"\"\","), "{divided}");
+        // In any column.
+        let hostile = Row { rrtype: "=A".to_owned(), sensor: "-s;".to_owned(), ..row("a", "b") };
+        let hostile = csv(&hostile);
+        assert!(hostile.starts_with("a,\"'=A\",b,") && hostile.contains(",\"'-s\\059\","), "{hostile}");
         assert!(
             csv(&row("a", "\"v=spf1 -all\" \"b,c\"")).starts_with("a,A,\"\"\"v=spf1 -all\"\" \"\"b,c\"\"\",")
         );
         assert_eq!(CSV_HEADER.matches(',').count(), csv(&row("a", "b")).matches(',').count());
+    }
+
+    #[test]
+    fn data_of_any_length_makes_a_table() {
+        let long = format!("\"{}\"", "x".repeat(65_535));
+        let rows = [row("a.example", &long), row("b.example", "192.0.2.1")];
+        let text = table(&rows, None);
+        assert!(text.contains(&long), "it is whole where there is no terminal");
+        let short = text.lines().last().unwrap();
+        assert!(
+            short.contains("b.example") && short.len() < 600,
+            "and makes no other row long: {}",
+            short.len()
+        );
+        assert!(table(&rows, Some(120)).lines().all(|line| line.chars().count() <= 120));
+        let mut sensor = row("a.example", "192.0.2.1");
+        sensor.sensor = "s".repeat(70_000);
+        let mut out = Vec::new();
+        let mut wide = Table::new(&mut out, Some(1 << 20), false).with_days(true);
+        wide.push(sensor).unwrap();
+        wide.finish().unwrap();
+    }
+
+    #[test]
+    fn what_another_server_sends_is_escaped_and_has_a_bound() {
+        let hostile = Row {
+            rrtype: format!("A\u{9b}{}", "B".repeat(100)),
+            sensor: format!("\u{202e}{}", "s".repeat(1000)),
+            ..row(
+                &format!("\x1b]0;title\x07\u{430}{}", "x".repeat(10_000)),
+                "\x1b[2J\r\nforged  line\u{200b}",
+            )
+        };
+        let tamed = hostile.tamed();
+        assert!(tamed.rrname.starts_with("\\u{1b}]0;title\\u{7}\\u{430}xxx"), "{}", tamed.rrname);
+        assert_eq!(tamed.rdata, "\\u{1b}[2J\\u{d}\\u{a}forged  line\\u{200b}");
+        assert!(tamed.rrname.len() <= NAME_SHOWN && tamed.rrtype.len() <= TYPE_SHOWN);
+        assert!(tamed.sensor.len() <= MAX_SENSOR_BYTES && tamed.sensor.starts_with("\\u{202e}"));
+        let text = table(std::slice::from_ref(&tamed), None);
+        assert!(text.bytes().all(|byte| matches!(byte, b'\n' | 0x20..=0x7e)), "{text}");
+        // What this program itself writes stays as it is.
+        let own = row("\\004x.example", "\"a\\\"b; c\"");
+        assert_eq!(own.clone().tamed(), own);
+        let mut out = Vec::new();
+        Tamed(&mut out).write_all("{\"a\":1}\n\x1b[2J\u{9b}".as_bytes()).unwrap();
+        assert_eq!(out, b"{\"a\":1}\n?[2J??");
+        let document = serde_json::json!({ "a": "\u{202e}\x1b\u{e0001}" });
+        let safe = sanitise_json(&format!("{document:#}"));
+        assert!(safe.is_ascii() && serde_json::from_str::<serde_json::Value>(&safe).unwrap() == document);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::fmt;
 
 /// Seconds in a day.
 pub const DAY: u64 = 86_400;
+/// The last second of the year 9999: no later time is written or read.
+pub const LATEST: u64 = 253_402_300_799;
 
 //--- Civil ----------------------------------------------------------------------------------------------------------
 

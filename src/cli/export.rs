@@ -1,7 +1,7 @@
 //! `export`: the whole ledger, a line for each row.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use super::filters::FilterArgs;
 use crate::cof::push_export_line;
 use crate::ledger::Ledger;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
-use crate::output::{CSV_HEADER, Row};
+use crate::output::{CSV_HEADER, Row, Tamed};
 
 /// Bytes that are written at a time.
 const WRITE_BYTES: usize = 256 << 10;
@@ -58,8 +58,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             named?;
         }
         None => {
-            let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
-            write(&access, &args, &search, &mut out)?;
+            let stdout = io::stdout();
+            // A file, or another program, gets what there is. A terminal would do what it says.
+            let tames = matches!(access, Access::Server(_)) && stdout.is_terminal();
+            let mut out = BufWriter::with_capacity(WRITE_BYTES, stdout);
+            match tames {
+                true => write(&access, &args, &search, &mut Tamed(&mut out))?,
+                false => write(&access, &args, &search, &mut out)?,
+            }
             out.flush()?;
         }
     }

@@ -13,6 +13,7 @@ use super::{Exit, Misuse};
 use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
 use crate::ingest::{self, Database, Dump, How, ImportProgress, Summary, files_under};
+use crate::observation::check_sensor_name;
 use crate::output::sanitise;
 use crate::tail::decode::Decoder;
 use crate::tail::open::open;
@@ -73,6 +74,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         utc_offset: Arc::clone(&args.utc_offset),
     });
     let dump = dump.as_ref();
+    if let Some(Err(why)) = args.sensor.as_deref().map(check_sensor_name) {
+        let message = format!("--sensor: {why}");
+        return Err(Misuse { message, hint: "dnsledger import --sensor dmz dns.log" }.into());
+    }
     let how = How { sensor: args.sensor.as_deref(), replace: args.replace };
     if args.replace && files_under(&args.paths)?.len() != 1 {
         // Two of one origin would each take the place of the other.

@@ -1,6 +1,6 @@
 //! `lookup`: ask the ledger.
 
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::access::{Access, LedgerArgs};
 use super::filters::FilterArgs;
+use super::status::MAX_STATUS_BYTES;
 use super::{Exit, Misuse};
 use crate::http::client::Client;
 use crate::ledger::Ledger;
@@ -22,6 +23,8 @@ const PAGE: u64 = 10_000;
 const TOGETHER: usize = 1000;
 /// Rows that it is asked for of each of them; who has more is asked alone.
 const TOGETHER_ROWS: u64 = 100;
+/// Bytes of a line of an answer at most: a row of the longest data, each byte of it escaped twice.
+const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// What `lookup` is told.
 #[derive(Debug, clap::Args)]
@@ -137,7 +140,9 @@ struct StandingSource {
 /// Says which logs are not read, for what was not found may be in them. Of a daemon that does not tell, nothing is said.
 fn tell_unread(client: &Client) -> io::Result<()> {
     let status = client.get("/api/v1/status", &[]).ok();
-    let Some(status) = status.and_then(|answer| serde_json::from_reader::<_, Standing>(answer).ok()) else {
+    let Some(status) =
+        status.and_then(|answer| serde_json::from_reader::<_, Standing>(answer.take(MAX_STATUS_BYTES)).ok())
+    else {
         return Ok(());
     };
     let mut stderr = io::stderr();
@@ -198,23 +203,36 @@ fn ask(
         let mut params = args.filters.pairs();
         params.extend([("q", text), ("pointing", "true"), ("format", "ndjson"), ("limit", limit.as_str())]);
         params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let answer = BufReader::new(client.get("/api/v1/records", &params)?);
+        let mut answer = BufReader::new(client.get("/api/v1/records", &params)?);
         let mut end = None;
-        for line in answer.lines() {
-            let line = line.context("reading the answer")?;
-            match serde_json::from_str::<Row>(&line) {
+        while let Some(line) = next_line(&mut answer).context("reading the answer")? {
+            match serde_json::from_slice::<Row>(&line) {
                 Ok(row) => {
-                    left = left.saturating_sub(1);
-                    visit(row)?;
+                    left = left.checked_sub(1).context("the answer has more rows than were asked for")?;
+                    visit(row.tamed())?;
                 }
-                Err(_) => end = Some(serde_json::from_str::<PageEnd>(&line).context("reading the answer")?),
+                Err(_) => end = Some(serde_json::from_slice::<PageEnd>(&line).context("reading the answer")?),
             }
         }
         let end = end.context("the answer broke off")?;
         match end.next {
+            Some(next) if cursor.as_ref() == Some(&next) => {
+                bail!("the server gives the same page again and again")
+            }
             Some(next) if left > 0 => cursor = Some(next),
             _ => return Ok(()),
         }
+    }
+}
+
+/// The next line of an answer, which has a bound: who sends it may be anybody. `None` at the end.
+fn next_line(answer: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    answer.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
+    match line.len() as u64 {
+        0 => Ok(None),
+        MAX_LINE_BYTES => Err(io::Error::other("a line of it is too long")),
+        _ => Ok(Some(line)),
     }
 }
 
@@ -249,10 +267,10 @@ fn ask_together(
     let mut answers: Vec<(Vec<Row>, Option<bool>)> = texts.iter().map(|_| Default::default()).collect();
     let mut is_whole = false;
     let answer = client.post("/api/v1/lookup", &params, Some(Box::new(io::Cursor::new(body))))?;
-    for line in BufReader::new(answer).lines() {
-        let line = line.context("reading the answer")?;
+    let mut answer = BufReader::new(answer);
+    while let Some(line) = next_line(&mut answer).context("reading the answer")? {
         let BulkLine { line: number, ended, error } =
-            serde_json::from_str(&line).context("reading the answer")?;
+            serde_json::from_slice(&line).context("reading the answer")?;
         let Some(number) = number else {
             is_whole = true;
             continue;
@@ -263,7 +281,13 @@ fn ask_together(
             (Some("complete"), _) => answer.1 = Some(true),
             (Some("limit"), _) => answer.1 = Some(args.limit == Some(rows)),
             (Some(_), _) | (None, Some(_)) => answer.1 = Some(false),
-            (None, None) => answer.0.push(serde_json::from_str(&line).context("reading the answer")?),
+            (None, None) if answer.0.len() as u64 >= rows => {
+                bail!("the answer has more rows than were asked for");
+            }
+            (None, None) => {
+                let row: Row = serde_json::from_slice(&line).context("reading the answer")?;
+                answer.0.push(row.tamed());
+            }
         }
     }
     if !is_whole {

@@ -12,10 +12,14 @@ use super::import::human_size;
 use super::progress::seconds;
 use crate::clock::now;
 use crate::http::report;
-use crate::output::sanitise;
+use crate::output::{sanitise, sanitise_json, shortened};
 use crate::status::Status;
 use crate::time::format_utc;
 
+/// Bytes of a status at most.
+pub const MAX_STATUS_BYTES: u64 = 256 << 20;
+/// Bytes of a line that is shown at most: a path, and what is said of it.
+const LONGEST: usize = 8 << 10;
 /// Logs that are listed for each source; the rest is counted.
 const LISTED: usize = 10;
 
@@ -48,12 +52,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Access::Socket(client) | Access::Server(client) => {
             let mut text = Vec::new();
-            client.get("/api/v1/status", &[])?.read_to_end(&mut text).context("reading the status")?;
+            let answer = client.get("/api/v1/status", &[])?;
+            answer.take(MAX_STATUS_BYTES).read_to_end(&mut text).context("reading the status")?;
             (serde_json::from_slice(&text).context("reading the status")?, true)
         }
     };
     let text = match args.format {
-        Format::Json => format!("{document:#}\n"),
+        Format::Json => sanitise_json(&format!("{document:#}\n")),
         Format::Table => describe(&document, running, args.all),
     };
     io::stdout().write_all(text.as_bytes())?;
@@ -65,7 +70,7 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<10}{}", sanitise(value));
+        let _ = writeln!(text, "{name:<10}{}", shortened(&sanitise(value), LONGEST));
     };
     let state = match (running, document["caught_up"].as_bool()) {
         (false, _) => "no daemon is running".to_owned(),

@@ -28,6 +28,7 @@ use super::machine::{exactly, json};
 use super::request::Request;
 use crate::clock::now;
 use crate::ingest::{How, Summary};
+use crate::observation::check_sensor_name;
 use crate::retention::{Bounds, Kept, keep};
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
@@ -116,6 +117,9 @@ pub async fn import<B: Buf>(
     };
     let name = PathBuf::from(name);
     let sensor = request.param("sensor").map(str::to_owned);
+    if let Some(Err(why)) = sensor.as_deref().map(check_sensor_name) {
+        return Err(ApiError::bad_request("bad_request", format!("sensor: {why}"), "?sensor=dmz"));
+    }
     let replace = request.param("replace").is_some_and(|value| value == "true");
     let (chunks, receiver) = channel(CHUNKS_AHEAD);
     let ingest = Arc::clone(&state.0.ingest);

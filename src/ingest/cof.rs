@@ -35,14 +35,14 @@ use super::{IngestError, newest};
 use crate::dns::{Name, Rdata, RrType, push_text_presentation};
 use crate::ledger::{Claimed, Ledger};
 use crate::merge::Batch;
-use crate::observation::{Halves, Seen, Tuple};
+use crate::observation::{Halves, Seen, Tuple, check_sensor_name};
 use crate::progress::{LineageId, Progress};
 use crate::store::{Scan, StoreError};
 use crate::tail::decode::End;
 use crate::tail::lineage::Prefix;
 use crate::tail::lines::{Block, Lines};
 use crate::tally::{Fate, Malformed, Skip, Tally};
-use crate::time::{DAY, parse_rfc3339};
+use crate::time::{DAY, LATEST, parse_rfc3339};
 
 /// Lines that are looked at to see what a file holds.
 const LOOKED_AT: usize = 8;
@@ -125,7 +125,10 @@ fn parse(line: &[u8]) -> Result<Row, Malformed> {
         _ => return Err(Malformed::Value),
     };
     let rdata: Option<Vec<Rdata>> = texts.iter().map(|text| rdata(rrtype, text)).collect();
-    let rdata = rdata.ok_or(Malformed::Value)?;
+    let mut rdata = rdata.ok_or(Malformed::Value)?;
+    // A row counts a tuple once, as a record of a log does.
+    rdata.sort_unstable();
+    rdata.dedup();
     let pair = match (line.time_first, line.time_last) {
         (None, None) => (line.zone_time_first, line.zone_time_last),
         pair => pair,
@@ -143,7 +146,9 @@ fn parse(line: &[u8]) -> Result<Row, Malformed> {
         (Some(false), Some(true), None) => Halves { alias: seen_of(seen)?, ..Halves::default() },
         _ => Halves { direct: seen_of(seen)?, ..Halves::default() },
     };
-    Ok(Row { rrname, rrtype, rdata, halves, sensor: line.sensor_id })
+    // It only tells whether a row is of this ledger; none of those has another name.
+    let sensor = line.sensor_id.filter(|name| check_sensor_name(name).is_ok());
+    Ok(Row { rrname, rrtype, rdata, halves, sensor })
 }
 
 fn number(value: &Value) -> Option<u64> {
@@ -210,7 +215,7 @@ fn rdata(rrtype: RrType, text: &str) -> Option<Rdata> {
 
 fn seen_of(line: LineSeen) -> Result<Seen, Malformed> {
     let LineSeen { count, time_first, time_last, ttl } = line;
-    if time_first > time_last {
+    if time_first > time_last || time_last > LATEST {
         return Err(Malformed::Time);
     }
     if count == 0 {
@@ -257,7 +262,7 @@ fn name_of(path: &Path) -> Option<String> {
     for ending in [".gz", ".zst", ".json", ".jsonl", ".ndjson", ".cof", ".txt", ".sql", ".dump"] {
         name = name.strip_suffix(ending).unwrap_or(name);
     }
-    let proper = !matches!(name, "" | "-" | "standard input") && !name.chars().any(char::is_control);
+    let proper = !matches!(name, "" | "-" | "standard input") && check_sensor_name(name).is_ok();
     proper.then(|| name.to_owned())
 }
 
@@ -270,6 +275,8 @@ struct Incoming {
     new: Tally,
     row_key: Vec<u8>,
     sensor: [u8; 2],
+    /// Tuples of one line at most.
+    max_tuples: usize,
     changed: bool,
     bounds: Bounds,
 }
@@ -315,7 +322,10 @@ impl Incoming {
             Ok(row) if !self.bounds.holds(&row.halves) => Fate::Malformed(Malformed::Time),
             Ok(row) if row.rdata.is_empty() => Fate::Skipped(Skip::NoAnswer),
             Ok(row) => {
-                for rdata in &row.rdata {
+                let cut = row.rdata.len().saturating_sub(self.max_tuples) as u64;
+                self.progress.tally.cut_answers(cut);
+                self.new.cut_answers(cut);
+                for rdata in row.rdata.iter().take(self.max_tuples) {
                     self.row_key.clear();
                     self.row_key.extend_from_slice(row.rrname.key());
                     self.row_key.extend_from_slice(&row.rrtype.0.to_be_bytes());
@@ -433,6 +443,7 @@ impl Worker<'_> {
             new: Tally::default(),
             row_key: Vec::new(),
             sensor: number.0.to_be_bytes(),
+            max_tuples: self.context.observe.max_tuples,
             changed: false,
             bounds: Bounds {
                 not_before: self.context.observe.not_before,
@@ -554,7 +565,7 @@ mod tests {
             // DNSDB.
             (
                 r#"{"count":3,"zone_time_first":1,"zone_time_last":9,"rrname":"test.","rrtype":"MX","bailiwick":"test.","rdata":["10 mx.test.","mx.test"]}"#,
-                "test MX [Rdata(mx.test), Rdata(mx.test)] 3 1..9",
+                "test MX [Rdata(mx.test)] 3 1..9", // once, as in a log
             ),
             (
                 r#"{"rrname":"t","rrtype":"SOA","rdata":"ns.t. root.t. 1 2 3 4 5","time_first":1,"extra":{}}"#,
@@ -562,7 +573,7 @@ mod tests {
             ),
             (
                 r#"{"rrname":"t","rrtype":"TXT","rdata":["say \"ü\"","\"a\\010\" \"b\""],"time_first":1}"#,
-                r#"t TXT [Rdata("say \"\195\188\""), Rdata("a\010" "b")] 1 1..1"#,
+                r#"t TXT [Rdata("a\010" "b"), Rdata("say \"\195\188\"")] 1 1..1"#,
             ),
             (
                 r#"{"rrname":"t","rrtype":"99","rdata":"\"é\"","time_first":1}"#,
@@ -591,11 +602,36 @@ mod tests {
                 r#"{"rrname":"a","rrtype":"A","rdata":"192.0.2.1","time_first":2,"time_last":1}"#,
                 Malformed::Time,
             ),
+            // Nothing is seen after the year 9999.
+            (
+                r#"{"rrname":"a","rrtype":"A","rdata":"192.0.2.1","time_first":1,"time_last":253402300800}"#,
+                Malformed::Time,
+            ),
+            (
+                r#"{"rrname":"a","rrtype":"A","rdata":"192.0.2.1","time_first":1,"time_last":18446744073709551615}"#,
+                Malformed::Time,
+            ),
             (r#"{"rrname":"a","rrtype":"A","rdata":"192.0.2.1","time_first":1,"count":0}"#, Malformed::Value),
             ("{\"rrname\":\"a\0\"}", Malformed::Nul),
         ] {
             assert_eq!(row(line), Err(reason), "{line}");
         }
+    }
+
+    #[test]
+    fn a_sensor_that_has_no_proper_name_is_none_of_this_ledger() {
+        let sensor = |name: &str| {
+            let name = serde_json::to_string(name).unwrap();
+            let line = format!(
+                r#"{{"rrname":"a","rrtype":"A","rdata":"192.0.2.1","time_first":1,"sensor_id":{name}}}"#
+            );
+            row(&line).unwrap().sensor
+        };
+        assert_eq!(sensor("dmz").as_deref(), Some("dmz"));
+        for hostile in ["", "\x1b[2J", "a\nb", "\u{202e}", &"s".repeat(100_000)] {
+            assert_eq!(sensor(hostile), None);
+        }
+        assert_eq!(name_of(Path::new(&format!("{}.json", "s".repeat(200)))), None);
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Store for MemoryStore {
         let at = match state.sensors.iter().position(|known| &**known == name) {
             Some(at) => at,
             None => {
+                super::sensors::check(name)?;
                 state.sensors.push(name.into());
                 state.sensors.len() - 1
             }

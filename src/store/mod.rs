@@ -49,7 +49,7 @@ pub use verify::{Fault, OnProgress, Verification};
 
 use crate::dns::{Name, RrType};
 use crate::merge::Batch;
-use crate::observation::{Asked, Halves, SensorId, Tuple};
+use crate::observation::{Asked, Halves, SensorId, SensorNameError, Tuple};
 use crate::progress::{LineageId, Progress};
 
 //--- Store ----------------------------------------------------------------------------------------------------------
@@ -455,6 +455,14 @@ pub enum StoreError {
     /// What was asked is not in memory, and must not be waited for.
     #[error("not in memory")]
     NotInMemory,
+    /// The name of a new sensor is none.
+    #[error("{name:?} is no name for a sensor: {why}")]
+    BadSensor {
+        /// The name, cut.
+        name: String,
+        /// What is wrong with it.
+        why: SensorNameError,
+    },
     /// There is no number left for another sensor.
     #[error("65,536 sensors are the limit")]
     TooManySensors,
@@ -514,6 +522,7 @@ impl StoreError {
                 StoreError::NoRoom { what, needed: *needed, free: *free }
             }
             StoreError::NotInMemory => StoreError::NotInMemory,
+            StoreError::BadSensor { name, why } => StoreError::BadSensor { name: name.clone(), why: *why },
             StoreError::TooManySensors => StoreError::TooManySensors,
             StoreError::Closed => StoreError::Closed,
         }

@@ -5,7 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::engine::{self, Pairs, with_prefix};
 use super::{StoreError, block, damaged};
-use crate::observation::SensorId;
+use crate::observation::{SensorId, check_sensor_name};
+
+/// Refuses a new name that is none. One that a ledger has already stays what it is.
+pub(super) fn check(name: &str) -> Result<(), StoreError> {
+    check_sensor_name(name)
+        .map_err(|why| StoreError::BadSensor { name: name.chars().take(64).collect(), why })
+}
 
 pub(crate) struct Sensors {
     known: RwLock<Known>,
@@ -62,6 +68,7 @@ impl Sensors {
         name: &str,
         keep: impl FnOnce(Vec<u8>, Vec<u8>) -> Result<(), StoreError>,
     ) -> Result<SensorId, StoreError> {
+        check(name)?;
         let number = u16::try_from(self.len()).map_err(|_| StoreError::TooManySensors)?;
         let key = engine::sensor(number);
         let sealed = block::seal(&key, name.as_bytes());

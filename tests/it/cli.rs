@@ -683,3 +683,103 @@ fn who_finds_nothing_hears_which_logs_are_not_read() {
     assert!(said.contains("/file/logs is read: Not a directory"), "{said}");
     daemon.stop();
 }
+
+/// Answers each request with the same, as a server that means no good.
+fn hostile_server(answers: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut request);
+            let answer =
+                answers.iter().find(|(path, _)| request.contains(path)).map(|(_, body)| body.as_slice());
+            let body = answer.unwrap_or_default();
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+            // Read what is left of the request, so that the answer is not lost with a reset.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    url
+}
+
+#[test]
+fn what_another_server_sends_reaches_no_terminal_as_it_is() {
+    let row = |name: &str, rdata: &str, sensor: &str| {
+        let row = serde_json::json!({
+            "rrname": name, "rrtype": "A\u{9b}2J", "rdata": rdata, "count": 1, "time_first": 1, "time_last": u64::MAX, "ttl": 1,
+            "direct": true, "alias": false, "sensor": sensor, "days": 1,
+        });
+        format!("{row}\n")
+    };
+    let records = [
+        row("\x1b]0;title\x07\u{202e}", "=cmd()|' /c calc'!a;=1", "\x1b[31m\n"),
+        row("x", &format!("\"{}\"", "y".repeat(65_535)), &"s".repeat(100_000)),
+        r#"{"next":null}"#.to_owned(),
+    ]
+    .concat();
+    let status = serde_json::json!({
+        "caught_up": true, "as_of": "\x1b[2J\u{202e}",
+        "sources": [{"logs": "\x1b[2J", "sensor": "\u{9b}", "state": "failing\r", "reason": "\x07".repeat(100_000)}],
+    });
+    let looping = r#"{"next":"again"}"#;
+    let url = hostile_server(vec![
+        ("q=loop", looping.as_bytes().to_vec()),
+        ("q=long", vec![b'x'; 17 << 20]),
+        ("/api/v1/records", records.into_bytes()),
+        ("/api/v1/status", status.to_string().into_bytes()),
+    ]);
+    let is_plain = |text: &[u8]| text.iter().all(|byte| matches!(byte, b'\n' | 0x20..=0x7e));
+    for arguments in [
+        &["lookup", "--server", &url, "a.example"][..],
+        &["lookup", "--server", &url, "--format", "csv", "a.example"],
+        &["lookup", "--server", &url, "--format", "json", "a.example"],
+        &["status", "--server", &url],
+        &["status", "--server", &url, "--format", "json"],
+    ] {
+        let output = run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && is_plain(&output.stdout), "{arguments:?}");
+        assert!(output.stdout.len() < 1 << 20, "{arguments:?}: {}", output.stdout.len());
+        if arguments.contains(&"csv") {
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains(",\"'=cmd()|' /c calc'!a\\059=1\","), "{text}");
+        }
+    }
+    for (query, why) in [("loop", "the same page again and again"), ("long", "a line of it is too long")] {
+        let output = run(&["lookup", "--server", &url, query]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{query}: {said}");
+    }
+}
+
+#[test]
+fn a_sensor_without_a_proper_name_is_refused_wherever_it_comes_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = path(&folder.path().join("data")).to_owned();
+    let long = "s".repeat(129);
+    for name in ["", "a\nb", "\x1b[2J", "\u{202e}x", &long] {
+        let output = run(&["import", "--data", &data, "--sensor", name, path(&tree())]);
+        assert_eq!(output.status.code(), Some(64), "{name:?}");
+        let config = folder.path().join("c.toml");
+        let quoted = serde_json::to_string(name).unwrap();
+        fs::write(&config, format!("[[source]]\nlogs = \"/x\"\nsensor = {quoted}\n")).unwrap();
+        let output = run(&["config", "--check", path(&config)]);
+        assert_eq!(output.status.code(), Some(64), "{name:?}");
+    }
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let daemon = Daemon::start(&data, &logs);
+    for name in ["", "a%0Ab", "%1b%5b2J", "%E2%80%AEx", &long] {
+        let status = crate::env::post_control(
+            Path::new(&daemon.data),
+            &format!("/control/import?name=x&sensor={name}"),
+        );
+        assert_eq!(status, 400, "{name:?}");
+    }
+}

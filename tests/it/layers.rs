@@ -50,7 +50,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("logging", 4, "units"),
     ("sandbox", 4, ""),
     ("supervisor", 4, ""),
-    ("config", 4, "http ingest logging observe retention store tail time units zeek"),
+    ("config", 4, "http ingest logging observation observe retention store tail time units zeek"),
     (
         "http",
         4,
