@@ -105,7 +105,8 @@ impl From<ImportReport> for Summary {
 /// # Errors
 ///
 /// When the ledger refuses, or the daemon is being stopped. A body that breaks off is no error of the log: what came
-/// is counted, and the rest when it is sent again.
+/// is counted, and the rest when it is sent again. It has ended when its end was read from the client, and in no other
+/// way: this request may be dropped at any moment, when the client goes or the daemon is stopped.
 pub async fn import<B: Buf>(
     state: State,
     request: Request,
@@ -124,15 +125,18 @@ pub async fn import<B: Buf>(
     let (chunks, receiver) = channel(CHUNKS_AHEAD);
     let ingest = Arc::clone(&state.0.ingest);
     let reading = spawn_blocking(move || {
-        let stream = Box::new(Sent { receiver, current: Bytes::new(), failed: false });
+        let stream = Box::new(Sent { receiver, current: Bytes::new(), ended: None });
         ingest.import_stream(Path::new(&name), How { sensor: sensor.as_deref(), replace }, stream)
     });
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk
-            .map(|mut chunk| chunk.copy_to_bytes(chunk.remaining()))
-            .map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error));
-        if chunks.send(chunk).await.is_err() {
-            break; // the reader has had enough, and says why
+    loop {
+        let chunk = match body.next().await {
+            Some(Ok(mut chunk)) => Chunk::Bytes(chunk.copy_to_bytes(chunk.remaining())),
+            Some(Err(error)) => Chunk::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
+            None => Chunk::End,
+        };
+        let is_last = !matches!(chunk, Chunk::Bytes(_));
+        if chunks.send(chunk).await.is_err() || is_last {
+            break; // the reader may have had enough, and says why
         }
     }
     drop(chunks);
@@ -145,25 +149,41 @@ pub async fn import<B: Buf>(
     }
 }
 
+/// A part of a body.
+enum Chunk {
+    /// Some bytes of it.
+    Bytes(Bytes),
+    /// It has ended, and all of it has come.
+    End,
+    /// It broke off.
+    Broken(io::Error),
+}
+
 /// A body as a reader on a blocking thread sees it.
 struct Sent {
-    receiver: Receiver<io::Result<Bytes>>,
+    receiver: Receiver<Chunk>,
     current: Bytes,
-    failed: bool,
+    /// How it ended, once it has: well or not. Whoever asks again is told the same.
+    ended: Option<bool>,
 }
 
 impl Read for Sent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let broken = || {
+            io::Error::new(io::ErrorKind::ConnectionAborted, "it was not sent to its end; try: send it again")
+        };
         while self.current.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(Ok(bytes)) => self.current = bytes,
-                Some(Err(error)) => {
-                    self.failed = true;
-                    return Err(error);
+            match (self.ended, self.ended.is_none().then(|| self.receiver.blocking_recv()).flatten()) {
+                (Some(true), _) => return Ok(0),
+                (Some(false), _) => return Err(broken()),
+                (None, Some(Chunk::Bytes(bytes))) => self.current = bytes,
+                (None, Some(Chunk::End)) => self.ended = Some(true),
+                (None, Some(Chunk::Broken(error))) => {
+                    self.ended = Some(false);
+                    tracing::debug!(%error, "What a client sent broke off.");
                 }
-                // Whoever asks again after a failure must not take it for the end.
-                None if self.failed => return Err(io::ErrorKind::ConnectionAborted.into()),
-                None => return Ok(0),
+                // Nobody sends any more, and nobody has said that this was all.
+                (None, None) => self.ended = Some(false),
             }
         }
         let n = self.current.len().min(buffer.len());
@@ -417,16 +437,23 @@ mod tests {
 
     #[test]
     fn a_body_that_breaks_off_is_not_its_end() {
-        let (chunks, receiver) = channel(4);
-        chunks.try_send(Ok(Bytes::from_static(b"abc"))).unwrap();
-        chunks.try_send(Ok(Bytes::new())).unwrap();
-        chunks.try_send(Err(io::ErrorKind::ConnectionAborted.into())).unwrap();
-        drop(chunks);
-        let mut sent = Sent { receiver, current: Bytes::new(), failed: false };
-        let mut buffer = [0; 2];
-        assert_eq!(sent.read(&mut buffer).unwrap(), 2);
-        assert_eq!(sent.read(&mut buffer).unwrap(), 1);
-        assert!(sent.read(&mut buffer).is_err());
-        assert!(sent.read(&mut buffer).is_err());
+        let broken = || Some(Chunk::Broken(io::ErrorKind::ConnectionAborted.into()));
+        for (last, is_end) in [(broken(), false), (None, false), (Some(Chunk::End), true)] {
+            let (chunks, receiver) = channel(4);
+            for chunk in [Chunk::Bytes(Bytes::from_static(b"abc")), Chunk::Bytes(Bytes::new())] {
+                assert!(chunks.try_send(chunk).is_ok());
+            }
+            if let Some(last) = last {
+                assert!(chunks.try_send(last).is_ok());
+            }
+            drop(chunks); // as when the request is dropped
+            let mut sent = Sent { receiver, current: Bytes::new(), ended: None };
+            let mut buffer = [0; 2];
+            assert_eq!(sent.read(&mut buffer).unwrap(), 2);
+            assert_eq!(sent.read(&mut buffer).unwrap(), 1);
+            for _ in 0..2 {
+                assert_eq!(sent.read(&mut buffer).is_ok(), is_end);
+            }
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-use crate::env::{TestEnv, testdata};
+use crate::env::{TestEnv, testdata, until};
 
 /// A site with the sample logs, and its export as `site-b.json`.
 fn site() -> (TestEnv, String) {
@@ -161,6 +162,44 @@ fn a_daemon_takes_it_too() {
     assert!(code == Some(0) && said.contains("\n0 new lines"), "{said}");
     assert!(daemon.stop().status.success());
     assert!(env.export("ours") == renamed(&export, "site-b"));
+}
+
+/// Sends the first half of a file to the daemon, and not its end.
+fn send_half(env: &TestEnv, text: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(env.path("ours/control.sock")).unwrap();
+    let middle = text.len() / 2;
+    let half = &text[..middle + text[middle..].find('\n').unwrap() + 1];
+    let head = "POST /control/import?name=site-b.json HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    write!(stream, "{head}{:x}\r\n{half}\r\n", half.len()).unwrap();
+    stream
+}
+
+#[test]
+fn an_import_that_was_cut_off_is_not_taken_for_complete_and_can_be_made_again() {
+    for is_stopped in [false, true] {
+        let (env, export) = site();
+        let mut daemon = env.daemon("no-logs-yet", "ours");
+        let sending = send_half(&env, &export);
+        if is_stopped {
+            // The client is still there when the daemon is stopped.
+            assert!(daemon.stop().status.success());
+            drop(sending);
+            daemon = env.daemon("no-logs-yet", "ours");
+        } else {
+            drop(sending);
+        }
+        // The one before may not be gone yet.
+        let said = until("the same file is taken", || {
+            let (code, said) = import(&env, &["site-b.json"]);
+            assert!(!said.contains("another file was imported"), "{said}");
+            (code == Some(0)).then_some(said)
+        });
+        assert!(said.contains("1 files"), "{said}");
+        assert!(daemon.stop().status.success());
+        assert!(env.export("ours") == renamed(&export, "site-b"), "stopped: {is_stopped}");
+        let (code, said) = import(&env, &["site-b.json"]);
+        assert!(code == Some(0) && said.contains("\n0 new lines"), "{said}");
+    }
 }
 
 #[test]
