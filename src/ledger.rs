@@ -225,6 +225,13 @@ impl Ledger {
         self.released.notify_all();
     }
 
+    /// Gives back what a batch holds that is never applied: its lineages can be claimed again, from where the store has them.
+    pub fn abandon(&self, batch: &Batch) {
+        if !batch.is_empty() {
+            self.applied(batch);
+        }
+    }
+
     /// Waits until some claim has ended, at most so long.
     pub fn wait_for_release(&self, at_most: Duration) {
         let claims = self.claims();

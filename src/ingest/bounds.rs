@@ -84,7 +84,7 @@ fn import_stream(stream: impl Read + Send + 'static) -> Summary {
         .read_stream(Box::new(stream), Path::new("a stream"), Some("s"), &zeek::Options::default())
         .unwrap();
     worker.flush().unwrap();
-    worker.summary
+    worker.summary.clone()
 }
 
 #[test]

@@ -349,6 +349,13 @@ impl<'a> Worker<'a> {
     }
 }
 
+impl Drop for Worker<'_> {
+    /// What was read and is never applied can be read by others.
+    fn drop(&mut self) {
+        self.context.ledger.abandon(&self.batch);
+    }
+}
+
 //--- import ---------------------------------------------------------------------------------------------------------
 
 /// The files that an import of these paths reads, in this order: of a folder its logs, of a pattern its matches.
@@ -451,7 +458,9 @@ pub fn import<'a>(
                 if let Err(error) = work_off(&mut worker, queue, how.sensor, zeek, stop, &mut each) {
                     fail(error);
                 }
-                done.lock().unwrap_or_else(PoisonError::into_inner).merge(worker.summary);
+                done.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .merge(std::mem::take(&mut worker.summary));
             };
             spawn(scope, "import", work).map_err(IngestError::Thread)?;
         }
@@ -520,26 +529,28 @@ impl Worker<'_> {
     }
 }
 
-/// Applies a batch, again and again while the cause of a failure can pass.
+/// Applies a batch, again and again while that has a point.
 pub(super) fn apply_patiently(
     ledger: &Ledger,
     batch: &Batch,
     stop: &Stop,
+    again: &dyn Fn(&StoreError) -> bool,
     on_failure: &dyn Fn(&StoreError),
 ) -> Result<(), IngestError> {
     let mut pause = Duration::from_millis(250);
     loop {
         match ledger.apply_bulk(batch) {
             Ok(()) => return Ok(()),
-            Err(error) if error.can_pass() => on_failure(&error),
             Err(error) => {
                 on_failure(&error);
-                return Err(error.into());
+                if !again(&error) {
+                    return Err(error.into());
+                }
             }
         }
         if stop.wait(pause) {
             return Err(IngestError::Stopped);
         }
-        pause = (pause * 2).min(Duration::from_secs(15));
+        pause = (pause * 2).min(Duration::from_secs(2));
     }
 }

@@ -481,6 +481,56 @@ fn an_archive_may_come_long_after_its_log_went() {
     host.holds(0..12);
 }
 
+#[test]
+fn logs_that_are_finished_are_not_held_open_and_of_more_than_may_be_all_are_read() {
+    let mut host = Host::new("logs");
+    let name = |at: u64| format!("logs/run{at:02}/dns.log");
+    for at in 0..30 {
+        let end = if at % 2 == 0 { CLOSE } else { "" };
+        host.put(&name(at), log(at * 10..at * 10 + 10) + end);
+    }
+    host.daemon().limit_open(8);
+    host.holds(0..300);
+    assert!(host.daemon().open_logs() <= 8, "{}", host.daemon().open_logs());
+    assert!(host.status().caught_up);
+    // One that grows is read on, whichever it is.
+    for (at, from) in (0..30).zip((300..).step_by(3)) {
+        host.append(&name(at), records(from..from + 3));
+    }
+    host.holds(0..390);
+    // One that is written anew in its place, too.
+    host.put(&name(3), log(390..400) + CLOSE);
+    host.put(&name(4), log(400..401));
+    host.holds(0..401);
+    // Closed logs are let go whether there is room for them or not.
+    host.daemon().limit_open(100);
+    host.put("logs/run99/dns.log", log(401..402) + CLOSE);
+    host.holds(0..402);
+    let open = host.daemon().open_logs();
+    host.put("logs/run98/dns.log", log(402..403) + CLOSE);
+    host.holds(0..403);
+    assert_eq!(host.daemon().open_logs(), open);
+}
+
+#[test]
+fn a_log_that_was_not_held_open_keeps_its_header_over_a_copytruncate() {
+    let mut host = Host::new("logs");
+    let path = host.path("logs/dns.log");
+    let file = File::create(&path).unwrap();
+    let begin = log(0..10);
+    file.write_all_at(begin.as_bytes(), 0).unwrap();
+    host.holds(0..10);
+    // It is let go to make room for others.
+    host.daemon().limit_open(1);
+    host.put("logs/other/dns.log", log(20..30) + CLOSE);
+    host.daemon().settle();
+    assert!(host.daemon().open_logs() <= 1);
+    fs::copy(&path, host.path("logs/dns.log.1")).unwrap();
+    file.set_len(0).unwrap();
+    file.write_all_at(records(10..20).as_bytes(), begin.len() as u64).unwrap();
+    host.holds(0..30);
+}
+
 //--- several sources, and what the status says -----------------------------------------------------------------------
 
 #[test]

@@ -10,7 +10,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -38,22 +38,36 @@ fn line(record: u32) -> String {
 #[derive(Default)]
 struct Disk {
     store: MemoryStore,
-    /// So many batches more are refused.
+    /// So many batches more are refused, and new sensors until then.
     full: AtomicU8,
+    /// How often a batch was given.
+    tries: AtomicUsize,
+    has_sensor: AtomicBool,
+}
+
+impl Disk {
+    fn is_full() -> StoreError {
+        let error = io::ErrorKind::StorageFull.into();
+        StoreError::Io { what: "a full disk".to_owned(), error }
+    }
 }
 
 impl Store for Disk {
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.tries.fetch_add(1, Ordering::Relaxed);
         let full = self.full.load(Ordering::Relaxed);
         if full > 0 {
             self.full.store(full - 1, Ordering::Relaxed);
-            let error = io::ErrorKind::StorageFull.into();
-            return Err(StoreError::Io { what: "a full disk".to_owned(), error });
+            return Err(Disk::is_full());
         }
         self.store.apply(batch)
     }
 
     fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        if self.full.load(Ordering::Relaxed) > 0 && !self.has_sensor.load(Ordering::Relaxed) {
+            return Err(Disk::is_full());
+        }
+        self.has_sensor.store(true, Ordering::Relaxed);
         self.store.sensor(name)
     }
 
@@ -177,6 +191,11 @@ enum Action {
     Overwrite { pick: u8, by: u8 },
     /// A rotated log or an archive is deleted.
     Delete { pick: u8 },
+    /// The folder that a Zeek writes in is moved away and made anew, as itself or as a link to another; Zeek writes on in what
+    /// it has open.
+    ReplaceFolder { logger: usize, link: bool },
+    /// The clock was wrong when a file was written: it says another time of itself, days before or after.
+    Date { pick: u8, days: i8 },
     /// The follower looks at everything once.
     Turn,
     /// One archive is read.
@@ -262,18 +281,24 @@ impl World {
         folder.join(format!("dns.{:04}{ending}", self.next_name))
     }
 
-    /// Rotated logs and archives.
-    fn rotated(&self) -> Vec<PathBuf> {
+    /// All files, once for each name.
+    fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for folder in fs::read_dir(self.root.path()).unwrap() {
-            for entry in fs::read_dir(folder.unwrap().path()).unwrap() {
-                let path = entry.unwrap().path();
-                if path.file_name().unwrap() != "dns.log" {
-                    found.push(path);
-                }
+            let folder = folder.unwrap().path();
+            // What a link leads to is in the folder, too.
+            if !folder.is_symlink() {
+                found.extend(fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
             }
         }
         found.sort();
+        found
+    }
+
+    /// Rotated logs and archives.
+    fn rotated(&self) -> Vec<PathBuf> {
+        let mut found = self.files();
+        found.retain(|path| path.file_name().unwrap() != "dns.log");
         found
     }
 
@@ -447,11 +472,32 @@ impl World {
                     fs::remove_file(path).unwrap();
                 }
             }
-            Action::Turn => self.daemon().turn(),
-            Action::ReadArchive => {
-                self.store.full.store(0, Ordering::Relaxed); // its reader would wait for room
-                self.daemon().read_archive();
+            Action::ReplaceFolder { logger, link } => {
+                self.next_name += 1;
+                let number = self.next_name;
+                let root = self.root.path().to_owned();
+                let folder = self.zeek(logger).folder.clone();
+                fs::rename(&folder, root.join(format!("gone-{number}"))).unwrap();
+                if link {
+                    let to = root.join(format!("spool-{number}"));
+                    fs::create_dir(&to).unwrap();
+                    std::os::unix::fs::symlink(to, folder).unwrap();
+                } else {
+                    fs::create_dir(folder).unwrap();
+                }
             }
+            Action::Date { pick, days } => {
+                if let Some(path) = self.pick(pick, None) {
+                    let (now, day) = (std::time::SystemTime::now(), Duration::from_secs(86_400));
+                    let time = match days {
+                        0.. => now + day * u32::from(days.unsigned_abs()),
+                        _ => now - day * u32::from(days.unsigned_abs()),
+                    };
+                    File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+                }
+            }
+            Action::Turn => self.daemon().turn(),
+            Action::ReadArchive => self.daemon().read_archive(),
             Action::Commit => {
                 let failed = self.store.full.load(Ordering::Relaxed) > 0;
                 assert_eq!(self.daemon().try_commit().is_err(), failed && self.daemon().has_unapplied());
@@ -492,9 +538,7 @@ impl World {
     /// Records with a whole line in some file that is there now.
     fn readable(&self) -> BTreeSet<u32> {
         let mut readable = BTreeSet::new();
-        let mut files = self.rotated();
-        files.extend(self.zeeks.iter().map(|zeek| zeek.folder.join("dns.log")).filter(|path| path.exists()));
-        for path in files {
+        for path in self.files() {
             let mut decoder = crate::tail::decode::Decoder::open(&path).unwrap();
             let mut text = Vec::new();
             let mut buffer = vec![0; 1 << 16];
@@ -581,6 +625,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (any::<u8>(), any::<u8>()).prop_map(|(pick, part)| Action::MoveBegin { pick, part }),
         1 => Just(Action::MoveEnd),
         1 => (1u8..4).prop_map(|commits| Action::DiskFull { commits }),
+        1 => (0usize..2, any::<bool>()).prop_map(|(logger, link)| Action::ReplaceFolder { logger, link }),
+        1 => (any::<u8>(), -9i8..9).prop_map(|(pick, days)| Action::Date { pick, days }),
         1 => any::<u8>().prop_map(|pick| Action::ArchiveAgain { pick }),
         1 => any::<u8>().prop_map(|pick| Action::Move { pick }),
         1 => any::<u8>().prop_map(|pick| Action::Copy { pick }),
@@ -676,4 +722,91 @@ fn down_over_any_number_of_rotations_nothing_is_lost() {
         world.check();
         assert_eq!(sizes(&mut world).len(), 20 + 10 * rotations);
     }
+}
+
+#[test]
+fn what_a_full_disk_refused_of_archives_and_a_new_sensor_is_read_when_there_is_room_again() {
+    let mut world = World::new(1);
+    for _ in 0..3 {
+        world.act(&Action::Write { logger: 0, records: 10 });
+        world.act(&Action::Rotate { logger: 0 });
+        world.act(&Action::GzipFinish { pick: 0 });
+    }
+    world.act(&Action::Write { logger: 0, records: 10 });
+    // Not even the sensor can be registered, and then not one batch be applied.
+    world.store.full.store(200, Ordering::Relaxed);
+    for _ in 0..3 {
+        world.act(&Action::Turn);
+        world.act(&Action::ReadArchive);
+    }
+    world.store.full.store(0, Ordering::Relaxed);
+    world.act(&Action::Turn);
+    world.store.full.store(2, Ordering::Relaxed);
+    for _ in 0..2 {
+        world.act(&Action::ReadArchive);
+        world.act(&Action::Turn);
+    }
+    world.check();
+    assert_eq!(sizes(&mut world).len(), 40);
+}
+
+/// A daemon with threads, over what a world has.
+fn started(world: &World) -> (follow::Ingest, crate::shutdown::Stop) {
+    let logs = world.root.path().to_owned();
+    let poll_interval = Duration::from_millis(20);
+    let source = SourceConfig { logs, poll_interval, ..SourceConfig::default() };
+    let config = Config { sources: vec![source], settling: Duration::ZERO, threads: 1, ..Config::default() };
+    let store: Arc<dyn Store> = Arc::clone(&world.store) as Arc<dyn Store>;
+    let stop = crate::shutdown::Stop::new();
+    (start(config, Arc::new(Ledger::new(store)), stop.clone()).unwrap(), stop)
+}
+
+/// Waits until something is so, for as long as a slow machine may take.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn the_thread_that_reads_archives_goes_on_after_the_ledger_refused_a_new_sensor() {
+    let mut world = World::new(1);
+    world.act(&Action::Write { logger: 0, records: 10 });
+    world.act(&Action::Rotate { logger: 0 });
+    world.act(&Action::GzipFinish { pick: 0 });
+    world.daemon = None;
+    world.store.full.store(u8::MAX, Ordering::Relaxed);
+    let (ingest, stop) = started(&world);
+    until("it is said that the ledger refuses", || ingest.failing().is_some());
+    world.store.full.store(0, Ordering::Relaxed);
+    until("everything is read", || ingest.status().unwrap().caught_up);
+    assert_eq!(ingest.failing(), None);
+    stop.stop();
+    ingest.join().unwrap();
+    assert_eq!(world.counts().len(), 10);
+}
+
+#[test]
+fn a_write_that_failed_is_not_tried_again_each_time_somebody_wants_room() {
+    let mut world = World::new(1);
+    world.act(&Action::Write { logger: 0, records: 10 });
+    world.daemon = None;
+    world.store.has_sensor.store(true, Ordering::Relaxed);
+    world.store.full.store(u8::MAX, Ordering::Relaxed);
+    let (ingest, stop) = started(&world);
+    until("it is said that the ledger refuses", || ingest.failing().is_some());
+    let (begun, before) = (Instant::now(), world.store.tries.load(Ordering::Relaxed));
+    for _ in 0..200 {
+        ingest.ring();
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    let tries = world.store.tries.load(Ordering::Relaxed) - before;
+    assert!(tries as u128 <= 2 + begun.elapsed().as_millis() / 250, "{tries} tries");
+    world.store.full.store(0, Ordering::Relaxed);
+    until("it can be written again", || ingest.failing().is_none());
+    stop.stop();
+    ingest.join().unwrap();
+    assert_eq!(world.counts().len(), 10);
 }

@@ -1,15 +1,32 @@
 //! An alarm clock for a follower: file-system events wake it, and a poll interval does so at the latest.
 //!
 //! Events are hints. They can be late, merged, lost or not exist at all (NFS); whoever is woken looks for himself.
+//!
+//! # What is watched
+//!
+//! The folders of a source, each as a whole; and of other folders single names: those that a path goes through. `current`
+//! may be a folder that is moved away and made anew, or a link that is pointed elsewhere; `dns.log` may be a link into a
+//! folder of its own. A watch of the kernel is one of an inode, so what is watched is known by device and inode: a folder of
+//! the same name that is another one is watched anew. Whoever adds a watch looks once more, for what came before it was
+//! there gave no event.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+
+/// Links that a path may go through, as the kernel has it.
+const MAX_LINKS: usize = 40;
+/// Files of which it is remembered that they were written to; with more of them all are looked at.
+const MAX_TOUCHED: usize = 1024;
 
 /// What may have happened since the last look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,12 +80,99 @@ pub struct Alarm {
     events: Receiver<Wake>,
     /// For whoever else wants to wake the follower.
     sender: SyncSender<Wake>,
-    /// Set when an event found the channel full.
-    overflow: Arc<AtomicBool>,
-    /// Set when the kernel says that events were lost.
-    lost: Arc<AtomicBool>,
+    heard: Arc<Heard>,
     watcher: Option<RecommendedWatcher>,
-    watched: Vec<PathBuf>,
+    /// What is watched, by device and inode, and the path by which it is.
+    watched: HashMap<(u64, u64), PathBuf>,
+}
+
+/// What the thread that hears the kernel shares with the alarm.
+#[derive(Default)]
+struct Heard {
+    /// Set when an event found the channel full.
+    overflow: AtomicBool,
+    /// Set when the kernel says that events were lost.
+    lost: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is of interest in each folder that is watched.
+    wanted: HashMap<PathBuf, Interest>,
+    /// Watched folders that were moved or removed: no more is heard of them.
+    dead: HashSet<PathBuf>,
+    touched: Touched,
+}
+
+/// What is of interest in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Interest {
+    /// Everything.
+    All,
+    /// These names.
+    Names(HashSet<OsString>),
+}
+
+/// Which files were written to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    paths: HashSet<PathBuf>,
+    too_many: bool,
+}
+
+impl Touched {
+    /// Whether this file may have been written to.
+    pub fn contains(&self, path: &Path) -> bool {
+        self.too_many || self.paths.contains(path)
+    }
+
+    fn add(&mut self, path: &Path) {
+        if self.paths.len() >= MAX_TOUCHED {
+            self.too_many = true;
+        } else if !self.paths.contains(path) {
+            self.paths.insert(path.to_owned());
+        }
+    }
+}
+
+impl Heard {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an event means to the follower; nothing for one that does not concern it.
+    fn hear(&self, event: Result<notify::Event, notify::Error>) -> Option<Wake> {
+        if event.as_ref().is_ok_and(notify::Event::need_rescan) {
+            self.lost.store(true, Ordering::Release);
+        }
+        let wake = meaning(&event)?;
+        let Ok(event) = event else { return Some(wake) };
+        if event.paths.is_empty() || event.need_rescan() {
+            return Some(wake);
+        }
+        let mut state = self.state();
+        let State { wanted, dead, touched } = &mut *state;
+        let goes = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        let mut concerns = false;
+        for path in &event.paths {
+            if goes && wanted.contains_key(path) {
+                // The watch goes with it, and those of the folders below.
+                dead.extend(wanted.keys().filter(|folder| folder.starts_with(path)).cloned());
+                concerns = true;
+            }
+            let interest = path.parent().and_then(|folder| wanted.get(folder));
+            concerns |= match (interest, path.file_name()) {
+                (Some(Interest::All), _) => true,
+                (Some(Interest::Names(names)), Some(name)) => names.contains(name),
+                _ => false,
+            };
+            if wake == Wake::Written {
+                touched.add(path);
+            }
+        }
+        concerns.then_some(wake)
+    }
 }
 
 impl Alarm {
@@ -76,24 +180,19 @@ impl Alarm {
     pub fn new() -> (Alarm, Option<NoEvents>) {
         let (sender, events) = sync_channel(64);
         let events_to = sender.clone();
-        let overflow = Arc::new(AtomicBool::new(false));
-        let overflowed = Arc::clone(&overflow);
-        let lost = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&lost);
+        let heard: Arc<Heard> = Arc::default();
+        let hears = Arc::clone(&heard);
         let watcher = notify::recommended_watcher(move |event: Result<notify::Event, notify::Error>| {
-            if event.as_ref().is_ok_and(notify::Event::need_rescan) {
-                told.store(true, Ordering::Release);
-            }
-            let Some(wake) = meaning(event) else { return };
+            let Some(wake) = hears.hear(event) else { return };
             if events_to.try_send(wake).is_err() {
-                overflowed.store(true, Ordering::Release);
+                hears.overflow.store(true, Ordering::Release);
             }
         });
         let (watcher, error) = match watcher {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(error.into())),
         };
-        (Alarm { events, sender, overflow, lost, watcher, watched: Vec::new() }, error)
+        (Alarm { events, sender, heard, watcher, watched: HashMap::new() }, error)
     }
 
     /// Something that wakes the follower from elsewhere.
@@ -101,39 +200,56 @@ impl Alarm {
         self.sender.clone()
     }
 
-    /// Listens to exactly these folders, not to what is below them.
+    /// Listens to exactly these folders, not to what is below them; to what the way to `root` depends on; and, where they
+    /// are links, to what these files depend on. Says whether something is listened to that was not before: who looked
+    /// already has to look again.
     ///
     /// # Errors
     ///
-    /// The first refusal. The others are tried all the same, and a refused folder again at the next call.
-    pub fn watch(&mut self, folders: &[PathBuf]) -> Result<(), NoEvents> {
-        let Some(watcher) = &mut self.watcher else { return Ok(()) };
-        self.watched.retain(|folder| {
-            let keep = folders.contains(folder);
+    /// The first refusal of a folder. The others are tried all the same, and a refused folder again at the next call.
+    pub fn watch(
+        &mut self,
+        root: &Path,
+        folders: &[PathBuf],
+        files: &[PathBuf],
+    ) -> (bool, Result<(), NoEvents>) {
+        let Some(watcher) = &mut self.watcher else { return (false, Ok(())) };
+        let wanted = wanted(root, folders, files);
+        let dead = {
+            let mut state = self.heard.state();
+            state.wanted = wanted.values().map(|(path, interest)| (path.clone(), interest.clone())).collect();
+            std::mem::take(&mut state.dead)
+        };
+        self.watched.retain(|id, path| {
+            let keep = !dead.contains(path) && wanted.get(id).is_some_and(|(wanted, _)| wanted == path);
             if !keep {
-                drop(watcher.unwatch(folder)); // it may be gone, and its watch with it
+                drop(watcher.unwatch(path)); // it may be gone, and its watch with it
             }
             keep
         });
-        let mut first_error = None;
-        for folder in folders {
-            if self.watched.contains(folder) {
+        let (mut is_new, mut first_error) = (false, None);
+        for (id, (path, interest)) in wanted {
+            if self.watched.contains_key(&id) {
                 continue;
             }
-            match watcher.watch(folder, RecursiveMode::NonRecursive) {
-                Ok(()) => self.watched.push(folder.clone()),
-                Err(error) => first_error = first_error.or(Some(error.into())),
+            match watcher.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    is_new = true;
+                    self.watched.insert(id, path);
+                }
+                // A folder on the way may be closed to us; without it a change is noticed at the next poll.
+                Err(error) if interest == Interest::All => {
+                    first_error = first_error.or(Some(error.into()));
+                }
+                Err(_) => {}
             }
         }
-        first_error.map_or(Ok(()), Err)
+        (is_new, first_error.map_or(Ok(()), Err))
     }
 
-    /// Forgets a folder that was replaced by another of the same name, so that the next [`Alarm::watch`] takes the new one.
-    pub fn forget(&mut self, folder: &Path) {
-        if let Some(watcher) = &mut self.watcher {
-            drop(watcher.unwatch(folder));
-        }
-        self.watched.retain(|watched| watched != folder);
+    /// The files that were written to since this was asked last, as far as events tell.
+    pub fn take_touched(&self) -> Touched {
+        std::mem::take(&mut self.heard.state().touched)
     }
 
     /// Whether there are events at all; where there are none it only polls.
@@ -143,7 +259,7 @@ impl Alarm {
 
     /// Whether the kernel lost events since this was asked last.
     pub fn take_lost(&self) -> bool {
-        self.lost.swap(false, Ordering::AcqRel)
+        self.heard.lost.swap(false, Ordering::AcqRel)
     }
 
     /// Waits for something to happen, at most so long, and says the most that may have.
@@ -155,21 +271,80 @@ impl Alarm {
         while let Ok(more) = self.events.try_recv() {
             wake = wake.max(more);
         }
-        if self.overflow.swap(false, Ordering::AcqRel) {
+        if self.heard.overflow.swap(false, Ordering::AcqRel) {
             wake = Wake::Changed;
         }
         wake
     }
 }
 
+/// What is to be watched, by device and inode: by which path, and what in it is of interest.
+fn wanted(root: &Path, folders: &[PathBuf], files: &[PathBuf]) -> HashMap<(u64, u64), (PathBuf, Interest)> {
+    let mut wanted: HashMap<(u64, u64), (PathBuf, Interest)> = HashMap::new();
+    let id = |folder: &Path| fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    for folder in folders {
+        let path = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+        if let Some(id) = id(&path) {
+            wanted.entry(id).or_insert((path, Interest::All));
+        }
+    }
+    let is_link = |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    let links = folders.iter().chain(files).filter(is_link);
+    for path in links.map(PathBuf::as_path).chain([root]) {
+        for (folder, name) in way(path) {
+            let Some(id) = id(&folder) else { continue };
+            let (_, interest) = wanted.entry(id).or_insert((folder, Interest::Names(HashSet::new())));
+            if let Interest::Names(names) = interest {
+                names.insert(name);
+            }
+        }
+    }
+    wanted
+}
+
+/// The names that a path goes through, each with the folder in which it is looked up; links on the way are followed.
+fn way(path: &Path) -> Vec<(PathBuf, OsString)> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let owned = |path: &Path| -> Vec<OsString> {
+        let names = path.components().filter_map(|component| match component {
+            Component::Normal(name) => Some(name),
+            Component::ParentDir => Some(OsStr::new("..")),
+            _ => None,
+        });
+        names.map(OsStr::to_owned).collect()
+    };
+    let (mut at, mut left, mut links) = (PathBuf::from("/"), VecDeque::from(owned(&path)), 0);
+    let mut way = Vec::new();
+    while let Some(name) = left.pop_front() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&name);
+        way.push((at.clone(), name));
+        match fs::read_link(&next) {
+            Ok(target) if links < MAX_LINKS => {
+                links += 1;
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                owned(&target).into_iter().rev().for_each(|name| left.push_front(name));
+            }
+            _ => at = next,
+        }
+    }
+    way
+}
+
 /// What an event may mean; nothing for one that does not concern us.
-fn meaning(event: Result<notify::Event, notify::Error>) -> Option<Wake> {
+fn meaning(event: &Result<notify::Event, notify::Error>) -> Option<Wake> {
     let Ok(event) = event else { return Some(Wake::Changed) };
     if event.need_rescan() {
         return Some(Wake::Changed);
     }
     match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Wake::Changed),
+        // Some writers close a log after each line. What is new in the folder itself has told of itself before.
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Wake::Written),
         EventKind::Access(_) => None, // reading wakes nobody, least of all ourselves
         EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => Some(Wake::Written),
         _ => Some(Wake::Changed),
@@ -184,8 +359,8 @@ mod tests {
     #[test]
     fn lost_events_mean_that_everything_may_have_changed_and_name_the_sysctl() {
         let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-        assert_eq!(meaning(Ok(lost)), Some(Wake::Changed));
-        assert_eq!(meaning(Err(notify::Error::generic("x"))), Some(Wake::Changed));
+        assert_eq!(meaning(&Ok(lost)), Some(Wake::Changed));
+        assert_eq!(meaning(&Err(notify::Error::generic("x"))), Some(Wake::Changed));
         assert!(LOST_EVENTS.contains("fs.inotify.max_queued_events"));
     }
 
@@ -206,7 +381,8 @@ mod tests {
         let mut file = std::fs::File::create(&path).unwrap();
         let (mut alarm, error) = Alarm::new();
         assert!(error.is_none());
-        alarm.watch(&[folder.path().to_owned()]).unwrap();
+        let watched = alarm.watch(folder.path(), &[folder.path().to_owned()], &[]);
+        assert!(watched.0 && watched.1.is_ok());
         file.write_all(b"x\n").unwrap();
         assert_eq!(alarm.wait(LONG), Wake::Written);
         std::fs::read(&path).unwrap();
@@ -223,12 +399,95 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_an_error_and_the_others_are_heard() {
+    fn a_folder_that_is_not_there_does_not_keep_the_others_from_being_heard() {
         let folder = tempfile::tempdir().unwrap();
         let (mut alarm, _) = Alarm::new();
         let folders = [folder.path().join("missing"), folder.path().to_owned()];
-        assert!(alarm.watch(&folders).is_err());
+        let (is_new, watched) = alarm.watch(folder.path(), &folders, &[]);
+        // What is not there is waited for in the folder that will hold it.
+        assert!(is_new && watched.is_ok());
         std::fs::write(folder.path().join("new"), b"").unwrap();
         assert_eq!(alarm.wait(LONG), Wake::Changed);
+    }
+
+    /// What is heard once something is done; [`Wake::Poll`] is nothing.
+    fn heard(alarm: &Alarm, done: impl FnOnce()) -> Wake {
+        while alarm.wait(Duration::from_millis(20)) != Wake::Poll {}
+        done();
+        alarm.wait(LONG)
+    }
+
+    #[test]
+    fn a_folder_of_the_same_name_that_is_another_one_is_watched_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let current = root.path().join("current");
+        let folders = [root.path().to_owned(), current.clone()];
+        fs::create_dir(&current).unwrap();
+        let (mut alarm, _) = Alarm::new();
+        assert!(alarm.watch(root.path(), &folders, &[]).0);
+        for round in 0..5 {
+            let gone = root.path().join(format!("gone{round}"));
+            let wake = heard(&alarm, || {
+                // Moved away, or removed: the new one may have the inode of the old one then.
+                match round % 2 {
+                    0 => fs::rename(&current, &gone).unwrap(),
+                    _ => fs::remove_dir_all(&current).unwrap(),
+                }
+                fs::create_dir(&current).unwrap();
+            });
+            assert_eq!(wake, Wake::Changed);
+            while alarm.wait(Duration::from_millis(20)) != Wake::Poll {}
+            assert!(alarm.watch(root.path(), &folders, &[]).0, "{round}");
+            assert!(!alarm.watch(root.path(), &folders, &[]).0, "{round}");
+            assert_eq!(heard(&alarm, || fs::write(current.join("dns.log"), b"x").unwrap()), Wake::Changed);
+            assert!(alarm.take_touched().contains(&current.join("dns.log")));
+        }
+    }
+
+    #[test]
+    fn links_are_heard_of_when_they_lead_elsewhere_and_where_they_lead() {
+        use std::os::unix::fs::symlink;
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for folder in ["logs", "a", "b", "elsewhere"] {
+            fs::create_dir(path(folder)).unwrap();
+        }
+        fs::write(path("elsewhere/1.log"), b"x").unwrap();
+        // The folder that holds the link to the folder of logs is no part of the source, nor is what the log links to.
+        symlink(path("a"), path("current")).unwrap();
+        symlink("../elsewhere/1.log", path("a/dns.log")).unwrap();
+        let (mut alarm, _) = Alarm::new();
+        let source = path("current");
+        alarm.watch(&source, std::slice::from_ref(&source), &[source.join("dns.log")]).1.unwrap();
+        let mut log = fs::File::options().append(true).open(path("elsewhere/1.log")).unwrap();
+        assert_eq!(heard(&alarm, || log.write_all(b"y").unwrap()), Wake::Written);
+        let point = |to: &str| {
+            symlink(path(to), path("current.new")).unwrap();
+            fs::rename(path("current.new"), path("current")).unwrap();
+        };
+        assert_eq!(heard(&alarm, || point("b")), Wake::Changed);
+        assert!(alarm.watch(&source, std::slice::from_ref(&source), &[]).0);
+        assert_eq!(heard(&alarm, || fs::write(path("b/dns.log"), b"x").unwrap()), Wake::Changed);
+        // What else happens there concerns nobody.
+        while alarm.wait(Duration::from_millis(20)) != Wake::Poll {}
+        fs::write(path("unrelated"), b"x").unwrap();
+        fs::write(path("elsewhere/2.log"), b"x").unwrap();
+        assert_eq!(alarm.wait(Duration::from_millis(100)), Wake::Poll);
+    }
+
+    #[test]
+    fn a_writer_that_closes_its_log_after_each_line_changes_nothing_in_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("dns.log");
+        fs::write(&log, b"x\n").unwrap();
+        let (mut alarm, _) = Alarm::new();
+        alarm.watch(folder.path(), &[folder.path().to_owned()], &[]).1.unwrap();
+        for _ in 0..5 {
+            let wake = heard(&alarm, || {
+                let mut log = fs::File::options().create(true).append(true).open(&log).unwrap();
+                log.write_all(b"y\n").unwrap();
+            });
+            assert_eq!(wake, Wake::Written);
+        }
     }
 }

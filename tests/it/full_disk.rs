@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::env::{Daemon, TestEnv, skipped, until};
 
-const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
+pub const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
     #open\t2024-04-12-19-29-12\n#fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\tanswers\tTTLs\n\
     #types\ttime\tstring\taddr\tport\tstring\tcount\tcount\tcount\tvector[string]\tvector[interval]\n";
 

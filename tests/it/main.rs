@@ -41,6 +41,8 @@ mod migration;
 mod page;
 /// That what the project says of itself is so.
 mod project;
+/// That what is written is visible at once after a folder or a link was replaced.
+mod replaced;
 /// The backup: a whole copy at one moment, from which one goes on.
 mod snapshot;
 /// Kills and power losses of the real program, while the ledger commits, folds and merges all the time.

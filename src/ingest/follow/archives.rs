@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::{RETRY, Shared, lock};
+use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared, lock};
 use crate::fault::point;
 use crate::ingest::bulk::{Met, Worker};
 use crate::ingest::{IngestError, Summary, shown};
@@ -38,8 +38,9 @@ pub(super) struct Reading {
 
 /// Reads archives as they are queued.
 pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
-    let apply = |batch: Batch| shared.apply(&batch);
+    let apply = |batch: Batch| shared.apply_archives(&batch);
     let mut reader = ArchiveReader::new(shared, reading, &apply);
+    let mut pause = STORE_RETRY;
     while !shared.stop.is_stopped() {
         let patience = if reader.worker.has_unapplied() { Duration::ZERO } else { Duration::from_secs(1) };
         let queue = lock(&shared.archives);
@@ -49,13 +50,29 @@ pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
             .unwrap_or_else(PoisonError::into_inner);
         let job = queue.pop_front();
         drop(queue);
-        // An error means that the ledger is of no more use, or that we are being stopped: the logs are read again.
+        let is_job = job.is_some();
         let done = match job {
             Some(job) => reader.read(job),
             None => reader.flush(),
         };
-        if done.is_err() {
-            return;
+        match done {
+            Ok(()) => {
+                if is_job {
+                    shared.works(Part::Archives);
+                }
+                pause = STORE_RETRY;
+            }
+            // The logs are read again at the next start.
+            Err(IngestError::Stopped) => return,
+            Err(error) => {
+                if let IngestError::Store(error) = &error {
+                    shared.fails(Part::Archives, error);
+                } else {
+                    warn!(%error, "Archives cannot be read just now; it is tried again.");
+                }
+                shared.stop.wait(pause);
+                pause = (pause * 2).min(LONGEST_WRITE_PAUSE);
+            }
         }
     }
     drop(reader.flush());
@@ -93,7 +110,17 @@ impl<'a> ArchiveReader<'a> {
         let summary = &self.worker.summary;
         let mut standing = lock(&source.state);
         self.reading.rest();
-        let met = met?;
+        let met = match met {
+            Ok(met) => met,
+            // The next look through the source finds it again.
+            Err(error) => {
+                standing.unsettled = true;
+                standing.forget(&job);
+                drop(standing);
+                self.give_back();
+                return Err(error);
+            }
+        };
         let passed_over = summary.passed_over.iter().map(|unread| (unread, UnreadKind::PassedOver));
         let incomplete = summary.incomplete.iter().map(|unread| (unread, UnreadKind::Undecodable));
         let mut is_whole = true;
@@ -139,10 +166,28 @@ impl<'a> ArchiveReader<'a> {
 
     /// Applies what was read.
     pub(super) fn flush(&mut self) -> Result<(), IngestError> {
-        self.worker.flush()?;
+        if let Err(error) = self.worker.flush() {
+            self.give_back();
+            return Err(error);
+        }
         self.since = Instant::now();
         self.shared.finish(&mut self.read);
         Ok(())
+    }
+
+    /// Gives back the archives that were read into a batch which is lost; one that still waits to be applied is not.
+    fn give_back(&mut self) {
+        if self.worker.has_unapplied() {
+            return;
+        }
+        for job in self.read.drain(..) {
+            if let Some(source) = self.shared.sources.get(job.source) {
+                let mut standing = lock(&source.state);
+                standing.unsettled = true;
+                standing.backfill.bytes_done -= job.found.stamp.size;
+                standing.forget(&job);
+            }
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,8 @@ use tracing::{info, warn};
 
 use super::archives::Job;
 use super::source::{Source, Standing};
-use super::{RETRY, Shared, lock};
+use super::{Part, RETRY, STORE_RETRY, Shared, lock};
+use crate::descriptors;
 use crate::fault::point;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::{reading_hint, shown};
@@ -19,10 +19,10 @@ use crate::merge::Batch;
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
 use crate::tail::decode::Packing;
-use crate::tail::discover::{Found, Listing, Stamp, discover};
+use crate::tail::discover::{Found, Listing, Stamp, discover, is_glob};
 use crate::tail::followed::{Followed, Read};
 use crate::tail::open::open;
-use crate::tail::wake::{Alarm, LOST_EVENTS, Wake};
+use crate::tail::wake::{Alarm, LOST_EVENTS, Touched, Wake};
 
 /// Bytes of a live log that are folded in at a time: the open batch is locked for so long.
 const LIVE_CHUNK_BYTES: usize = 32 << 10;
@@ -33,8 +33,25 @@ const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(30);
 /// How often it is logged how far the archives are.
 const TELL_PAUSE: Duration = Duration::from_secs(10);
 
+/// How much longer than a look through a source took it is left alone when files come and go all the time.
+const SCAN_SHARE: u32 = 4;
+/// Looks through a source in a row: each may find folders that are to be listened to, and need another one.
+const SCANS_AT_ONCE: usize = 4;
+/// Logs that are held open though they do not grow: it costs little, and what they grow by is read at once.
+const KEPT_OPEN: usize = 64;
+/// How long one of more than these has not grown when it is closed.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// A live log that is not held open: nothing was written to it for long, or it is closed.
+struct Resting {
+    /// As it was when it was read to its end.
+    stamp: Stamp,
+    /// Its header, should the same file lose it.
+    header: Option<Vec<u8>>,
+}
+
 /// A live log being followed.
-struct Live {
+pub(super) struct Live {
     file: Followed,
     intake: Intake,
     /// When it last grew, or went from its path.
@@ -52,6 +69,12 @@ pub(super) struct Follower<'a> {
     alarm: Alarm,
     /// When the source is looked through at the latest.
     next_scan: Instant,
+    /// Whether something changed since the last look through it.
+    changed: bool,
+    /// Before this it is not looked through again, whatever happens in it.
+    pub(super) not_before: Instant,
+    /// Whether something is listened to since the last look that was not before.
+    look_again: bool,
     /// Whether the last look left nothing for later.
     settled: bool,
     /// How often in a row the source could not be looked through.
@@ -62,9 +85,17 @@ pub(super) struct Follower<'a> {
     told_all: bool,
     /// Since when archives are being read.
     reading_since: Option<Instant>,
-    live: Vec<Live>,
+    pub(super) live: Vec<Live>,
+    /// Logs that are held open at most.
+    pub(super) max_open: usize,
+    /// Live logs that are not held open, by the paths at which they were found.
+    resting: HashMap<PathBuf, Resting>,
+    /// Whether a log waits for another one to be closed.
+    waits_for_room: bool,
     /// Paths at which live logs were found.
     live_paths: Vec<PathBuf>,
+    /// Those of them that have the names of archives.
+    grown: HashSet<PathBuf>,
     /// What was warned of, so that it is said once.
     said: HashMap<PathBuf, String>,
     /// Live files that another reader has, or that cannot be opened, and when to try again.
@@ -85,8 +116,17 @@ pub(super) fn follow(shared: &Shared, at: usize) {
     let mut wake = Wake::Changed;
     while !shared.stop.is_stopped() {
         let more = follower.turn(wake);
-        wake = if more { Wake::Poll } else { follower.alarm.wait(follower.source.config.poll_interval) };
+        wake = if more { Wake::Poll } else { follower.alarm.wait(follower.patience()) };
     }
+}
+
+/// The folder from which on a source is looked through: itself, or what comes before a pattern.
+fn base(logs: &Path) -> PathBuf {
+    if !is_glob(logs) {
+        return logs.to_owned();
+    }
+    let literal = logs.components().take_while(|part| !is_glob(Path::new(part.as_os_str())));
+    literal.collect()
 }
 
 impl<'a> Follower<'a> {
@@ -100,13 +140,21 @@ impl<'a> Follower<'a> {
             source,
             alarm,
             next_scan: Instant::now(),
+            changed: true,
+            not_before: Instant::now(),
+            look_again: false,
             settled: false,
             failures: 0,
             told: None,
             told_all: false,
             reading_since: None,
             live: Vec::new(),
+            max_open: usize::try_from(descriptors::for_live_logs()).unwrap_or(usize::MAX)
+                / shared.sources.len().max(1),
+            resting: HashMap::new(),
+            waits_for_room: false,
             live_paths: Vec::new(),
+            grown: HashSet::new(),
             said: HashMap::new(),
             live_failed: HashSet::new(),
             put_off: HashMap::new(),
@@ -120,8 +168,9 @@ impl<'a> Follower<'a> {
         }
         match source.recall(shared.ledger().store().as_ref(), shared.context.clock.now_ms()) {
             Ok((cut, has_plain)) => (follower.cut, follower.has_plain) = (cut, has_plain),
-            Err(error) => shared.fails(&error),
+            Err(error) => shared.fails(Part::Follower(at), &error),
         }
+        follower.max_open = follower.max_open.max(8);
         Some(follower)
     }
 
@@ -131,19 +180,43 @@ impl<'a> Follower<'a> {
         if self.alarm.take_lost() {
             self.say(Path::new("inotify"), LOST_EVENTS);
         }
-        if wake == Wake::Changed || Instant::now() >= self.next_scan {
+        self.changed |= wake == Wake::Changed;
+        let mut touched = (wake != Wake::Poll && self.alarm.has_events()).then(|| self.alarm.take_touched());
+        if (self.changed && Instant::now() >= self.not_before) || Instant::now() >= self.next_scan {
+            touched = None;
             let begun = Instant::now();
-            self.settled = self.scan();
+            self.changed = false;
+            for _ in 0..SCANS_AT_ONCE {
+                self.look_again = false;
+                self.settled = self.scan();
+                if !self.look_again {
+                    break;
+                }
+            }
+            let took = begun.elapsed();
             // A large tree is looked through less often, so that looking never is what the daemon mostly does.
-            let pause = (begun.elapsed() * 50).clamp(self.source.config.poll_interval, LONGEST_SCAN_PAUSE);
+            let pause = (took * 50).min(LONGEST_SCAN_PAUSE).max(self.source.config.poll_interval);
             // One that fails is left alone for longer and longer.
             let pause = (pause * (1 << self.failures.min(8))).min(LONGEST_SCAN_PAUSE.max(pause));
             self.next_scan = Instant::now() + pause;
+            self.not_before = Instant::now() + took * SCAN_SHARE;
         }
-        self.open_live();
+        self.open_live(touched.as_ref());
         let more = self.read_live();
+        self.rest();
+        let more = more || self.waits_for_room;
         self.stand(started_ms, self.settled && !more);
         more
+    }
+
+    /// How long to wait for something to happen.
+    fn patience(&self) -> Duration {
+        let poll = self.source.config.poll_interval;
+        if self.changed {
+            // It is looked through as soon as it may be.
+            return poll.min(self.not_before.saturating_duration_since(Instant::now()));
+        }
+        poll
     }
 
     /// Says something about a path, once and then when it changes.
@@ -237,15 +310,20 @@ impl<'a> Follower<'a> {
                     self.live_failed.clear();
                 }
                 drop(standing);
-                // Wait where it will appear, if that place is there.
-                let parent = logs.ancestors().skip(1).find(|folder| folder.is_dir());
-                drop(self.alarm.watch(&parent.map(Path::to_owned).into_iter().collect::<Vec<_>>()));
+                // Wait where it will appear: at what is there of the way to it.
+                self.look_again = self.alarm.watch(&base(&logs), &[], &[]).0;
                 return missing && self.live.is_empty();
             }
         };
         self.unsay(&logs);
         self.failures = 0;
-        let watched = self.alarm.watch(&listing.folders);
+        let files: Vec<PathBuf> = listing.live.iter().map(|found| found.path.clone()).collect();
+        let (base, mut folders) = (base(&logs), listing.folders.clone());
+        if is_glob(&logs) {
+            folders.push(base.clone()); // what matches may come to be in it
+        }
+        let (is_new, watched) = self.alarm.watch(&base, &folders, &files);
+        self.look_again = is_new;
         if self.alarm.has_events() {
             self.polls(watched.err().map(|error| error.to_string()).as_deref());
         }
@@ -262,7 +340,14 @@ impl<'a> Follower<'a> {
         self.live_paths = listing.live.into_iter().map(|found| found.path).collect();
         // What was put off and has gone since is met under its other name.
         self.put_off.retain(|path, _| self.live_paths.contains(path));
-        self.queue_archives(listing.archives)
+        let listed = self.live_paths.len();
+        let nothing_left = self.queue_archives(listing.archives);
+        self.grown = self.live_paths.iter().skip(listed).cloned().collect();
+        if self.resting.len() > self.live_paths.len() {
+            let there: HashSet<&PathBuf> = self.live_paths.iter().collect();
+            self.resting.retain(|path, _| there.contains(path));
+        }
+        nothing_left
     }
 
     /// Remembers, for later runs too, that this source has plain logs: a JSON streaming log in it is never read.
@@ -376,35 +461,107 @@ impl<'a> Follower<'a> {
         drop(self.shared.ledger().store().cache(&[], &drops)); // hints that stay do no harm
     }
 
-    /// Opens what is new at the paths of live logs.
-    fn open_live(&mut self) {
+    /// Opens what is new at the paths of live logs. Of those that are not held open only those that may have been written
+    /// to are looked at, where that is known.
+    fn open_live(&mut self, touched: Option<&Touched>) {
         let paths = std::mem::take(&mut self.live_paths);
+        self.waits_for_room = false;
         for path in &paths {
             if self.put_off.get(path).is_some_and(|until| *until > Instant::now()) {
                 continue;
             }
             self.put_off.remove(path);
-            let Ok(metadata) = fs::metadata(path) else { continue };
-            let identity = (metadata.dev(), metadata.ino());
-            if !metadata.is_file() || self.live.iter().any(|live| live.file.identity() == identity) {
+            let resting = self.resting.get(path);
+            if resting.is_some() && touched.is_some_and(|touched| !touched.contains(path)) {
                 continue;
             }
+            let Ok(metadata) = fs::metadata(path) else { continue };
+            let stamp = Stamp::from(&metadata);
+            let identity = (stamp.device, stamp.inode);
+            if !metadata.is_file()
+                || resting.is_some_and(|resting| resting.stamp == stamp)
+                || self.live.iter().any(|live| live.file.identity() == identity)
+            {
+                continue;
+            }
+            if self.live.len() >= self.max_open && !self.close_idlest() {
+                self.waits_for_room = true;
+                break;
+            }
+            let resting = self.resting.remove(path);
+            let header = resting
+                .filter(|resting| (resting.stamp.device, resting.stamp.inode) == identity)
+                .and_then(|resting| resting.header);
             let opened = Followed::open(path);
             match opened {
-                Ok(file) => match self.intake(path, None) {
+                Ok(file) => match self.intake(path, header.as_deref()) {
                     Ok(intake) => {
+                        self.shared.works(Part::Follower(self.at));
                         info!(path = shown(path), "Following.");
                         let last_change = Instant::now();
                         let (gone, superseded) = (false, false);
                         self.live.push(Live { file, intake, last_change, gone, superseded });
                     }
-                    Err(error) => self.shared.fails(&error),
+                    Err(error) => {
+                        self.shared.fails(Part::Follower(self.at), &error);
+                        self.put_off.insert(path.clone(), Instant::now() + STORE_RETRY);
+                    }
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.cannot_read(path, &error, self.source.config.poll_interval),
             }
         }
         self.live_paths = paths;
+    }
+
+    /// Closes logs of which nothing is expected: those that are closed, and of very many those that do not grow.
+    fn rest(&mut self) {
+        let idle = |live: &Live, length: Duration| live.last_change.elapsed() >= length;
+        let mut open = self.live.len();
+        let mut at = 0;
+        while let Some(live) = self.live.get(at) {
+            let is_over = live.intake.is_closed() && idle(live, self.shared.config.grace);
+            if !(is_over || open > KEPT_OPEN && idle(live, IDLE)) || !self.close(at) {
+                at += 1;
+            } else {
+                open -= 1;
+            }
+        }
+    }
+
+    /// Makes room for another log by closing the one that has not grown for longest. Says whether there was one.
+    fn close_idlest(&mut self) -> bool {
+        let mut order: Vec<(bool, Instant, usize)> = (self.live.iter().enumerate())
+            .map(|(at, live)| (!live.intake.is_closed(), live.last_change, at))
+            .collect();
+        order.sort_unstable();
+        order.into_iter().any(|(_, _, at)| self.close(at))
+    }
+
+    /// Closes a log that is read to its end and is where it was found; growth opens it again. Says whether it did.
+    fn close(&mut self, at: usize) -> bool {
+        let Some(live) = self.live.get(at).filter(|live| !live.gone) else { return false };
+        let path = live.file.path().to_owned();
+        // What it is now is taken down before its end is asked for: what comes later makes it another.
+        let Ok(metadata) = fs::metadata(&path) else { return false };
+        let stamp = Stamp::from(&metadata);
+        if (stamp.device, stamp.inode) != live.file.identity() || stamp.size != live.file.offset() {
+            return false;
+        }
+        let live = self.live.swap_remove(at);
+        let header = live.intake.header();
+        self.shared.ledger().add_live(|batch| {
+            live.intake.end(Ending::Exhausted, batch);
+        });
+        let mut standing = lock(&self.source.state);
+        standing.shadowed.clear(); // its archive can be met, once this is committed
+        if self.grown.contains(&path) {
+            standing.met.insert(path, stamp);
+        } else {
+            drop(standing);
+            self.resting.insert(path, Resting { stamp, header });
+        }
+        true
     }
 
     fn intake(&self, path: &Path, header: Option<&[u8]>) -> Result<Intake, StoreError> {
@@ -473,14 +630,16 @@ impl<'a> Follower<'a> {
                     match fed {
                         Ok(()) => {}
                         Err(halt) => {
-                            if let Halt::Store(error) = halt {
-                                self.shared.fails(&error);
-                            }
                             let path = live.file.path().to_owned();
+                            let mut pause = Duration::from_millis(50);
+                            if let Halt::Store(error) = halt {
+                                self.shared.fails(Part::Follower(self.at), &error);
+                                pause = STORE_RETRY;
+                            }
                             for older in self.live.iter_mut().filter(|older| older.file.path() == path) {
                                 older.superseded |= older.gone;
                             }
-                            self.put_off.insert(path, Instant::now() + Duration::from_millis(50));
+                            self.put_off.insert(path, Instant::now() + pause);
                             return Turn::LetGo;
                         }
                     }
@@ -509,7 +668,8 @@ impl<'a> Follower<'a> {
                             return Turn::More;
                         }
                         Err(error) => {
-                            self.shared.fails(&error);
+                            self.shared.fails(Part::Follower(self.at), &error);
+                            self.put_off.insert(path, Instant::now() + STORE_RETRY);
                             return Turn::LetGo;
                         }
                     }
@@ -558,7 +718,7 @@ impl<'a> Follower<'a> {
         let lag = lag.sum();
         // A log that is put off is visible and not read.
         let all_read = all_read && self.put_off.is_empty();
-        let writes_fail = lock(&self.shared.failing).is_some();
+        let writes_fail = !lock(&self.shared.failing).is_empty();
         let mut standing = lock(&self.source.state);
         standing.lag_bytes = lag;
         standing.settled = all_read && standing.pending == 0 && !standing.unsettled;

@@ -10,7 +10,7 @@ mod archives;
 mod follower;
 mod source;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -41,6 +41,10 @@ use crate::threads;
 
 /// How long a source that failed, or a file in it, is left alone.
 const RETRY: Duration = Duration::from_secs(10);
+/// How long a log is left alone when the ledger could not be asked about it.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+/// The longest wait before a write that failed is tried again.
+const LONGEST_WRITE_PAUSE: Duration = Duration::from_secs(2);
 /// How often the instant that the ledger is true of is kept while nothing happens.
 const AS_OF_PAUSE: Duration = Duration::from_secs(60);
 
@@ -63,10 +67,23 @@ struct Shared {
     archives_changed: Condvar,
     /// Rung when the open batch is to be committed before its time.
     commit_now: (Mutex<bool>, Condvar),
-    /// Why the ledger refuses to be written, if it does.
-    failing: Mutex<Option<String>>,
+    /// Why the ledger refuses to be written or asked, by who was refused last.
+    failing: Mutex<BTreeMap<Part, String>>,
     /// The threads that read archives.
     readers: Vec<Arc<Reading>>,
+}
+
+/// Who needs the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// The thread that commits what is read live.
+    Commit,
+    /// The threads that read archives.
+    Archives,
+    /// A client that sends a log.
+    Import,
+    /// The follower of a source.
+    Follower(usize),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,7 +125,13 @@ impl Ingest {
 
     /// Why the ledger cannot be written, if it cannot.
     pub fn failing(&self) -> Option<String> {
-        lock(&self.shared.failing).clone()
+        lock(&self.shared.failing).values().next().cloned()
+    }
+
+    /// Rings for a commit.
+    #[cfg(test)]
+    pub(super) fn ring(&self) {
+        self.shared.ring();
     }
 
     /// What was read so far and how far behind that is; cheap enough to be asked every few seconds.
@@ -136,7 +159,7 @@ impl Ingest {
         stream: Box<dyn io::Read + Send>,
     ) -> Result<Summary, IngestError> {
         let shared = &self.shared;
-        let apply = |batch: Batch| shared.apply(&batch);
+        let apply = |batch: Batch| shared.apply_import(&batch);
         let mut worker = Worker::new(&shared.context, shared.batch_bytes(), &apply);
         let How { sensor, replace } = how.into();
         worker.reads_cof = true;
@@ -147,7 +170,7 @@ impl Ingest {
             worker.summary.passed_over.push((name.to_owned(), why.to_owned()));
         }
         worker.flush()?;
-        Ok(worker.summary)
+        Ok(std::mem::take(&mut worker.summary))
     }
 
     /// Waits until everything has stopped and the last batch is applied. The stop signal must have been given.
@@ -209,25 +232,45 @@ impl Shared {
         self.commit_now.1.notify_all();
     }
 
-    fn apply(&self, batch: &Batch) -> Result<(), IngestError> {
-        let applied = apply_patiently(self.ledger(), batch, &self.stop, &|error| self.fails(error));
-        if applied.is_ok() {
-            self.works();
+    /// Applies a batch that a client sent. What cannot be applied for good is given back.
+    fn apply_import(&self, batch: &Batch) -> Result<(), IngestError> {
+        self.apply(Part::Import, batch, StoreError::can_pass)
+    }
+
+    /// Applies a batch of archives: whatever is wrong with the ledger, it is tried again until it works or all stops.
+    fn apply_archives(&self, batch: &Batch) -> Result<(), IngestError> {
+        self.apply(Part::Archives, batch, |_| true)
+    }
+
+    fn apply(
+        &self,
+        part: Part,
+        batch: &Batch,
+        again: impl Fn(&StoreError) -> bool,
+    ) -> Result<(), IngestError> {
+        let applied =
+            apply_patiently(self.ledger(), batch, &self.stop, &again, &|error| self.fails(part, error));
+        match &applied {
+            Ok(()) => self.works(part),
+            Err(_) => self.ledger().abandon(batch),
         }
         applied
     }
 
-    fn fails(&self, error: &StoreError) {
+    /// Something could not be done with the ledger.
+    fn fails(&self, part: Part, error: &StoreError) {
         let mut failing = lock(&self.failing);
         let text = error.to_string();
-        if failing.as_ref() != Some(&text) {
+        if !failing.values().any(|said| *said == text) {
             warn!(%error, hint = error.hint(), "The ledger cannot be written; lookups go on, and writing is tried again.");
-            *failing = Some(text);
         }
+        failing.insert(part, text);
     }
 
-    fn works(&self) {
-        if lock(&self.failing).take().is_some() {
+    /// Something was done with the ledger.
+    fn works(&self, part: Part) {
+        let mut failing = lock(&self.failing);
+        if failing.remove(&part).is_some() && failing.is_empty() {
             info!("The ledger can be written again.");
         }
     }
@@ -237,7 +280,7 @@ impl Shared {
         let at_rest = Status::at_rest(&lineages, self.context.clock.now());
         let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
         // It may have begun to fail since the last turn.
-        status.caught_up = lock(&self.failing).is_none();
+        status.caught_up = lock(&self.failing).is_empty();
         for (at, source) in self.sources.iter().enumerate() {
             let standing = lock(&source.state);
             let mut described = SourceStatus {
@@ -338,28 +381,38 @@ impl Shared {
 /// Commits the open batch every interval, and when it is asked to.
 fn commit(shared: &Shared) {
     let (rung, bell) = &shared.commit_now;
-    let mut pause = shared.config.commit_interval;
+    let mut failures = 0;
     let mut kept = Instant::now();
     while !shared.stop.is_stopped() {
-        let guard = lock(rung);
-        let (mut guard, _) =
-            bell.wait_timeout_while(guard, pause, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
-        *guard = false;
-        drop(guard);
+        if failures > 0 {
+            // Who rings does not make it work: that is waited for.
+            let pause = Duration::from_millis(125) * (1 << failures.min(5));
+            shared.stop.wait(pause.min(LONGEST_WRITE_PAUSE));
+        } else {
+            let guard = lock(rung);
+            let interval = shared.config.commit_interval;
+            drop(
+                bell.wait_timeout_while(guard, interval, |rung| !*rung)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+        *lock(rung) = false;
         let (instants, is_due) = (shared.instants(), shared.ledger().has_unapplied());
         match shared.ledger().commit() {
             Ok(()) => {
-                shared.works();
+                failures = 0;
+                if is_due {
+                    shared.works(Part::Commit);
+                }
                 // Where nothing is written to the logs the disk is left alone for a while.
                 if is_due || kept.elapsed() > AS_OF_PAUSE {
                     shared.keep_as_of(&instants);
                     kept = Instant::now();
                 }
-                pause = shared.config.commit_interval;
             }
             Err(error) => {
-                shared.fails(&error);
-                pause = (pause * 2).clamp(Duration::from_millis(250), Duration::from_secs(15));
+                shared.fails(Part::Commit, &error);
+                failures += 1;
             }
         }
     }
@@ -389,17 +442,21 @@ impl Stepped {
         for follower in &mut self.followers {
             // The waiting is over.
             follower.put_off.values_mut().for_each(|until| *until = Instant::now());
+            follower.not_before = Instant::now();
             follower.turn(Wake::Changed);
         }
     }
 
-    /// One archive is read and applied, if one is queued.
+    /// One archive is read and applied, if one is queued. Where the ledger refuses, it is given back at once.
     pub fn read_archive(&mut self) {
         let Some(job) = lock(&self.shared.archives).pop_front() else { return };
-        let apply = |batch: Batch| self.shared.apply(&batch);
+        let apply = |batch: Batch| {
+            let applied = self.shared.ledger().apply_bulk(&batch);
+            applied.inspect_err(|_| self.shared.ledger().abandon(&batch)).map_err(IngestError::from)
+        };
         let Some(reading) = self.shared.readers.first() else { return };
         let mut reader = ArchiveReader::new(&self.shared, reading, &apply);
-        reader.read(job).and_then(|()| reader.flush()).unwrap();
+        drop(reader.read(job).and_then(|()| reader.flush()));
     }
 
     pub fn commit(&mut self) {
@@ -434,6 +491,16 @@ impl Stepped {
             }
         }
         panic!("it never settles");
+    }
+
+    /// From now on each follower holds so many logs open.
+    pub fn limit_open(&mut self, most: usize) {
+        self.followers.iter_mut().for_each(|follower| follower.max_open = most);
+    }
+
+    /// How many logs are held open.
+    pub fn open_logs(&self) -> usize {
+        self.followers.iter().map(|follower| follower.live.len()).sum()
     }
 
     pub fn status(&self) -> Status {
