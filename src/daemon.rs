@@ -2,7 +2,7 @@
 //!
 //! Start: the port, so that a taken one is known at once; the ledger, whose lock keeps a second daemon out; the readers;
 //! the servers. Stop (SIGTERM, SIGINT): readers and servers are told at once, requests may end, the last batch is
-//! applied and flushed, and the process ends within ten seconds. On SIGHUP tokens, certificate and log level are read
+//! applied and flushed, and the process ends within ten seconds, whatever hangs. On SIGHUP tokens, certificate and log level are read
 //! anew; what cannot be read stays as it was. A second signal ends it on the spot; nothing is lost by
 //! that but time, for the logs are read again from where the ledger stands.
 //!
@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock::now;
 use crate::config::Config;
 use crate::descriptors;
+use crate::fault::end_to_start_again;
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{Listener, State, serve, watch};
@@ -43,6 +44,8 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 const LISTEN_FILE: &str = "listen";
 /// How long servers may take to end.
 const DRAIN: Duration = Duration::from_secs(6);
+/// How long stopping may take in all.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
 /// How often it is looked whether the ledger is within its bounds.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// How often the supervisor is told that the ledger is still brought up to a new format.
@@ -116,6 +119,7 @@ pub fn run(
     };
     let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES, &mut on_migration)?;
     let stop = stop_on_signals()?;
+    end_in_time(stop.clone())?;
     keep_within(&ledger, config.bounds(), stop.clone())?;
     let ingest = Arc::new(ingest::start(config.ingest(), Arc::clone(&ledger), stop.clone())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -175,6 +179,21 @@ pub fn run(
     }
     info!("Stopped.");
     served
+}
+
+/// Once it is to stop, ends the process after a while, whatever it is that does not end.
+fn end_in_time(stop: Stop) -> anyhow::Result<()> {
+    let work = move || {
+        while !stop.wait(LOOK_EVERY) {}
+        // Nobody gives this signal: the process ends before, or here.
+        Stop::new().wait(STOP_LIMIT);
+        error!(
+            "Stopping took too long; the process ends. Nothing is lost: the logs are read again from what is on disk."
+        );
+        end_to_start_again();
+    };
+    std::thread::Builder::new().name("stop-limit".to_owned()).spawn(work).context("starting a thread")?;
+    Ok(())
 }
 
 /// Keeps a ledger within bounds for as long as it is open. A process that ends in the middle of that loses what was

@@ -18,6 +18,7 @@ pub const POINTS: &[&str] = &[
     "live_closed",    // the open batch is closed, and nothing of it applied
     "apply_begun",    // the store has taken the batch, and nothing is written
     "run_written",    // a large batch or a fold is a run that no manifest names yet
+    "undo_written",   // what takes the batch back is written, and nothing of the batch
     "commit_written", // all that makes a batch count is in the engine, and not synced
     "commit_synced",  // it is synced, and readers do not see it yet
     "live_applied",   // the store has applied the batch, and the ledger still holds it
@@ -46,6 +47,14 @@ pub const TAKE_OVER_POINTS: &[&str] = &[
     "ledger_synced", // all of it is on stable storage, and it is not named
     "ledger_named",  // it is, and the one before is there still
 ];
+
+/// The exit code of a process that could not go on, and heals when it is started again (`EX_TEMPFAIL`).
+pub const START_AGAIN: i32 = 75;
+
+/// Ends the process at once, with that code. Who calls it has said why.
+pub fn end_to_start_again() -> ! {
+    std::process::exit(START_AGAIN)
+}
 
 struct Fault {
     point: String,

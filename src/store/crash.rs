@@ -3,7 +3,7 @@
 //! Progress travels with rows, so the ledger itself says after each crash how many batches it has, and must hold exactly
 //! those. The engine fails at a chosen call, for good (the power is out) or until it is opened again (the disk is full);
 //! what it then remembers is any prefix of its calls that holds all that were synced, as [`Engine`] promises. The call that
-//! failed may be among them.
+//! failed may be among them, and of a batch that was refused any part, in memory and on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -178,7 +178,8 @@ impl VolatileSite {
 
     fn is_new(&self) -> bool {
         let disk = self.disk();
-        disk.worlds.get(&disk.current).is_none_or(|world| world.main.is_empty())
+        // One that was only begun is made anew.
+        disk.worlds.get(&disk.current).is_none_or(|world| world.main.len() < 3)
     }
 
     fn place(&self, name: &str) -> Arc<dyn Place> {
@@ -287,15 +288,21 @@ impl Volatile {
         work(self.site.disk().worlds.get_mut(&self.name).expect("nobody uses a place that was removed"))
     }
 
-    fn call(&self, call: Call) -> Result<(), StoreError> {
+    fn call(&self, mut call: Call) -> Result<(), StoreError> {
         let mut disk = self.site.disk();
         let spent = disk.spend();
+        if spent.is_err()
+            && let Call::Write(changes) = &mut call
+            && changes.len() > 1
+        {
+            changes.retain(|_| disk.any(3) > 0);
+        }
         let world = disk.worlds.get_mut(&self.name).expect("nobody uses a place that was removed");
         if world.failed {
             return Err(full());
         }
         world.failed = spent.is_err();
-        if spent.is_ok() {
+        if spent.is_ok() || matches!(call, Call::Write(_)) {
             world.replay(&call);
         }
         world.calls.push(call);

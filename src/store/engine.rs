@@ -18,6 +18,7 @@
 //! | `msensor` number (2) | a sensor's name, sealed |
 //! | `p` lineage (16) | the progress of a log, sealed |
 //! | `s` | the record of the last commit, sealed |
+//! | `u` part (2) | while a batch is committed: what takes it back, sealed ([`super::undo`]) |
 //! | `x` | the manifest, sealed |
 //!
 //! In the map of a run:
@@ -54,7 +55,8 @@ pub(crate) trait Pairs: Send + Sync {
 /// What was written is visible to readers at once, in the order of the calls, and durable after [`Engine::sync`]. After a
 /// crash some of the last calls that were not synced may have left nothing, never an earlier one without the later.
 pub(crate) trait Engine: Pairs {
-    /// Makes changes in the main map, all or none, also over a crash.
+    /// Makes changes in the main map, all or none, also over a crash. After a failure some of them may be there, in memory and
+    /// on disk; a single one is there or not.
     fn write(&self, changes: Changes) -> Result<(), StoreError>;
 
     /// Adds pairs to the map of a run, which has so many pairs before and is begun with the first; in order, with keys
@@ -77,6 +79,14 @@ pub(crate) trait Engine: Pairs {
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
+
+    /// A failure that the engine has met in the background, after which it refuses all writes. Waits for nothing.
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    /// Lets calls return that wait for a write which has failed. Waits for nothing.
+    fn wake(&self) {}
 }
 
 /// Where an engine is kept.
@@ -155,6 +165,8 @@ pub(crate) const SENSORS: &[u8] = b"msensor";
 pub(crate) const PROGRESS: &[u8] = b"p";
 /// What the keys of the journal start with.
 pub(crate) const JOURNAL: &[u8] = b"j";
+/// What the keys start with of what takes the last batch back.
+pub(crate) const UNDO: &[u8] = b"u";
 /// What the keys of the follower's hints start with.
 pub(crate) const CACHE: &[u8] = b"c";
 /// Where other keys of a run have the family, its filter, which is written last, has this.
@@ -183,6 +195,11 @@ pub(crate) fn journal(sequence: u64) -> Vec<u8> {
 /// The key of a part of a journal entry.
 pub(crate) fn journal_part(sequence: u64, part: u16) -> Vec<u8> {
     join(&[JOURNAL, &sequence.to_be_bytes(), &part.to_be_bytes()])
+}
+
+/// The key of a part of what takes the last batch back.
+pub(crate) fn undo_part(part: u16) -> Vec<u8> {
+    join(&[UNDO, &part.to_be_bytes()])
 }
 
 /// Sequence and part in the key of a part of a journal entry.

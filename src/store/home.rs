@@ -6,23 +6,51 @@
 //!
 //! Each opening begins a new *generation*. What was written and not synced in an earlier one may be lost, so a run is
 //! written within one generation, or not at all.
+//!
+//! An engine in which a write has failed may be in any state: calls may not return from it, nor its closing. So each step
+//! of opening it again has a limit of time, and so has a call that began before the failure was known. Where one is
+//! exceeded the process ends, and is started again: nothing of the engine's state outlives that, and the logs are read again
+//! from what is on disk.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+};
+use std::time::{Duration, Instant};
 
 use super::bell::Bell;
 use super::cache::Cache;
 use super::engine::{Changes, Engine, Pairs, Place};
 use super::{Pair, StoreError};
-use crate::fault::point;
+use crate::fault::{end_to_start_again, point};
+
+/// How long a call may be in an engine that has failed, and how long closing one may take.
+const HUNG: Duration = Duration::from_secs(5);
+/// How long opening it again may take.
+const OPENING: Duration = Duration::from_secs(120);
+/// Between two looks whether the last call has returned.
+const PAUSE: Duration = Duration::from_millis(1);
+/// The longest time between two tries to open the engine again.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The first one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// A write that fails so soon after the engine was opened again belongs to the same trouble.
+const SAME_TROUBLE: Duration = Duration::from_secs(20);
 
 /// An engine at its place.
 pub(crate) struct Home {
     place: Arc<dyn Place>,
     state: RwLock<State>,
+    /// Set while somebody waits to have the engine to itself: no further call is begun.
+    closing: AtomicBool,
     /// Why nothing can be written until the engine was opened again.
-    failure: Mutex<Option<StoreError>>,
+    failure: Mutex<Option<Failure>>,
+    retries: Mutex<Retries>,
+    /// When the calls began that write and have not returned.
+    calls: Mutex<Vec<Instant>>,
     /// Runs to be removed.
     graves: Mutex<BTreeSet<u32>>,
     /// Runs that somebody reads, or writes.
@@ -43,6 +71,53 @@ struct State {
     runs: RwLock<HashMap<u32, Arc<dyn Pairs>>>,
 }
 
+/// A write failed.
+struct Failure {
+    error: StoreError,
+    since: Instant,
+}
+
+/// When it is tried again to open the engine.
+struct Retries {
+    /// The first wait and the longest.
+    bounds: (Duration, Duration),
+    wait: Duration,
+    not_before: Option<Instant>,
+    /// When the last failure had passed.
+    passed: Option<Instant>,
+}
+
+impl Retries {
+    /// The next try is put off, twice as long as the last.
+    fn put_off(&mut self) {
+        self.wait = (2 * self.wait).clamp(self.bounds.0, self.bounds.1);
+        self.not_before = Some(Instant::now() + self.wait);
+    }
+}
+
+/// A call that writes.
+struct Call<'a> {
+    home: &'a Home,
+    began: Instant,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let mut calls = lock(&self.home.calls);
+        if let Some(at) = calls.iter().position(|began| *began == self.began) {
+            calls.swap_remove(at);
+        }
+    }
+}
+
+/// Ends the process because the engine does not answer.
+fn end(why: &str) -> ! {
+    tracing::error!(
+        "The engine of the ledger {why} after a failed write. The process ends, to be started again; nothing is lost, for the logs are read again from what is on disk."
+    );
+    end_to_start_again()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -60,12 +135,24 @@ impl Home {
     /// # Errors
     ///
     /// As [`Place::open`] has them.
-    pub fn open(place: Arc<dyn Place>, bell: &Arc<Bell>, cache: &Arc<Cache>) -> Result<Home, StoreError> {
+    ///
+    /// `retry` bounds the waits between tries to open it again after a failure.
+    pub fn open(
+        place: Arc<dyn Place>,
+        bell: &Arc<Bell>,
+        cache: &Arc<Cache>,
+        retry: (Duration, Duration),
+    ) -> Result<Home, StoreError> {
         let engine = Some(place.open()?);
+        let bounds = (retry.0.min(FIRST_WAIT), retry.1.min(LONGEST_WAIT));
+        let retries = Retries { bounds, wait: Duration::ZERO, not_before: None, passed: None };
         Ok(Home {
             place,
             state: RwLock::new(State { generation: 0, engine, runs: RwLock::default() }),
+            closing: AtomicBool::new(false),
             failure: Mutex::default(),
+            retries: Mutex::new(retries),
+            calls: Mutex::default(),
             graves: Mutex::default(),
             held: Mutex::default(),
             bell: Arc::clone(bell),
@@ -75,6 +162,9 @@ impl Home {
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
+        while self.closing.load(Ordering::Relaxed) {
+            std::thread::park_timeout(PAUSE);
+        }
         // Nothing panics while it is changed: engines turn their panics into errors.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,13 +186,74 @@ impl Home {
 
     /// Why nothing can be written, if it cannot.
     pub fn failure(&self) -> Option<StoreError> {
-        lock(&self.failure).as_ref().map(StoreError::again)
+        lock(&self.failure).as_ref().map(|failure| failure.error.again())
     }
 
     /// Nothing is written any more until the engine was opened again.
     pub fn fail(&self, error: &StoreError) {
-        lock(&self.failure).get_or_insert_with(|| error.again());
+        let mut failure = lock(&self.failure);
+        if failure.is_none() {
+            *failure = Some(Failure { error: error.again(), since: Instant::now() });
+            let mut retries = lock(&self.retries);
+            if retries.passed.is_some_and(|passed| passed.elapsed() < SAME_TROUBLE) {
+                retries.put_off();
+            } else {
+                (retries.wait, retries.not_before) = (Duration::ZERO, None);
+            }
+        }
+        drop(failure);
         self.bell.ring();
+    }
+
+    /// Looks whether the engine has failed by itself, and whether a call does not return from one that has.
+    pub fn watch(&self) {
+        // Who opens it again has it to itself, and watches the time.
+        let state = match self.state.try_read() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if let Some(engine) = &state.engine
+            && let Some(error) = engine.failure()
+        {
+            // Again and again: a call may begin to wait just after it.
+            engine.wake();
+            if self.failure().is_none() {
+                self.fail(&error);
+            }
+        }
+        drop(state);
+        let failed = lock(&self.failure).as_ref().is_some_and(|failure| failure.since.elapsed() > HUNG);
+        if failed && lock(&self.calls).iter().any(|began| began.elapsed() > HUNG) {
+            end("does not return from a call");
+        }
+    }
+
+    /// Why it is too soon to try again to open the engine, if it is.
+    pub fn too_soon(&self) -> Option<StoreError> {
+        let not_before = lock(&self.retries).not_before;
+        not_before.filter(|not_before| *not_before > Instant::now()).and_then(|_| self.failure())
+    }
+
+    /// The engine could not be opened again: the next try is put off.
+    pub fn put_off(&self) {
+        lock(&self.retries).put_off();
+    }
+
+    /// Has the engine to itself, once all calls have returned.
+    fn alone(&self) -> RwLockWriteGuard<'_, State> {
+        self.closing.store(true, Ordering::Relaxed);
+        let until = Instant::now() + HUNG;
+        let state = loop {
+            match self.state.try_write() {
+                Ok(state) => break state,
+                Err(TryLockError::Poisoned(state)) => break state.into_inner(),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::park_timeout(PAUSE),
+                Err(TryLockError::WouldBlock) => end("does not return from a call"),
+            }
+        };
+        self.closing.store(false, Ordering::Relaxed);
+        state
     }
 
     /// Opens the engine again, if the place can be written to. What was not synced may be lost then.
@@ -113,17 +264,43 @@ impl Home {
     /// cannot be opened: nothing can be read then, either, until a later try succeeds.
     pub fn renew(&self) -> Result<(), StoreError> {
         self.place.probe()?;
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.alone();
         state.generation += 1;
         state.runs = RwLock::default();
-        state.engine = None;
-        state.engine = Some(self.place.open()?);
-        Ok(())
+        let (old, place) = (state.engine.take(), Arc::clone(&self.place));
+        let (tell, told) = mpsc::channel();
+        // Closing an engine that has failed may take for ever, so it is done where nobody has to wait for it.
+        let work = move || {
+            let closed = catch_unwind(AssertUnwindSafe(|| drop(old)));
+            drop(tell.send(closed.map(|()| None).map_err(|_| not_open())));
+            drop(tell.send(place.open().map(Some)));
+        };
+        let thread = std::thread::Builder::new().name("ledger-open".to_owned());
+        thread.spawn(work).map_err(|error| StoreError::Io {
+            what: "could not start a thread of the ledger".to_owned(),
+            error,
+        })?;
+        match told.recv_timeout(HUNG) {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => end("failed when it was closed"),
+            Err(_) => end("could not be closed"),
+        }
+        match told.recv_timeout(OPENING) {
+            Ok(Ok(engine)) => {
+                state.engine = engine;
+                Ok(())
+            }
+            // Its own threads keep the lock: they wait for ever.
+            Ok(Err(StoreError::Locked { .. })) => end("holds on to its files"),
+            Ok(Err(error)) => Err(error),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => end("could not be opened"),
+        }
     }
 
     /// Makes what is in the engine that was opened again fit what is in memory: the one write that a failure does not
     /// stop. It is durable when it returns.
     pub fn correct(&self, changes: Changes) -> Result<(), StoreError> {
+        let _call = self.call();
         self.read(|engine| {
             engine.write(changes)?;
             engine.sync()
@@ -133,12 +310,21 @@ impl Home {
     /// The failure has passed: others may write again.
     pub fn mended(&self) {
         *lock(&self.failure) = None;
+        let mut retries = lock(&self.retries);
+        (retries.passed, retries.not_before) = (Some(Instant::now()), None);
+        drop(retries);
         self.bell.ring();
     }
 
     /// Whether all that is at the place goes with the last user of this home: another one has taken over.
     pub fn abandon(&self, abandoned: bool) {
         self.abandoned.store(abandoned, Ordering::Relaxed);
+    }
+
+    fn call(&self) -> Call<'_> {
+        let began = Instant::now();
+        lock(&self.calls).push(began);
+        Call { home: self, began }
     }
 
     fn closed(&self) -> StoreError {
@@ -166,7 +352,10 @@ impl Home {
                 what: "the ledger was opened again meanwhile".to_owned(),
                 error: std::io::ErrorKind::Interrupted.into(),
             }),
-            (Some(engine), None) => change(&**engine).inspect_err(|error| self.fail(error)),
+            (Some(engine), None) => {
+                let _call = self.call();
+                change(&**engine).inspect_err(|error| self.fail(error))
+            }
         }
     }
 
@@ -284,11 +473,30 @@ impl Pairs for Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        let failed = self.failure().is_some();
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.runs = RwLock::default();
+        if let Some(engine) = state.engine.take() {
+            if failed { let_go(engine) } else { drop(engine) }
+        }
         if *self.abandoned.get_mut() {
-            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            state.runs = RwLock::default();
-            state.engine = None;
             self.place.remove();
         }
+    }
+}
+
+/// Closes an engine that has failed, and waits only for so long until it is.
+fn let_go(engine: Arc<dyn Engine>) {
+    let (tell, told) = mpsc::channel();
+    let work = move || {
+        drop(catch_unwind(AssertUnwindSafe(|| drop(engine))));
+        // Who waits may have given up.
+        let _ = tell.send(());
+    };
+    let thread = std::thread::Builder::new().name("ledger-close".to_owned());
+    if thread.spawn(work).is_ok() && told.recv_timeout(HUNG).is_err() {
+        tracing::warn!(
+            "The engine of the ledger could not be closed after a failed write; the process goes on without it."
+        );
     }
 }

@@ -17,12 +17,15 @@
 //! # Failed writes
 //!
 //! After a failed write nothing more is written until the engine was opened again beneath the ledger ([`mend`]), which
-//! whoever writes next tries first. What failed may be on disk or not: a fold or a merge that is there is kept, for it
-//! changes nothing that anybody sees; a batch is taken back, for whoever applied it was told that it is not there.
+//! whoever writes next tries first, and a thread of its own. What failed may be on disk or not: a fold or a merge that is
+//! there is kept, for it changes nothing that anybody sees; a batch is taken back, for whoever applied it was told that it is
+//! not there. Of a batch a part may be there: what takes it back is on disk before it ([`super::undo`]). The manifest of a
+//! fold or a merge is one key; what it makes superfluous goes after it.
 //!
 //! # Threads
 //!
-//! One thread folds, another merges and removes. Both, and whoever applies a batch, change the manifest and the view under
+//! One thread folds, another merges and removes; a third watches that nobody waits for an engine that has failed. A panic in
+//! one of them ends the process. The first two, and whoever applies a batch, change the manifest and the view under
 //! a lock that is held for one write; lookups take only the lock that guards the pointer to the view. Who needs several
 //! locks takes `merging`, `committed`, `folding`, `manifest`, `hints`, in this order.
 
@@ -32,7 +35,7 @@ mod rewrite;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -41,7 +44,7 @@ use super::acknowledged::{AckLog, MarkFile};
 use super::bell::Bell;
 use super::cache::Cache;
 use super::copy::{OnPiece, Pieces};
-use super::engine::{self, Changes, Pairs, Site, with_prefix};
+use super::engine::{self, Changes, Pairs, Place, Site, with_prefix};
 use super::filter::Filter;
 use super::home::Home;
 use super::key::{Family, Range};
@@ -50,6 +53,7 @@ use super::run::{Block, Counts, Merged, Reach, Sink, Source, Writer};
 use super::scan::{EntryScan, QuestionScan};
 use super::segment::{JournalPart, Segment};
 use super::sensors::Sensors;
+use super::undo::{self, Undo};
 use super::verify::{Checker, OnProgress, Verification};
 use super::{
     Entries, Expired, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block,
@@ -59,13 +63,14 @@ use crate::fault::point;
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
+use crate::threads;
 
 /// The version of the format that this program writes, and the newest it reads.
 pub const FORMAT: u32 = 2;
 /// Raw bytes of a block on disk. Compressed it is 3 to 4 KB: sixteen of them are one page of sled.
 const BLOCK_BYTES: usize = 8 << 10;
-/// Bytes of a page of a filter.
-const FILTER_PAGE_BYTES: usize = 8 << 10;
+/// Bytes of a page of a filter, which does not get smaller: sixteen of them are one page of sled, which must be below 128 KB.
+const FILTER_PAGE_BYTES: usize = 6 << 10;
 /// Blocks of a run that are handed to the engine together.
 const APPEND: usize = 256;
 /// Bytes that a copy of the ledger leaves free.
@@ -74,6 +79,8 @@ const ROOM: u64 = 8 << 20;
 const JOURNAL_HEADER: usize = 3;
 /// How often it is looked whether readers have let go of a place that is to be removed.
 const CLEAR_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// Keys that are removed together.
+const REMOVED_TOGETHER: usize = 64;
 /// Segments of one tier that are merged in memory into one of the next.
 const SEGMENT_FAN_IN: usize = 8;
 
@@ -94,6 +101,8 @@ struct Shared {
     /// Those that another one has taken over from. Closing one and removing its files takes a while: who holds it last must
     /// not be a lookup, but whoever merges.
     left: Mutex<Vec<Arc<Home>>>,
+    /// All that are open, to be watched.
+    homes: Mutex<Vec<Weak<Home>>>,
     options: Options,
     sensors: Arc<Sensors>,
     /// Held while runs are merged or removed, and while the ledger is rewritten.
@@ -354,15 +363,23 @@ impl Ledger {
         let mut ledger = Ledger { shared, workers: Vec::new() };
         let works: &[Work] = if options.reading { &[] } else { &[Work::Fold, Work::Merge] };
         for &work in works {
-            let shared = Arc::clone(&ledger.shared);
-            let thread = std::thread::Builder::new().name(work.thread_name().to_owned());
-            let worker = thread.spawn(move || shared.work(work)).map_err(|error| StoreError::Io {
-                what: "could not start a thread of the ledger".to_owned(),
-                error,
-            })?;
-            ledger.workers.push(worker);
+            ledger.start(work.thread_name(), move |shared| shared.work(work))?;
+        }
+        if !options.reading {
+            ledger.start("ledger-watch", Shared::watch)?;
         }
         Ok(ledger)
+    }
+
+    /// Starts a thread. If it panics the process ends: others would wait for it for ever.
+    fn start(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let started = threads::spawn(name, move || work(&shared)).map_err(|error| StoreError::Io {
+            what: "could not start a thread of the ledger".to_owned(),
+            error,
+        })?;
+        self.workers.push(started);
+        Ok(())
     }
 
     /// Verifies what is in the engine at this moment. Commits wait while the journal is read, and lookups wait for nothing.
@@ -424,7 +441,7 @@ impl Drop for Ledger {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.shared.bell.ring();
         for worker in self.workers.drain(..) {
-            // A worker that panicked has nothing left to say: what it was at is not named by the manifest.
+            // None has panicked: that ends the process.
             let _ = worker.join();
         }
     }
@@ -455,6 +472,42 @@ pub(super) fn check_room(what: &'static str, bytes: u64, free: Option<u64>) -> R
         Some(free) => Err(StoreError::NoRoom { what, needed: needed(bytes), free }),
         None => Ok(()),
     }
+}
+
+/// The keys of entries of the journal that are in runs: what was left when they should have gone.
+fn journal_before(map: &(impl Pairs + ?Sized), from: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    while let Some((key, _)) = map.above(keys.last().map_or(engine::JOURNAL, Vec::as_slice))? {
+        if engine::journal_place(&key).is_none_or(|(sequence, _)| sequence >= from) {
+            break;
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+/// Takes back what is there of a batch in part, and removes what was left when it should have gone.
+fn recover(home: &Home, reading: bool) -> Result<(), StoreError> {
+    let found = undo::find(home)?;
+    // Who only reads needs what is left to be away no more than anybody.
+    if reading && found.changes.is_empty() {
+        return Ok(());
+    }
+    if !found.changes.is_empty() {
+        tracing::warn!(
+            "The last commit is on disk in part, after a failed write. It is taken back; the logs are read again from before it."
+        );
+        home.commit(found.changes)?;
+    }
+    let mut left = found.keys;
+    // A damaged manifest is told of by who reads it next.
+    if let Ok(manifest) = Manifest::from_bytes(home.get(engine::MANIFEST)?) {
+        left.extend(journal_before(home, manifest.journal_from)?);
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    home.commit(left.into_iter().map(|key| (key, None)).collect())
 }
 
 /// Refuses what another program wrote.
@@ -608,11 +661,12 @@ impl Shared {
     ) -> Result<Arc<Shared>, StoreError> {
         let bell = Arc::new(Bell::default());
         let cache = Arc::new(Cache::new(options.block_cache_bytes()));
-        let home = Arc::new(Home::open(site.current(), &bell, &cache)?);
+        let home = Arc::new(Home::open(site.current(), &bell, &cache, options.retry)?);
         if is_new {
             begin(&home)?;
         }
         check_format(&*home)?;
+        recover(&home, options.reading)?;
         let manifest = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
         let sensors = Arc::new(Sensors::load(&*home)?);
         let mark = home.place().mark();
@@ -647,6 +701,7 @@ impl Shared {
         }
         Ok(Arc::new(Shared {
             site,
+            homes: Mutex::new(vec![Arc::downgrade(&home)]),
             home: Mutex::new(home),
             left: Mutex::default(),
             merging: Mutex::default(),
@@ -669,6 +724,13 @@ impl Shared {
 
     fn home(&self) -> Arc<Home> {
         Arc::clone(&lock(&self.home))
+    }
+
+    /// Opens another place, and watches it too.
+    fn open_home(&self, place: Arc<dyn Place>) -> Result<Arc<Home>, StoreError> {
+        let home = Arc::new(Home::open(place, &self.bell, self.home().cache(), self.options.retry)?);
+        lock(&self.homes).push(Arc::downgrade(&home));
+        Ok(home)
     }
 
     fn view(&self) -> Arc<View> {
@@ -809,11 +871,11 @@ impl Shared {
         let sources: Vec<Arc<dyn Source>> =
             segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
         let home = self.home();
-        let mut changes = Changes::new();
+        let mut folded_keys = Vec::new();
         let mut journal_from = 0;
         for sequence in segments.iter().flat_map(|segment| &segment.sequences) {
             for pair in with_prefix(&*home, &engine::journal(*sequence)) {
-                changes.push((pair?.0, None));
+                folded_keys.push(pair?.0);
             }
             journal_from = journal_from.max(sequence + 1);
         }
@@ -821,8 +883,15 @@ impl Shared {
         let folded = |view: &mut View| {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
         };
-        self.flip(changes, Flip { add: run, replaced: &[], journal_from: Some(journal_from) }, folded)
-            .map(drop)
+        let flip = Flip { add: run, replaced: &[], journal_from: Some(journal_from), batch: None };
+        self.flip(flip, folded)?;
+        for keys in folded_keys.chunks(REMOVED_TOGETHER) {
+            // They count no more. What is left of them goes when the engine is opened again.
+            if home.write(keys.iter().map(|key| (key.clone(), None)).collect()).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Merges segments in memory.
@@ -841,7 +910,7 @@ impl Shared {
         let sources: Vec<Arc<dyn Source>> =
             group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
         let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources))?;
-        self.flip(Changes::new(), Flip { add: run, replaced: &group, journal_from: None }, |_| {}).map(drop)
+        self.flip(Flip { add: run, replaced: &group, journal_from: None, batch: None }, |_| {}).map(drop)
     }
 
     /// The runs of one size that have become too many.
@@ -905,17 +974,27 @@ impl Shared {
         Ok(Arc::new(Run::new(meta, filter, home)))
     }
 
-    /// Changes the manifest together with other things, and shows it to readers. Gives the number of the next run, which each
-    /// such change makes greater: by it one sees that none is missing.
-    fn flip(
-        &self,
-        mut changes: Changes,
-        flip: Flip<'_>,
-        edit: impl FnOnce(&mut View),
-    ) -> Result<u32, StoreError> {
+    /// Commits a batch: `before` is what its keys hold until then. After an error it may be there, or a part of it.
+    fn commit(&self, home: &Home, batch: Changes, before: &Changes) -> Result<(), StoreError> {
+        let mut keys = Vec::new();
+        for (key, sealed) in Undo::of(&batch, before).to_pairs()? {
+            keys.push((key.clone(), None));
+            home.write(vec![(key, Some(sealed))])?;
+        }
+        point("undo_written");
+        home.commit(batch)?;
+        // Before anything else is written that changes these keys. If it fails the batch is there all the same, and this goes
+        // when the engine is opened again.
+        drop(home.write(keys));
+        Ok(())
+    }
+
+    /// Changes the manifest, with a batch or alone, and shows it to readers. Gives the number of the next run, which each such
+    /// change makes greater: by it one sees that none is missing.
+    fn flip(&self, flip: Flip<'_>, edit: impl FnOnce(&mut View)) -> Result<u32, StoreError> {
         let mut manifest = lock(&self.manifest);
         // When it fails the run is let go of before the lock is: whoever opens the engine again then sees to what became of it.
-        let Flip { add, replaced, journal_from } = flip;
+        let Flip { add, replaced, journal_from, batch } = flip;
         let is_replaced = |id: u32| replaced.iter().any(|run| run.meta.id == id);
         let mut next = manifest.clone();
         next.runs.retain(|run| !is_replaced(run.id));
@@ -924,8 +1003,16 @@ impl Shared {
         self.next_run.fetch_max(next.next_run, Ordering::SeqCst);
         let next_run = next.next_run;
         next.journal_from = journal_from.unwrap_or(next.journal_from);
-        changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
-        self.home().commit(changes)?;
+        let (home, change) = (self.home(), (engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
+        match batch {
+            Some((mut changes, mut before)) => {
+                changes.push(change);
+                before.push((engine::MANIFEST.to_vec(), Some(manifest.to_bytes()?)));
+                self.commit(&home, changes, &before)?;
+            }
+            // One key: it is there or not.
+            None => home.commit(vec![change])?,
+        }
         *manifest = next;
         replaced.iter().for_each(|run| run.retired.store(true, Ordering::Relaxed));
         self.publish(|view| {
@@ -964,12 +1051,20 @@ impl Shared {
     }
 }
 
+/// What keys held before, with the record of the last commit.
+fn with_record(before: &Changes, record: &Commits) -> Result<Changes, StoreError> {
+    let record = (engine::COMMITS.to_vec(), Some(record.to_bytes()?));
+    Ok(before.iter().cloned().chain([record]).collect())
+}
+
 /// What changes in the manifest.
 struct Flip<'a> {
     add: Arc<Run>,
     replaced: &'a [Arc<Run>],
     /// Where the journal begins now, if it was cut.
     journal_from: Option<u64>,
+    /// What is committed with it, and what is there before.
+    batch: Option<(Changes, Changes)>,
 }
 
 /// The segments of one tier that have become too many.
@@ -1036,11 +1131,11 @@ impl Store for Ledger {
                 shared.write_run(&home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
             changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
             let id = run.meta.id;
-            shared.flip(changes, Flip { add: run, replaced: &[], journal_from: None }, applied).inspect_err(
-                |_| {
-                    committed.doubt = Some(Doubt { record, undo, run: Some(id) });
-                },
-            )?
+            let before = with_record(&undo, &committed.record)?;
+            let flip = Flip { add: run, replaced: &[], journal_from: None, batch: Some((changes, before)) };
+            shared.flip(flip, applied).inspect_err(|_| {
+                committed.doubt = Some(Doubt { record, undo, run: Some(id) });
+            })?
         } else {
             shared.wait_for_room()?;
             let sequence = record.journal_to;
@@ -1058,7 +1153,8 @@ impl Store for Ledger {
             changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
             // Before it is committed: a change that comes between is not one that came before.
             let next_run = lock(&shared.manifest).next_run;
-            home.commit(changes).inspect_err(|_| {
+            let before = with_record(&undo, &committed.record)?;
+            shared.commit(&home, changes, &before).inspect_err(|_| {
                 committed.doubt = Some(Doubt { record, undo, run: None });
             })?;
             shared.publish(|view| {
@@ -1081,7 +1177,16 @@ impl Store for Ledger {
 
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
         let key = engine::progress(id);
-        self.shared.home().get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
+        let home = self.shared.home();
+        if home.failure().is_some() {
+            // A batch that was refused may be in the engine all the same, or a part of it.
+            let committed = lock(&self.shared.committed);
+            let undo = committed.doubt.iter().flat_map(|doubt| &doubt.undo);
+            if let Some((_, before)) = undo.into_iter().find(|(changed, _)| *changed == key) {
+                return before.as_ref().map(|sealed| open_progress(&key, sealed)).transpose();
+            }
+        }
+        home.get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
     }
 
     fn lineages(&self) -> Result<Vec<Progress>, StoreError> {

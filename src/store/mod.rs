@@ -32,6 +32,7 @@ mod scan;
 mod segment;
 mod sensors;
 pub mod sled;
+mod undo;
 mod value;
 mod verify;
 

@@ -12,8 +12,8 @@ use crate::merge::Batch;
 
 /// Raw bytes of a block in memory: a lookup goes through half of one.
 const BLOCK_BYTES: usize = 4 << 10;
-/// Raw bytes of a part of the journal. Compressed it is small enough for the engine's pages.
-const PART_BYTES: usize = 16 << 10;
+/// Raw bytes of a part of the journal. Sixteen are small enough for one of the engine's pages, whatever is in them.
+const PART_BYTES: usize = 4 << 10;
 
 /// A sorted run in memory. It never changes.
 #[derive(Debug)]

@@ -14,23 +14,33 @@
 //! - `flush` waits for `sync_file_range`, which is no barrier over a power loss: the file is synced after it.
 //! - After a failed write sled refuses all further ones until it is opened again; what is in memory or on disk can still be
 //!   read. Opening writes, too, so that a place is tried first.
+//! - Who waits for a write that fails in one of sled's threads is not always told, and waits for ever, with a lock that all
+//!   others need next: so somebody looks, and wakes them ([`Engine::wake`]).
+//! - A page above 128 KiB goes to a file of its own. When that cannot be written sled refuses nothing afterwards: of the batch
+//!   it was in, what came before is on disk, and closing waits for ever for the rest. So what is stored is small enough that
+//!   sixteen values are no such page, but for single rows that are very long; and what else may come of it, `undo.rs` and
+//!   `home.rs` see to. sled never syncs these files, so that is done here.
+//! - A batch waits for a flush that is under way, and everybody else for the batch: so a batch is not begun during a flush.
+//! - What panics in one of sled's own threads leaves those waiting that need it.
 //! - Killed while it writes a snapshot of its page table, it leaves `snap.….generating`, takes that for the newest snapshot at
 //!   the next opening, and finds it damaged. It is worth nothing before it has its name, so it is removed first.
 //! - Opening right after the last handle was dropped can find the file still locked for a moment.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::acknowledged::{Acknowledged, DiskMark, MarkFile};
 use super::engine::{Changes, Engine, Pairs, Place, Site};
-use super::folder::{self, Folder, discard, failed, make_next};
+use super::folder::{self, Folder, discard, failed, make_next, sync};
 use super::ledger::{FORMAT, Ledger, check_room};
 use super::migrate::Migration;
 use super::verify::Checker;
@@ -41,6 +51,7 @@ use crate::fault::point;
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
+use crate::threads::PANICKED;
 
 /// How long to wait for a lock that this process may just have let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -419,6 +430,48 @@ pub(super) struct SledEngine {
     db: ::sled::Db,
     /// sled's file, to sync it.
     file: File,
+    /// The files of large pages that are on stable storage. Held while a batch is written, or all is flushed: not both at a time.
+    synced: Mutex<HashSet<OsString>>,
+}
+
+/// How many databases are just being opened.
+static OPENING: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts one for as long as it is there.
+struct Opening;
+
+impl Opening {
+    fn begin() -> Opening {
+        OPENING.fetch_add(1, Ordering::SeqCst);
+        Opening
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        OPENING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// From now on a panic in one of sled's own threads ends the process: others would wait for that thread for ever. Not so
+/// while a database is opened, whose files may be damaged: sled tells of that, and nobody waits yet.
+fn end_with_threads_of_sled() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            let thread = std::thread::current();
+            let is_of_sled = thread.name().is_some_and(|name| name.starts_with("sled-io-") || name == "log flusher");
+            if is_of_sled && OPENING.load(Ordering::SeqCst) == 0 {
+                tracing::error!(
+                    thread = thread.name(),
+                    "A thread of the ledger's engine has panicked. The process ends, to be started again; nothing is lost, for the logs are read again from what is on disk."
+                );
+                std::process::exit(PANICKED);
+            }
+        }));
+    });
 }
 
 impl SledEngine {
@@ -429,6 +482,8 @@ impl SledEngine {
             .cache_capacity((options.memory / CACHE_SHARE).max(1 << 20))
             .flush_every_ms(Some(1000));
         remove_unfinished(path)?;
+        end_with_threads_of_sled();
+        let _opening = Opening::begin();
         let until = Instant::now() + LOCK_PATIENCE;
         let db = loop {
             match guarded(path, || config.open()) {
@@ -444,12 +499,38 @@ impl SledEngine {
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(failed("could not open", &file_path))?;
         let main = SledTree { tree: ::sled::Tree::clone(&db), path: path.to_owned() };
-        Ok(SledEngine { main, db, file })
+        Ok(SledEngine { main, db, file, synced: Mutex::default() })
     }
 
     fn tree(&self, name: &[u8]) -> Result<SledTree, StoreError> {
         let path = self.main.path.clone();
         Ok(SledTree { tree: guarded(&path, || self.db.open_tree(name))?, path })
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, HashSet<OsString>> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs the files of large pages.
+    fn sync_large(&self, synced: &mut HashSet<OsString>) -> Result<(), StoreError> {
+        let folder = self.main.path.join("blobs");
+        let mut there = HashSet::new();
+        let mut is_new = false;
+        for entry in fs::read_dir(&folder).map_err(failed("could not read", &folder))? {
+            let name = entry.map_err(failed("could not read", &folder))?.file_name();
+            let path = folder.join(&name);
+            // One that is not needed any more may go at any time.
+            if !synced.contains(&name) && path.exists() {
+                sync(&path).or_else(|error| if path.exists() { Err(error) } else { Ok(()) })?;
+                is_new = true;
+            }
+            there.insert(name);
+        }
+        if is_new {
+            sync(&folder)?;
+        }
+        *synced = there;
+        Ok(())
     }
 
     /// The numbers of a run's parts.
@@ -589,7 +670,18 @@ impl Pairs for SledEngine {
 }
 
 impl Engine for SledEngine {
-    fn write(&self, changes: Changes) -> Result<(), StoreError> {
+    fn write(&self, mut changes: Changes) -> Result<(), StoreError> {
+        // A single one is atomic by itself, and holds nobody up.
+        if changes.len() == 1
+            && let Some((key, value)) = changes.pop()
+        {
+            let tree = &self.main.tree;
+            return guarded(&self.main.path, || match value {
+                Some(value) => tree.insert(key, value).map(drop),
+                None => tree.remove(key).map(drop),
+            });
+        }
+        let _no_flush = self.one_at_a_time();
         let mut batch = ::sled::Batch::default();
         for (key, value) in changes {
             match value {
@@ -646,12 +738,25 @@ impl Engine for SledEngine {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
+        let mut no_batch = self.one_at_a_time();
         guarded(&self.main.path, || self.db.flush())?;
-        self.file.sync_data().map_err(failed("could not sync", &self.main.path))
+        self.file.sync_data().map_err(failed("could not sync", &self.main.path))?;
+        self.sync_large(&mut no_batch)
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
         guarded(&self.main.path, || self.db.size_on_disk())
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        guarded(&self.main.path, || self.db.context.global_error()).err()
+    }
+
+    fn wake(&self) {
+        if self.failure().is_some() {
+            // After a failure this waits for nothing, and wakes all who do.
+            drop(guarded(&self.main.path, || self.db.context.pagecache.log.make_stable(i64::MAX)));
+        }
     }
 }
 

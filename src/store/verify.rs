@@ -24,6 +24,7 @@ use super::key::{self, Family};
 use super::ledger::{check_format, open_block, open_journal_part, open_progress, progress_hash, read_filter};
 use super::manifest::{Commits, Manifest, RunMeta};
 use super::run::Counts;
+use super::undo::Undone;
 use super::{StoreError, block, damaged, value};
 use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
 use crate::observation::{Halves, Seen, SensorId};
@@ -159,6 +160,12 @@ impl<'a> Checker<'a> {
 
     /// Verifies the main map, and gives the runs that the manifest names and that are there. Nothing in it may change meanwhile.
     pub fn main(&mut self, engine: &dyn Pairs, stored: Result<BTreeSet<u32>, StoreError>) -> Vec<RunMeta> {
+        // What the next opening takes back is not there.
+        let undone = self.take(Undone::of(engine));
+        let engine: &dyn Pairs = match &undone {
+            Some(undone) => undone,
+            None => engine,
+        };
         self.take(check_format(engine));
         let manifest = self.take(engine.get(engine::MANIFEST).and_then(Manifest::from_bytes));
         let commits = self.take(engine.get(engine::COMMITS).and_then(Commits::from_bytes));
@@ -273,6 +280,10 @@ impl<'a> Checker<'a> {
                 continue;
             };
             let parts = open_journal_part(sequence, &key, &sealed).map(|part| part.parts);
+            // It is in a run, and only has not gone yet.
+            if sequence < entries.start {
+                continue;
+            }
             if !entries.contains(&sequence) || parts.is_ok_and(|parts| part >= parts) {
                 self.note(&format!("entry {sequence} of the journal"), "it is there and should not be");
             }

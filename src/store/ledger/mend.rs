@@ -3,11 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Committed, Run, Shared, lock};
+use std::time::Duration;
+
+use super::{Committed, Run, Shared, journal_before, lock};
+use crate::fault::end_to_start_again;
 use crate::store::StoreError;
 use crate::store::damaged;
 use crate::store::engine::{self, Changes, Pairs};
 use crate::store::manifest::{Commits, Manifest};
+use crate::store::undo;
+
+/// How often it is looked whether something has failed in the background.
+const WATCH_PAUSE: Duration = Duration::from_millis(200);
 
 impl Shared {
     /// Opens the engine again if a write failed since it was opened last; whoever writes asks for it first.
@@ -31,11 +38,54 @@ impl Shared {
         if home.failure().is_none() {
             return Ok(());
         }
-        self.site.settle()?;
-        home.renew()?;
-        self.take_up(committed)?;
-        tracing::info!("The ledger was opened again and can be written.");
-        Ok(())
+        // However often somebody asks.
+        if let Some(failure) = home.too_soon() {
+            return Err(failure);
+        }
+        match self.site.settle().and_then(|()| home.renew()).and_then(|()| self.take_up(committed)) {
+            Ok(()) => {
+                tracing::info!("The ledger was opened again and can be written.");
+                Ok(())
+            }
+            Err(error) if error.can_pass() => {
+                home.put_off();
+                Err(error)
+            }
+            // What is on disk is not what is in memory, and no later try will change that; a start takes what is there.
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "After a failed write the ledger is not as it was left. The process ends, to be started again: the logs are read again from what is on disk."
+                );
+                end_to_start_again()
+            }
+        }
+    }
+
+    /// The life of a thread: sees to it that nobody waits for ever after a failed write, and that the ledger can be written
+    /// again as soon as its place can.
+    pub(super) fn watch(&self) {
+        loop {
+            let rung = self.bell.count();
+            if self.check_stop().is_err() {
+                return;
+            }
+            lock(&self.homes).retain(|home| match home.upgrade() {
+                Some(home) => {
+                    home.watch();
+                    true
+                }
+                None => false,
+            });
+            // Whoever holds the lock mends, or comes to it.
+            if self.home().failure().is_some()
+                && let Ok(mut committed) = self.committed.try_lock()
+            {
+                // Who writes next says why it fails.
+                drop(self.mend(Some(&mut committed)));
+            }
+            self.bell.wait(rung, Some(WATCH_PAUSE));
+        }
     }
 
     /// Makes what is on disk and what is in memory the same again; then others may write.
@@ -55,6 +105,12 @@ impl Shared {
             changes.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
             home.correct(changes)?;
             committed.doubt = None;
+        }
+        // Only now: until then it says how to do the same at a start.
+        let mut left = undo::find(&*home)?.keys;
+        left.extend(journal_before(&*home, next.journal_from)?);
+        if !left.is_empty() {
+            home.correct(left.into_iter().map(|key| (key, None)).collect())?;
         }
         // A fold or a merge that failed may be there.
         let view = self.view();
@@ -117,7 +173,11 @@ mod tests {
         assert!(home.remove_a_run().unwrap() && !home.has_graves());
         drop(run);
         home.fail(&StoreError::Closed);
-        shared.mend(None).unwrap();
+        // So soon after the last failure it is put off.
+        assert!(shared.mend(None).is_err());
+        while shared.mend(None).is_err() {
+            std::thread::yield_now();
+        }
         assert!(home.remove_a_run().unwrap() && home.runs().unwrap().is_empty());
     }
 }

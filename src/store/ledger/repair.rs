@@ -11,7 +11,6 @@ use super::rewrite::Copy;
 use super::{Ledger, Run, Shared};
 use crate::merge::Batch;
 use crate::store::engine::Site;
-use crate::store::home::Home;
 use crate::store::key::{Family, Range};
 use crate::store::run::{Merged, Source};
 use crate::store::verify::{OnProgress, check_row};
@@ -38,7 +37,7 @@ impl Ledger {
         }
         let place = shared.site.next()?;
         shared.check_room(0, place.free_bytes())?;
-        let home = Arc::new(Home::open(place, &shared.bell, shared.home().cache())?);
+        let home = shared.open_home(place)?;
         home.abandon(true);
         let cut = shared.cut.load(Ordering::SeqCst);
         let mut copy = Copy::new(&shared, home, cut);

@@ -51,7 +51,7 @@ impl Shared {
     ) -> Result<Expired, StoreError> {
         let place = self.site.next()?;
         self.check_room(cut, place.free_bytes())?;
-        let home = Arc::new(Home::open(place, &self.bell, self.home().cache())?);
+        let home = self.open_home(place)?;
         // Until it takes over.
         home.abandon(true);
         let mut copy = Copy { without, ..Copy::new(self, home, cut) };
@@ -260,6 +260,8 @@ impl<'a> Copy<'a> {
         shared.cut.store(expired.before, Ordering::SeqCst);
         *manifest = next;
         let new = std::mem::take(&mut self.new);
+        // Nobody writes there any more, and who watches must not be the last to hold it.
+        lock(&shared.homes).retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
         lock(&shared.left).push(old);
         shared.publish(|view| {
             view.runs = new;
