@@ -73,7 +73,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
-    ("rustix", &["store/sled.rs", "cli/doctor.rs", "descriptors.rs"]),
+    ("rustix", &["store/sled.rs", "cli/doctor.rs", "descriptors.rs", "tail/open.rs"]),
     ("prometheus_client", &["http/"]),
     ("jiff", &["output.rs", "cli/"]),
     ("landlock", &["sandbox.rs"]),
