@@ -27,6 +27,7 @@ pub mod ingest;
 pub mod json;
 pub mod keyed;
 pub mod ledger;
+pub mod liveness;
 pub mod logging;
 pub mod lookup;
 pub mod merge;

@@ -46,7 +46,7 @@ impl Supervisor {
         ));
     }
 
-    /// Its event loop turns.
+    /// It gets on: its event loop turns, logs are followed and committed.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");
     }

@@ -16,6 +16,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("units", 0, ""),
     ("json", 0, ""),
     ("shutdown", 0, ""),
+    ("liveness", 0, ""),
     ("history", 0, ""),
     ("fault", 0, ""),
     ("keyed", 0, ""),
@@ -44,7 +45,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "ingest",
         3,
-        "clock cof descriptors dns fault history json ledger merge observation observe progress shutdown status store tail tally threads time units zeek",
+        "clock cof descriptors dns fault history json ledger liveness merge observation observe progress shutdown status store tail tally threads time units zeek",
     ),
     // Faces.
     ("logging", 4, "units"),

@@ -10,11 +10,12 @@ use tracing::{info, warn};
 
 use super::archives::Job;
 use super::source::{Source, Standing};
-use super::{Part, RETRY, STORE_RETRY, Shared, lock};
+use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared, lock};
 use crate::descriptors;
 use crate::fault::point;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::{reading_hint, shown};
+use crate::liveness::Liveness;
 use crate::merge::Batch;
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
@@ -115,9 +116,13 @@ pub(super) fn follow(shared: &Shared, at: usize) {
     let Some(mut follower) = Follower::new(shared, at) else { return };
     let mut wake = Wake::Changed;
     while !shared.stop.is_stopped() {
+        follower.source.following.steps(LONGEST_STEP);
         let more = follower.turn(wake);
-        wake = if more { Wake::Poll } else { follower.alarm.wait(follower.patience()) };
+        let patience = follower.patience();
+        follower.source.following.steps(LONGEST_STEP + patience);
+        wake = if more { Wake::Poll } else { follower.alarm.wait(patience) };
     }
+    follower.source.following.ends();
 }
 
 /// The folder from which on a source is looked through: itself, or what comes before a pattern.
@@ -620,12 +625,13 @@ impl<'a> Follower<'a> {
                     }
                     live.last_change = Instant::now();
                     point("live_read");
+                    self.source.following.steps(LONGEST_STEP);
                     // All the work is done before the lock of the open batch is taken: lookups wait for that.
                     let fed = live.intake.feed(bytes, &mut self.part);
                     let open = self.shared.ledger().add_live(|batch| batch.absorb(&self.part));
                     self.part.clear();
                     if open > OPEN_BATCH_BYTES {
-                        self.shared.make_room(open);
+                        self.shared.make_room(open, &self.source.following);
                     }
                     match fed {
                         Ok(()) => {}
@@ -779,10 +785,12 @@ enum Turn {
 
 impl Shared {
     /// The open batch is large: commits it, and waits while it is so large that memory would not hold.
-    fn make_room(&self, mut open: usize) {
+    fn make_room(&self, mut open: usize, following: &Liveness) {
         self.ring();
         let limit = usize::try_from(self.config.memory / 4).unwrap_or(usize::MAX);
         while open > limit && !self.stop.wait(Duration::from_millis(20)) {
+            // A ledger that cannot be written now is waited for, however long that is.
+            following.steps(LONGEST_STEP);
             self.ring();
             open = self.ledger().add_live(|_| {});
         }

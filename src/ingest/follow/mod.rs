@@ -31,6 +31,7 @@ use super::bulk::{Met, Worker, apply_patiently};
 use super::{Config, Context, How, IngestError, SourceConfig, Summary};
 use crate::history::Pulse;
 use crate::ledger::Ledger;
+use crate::liveness::Liveness;
 use crate::merge::Batch;
 use crate::shutdown::Stop;
 use crate::status::{BackfillStatus, SourceState, SourceStatus, Status};
@@ -45,6 +46,11 @@ const RETRY: Duration = Duration::from_secs(10);
 const STORE_RETRY: Duration = Duration::from_millis(500);
 /// The longest wait before a write that failed is tried again.
 const LONGEST_WRITE_PAUSE: Duration = Duration::from_secs(2);
+/// How long a thread may be at one step that is not a commit: a look through a source, a chunk of a log. Slow disks, and file
+/// systems over a network, are waited for; nobody waits for ever.
+const LONGEST_STEP: Duration = Duration::from_secs(300);
+/// How long a commit may take: it waits for folds and for the disk.
+const LONGEST_COMMIT: Duration = Duration::from_secs(900);
 /// How often the instant that the ledger is true of is kept while nothing happens.
 const AS_OF_PAUSE: Duration = Duration::from_secs(60);
 
@@ -71,6 +77,8 @@ struct Shared {
     failing: Mutex<BTreeMap<Part, String>>,
     /// The threads that read archives.
     readers: Vec<Arc<Reading>>,
+    /// Whether who commits gets on.
+    committing: Liveness,
 }
 
 /// Who needs the ledger.
@@ -121,6 +129,13 @@ impl Ingest {
     /// When the ledger cannot be asked.
     pub fn status(&self) -> Result<Status, StoreError> {
         self.shared.status()
+    }
+
+    /// Which of the threads that must get on does not: those that follow, and the one that commits. A ledger that cannot be
+    /// written stops none of them, nor do archives.
+    pub fn stuck(&self) -> Option<String> {
+        let following = self.shared.sources.iter().map(|source| &source.following);
+        following.chain([&self.shared.committing]).find_map(Liveness::is_stuck).map(str::to_owned)
     }
 
     /// Why the ledger cannot be written, if it cannot.
@@ -202,6 +217,7 @@ impl Shared {
             config: source.clone(),
             state: Mutex::default(),
             bell: Mutex::default(),
+            following: Liveness::new(format!("follow {}", source.sensor), LONGEST_STEP),
         };
         let readers = (0..config.threads.max(1)).map(|_| Arc::default()).collect();
         Arc::new(Shared {
@@ -214,6 +230,7 @@ impl Shared {
             commit_now: Default::default(),
             failing: Mutex::default(),
             readers,
+            committing: Liveness::new("commit", LONGEST_COMMIT),
         })
     }
 
@@ -384,6 +401,7 @@ fn commit(shared: &Shared) {
     let mut failures = 0;
     let mut kept = Instant::now();
     while !shared.stop.is_stopped() {
+        shared.committing.steps(LONGEST_STEP + shared.config.commit_interval);
         if failures > 0 {
             // Who rings does not make it work: that is waited for.
             let pause = Duration::from_millis(125) * (1 << failures.min(5));
@@ -397,6 +415,7 @@ fn commit(shared: &Shared) {
             );
         }
         *lock(rung) = false;
+        shared.committing.steps(LONGEST_COMMIT);
         let (instants, is_due) = (shared.instants(), shared.ledger().has_unapplied());
         match shared.ledger().commit() {
             Ok(()) => {
@@ -416,6 +435,7 @@ fn commit(shared: &Shared) {
             }
         }
     }
+    shared.committing.ends();
 }
 
 //--- Stepped --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::archives::Job;
 use super::lock;
 use crate::ingest::{SourceConfig, shown};
+use crate::liveness::Liveness;
 use crate::status::{BackfillStatus, SourceState, UnreadSet};
 use crate::store::{Pair, Store, StoreError};
 use crate::tail::discover::Stamp;
@@ -22,6 +23,8 @@ pub(super) struct Source {
     pub(super) state: Mutex<Standing>,
     /// Wakes its follower.
     pub(super) bell: Mutex<Option<SyncSender<Wake>>>,
+    /// Whether its follower gets on.
+    pub(super) following: Liveness,
 }
 
 /// How a source stands.
