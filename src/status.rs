@@ -13,6 +13,24 @@ use crate::tally::{Malformed, Skip, Tally};
 /// How far the newest record may be ahead of the clock and is taken for one of now, seconds.
 const CLOCK_SLACK: u64 = 60;
 
+/// A path as text: as it is, or, where it is no UTF-8, with `\\xff` for each byte that belongs to no character, and two
+/// backslashes for one.
+pub fn shown_path(path: &Path) -> String {
+    if let Some(text) = path.to_str() {
+        return text.to_owned();
+    }
+    let mut shown = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        shown.push_str(&chunk.valid().replace('\\', "\\\\"));
+        chunk.invalid().iter().for_each(|byte| shown.push_str(&format!("\\x{byte:02x}")));
+    }
+    shown
+}
+
+fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&shown_path(path))
+}
+
 /// The state of everything that reads.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Status {
@@ -33,6 +51,7 @@ pub struct Status {
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct SourceStatus {
     /// The folder, file or glob as configured; empty for what was imported.
+    #[serde(serialize_with = "write_path")]
     pub logs: PathBuf,
     /// Its sensor.
     pub sensor: String,
@@ -122,6 +141,7 @@ impl UnreadKind {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Unread {
     /// Where it is.
+    #[serde(serialize_with = "write_path")]
     pub path: PathBuf,
     /// Which kind of reason.
     pub kind: UnreadKind,
@@ -294,6 +314,7 @@ pub struct BackfillStatus {
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct FileStatus {
     /// Where it was seen last.
+    #[serde(serialize_with = "write_path")]
     pub path: PathBuf,
     /// Its identity, 32 hexadecimal digits.
     pub lineage: String,
@@ -445,5 +466,22 @@ mod tests {
         assert_eq!(json["totals"]["skipped"]["no_answer"], 3);
         assert_eq!(json["totals"]["answers_cut"], 21);
         assert_eq!(json["sources"][0]["files"][0]["counted"], 1);
+    }
+
+    #[test]
+    fn a_status_can_be_written_whatever_files_are_called() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/logs/a\\b\xffdns.log"));
+        let mut progress = Progress::start(LineageId([0; 16]), "lan");
+        progress.path = path.clone();
+        let mut status = Status::at_rest(&[progress], 0);
+        status.sources[0].logs = path.clone();
+        status.sources[0].unread.push(Unread { path, kind: UnreadKind::Unreadable, reason: String::new() });
+        let json = serde_json::to_value(&status).unwrap();
+        let source = &json["sources"][0];
+        for shown in [&source["logs"], &source["files"][0]["path"], &source["unread"][0]["path"]] {
+            assert_eq!(shown, "/logs/a\\\\b\\xffdns.log");
+        }
+        assert_eq!(shown_path(Path::new("/a\\b/ü")), "/a\\b/ü");
     }
 }

@@ -22,6 +22,7 @@ use crate::http::token::Tokens;
 use crate::output::sanitise;
 use crate::store::FORMAT;
 use crate::store::sled::{format_of, kept_before, set_asides};
+use crate::tail::decode::Decoder;
 use crate::tail::discover::discover;
 use crate::tail::open::open;
 
@@ -212,9 +213,9 @@ fn check_port(findings: &mut Findings, config: &Config, running: bool) {
 
 fn check_keys(findings: &mut Findings, config: &Config, user: &User) {
     let http = &config.http;
-    for (what, path) in [("tokens", &http.tokens_file), ("tls", &http.tls_cert), ("tls", &http.tls_key)] {
-        if let Some((path, metadata)) = user.barred(path) {
-            findings.bad(what, user.says(&path), user.advice(&path, &metadata, None));
+    for (what, named) in [("tokens", &http.tokens_file), ("tls", &http.tls_cert), ("tls", &http.tls_key)] {
+        if let Some((path, metadata)) = user.barred(named) {
+            findings.bad(what, user.says(named, &path), user.advice(&path, &metadata, None));
         }
     }
     if !http.tokens_file.as_os_str().is_empty() {
@@ -264,7 +265,7 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
         let shown = source.logs.display();
         if let Some((path, metadata)) = user.barred(&source.logs) {
             let advice = user.advice(&path, &metadata, Some(&source.logs));
-            findings.bad("source", user.says(&path), advice);
+            findings.bad("source", user.says(&source.logs, &path), advice);
             continue;
         }
         let listing = match discover(&source.logs) {
@@ -280,10 +281,30 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
             }
         };
         let newest = listing.archives.iter().rev().take(TRIED);
-        let barred = listing.live.iter().chain(newest).find_map(|found| user.barred(&found.path));
-        if let Some((path, metadata)) = barred {
-            let advice = user.advice(&path, &metadata, Some(&source.logs));
-            findings.bad("source", user.says(&path), advice);
+        let mut is_barred = false;
+        for found in listing.live.iter().chain(newest) {
+            let Some((path, metadata)) = user.barred(&found.path) else { continue };
+            let says = user.says(&found.path, &path);
+            // Who may write into the folder chose what a link leads to, and what a file is called.
+            if is_link(&found.path) {
+                let advice = "nothing is advised about what a link leads to; if it is a log of Zeek, name its own folder as a source";
+                findings.warn("source", says, advice);
+            } else if let Some(advice) = match is_dns_log(&path) {
+                _ if metadata.is_dir() => None,
+                Ok(true) => None,
+                Ok(false) => Some("it is called as a DNS log and is none: it need not be read"),
+                Err(_) => Some(
+                    "run `dnsledger doctor` as root: before anything is advised it is to be known what that is",
+                ),
+            } {
+                findings.warn("source", says, advice);
+            } else {
+                findings.bad("source", says, user.advice(&path, &metadata, Some(&source.logs)));
+                is_barred = true;
+                break;
+            }
+        }
+        if is_barred {
             continue;
         }
         for (path, why) in listing.passed_over.iter().take(3) {
@@ -302,9 +323,61 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
     }
 }
 
+/// Whether a path itself is a link.
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
+/// A path, with where it leads if a link is on the way.
+fn told(path: &Path) -> String {
+    match path.canonicalize() {
+        Ok(real) if std::path::absolute(path).is_ok_and(|named| named != real) => {
+            format!("{} (a link leads to {})", path.display(), real.display())
+        }
+        _ => path.display().to_string(),
+    }
+}
+
+/// Whether a file is a DNS log by what it begins with.
+fn is_dns_log(path: &Path) -> io::Result<bool> {
+    let mut decoder = Decoder::open(path)?;
+    let mut head = vec![0; HEAD_BYTES as usize];
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match decoder.fill(rest) {
+            Ok((read, None)) if read > 0 => filled += read,
+            Ok((read, _)) => {
+                filled += read;
+                break;
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+    head.truncate(filled);
+    let lines: Vec<&[u8]> = head.split(|&b| b == b'\n').filter(|line| !line.is_empty()).take(20).collect();
+    let Some(first) = lines.first() else { return Ok(true) }; // nothing in it so far
+    let has = |line: &[u8], word: &[u8]| line.windows(word.len()).any(|window| window == word);
+    Ok(match first.iter().find(|b| !b.is_ascii_whitespace()) {
+        Some(b'{' | b'[') => {
+            has(first, b"\"query\"") || has(first, b"\"id.orig_h\"") || has(first, b"\"id\"")
+        }
+        Some(b'#') => {
+            lines.iter().any(|line| line.starts_with(b"#path") && has(line, b"dns"))
+                || lines
+                    .iter()
+                    .any(|line| line.starts_with(b"#fields") && has(line, b"query") && has(line, b"id."))
+        }
+        // Without a header: a time, and many columns.
+        _ => {
+            first.iter().filter(|&&b| b == b'\t').count() >= 9
+                && first.first().is_some_and(u8::is_ascii_digit)
+        }
+    })
+}
+
 /// Looks at how Zeek writes a log that is not compressed.
 fn check_log(findings: &mut Findings, path: &Path) {
-    let shown = path.display();
+    let shown = told(path);
     let mut head = Vec::new();
     let read = open(path).and_then(|(file, _)| file.take(HEAD_BYTES).read_to_end(&mut head));
     if read.is_err() || head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
@@ -430,8 +503,14 @@ impl User {
         }
     }
 
-    fn says(&self, path: &Path) -> String {
-        format!("{} may not read {}", self.name, path.display())
+    /// That this user is barred from something on the way to a path that was named or found.
+    fn says(&self, named: &Path, barred: &Path) -> String {
+        let way = match named.starts_with(barred) {
+            true => String::new(),
+            // It is not on the way by its name: a link leads there.
+            false => format!(", where a link leads from {}", named.display()),
+        };
+        format!("{} may not read {}{way}", self.name, barred.display())
     }
 
     /// What gives this user the right to read what it is barred from. What lies in the folder of a source is opened as a
@@ -536,6 +615,48 @@ mod tests {
                 "{folder_mode:o} {log_mode:o}"
             );
         }
+    }
+
+    #[test]
+    fn nothing_is_advised_about_what_is_no_dns_log_or_lies_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        let logs = root.join("logs");
+        fs::create_dir(&logs).unwrap();
+        let put = |name: &str, text: &str| {
+            fs::write(root.join(name), text).unwrap();
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        let header = "#separator \\x09\n#path\tdns\n#fields\tts\tuid\tid.orig_h\tquery\tanswers\n";
+        put("secret", "root:x:0:0\nsecond line\n");
+        put("logs/dns.a.log", "a secret under another name\n");
+        put("logs/dns.b.log", header);
+        std::os::unix::fs::symlink(root.join("secret"), logs.join("dns.link.log")).unwrap();
+        let user = User { name: "dnsledger".to_owned(), uid: 4_000_000_001, groups: vec![] };
+        let found = |remove: &str| {
+            drop(fs::remove_file(logs.join(remove)));
+            let mut findings = Findings::default();
+            let source = Source { logs: logs.clone(), ..Source::default() };
+            check_sources(&mut findings, &[source], &user);
+            findings.0
+        };
+        let all = found("");
+        let about = |name: &str| -> Vec<String> {
+            all.iter()
+                .filter(|(_, _, says, _)| says.contains(name))
+                .map(|(_, _, says, advice)| format!("{says}: {}", advice.clone().unwrap_or_default()))
+                .collect()
+        };
+        for none in ["dns.a.log", "secret"] {
+            let said = about(none).join(" ");
+            assert!(!said.contains("setfacl") && !said.contains("adduser"), "{said}");
+        }
+        assert!(about("secret").iter().any(|said| said.contains("a link leads from")), "{all:?}");
+        let advised = about("dns.b.log").join(" ");
+        assert!(advised.contains("setfacl"), "{advised} {all:?}");
+        let rest = found("dns.b.log");
+        assert!(rest.iter().all(|(grade, ..)| *grade != Grade::Bad), "{rest:?}");
     }
 
     #[test]
