@@ -61,6 +61,8 @@ pub(crate) struct Home {
     cache: Arc<Cache>,
     /// Another home has taken over: the place is removed with the last user.
     abandoned: AtomicBool,
+    /// Its readers have held it for too long: their next read fails.
+    revoked: AtomicBool,
 }
 
 struct State {
@@ -158,6 +160,7 @@ impl Home {
             bell: Arc::clone(bell),
             cache: Arc::clone(cache),
             abandoned: AtomicBool::new(false),
+            revoked: AtomicBool::new(false),
         })
     }
 
@@ -321,6 +324,11 @@ impl Home {
         self.abandoned.store(abandoned, Ordering::Relaxed);
     }
 
+    /// From now on whoever reads a run of it fails.
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
+    }
+
     fn call(&self) -> Call<'_> {
         let began = Instant::now();
         lock(&self.calls).push(began);
@@ -406,6 +414,9 @@ impl Home {
         id: u32,
         work: impl FnOnce(&dyn Pairs) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if self.revoked.load(Ordering::Relaxed) {
+            return Err(StoreError::Superseded);
+        }
         let state = self.state();
         let Some(engine) = &state.engine else { return Err(self.closed()) };
         let known = state.runs.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();

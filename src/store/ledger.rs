@@ -31,6 +31,7 @@
 
 mod mend;
 mod repair;
+mod retired;
 mod rewrite;
 
 use std::collections::{BTreeSet, HashMap};
@@ -40,6 +41,7 @@ use std::thread::JoinHandle;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use self::retired::Retired;
 use super::acknowledged::{AckLog, MarkFile};
 use super::bell::Bell;
 use super::cache::Cache;
@@ -100,7 +102,7 @@ struct Shared {
     home: Mutex<Arc<Home>>,
     /// Those that another one has taken over from. Closing one and removing its files takes a while: who holds it last must
     /// not be a lookup, but whoever merges.
-    left: Mutex<Vec<Arc<Home>>>,
+    left: Mutex<Vec<Retired>>,
     /// All that are open, to be watched.
     homes: Mutex<Vec<Weak<Home>>>,
     options: Options,
@@ -818,7 +820,7 @@ impl Shared {
             Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
             Work::Merge => {
                 self.home().has_graves()
-                    || lock(&self.left).iter().any(is_free)
+                    || lock(&self.left).iter().any(|retired| is_free(&retired.home))
                     || self.runs_to_merge(&view.runs).is_some()
                     || self.rewrite_is_due(&view)
             }
@@ -838,6 +840,7 @@ impl Shared {
             Work::Merge => {
                 let group = self.runs_to_merge(&view.runs);
                 let too_large = self.rewrite_is_due(&view);
+                self.end_long_readers(&view);
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
@@ -848,15 +851,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    /// Closes and removes what another place has taken over from and no reader holds any more; whether there was such a one.
-    fn clear_away(&self) -> bool {
-        let mut left = lock(&self.left);
-        let (free, held) = std::mem::take(&mut *left).into_iter().partition::<Vec<_>, _>(is_free);
-        *left = held;
-        drop(left);
-        !free.is_empty()
     }
 
     fn fold_is_due(&self, view: &View) -> bool {
@@ -1214,7 +1208,7 @@ impl Store for Ledger {
             rows: pending_rows + view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>(),
             pending_rows,
             runs: view.runs.len() as u64,
-            disk_bytes: self.shared.home().disk_bytes()?,
+            disk_bytes: self.shared.home().disk_bytes()?.saturating_add(self.shared.retired_bytes()?),
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             format: FORMAT,
             expired: lock(&self.shared.manifest).expired,

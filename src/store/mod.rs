@@ -338,6 +338,8 @@ pub struct Options {
     pub fan_in: usize,
     /// Bytes on disk from which on the ledger is rewritten when most of them are not needed.
     pub rewrite_bytes: u64,
+    /// How long a reader may hold a ledger that another has taken over from, where it is in the way.
+    pub reader_grace: Duration,
     /// The first and the longest wait before a fold or a merge that failed is tried again.
     pub retry: (Duration, Duration),
     /// For who only asks: nothing is folded, merged or removed.
@@ -352,6 +354,7 @@ impl Default for Options {
             bulk_rows: 50_000,
             fan_in: 6,
             rewrite_bytes: 64 << 20,
+            reader_grace: Duration::from_secs(30),
             retry: (Duration::from_secs(1), Duration::from_secs(15)),
             reading: false,
         }
@@ -453,6 +456,9 @@ pub enum StoreError {
         /// Bytes that are free.
         free: u64,
     },
+    /// The ledger was written anew, and what is read is the one before, which was held for too long.
+    #[error("the ledger was written anew meanwhile, and this took too long")]
+    Superseded,
     /// What was asked is not in memory, and must not be waited for.
     #[error("not in memory")]
     NotInMemory,
@@ -522,6 +528,7 @@ impl StoreError {
             StoreError::NoRoom { what, needed, free } => {
                 StoreError::NoRoom { what, needed: *needed, free: *free }
             }
+            StoreError::Superseded => StoreError::Superseded,
             StoreError::NotInMemory => StoreError::NotInMemory,
             StoreError::BadSensor { name, why } => StoreError::BadSensor { name: name.clone(), why: *why },
             StoreError::TooManySensors => StoreError::TooManySensors,
@@ -537,6 +544,7 @@ impl StoreError {
             StoreError::OlderFormat { .. } => Some(
                 "`dnsledger run`, `import`, `lookup` or `status` brings it up; the ledger as it was is kept",
             ),
+            StoreError::Superseded => Some("ask again; the rest begins where this ended"),
             StoreError::Damaged { .. } => Some("run `dnsledger verify`, or restore a snapshot"),
             StoreError::Missing { .. } => Some(
                 "`dnsledger run` or `dnsledger import` reads those logs again; `dnsledger verify` names them, and \

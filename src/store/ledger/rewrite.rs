@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::retired::Retired;
 use super::{Run, Shared, View, check_room, lock, needed};
 use crate::merge::Batch;
 use crate::observation::SensorId;
@@ -49,6 +50,7 @@ impl Shared {
         at: u64,
         without: Option<(SensorId, LineageId)>,
     ) -> Result<Expired, StoreError> {
+        self.wait_for_readers()?;
         let place = self.site.next()?;
         self.check_room(cut, place.free_bytes())?;
         let home = self.open_home(place)?;
@@ -105,7 +107,9 @@ impl Shared {
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
         let disk = self.home().disk_bytes().unwrap_or_default();
         let rewritten = self.rewritten.load(Ordering::Relaxed);
-        disk > self.options.rewrite_bytes
+        // What a reader holds would have to be waited for.
+        lock(&self.left).is_empty()
+            && disk > self.options.rewrite_bytes
             && disk > live.saturating_mul(9) / 4
             && disk > rewritten.saturating_add(rewritten / 4)
     }
@@ -262,7 +266,7 @@ impl<'a> Copy<'a> {
         let new = std::mem::take(&mut self.new);
         // Nobody writes there any more, and who watches must not be the last to hold it.
         lock(&shared.homes).retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
-        lock(&shared.left).push(old);
+        lock(&shared.left).push(Retired::new(old));
         shared.publish(|view| {
             view.runs = new;
             view.segments.clear();

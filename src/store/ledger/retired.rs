@@ -1,0 +1,150 @@
+//! Places that another one has taken over from, while readers still hold them.
+//!
+//! A reader sees one moment, and so may hold the whole place where that moment is, long after another has taken over. Each
+//! costs as much disk as a ledger. So a rewrite waits while one is held, and a reader that holds one for long is ended
+//! where that makes the ledger too large, or where a rewrite waits for it: its next read fails.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{CLEAR_PAUSE, Shared, View, is_free, lock};
+use crate::store::StoreError;
+use crate::store::home::Home;
+
+/// How long a rewrite waits for readers that were told to end.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// A place that is no longer current.
+pub(super) struct Retired {
+    pub home: Arc<Home>,
+    since: Instant,
+}
+
+impl Retired {
+    pub fn new(home: Arc<Home>) -> Retired {
+        Retired { home, since: Instant::now() }
+    }
+}
+
+impl Shared {
+    /// Closes and removes those that no reader holds any more; whether there was such a one.
+    pub(super) fn clear_away(&self) -> bool {
+        let mut left = lock(&self.left);
+        let (free, held): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *left).into_iter().partition(|retired| is_free(&retired.home));
+        *left = held;
+        drop(left);
+        !free.is_empty()
+    }
+
+    /// Bytes on disk of those that readers hold.
+    pub(super) fn retired_bytes(&self) -> Result<u64, StoreError> {
+        let homes: Vec<_> = lock(&self.left).iter().map(|retired| Arc::clone(&retired.home)).collect();
+        homes.iter().map(|home| home.disk_bytes()).sum()
+    }
+
+    /// Ends readers that hold one for longer than they may, where the ledger is too large for it: it may take two and a half
+    /// times what is live.
+    pub(super) fn end_long_readers(&self, view: &View) {
+        let is_old = |retired: &Retired| retired.since.elapsed() >= self.options.reader_grace;
+        if !lock(&self.left).iter().any(is_old) {
+            return;
+        }
+        let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
+        let disk = self.home().disk_bytes().and_then(|now| Ok(now + self.retired_bytes()?));
+        let disk = disk.unwrap_or(u64::MAX);
+        if disk > self.options.rewrite_bytes && disk > live.saturating_mul(5) / 2 {
+            lock(&self.left)
+                .iter()
+                .filter(|retired| is_old(retired))
+                .for_each(|retired| retired.home.revoke());
+        }
+    }
+
+    /// Waits until no reader holds one: there must never be many of them.
+    ///
+    /// # Errors
+    ///
+    /// When one still holds on; nothing has changed then.
+    pub(super) fn wait_for_readers(&self) -> Result<(), StoreError> {
+        let until = Instant::now() + self.options.reader_grace + PATIENCE;
+        loop {
+            self.clear_away();
+            {
+                let left = lock(&self.left);
+                if left.is_empty() {
+                    return Ok(());
+                }
+                let old = left.iter().filter(|retired| retired.since.elapsed() >= self.options.reader_grace);
+                old.for_each(|retired| retired.home.revoke());
+            }
+            self.check_stop()?;
+            if Instant::now() >= until {
+                return Err(StoreError::Io {
+                    what: "a reader still holds the ledger as it was before".to_owned(),
+                    error: std::io::ErrorKind::ResourceBusy.into(),
+                });
+            }
+            let rung = self.bell.count();
+            self.bell.wait(rung, Some(CLEAR_PAUSE));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Ledger;
+    use super::*;
+    use crate::store::crash::{VolatileSite, batch, tiny};
+    use crate::store::{Options, Scan, Snapshot, Store};
+
+    fn ledger(options: &Options) -> Ledger {
+        let site = Arc::new(VolatileSite::new(usize::MAX, 1));
+        let ledger = Ledger::open(site, true, options).unwrap();
+        for number in 1..=8 {
+            ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
+        }
+        ledger
+    }
+
+    fn read(snapshot: &dyn Snapshot) -> Result<usize, StoreError> {
+        let rows: Result<Vec<_>, _> = snapshot.entries(&Scan::All, None)?.collect();
+        rows.map(|rows| rows.len())
+    }
+
+    #[test]
+    fn what_readers_hold_is_counted_and_a_rewrite_by_itself_is_put_off() {
+        let ledger = ledger(&Options { reader_grace: Duration::from_secs(3600), rewrite_bytes: 0, ..tiny() });
+        ledger.rewrite().unwrap();
+        let before = ledger.stats().unwrap().disk_bytes;
+        let held = ledger.snapshot();
+        ledger.rewrite().unwrap();
+        let current = ledger.shared.home().disk_bytes().unwrap();
+        assert_eq!(ledger.shared.retired_bytes().unwrap(), before);
+        assert_eq!(ledger.stats().unwrap().disk_bytes, before + current);
+        assert!(!ledger.shared.rewrite_is_due(&ledger.shared.view()));
+        let rows = read(&*held).unwrap();
+        assert_eq!(rows, read(&*ledger.snapshot()).unwrap());
+    }
+
+    #[test]
+    fn a_rewrite_ends_a_reader_that_holds_an_earlier_one_for_long() {
+        let ledger = ledger(&Options { reader_grace: Duration::ZERO, ..tiny() });
+        ledger.rewrite().unwrap();
+        let held = ledger.snapshot();
+        ledger.rewrite().unwrap();
+        assert!(read(&*held).is_ok(), "nobody is in its way");
+        let reader = std::thread::spawn(move || {
+            // It reads again and again until it is ended, and lets go then.
+            loop {
+                match read(&*held) {
+                    Ok(_) => std::thread::yield_now(),
+                    Err(error) => return error,
+                }
+            }
+        });
+        ledger.rewrite().unwrap();
+        assert!(matches!(reader.join().unwrap(), StoreError::Superseded));
+        assert!(ledger.shared.retired_bytes().unwrap() == 0 || ledger.shared.clear_away());
+    }
+}
