@@ -32,6 +32,10 @@ bless:
 crash KILLS="200" SEED="1":
     DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it crash -- --nocapture
 
+# Requests of every kind at the server, for so many seconds.
+fuzz-http SECONDS="300":
+    DNSLEDGER_FUZZ_SECONDS={{SECONDS}} cargo test --locked --release --test it http_fuzz -- --nocapture
+
 # Fuzz a target, led by coverage: needs cargo-fuzz (`cargo install cargo-fuzz`).
 fuzz TARGET SECONDS="30":
     RUSTC_BOOTSTRAP=1 cargo fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}

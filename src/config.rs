@@ -120,8 +120,12 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Connections at once.
     pub max_connections: usize,
+    /// Connections from one address at once.
+    pub max_connections_per_address: usize,
     /// Scans of the whole ledger at once.
     pub max_scans: usize,
+    /// Those of one address.
+    pub max_scans_per_address: usize,
     /// Other lookups at once.
     pub max_lookups: usize,
     /// Rows of an answer when no limit is asked for.
@@ -133,6 +137,9 @@ pub struct Http {
     /// How long a request may take until its answer begins.
     #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
     pub request_timeout: Duration,
+    /// How long an answer may take as a whole.
+    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
+    pub stream_timeout: Duration,
     /// How long a client may take to send its headers, and be idle between requests.
     #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
     pub header_timeout: Duration,
@@ -209,12 +216,15 @@ impl Default for Http {
         let http::Config {
             listen,
             max_connections,
+            max_connections_per_address,
             max_scans,
+            max_scans_per_address,
             max_lookups,
             default_limit,
             max_limit,
             scan_rows,
             request_timeout,
+            stream_timeout,
             header_timeout,
             rate_limit,
             audit,
@@ -224,12 +234,15 @@ impl Default for Http {
         Http {
             listen,
             max_connections,
+            max_connections_per_address,
             max_scans,
+            max_scans_per_address,
             max_lookups,
             default_limit,
             max_limit,
             scan_rows,
             request_timeout,
+            stream_timeout,
             header_timeout,
             tokens_file,
             tls_cert,
@@ -335,12 +348,15 @@ impl Config {
         let positive = [
             ("observe.max_observations", self.observe.max_observations as u64),
             ("http.max_connections", max_connections as u64),
+            ("http.max_connections_per_address", self.http.max_connections_per_address as u64),
             ("http.max_scans", max_scans as u64),
+            ("http.max_scans_per_address", self.http.max_scans_per_address as u64),
             ("http.max_lookups", max_lookups as u64),
             ("http.default_limit", default_limit),
             ("http.max_limit", max_limit),
             ("http.scan_rows", scan_rows),
             ("http.request_timeout", self.http.request_timeout.as_millis() as u64),
+            ("http.stream_timeout", self.http.stream_timeout.as_millis() as u64),
             ("http.header_timeout", self.http.header_timeout.as_millis() as u64),
             ("ingest.commit_interval", self.ingest.commit_interval.as_millis() as u64),
         ];
@@ -452,12 +468,15 @@ impl Config {
         let Http {
             listen,
             max_connections,
+            max_connections_per_address,
             max_scans,
+            max_scans_per_address,
             max_lookups,
             default_limit,
             max_limit,
             scan_rows,
             request_timeout,
+            stream_timeout,
             header_timeout,
             rate_limit,
             audit,
@@ -467,12 +486,15 @@ impl Config {
         http::Config {
             listen,
             max_connections,
+            max_connections_per_address,
             max_scans,
+            max_scans_per_address,
             max_lookups,
             default_limit,
             max_limit,
             scan_rows,
             request_timeout,
+            stream_timeout,
             header_timeout,
             rate_limit,
             audit,

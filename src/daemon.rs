@@ -122,12 +122,25 @@ pub fn run(
     end_in_time(stop.clone())?;
     keep_within(&ledger, config.bounds(), stop.clone())?;
     let ingest = Arc::new(ingest::start(config.ingest(), Arc::clone(&ledger), stop.clone())?);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // One more, which goes on where lookups that are not as quick as expected hold up the others.
+        .worker_threads(cores + 1)
         .enable_all()
         .build()
         .context("starting the event loop")?;
     let served = {
-        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config.http());
+        let mut http = config.http();
+        let possible = descriptors::for_connections().and_then(|possible| usize::try_from(possible).ok());
+        if let Some(possible) = possible.filter(|possible| *possible < http.max_connections) {
+            warn!(
+                max_connections = http.max_connections,
+                possible,
+                "Fewer connections are served than http.max_connections: raise LimitNOFILE (ulimit -n)."
+            );
+            http.max_connections = possible;
+        }
+        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), http);
         if !address.ip().is_loopback() && keys.tls.is_none() {
             warn!(%address, "Tokens and answers cross the network in the clear: set http.tls_cert, or use a proxy.");
         }
@@ -140,12 +153,22 @@ pub fn run(
             info!(%address, data = ?config.data_dir, version = env!("CARGO_PKG_VERSION"), "Listening.");
             supervisor.ready(address);
             if let Some(pulse) = supervisor.pulse() {
-                // From the event loop: when it hangs, this stops.
+                // From the event loop, and only while what feeds the ledger gets on: when either hangs, this stops.
                 let (supervisor, mut beat) = (Arc::clone(&supervisor), tokio::time::interval(pulse));
+                let ingest = Arc::downgrade(&ingest);
                 runtime.spawn(async move {
+                    let mut told = None;
                     loop {
                         beat.tick().await;
-                        supervisor.alive();
+                        let stuck = ingest.upgrade().and_then(|ingest| ingest.stuck());
+                        match &stuck {
+                            None => supervisor.alive(),
+                            Some(thread) if told != stuck => {
+                                error!(thread, "A thread has not got on for too long: the supervisor is not told that the daemon is alive.");
+                            }
+                            Some(_) => {}
+                        }
+                        told = stuck;
                     }
                 });
             }

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::stream;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use warp::reply::{Reply, Response};
 
 use super::State;
 use super::error::ApiError;
+use super::places::{Place, PlacesOf};
 use crate::ledger::Ledger;
 use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk, WalkError};
 use crate::store::StoreError;
@@ -58,6 +58,11 @@ pub trait Shape: Clone + Send + 'static {
     }
     /// Writes that the rest cannot be read, in a format that has words for it; else the connection is cut.
     fn fail(&mut self, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+    /// Writes that the time of the answer is over, and where the rest begins, in a format that has words for it; else the
+    /// connection is cut.
+    fn late(&mut self, _next: &Cursor, _out: &mut Vec<u8>) -> bool {
         false
     }
 }
@@ -104,7 +109,8 @@ pub async fn answer_all(
     mut shape: impl Shape,
 ) -> Result<Response, ApiError> {
     let config = &state.0.config;
-    let deadline = Instant::now() + config.request_timeout;
+    let began = Instant::now();
+    let deadline = began + config.request_timeout;
     let content_type = shape.content_type();
     let says_truncated = shape.says_truncated();
     let Some(first) = searches.pop_front() else {
@@ -113,7 +119,8 @@ pub async fn answer_all(
         shape.end(&End::Complete, &mut buffer);
         return Ok(with_headers(Response::new(buffer.into()), content_type, as_of));
     };
-    let places = places(state, first.query.is_scan());
+    let is_scan = first.query.is_scan();
+    let places = places(state, is_scan);
     let ledger = Arc::clone(&state.0.ledger);
     let mut place = None;
     let mut part;
@@ -124,21 +131,36 @@ pub async fn answer_all(
     match tried {
         Ok(answered) => part = answered,
         Err(WalkError::Store(StoreError::NotInMemory)) => {
-            let begin = move || {
+            let is_exact = first.query.is_exact();
+            let begin = move |slice| {
                 let walk = Walk::start(&ledger, &first, limits, from)?;
                 let mut buffer = Vec::with_capacity(1024);
                 shape.begin(&mut buffer);
                 let mut part = Part { walk, searches, left: limits, ledger, shape, buffer };
-                part.fill(WHOLE_BYTES, SLICE)?;
+                part.fill(WHOLE_BYTES, slice)?;
                 Ok::<_, ApiError>(part)
             };
-            let taken = take_place(places).await?;
-            (part, place) = in_time(deadline, move || begin().map(|part| (part, Some(taken)))).await??;
+            let pace = &state.0.pace;
+            if let Some(_turn) = if is_exact { pace.turn() } else { None } {
+                part = begin(AT_ONCE)?;
+            } else {
+                let taken = take_place(&places).await?;
+                let pace = Arc::clone(pace);
+                let work = move || {
+                    let began = std::time::Instant::now();
+                    let part = begin(if is_exact { AT_ONCE } else { SLICE })?;
+                    if is_exact {
+                        pace.took(began.elapsed());
+                    }
+                    Ok::<_, ApiError>((part, Some(taken)))
+                };
+                (part, place) = in_time(deadline, work).await??;
+            }
         }
         Err(error) => return Err(error.into()),
     }
     while !part.is_full(WHOLE_BYTES) {
-        let taken = hold(place.take(), places).await?;
+        let taken = hold(place.take(), &places).await?;
         let fill = move || part.fill(WHOLE_BYTES, SLICE).map(|()| (part, Some(taken)));
         (part, place) = in_time(deadline, fill).await??;
     }
@@ -152,7 +174,7 @@ pub async fn answer_all(
     if says_truncated && truncated.is_none() {
         // A header comes before all rows, so the rest is counted before it is written.
         let mut ahead = part.walk.clone();
-        let mut taken = hold(place.take(), places).await?;
+        let mut taken = hold(place.take(), &places).await?;
         while ahead.end().is_none() {
             let count = move || ahead.advance(SLICE, |_| true).map(|()| (ahead, taken));
             (ahead, taken) = in_time(deadline, count).await??;
@@ -164,8 +186,9 @@ pub async fn answer_all(
         Response::new(part.buffer.into())
     } else {
         let (chunks, receiver) = channel(1);
-        let streams = if Arc::ptr_eq(places, &state.0.lookups) { &state.0.streams } else { places };
-        tokio::spawn(produce(part, Arc::clone(streams), config.request_timeout, chunks));
+        let streams = if is_scan { places } else { state.0.streams.of(None) };
+        let until = began + config.stream_timeout;
+        tokio::spawn(produce(part, streams, config.request_timeout, until, chunks));
         body(receiver)
     };
     if says_truncated && truncated == Some(true) {
@@ -215,8 +238,17 @@ pub fn say_truncated(response: &mut Response) {
 }
 
 /// The places that a lookup takes one of, or a scan of the whole ledger.
-fn places(state: &State, is_scan: bool) -> &Arc<Semaphore> {
-    if is_scan { &state.0.scans } else { &state.0.lookups }
+fn places(state: &State, is_scan: bool) -> PlacesOf {
+    if is_scan { state.0.scans.of(state.1.network) } else { state.0.lookups.of(None) }
+}
+
+/// Waits a moment for a place among those who ask about the daemon itself.
+///
+/// # Errors
+///
+/// 429 when all stay taken.
+pub async fn place_for_report(state: &State) -> Result<Place, ApiError> {
+    take_place(&state.0.reports.of(None)).await
 }
 
 /// Waits a moment for a place among the lookups, or among the scans.
@@ -224,24 +256,21 @@ fn places(state: &State, is_scan: bool) -> &Arc<Semaphore> {
 /// # Errors
 ///
 /// 429 when all stay taken.
-pub async fn place_for(state: &State, is_scan: bool) -> Result<OwnedSemaphorePermit, ApiError> {
-    take_place(places(state, is_scan)).await
+pub async fn place_for(state: &State, is_scan: bool) -> Result<Place, ApiError> {
+    take_place(&places(state, is_scan)).await
 }
 
 /// The place that is held, or one that is waited for.
-async fn hold(
-    held: Option<OwnedSemaphorePermit>,
-    places: &Arc<Semaphore>,
-) -> Result<OwnedSemaphorePermit, ApiError> {
+async fn hold(held: Option<Place>, places: &PlacesOf) -> Result<Place, ApiError> {
     match held {
         Some(held) => Ok(held),
         None => take_place(places).await,
     }
 }
 
-async fn take_place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
-    match timeout(PLACE_WAIT, Arc::clone(places).acquire_owned()).await {
-        Ok(Ok(place)) => Ok(place),
+async fn take_place(places: &PlacesOf) -> Result<Place, ApiError> {
+    match timeout(PLACE_WAIT, places.take()).await {
+        Ok(Some(place)) => Ok(place),
         _ => Err(ApiError::busy()),
     }
 }
@@ -374,17 +403,26 @@ pub enum Chunk {
 /// Writes the rest of an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk.
 async fn produce<S: Shape>(
     mut part: Part<S>,
-    places: Arc<Semaphore>,
+    places: PlacesOf,
     patience: Duration,
+    until: Instant,
     chunks: Sender<Chunk>,
 ) {
     loop {
-        let bytes = Bytes::from(std::mem::take(&mut part.buffer));
+        let Ok(Ok(room)) = timeout(patience, chunks.reserve()).await else { return };
         let ended = part.walk.end().is_some();
-        let chunk = if ended { Chunk::Last(bytes) } else { Chunk::More(bytes) };
-        match timeout(patience, chunks.send(chunk)).await {
-            Ok(Ok(())) if !ended => {}
-            _ => return,
+        if !ended && Instant::now() >= until {
+            tracing::info!("An answer took longer than http.stream_timeout and was ended.");
+            let next = part.walk.here();
+            if part.shape.late(&next, &mut part.buffer) {
+                room.send(Chunk::Last(part.buffer.into()));
+            }
+            return;
+        }
+        let bytes = Bytes::from(std::mem::take(&mut part.buffer));
+        room.send(if ended { Chunk::Last(bytes) } else { Chunk::More(bytes) });
+        if ended {
+            return;
         }
         // Nothing is made before there is room for it.
         match timeout(patience, chunks.reserve()).await {
@@ -392,7 +430,7 @@ async fn produce<S: Shape>(
             _ => return,
         }
         while !part.is_full(CHUNK_BYTES) {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Some(place) = places.take().await else { return };
             let filled;
             (part, filled) = match spawn_blocking(move || fill_in_place(part, place)).await {
                 Ok(filled) => filled,
@@ -414,10 +452,7 @@ async fn produce<S: Shape>(
     }
 }
 
-fn fill_in_place<S: Shape>(
-    mut part: Part<S>,
-    _place: OwnedSemaphorePermit,
-) -> (Part<S>, Result<(), WalkError>) {
+fn fill_in_place<S: Shape>(mut part: Part<S>, _place: Place) -> (Part<S>, Result<(), WalkError>) {
     let filled = part.fill(CHUNK_BYTES, SLICE);
     (part, filled)
 }

@@ -279,9 +279,19 @@ impl Telling {
 /// Sends an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk.
 async fn produce(mut told: Telling, state: State, chunks: Sender<Chunk>) {
     let patience = state.0.config.request_timeout;
+    let until = Instant::now() + state.0.config.stream_timeout;
     loop {
+        if !told.bulk.is_done() && Instant::now() >= until {
+            tracing::info!("An answer took longer than http.stream_timeout and was ended.");
+            told.out.extend_from_slice(
+                b"{\"error\":{\"code\":\"timeout\",\"message\":\"the time of an answer is over, before its end\"}}\n",
+            );
+            // A client that is gone needs no words.
+            drop(timeout(patience, chunks.send(Chunk::Last(told.out.into()))).await);
+            return;
+        }
         while !told.bulk.is_done() && told.out.len() < CHUNK_BYTES {
-            let Ok(place) = Arc::clone(&state.0.streams).acquire_owned().await else { return };
+            let Some(place) = state.0.streams.of(None).take().await else { return };
             let filled = spawn_blocking(move || {
                 let filled = told.fill();
                 drop(place);

@@ -5,6 +5,7 @@
 //! | `/pdns/query/{q}`, `/passivedns/{q}` | rows of a name; rows whose answer is an address, or lies in a block or range |
 //! | `/query/{q}` | all rows of the names that had an address; rows of a name |
 //! | `/fquery/{q}` | all rows of the names whose answer is `q` |
+//! | `/v2pssl/query/{address}` | nothing, ever: no certificates are kept |
 //! | `/info` | the version, and what was counted by each sensor |
 //!
 //! Each row is a line, see [`crate::cof`]; nothing found is an empty answer, and no error. Sensors are merged. Rows that
@@ -26,7 +27,8 @@ use warp::reply::Response;
 
 use super::State;
 use super::answer::{
-    Ended, Gathered, Shape, answer, answer_all, as_of, gather, in_time, say_truncated, with_headers,
+    Ended, Gathered, Shape, answer, answer_all, as_of, gather, in_time, place_for_report, say_truncated,
+    with_headers,
 };
 use super::error::ApiError;
 use super::machine::{exactly, json};
@@ -184,6 +186,18 @@ async fn names_of(state: State, request: Request, query: Query) -> Result<Respon
     Ok(response)
 }
 
+/// Answers `/v2pssl/query/{address}`: CIRCL's passive SSL, of which there is nothing here. Some of its clients give up where
+/// that path is missing.
+///
+/// # Errors
+///
+/// For another method or a path without an address.
+pub fn passive_ssl(request: &Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    asked(request)?;
+    Ok(json(StatusCode::OK, &serde_json::Map::new()))
+}
+
 /// What `/info` says.
 #[derive(Serialize)]
 struct Info {
@@ -210,7 +224,9 @@ pub async fn info(state: State, request: Request) -> Result<Response, ApiError> 
     request.read_only()?;
     exactly(&request, &[])?;
     let deadline = Instant::now() + state.0.config.request_timeout;
+    let place = place_for_report(&state).await?;
     let work = move || {
+        let _place = place;
         let status = state.0.ingest.status()?;
         let mut sensors: Vec<Sensor> = Vec::new();
         for source in status.sources {

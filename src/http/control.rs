@@ -9,9 +9,11 @@
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
+use std::future::Future;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -20,6 +22,7 @@ use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use warp::reply::{Reply, Response};
 
 use super::State;
@@ -30,6 +33,7 @@ use crate::clock::now;
 use crate::ingest::{How, Summary};
 use crate::observation::check_sensor_name;
 use crate::retention::{Bounds, Kept, keep};
+use crate::status::shown_path;
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
 
@@ -51,9 +55,9 @@ pub struct ImportReport {
     malformed: Vec<(String, u64)>,
     #[serde(default)]
     answers_cut: u64,
-    incomplete: Vec<(PathBuf, String)>,
-    failed: Vec<(PathBuf, String)>,
-    passed_over: Vec<(PathBuf, String)>,
+    incomplete: Vec<(String, String)>,
+    failed: Vec<(String, String)>,
+    passed_over: Vec<(String, String)>,
 }
 
 impl From<Summary> for ImportReport {
@@ -70,15 +74,23 @@ impl From<Summary> for ImportReport {
             skipped: skipped.collect(),
             malformed: malformed.collect(),
             answers_cut: tally.answers_cut,
-            incomplete: summary.incomplete,
-            failed: summary.failed,
-            passed_over: summary.passed_over,
+            incomplete: named(summary.incomplete),
+            failed: named(summary.failed),
+            passed_over: named(summary.passed_over),
         }
     }
 }
 
+/// Files as they can be told: a path need not be UTF-8.
+fn named(files: Vec<(PathBuf, String)>) -> Vec<(String, String)> {
+    files.into_iter().map(|(path, why)| (shown_path(&path), why)).collect()
+}
+
 impl From<ImportReport> for Summary {
     fn from(report: ImportReport) -> Summary {
+        let paths = |files: Vec<(String, String)>| {
+            files.into_iter().map(|(path, why)| (PathBuf::from(path), why)).collect()
+        };
         let count = |counts: &[(String, u64)], reason: &str| {
             counts.iter().find(|(name, _)| name == reason).map_or(0, |(_, lines)| *lines)
         };
@@ -91,9 +103,9 @@ impl From<ImportReport> for Summary {
             bytes: report.bytes,
             tally,
             already: report.already,
-            incomplete: report.incomplete,
-            failed: report.failed,
-            passed_over: report.passed_over,
+            incomplete: paths(report.incomplete),
+            failed: paths(report.failed),
+            passed_over: paths(report.passed_over),
         }
     }
 }
@@ -122,17 +134,28 @@ pub async fn import<B: Buf>(
         return Err(ApiError::bad_request("bad_request", format!("sensor: {why}"), "?sensor=dmz"));
     }
     let replace = request.param("replace").is_some_and(|value| value == "true");
+    // Each holds a thread until its body has ended.
+    let place = state.0.imports.of(None).try_take().ok_or_else(ApiError::busy)?;
     let (chunks, receiver) = channel(CHUNKS_AHEAD);
     let ingest = Arc::clone(&state.0.ingest);
     let reading = spawn_blocking(move || {
+        let _place = place;
         let stream = Box::new(Sent { receiver, current: Bytes::new(), ended: None });
         ingest.import_stream(Path::new(&name), How { sensor: sensor.as_deref(), replace }, stream)
     });
+    // What comes from this machine may come from a pipe, and pause with it.
+    let patience = state.0.config.request_timeout;
+    let patience = if state.1.network.is_some() { patience } else { patience * 10 };
+    let mut stalled = false;
     loop {
-        let chunk = match body.next().await {
-            Some(Ok(mut chunk)) => Chunk::Bytes(chunk.copy_to_bytes(chunk.remaining())),
-            Some(Err(error)) => Chunk::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
-            None => Chunk::End,
+        let chunk = match timeout(patience, body.next()).await {
+            Ok(Some(Ok(mut chunk))) => Chunk::Bytes(chunk.copy_to_bytes(chunk.remaining())),
+            Ok(Some(Err(error))) => Chunk::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
+            Ok(None) => Chunk::End,
+            Err(_) => {
+                stalled = true;
+                Chunk::Broken(io::ErrorKind::TimedOut.into())
+            }
         };
         let is_last = !matches!(chunk, Chunk::Bytes(_));
         if chunks.send(chunk).await.is_err() || is_last {
@@ -141,6 +164,7 @@ pub async fn import<B: Buf>(
     }
     drop(chunks);
     match reading.await {
+        _ if stalled => Err(ApiError::stalled()),
         Ok(summary) => Ok(json(StatusCode::OK, &ImportReport::from(summary?))),
         Err(error) => {
             tracing::error!(%error, "An import ended abnormally.");
@@ -226,8 +250,10 @@ pub enum VerifyLine {
 }
 
 fn line_of(line: &impl Serialize) -> Bytes {
-    // Plain values with text keys: nothing that JSON cannot hold.
-    let mut line = serde_json::to_vec(line).unwrap_or_default();
+    let mut line = serde_json::to_vec(line).unwrap_or_else(|error| {
+        tracing::error!(%error, "An answer cannot be written as JSON.");
+        br#"{"failed":"the answer cannot be written as JSON"}"#.to_vec()
+    });
     line.push(b'\n');
     line.into()
 }
@@ -262,7 +288,8 @@ pub fn expire(state: &State, request: &Request) -> Result<Response, ApiError> {
     let bounds =
         Bounds { retention: number("older_than")?.map(Duration::from_secs), max_disk: number("max_disk")? };
     let ledger = Arc::clone(&state.0.ledger);
-    at_length(state, move |lines| {
+    // What it does goes on, and no words of it can be said before.
+    at_length(state, Bytes::new(), move |lines| {
         let line = match keep(&ledger, &bounds, now()) {
             Ok(kept) => ExpireLine::Kept(kept),
             Err(error) => ExpireLine::Failed(error.to_string(), error.hint().map(str::to_owned)),
@@ -333,7 +360,7 @@ impl SnapshotFrame {
 pub fn snapshot(state: &State, request: &Request) -> Result<Response, ApiError> {
     posted(request)?;
     let ledger = Arc::clone(&state.0.ledger);
-    at_length(state, move |frames| {
+    at_length(state, SnapshotFrame::Failed(LATE.to_owned()).to_bytes(), move |frames| {
         let send = |frame: SnapshotFrame| frames.blocking_send(frame.to_bytes()).is_ok();
         let copy = || {
             // What is read already is to be in it.
@@ -355,7 +382,7 @@ pub fn snapshot(state: &State, request: &Request) -> Result<Response, ApiError> 
 pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
     posted(request)?;
     let ledger = Arc::clone(&state.0.ledger);
-    at_length(state, move |lines| {
+    at_length(state, line_of(&VerifyLine::Failed(LATE.to_owned())), move |lines| {
         let mut said = Instant::now();
         let mut say = |done, total| {
             if said.elapsed() < SAID_EVERY {
@@ -373,15 +400,34 @@ pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
     })
 }
 
-/// Answers with what long work says, as it says it. It takes the place of a scan.
-fn at_length(state: &State, work: impl FnOnce(Sender<Bytes>) + Send + 'static) -> Result<Response, ApiError> {
-    let place = Arc::clone(&state.0.scans).try_acquire_owned().map_err(|_| ApiError::busy())?;
+/// What is said where an answer takes too long.
+const LATE: &str = "it took longer than http.stream_timeout";
+
+/// Answers with what long work says, as it says it, and with `late` when that takes too long. It takes the place of a scan.
+fn at_length(
+    state: &State,
+    late: Bytes,
+    work: impl FnOnce(Sender<Bytes>) + Send + 'static,
+) -> Result<Response, ApiError> {
+    let place = state.0.scans.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let (lines, mut receiver) = channel::<Bytes>(CHUNKS_AHEAD);
     drop(spawn_blocking(move || {
         let _place = place;
         work(lines);
     }));
+    let mut time = Box::pin(tokio::time::sleep(state.0.config.stream_timeout));
+    let mut is_over = false;
     let frames = futures_util::stream::poll_fn(move |context| {
+        if is_over {
+            return Poll::Ready(None);
+        }
+        if time.as_mut().poll(context).is_ready() {
+            is_over = true;
+            // Who works for it finds nobody who listens, and ends.
+            receiver.close();
+            tracing::info!("An answer took longer than http.stream_timeout and was ended.");
+            return Poll::Ready((!late.is_empty()).then(|| Ok(late.clone())));
+        }
         receiver.poll_recv(context).map(|line| line.map(Ok::<_, io::Error>))
     });
     Ok(warp::reply::stream(frames).into_response())
@@ -407,6 +453,15 @@ mod tests {
         summary.failed.push(("x.log".into(), "not there".to_owned()));
         let sent = serde_json::to_vec(&ImportReport::from(summary.clone())).unwrap();
         assert_eq!(Summary::from(serde_json::from_slice::<ImportReport>(&sent).unwrap()), summary);
+    }
+
+    #[test]
+    fn a_report_tells_of_files_whatever_they_are_called() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"dns.\xff\xfe.log")).to_owned();
+        let summary = Summary { failed: vec![(path, "it is no log".to_owned())], ..Summary::default() };
+        let sent = serde_json::to_value(ImportReport::from(summary)).unwrap();
+        assert_eq!(sent["failed"][0][0], "dns.\\xff\\xfe.log");
     }
 
     #[test]

@@ -42,6 +42,33 @@ impl ApiError {
             .hint("ask for localhost, 127.0.0.1 or [::1]")
     }
 
+    /// 403: a page of another site made a browser ask this.
+    pub(super) fn cross_site() -> ApiError {
+        ApiError::new(StatusCode::FORBIDDEN, "cross_site", "a page of another site may not ask this")
+            .hint("name its origin by http.cors_origins, or send a token as `Authorization: Bearer`")
+    }
+
+    /// 400: not a request for a path of this server.
+    pub(super) fn bad_target() -> ApiError {
+        ApiError::bad_request(
+            "bad_target",
+            "the request is not for a path",
+            "GET /dns/www.example.com HTTP/1.1",
+        )
+    }
+
+    /// 500: an answer that cannot be written.
+    pub(super) fn internal(message: &str) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+            .hint("this is a fault of dnsledger: its log says more, please report it")
+    }
+
+    /// 408: a client that sends its body too slowly.
+    pub(super) fn stalled() -> ApiError {
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "stalled", "the body did not go on in time")
+            .hint("send it again: what came is counted, and only the rest is read then")
+    }
+
     /// 401: there is no token, or not one that is known. Clients of DNSDB expect 403 for that.
     pub(super) fn unauthorized(dnsdb: bool) -> ApiError {
         let status = if dnsdb { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
@@ -164,7 +191,8 @@ impl ApiError {
             hint: Option<&'a str>,
         }
         let error = Inner { code: self.code, message: &self.message, hint: self.hint.as_deref() };
-        let mut body = serde_json::to_vec(&Body { error }).unwrap_or_default();
+        // Plain text: nothing that JSON cannot hold. The status says the most, whatever becomes of the words.
+        let mut body = serde_json::to_vec(&Body { error }).unwrap_or_else(|_| br#"{"error":{}}"#.to_vec());
         body.push(b'\n');
         let mut response = Response::new(body.into());
         *response.status_mut() = self.status;
@@ -205,8 +233,13 @@ impl From<CursorError> for ApiError {
 impl From<StoreError> for ApiError {
     /// What failed stands in the log; a client is told that it failed, and not where files lie.
     fn from(error: StoreError) -> ApiError {
-        tracing::error!(%error, "A lookup failed.");
-        ApiError::unavailable("the ledger cannot be read")
+        match error {
+            StoreError::Superseded => ApiError::unavailable(error.to_string()).hint("ask again"),
+            error => {
+                tracing::error!(%error, "A lookup failed.");
+                ApiError::unavailable("the ledger cannot be read")
+            }
+        }
     }
 }
 

@@ -11,7 +11,11 @@
 //! scope `admin`, and does not take Basic: a browser sends that by itself, also when another site makes it.
 //!
 //! A token may ask so often from one address; who has none shares what an address has. Ten seconds' worth may be asked
-//! at once.
+//! at once. Whoever has a token never shares with who has none.
+//!
+//! What a browser sends by itself, without a token or with Basic, it also sends when a page of another site makes it. Such a
+//! page can't read the answer, but it can tell how long it took, and so what is in the ledger: a request that a browser
+//! marks as cross-site is refused, unless it leads its user here, or is of an origin that is named in the configuration.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,11 +27,17 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, StatusCode, Uri};
 
+use percent_encoding::percent_decode_str;
+
 use super::error::ApiError;
-use super::token::{Scope, Token, Tokens};
+use super::token::{self, Scope, Token, Tokens};
 
 /// Carries a token, as DNSDB's clients send it.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What a browser says of where a request comes from (Fetch Metadata).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Paths that answer without a token: whether the process lives, for who starts and stops it.
 const OPEN: &[&str] = &["/healthz", "/readyz"];
 /// Paths of the control socket that a token of scope `admin` opens on the network too.
@@ -67,6 +77,22 @@ pub enum Caller {
         /// Whether the request may change the ledger: the paths of the control socket are open to it.
         admin: bool,
     },
+}
+
+/// Who asks, for the routes: how much one address may have, and what it is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asker {
+    /// The network that it asks from; none for the control socket.
+    pub network: Option<IpAddr>,
+    /// Whether it has a token, or is the owner of the ledger.
+    pub is_known: bool,
+}
+
+impl Asker {
+    /// Who asks from an address.
+    pub fn new(peer: Option<IpAddr>, caller: &Caller) -> Asker {
+        Asker { network: peer.map(network), is_known: *caller != Caller::Anyone }
+    }
 }
 
 impl Caller {
@@ -113,12 +139,18 @@ impl Guard {
         &self,
         door: Door,
         peer: Option<IpAddr>,
+        method: &Method,
         uri: &Uri,
         headers: &mut HeaderMap,
+        known_origin: bool,
     ) -> Result<Caller, ApiError> {
         let credentials = Credentials::take(headers);
         let Door::Network { loopback } = door else { return Ok(Caller::Owner) };
         let path = uri.path().trim_end_matches('/');
+        let by_itself = credentials.token.is_none() || credentials.is_basic;
+        if by_itself && !known_origin && is_made_by_another_site(method, headers) {
+            return Err(ApiError::cross_site());
+        }
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(tokens) = tokens else {
             return match loopback {
@@ -128,10 +160,13 @@ impl Guard {
                 false => Err(ApiError::unauthorized(is_dnsdb(path))),
             };
         };
-        if OPEN.contains(&path) {
-            return Ok(Caller::Anyone);
-        }
         let token = credentials.token.as_deref().and_then(|presented| tokens.recognise(presented));
+        if OPEN.contains(&path) {
+            return Ok(match token {
+                Some(token) => Caller::Token { name: Arc::clone(&token.name), admin: false },
+                None => Caller::Anyone,
+            });
+        }
         self.spend(peer, token)?;
         let Some(token) = token else { return Err(ApiError::unauthorized(is_dnsdb(path))) };
         let mut admin = false;
@@ -173,9 +208,73 @@ impl Guard {
             let caller = caller.map_or("(refused)", Caller::name);
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             // `?` escapes what a terminal must not see.
-            let asked = uri.path_and_query().map_or("", |asked| asked.as_str());
+            let asked = without_tokens(uri.path_and_query().map_or("", |asked| asked.as_str()));
             tracing::info!(caller, peer, %method, ?asked, status = status.as_u16(), "Asked.");
         }
+    }
+}
+
+/// Whether a browser says that a page of another site made this request, and does not lead its user here by it.
+fn is_made_by_another_site(method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name: &HeaderName, what: &[u8]| {
+        headers.get_all(name).iter().any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(what))
+    };
+    let leads_here = says(&FETCH_MODE, b"navigate") && says(&FETCH_DEST, b"document");
+    says(&FETCH_SITE, b"cross-site") && !(leads_here && matches!(*method, Method::GET | Method::HEAD))
+}
+
+/// What was asked, without what may be a token: what follows the prefix of one, however it is encoded, and the values of
+/// parameters that are called so. Tokens belong in headers; who puts one elsewhere all the same must not find it in a log.
+fn without_tokens(asked: &str) -> String {
+    let (path, query) = asked.split_once('?').map_or((asked, None), |(path, query)| (path, Some(query)));
+    let mut shown = masked(path);
+    if let Some(query) = query {
+        shown.push('?');
+        for (i, pair) in query.split('&').enumerate() {
+            if i > 0 {
+                shown.push('&');
+            }
+            match pair.split_once('=') {
+                Some((key, _)) if is_secret(key) => shown.push_str(&format!("{key}={MASK}")),
+                _ => shown.push_str(&masked(pair)),
+            }
+        }
+    }
+    shown
+}
+
+/// What stands for a token that is not shown.
+const MASK: &str = "***";
+
+/// Whether a parameter is called as one that carries a secret.
+fn is_secret(key: &str) -> bool {
+    let key = percent_decode_str(key).decode_utf8_lossy().to_ascii_lowercase();
+    ["token", "key", "secret", "password", "passwd", "auth", "credential"]
+        .iter()
+        .any(|word| key.contains(word))
+}
+
+/// A part of what was asked, with what looks like a token left out.
+fn masked(part: &str) -> String {
+    // Any of its characters may be percent-encoded, even more than once.
+    let mut decoded = part.to_owned();
+    for _ in 0..3 {
+        let again = percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
+        if again == decoded {
+            break;
+        }
+        decoded = again;
+    }
+    let Some(at) = decoded.find(token::PREFIX) else { return part.to_owned() };
+    match part.find(token::PREFIX) {
+        Some(at) => {
+            let (before, rest) = part.split_at(at);
+            let end =
+                rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_%".contains(c))).unwrap_or(rest.len());
+            let after = rest.get(end..).unwrap_or_default();
+            format!("{before}{MASK}{}", masked(after))
+        }
+        None => format!("{}{MASK}", decoded.get(..at).unwrap_or_default()),
     }
 }
 
@@ -253,7 +352,8 @@ struct Key {
     token: Option<Arc<str>>,
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// The address, or its /64: one host of IPv6 has many addresses.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,
@@ -274,7 +374,8 @@ impl Buckets {
         if self.0.len() >= MAX_BUCKETS && !self.0.contains_key(&key) {
             self.0.retain(|_, &mut (left, at)| refilled(left, at) < burst);
             if self.0.len() >= MAX_BUCKETS {
-                key = Key { network: None, token: None };
+                // There are few tokens; each has an allowance of its own, whoever else asks.
+                key.network = None;
             }
         }
         let (left, at) = self.0.entry(key).or_insert((burst, now));
@@ -309,7 +410,7 @@ mod tests {
     fn ask(guard: &Guard, door: Door, path: &str, pairs: &[(&'static str, &str)]) -> Result<Caller, u16> {
         let peer = Some([192, 0, 2, 1].into());
         guard
-            .admit(door, peer, &path.parse().unwrap(), &mut headers(pairs))
+            .admit(door, peer, &Method::GET, &path.parse().unwrap(), &mut headers(pairs), false)
             .map_err(|error| error.into_response("").status().as_u16())
     }
 
@@ -387,9 +488,11 @@ mod tests {
 
     #[test]
     fn without_a_token_there_is_nothing_but_health() {
-        let (guard, ..) = with_tokens();
+        let (guard, read, _) = with_tokens();
         for path in ["/healthz", "/readyz", "/readyz/"] {
             assert_eq!(ask(&guard, OUTSIDE, path, &[]), Ok(Caller::Anyone), "{path}");
+            let known = ask(&guard, OUTSIDE, path, &[("x-api-key", &read)]);
+            assert!(matches!(known, Ok(Caller::Token { .. })), "{path}");
         }
         for path in [
             "/",
@@ -426,7 +529,7 @@ mod tests {
     fn nothing_behind_the_guard_sees_a_token() {
         let (guard, read, _) = with_tokens();
         let mut headers = headers(&[("authorization", &format!("Bearer {read}")), ("x-api-key", &read)]);
-        guard.admit(OUTSIDE, None, &Uri::from_static("/dns/a"), &mut headers).unwrap();
+        guard.admit(OUTSIDE, None, &Method::GET, &Uri::from_static("/dns/a"), &mut headers, false).unwrap();
         assert!(headers.is_empty(), "{headers:?}");
     }
 
@@ -443,6 +546,93 @@ mod tests {
         assert_eq!(buckets.spend(key(2), 2.0, began), None, "another address has its own");
         assert_eq!(buckets.spend(key(1), 2.0, began + wait), None);
         assert!(buckets.spend(key(1), 2.0, began + wait).is_some());
+    }
+
+    #[test]
+    fn a_token_never_shares_with_who_has_none() {
+        let mut buckets = Buckets::default();
+        let began = Instant::now();
+        let token = |network: u32| Key {
+            network: Some(IpAddr::from(network.to_be_bytes())),
+            token: Some(Arc::from("misp")),
+        };
+        for i in 0..3 * MAX_BUCKETS as u32 {
+            let key = Key { network: Some(IpAddr::from(i.to_be_bytes())), token: None };
+            buckets.spend(key, 0.1, began);
+        }
+        let anonymous = Key { network: Some(IpAddr::from([255, 1, 1, 1])), token: None };
+        assert!(buckets.spend(anonymous, 0.1, began).is_some(), "all others share, and they have used it up");
+        assert_eq!(buckets.spend(token(7), 0.1, began), None);
+    }
+
+    #[test]
+    fn what_a_page_of_another_site_makes_a_browser_ask_is_refused() {
+        let (guard, read, _) = with_tokens();
+        let open = Guard::new(0, false);
+        let basic = format!("Basic {}", STANDARD.encode(format!("anyone:{read}")));
+        let bearer = format!("Bearer {read}");
+        let asked = |guard: &Guard, path: &str, more: &[(&'static str, &str)]| {
+            let pairs = [[("host", "localhost")].as_slice(), more].concat();
+            ask(guard, LOOPBACK, path, &pairs).map(drop)
+        };
+        let site = ("sec-fetch-site", "cross-site");
+        for path in ["/dns/a", "/", "/assets/style.css", "/healthz", "/metrics"] {
+            assert_eq!(asked(&open, path, &[site]), Err(403), "{path}");
+            assert_eq!(asked(&open, path, &[site, ("sec-fetch-mode", "no-cors")]), Err(403), "{path}");
+            let frame = [site, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
+            assert_eq!(asked(&open, path, &frame), Err(403), "{path}");
+            for same in ["same-origin", "same-site", "none"] {
+                assert_eq!(asked(&open, path, &[("sec-fetch-site", same)]), Ok(()), "{path}");
+            }
+        }
+        let link = [site, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        assert_eq!(asked(&open, "/?q=a", &link), Ok(()), "a link that a user follows");
+        // Basic is what a browser sends by itself, and a Bearer token is not.
+        assert_eq!(asked(&guard, "/dns/a", &[site, ("authorization", &basic)]), Err(403));
+        assert_eq!(asked(&guard, "/dns/a", &[link[0], link[1], link[2], ("authorization", &basic)]), Ok(()));
+        assert_eq!(asked(&guard, "/dns/a", &[site, ("authorization", &bearer)]), Ok(()));
+        let mut sent = headers(&[("host", "localhost"), site]);
+        let uri = Uri::from_static("/dns/a");
+        assert!(
+            open.admit(LOOPBACK, None, &Method::GET, &uri, &mut sent, true).is_ok(),
+            "an origin that is named"
+        );
+        let mut sent = headers(&[("host", "localhost"), link[0], link[1], link[2]]);
+        assert!(
+            open.admit(LOOPBACK, None, &Method::POST, &uri, &mut sent, false).is_err(),
+            "a form that is sent"
+        );
+    }
+
+    #[test]
+    fn no_token_comes_into_the_audit_log() {
+        let (token, _) = make("misp", Scope::Read, "now").unwrap();
+        let encoded: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let twice = encoded.replace('%', "%25");
+        for asked in [
+            format!("/dns/a?token={token}"),
+            format!("/dns/a?q=1&Api_Key={encoded}&b=2"),
+            format!("/dns/a?x={token}&y={token}"),
+            format!("/dns/a?x={encoded}"),
+            format!("/dns/a?x={twice}"),
+            format!("/dns/{token}/b?c=d"),
+            format!("/dns/x{encoded}"),
+            format!("/dns/a?{token}"),
+            format!("/dns/a?dnl_=dnl_{token}"),
+        ] {
+            let shown = without_tokens(&asked);
+            let decoded = percent_decode_str(&percent_decode_str(&shown).decode_utf8_lossy())
+                .decode_utf8_lossy()
+                .into_owned();
+            for text in [&shown, &decoded] {
+                assert!(!text.contains(token.get(4..20).unwrap()), "{asked}: {shown}");
+            }
+            assert!(shown.starts_with("/dns/") && shown.contains(MASK), "{asked}: {shown}");
+        }
+        assert_eq!(without_tokens("/dns/a?token=abc&q=%2A"), "/dns/a?token=***&q=%2A");
+        for whole in ["/api/v1/records?q=www.example.com&limit=3", "/dns/%ff", "/dns/a%2Fb?c=d%3De", "*"] {
+            assert_eq!(without_tokens(whole), whole);
+        }
     }
 
     #[test]

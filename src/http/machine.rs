@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, format_millis, in_time};
+use super::answer::{AS_OF, format_millis, in_time, place_for_report};
 use super::error::ApiError;
 use super::request::Request;
 use crate::status::Status;
@@ -67,7 +67,11 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
     request.read_only()?;
     exactly(&request, &[])?;
     let deadline = Instant::now() + state.0.config.request_timeout;
-    let work = move || Ok::<_, ApiError>(report(state.0.ingest.status()?, &state.0.ledger.store().stats()?));
+    let place = place_for_report(&state).await?;
+    let work = move || {
+        let _place = place;
+        Ok::<_, ApiError>(report(state.0.ingest.status()?, &state.0.ledger.store().stats()?))
+    };
     let report = in_time(deadline, work).await??;
     let mut response = json(StatusCode::OK, &report);
     if let Some(as_of) = report.as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
@@ -113,7 +117,12 @@ pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
     exactly(request, &[])?;
     Ok(match state.failing() {
         None => json(StatusCode::OK, &Health { status: "ok", reason: None }),
-        reason => json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "failing", reason }),
+        // What failed has paths in it, which are nobody's business without a token.
+        reason => {
+            let reason = reason.filter(|_| state.1.is_known);
+            let reason = reason.or_else(|| Some("the ledger cannot be written".to_owned()));
+            json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "failing", reason })
+        }
     })
 }
 
@@ -131,8 +140,13 @@ pub fn exactly(request: &Request, segments: &[&str]) -> Result<(), ApiError> {
 
 /// One JSON document and a newline.
 pub fn json(status: StatusCode, document: &impl Serialize) -> Response {
-    // Plain values with text keys: nothing that JSON cannot hold.
-    let mut body = serde_json::to_vec(document).unwrap_or_default();
+    let mut body = match serde_json::to_vec(document) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(%error, "An answer cannot be written as JSON.");
+            return ApiError::internal("the answer cannot be written as JSON").into_response("");
+        }
+    };
     body.push(b'\n');
     let mut response = Response::new(body.into());
     *response.status_mut() = status;

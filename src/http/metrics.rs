@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::in_time;
+use super::answer::{in_time, place_for_report};
 use super::error::ApiError;
 use super::machine::exactly;
 use super::request::Request;
@@ -119,7 +119,9 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
     request.read_only()?;
     exactly(&request, &[])?;
     let deadline = Instant::now() + state.0.config.request_timeout;
+    let place = place_for_report(&state).await?;
     let work = move || {
+        let _place = place;
         let status = state.0.ingest.status()?;
         let stats = state.0.ledger.store().stats()?;
         let failing = state.failing().is_some();

@@ -7,7 +7,7 @@
 //! - [`guard`] lets a request in or turns it away, by the tokens of [`token`];
 //! - [`cors`] says whose pages may read the answer;
 //! - [`request`] is a request as the routes see it, path segments decoded once;
-//! - [`answer`] walks the ledger beside the event loop and streams what it finds;
+//! - [`answer`] walks the ledger beside the event loop and streams what it finds, [`places`] say how much of that at once;
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
 //!   [`names`], [`bulk`], [`machine`], [`metrics`] and [`control`] those of this one, [`error`] what they say when they fail;
 //! - [`page`] serves what [`crate::page`] makes, for people with a browser;
@@ -36,7 +36,9 @@ mod machine;
 mod metrics;
 mod names;
 mod native;
+mod pace;
 mod page;
+mod places;
 mod recipe;
 mod request;
 mod routes;
@@ -49,7 +51,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
@@ -59,8 +60,10 @@ pub use machine::report;
 pub use page::watch;
 pub use server::{Listener, serve};
 
-use self::guard::Guard;
+use self::guard::{Asker, Guard};
 use self::metrics::Metrics;
+use self::pace::Pace;
+use self::places::Places;
 use self::token::Tokens;
 use crate::history::History;
 use crate::ingest::Ingest;
@@ -73,8 +76,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Connections at once; more wait to be accepted.
     pub max_connections: usize,
+    /// Connections from one address, or one /64 of IPv6, at once; more are refused (503).
+    pub max_connections_per_address: usize,
     /// Scans of the whole ledger at once; more are told to come back (429).
     pub max_scans: usize,
+    /// Those of one address.
+    pub max_scans_per_address: usize,
     /// Other lookups at once.
     pub max_lookups: usize,
     /// Rows that one answer has when nothing else is asked for, on the native API.
@@ -85,6 +92,8 @@ pub struct Config {
     pub scan_rows: u64,
     /// How long a request may take until its answer begins, and how long a client may take none of it.
     pub request_timeout: Duration,
+    /// How long an answer may take as a whole; one that takes longer is ended, and says so.
+    pub stream_timeout: Duration,
     /// How long a client may take to send its headers, and be idle between requests.
     pub header_timeout: Duration,
     /// Requests a second that one token may make from one address; 0 is no limit. Without tokens there is none.
@@ -100,12 +109,15 @@ impl Default for Config {
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             max_connections: 1024,
+            max_connections_per_address: 512,
             max_scans: 4,
+            max_scans_per_address: 3,
             max_lookups: 64,
             default_limit: 1000,
             max_limit: 100_000,
             scan_rows: 50_000_000,
             request_timeout: Duration::from_secs(30),
+            stream_timeout: Duration::from_secs(3600),
             header_timeout: Duration::from_secs(15),
             rate_limit: 100,
             audit: false,
@@ -114,18 +126,26 @@ impl Default for Config {
     }
 }
 
-/// What the endpoints work on. Clones share everything.
+/// Logs that clients send, at once: each holds a thread.
+const MAX_IMPORTS: usize = 8;
+
+/// What the endpoints work on, and who asks. Clones share everything.
 #[derive(Clone)]
-pub struct State(Arc<Shared>);
+pub struct State(Arc<Shared>, Asker);
 
 struct Shared {
     ledger: Arc<Ledger>,
     ingest: Arc<Ingest>,
     config: Config,
-    scans: Arc<Semaphore>,
-    lookups: Arc<Semaphore>,
+    scans: Places,
+    lookups: Places,
+    imports: Places,
+    /// For whole answers about the daemon itself.
+    reports: Places,
+    /// Whether lookups may ask the engine within the event loop.
+    pace: Arc<Pace>,
     /// For the rest of an answer of which a part is sent.
-    streams: Arc<Semaphore>,
+    streams: Places,
     guard: Guard,
     origins: Origins,
     metrics: Metrics,
@@ -137,27 +157,38 @@ struct Shared {
 impl State {
     /// Puts the parts together, without tokens and without TLS.
     pub fn new(ledger: Arc<Ledger>, ingest: Arc<Ingest>, config: Config) -> State {
-        let scans = Arc::new(Semaphore::new(config.max_scans));
-        let lookups = Arc::new(Semaphore::new(config.max_lookups));
+        let scans = Places::new(config.max_scans, config.max_scans_per_address);
+        let lookups = Places::new(config.max_lookups, usize::MAX);
+        let imports = Places::new(MAX_IMPORTS, usize::MAX);
+        let reports = Places::new(config.max_lookups, usize::MAX);
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let streams = Arc::new(Semaphore::new(cores));
+        let streams = Places::new(cores, usize::MAX);
         let guard = Guard::new(config.rate_limit, config.audit);
         // What is none was refused with the configuration.
         let origins = Origins::parse(&config.cors_origins).unwrap_or_default();
         let (metrics, tls, history) = (Metrics::default(), RwLock::default(), Mutex::default());
-        State(Arc::new(Shared {
+        let shared = Shared {
             ledger,
             ingest,
             config,
             scans,
             lookups,
+            imports,
+            reports,
+            pace: Pace::new(),
             streams,
             guard,
             origins,
             metrics,
             tls,
             history,
-        }))
+        };
+        State(Arc::new(shared), Asker::default())
+    }
+
+    /// The same for who asks.
+    fn asked_by(&self, asker: Asker) -> State {
+        State(Arc::clone(&self.0), asker)
     }
 
     /// From now on only who has one of these tokens is let in from the network.

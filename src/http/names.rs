@@ -1,4 +1,4 @@
-//! `/api/v1/names/{rrname}`: was this name ever asked for, and how did that end?
+//! `/api/v1/names/{rrname}` and `/api/v1/seen/{value}`: was this name ever asked for, and how did that end?
 //!
 //! ```json
 //! {"as_of": "...", "rrname": "www.example.com", "asked": true, "count": 3, "time_first": 1767323045,
@@ -8,7 +8,11 @@
 //!
 //! A name that was never asked for is an answer, too: `asked` is false and the times are null. What it resolved to is at
 //! `/api/v1/records`. The filters `type` and `sensor` leave out questions.
+//!
+//! `seen` sums up all that is known of a name or an address in one object, for clients that want a yes or a no, and is 404
+//! for what was neither seen nor asked for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -18,13 +22,20 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, as_of, in_time, place_for};
+use super::answer::{AS_OF, Ended, Gathered, as_of, gather, in_time, place_for};
 use super::error::ApiError;
 use super::machine::json;
 use super::request::Request;
-use crate::lookup::Query;
-use crate::observation::{Asked, Outcome};
+use crate::dns::Name;
+use crate::lookup::{End, Filters, Found, Limits, Query, Search};
+use crate::observation::{Asked, Outcome, Seen as Sighted};
 use crate::store::{Question, Scan};
+
+/// Whether filters leave a question in.
+fn is_wanted(filters: &Filters, question: &Question) -> bool {
+    filters.types.contains(question.qtype)
+        && filters.sensor.as_ref().is_none_or(|sensor| **sensor == *question.sensor)
+}
 
 /// Answers `/api/v1/names/{rrname}`.
 ///
@@ -47,13 +58,9 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
         Ok::<_, ApiError>(ledger.view(&scan)?.questions()?)
     };
     let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
-    let wanted = |question: &Question| {
-        filters.types.contains(question.qtype)
-            && filters.sensor.as_ref().is_none_or(|sensor| **sensor == *question.sensor)
-    };
     let mut all = Asked::default();
     let mut shown = Vec::new();
-    for question in questions.iter().filter(|question| wanted(question)) {
+    for question in questions.iter().filter(|question| is_wanted(&filters, question)) {
         all.merge(&question.asked);
         let (qtype, sensor) = (question.qtype.to_string(), question.sensor.to_string());
         shown.push(OneQuestion { qtype, sensor, asked: Figures::from(&question.asked) });
@@ -71,6 +78,115 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
         response.headers_mut().insert(AS_OF, as_of);
     }
     Ok(response)
+}
+
+/// Answers `/api/v1/seen/{value}`: all that is known of a name or an address, in one object.
+///
+/// # Errors
+///
+/// 404 when it was neither seen nor asked for; 400 when it is neither a name nor an address, or a filter has no meaning;
+/// else as any lookup.
+pub async fn seen(state: State, request: Request, value: &str) -> Result<Response, ApiError> {
+    request.read_only()?;
+    let filters = Filters { limit: None, ..request.filters()? };
+    let as_of = as_of(&state);
+    let (query, name) = match (value.parse::<IpAddr>(), Query::exact(value)) {
+        (Ok(address), _) => (Query::Addresses(address, address), None),
+        (Err(_), Query::Either(name)) => (Query::Either(name.clone()), Some(name)),
+        _ => {
+            let hint =
+                "a name or an address, such as www.example.com; /api/v1/records?q= takes other queries";
+            return Err(ApiError::bad_request("bad_query", "this is neither a name nor an address", hint));
+        }
+    };
+    let search = Search { query, filters: filters.clone(), pointing: false, merge_sensors: true };
+    let limits = Limits { rows: u64::MAX, examined: state.0.config.scan_rows };
+    let rrname = name.clone();
+    let visit = move |(owned, pointing): &mut (Sightings, Sightings), found: &Found<'_>| {
+        // An address is only ever pointed at.
+        let own = rrname.as_ref().is_some_and(|name| *name == found.entry.tuple.rrname);
+        let side = if own { owned } else { pointing };
+        side.add(&found.seen);
+        true
+    };
+    let Gathered { value: (owned, pointing), ended, .. } =
+        gather(&state, search, limits, None, Default::default(), visit).await?;
+    let asked = match &name {
+        Some(name) => asked_for(&state, name, &filters).await?,
+        None => Asked::default(),
+    };
+    if owned.rows + pointing.rows + asked.count() == 0 {
+        return Err(ApiError::nothing_found("neither seen nor asked for"));
+    }
+    let mut all = owned.seen;
+    all.merge(&pointing.seen);
+    let document = Seen {
+        as_of: as_of.as_deref(),
+        value: name.as_ref().map_or_else(|| value.to_owned(), ToString::to_string),
+        kind: if name.is_some() { "name" } else { "address" },
+        complete: ended == Ended::Answer(End::Complete),
+        seen: owned.rows + pointing.rows > 0,
+        count: all.count,
+        time_first: (all.count > 0).then_some(all.time_first),
+        time_last: (all.count > 0).then_some(all.time_last),
+        rows_as_rrname: owned.rows,
+        rows_as_rdata: pointing.rows,
+        asked: asked.count() > 0,
+        questions: Figures::from(&asked),
+    };
+    let mut response = json(StatusCode::OK, &document);
+    if let Some(as_of) = as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
+        response.headers_mut().insert(AS_OF, as_of);
+    }
+    Ok(response)
+}
+
+/// How a name was asked for, all types and sensors together.
+async fn asked_for(state: &State, name: &Name, filters: &Filters) -> Result<Asked, ApiError> {
+    let place = place_for(state, false).await?;
+    let ledger = Arc::clone(&state.0.ledger);
+    let scan = Scan::Name(name.clone());
+    let work = move || {
+        let _place = place;
+        Ok::<_, ApiError>(ledger.view(&scan)?.questions()?)
+    };
+    let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
+    let mut all = Asked::default();
+    for question in questions.iter().filter(|question| is_wanted(filters, question)) {
+        all.merge(&question.asked);
+    }
+    Ok(all)
+}
+
+/// Rows, and what was seen in all of them.
+#[derive(Default)]
+struct Sightings {
+    rows: u64,
+    seen: Sighted,
+}
+
+impl Sightings {
+    fn add(&mut self, seen: &Sighted) {
+        self.seen.merge(seen);
+        self.rows += 1;
+    }
+}
+
+#[derive(Serialize)]
+struct Seen<'a> {
+    as_of: Option<&'a str>,
+    value: String,
+    kind: &'static str,
+    /// Whether all rows were looked at.
+    complete: bool,
+    seen: bool,
+    count: u64,
+    time_first: Option<u64>,
+    time_last: Option<u64>,
+    rows_as_rrname: u64,
+    rows_as_rdata: u64,
+    asked: bool,
+    questions: Figures,
 }
 
 #[derive(Serialize)]

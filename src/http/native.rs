@@ -7,7 +7,7 @@
 //! {"as_of": "2026-03-04T05:06:07.123Z", "records": [...], "truncated": false, "ended": "complete", "next": null}
 //! ```
 //!
-//! `ended` is `complete`, `limit` or `budget`; `next` is the cursor of the rest. As NDJSON each record is a line, and the
+//! `ended` is `complete`, `limit`, `budget` or `time`; `next` is the cursor of the rest. As NDJSON each record is a line, and the
 //! last line is an object of the other members, so that a stream that was cut is seen to be.
 //!
 //! `export` takes the filters and `pointing`, and writes the whole ledger, or the part that `q` names, as COF lines or CSV.
@@ -21,7 +21,7 @@ use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
 use super::request::Request;
 use crate::cof::push_export_line;
-use crate::lookup::{End, Found, Limits, Query, Search, parse_bool};
+use crate::lookup::{Cursor, End, Found, Limits, Query, Search, parse_bool};
 use crate::output::{CSV_HEADER, Row, push_json};
 
 /// Answers `/api/v1/records`.
@@ -134,6 +134,11 @@ impl Summary<'_> {
         Summary { truncated: next.is_some(), ended: ended(end), next, as_of: None }
     }
 
+    /// Of an answer whose time is over.
+    fn late(next: &Cursor) -> Summary<'static> {
+        Summary { truncated: true, ended: "time", next: Some(next.to_string()), as_of: None }
+    }
+
     fn push(&self, out: &mut Vec<u8>) {
         // Plain values to memory: nothing that can fail.
         drop(serde_json::to_writer(out, self));
@@ -164,9 +169,20 @@ impl Shape for Json {
     }
 
     fn end(&mut self, end: &End, out: &mut Vec<u8>) {
+        Json::close(&Summary::new(end), out);
+    }
+
+    fn late(&mut self, next: &Cursor, out: &mut Vec<u8>) -> bool {
+        Json::close(&Summary::late(next), out);
+        true
+    }
+}
+
+impl Json {
+    fn close(summary: &Summary<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"],");
         let start = out.len();
-        Summary::new(end).push(out);
+        summary.push(out);
         out.remove(start); // its opening brace: the object was begun before
         out.push(b'\n');
     }
@@ -191,6 +207,12 @@ impl Shape for Ndjson {
     fn end(&mut self, end: &End, out: &mut Vec<u8>) {
         Summary { as_of: self.as_of.as_deref(), ..Summary::new(end) }.push(out);
         out.push(b'\n');
+    }
+
+    fn late(&mut self, next: &Cursor, out: &mut Vec<u8>) -> bool {
+        Summary { as_of: self.as_of.as_deref(), ..Summary::late(next) }.push(out);
+        out.push(b'\n');
+        true
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, as_of, in_time, place_for};
+use super::answer::{AS_OF, as_of, in_time, place_for, place_for_report};
 use super::error::ApiError;
 use super::request::Request;
 use crate::clock::now;
@@ -65,7 +65,9 @@ async fn found(
     request.read_only()?;
     if view.q.is_empty() {
         let as_of = as_of.map(str::to_owned);
+        let place = place_for_report(state).await?;
         return blocking(state, move |state| {
+            let _place = place;
             Ok(page::home_page(&state.0.ledger.store().stats()?, as_of.as_deref()))
         })
         .await;
@@ -161,7 +163,9 @@ pub async fn status(state: State, request: Request) -> Response {
     let gathered = async {
         request.read_only()?;
         let as_of = as_of.clone();
+        let place = place_for_report(&state).await?;
         blocking(&state, move |state| {
+            let _place = place;
             let samples = state.0.history.lock().unwrap_or_else(PoisonError::into_inner).samples();
             let standing = Standing {
                 status: state.0.ingest.status()?,

@@ -8,7 +8,7 @@ use warp::{Filter, Reply};
 
 use super::dnsdb::Version;
 use super::error::ApiError;
-use super::guard::Door;
+use super::guard::{Asker, Door};
 use super::request::{Request, request};
 use super::{State, bulk, cof, control, dnsdb, machine, metrics, names, native, page, recipe, zeek_pdns};
 
@@ -17,7 +17,8 @@ pub fn routes(
     state: State,
     door: Door,
 ) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
-    let state = warp::any().map(move || state.clone());
+    let state = warp::ext::optional::<Asker>()
+        .map(move |asker: Option<Asker>| state.asked_by(asker.unwrap_or_default()));
     let asked = state.clone().and(request());
     let dns = warp::path("dns")
         .and(asked.clone())
@@ -31,6 +32,10 @@ pub fn routes(
     let query = warp::path("query")
         .and(asked.clone())
         .then(|state, request| read(request, |request| cof::query(state, request)));
+    let passive_ssl = warp::path("v2pssl")
+        .and(warp::path("query"))
+        .and(asked.clone())
+        .then(|_, request| read(request, |request| ready(cof::passive_ssl(&request))));
     let fquery = warp::path("fquery")
         .and(asked.clone())
         .then(|state, request| read(request, |request| cof::full_query(state, request)));
@@ -94,7 +99,7 @@ pub fn routes(
         owner.and(asked).then(|state, request| write(request, |request| controlled(state, request)));
     // A box around each group keeps the types small: the time that rustc takes for one grows exponentially with its depth.
     let recipe = dns.boxed();
-    let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().boxed();
+    let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().or(passive_ssl).unify().boxed();
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify().boxed();
     let native = bulk.or(api).unify().or(openapi).unify().boxed();
     let machine = health.or(readiness).unify().or(metrics).unify().boxed();
@@ -140,6 +145,7 @@ async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
         ["export"] => native::export(state, request).await,
         ["status"] => machine::status(state, request).await,
         ["names", rrname] => names::name(state, request, rrname).await,
+        ["seen", value] => names::seen(state, request, value).await,
         _ => Err(ApiError::not_found()),
     }
 }

@@ -1,24 +1,25 @@
 //! The accept loop: connections with a head timeout, a stall timeout, a cap, and an end.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -26,7 +27,8 @@ use warp::reply::Response;
 
 use super::State;
 use super::cors;
-use super::guard::Door;
+use super::error::ApiError;
+use super::guard::{Asker, Door, network};
 use super::gzip;
 use super::request::without_doubled_slashes;
 use super::routes::routes;
@@ -40,6 +42,8 @@ const MAX_HEAD_BYTES: usize = 32 << 10;
 const MAX_HEADERS: usize = 100;
 /// How long open requests may take to end once it is time to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long a client is waited for that is refused.
+const REFUSAL: Duration = Duration::from_secs(1);
 /// How long to wait when the system gives no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -126,6 +130,7 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
         Door::Control => usize::try_from(FOR_CONTROL).unwrap_or(usize::MAX),
     };
     let connections = Arc::new(Semaphore::new(places));
+    let crowds = Arc::new(Crowds::new(config.max_connections_per_address));
     let graceful = GracefulShutdown::new();
     let mut builder = http1::Builder::new();
     builder
@@ -155,6 +160,13 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
         let (doors, state, builder, watcher) =
             (doors.clone(), state.clone(), builder.clone(), graceful.watcher());
         let tls = state.tls().filter(|_| door != Door::Control);
+        let crowd = match crowds.enter(peer) {
+            Some(crowd) => crowd,
+            None => {
+                refuse(stream, tls.is_some());
+                continue;
+            }
+        };
         let (patience, header_timeout) = (config.request_timeout, config.header_timeout);
         tokio::spawn(async move {
             let _connected = state.metrics().connected();
@@ -171,7 +183,7 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
             if let Err(error) = watcher.watch(builder.serve_connection(stream, service)).await {
                 tracing::debug!(%error, "A connection ended early.");
             }
-            drop(place);
+            drop((place, crowd));
         });
     }
     drop(listener);
@@ -199,6 +211,13 @@ where
     U: Service<Request<Incoming>, Response = Response, Error = Infallible>,
     C: Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
+    if !is_for_a_path(request.method(), request.uri()) {
+        // There is no body to be read, nor a path to answer at: what follows on this connection may be anything.
+        let mut response = ApiError::bad_target().into_response("");
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        dress(response.headers_mut());
+        return Ok(response);
+    }
     if let Some(uri) = without_doubled_slashes(request.uri()) {
         *request.uri_mut() = uri;
     }
@@ -211,7 +230,10 @@ where
         state.origins().mark(response.headers_mut(), origin);
         return Ok(response);
     }
-    let caller = guard.admit(doors.door, peer, &uri, request.headers_mut());
+    let caller = guard.admit(doors.door, peer, &method, &uri, request.headers_mut(), origin.is_some());
+    if let Ok(caller) = &caller {
+        request.extensions_mut().insert(Asker::new(peer, caller));
+    }
     let mut response = match &caller {
         Ok(caller) if caller.may_control() => doors.control.call(request).await?,
         Ok(_) => doors.usual.call(request).await?,
@@ -224,12 +246,93 @@ where
     }
     let headers = response.headers_mut();
     state.origins().mark(headers, origin);
+    dress(headers);
+    Ok(response)
+}
+
+/// Puts the headers on an answer that every answer has.
+fn dress(headers: &mut HeaderMap) {
     for (name, value) in &SECURITY_HEADERS {
         if !headers.contains_key(name) {
             headers.insert(name.clone(), value.clone());
         }
     }
-    Ok(response)
+}
+
+/// Whether a request is for a path of this server: no tunnel, no other server, no server as a whole.
+fn is_for_a_path(method: &Method, uri: &Uri) -> bool {
+    *method != Method::CONNECT && uri.path_and_query().is_some() && uri.path().starts_with('/')
+}
+
+/// Says to one who has as many connections as an address may have that it is so, and closes this one.
+fn refuse(mut stream: Box<dyn Stream>, is_tls: bool) {
+    tracing::debug!("A connection was refused: its address has as many as it may have.");
+    if is_tls {
+        return; // what is said before a handshake is no answer
+    }
+    tokio::spawn(async move {
+        let body = "{\"error\":{\"code\":\"too_many_connections\",\"message\":\"too many connections from this address\"}}\n";
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+             retry-after: 1\r\nconnection: close\r\n\r\n{body}"
+        );
+        // Who is gone, or takes nothing, is not waited for.
+        drop(timeout(REFUSAL, stream.write_all(answer.as_bytes())).await);
+        drop(timeout(REFUSAL, stream.shutdown()).await);
+    });
+}
+
+//--- Crowds ---------------------------------------------------------------------------------------------------------
+
+/// How many connections each address has.
+struct Crowds {
+    each: usize,
+    of: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Crowds {
+    fn new(each: usize) -> Crowds {
+        Crowds { each, of: Mutex::default() }
+    }
+
+    fn of(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more connection from an address, unless it has as many as it may have.
+    fn enter(self: &Arc<Crowds>, peer: Option<IpAddr>) -> Option<Crowd> {
+        let network = peer.map(network);
+        if let Some(network) = network {
+            let mut of = self.of();
+            let here = of.entry(network).or_default();
+            if *here >= self.each {
+                return None;
+            }
+            *here += 1;
+        }
+        Some(Crowd { crowds: Arc::clone(self), network })
+    }
+}
+
+/// A connection that is counted for as long as it is open.
+struct Crowd {
+    crowds: Arc<Crowds>,
+    network: Option<IpAddr>,
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        if let Some(network) = self.network {
+            let mut of = self.crowds.of();
+            if let Some(here) = of.get_mut(&network) {
+                *here -= 1;
+                if *here == 0 {
+                    of.remove(&network);
+                }
+            }
+        }
+    }
 }
 
 /// Waits for the stop signal without holding a thread of the runtime.

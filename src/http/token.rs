@@ -23,7 +23,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// What every token begins with, so that a leaked one can be recognised.
-const PREFIX: &str = "dnl_";
+pub const PREFIX: &str = "dnl_";
 /// Random bytes of a token, and of a salt.
 const RANDOM_BYTES: usize = 32;
 /// The name of the hash in the file.

@@ -34,8 +34,8 @@ use super::env::until;
 type Record<'a> = (u64, &'a str, &'a str, u16, &'a [&'a str], u32);
 
 /// A server on a port and a socket of its own, over a ledger in memory.
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     folder: TempDir,
     ledger: Arc<Ledger>,
     ingest: Arc<Ingest>,
@@ -50,7 +50,7 @@ impl Server {
         Server::with(Config::default())
     }
 
-    fn with(config: Config) -> Server {
+    pub(super) fn with(config: Config) -> Server {
         Server::over(Arc::new(MemoryStore::default()), config)
     }
 
@@ -60,8 +60,12 @@ impl Server {
         let ingest = ingest::start(ingest::Config::default(), Arc::clone(&ledger), stop.clone()).unwrap();
         let ingest = Arc::new(ingest);
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config);
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("served")
+            .enable_all()
+            .build()
+            .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let inside = runtime.enter();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -78,7 +82,7 @@ impl Server {
     }
 
     /// Reads records.
-    fn feed(&self, sensor: &str, records: &[Record<'_>]) {
+    pub(super) fn feed(&self, sensor: &str, records: &[Record<'_>]) {
         let mut log = String::new();
         for (i, (ts, query, qtype_name, qtype, answers, ttl)) in records.iter().enumerate() {
             let ttls: Vec<_> = answers.iter().map(|_| *ttl).collect();
@@ -144,7 +148,7 @@ impl Server {
         ))
     }
 
-    fn get(&self, target: &str) -> Answer {
+    pub(super) fn get(&self, target: &str) -> Answer {
         self.raw(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     }
 
@@ -168,8 +172,8 @@ impl Drop for Server {
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
     body: String,
 }
@@ -226,6 +230,8 @@ struct Disk {
     changed: Condvar,
     /// Whether nothing is in memory.
     cold: AtomicBool,
+    /// Whether nothing can be written.
+    fails: AtomicBool,
     /// Reads that were begun.
     begun: AtomicU64,
 }
@@ -317,7 +323,9 @@ impl Store for Stalling {
         self.store.rewrite()
     }
     fn failing(&self) -> Option<StoreError> {
-        self.store.failing()
+        let error = std::io::ErrorKind::StorageFull.into();
+        let failed = StoreError::Io { what: "could not use /srv/secret/ledger".to_owned(), error };
+        self.disk.fails.load(Ordering::SeqCst).then_some(failed)
     }
     fn flush(&self) -> Result<(), StoreError> {
         self.store.flush()
@@ -338,13 +346,20 @@ fn lookups_that_wait_for_the_disk_hold_up_nobody_else() {
     server.feed_names(3);
     assert_eq!(server.get("/dns/n00001.example.com").records().len(), 1);
     assert_eq!(disk.begun.load(Ordering::SeqCst), 0, "what is in memory is answered from there");
+    // Quick ones may go on within the event loop, until one is not quick any more.
+    disk.stall(false);
+    for _ in 0..20 {
+        assert_eq!(server.get("/dns/n00001.example.com").records().len(), 1);
+    }
+    let before = disk.begun.load(Ordering::SeqCst);
     disk.stall(true);
     let paths = ["/dns/n00000.example.com", "/api/v1/records?q=192.0.2.10", "/name/n00001.example.com"];
     std::thread::scope(|scope| {
         let server = &server;
         // Twice as many as the event loop has threads.
         let asked: Vec<_> = (0..6).map(|i| scope.spawn(move || server.get(paths[i % 3]).status)).collect();
-        until("each of them waits for the disk", || (disk.begun.load(Ordering::SeqCst) >= 6).then_some(()));
+        let begun = || disk.begun.load(Ordering::SeqCst) - before;
+        until("each of them waits for the disk", || (begun() >= 6).then_some(()));
         assert_eq!(server.get("/healthz").status, 200);
         disk.stall(false);
         assert!(asked.into_iter().all(|asked| asked.join().unwrap() == 200));
@@ -364,6 +379,197 @@ fn a_lookup_that_waits_for_the_disk_has_a_deadline_and_a_place() {
     let busy = server.get("/dns/n00000.example.com");
     assert_eq!((busy.status, busy.json()["error"]["code"].as_str()), (429, Some("busy")));
     disk.stall(false);
+}
+
+//--- hostile requests -----------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_no_request_for_a_path_is_refused_and_the_connection_ends() {
+    let server = Server::sample();
+    for line in [
+        "CONNECT example.com:443",
+        "CONNECT /dns/www.example.com",
+        "GET example.com:80",
+        "GET www.example.com",
+        "OPTIONS *",
+        "GET *",
+        "POST localhost:1",
+    ] {
+        // Without `Connection: close`: it ends all the same.
+        let answer = server.raw(&format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(answer.status, 400, "{line}: {answer:?}");
+        assert!(answer.header("x-content-type-options").is_some(), "{line}");
+    }
+    // The absolute form is for a path, whatever server it names.
+    let absolute = "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(server.raw(absolute).status, 200);
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let server = Server::with(Config { max_connections_per_address: 3, ..Config::default() });
+    let answer_of = |mut stream: TcpStream| {
+        let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        // What was refused is closed with a request unread, which resets the connection at times.
+        drop(stream.read_to_end(&mut bytes));
+        Answer::parse(&bytes).status
+    };
+    let idle: Vec<_> = (0..3).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let refused = TcpStream::connect(server.address).unwrap();
+    let mut said = Vec::new();
+    (&refused).read_to_end(&mut said).unwrap();
+    let said = Answer::parse(&said);
+    assert_eq!((said.status, said.json()["error"]["code"].as_str()), (503, Some("too_many_connections")));
+    // Another address of this machine.
+    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    other.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    other.connect(&server.address.into()).unwrap();
+    assert_eq!(answer_of(other.into()), 200);
+    drop(idle);
+    until("the first is let in again", || {
+        (answer_of(TcpStream::connect(server.address).ok()?) == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_body_that_stalls_is_given_up_and_there_are_few_of_them() {
+    let server = Server::with(Config { request_timeout: Duration::from_millis(100), ..Config::default() });
+    let [_, admin] = server.with_tokens();
+    let begin = || {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = format!(
+            "POST /control/import?name=dns.log HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin}\r\n\
+             Connection: close\r\nContent-Length: 1000\r\n\r\nthe beginning"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let stalled: Vec<_> = (0..24).map(|_| begin()).collect();
+    let statuses: Vec<u16> = stalled
+        .into_iter()
+        .map(|mut stream| {
+            let mut bytes = Vec::new();
+            drop(stream.read_to_end(&mut bytes));
+            Answer::parse(&bytes).status
+        })
+        .collect();
+    assert!(statuses.iter().all(|status| [408, 429].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&408) && statuses.contains(&429), "{statuses:?}");
+    until("there is a place again", || {
+        let whole = format!(
+            "POST /control/import?name=dns.log HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin}\r\n\
+             Connection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        (server.raw(&whole).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn who_has_no_token_is_not_told_where_the_ledger_lies() {
+    let store = Stalling::default();
+    let disk = Arc::clone(&store.disk);
+    let server = Server::over(Arc::new(store), Config::default());
+    assert_eq!(server.get("/readyz").status, 200);
+    disk.fails.store(true, Ordering::SeqCst);
+    let [read, _] = server.with_tokens();
+    let reason = |answer: Answer| {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        answer.json()["reason"].as_str().unwrap().to_owned()
+    };
+    assert!(!reason(server.get("/readyz")).contains('/'));
+    assert!(!reason(server.get_with("/readyz", "Authorization: Bearer no")).contains('/'));
+    let token = format!("Authorization: Bearer {read}");
+    assert!(reason(server.get_with("/readyz", &token)).contains("/srv/secret/ledger"));
+}
+
+#[test]
+fn an_answer_that_takes_too_long_is_ended_and_says_so() {
+    let server = Server::with(Config { stream_timeout: Duration::ZERO, ..Config::default() });
+    server.feed_names(5000);
+    let json = server.get("/api/v1/records?q=*&limit=100000").json();
+    let first = json["records"].as_array().unwrap().len();
+    assert_eq!((json["truncated"].as_bool(), json["ended"].as_str()), (Some(true), Some("time")));
+    assert!((1..5000).contains(&first), "{first}");
+    let mut found = first;
+    let mut next = json["next"].as_str().unwrap().to_owned();
+    loop {
+        let rest = server.get(&format!("/api/v1/records?q=*&limit=100000&format=ndjson&cursor={next}"));
+        let lines: Vec<Value> = rest.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (last, rows) = lines.split_last().unwrap();
+        found += rows.len();
+        match last["next"].as_str() {
+            Some(more) => next = more.to_owned(),
+            None => break,
+        }
+        assert_eq!(last["ended"], "time");
+    }
+    assert_eq!(found, 5000, "the rest begins where it was ended");
+    let framed = server.get("/dnsdb/v2/lookup/rdata/ip/192.0.2.10?limit=0");
+    assert!(framed.body.lines().last().unwrap().starts_with("{\"cond\":\"limited\""), "{}", framed.status);
+    // A format without words for it is cut: no client takes a part for the whole.
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.write_all(b"GET /api/v1/export HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    drop(stream.read_to_end(&mut bytes));
+    assert!(!bytes.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn a_page_of_another_site_gets_nothing_by_a_browser() {
+    let server = Server::sample();
+    let asked = |path: &str, header: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\nConnection: close\r\n\r\n");
+        server.raw(&request).status
+    };
+    assert_eq!(asked("/dns/www.example.com", "Sec-Fetch-Site: cross-site"), 403);
+    assert_eq!(asked("/dns/www.example.com", "Sec-Fetch-Site: same-origin"), 200);
+    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document";
+    assert_eq!(asked("/?q=www.example.com", link), 200);
+}
+
+//--- small wishes of clients ----------------------------------------------------------------------------------------
+
+#[test]
+fn clients_get_what_they_expect() {
+    let server = Server::sample();
+    let nothing = server.get("/summarize/rrset/name/nothing.example");
+    assert_eq!(nothing.status, 404, "{nothing:?}");
+    assert_eq!(server.get("/summarize/rrset/name/www.example.com").status, 200);
+    assert_eq!(server.get("/dnsdb/v2/summarize/rrset/name/nothing.example").status, 200);
+    let slashes = server.get("/lookup/rrset/name/www.example.com?limit=101/&aggr=False//&humantime=false/");
+    assert_eq!((slashes.status, slashes.body.lines().count()), (200, 1), "{slashes:?}");
+    let ssl = server.get("/v2pssl/query/192.0.2.10");
+    assert_eq!((ssl.status, ssl.body.trim()), (200, "{}"));
+}
+
+#[test]
+fn one_object_tells_all_that_is_known_of_a_value() {
+    let server = Server::sample();
+    let seen = server.get("/api/v1/seen/www.example.com").json();
+    assert_eq!(
+        (seen["kind"].as_str(), seen["seen"].as_bool(), seen["count"].as_u64()),
+        (Some("name"), Some(true), Some(3))
+    );
+    assert_eq!((seen["rows_as_rrname"].as_u64(), seen["rows_as_rdata"].as_u64()), (Some(1), Some(0)));
+    assert_eq!((seen["asked"].as_bool(), seen["questions"]["count"].as_u64()), (Some(true), Some(3)));
+    assert_eq!(seen["time_first"], 1_767_323_045);
+    let address = server.get("/api/v1/seen/192.0.2.10").json();
+    assert_eq!((address["kind"].as_str(), address["rows_as_rdata"].as_u64()), (Some("address"), Some(1)));
+    let target = server.get("/api/v1/seen/cdn.example.net").json();
+    assert_eq!((target["rows_as_rrname"].as_u64(), target["rows_as_rdata"].as_u64()), (Some(1), Some(1)));
+    for none in ["never.example", "203.0.113.9", "2001:db8::9"] {
+        let answer = server.get(&format!("/api/v1/seen/{none}"));
+        assert_eq!(
+            (answer.status, answer.json()["error"]["code"].as_str()),
+            (404, Some("nothing_found")),
+            "{none}"
+        );
+    }
+    assert_eq!(server.get("/api/v1/seen/a..b").status, 400);
 }
 
 //--- the recipe's API -----------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ mod full_disk;
 mod fuzz;
 /// The faces over HTTP.
 mod http;
+mod http_fuzz;
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
 mod layers;
 /// That a line is visible at once and counts once over rotations.

@@ -39,7 +39,7 @@ use super::machine;
 use super::request::Request;
 use crate::clock::now;
 use crate::dns::{Name, RrType, name_from_wire, rdata_from_wire};
-use crate::lookup::{Filters, Found, Limits, Query, Search, Types, parse_bool};
+use crate::lookup::{End, Filters, Found, Limits, Query, Search, Types, parse_bool};
 
 /// Rows of an answer when no limit is given.
 const DEFAULT_LIMIT: u64 = 10_000;
@@ -63,7 +63,13 @@ pub async fn respond(
     path: &[&str],
 ) -> Response {
     let answered = match request {
-        Ok(request) => route(state, request, version, path).await,
+        Ok(mut request) => {
+            // Some clients put a path behind the parameters: `limit=101/`.
+            for (_, value) in &mut request.params {
+                value.truncate(value.trim_end_matches('/').len());
+            }
+            route(state, request, version, path).await
+        }
         Err(error) => Err(error),
     };
     answered.unwrap_or_else(|error| error.for_dnsdb().into_text("GET, HEAD"))
@@ -357,6 +363,9 @@ async fn summarize(
     };
     let Gathered { value, ended, examined } =
         gather(&state, search, limits, None, Summary::default(), visit).await?;
+    if version == Version::V1 && value.is_empty() && ended == Ended::Answer(End::Complete) {
+        return Err(NOTHING.clone());
+    }
     let mut out = Vec::new();
     let framing = Framing(version);
     framing.begin(&mut out);

@@ -16,7 +16,7 @@ use super::super::error::ApiError;
 use super::{NOTHING, Version};
 use crate::dns::{Name, Rdata, RrType};
 use crate::json::{push_number, push_str, push_string};
-use crate::lookup::{End, Found};
+use crate::lookup::{Cursor, End, Found};
 use crate::observation::Seen;
 use crate::time::format_rfc3339;
 
@@ -176,6 +176,13 @@ impl Shape for Rows {
     fn fail(&mut self, out: &mut Vec<u8>) -> bool {
         self.framing.failed("the ledger cannot be read", out)
     }
+
+    fn late(&mut self, _next: &Cursor, out: &mut Vec<u8>) -> bool {
+        let is_framed = self.framing.0 == Version::V2;
+        self.framing
+            .limited("the time of an answer is over, before its end: ask for less, or take it faster", out);
+        is_framed
+    }
 }
 
 /// Appends count and times, without braces.
@@ -229,6 +236,11 @@ impl Summary {
     pub fn add(&mut self, seen: &Seen) {
         self.seen.merge(seen);
         self.rows += 1;
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
     }
 
     /// The sum of their counts.
