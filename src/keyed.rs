@@ -2,7 +2,7 @@
 //!
 //! Whoever can send a DNS query chooses names. With a hash that they can compute they would choose names that all collide,
 //! and each look-up in a table would walk through all of them. So the secret of this hash is drawn anew by each process:
-//! what collides in one does not collide in another, and nobody outside knows either. It is never stored.
+//! what collides in one does not collide in another, and nobody outside knows either. It is never stored. What is stored (filters of runs) has a seed of its own, beside it.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -27,6 +27,11 @@ static SECRET: LazyLock<[u8; SECRET_BYTES]> = LazyLock::new(|| {
 #[inline]
 pub fn hash(key: &[u8]) -> u64 {
     xxh3_64_with_secret(key, &*SECRET)
+}
+
+/// A number that nobody can foretell, and not 0: the seed of a hash that is to be kept.
+pub fn new_seed() -> u64 {
+    RandomState::new().hash_one(0u8).max(1)
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ use super::{
     damaged, value,
 };
 use crate::fault::point;
+use crate::keyed::new_seed;
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -123,6 +124,8 @@ struct Shared {
     committed: Mutex<Committed>,
     manifest: Mutex<Manifest>,
     next_run: AtomicU32,
+    /// That of new filters: as long as there are runs, each says it.
+    filter_seed: u64,
     view: Mutex<Arc<View>>,
     bell: Arc<Bell>,
     stop: AtomicBool,
@@ -212,6 +215,10 @@ impl Source for Run {
         let sealed = self.home.in_run(self.meta.id, |pairs| pairs.get(&key))?;
         let sealed = sealed.ok_or_else(|| self.missing())?;
         open_block(self.meta.id, &key, &sealed)
+    }
+
+    fn filter_seed(&self) -> u64 {
+        self.filter.seed()
     }
 
     fn may_hold(&self, hash: u64) -> bool {
@@ -686,6 +693,8 @@ impl Shared {
         }
         let runs = manifest.runs.iter().map(|meta| load(meta.clone(), &home).map(Arc::new));
         let runs = runs.collect::<Result<Vec<_>, _>>()?;
+        let seeds = runs.iter().map(|run| run.filter.seed());
+        let filter_seed = seeds.filter(|seed| *seed != 0).max().unwrap_or_else(new_seed);
         let entries = manifest.journal_from..committed.record.journal_to;
         let segments = replay(&*home, entries, options, sensors.len())?;
         let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
@@ -717,6 +726,7 @@ impl Shared {
             committed: Mutex::new(committed),
             manifest: Mutex::new(manifest),
             next_run: AtomicU32::new(next_run),
+            filter_seed,
             view: Mutex::new(Arc::new(view)),
             bell,
             stop: AtomicBool::new(false),
@@ -953,7 +963,7 @@ impl Shared {
     ) -> Result<Arc<Run>, StoreError> {
         let waiting = Vec::new();
         let sink = RunSink { shared: self, home, generation, id, written: 0, waiting, bytes: 0 };
-        let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys);
+        let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys, self.filter_seed);
         fill(&mut writer)?;
         let (mut sink, counts, filter) = writer.finish()?;
         let mut filter_pages = 0;

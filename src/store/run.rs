@@ -34,6 +34,9 @@ pub(crate) trait Source: Send + Sync {
     /// The block of a family with this bound, which there is.
     fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError>;
 
+    /// The seed of the hashes that its filter is asked with.
+    fn filter_seed(&self) -> u64;
+
     /// Whether rows with a lookup part of this hash may be in it.
     fn may_hold(&self, hash: u64) -> bool;
 
@@ -130,8 +133,9 @@ pub(crate) struct Writer<S> {
 }
 
 impl<S: Sink> Writer<S> {
-    /// Begins a run of blocks of about so many raw bytes, with at most so many lookup keys.
-    pub fn new(sink: S, block_bytes: usize, lookup_keys: u64) -> Writer<S> {
+    /// Begins a run of blocks of about so many raw bytes, with at most so many lookup keys, and a filter
+    /// with this seed.
+    pub fn new(sink: S, block_bytes: usize, lookup_keys: u64, filter_seed: u64) -> Writer<S> {
         Writer {
             sink,
             block_bytes,
@@ -139,7 +143,7 @@ impl<S: Sink> Writer<S> {
             builder: Builder::default(),
             bound: Vec::new(),
             part: Vec::new(),
-            filter: Filter::new(lookup_keys),
+            filter: Filter::new(lookup_keys, filter_seed),
             counts: Counts::default(),
         }
     }
@@ -166,7 +170,7 @@ impl<S: Sink> Writer<S> {
             let part = family.lookup_part(key).ok_or_else(|| key::bad_key(family))?;
             self.part.clear();
             self.part.extend_from_slice(part);
-            self.filter.insert(filter::hash(part));
+            self.filter.insert(filter::hash(self.filter.seed(), part));
             self.counts.lookup_keys += 1;
         }
         Ok(())
@@ -393,7 +397,8 @@ impl Merged {
             return Err(StoreError::NotInMemory);
         }
         let to: Option<Arc<[u8]>> = range.to.as_deref().map(Arc::from);
-        let hash = range.exact.as_deref().map(filter::hash);
+        // Nearly all runs have one seed.
+        let (mut seed, mut hash) = (None, 0);
         let mut merged = Merged {
             family: range.family,
             cursors: Vec::new(),
@@ -402,8 +407,14 @@ impl Merged {
             value: Vec::new(),
         };
         for source in sources {
-            if hash.is_some_and(|hash| !source.may_hold(hash)) {
-                continue;
+            if let Some(part) = range.exact.as_deref() {
+                if seed != Some(source.filter_seed()) {
+                    seed = Some(source.filter_seed());
+                    hash = filter::hash(source.filter_seed(), part);
+                }
+                if !source.may_hold(hash) {
+                    continue;
+                }
             }
             if let Some(cursor) = Cursor::open(source, range, to.clone(), lookup)? {
                 merged.cursors.push(cursor);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::filter::Filter;
+use super::filter::{Filter, seed_in_memory};
 use super::key::Family;
 use super::run::{Block, Counts, Sink, Source, Writer};
 use super::{StoreError, damaged};
@@ -67,7 +67,7 @@ impl Segment {
         cut: u64,
     ) -> Result<Segment, StoreError> {
         let keys = 2 * batch.tuples().len() + batch.questions().len();
-        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys as u64);
+        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys as u64, seed_in_memory());
         writer.push_batch(batch, sensors, cut)?;
         Segment::finish(writer, 0, sequences)
     }
@@ -77,7 +77,7 @@ impl Segment {
         let sources: Vec<Arc<dyn Source>> =
             segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
         let counts = segments.iter().fold(Counts::default(), |sum, s| sum.plus(s.counts));
-        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, counts.lookup_keys);
+        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, counts.lookup_keys, seed_in_memory());
         writer.push_merged(&sources)?;
         let tier = segments.iter().map(|s| s.tier).max().unwrap_or(0) + 1;
         Segment::finish(writer, tier, segments.iter().flat_map(|s| &s.sequences).copied().collect())
@@ -135,6 +135,10 @@ impl Source for Segment {
 
     fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
         self.floor(family, bound)?.ok_or_else(|| damaged("a segment in memory", "a block is missing"))
+    }
+
+    fn filter_seed(&self) -> u64 {
+        self.filter.seed()
     }
 
     fn may_hold(&self, hash: u64) -> bool {

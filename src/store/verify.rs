@@ -27,6 +27,7 @@ use super::run::Counts;
 use super::undo::Undone;
 use super::{StoreError, block, damaged, value};
 use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
+use crate::keyed;
 use crate::observation::{Halves, Seen, SensorId};
 use crate::progress::{LineageId, Progress};
 
@@ -540,7 +541,7 @@ fn place(entry: &mut Vec<u8>, stored: &[u8]) -> (usize, u128) {
     let hash = xxh3_128(entry);
     entry.truncate(length);
     // The sum is chosen by the key alone, so that a row and an entry that differ in their values meet.
-    (filter::hash(entry) as usize % SUMS, hash)
+    (keyed::hash(entry) as usize % SUMS, hash)
 }
 
 /// A key, or the first bytes of one, for people.
@@ -643,7 +644,11 @@ impl RunState {
             check_row(family, key, rows.value(), self.sensors)?;
             if self.part.is_empty() || !key.starts_with(&self.part) {
                 let part = family.lookup_part(key).ok_or_else(|| key::bad_key(family))?;
-                if self.filter.as_ref().is_some_and(|filter| !filter.may_hold(filter::hash(part))) {
+                if self
+                    .filter
+                    .as_ref()
+                    .is_some_and(|filter| !filter.may_hold(filter::hash(filter.seed(), part)))
+                {
                     let why = format!("it does not hold {}", shown(family, key));
                     return Err(damaged(&format!("the filter of run {}", self.run), &why));
                 }

@@ -35,7 +35,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("status", 1, "progress tally"),
     // Keeping.
     ("merge", 2, "dns keyed observation progress"),
-    ("store", 2, "dns fault merge observation progress tally threads"),
+    ("store", 2, "dns fault keyed merge observation progress tally threads"),
     ("ledger", 2, "dns fault merge observation progress store"),
     // Asking and feeding.
     ("lookup", 3, "dns ledger observation store time units"),
@@ -74,10 +74,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
-    ("rustix", &["store/sled.rs", "cli/doctor.rs", "descriptors.rs", "tail/open.rs"]),
+    ("rustix", &["store/private.rs", "store/sled.rs", "cli/doctor.rs", "descriptors.rs", "tail/open.rs"]),
     ("prometheus_client", &["http/"]),
     ("jiff", &["output.rs", "cli/"]),
     ("landlock", &["sandbox.rs"]),
+    ("seccompiler", &["sandbox.rs"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("tokio", &["http/", "daemon.rs", "main.rs"]),
