@@ -104,6 +104,11 @@ pub fn run(
             Ok(restricted) => debug!(?restricted, "Restricted to writing in the data folder."),
             Err(error) => warn!(%error, "The daemon could not be restricted from within."),
         }
+        match sandbox::close_sockets() {
+            Ok(true) => debug!("No sockets are left but those of TCP and of this machine."),
+            Ok(false) => info!("This kind of machine is not known: UDP is not closed to the daemon."),
+            Err(error) => warn!(%error, "UDP could not be closed to the daemon."),
+        }
     }
     if let Some(limit) = descriptors::raise() {
         debug!(limit, "Files that may be open at once.");

@@ -13,6 +13,7 @@ use crate::cof::push_export_line;
 use crate::ledger::Ledger;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
 use crate::output::{CSV_HEADER, Row, Tamed};
+use crate::store::as_the_user_has_it;
 
 /// Bytes that are written at a time.
 const WRITE_BYTES: usize = 256 << 10;
@@ -75,6 +76,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let failed = || format!("writing {}", path.display());
     let mut file = BufWriter::with_capacity(WRITE_BYTES, File::create(path).with_context(failed)?);
+    // Whoever has a ledger open makes files for himself alone; this one is none of them.
+    as_the_user_has_it(path).with_context(failed)?;
     write(&mut file).with_context(failed)?;
     let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(failed)?;
     file.sync_all().with_context(failed)

@@ -26,12 +26,13 @@
 //!
 //! So to keep the older ledger takes one small file, to go back to it one rename, and to be rid of it one removal.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::ledger::FORMAT;
-use super::{StoreError, damaged};
+use super::{StoreError, damaged, private};
 use crate::fault::point;
 
 const CURRENT: &str = "CURRENT";
@@ -87,7 +88,8 @@ impl Folder {
     fn open_uncleared(path: &Path) -> Result<(Folder, Vec<String>), StoreError> {
         // Before anything is written: a newer version's folder is not touched at all.
         read_current(path)?;
-        fs::create_dir_all(path).map_err(failed("could not make", path))?;
+        make(path)?;
+        close(path)?;
         let lock = lock(path)?;
         let ledgers = ledgers(path)?;
         let current = match read_current(path)? {
@@ -361,6 +363,32 @@ impl Folder {
         };
         write().map_err(failed("could not write", &path))
     }
+}
+
+/// Makes a folder for its user alone, where there is none; those around it are as the user makes folders.
+fn make(path: &Path) -> Result<(), StoreError> {
+    if !path.is_dir() {
+        if let Some(around) = path.parent().filter(|around| !around.as_os_str().is_empty()) {
+            fs::create_dir_all(around).map_err(failed("could not make", around))?;
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made.map_err(failed("could not make", path))?,
+        }
+    }
+    private::begin();
+    Ok(())
+}
+
+/// Closes a folder that others may enter, or whose files others may read. One that this user cannot close is refused.
+fn close(path: &Path) -> Result<(), StoreError> {
+    if private::close(path).map_err(failed("others may enter, and this user cannot `chmod -R go=`,", path))? {
+        tracing::warn!(
+            ?path,
+            "Others could enter this folder, or read files in it: it is its owner's alone from now on (`chmod -R go=`)."
+        );
+    }
+    Ok(())
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {

@@ -26,6 +26,7 @@ mod ledger;
 mod manifest;
 pub mod memory;
 mod migrate;
+mod private;
 mod replica;
 mod run;
 mod scan;
@@ -38,6 +39,7 @@ mod verify;
 
 pub use copy::OnPiece;
 pub use ledger::FORMAT;
+pub use private::as_the_user_has_it;
 pub use replica::Replica;
 
 use std::cmp::Ordering;

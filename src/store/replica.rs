@@ -1,7 +1,7 @@
 //! A copy of a ledger that is being made: the backup.
 //!
 //! It is made beside its target, in a folder that is called like it with `.partial` behind, and which is no ledger until it is
-//! whole, synced and verified. Then it gets its name. One that a kill left behind is made anew, and nothing that is not such
+//! whole, synced and verified. Then it gets its name. It is its user's alone, and what another user has put there is not used. One that a kill left behind is made anew, and nothing that is not such
 //! a folder is touched.
 
 use std::fs::{self, DirBuilder};
@@ -14,8 +14,9 @@ use super::engine::Engine;
 use super::folder::{Folder, failed, sync};
 use super::sled::SledEngine;
 use super::verify::{Checker, OnProgress, Verification};
-use super::{Options, StoreError, damaged};
+use super::{Options, StoreError, damaged, private};
 use crate::fault::point;
+use crate::keyed::new_seed;
 
 /// A copy on its way to a target; removed when it is dropped before it is there.
 pub struct Replica {
@@ -37,10 +38,7 @@ impl Replica {
     /// When there is something, or nothing can be made beside it, or another copy to the same target is being made.
     pub fn begin(target: &Path, options: &Options) -> Result<Replica, StoreError> {
         check_absent(target)?;
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let partial = target.with_file_name(name);
-        let folder = empty_folder(&partial)?;
+        let (partial, folder) = empty_folder(target)?;
         let engine = SledEngine::open(&folder.ledger(), options)?;
         let (target, taken) = (target.to_owned(), Taken::default());
         Ok(Replica { target, partial, engine: Some(engine), taken, named: false, folder })
@@ -83,7 +81,7 @@ impl Replica {
         self.folder.keep()?;
         point("snapshot_kept");
         check_absent(&self.target)?;
-        fs::rename(&self.partial, &self.target).map_err(failed("could not make", &self.target))?;
+        private::rename_new(&self.partial, &self.target).map_err(failed("could not make", &self.target))?;
         self.named = true;
         let around = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync(around.unwrap_or(Path::new(".")))?;
@@ -111,23 +109,103 @@ fn check_absent(target: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes a folder for a copy, or takes one that an earlier copy left.
-fn empty_folder(path: &Path) -> Result<Folder, StoreError> {
-    let make = || DirBuilder::new().mode(0o700).create(path);
-    match make() {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && Folder::has_nothing_else(path) => {
-            let folder = Folder::open(path)?;
-            if !folder.is_new() {
+///
+/// What another user has put at that name, who could then read the copy or exchange it, is left alone: a name that nobody can
+/// foretell is taken instead.
+fn empty_folder(target: &Path) -> Result<(PathBuf, Folder), StoreError> {
+    let beside = |more: &str| {
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(more);
+        target.with_file_name(name)
+    };
+    let partial = beside(".partial");
+    let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
+    let path = match make(&partial) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            if !private::is_own_folder(&partial) {
+                let other = beside(&format!(".{:016x}.partial", new_seed()));
+                make(&other).map_err(failed("could not make", &other))?;
+                tracing::warn!(
+                    ?partial,
+                    "This is no folder of this user's alone, and is not touched; the copy is made beside it."
+                );
+                other
+            } else if Folder::has_nothing_else(&partial) {
+                let folder = Folder::open(&partial)?;
+                if folder.is_new() {
+                    return Ok((partial, folder));
+                }
                 // It was whole and had no name yet: what it holds is older than what is copied now.
-                fs::remove_dir_all(path).map_err(failed("could not remove", path))?;
+                fs::remove_dir_all(&partial).map_err(failed("could not remove", &partial))?;
                 drop(folder);
-                make().map_err(failed("could not make", path))?;
-                return Folder::open(path);
+                make(&partial).map_err(failed("could not make", &partial))?;
+                partial
+            } else {
+                return Err(failed("could not make", &partial)(error));
             }
-            Ok(folder)
         }
         made => {
-            made.map_err(failed("could not make", path))?;
-            Folder::open(path)
+            made.map_err(failed("could not make", &partial))?;
+            partial
         }
+    };
+    let folder = Folder::open(&path)?;
+    Ok((path, folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    #[test]
+    fn what_another_user_has_put_at_the_name_of_a_copy_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let others = dir.path().join("others");
+        fs::create_dir(&others).unwrap();
+        let target = dir.path().join("backup");
+        let partial = dir.path().join("backup.partial");
+        let puts: [&dyn Fn(); 3] = [
+            &|| {
+                fs::create_dir(&partial).unwrap();
+                fs::set_permissions(&partial, fs::Permissions::from_mode(0o777)).unwrap();
+            },
+            &|| symlink(&others, &partial).unwrap(),
+            &|| symlink(dir.path().join("nowhere"), &partial).unwrap(),
+        ];
+        for put in puts {
+            put();
+            let (path, folder) = empty_folder(&target).unwrap();
+            assert!(path != partial && path.to_str().unwrap().ends_with(".partial"), "{path:?}");
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+            assert!(fs::read_dir(&others).unwrap().next().is_none());
+            assert!(!dir.path().join("nowhere").exists());
+            drop(folder);
+            fs::remove_dir_all(&path).unwrap();
+            match partial.symlink_metadata().unwrap().is_dir() {
+                true => fs::remove_dir(&partial).unwrap(),
+                false => fs::remove_file(&partial).unwrap(),
+            }
+        }
+        // One of another user, where this one is root.
+        fs::create_dir(&partial).unwrap();
+        fs::set_permissions(&partial, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(empty_folder(&target).unwrap().0, partial, "an own one is used again");
+        if std::os::unix::fs::chown(&partial, Some(12_345), None).is_ok() {
+            assert_ne!(empty_folder(&target).unwrap().0, partial);
+        }
+    }
+
+    #[test]
+    fn a_copy_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        // An empty folder would be replaced by a plain rename.
+        fs::create_dir(&to).unwrap();
+        assert!(private::rename_new(&from, &to).is_err() && from.exists());
+        fs::remove_dir(&to).unwrap();
+        private::rename_new(&from, &to).unwrap();
+        assert!(to.exists() && !from.exists());
     }
 }

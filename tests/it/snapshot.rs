@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use dnsledger::generate::{Config, Format, write_log};
 use dnsledger::store::{FORMAT, Options, Replica, StoreError};
@@ -170,4 +171,63 @@ fn a_damaged_ledger_gives_no_backup() {
     let (code, said) = snapshot(&env, "backup");
     assert!(code == Some(2) && said.contains("ledger-1/conf") && said.contains("\ntry: "), "{said}");
     assert!(named(&env, "backup").is_empty());
+}
+
+/// The files and folders below a path that others than their owner may do anything with.
+fn open_to_others(path: &Path) -> Vec<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        let metadata = path.symlink_metadata().unwrap();
+        if metadata.mode() & 0o077 != 0 {
+            found.push(path.clone());
+        }
+        if metadata.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_ledger_is_its_users_alone_whatever_the_umask_is_and_whatever_was_there() {
+    let env = TestEnv::new();
+    fs::copy(testdata("zeek/ok_tsv.log"), env.path("dns.log")).unwrap();
+    let with_no_umask = |arguments: &str| {
+        let program = env!("CARGO_BIN_EXE_dnsledger");
+        let mut command = env.tool("sh");
+        command.args(["-c", &format!("umask 000; exec {program} {arguments}")]);
+        let ended = env.finish(&mut command);
+        assert_eq!(ended.status.code(), Some(0), "{arguments}: {}", ended.stderr);
+        ended
+    };
+    with_no_umask("import --data data dns.log");
+    assert_eq!(open_to_others(&env.path("data")), [PathBuf::new(); 0]);
+    with_no_umask("snapshot --data data backup");
+    assert_eq!(open_to_others(&env.path("backup")), [PathBuf::new(); 0]);
+    // One of an earlier version, which others could read, is closed, and that is said.
+    let mut command = env.tool("chmod");
+    assert!(env.finish(command.args(["-R", "go+rwX", "data"])).status.success());
+    assert!(!open_to_others(&env.path("data")).is_empty());
+    with_no_umask("import --data data dns.log");
+    assert_eq!(open_to_others(&env.path("data")), [PathBuf::new(); 0]);
+    // What is asked for by name is the user's, and has the rights that the user gives.
+    with_no_umask("export --data data --output export.json");
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(env.path("export.json")).unwrap());
+    assert_eq!(mode & 0o777, 0o666);
+}
+
+#[test]
+fn a_folder_that_another_has_put_where_the_copy_is_made_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let env = TestEnv::new();
+    fs::copy(testdata("zeek/ok_tsv.log"), env.path("dns.log")).unwrap();
+    env.ok(&["import", "--data", "data", "dns.log"]);
+    let partial = env.path("backup.partial");
+    fs::create_dir(&partial).unwrap();
+    fs::set_permissions(&partial, fs::Permissions::from_mode(0o777)).unwrap();
+    env.ok(&["snapshot", "--data", "data", "backup"]);
+    assert!(fs::read_dir(&partial).unwrap().next().is_none(), "nothing was put into it");
+    assert_eq!(env.export("backup"), env.export("data"));
 }
