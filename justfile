@@ -44,6 +44,10 @@ fuzz TARGET SECONDS="30":
 fuzz-smoke SECONDS="30":
     set -e; for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time={{SECONDS}}; done
 
+# Whole logs that nobody would write, for so many seconds: each line must be accounted for.
+fuzz-logs SECONDS="300":
+    DNSLEDGER_FUZZ_SECONDS={{SECONDS}} cargo test --locked --release --test it log_fuzz -- --nocapture
+
 # What a whole import costs, beside decompressing and splitting alone.
 bench-import *LOGS:
     cargo bench --locked --bench import -- {{LOGS}}

@@ -37,6 +37,7 @@ mod http_fuzz;
 mod layers;
 /// That a line is visible at once and counts once over rotations.
 mod live;
+mod log_fuzz;
 mod migration;
 /// The page as a browser without a script gets it.
 mod page;

@@ -203,15 +203,15 @@ fn a_ledger_is_its_users_alone_whatever_the_umask_is_and_whatever_was_there() {
         ended
     };
     with_no_umask("import --data data dns.log");
-    assert_eq!(open_to_others(&env.path("data")), [PathBuf::new(); 0]);
+    assert_eq!(open_to_others(&env.path("data")), Vec::<PathBuf>::new());
     with_no_umask("snapshot --data data backup");
-    assert_eq!(open_to_others(&env.path("backup")), [PathBuf::new(); 0]);
+    assert_eq!(open_to_others(&env.path("backup")), Vec::<PathBuf>::new());
     // One of an earlier version, which others could read, is closed, and that is said.
     let mut command = env.tool("chmod");
     assert!(env.finish(command.args(["-R", "go+rwX", "data"])).status.success());
     assert!(!open_to_others(&env.path("data")).is_empty());
     with_no_umask("import --data data dns.log");
-    assert_eq!(open_to_others(&env.path("data")), [PathBuf::new(); 0]);
+    assert_eq!(open_to_others(&env.path("data")), Vec::<PathBuf>::new());
     // What is asked for by name is the user's, and has the rights that the user gives.
     with_no_umask("export --data data --output export.json");
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(env.path("export.json")).unwrap());
