@@ -240,6 +240,16 @@ impl Ledger {
         }
     }
 
+    /// How far a lineage was read, applied or not.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
+        let unapplied = self.claims().get(id).and_then(|claim| claim.unapplied.clone());
+        unapplied.map_or_else(|| self.store.lineage(id), |progress| Ok(Some(progress)))
+    }
+
     /// All lineages, as far as they were read, applied or not.
     ///
     /// # Errors

@@ -269,7 +269,11 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
             continue;
         }
         let listing = match discover(&source.logs) {
-            Ok(listing) => listing,
+            Ok(mut listing) => {
+                listing.live.append(&mut listing.streaming);
+                listing.archives.append(&mut listing.streaming_archives);
+                listing
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let advice = "it is waited for; if Zeek logs elsewhere, name that folder";
                 findings.warn("source", format!("{shown} is not there"), advice);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
 use super::{Config, Context, DEFAULT_SENSOR, How, ImportProgress, IngestError, Summary, reading_hint};
-use super::{cof, dump};
+use super::{cof, dump, twins};
 use crate::ledger::Ledger;
 use crate::merge::Batch;
 use crate::progress::Progress;
@@ -377,9 +377,17 @@ fn list(paths: &[PathBuf]) -> Result<(Vec<Found>, Summary), IngestError> {
             continue;
         }
         let listing = discover(path).map_err(|error| IngestError::Path { path: path.clone(), error })?;
-        let Listing { live, archives, passed_over: over, .. } = listing;
-        all.extend(archives);
-        all.extend(live);
+        let Listing { live, archives, streaming, streaming_archives, passed_over: over, .. } = listing;
+        let plain: Vec<Found> = archives.into_iter().chain(live).collect();
+        let zeek = Default::default();
+        for found in streaming_archives.into_iter().chain(streaming) {
+            if twins::covered_by(&plain, &zeek, &found.path) {
+                summary.passed_over.push((found.path, twins::PASSED_OVER.to_owned()));
+            } else {
+                all.push(found);
+            }
+        }
+        all.extend(plain);
         summary.passed_over.extend(over);
     }
     Ok((all, summary))

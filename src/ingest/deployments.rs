@@ -301,20 +301,163 @@ fn json_streaming_logs_are_followed_through_their_chain() {
 }
 
 #[test]
-fn a_streaming_log_beside_a_plain_one_is_never_read_also_while_that_is_away() {
+fn of_a_plain_and_a_streaming_log_each_event_counts_once_also_while_one_of_them_is_away() {
     let mut host = Host::new("logs");
     host.put("logs/dns.log", log(0..10));
     host.put("logs/json_streaming_dns.log", json(0..10));
     host.holds(0..10);
+    let unread = format!("{:?}", host.status().sources[0].unread);
+    assert!(unread.contains("json_streaming_dns.log") && unread.contains("counted once"), "{unread}");
     // Between a rotation into another folder and the next record there is no plain log.
     host.append("logs/dns.log", CLOSE);
     host.rename("logs/dns.log", "elsewhere/dns.log");
     host.append("logs/json_streaming_dns.log", json(10..11));
-    host.holds(0..10);
-    host.kill();
-    host.holds(0..10);
-    host.put("logs/dns.log", log(10..11));
     host.holds(0..11);
+    host.kill();
+    host.holds(0..11);
+    host.put("logs/dns.log", log(10..12));
+    host.holds(0..12);
+    host.append("logs/json_streaming_dns.log", json(11..12));
+    host.holds(0..12);
+    assert_eq!(host.status().totals.lines(), 12);
+}
+
+#[test]
+fn whichever_log_of_one_zeek_tells_an_event_first_it_counts_once() {
+    for (plain_first, gap, kills) in [(true, 0, false), (true, 1, false), (false, 0, true), (false, 1, false)]
+    {
+        let mut host = Host::new("logs");
+        host.daemon().turn();
+        let (plain, streaming) = ("logs/dns.log", "logs/json_streaming_dns.log");
+        for first in [plain_first, !plain_first] {
+            if first {
+                host.put(plain, log(0..3));
+            } else {
+                host.put(streaming, json(0..3));
+            }
+            (0..gap).for_each(|_| host.daemon().turn());
+        }
+        for n in 3..40 {
+            if n == 20 {
+                host.rename(streaming, "logs/json_streaming_dns.1.log");
+                host.put(streaming, "");
+            }
+            for plain_now in [n % 2 == 0, n % 2 == 1] {
+                match plain_now {
+                    true => host.append(plain, record(n)),
+                    false => host.append(streaming, json(n..n + 1)),
+                }
+                if n % 3 == 0 {
+                    host.daemon().turn();
+                }
+                if kills && n % 5 == 0 {
+                    host.daemon().settle();
+                    host.kill();
+                }
+            }
+        }
+        host.holds(0..40);
+        assert_eq!(host.status().totals.lines(), 40, "plain first: {plain_first}, gap {gap}");
+    }
+}
+
+#[test]
+fn zeek_may_be_switched_from_the_plain_to_the_streaming_log_and_back() {
+    for kills in [false, true] {
+        let mut host = Host::new("logs");
+        let (plain, streaming) = ("logs/current/dns.log", "logs/current/json_streaming_dns.log");
+        let step = |host: &mut Host, end: u64| {
+            if kills {
+                host.kill();
+            }
+            host.holds(0..end);
+        };
+        host.put(plain, log(0..10));
+        host.holds(0..10);
+        host.append(plain, CLOSE);
+        host.put("logs/2024-04-19/dns.10:00:00-11:00:00.log.gz", gzip(&fs::read(host.path(plain)).unwrap()));
+        host.remove(plain);
+        host.put(streaming, json(10..20));
+        step(&mut host, 20);
+        host.append(streaming, json(20..25));
+        step(&mut host, 25);
+        host.put(plain, log(25..35));
+        step(&mut host, 35);
+        // The plain one stays, and only the other grows.
+        host.append(streaming, json(35..40));
+        step(&mut host, 40);
+        host.append(plain, records(40..45));
+        host.append(streaming, json(40..45));
+        step(&mut host, 45);
+    }
+}
+
+#[test]
+fn where_only_archives_of_the_plain_log_are_left_the_streaming_log_is_read() {
+    let mut host = Host::new("logs");
+    host.put("logs/current/dns.log", log(0..100));
+    host.holds(0..100);
+    host.append("logs/current/dns.log", CLOSE);
+    let archive = "logs/2023-11-14/dns.00:00:00-01:00:00.log.gz";
+    host.put(archive, gzip(&fs::read(host.path("logs/current/dns.log")).unwrap()));
+    host.remove("logs/current/dns.log");
+    host.holds(0..100);
+    let streaming = "logs/current/json_streaming_dns.log";
+    host.put(streaming, "");
+    for from in (100..300).step_by(8) {
+        // Records come out of order.
+        let rows: String = (from..(from + 8).min(300)).rev().map(|n| json(n..n + 1)).collect();
+        host.append(streaming, rows);
+        host.daemon().turn();
+    }
+    host.holds(0..300);
+    host.remove(archive);
+    host.holds(0..300);
+    host.kill();
+    host.holds(0..300);
+    assert!(host.status().caught_up);
+}
+
+#[test]
+fn two_zeeks_below_one_source_are_both_read_each_in_its_way() {
+    let mut host = Host::new("logs");
+    host.put("logs/zeekA/dns.log", log(0..50));
+    host.put("logs/zeekB/json_streaming_dns.log", json(50..120));
+    host.holds(0..120);
+    host.kill();
+    host.append("logs/zeekB/json_streaming_dns.log", json(120..130));
+    host.append("logs/zeekA/dns.log", records(130..140));
+    host.holds(0..140);
+}
+
+#[test]
+fn streaming_archives_are_read_for_the_time_in_which_there_was_no_plain_log() {
+    let mut host = Host::new("logs");
+    for (hour, range) in [(1, 0..10), (2, 10..20), (4, 30..40)] {
+        let text = log(range) + CLOSE;
+        host.put(&format!("logs/2024-04-19/dns.{hour:02}:00:00.log.gz"), gzip(text.as_bytes()));
+    }
+    host.put("logs/current/json_streaming_dns.2.log", json(5..15));
+    host.put("logs/current/json_streaming_dns.1.log", json(20..30));
+    host.put("logs/current/dns.log", log(40..50));
+    host.put("logs/current/json_streaming_dns.log", json(40..48));
+    let imported = super::tests::ledger();
+    let summary = super::tests::import_paths(&imported, &[&host.path("logs")]);
+    assert_eq!(contents(&imported), expected(0..50));
+    assert_eq!(summary.passed_over.len(), 2, "{summary:?}");
+    host.holds(0..50);
+    let unread = format!("{:?}", host.status().sources[0].unread);
+    assert!(
+        unread.contains("json_streaming_dns.2.log") && !unread.contains("json_streaming_dns.1.log"),
+        "{unread}"
+    );
+    host.append("logs/current/json_streaming_dns.log", json(48..50));
+    host.append("logs/current/dns.log", record(50));
+    host.append("logs/current/json_streaming_dns.log", json(50..51));
+    host.holds(0..51);
+    host.kill();
+    host.holds(0..51);
+    assert!(host.status().caught_up);
 }
 
 #[test]

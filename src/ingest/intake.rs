@@ -7,11 +7,12 @@
 //! Rows and the progress that covers them go into the same batch; see [`crate::ledger`] for why that is exactly once.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use tracing::warn;
 
+use super::twins::Twin;
 use super::{Context, newest, shown};
 use crate::ledger::{Claimed, Ledger};
 use crate::merge::Batch;
@@ -76,6 +77,10 @@ struct Core {
     at_file_start: bool,
     /// What was counted by this intake.
     new: Tally,
+    /// Another log that tells the same events, if there is one.
+    twin: Option<Twin>,
+    /// Records up to this time, seconds, are told by another log; those in the first so many bytes of this one.
+    told_until: Option<(u64, u64)>,
 }
 
 enum State {
@@ -144,8 +149,20 @@ impl Intake {
                 closed: false,
                 at_file_start: true,
                 new: Tally::default(),
+                twin: None,
+                told_until: None,
             },
         })
+    }
+
+    /// Another log tells the same events: what it told before is not counted.
+    pub fn pair(&mut self, twin: Twin) {
+        self.core.twin = Some(twin);
+    }
+
+    /// Another log has told what was recorded up to this time, seconds; of the first so many bytes.
+    pub fn set_told_until(&mut self, time: u64, bytes: u64) {
+        self.core.told_until = Some((time, bytes));
     }
 
     /// Takes the next bytes of the file. What they say is in `batch` when this returns, progress included.
@@ -440,8 +457,24 @@ impl Core {
         );
     }
 
+    /// Whether another log told the event that was just read.
+    fn is_told(&mut self) -> bool {
+        let here = place_offset(&self.state);
+        let until = self.told_until.filter(|(_, bytes)| here < *bytes);
+        if until.is_some_and(|(time, _)| self.record.ts_micros() / 1_000_000 <= time) {
+            return true;
+        }
+        self.twin.as_ref().is_some_and(|Twin { twins, side }| {
+            twins.lock().unwrap_or_else(PoisonError::into_inner).tell(*side, &self.record)
+        })
+    }
+
     /// Counts one line of the new part.
     fn settle(&mut self, parsed: Line, batch: &mut Batch) {
+        if parsed == Line::Record && (self.twin.is_some() || self.told_until.is_some()) && self.is_told() {
+            self.closed = false;
+            return;
+        }
         let State::Reading(place) = &mut self.state else { return };
         let fate = match parsed {
             Line::Directive => return,

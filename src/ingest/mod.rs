@@ -4,6 +4,7 @@
 //! - [`bulk`] reads whole files into batches of their own: imports and history;
 //! - [`cof`] merges what other sites saw;
 //! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;
+//! - [`twins`] counts once what two logs of one Zeek both tell;
 //! - [`follow`] follows live logs into the open batch, commits it, and reads history behind it.
 //!
 //! # Threads
@@ -27,6 +28,7 @@ mod interpreter;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod twins;
 
 use std::io;
 use std::path::{Path, PathBuf};

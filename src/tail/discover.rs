@@ -85,8 +85,10 @@ pub struct Listing {
     pub passed_over: Vec<(PathBuf, String)>,
     /// The first of them that this user may not look into.
     pub barred: Option<PathBuf>,
-    /// Whether the logs are JSON streaming logs: there was no plain one.
-    pub is_streaming: bool,
+    /// JSON streaming logs that may still grow. A plain log may hold the same events.
+    pub streaming: Vec<Found>,
+    /// Such logs that are rotated, the oldest first.
+    pub streaming_archives: Vec<Found>,
 }
 
 /// What a file's name says.
@@ -134,17 +136,14 @@ struct Search {
 
 impl Search {
     fn finish(mut self) -> Listing {
-        if self.listing.live.is_empty() && self.listing.archives.is_empty() {
-            self.listing.is_streaming = true;
-            self.listing.live = self.streaming.live;
-            self.listing.archives = self.streaming.archives;
-        } else {
-            let why = "a JSON streaming log: it holds the same events as dns.log, which is read";
-            let streaming = self.streaming.live.into_iter().chain(self.streaming.archives);
-            self.listing.passed_over.extend(streaming.map(|found| (found.path, why.to_owned())));
+        self.listing.streaming = self.streaming.live;
+        self.listing.streaming_archives = self.streaming.archives;
+        for archives in [&mut self.listing.archives, &mut self.listing.streaming_archives] {
+            archives.sort_by(|a, b| (a.stamp.modified, &a.path).cmp(&(b.stamp.modified, &b.path)));
         }
-        self.listing.archives.sort_by(|a, b| (a.stamp.modified, &a.path).cmp(&(b.stamp.modified, &b.path)));
-        self.listing.live.sort_by(|a, b| a.path.cmp(&b.path));
+        for live in [&mut self.listing.live, &mut self.listing.streaming] {
+            live.sort_by(|a, b| a.path.cmp(&b.path));
+        }
         self.listing
     }
 
@@ -404,17 +403,16 @@ mod tests {
     }
 
     #[test]
-    fn the_streaming_log_is_passed_over_beside_the_plain_one() {
+    fn streaming_logs_are_told_apart_from_plain_ones() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         touch(root, "json_streaming_dns.log");
         touch(root, "json_streaming_dns.1.log");
-        let listing = discover(root).unwrap();
-        assert_eq!((listing.live.len(), listing.archives.len()), (1, 1));
         touch(root, "dns.2024-04-19-10-00-00.log");
         let listing = discover(root).unwrap();
-        assert_eq!((listing.live.len(), names(&listing.archives, root).len()), (0, 1));
-        assert_eq!(listing.passed_over.len(), 2);
+        assert_eq!(names(&listing.streaming, root), ["json_streaming_dns.log"]);
+        assert_eq!(names(&listing.streaming_archives, root), ["json_streaming_dns.1.log"]);
+        assert_eq!((listing.live.len(), listing.archives.len()), (0, 1));
     }
 
     #[test]

@@ -28,6 +28,24 @@ pub struct Followed {
     start: Vec<u8>,
 }
 
+/// Reads a part of a file, whatever else is read of it.
+#[derive(Debug)]
+pub struct Again<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl io::Read for Again<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let n = self.file.read_at(buffer.get_mut(..length).unwrap_or_default(), self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
 /// What a read gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
@@ -110,6 +128,11 @@ impl Followed {
         self.start.extend_from_slice(read.get(..missing.min(n)).unwrap_or_default());
         self.offset += n as u64;
         Ok(Read::Bytes(n))
+    }
+
+    /// What was read so far, once more.
+    pub fn again(&self) -> Again<'_> {
+        Again { file: &self.file, at: 0, end: self.offset }
     }
 
     /// Goes back to the beginning and forgets what was there.

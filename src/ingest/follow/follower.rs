@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -14,6 +15,7 @@ use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared, lock};
 use crate::descriptors;
 use crate::fault::point;
 use crate::ingest::intake::{Ending, Halt, Intake};
+use crate::ingest::twins::{self, Known, Side, Twin, Twins};
 use crate::ingest::{reading_hint, shown};
 use crate::liveness::Liveness;
 use crate::merge::Batch;
@@ -22,7 +24,7 @@ use crate::store::StoreError;
 use crate::tail::decode::Packing;
 use crate::tail::discover::{Found, Listing, Stamp, discover, is_glob};
 use crate::tail::followed::{Followed, Read};
-use crate::tail::open::open;
+use crate::tail::open::open as open_log;
 use crate::tail::wake::{Alarm, LOST_EVENTS, Touched, Wake};
 
 /// Bytes of a live log that are folded in at a time: the open batch is locked for so long.
@@ -40,6 +42,8 @@ const SCAN_SHARE: u32 = 4;
 const SCANS_AT_ONCE: usize = 4;
 /// Logs that are held open though they do not grow: it costs little, and what they grow by is read at once.
 const KEPT_OPEN: usize = 64;
+/// How often it is looked whether a log that is held back may be read.
+const HELD_PAUSE: Duration = Duration::from_millis(50);
 /// How long one of more than these has not grown when it is closed.
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -105,8 +109,16 @@ pub(super) struct Follower<'a> {
     live_failed: HashSet<PathBuf>,
     /// Archives are read that changed at or after this instant, nanoseconds since the epoch; none before the first look.
     cut: Option<i128>,
-    /// Whether the source ever had a plain log, beside which JSON streaming logs hold nothing new.
-    has_plain: bool,
+    /// Of each Zeek that writes a plain log and a streaming one: what one of them has told.
+    pairs: HashMap<PathBuf, Arc<Mutex<Twins>>>,
+    /// Streaming logs that were there before us: plain ones that may hold the same are read first.
+    held: HashSet<PathBuf>,
+    /// Streaming logs that are rotated, as they were, and whether a plain one holds the same.
+    judged: HashMap<PathBuf, (Stamp, bool)>,
+    /// Whether the source was looked through.
+    is_known: bool,
+    /// Plain archives, as the last look found them, where there are streaming logs.
+    plain_archives: Vec<Found>,
     buffer: Vec<u8>,
     /// What the bytes at hand say, on its way to the open batch.
     part: Batch,
@@ -164,7 +176,11 @@ impl<'a> Follower<'a> {
             live_failed: HashSet::new(),
             put_off: HashMap::new(),
             cut: None,
-            has_plain: false,
+            pairs: HashMap::new(),
+            held: HashSet::new(),
+            judged: HashMap::new(),
+            is_known: false,
+            plain_archives: Vec::new(),
             buffer: vec![0; LIVE_CHUNK_BYTES],
             part: Batch::default(),
         };
@@ -172,7 +188,7 @@ impl<'a> Follower<'a> {
             follower.polls(Some(&error.to_string()));
         }
         match source.recall(shared.ledger().store().as_ref(), shared.context.clock.now_ms()) {
-            Ok((cut, has_plain)) => (follower.cut, follower.has_plain) = (cut, has_plain),
+            Ok(cut) => follower.cut = cut,
             Err(error) => shared.fails(Part::Follower(at), &error),
         }
         follower.max_open = follower.max_open.max(8);
@@ -216,7 +232,10 @@ impl<'a> Follower<'a> {
 
     /// How long to wait for something to happen.
     fn patience(&self) -> Duration {
-        let poll = self.source.config.poll_interval;
+        let mut poll = self.source.config.poll_interval;
+        if !self.held.is_empty() {
+            poll = poll.min(HELD_PAUSE);
+        }
         if self.changed {
             // It is looked through as soon as it may be.
             return poll.min(self.not_before.saturating_duration_since(Instant::now()));
@@ -322,6 +341,8 @@ impl<'a> Follower<'a> {
         };
         self.unsay(&logs);
         self.failures = 0;
+        let mut listing = listing;
+        let nothing_held = self.pair(&mut listing);
         let files: Vec<PathBuf> = listing.live.iter().map(|found| found.path.clone()).collect();
         let (base, mut folders) = (base(&logs), listing.folders.clone());
         if is_glob(&logs) {
@@ -333,15 +354,6 @@ impl<'a> Follower<'a> {
             self.polls(watched.err().map(|error| error.to_string()).as_deref());
         }
         self.see(&listing);
-        let mut listing = listing;
-        let is_empty = listing.live.is_empty() && listing.archives.is_empty();
-        if listing.is_streaming && self.has_plain {
-            // The plain log is away for a moment, between a rotation and its next record.
-            listing.live.clear();
-            listing.archives.clear();
-        } else if !is_empty && !listing.is_streaming {
-            self.keep_plain();
-        }
         self.live_paths = listing.live.into_iter().map(|found| found.path).collect();
         // What was put off and has gone since is met under its other name.
         self.put_off.retain(|path, _| self.live_paths.contains(path));
@@ -352,16 +364,143 @@ impl<'a> Follower<'a> {
             let there: HashSet<&PathBuf> = self.live_paths.iter().collect();
             self.resting.retain(|path, _| there.contains(path));
         }
-        nothing_left
+        nothing_left && nothing_held
     }
 
-    /// Remembers, for later runs too, that this source has plain logs: a JSON streaming log in it is never read.
-    fn keep_plain(&mut self) {
-        if !std::mem::replace(&mut self.has_plain, true) {
-            let hint = (self.source.hint_key(b"plain"), Vec::new());
-            // Lost, it is found out again as soon as a plain log is there.
-            drop(self.shared.ledger().store().cache(&[hint], &[]));
+    /// Puts streaming logs to the others, but those whose events are told by plain logs. Says whether nothing had to be left
+    /// for later.
+    fn pair(&mut self, listing: &mut Listing) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_known, true);
+        let (streaming, archives) =
+            (std::mem::take(&mut listing.streaming), std::mem::take(&mut listing.streaming_archives));
+        self.held.retain(|path| streaming.iter().any(|found| found.path == *path));
+        self.judged.retain(|path, _| archives.iter().any(|found| found.path == *path));
+        if streaming.is_empty() && archives.is_empty() {
+            self.plain_archives.clear();
+            return true;
         }
+        self.plain_archives.clone_from(&listing.archives);
+        let live_homes: HashSet<PathBuf> =
+            listing.live.iter().map(|found| twins::home(&found.path)).collect();
+        let mut homes = live_homes.clone();
+        homes.extend(listing.archives.iter().map(|found| twins::home(&found.path)));
+        if let Ok(lineages) = self.shared.ledger().lineages() {
+            let plain = lineages.iter().filter(|progress| Side::of(&progress.path) == Side::Plain);
+            homes.extend(plain.map(|progress| twins::home(&progress.path)));
+        }
+        for found in &streaming {
+            let home = twins::home(&found.path);
+            if live_homes.contains(&home) {
+                let plain = listing.live.iter().filter(|plain| twins::home(&plain.path) == home);
+                let paths: Vec<PathBuf> = plain.chain([found]).map(|found| found.path.clone()).collect();
+                self.begin_pair(home.clone(), &paths);
+                listing.passed_over.push((found.path.clone(), twins::COMPARED.to_owned()));
+            }
+            if is_first && homes.contains(&home) {
+                self.held.insert(found.path.clone());
+            }
+        }
+        let mut nothing_held = true;
+        let archives_read = lock(&self.source.state).pending == 0 && !is_first;
+        for found in archives {
+            let known = self.judged.get(&found.path).filter(|(stamp, _)| *stamp == found.stamp);
+            let is_told = match known {
+                Some((_, is_told)) => *is_told,
+                None if !homes.contains(&twins::home(&found.path)) => false,
+                None if lock(&self.source.state).met.get(&found.path) == Some(&found.stamp) => false,
+                // What was written while it was followed is known; the plain ones are read first.
+                None if !archives_read => {
+                    nothing_held = false;
+                    continue;
+                }
+                None => {
+                    let zeek = &self.source.config.zeek;
+                    match twins::covered(self.shared.ledger(), zeek, &found.path) {
+                        Ok(covered) => covered.is_some(),
+                        Err(_) => {
+                            nothing_held = false;
+                            continue;
+                        }
+                    }
+                }
+            };
+            self.judged.insert(found.path.clone(), (found.stamp, is_told));
+            if is_told {
+                listing.passed_over.push((found.path, twins::PASSED_OVER.to_owned()));
+            } else {
+                listing.archives.push(found);
+            }
+        }
+        listing.live.extend(streaming);
+        nothing_held && self.held.is_empty()
+    }
+
+    /// From now on the logs of a Zeek that writes two kinds are compared; what they told so far is taken down.
+    fn begin_pair(&mut self, home: PathBuf, paths: &[PathBuf]) {
+        if self.pairs.contains_key(&home) {
+            return;
+        }
+        let pair: Arc<Mutex<Twins>> = Arc::default();
+        let zeek = &self.source.config.zeek;
+        let of = |path: &Path| Twin { twins: Arc::clone(&pair), side: Side::of(path) };
+        for path in paths {
+            let twin = of(path);
+            let open = self.live.iter().any(|live| live.file.path() == path);
+            let known = if open { continue } else { Known::Ledger };
+            let looked = open_log(path)
+                .map_err(Into::into)
+                .and_then(|(file, _)| twins::look_through(&twin, self.shared.ledger(), zeek, file, known));
+            if let Err(error) = looked {
+                warn!(path = shown(path), %error, "What was read of a log before could not be looked through.");
+            }
+        }
+        for live in self.live.iter_mut().filter(|live| twins::home(live.file.path()) == home) {
+            let twin = of(live.file.path());
+            let known = Known::Bytes(live.file.offset());
+            if let Err(error) =
+                twins::look_through(&twin, self.shared.ledger(), zeek, live.file.again(), known)
+            {
+                warn!(path = shown(live.file.path()), %error, "What was read of a log before could not be looked through.");
+            }
+            live.intake.pair(twin);
+        }
+        info!(
+            folder = shown(&home),
+            "A plain and a JSON streaming log: an event that both hold is counted once."
+        );
+        self.pairs.insert(home, pair);
+    }
+
+    /// Whether a streaming log that was there before us may be read now: when the plain logs are read that may hold the same.
+    /// Then the time up to which they do.
+    fn is_free(&self, path: &Path) -> Option<Option<u64>> {
+        let (home, zeek) = (twins::home(path), &self.source.config.zeek);
+        let is_of = |other: &Path| Side::of(other) == Side::Plain && twins::home(other) == home;
+        let mut plain = self.live_paths.iter().filter(|other| is_of(other));
+        let is_read = |other: &&PathBuf| {
+            self.resting.contains_key(*other)
+                || !other.exists()
+                || self.live.iter().any(|live| {
+                    live.file.path() == other.as_path()
+                        && live.file.size().is_ok_and(|size| size == live.file.offset())
+                })
+        };
+        if !plain.all(|other| is_read(&other)) {
+            return None;
+        }
+        let began = i128::from(twins::began(path, zeek).unwrap_or_default()) * 1_000_000_000;
+        let standing = lock(&self.source.state);
+        let waits = self.plain_archives.iter().any(|found| {
+            is_of(&found.path)
+                && found.stamp.modified >= began
+                && (standing.pending > 0 || !standing.met.contains_key(&found.path))
+                && self.cut.is_none_or(|cut| found.stamp.modified >= cut)
+        });
+        drop(standing);
+        if waits {
+            return None;
+        }
+        twins::covered(self.shared.ledger(), zeek, path).ok()
     }
 
     /// The instant before which archives are not read, nanoseconds since the epoch. It is settled at the first look for
@@ -489,6 +628,15 @@ impl<'a> Follower<'a> {
             {
                 continue;
             }
+            let mut told_until = None;
+            if self.held.contains(path) {
+                // `live_paths` is taken out while it is gone through.
+                self.live_paths.clone_from(&paths);
+                match self.is_free(path) {
+                    None => continue,
+                    Some(until) => told_until = until,
+                }
+            }
             if self.live.len() >= self.max_open && !self.close_idlest() {
                 self.waits_for_room = true;
                 break;
@@ -500,7 +648,11 @@ impl<'a> Follower<'a> {
             let opened = Followed::open(path);
             match opened {
                 Ok(file) => match self.intake(path, header.as_deref()) {
-                    Ok(intake) => {
+                    Ok(mut intake) => {
+                        if let Some(time) = told_until {
+                            intake.set_told_until(time, stamp.size);
+                        }
+                        self.held.remove(path);
                         self.shared.works(Part::Follower(self.at));
                         info!(path = shown(path), "Following.");
                         let last_change = Instant::now();
@@ -571,7 +723,13 @@ impl<'a> Follower<'a> {
 
     fn intake(&self, path: &Path, header: Option<&[u8]>) -> Result<Intake, StoreError> {
         let config = &self.source.config;
-        Intake::new(&self.shared.context, path, &config.sensor, &config.zeek, true, header)
+        let mut intake = Intake::new(&self.shared.context, path, &config.sensor, &config.zeek, true, header)?;
+        if !self.pairs.is_empty()
+            && let Some(pair) = self.pairs.get(&twins::home(path))
+        {
+            intake.pair(Twin { twins: Arc::clone(pair), side: Side::of(path) });
+        }
+        Ok(intake)
     }
 
     /// Reads all live logs as far as they go, a bounded part of each. Says whether there is more.
@@ -723,7 +881,7 @@ impl<'a> Follower<'a> {
             .map(|live| live.file.size().map_or(0, |size| size.saturating_sub(live.file.offset())));
         let lag = lag.sum();
         // A log that is put off is visible and not read.
-        let all_read = all_read && self.put_off.is_empty();
+        let all_read = all_read && self.put_off.is_empty() && self.held.is_empty();
         let writes_fail = !lock(&self.shared.failing).is_empty();
         let mut standing = lock(&self.source.state);
         standing.lag_bytes = lag;
@@ -801,7 +959,7 @@ impl Shared {
 fn packed(path: &Path) -> bool {
     use std::io::Read as _;
     let mut start = [0; Packing::BYTES];
-    match open(path).and_then(|(mut file, _)| file.read(&mut start)) {
+    match open_log(path).and_then(|(mut file, _)| file.read(&mut start)) {
         Ok(n) => {
             let start = start.get(..n).unwrap_or_default();
             Packing::is_undecided(start) || Packing::of(start) != Packing::Plain

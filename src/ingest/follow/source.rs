@@ -135,18 +135,15 @@ impl Source {
     }
 
     /// Takes up what earlier runs left: which archives were read, and where this source's time begins. That instant is
-    /// kept from the first start on, so that later starts read every log after it that is unknown. Says also whether the
-    /// source had plain logs.
-    pub(super) fn recall(&self, store: &dyn Store, now_ms: u64) -> Result<(Option<i128>, bool), StoreError> {
+    /// kept from the first start on, so that later starts read every log after it that is unknown.
+    pub(super) fn recall(&self, store: &dyn Store, now_ms: u64) -> Result<Option<i128>, StoreError> {
         let (met_key, cut_key) = (self.hint_key(b"met"), self.hint_key(b"cut"));
-        let (as_of_key, plain_key) = (self.hint_key(b"as_of"), self.hint_key(b"plain"));
-        let (mut cut, mut has_plain) = (None, false);
+        let as_of_key = self.hint_key(b"as_of");
+        let mut cut = None;
         let mut standing = lock(&self.state);
         for (key, value) in store.cached()? {
             if key == cut_key {
                 cut = value.try_into().ok().map(i128::from_be_bytes);
-            } else if key == plain_key {
-                has_plain = true;
             } else if key == as_of_key {
                 standing.kept_as_of_ms = value.try_into().ok().map(u64::from_be_bytes);
                 // Nothing can be true of an instant that is to come: the clock was ahead then.
@@ -157,6 +154,6 @@ impl Source {
                 standing.met.insert(PathBuf::from(OsStr::from_bytes(path)), stamp);
             }
         }
-        Ok((cut, has_plain))
+        Ok(cut)
     }
 }
