@@ -519,7 +519,7 @@ impl Config {
 
     /// What keeps the ledger within bounds is told this.
     pub fn bounds(&self) -> retention::Bounds {
-        retention::Bounds { retention: self.store.retention, max_disk: self.store.max_disk }
+        retention::Bounds { retention: self.store.retention, max_disk: self.store.max_disk, before: None }
     }
 
     /// Readers and the ledger get three eighths of the memory each. The rest is what an allocator and the buffers of threads need

@@ -30,13 +30,15 @@ use crate::http::{Listener, State, serve, watch};
 use crate::ingest;
 use crate::ledger::Ledger;
 use crate::logging;
-use crate::retention::{Bounds, Keeper};
+use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
 use crate::sandbox::{self, Restricted};
 use crate::shutdown::Stop;
+use crate::status::Notices;
 use crate::store::sled::open as open_store;
 use crate::store::{OnProgress, Options, StoreError};
 use crate::supervisor::Supervisor;
 use crate::threads;
+use crate::time::format_utc;
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -125,8 +127,14 @@ pub fn run(
     let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES, &mut on_migration)?;
     let stop = stop_on_signals()?;
     end_in_time(stop.clone())?;
-    keep_within(&ledger, config.bounds(), stop.clone())?;
-    let ingest = Arc::new(ingest::start(config.ingest(), Arc::clone(&ledger), stop.clone())?);
+    // Before anything is read: a time that lies too late would have what comes skipped.
+    heal(&ledger, &config.bounds());
+    let feeding = config.ingest();
+    if let Some(fault) = feeding.clock.fault() {
+        warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
+    }
+    let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
+    keep_within(&ledger, config.bounds(), ingest.notices().clone(), stop.clone())?;
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // One more, which goes on where lookups that are not as quick as expected hold up the others.
@@ -224,21 +232,34 @@ fn end_in_time(stop: Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keeps a ledger within bounds for as long as it is open. A process that ends in the middle of that loses what was
-/// written anew, and nothing else.
-fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, stop: Stop) -> anyhow::Result<()> {
-    if bounds.is_empty() {
-        return Ok(());
-    }
+/// Keeps a ledger within bounds for as long as it is open, and looks after what a wrong clock did. A process that ends in the
+/// middle of that loses what was written anew, and nothing else.
+fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, notices: Notices, stop: Stop) -> anyhow::Result<()> {
     // Between two looks the ledger is not held: it is closed in order when the others let go.
     let ledger = Arc::downgrade(ledger);
     let mut keeper = Keeper::new(bounds);
     let work = move || {
         while let Some(ledger) = ledger.upgrade() {
-            match keeper.look(&ledger, now()) {
-                Ok(None) => {}
-                Ok(Some(kept)) if kept.fits => info!(?kept, "Rows that were not seen for long were dropped."),
-                Ok(Some(kept)) => {
+            heal(&ledger, &bounds);
+            let look = keeper.look(&ledger, now());
+            let asks = match &look {
+                Ok(Look::Asks(told)) => Some(format!(
+                    "{told}, more than half of all: they stay until they are dropped by hand; `dnsledger expire --dry-run` says what would go, \
+                     `dnsledger expire` drops it"
+                )),
+                _ => None,
+            };
+            if notices.set(RETENTION, asks.clone())
+                && let Some(asks) = asks
+            {
+                warn!(hint = "is the clock right?", "{asks}");
+            }
+            match look {
+                Ok(Look::Within | Look::Asks(_)) => {}
+                Ok(Look::Kept(kept)) if kept.fits => {
+                    info!(?kept, "Rows that were not seen for long were dropped.");
+                }
+                Ok(Look::Kept(kept)) => {
                     warn!(?kept, "The ledger exceeds store.max_disk: the last day alone takes more.");
                 }
                 Err(error) => {
@@ -251,8 +272,22 @@ fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, stop: Stop) -> anyhow::Resu
             }
         }
     };
-    threads::spawn("retention", work).context("starting a thread")?;
+    std::thread::Builder::new().name("retention".to_owned()).spawn(work).context("starting a thread")?;
     Ok(())
+}
+
+/// Moves the time back before which nothing is kept, where a clock that was ahead had set it, and says so.
+pub fn heal(ledger: &Ledger, bounds: &Bounds) {
+    match retention::heal(ledger, bounds, now()) {
+        Ok(None) => {}
+        Ok(Some((was, is))) => warn!(
+            was = format_utc(was),
+            is = format_utc(is),
+            "The clock was ahead when rows were dropped last: what was seen since then is kept again. Rows that were dropped are \
+             in the logs, or in a snapshot."
+        ),
+        Err(error) => warn!(%error, "It could not be found out whether rows are dropped by a wrong clock."),
+    }
 }
 
 //--- What is read anew ----------------------------------------------------------------------------------------------

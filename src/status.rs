@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -41,6 +42,8 @@ pub struct Status {
     pub caught_up: bool,
     /// The time of the latest record that is not of the future, epoch seconds; absent before the first.
     pub newest: Option<u64>,
+    /// What needs the operator, in a sentence each.
+    pub warnings: Vec<String>,
     /// All lines ever read, by how they ended.
     pub totals: Tally,
     /// Each source.
@@ -90,6 +93,30 @@ pub enum SourceState {
     Failing,
     /// It was read once and is not followed.
     Imported,
+}
+
+//--- Notices --------------------------------------------------------------------------------------------------------
+
+/// What needs the operator, by what it is about. Clones share everything.
+#[derive(Debug, Clone, Default)]
+pub struct Notices(Arc<Mutex<BTreeMap<&'static str, String>>>);
+
+impl Notices {
+    /// Puts up a notice, or takes it down. Says whether that changes anything.
+    pub fn set(&self, about: &'static str, says: Option<String>) -> bool {
+        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = notices.get(about) != says.as_ref();
+        match says {
+            Some(says) => drop(notices.insert(about, says)),
+            None => drop(notices.remove(about)),
+        }
+        is_new
+    }
+
+    /// All that are up.
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
 }
 
 //--- Unread ---------------------------------------------------------------------------------------------------------

@@ -115,6 +115,21 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 //--- the data folder, the port, the keys ----------------------------------------------------------------------------
 
+/// What the daemon itself says needs the operator.
+fn tell_warnings(findings: &mut Findings, socket: &Path) {
+    #[derive(serde::Deserialize)]
+    struct Standing {
+        #[serde(default)]
+        warnings: Vec<String>,
+    }
+    let answer = Client::of_socket(socket).and_then(|client| client.get("/api/v1/status", &[]));
+    // One that does not tell is of another version, or on its way out.
+    let standing = answer.ok().and_then(|answer| serde_json::from_reader::<_, Standing>(answer).ok());
+    for warning in standing.into_iter().flat_map(|standing| standing.warnings) {
+        findings.warn("daemon", warning, "see `dnsledger status`");
+    }
+}
+
 /// Looks at the data folder; says whether its daemon runs.
 fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
     let shown = folder.display();
@@ -122,6 +137,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
     let running = Client::of_socket(&socket).and_then(|client| client.get("/healthz", &[])).is_ok();
     if running {
         findings.good("data", format!("{shown}: its daemon is running"));
+        tell_warnings(findings, &socket);
         tell_kept(findings, folder);
         return true;
     }

@@ -1,6 +1,6 @@
 //! `expire`: drop what was not seen for long.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,8 +12,8 @@ use crate::clock::now;
 use crate::http::ExpireLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
-use crate::retention::{self, Bounds, Kept, LEAST_AGE, LEAST_DISK};
-use crate::time::format_utc;
+use crate::retention::{self, Bounds, Forecast, Kept, LEAST_AGE, LEAST_DISK};
+use crate::time::{DAY, format_utc, parse_date};
 use crate::units;
 
 /// What `expire` is told.
@@ -21,24 +21,58 @@ use crate::units;
 pub struct Args {
     #[command(flatten)]
     folder: FolderArgs,
-    /// Drop what was not seen for so long, such as 400d, counted from the start of a day [default: store.retention of the
-    /// configuration]
+    /// Drop what was not seen for so long before the newest record, such as 400d, counted from the start of a day [default:
+    /// store.retention of the configuration]
     #[arg(long, value_name = "AGE", value_parser = units::parse_duration)]
     older_than: Option<Duration>,
     /// Drop what was not seen for longest until the ledger takes no more disk than this, such as 20GiB [default:
     /// store.max_disk]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     max_disk: Option<u64>,
+    /// Drop what was last seen before this day, such as 2024-04-12, also where nothing newer comes
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    before: Option<u64>,
+    /// Only say what would be dropped
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask on a terminal
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// Brings the ledger within the bounds, itself or through the daemon, and says what was dropped.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let typed = Bounds { retention: args.older_than, max_disk: args.max_disk };
+    let typed = Bounds { retention: args.older_than, max_disk: args.max_disk, before: args.before };
     let bounds = if typed.is_empty() { args.folder.load()?.bounds() } else { typed };
     check(&bounds)?;
-    let kept = match Access::open_folder(&args.folder, Purpose::Change)? {
-        Access::Folder(ledger, _) => retention::keep(&ledger, &bounds, now())?,
-        Access::Socket(client) | Access::Server(client) => ask(&client, &bounds)?,
+    let access = Access::open_folder(&args.folder, Purpose::Change)?;
+    let forecast = || match &access {
+        Access::Folder(ledger, _) => Ok(retention::forecast(ledger, &bounds, now())?),
+        Access::Socket(client) | Access::Server(client) => {
+            match ask(client, "/control/expire/forecast", &bounds)? {
+                ExpireLine::Forecast(told) => Ok(told),
+                _ => Err(Refused::misunderstood()),
+            }
+        }
+    };
+    if args.dry_run {
+        io::stdout().write_all(describe_forecast(&forecast()?, &bounds, now()).as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    if !args.yes && io::stdin().is_terminal() && io::stderr().is_terminal() {
+        let told = forecast()?;
+        let question = describe_forecast(&told, &bounds, now());
+        if told.before > 0 && !confirm(&question, &mut io::stdin().lock(), &mut io::stderr())? {
+            writeln!(io::stdout(), "nothing was dropped")?;
+            return Ok(Exit::Nothing);
+        }
+    }
+    let kept = match &access {
+        Access::Folder(ledger, _) => retention::keep(ledger, &bounds, now())?,
+        Access::Socket(client) | Access::Server(client) => match ask(client, "/control/expire", &bounds)? {
+            ExpireLine::Kept(kept) => kept,
+            _ => return Err(Refused::misunderstood()),
+        },
     };
     io::stdout().write_all(describe(&kept).as_bytes())?;
     if kept.fits {
@@ -52,13 +86,37 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(Exit::Failed)
 }
 
+/// Asks whether that is meant. Only a yes is one.
+fn confirm(question: &str, answer: &mut impl BufRead, ask: &mut impl Write) -> io::Result<bool> {
+    write!(ask, "{question}Drop that for good? [y/N] ")?;
+    ask.flush()?;
+    let mut line = String::new();
+    answer.read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+}
+
+/// What would be dropped, for people.
+fn describe_forecast(told: &Forecast, bounds: &Bounds, now: u64) -> String {
+    let mut text = match told.before {
+        0 => "nothing would be dropped\n".to_owned(),
+        _ => format!("{told}: they would be dropped\n"),
+    };
+    if bounds.retention.is_some() && told.newest > 0 && told.newest.saturating_add(DAY) < now {
+        let newest = format_utc(told.newest);
+        text.push_str(&format!(
+            "ages are counted from the newest record, {newest} UTC; --before DATE drops what is older than a day that is named\n"
+        ));
+    }
+    text
+}
+
 /// Refuses bounds that mean nothing, or less than can be kept.
 fn check(bounds: &Bounds) -> Result<(), Misuse> {
     let misuse = |message: &str, hint| Err(Misuse { message: message.to_owned(), hint });
     if bounds.is_empty() {
         return misuse(
             "neither an age nor a size is given, and the configuration has none",
-            "--older-than 400d, or --max-disk 20GiB",
+            "--older-than 400d, --max-disk 20GiB, or --before 2024-04-12",
         );
     }
     if bounds.retention.is_some_and(|age| age < LEAST_AGE) {
@@ -82,19 +140,27 @@ pub struct Refused {
     pub hint: Option<String>,
 }
 
+impl Refused {
+    fn misunderstood() -> anyhow::Error {
+        let hint = Some("restart it, so that both are of one version".to_owned());
+        Refused { message: "the daemon answered something else".to_owned(), hint }.into()
+    }
+}
+
 /// Has the daemon do it, while it serves.
-fn ask(daemon: &Client, bounds: &Bounds) -> anyhow::Result<Kept> {
+fn ask(daemon: &Client, path: &str, bounds: &Bounds) -> anyhow::Result<ExpireLine> {
     let age = bounds.retention.map(|age| age.as_secs().to_string());
     let disk = bounds.max_disk.map(|bytes| bytes.to_string());
-    let params = [("older_than", &age), ("max_disk", &disk)];
+    let before = bounds.before.map(|before| before.to_string());
+    let params = [("older_than", &age), ("max_disk", &disk), ("before", &before)];
     let params: Vec<(&str, &str)> =
         params.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
-    let answer = daemon.post("/control/expire", &params, None)?;
+    let answer = daemon.post(path, &params, None)?;
     let line = BufReader::new(answer).lines().next().context("the daemon ended before it was done")?;
     let line = line.context("reading the daemon's answer")?;
     match serde_json::from_str(&line).context("reading the daemon's answer")? {
-        ExpireLine::Kept(kept) => Ok(kept),
         ExpireLine::Failed(message, hint) => Err(Refused { message, hint }.into()),
+        line => Ok(line),
     }
 }
 
@@ -124,11 +190,38 @@ mod tests {
         for (bounds, says) in [
             (Bounds::default(), "neither"),
             (Bounds { retention: Some(Duration::from_secs(3600)), ..Bounds::default() }, "below 1d"),
-            (Bounds { retention: day, max_disk: Some(1 << 20) }, "below 16MiB"),
+            (Bounds { retention: day, max_disk: Some(1 << 20), before: None }, "below 16MiB"),
         ] {
             assert!(check(&bounds).unwrap_err().message.contains(says), "{bounds:?}");
         }
-        assert!(check(&Bounds { retention: day, max_disk: Some(LEAST_DISK) }).is_ok());
+        assert!(check(&Bounds { retention: day, max_disk: Some(LEAST_DISK), before: None }).is_ok());
+    }
+
+    #[test]
+    fn it_is_asked_before_and_only_a_yes_is_one() {
+        let told = Forecast {
+            before: 86_400 * 365,
+            newest: 86_400 * 400,
+            rows: 7,
+            all_rows: 9,
+            questions: 1,
+            all_questions: 2,
+        };
+        let bounds = Bounds { retention: Some(Duration::from_secs(35 * 86_400)), ..Bounds::default() };
+        let says = describe_forecast(&told, &bounds, 86_400 * 402);
+        assert_eq!(
+            says,
+            "7 of 9 rows and 1 of 2 questions were last seen before 1971-01-01 00:00:00 UTC: they would be dropped\n\
+             ages are counted from the newest record, 1971-02-05 00:00:00 UTC; --before DATE drops what is older than a day that is named\n"
+        );
+        assert_eq!(describe_forecast(&Forecast::default(), &bounds, 0), "nothing would be dropped\n");
+        for (answer, meant) in
+            [("y\n", true), ("yes", true), ("\n", false), ("", false), ("no\n", false), ("yesterday", false)]
+        {
+            let mut asked = Vec::new();
+            assert_eq!(confirm(&says, &mut answer.as_bytes(), &mut asked).unwrap(), meant, "{answer}");
+            assert!(String::from_utf8(asked).unwrap().ends_with("Drop that for good? [y/N] "));
+        }
     }
 
     #[test]

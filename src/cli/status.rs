@@ -78,6 +78,9 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
         (true, _) => "running, still reading".to_owned(),
     };
     line("state", &state);
+    for warning in document["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        line("warning", warning);
+    }
     if let Some(as_of) = document["as_of"].as_str() {
         line("as of", as_of);
     }

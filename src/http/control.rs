@@ -5,6 +5,7 @@
 //! | `POST /control/import?name=PATH&sensor=NAME&replace=true` | reads the body as one log, or as COF, and answers when it is applied |
 //! | `GET /control/export` | as `/api/v1/export` |
 //! | `POST /control/expire?older_than=SECONDS&max_disk=BYTES` | brings the ledger within these bounds: an [`ExpireLine`] |
+//! | `POST /control/expire/forecast?…` | says what that would drop: an [`ExpireLine`] |
 //! | `POST /control/snapshot` | a whole copy of the ledger at one moment: a [`SnapshotFrame`] at a time |
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
@@ -32,7 +33,7 @@ use super::request::Request;
 use crate::clock::now;
 use crate::ingest::{How, Summary};
 use crate::observation::check_sensor_name;
-use crate::retention::{Bounds, Kept, keep};
+use crate::retention::{Bounds, Forecast, Kept, RETENTION, forecast, keep};
 use crate::status::shown_path;
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
@@ -264,16 +265,18 @@ fn line_of(line: &impl Serialize) -> Bytes {
 pub enum ExpireLine {
     /// What came of it.
     Kept(Kept),
+    /// What would come of it.
+    Forecast(Forecast),
     /// Why nothing more was dropped, and what can be done.
     Failed(String, Option<String>),
 }
 
-/// Answers `/control/expire`. It goes on when the client goes.
+/// Answers `/control/expire`, which goes on when the client goes, and `/control/expire/forecast`.
 ///
 /// # Errors
 ///
 /// When a parameter is no number, or as many scans as may run already.
-pub fn expire(state: &State, request: &Request) -> Result<Response, ApiError> {
+pub fn expire(state: &State, request: &Request, is_forecast: bool) -> Result<Response, ApiError> {
     posted(request)?;
     let number = |name: &str| match request.param(name) {
         None => Ok(None),
@@ -285,13 +288,26 @@ pub fn expire(state: &State, request: &Request) -> Result<Response, ApiError> {
             )
         }),
     };
-    let bounds =
-        Bounds { retention: number("older_than")?.map(Duration::from_secs), max_disk: number("max_disk")? };
-    let ledger = Arc::clone(&state.0.ledger);
+    let bounds = Bounds {
+        retention: number("older_than")?.map(Duration::from_secs),
+        max_disk: number("max_disk")?,
+        before: number("before")?,
+    };
+    let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
     // What it does goes on, and no words of it can be said before.
     at_length(state, Bytes::new(), move |lines| {
-        let line = match keep(&ledger, &bounds, now()) {
-            Ok(kept) => ExpireLine::Kept(kept),
+        let done = match is_forecast {
+            true => forecast(&ledger, &bounds, now()).map(ExpireLine::Forecast),
+            false => keep(&ledger, &bounds, now()).map(ExpireLine::Kept),
+        };
+        let line = match done {
+            Ok(line) => {
+                if matches!(line, ExpireLine::Kept(_)) {
+                    // A person has looked; the next look of the daemon says whether more is left.
+                    ingest.notices().set(RETENTION, None);
+                }
+                line
+            }
             Err(error) => ExpireLine::Failed(error.to_string(), error.hint().map(str::to_owned)),
         };
         // A client that is gone does not want to know.

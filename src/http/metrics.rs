@@ -178,6 +178,8 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
     };
     gauge(&mut registry, "caught_up", "1 when everything visible is read", status.caught_up.into());
     gauge(&mut registry, "failing", "1 while the ledger does not take what is read", failing.into());
+    let help = "Things that need the operator: the status says which";
+    gauge(&mut registry, "warnings", help, status.warnings.len() as u64);
     if let Some(millis) = status.as_of_ms {
         let help = "As of when answers are true, epoch seconds";
         seconds(&mut registry, "as_of", help, millis as f64 / 1000.0);

@@ -131,7 +131,8 @@ async fn controlled(state: State, mut request: Request) -> Result<Response, ApiE
     match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["flush"] => control::flush(state, request).await,
         ["verify"] => control::verify(&state, &request),
-        ["expire"] => control::expire(&state, &request),
+        ["expire"] => control::expire(&state, &request, false),
+        ["expire", "forecast"] => control::expire(&state, &request, true),
         ["snapshot"] => control::snapshot(&state, &request),
         _ => Err(ApiError::not_found()),
     }

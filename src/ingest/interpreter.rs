@@ -119,6 +119,10 @@ impl Store for Disk {
         self.store.expire(before, at)
     }
 
+    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        self.store.lower_expired(before, at)
+    }
+
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
         self.store.forget(sensor, lineage)
     }

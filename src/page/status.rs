@@ -37,6 +37,12 @@ pub fn status_page(standing: &Standing, as_of: Option<&str>) -> String {
                 p { (safe(reason)) ". Lookups go on; nothing is lost, since the logs are read again from where the ledger stands." }
             }
         }
+        @if !status.warnings.is_empty() {
+            section.fault role="alert" {
+                h2 { "This needs you" }
+                ul { @for warning in &status.warnings { li { (safe(warning)) } } }
+            }
+        }
         (facts(&[
             ("Caught up", html! { (if status.caught_up { "yes" } else { "not yet" }) }),
             ("Newest record (UTC)", html! { @match status.newest { Some(newest) => (moment(newest)), None => "none yet" } }),

@@ -1233,6 +1233,23 @@ impl Store for Ledger {
         self.shared.rewrite(before, at, None)
     }
 
+    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        let shared = &self.shared;
+        // Nothing is written anew meanwhile: what is, takes the cut over with which it was begun.
+        let _alone = lock(&shared.merging);
+        let mut manifest = lock(&shared.manifest);
+        if before >= manifest.expired.before {
+            return Ok(manifest.expired);
+        }
+        let mut next = manifest.clone();
+        (next.expired.before, next.expired.at) = (before, at);
+        shared.home().commit(vec![(engine::MANIFEST.to_vec(), Some(next.to_bytes()?))])?;
+        let expired = next.expired;
+        *manifest = next;
+        shared.cut.store(expired.before, Ordering::SeqCst);
+        Ok(expired)
+    }
+
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
         self.shared.rewrite(self.expired_before(), 0, Some((sensor, *lineage))).map(drop)
     }

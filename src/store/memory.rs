@@ -143,6 +143,14 @@ impl Store for MemoryStore {
         Ok(state.expired)
     }
 
+    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        let mut state = self.state();
+        if before < state.expired.before {
+            (state.expired.before, state.expired.at) = (before, at);
+        }
+        Ok(state.expired)
+    }
+
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
         let mut state = self.state();
         let name = state.sensor_name(sensor)?;

@@ -101,12 +101,20 @@ pub trait Store: Send + Sync {
     /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds),
     /// and gives the space back, for which it needs as much room as what stays. Whole rows go or stay. From then on what a
     /// batch brings that was last seen before that time is left out, so that an old log cannot bring a part of a row back.
-    /// The time never goes back. `at` is when this is done, for status.
+    /// The time never goes back by this. `at` is when this is done, for status.
     ///
     /// # Errors
     ///
     /// Nothing was dropped then.
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError>;
+
+    /// Moves the time before which nothing is kept back, where a wrong clock put it too late: what is applied from now on is
+    /// kept from the earlier time on. What was dropped stays dropped. A later time changes nothing. `at` is when this is done.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed then.
+    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError>;
 
     /// Drops all rows and questions of a sensor, and how far a lineage was read, in one step; what is applied later of either
     /// is as of one that was never met. It needs room as [`Store::rewrite`] does.

@@ -297,6 +297,10 @@ impl Store for SledStore {
         self.ledger.expire(before, at)
     }
 
+    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        self.ledger.lower_expired(before, at)
+    }
+
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
         self.ledger.forget(sensor, lineage)
     }

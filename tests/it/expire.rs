@@ -97,24 +97,92 @@ fn a_daemon_expires_while_it_serves() {
     );
 }
 
-#[test]
-fn a_daemon_keeps_the_retention_of_its_configuration() {
-    let env = logs();
-    env.ok(&["import", "--data", "ledger", "logs/dns.100.log"]);
+/// A daemon with a retention of 30 days.
+fn configured(env: &TestEnv) -> crate::env::Daemon {
     let config = "data_dir = \"ledger\"\n[http]\nlisten = \"127.0.0.1:0\"\n[store]\nretention = \"30d\"\n\
                   [[source]]\nlogs = \"logs\"\n";
     fs::write(env.path("dnsledger.toml"), config).unwrap();
-    let daemon = env.configured_daemon("dnsledger.toml", "ledger");
-    daemon.wait_for_lines(80);
+    env.configured_daemon("dnsledger.toml", "ledger")
+}
+
+#[test]
+fn a_daemon_keeps_the_retention_of_its_configuration() {
+    let env = logs();
+    write(&env, "logs/dns.4.log", 4, 0..40);
+    env.ok(&["import", "--data", "ledger", "logs/dns.100.log", "logs/dns.5.log", "logs/dns.4.log"]);
+    let daemon = configured(&env);
+    daemon.wait_for_lines(120);
     until("the old rows are gone", || {
         let expired = daemon.json("/api/v1/status")["store"]["expired"].clone();
         (expired["before"].as_u64() > Some(0)).then_some(())
     });
     assert!(daemon.stop().status.success());
-    assert!(env.export("ledger") == export_of(&env, &["logs/dns.5.log", "logs/dns.later.log"]));
-    // The command takes it from there too.
+    let newer = ["logs/dns.5.log", "logs/dns.4.log", "logs/dns.later.log"];
+    // What is 50 days old may have been read before it was looked: then it went with the rest.
     let (code, said) = expire(&env, &["--config", "dnsledger.toml"]);
-    assert!(code == Some(0) && said.starts_with("0 rows"), "{said}");
+    assert!(code == Some(0) && said.contains(" rows and "), "{said}");
+    assert!(env.export("ledger") == export_of(&env, &newer));
+}
+
+#[test]
+fn more_than_half_of_the_rows_go_only_by_hand() {
+    let env = logs();
+    write(&env, "logs/dns.60.log", 60, 0..20);
+    env.ok(&["import", "--data", "ledger", "logs"]);
+    let before = env.export("ledger");
+    let daemon = configured(&env);
+    daemon.wait_for_lines(100);
+    let warning = until("the daemon asks", || {
+        let warnings = daemon.json("/api/v1/status")["warnings"].clone();
+        warnings[0].as_str().map(str::to_owned)
+    });
+    assert!(
+        warning.starts_with("60 of 100 rows and 60 of 100 questions were last seen before "),
+        "{warning}"
+    );
+    assert!(warning.contains("dnsledger expire --dry-run"), "{warning}");
+    assert_eq!(daemon.json("/api/v1/status")["store"]["expired"]["before"], 0);
+    for said in [
+        String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap(),
+        String::from_utf8(daemon.get("/status").body).unwrap(),
+        String::from_utf8(env.run(&["doctor", "--config", "dnsledger.toml"]).stdout).unwrap(),
+    ] {
+        assert!(said.contains("60 of 100 rows"), "{said}");
+    }
+    let (code, said) = expire(&env, &["--config", "dnsledger.toml", "--dry-run"]);
+    assert!(
+        code == Some(0) && said.starts_with("60 of 100 rows") && said.contains("would be dropped"),
+        "{said}"
+    );
+    assert!(env.export("ledger") == before);
+    let (code, said) = expire(&env, &["--config", "dnsledger.toml"]);
+    assert!(code == Some(0) && said.starts_with("60 rows and 60 questions dropped"), "{said}");
+    assert_eq!(daemon.json("/api/v1/status")["warnings"].as_array().map(Vec::len), Some(0));
+    let log = daemon.stop();
+    assert!(log.stderr.contains("60 of 100 rows"), "{}", log.stderr);
+    assert!(env.export("ledger") == export_of(&env, &["logs/dns.5.log", "logs/dns.later.log"]));
+}
+
+#[test]
+fn a_day_that_is_named_is_dropped_by_hand_and_asked_before() {
+    let env = TestEnv::new();
+    for days_ago in [100, 50] {
+        write(&env, &format!("dns.{days_ago}.log"), days_ago, 0..20);
+        env.ok(&["import", "--data", "ledger", &format!("dns.{days_ago}.log")]);
+    }
+    // Nothing new comes: ages are counted from the newest record.
+    let (code, said) = expire(&env, &["--older-than", "30d", "--dry-run"]);
+    assert!(code == Some(0) && said.starts_with("20 of 40 rows") && said.contains("--before DATE"), "{said}");
+    let (code, said) = expire(&env, &["--older-than", "30d"]);
+    assert!(code == Some(0) && said.starts_with("20 rows"), "{said}");
+    let today = dnsledger::time::format_date(now());
+    let (code, said) = expire(&env, &["--before", &today, "--dry-run"]);
+    assert!(code == Some(0) && said.starts_with("20 of 20 rows"), "{said}");
+    let (code, said) = expire(&env, &["--before", &today, "--yes"]);
+    assert!(code == Some(0) && said.starts_with("20 rows"), "{said}");
+    assert_eq!(env.export("ledger"), "");
+    let (code, said) = expire(&env, &["--before", "soon"]);
+    assert!(code == Some(64) && said.contains("YYYY-MM-DD"), "{said}");
 }
 
 #[test]

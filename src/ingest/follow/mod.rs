@@ -34,7 +34,7 @@ use crate::ledger::Ledger;
 use crate::liveness::Liveness;
 use crate::merge::Batch;
 use crate::shutdown::Stop;
-use crate::status::{BackfillStatus, SourceState, SourceStatus, Status};
+use crate::status::{BackfillStatus, Notices, SourceState, SourceStatus, Status};
 use crate::store::StoreError;
 use crate::tail::discover::is_glob;
 use crate::tail::wake::Wake;
@@ -77,6 +77,7 @@ struct Shared {
     failing: Mutex<BTreeMap<Part, String>>,
     /// The threads that read archives.
     readers: Vec<Arc<Reading>>,
+    notices: Notices,
     /// Whether who commits gets on.
     committing: Liveness,
 }
@@ -162,6 +163,11 @@ impl Ingest {
         self.shared.as_of_ms()
     }
 
+    /// What needs the operator; others may put notices up here.
+    pub fn notices(&self) -> &Notices {
+        &self.shared.notices
+    }
+
     /// Reads one log that a client sends, and returns when it is applied.
     ///
     /// # Errors
@@ -231,6 +237,7 @@ impl Shared {
             failing: Mutex::default(),
             readers,
             committing: Liveness::new("commit", LONGEST_COMMIT),
+            notices: Notices::default(),
         })
     }
 
@@ -297,7 +304,9 @@ impl Shared {
         let at_rest = Status::at_rest(&lineages, self.context.clock.now());
         let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
         // It may have begun to fail since the last turn.
-        status.caught_up = lock(&self.failing).is_empty();
+        status.caught_up = lock(&self.failing).is_empty() && self.ledger().store().failing().is_none();
+        status.warnings = self.notices.all();
+        status.warnings.extend(self.context.clock.fault());
         for (at, source) in self.sources.iter().enumerate() {
             let standing = lock(&source.state);
             let mut described = SourceStatus {
