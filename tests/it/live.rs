@@ -1,6 +1,8 @@
 //! That what Zeek writes can be asked for at once, and counts once, while logs are rotated and archived.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
 
 use dnsledger::generate::{Config, Format, Player, Record};
 
@@ -55,4 +57,46 @@ fn every_line_is_visible_at_once_and_counts_once_over_four_rotations() {
         assert_eq!(answers(&daemon, &name), BTreeMap::from([(address, 1)]), "{name}");
     }
     assert!(daemon.stop().status.success());
+}
+
+/// A record of thousands of answers once cost the square of them, and all lookups waited meanwhile.
+#[test]
+fn records_of_thousands_of_answers_hold_up_nobody() {
+    const LARGE: u64 = 30;
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    let mut log = fs::File::create(env.path("logs/dns.log")).unwrap();
+    let mut number = 0;
+    let mut line = |query: &str, answers: &str| {
+        number += 1;
+        format!("1700000000.{number:06}\tC{number}\t192.0.2.53\t53\t{query}\t1\t1\t0\t{answers}\t-\n")
+    };
+    let header = "#separator \\x09\n#set_separator\t,\n#path\tdns\n\
+        #fields\tts\tuid\tid.resp_h\tid.resp_p\tquery\tqclass\tqtype\trcode\tanswers\tTTLs\n";
+    log.write_all(header.as_bytes()).unwrap();
+    log.write_all(line("first.example", "192.0.2.1").as_bytes()).unwrap();
+    let daemon = env.daemon("logs", "data");
+    daemon.wait_for_lines(1);
+    let many =
+        |n: u32| (0..n).map(|i| format!("1.{}.{}.{}", i >> 14, i >> 7 & 127, i & 127)).collect::<Vec<_>>();
+    let name =
+        |first: &str| format!("{first}.{}", ["a".repeat(60), "b".repeat(60), "c".repeat(60)].join("."));
+    let answers = [vec![name("cdn")], many(4000)].concat().join(",");
+    let begun = std::time::Instant::now();
+    for _ in 0..LARGE {
+        log.write_all(line(&name("q"), &answers).as_bytes()).unwrap();
+        assert_eq!(daemon.get("/dns/first.example").status, 200);
+    }
+    // And one of a megabyte.
+    log.write_all(line("q.x", &many(84_000).join(",")).as_bytes()).unwrap();
+    log.write_all(line("last.example", "192.0.2.9").as_bytes()).unwrap();
+    daemon.wait_for_lines(LARGE + 3);
+    // It was more than a minute.
+    assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
+    let status = daemon.json("/api/v1/status");
+    // Behind a chain each answer is two rows, and one is the chain's own.
+    assert_eq!(status["totals"]["answers_cut"], LARGE * 3501 + 83_000);
+    assert_eq!(status["totals"]["counted"], LARGE + 3);
+    let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
+    assert!(metrics.contains(&format!("dnsledger_answers_cut_total {}", LARGE * 3501 + 83_000)), "{metrics}");
 }
