@@ -56,6 +56,10 @@ bench-import *LOGS:
 store-crash KILLS="200" LOSSES="20" SEED="1":
     DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_LOSSES={{LOSSES}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it store_crash -- --nocapture
 
+# Many disks that are full, broken or read-only for a while, at random moments (as root, with strace).
+disk-trouble FILLS="200" SEED="1":
+    DNSLEDGER_FILLS={{FILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --test it disk_trouble -- --nocapture
+
 # Many random histories of files against the model; `proptest-regressions` replays what failed.
 interpret CASES="5000":
     PROPTEST_CASES={{CASES}} cargo test --locked --release --lib ingest::interpreter

@@ -29,8 +29,8 @@ use crate::fault::{end_to_start_again, point};
 
 /// How long a call may be in an engine that has failed, and how long closing one may take.
 const HUNG: Duration = Duration::from_secs(5);
-/// How long opening it again may take.
-const OPENING: Duration = Duration::from_secs(120);
+/// How long opening it again may take: where more is needed a start takes that time.
+const OPENING: Duration = Duration::from_secs(8);
 /// Between two looks whether the last call has returned.
 const PAUSE: Duration = Duration::from_millis(1);
 /// The longest time between two tries to open the engine again.

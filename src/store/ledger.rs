@@ -24,7 +24,8 @@
 //!
 //! # Threads
 //!
-//! One thread folds, another merges and removes; a third watches that nobody waits for an engine that has failed. A panic in
+//! One thread folds, another merges and removes; a third watches that nobody waits for an engine that has failed, and a
+//! fourth opens that again. A panic in
 //! one of them ends the process. The first two, and whoever applies a batch, change the manifest and the view under
 //! a lock that is held for one write; lookups take only the lock that guards the pointer to the view. Who needs several
 //! locks takes `merging`, `committed`, `folding`, `manifest`, `hints`, in this order.
@@ -376,6 +377,7 @@ impl Ledger {
         }
         if !options.reading {
             ledger.start("ledger-watch", Shared::watch)?;
+            ledger.start("ledger-heal", Shared::heal)?;
         }
         Ok(ledger)
     }

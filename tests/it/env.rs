@@ -252,6 +252,11 @@ impl Daemon {
         get(self.address, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// Asks for a path of a daemon that may have ended, or may not answer.
+    pub fn try_get(&self, path: &str) -> std::io::Result<Response> {
+        get(self.address, path)
+    }
+
     /// Asks for a path that answers with JSON.
     #[track_caller]
     pub fn json(&self, path: &str) -> Value {

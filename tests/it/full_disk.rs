@@ -14,11 +14,11 @@ pub const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(em
     #types\ttime\tstring\taddr\tport\tstring\tcount\tcount\tcount\tvector[string]\tvector[interval]\n";
 
 /// A file system in memory of so many MiB; gone with this.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// Mounts one, or says that this is not permitted.
-    fn mount(path: PathBuf, size: &str) -> Option<SmallDisk> {
+    pub fn mount(path: PathBuf, size: &str) -> Option<SmallDisk> {
         fs::create_dir(&path).unwrap();
         let size = format!("size={size}");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
@@ -35,7 +35,7 @@ impl SmallDisk {
     }
 
     /// Leaves no room at all.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut file = File::create(&path).unwrap();
         let mut block = vec![0x55u8; 64 << 10];

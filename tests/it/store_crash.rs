@@ -25,12 +25,12 @@ use dnsledger::generate::{Config, Format, Random, write_log};
 use crate::env::{TestEnv, pause, post_control, setting, skipped};
 
 /// A folder with a live log that grows, and logs to import.
-struct Logs {
+pub struct Logs {
     seed: u64,
-    random: Random,
+    pub random: Random,
     /// Bytes of the live log that was generated, and how much of it is in the file.
-    live: Vec<u8>,
-    written: usize,
+    pub live: Vec<u8>,
+    pub written: usize,
     imports: u64,
     /// Old logs that were imported, to expire.
     old: u64,
@@ -42,7 +42,7 @@ fn old_time(number: u64) -> u64 {
 }
 
 impl Logs {
-    fn new(env: &TestEnv, seed: u64) -> Logs {
+    pub fn new(env: &TestEnv, seed: u64) -> Logs {
         fs::create_dir_all(env.path("logs")).unwrap();
         let mut live = Vec::new();
         let config = Config { lines: 20_000, ..Config::rich(seed) };
@@ -51,7 +51,7 @@ impl Logs {
     }
 
     /// Appends some bytes, not only whole lines.
-    fn grow(&mut self, env: &TestEnv) {
+    pub fn grow(&mut self, env: &TestEnv) {
         let more = self.random.between(1, 6_000) as usize;
         let to = (self.written + more).min(self.live.len());
         let path = env.path("logs/dns.log");
@@ -61,7 +61,7 @@ impl Logs {
     }
 
     /// Makes another old log, whose rows no other has.
-    fn another_old(&mut self, env: &TestEnv) -> String {
+    pub fn another_old(&mut self, env: &TestEnv) -> String {
         self.old += 1;
         let (number, time) = (self.old, old_time(self.old));
         let record = |i| {
@@ -78,14 +78,14 @@ impl Logs {
     }
 
     /// The age above which all old logs but the newest are.
-    fn age(&self) -> String {
+    pub fn age(&self) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         // Some days before the newest, for a cut is at the start of a day.
         format!("{}s", now - (old_time(self.old) - 300_000))
     }
 
     /// Makes another log to import.
-    fn another(&mut self, env: &TestEnv) -> String {
+    pub fn another(&mut self, env: &TestEnv) -> String {
         self.imports += 1;
         let name = format!("import-{}.log", self.imports);
         let mut log = Vec::new();
@@ -110,7 +110,7 @@ fn consumed(env: &TestEnv, data: &str) -> Vec<(String, usize)> {
 
 /// Asserts that a ledger is sound, and holds what it says it has read; how much that is of the live log.
 #[track_caller]
-fn assert_whole(env: &TestEnv, data: &str, what: &str) -> usize {
+pub fn assert_whole(env: &TestEnv, data: &str, what: &str) -> usize {
     let verified = env.run(&["verify", "--data", data]);
     let said = String::from_utf8(verified.stdout).unwrap() + &verified.stderr;
     if said.contains("there is no ledger in") {

@@ -9,16 +9,21 @@ use crate::full_disk::{goes_on, write};
 /// The system calls that read a file.
 const READS: &str = "read,pread64,readv";
 /// Those that write one.
-const WRITES: &str = "write,pwrite64,ftruncate";
+pub const WRITES: &str = "write,pwrite64,ftruncate";
 /// Those that put it on stable storage.
-const SYNCS: &str = "fsync,fdatasync,sync_file_range";
+pub const SYNCS: &str = "fsync,fdatasync,sync_file_range";
 
 /// A folder, if something can be traced; where nothing can, says so loudly.
 fn traced_env() -> Option<TestEnv> {
     let env = TestEnv::new();
+    can_trace(&env).then_some(env)
+}
+
+/// Whether something can be traced; where nothing can, says so loudly.
+pub fn can_trace(env: &TestEnv) -> bool {
     let traced = env.tool("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).output();
     let why = match traced {
-        Ok(ended) if ended.status.success() => return Some(env),
+        Ok(ended) if ended.status.success() => return true,
         Ok(ended) => String::from_utf8(ended.stderr).unwrap(),
         Err(error) => {
             assert!(std::env::var_os("CI").is_none(), "strace: {error}");
@@ -26,7 +31,7 @@ fn traced_env() -> Option<TestEnv> {
         }
     };
     skipped(&format!("no system call can be made to fail: strace: {why}"));
-    None
+    false
 }
 
 /// Two logs, and what an import of them without any fault is.
@@ -120,12 +125,14 @@ fn a_ledger_that_cannot_be_written_says_so_and_nothing_is_lost() {
 }
 
 /// From now on a daemon's calls on its ledger fail, or take long, until what this gives is let go.
-fn hold(env: &TestEnv, daemon: &Daemon, data: &str, injects: &[String]) -> Daemon {
+pub fn hold(env: &TestEnv, daemon: &Daemon, data: &str, injects: &[String]) -> Daemon {
     let pid = daemon.pid().to_string();
     let mut strace = env.tool("strace");
     strace.args(["-f", "-qq", "-p", &pid, "-o"]).arg(env.path("trace"));
-    for file in ["ledger-1", "ledger-1/db", "ledger-1/probe"] {
-        strace.arg("-P").arg(env.path(data).join(file));
+    let current = std::fs::read_to_string(env.path(data).join("CURRENT")).unwrap();
+    let ledger = env.path(data).join(current.lines().nth(1).unwrap());
+    for file in ["", "db", "probe"] {
+        strace.arg("-P").arg(ledger.join(file));
     }
     for inject in injects {
         strace.args(["-e", &format!("inject={inject}")]);
@@ -145,7 +152,7 @@ fn hold(env: &TestEnv, daemon: &Daemon, data: &str, injects: &[String]) -> Daemo
 }
 
 /// Ends that.
-fn let_go(strace: Daemon) {
+pub fn let_go(strace: Daemon) {
     strace.stop();
 }
 

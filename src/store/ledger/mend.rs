@@ -62,8 +62,8 @@ impl Shared {
         }
     }
 
-    /// The life of a thread: sees to it that nobody waits for ever after a failed write, and that the ledger can be written
-    /// again as soon as its place can.
+    /// The life of a thread: sees to it that nobody waits for ever after a failed write. It calls nothing that could wait
+    /// itself.
     pub(super) fn watch(&self) {
         loop {
             let rung = self.bell.count();
@@ -77,14 +77,24 @@ impl Shared {
                 }
                 None => false,
             });
+            self.bell.wait(rung, Some(WATCH_PAUSE));
+        }
+    }
+
+    /// The life of another: sees to it that the ledger can be written again as soon as its place can, if nobody writes.
+    pub(super) fn heal(&self) {
+        loop {
+            let rung = self.bell.count();
+            if self.check_stop().is_err() {
+                return;
+            }
+            let failed = self.home().failure().is_some();
             // Whoever holds the lock mends, or comes to it.
-            if self.home().failure().is_some()
-                && let Ok(mut committed) = self.committed.try_lock()
-            {
+            if failed && let Ok(mut committed) = self.committed.try_lock() {
                 // Who writes next says why it fails.
                 drop(self.mend(Some(&mut committed)));
             }
-            self.bell.wait(rung, Some(WATCH_PAUSE));
+            self.bell.wait(rung, failed.then_some(WATCH_PAUSE));
         }
     }
 
