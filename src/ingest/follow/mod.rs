@@ -13,8 +13,8 @@ mod source;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,8 @@ struct Shared {
     notices: Notices,
     /// Whether who commits gets on.
     committing: Liveness,
+    /// As of when it was told last that everything was read, epoch milliseconds; 0 before.
+    told_as_of: AtomicU64,
 }
 
 /// Who needs the ledger.
@@ -154,13 +156,15 @@ impl Ingest {
     pub fn pulse(&self) -> Pulse {
         let lines = self.shared.context.lines_read.load(Ordering::Relaxed);
         let lag_ms =
-            self.shared.as_of_ms().map(|as_of| self.shared.context.clock.now_ms().saturating_sub(as_of));
+            self.shared.as_of_ms_at_once().map(|as_of| self.shared.context.clock.now_ms().saturating_sub(as_of));
         Pulse { lines, lag_ms }
     }
 
     /// The instant by which every byte then visible had been read, epoch milliseconds; `None` before the first pass.
+    ///
+    /// It does not wait for who reads: while that changes, it is what was told last.
     pub fn as_of_ms(&self) -> Option<u64> {
-        self.shared.as_of_ms()
+        self.shared.as_of_ms_at_once()
     }
 
     /// What needs the operator; others may put notices up here.
@@ -238,6 +242,7 @@ impl Shared {
             readers,
             committing: Liveness::new("commit", LONGEST_COMMIT),
             notices: Notices::default(),
+            told_as_of: AtomicU64::new(0),
         })
     }
 
@@ -353,7 +358,24 @@ impl Shared {
 
     /// The instant by which every source had read everything visible.
     fn as_of_ms(&self) -> Option<u64> {
-        self.instants().into_iter().reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
+        earliest(self.instants())
+    }
+
+    /// Likewise, for who must not wait: as it was when it could last be told, while somebody changes it.
+    fn as_of_ms_at_once(&self) -> Option<u64> {
+        let instants = self.sources.iter().map(|source| match source.state.try_lock() {
+            Ok(standing) => Some(standing.as_of_ms),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner().as_of_ms),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        match instants.collect::<Option<Vec<_>>>() {
+            Some(instants) => {
+                let as_of = earliest(instants);
+                self.told_as_of.store(as_of.unwrap_or(0), Ordering::Relaxed);
+                as_of
+            }
+            None => Some(self.told_as_of.load(Ordering::Relaxed)).filter(|as_of| *as_of > 0),
+        }
     }
 
     /// How the reading of a source's archives stands, with its rate and what is being read just now.
@@ -400,6 +422,11 @@ impl Shared {
     fn instants(&self) -> Vec<Option<u64>> {
         self.sources.iter().map(|source| lock(&source.state).as_of_ms).collect()
     }
+}
+
+/// The earliest of several instants; none where one of them is not known.
+fn earliest(instants: Vec<Option<u64>>) -> Option<u64> {
+    instants.into_iter().reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
 }
 
 //--- commit ---------------------------------------------------------------------------------------------------------
