@@ -34,6 +34,8 @@ struct StoreReport {
     pending_rows: u64,
     runs: u64,
     disk_bytes: u64,
+    /// Of `disk_bytes`: ledgers that readers hold, which go with them.
+    held_bytes: u64,
     live_bytes: u64,
     missing_logs: u64,
     expired: Expired,
@@ -50,6 +52,7 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             pending_rows: stats.pending_rows,
             runs: stats.runs,
             disk_bytes: stats.disk_bytes,
+            held_bytes: stats.held_bytes,
             live_bytes: stats.live_bytes,
             missing_logs: stats.missing_logs,
             expired: stats.expired,
@@ -119,11 +122,17 @@ pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
         None => json(StatusCode::OK, &Health { status: "ok", reason: None }),
         // What failed has paths in it, which are nobody's business without a token.
         reason => {
-            let reason = reason.filter(|_| state.1.is_known);
-            let reason = reason.or_else(|| Some("the ledger cannot be written".to_owned()));
+            let reason = reason.map(|reason| if state.1.is_known { reason } else { without_paths(&reason) });
             json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "failing", reason })
         }
     })
+}
+
+/// Why something failed as far as the system said, without what it was done to.
+fn without_paths(reason: &str) -> String {
+    let why = reason.rsplit(": ").next().unwrap_or_default();
+    let why = if why.contains('/') { String::new() } else { format!(": {why}") };
+    format!("the ledger cannot be used{why}")
 }
 
 #[derive(Serialize)]

@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
@@ -63,6 +63,17 @@ pub(crate) struct Home {
     abandoned: AtomicBool,
     /// Its readers have held it for too long: their next read fails.
     revoked: AtomicBool,
+    /// Who reads it and is not to be ended.
+    spared: AtomicU32,
+}
+
+/// A home whose readers are not ended.
+pub(crate) struct Spared(Arc<Home>);
+
+impl Drop for Spared {
+    fn drop(&mut self) {
+        self.0.spared.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 struct State {
@@ -161,6 +172,7 @@ impl Home {
             cache: Arc::clone(cache),
             abandoned: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
+            spared: AtomicU32::new(0),
         })
     }
 
@@ -324,9 +336,17 @@ impl Home {
         self.abandoned.store(abandoned, Ordering::Relaxed);
     }
 
-    /// From now on whoever reads a run of it fails.
+    /// From now on whoever reads a run of it fails, unless it is spared.
     pub fn revoke(&self) {
-        self.revoked.store(true, Ordering::Relaxed);
+        if self.spared.load(Ordering::SeqCst) == 0 {
+            self.revoked.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Spares it for as long as this lives: a backup or a verification may take long, and is to come to its end.
+    pub fn spare(self: &Arc<Home>) -> Spared {
+        self.spared.fetch_add(1, Ordering::SeqCst);
+        Spared(Arc::clone(self))
     }
 
     fn call(&self) -> Call<'_> {

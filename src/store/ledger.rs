@@ -396,13 +396,13 @@ impl Ledger {
     /// Verifies what is in the engine at this moment. Commits wait while the journal is read, and lookups wait for nothing.
     pub fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
         let mut checker = Checker::new(on_progress);
-        let view = {
+        let (view, _spared) = {
             let committed = lock(&self.shared.committed);
             checker = checker.acknowledged(committed.acks.table().clone());
             let _folds_wait = lock(&self.shared.manifest);
             let home = self.shared.home();
             checker.main(&*home, home.runs());
-            self.shared.view()
+            (self.shared.view(), home.spare())
         };
         for run in &view.runs {
             checker.run(&run.meta, &RunPairs { home: &run.home, id: run.meta.id })?;
@@ -413,7 +413,7 @@ impl Ledger {
     /// Hands out what is in the engine at this moment.
     fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
         let shared = &*self.shared;
-        let (main, view) = {
+        let (main, view, _spared) = {
             let mut committed = lock(&shared.committed);
             shared.mend(Some(&mut committed))?;
             let _folds_wait = lock(&shared.manifest);
@@ -421,7 +421,7 @@ impl Ledger {
             let home = shared.home();
             // Progress and hints, of which there is one for each log, and a journal that is bounded.
             let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
-            (main, shared.view())
+            (main, shared.view(), home.spare())
         };
         let mut pieces = Pieces::new(take);
         pieces.main(main.into_iter().map(Ok))?;
@@ -1216,11 +1216,13 @@ impl Store for Ledger {
     fn stats(&self) -> Result<Stats, StoreError> {
         let view = self.shared.view();
         let pending_rows = view.pending().rows;
+        let held_bytes = self.shared.retired_bytes()?;
         Ok(Stats {
             rows: pending_rows + view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>(),
             pending_rows,
             runs: view.runs.len() as u64,
-            disk_bytes: self.shared.home().disk_bytes()?.saturating_add(self.shared.retired_bytes()?),
+            disk_bytes: self.shared.home().disk_bytes()?.saturating_add(held_bytes),
+            held_bytes,
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             format: FORMAT,
             expired: lock(&self.shared.manifest).expired,

@@ -301,6 +301,8 @@ pub struct Stats {
     pub runs: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
+    /// Those of ledgers that another has taken over from, and that readers hold still.
+    pub held_bytes: u64,
     /// Bytes of the runs as they are stored: what the disk would hold if the engine wasted nothing.
     pub live_bytes: u64,
     /// The version of the on-disk format.
@@ -309,6 +311,13 @@ pub struct Stats {
     pub expired: Expired,
     /// Logs of which rows are missing that were acknowledged: the ledger was damaged, and has not read them again yet.
     pub missing_logs: u64,
+}
+
+impl Stats {
+    /// Bytes on disk of the ledger that is current.
+    pub fn own_disk_bytes(&self) -> u64 {
+        self.disk_bytes.saturating_sub(self.held_bytes)
+    }
 }
 
 /// What a store has dropped since it was made.

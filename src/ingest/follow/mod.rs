@@ -155,8 +155,10 @@ impl Ingest {
     /// What was read so far and how far behind that is; cheap enough to be asked every few seconds.
     pub fn pulse(&self) -> Pulse {
         let lines = self.shared.context.lines_read.load(Ordering::Relaxed);
-        let lag_ms =
-            self.shared.as_of_ms_at_once().map(|as_of| self.shared.context.clock.now_ms().saturating_sub(as_of));
+        let lag_ms = self
+            .shared
+            .as_of_ms_at_once()
+            .map(|as_of| self.shared.context.clock.now_ms().saturating_sub(as_of));
         Pulse { lines, lag_ms }
     }
 

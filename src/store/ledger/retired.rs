@@ -37,9 +37,12 @@ impl Shared {
         !free.is_empty()
     }
 
-    /// Bytes on disk of those that readers hold.
+    /// Bytes on disk of those that readers hold; the others are being removed.
     pub(super) fn retired_bytes(&self) -> Result<u64, StoreError> {
-        let homes: Vec<_> = lock(&self.left).iter().map(|retired| Arc::clone(&retired.home)).collect();
+        let left = lock(&self.left);
+        let held = left.iter().filter(|retired| !is_free(&retired.home));
+        let homes: Vec<_> = held.map(|retired| Arc::clone(&retired.home)).collect();
+        drop(left);
         homes.iter().map(|home| home.disk_bytes()).sum()
     }
 
@@ -146,5 +149,23 @@ mod tests {
         ledger.rewrite().unwrap();
         assert!(matches!(reader.join().unwrap(), StoreError::Superseded));
         assert!(ledger.shared.retired_bytes().unwrap() == 0 || ledger.shared.clear_away());
+    }
+
+    #[test]
+    fn a_backup_comes_to_its_end_whatever_is_written_meanwhile() {
+        let ledger = ledger(&Options { reader_grace: Duration::ZERO, rewrite_bytes: 0, ..tiny() });
+        ledger.rewrite().unwrap();
+        let mut pieces = 0;
+        ledger
+            .copy(&mut |_| {
+                if pieces == 0 {
+                    ledger.rewrite().unwrap();
+                    ledger.shared.end_long_readers(&ledger.shared.view());
+                }
+                pieces += 1;
+                true
+            })
+            .unwrap();
+        assert!(pieces > 1, "{pieces}");
     }
 }
