@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 use crate::http::Origins;
 use crate::ingest::{self, Backfill};
 use crate::observation::check_sensor_name;
+use crate::tail::discover::Scope;
 use crate::time::{format_date, parse_date};
 use crate::{http, logging, observe, retention, store, units, zeek};
 
@@ -67,6 +68,10 @@ pub struct Source {
     /// Which archives are read at first: `all`, `none`, or an age.
     #[serde(serialize_with = "write_backfill", deserialize_with = "read_backfill")]
     pub backfill: Backfill,
+    /// Patterns of names of logs, beside `dns*` and `json_streaming_dns*`.
+    pub names: Vec<String>,
+    /// How many levels of folders below it are searched.
+    pub depth: usize,
     /// How often to look where no event arrives (NFS).
     #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
     pub poll_interval: Duration,
@@ -172,6 +177,14 @@ pub struct Store {
     pub max_disk: Option<u64>,
 }
 
+/// What is wrong with a pattern of names, if anything is.
+fn name_fault(name: &str) -> Option<String> {
+    if name.is_empty() || name.contains('/') {
+        return Some("it is for the name of a file, without its folder".to_owned());
+    }
+    glob::Pattern::new(name).err().map(|error| error.to_string())
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -189,10 +202,34 @@ impl Default for Config {
 
 impl Default for Source {
     fn default() -> Source {
-        let ingest::SourceConfig { logs, sensor, backfill, poll_interval, .. } = Default::default();
+        let ingest::SourceConfig { logs, sensor, backfill, poll_interval, scope, .. } = Default::default();
+        let (names, depth) = (Vec::new(), scope.depth);
         let zeek::Options { fields, json_tsv_escapes, .. } = Default::default();
         let (separator, meta_prefix) = ("\t".to_owned(), "#".to_owned());
-        Source { logs, sensor, backfill, poll_interval, fields, separator, meta_prefix, json_tsv_escapes }
+        Source {
+            logs,
+            sensor,
+            backfill,
+            names,
+            depth,
+            poll_interval,
+            fields,
+            separator,
+            meta_prefix,
+            json_tsv_escapes,
+        }
+    }
+}
+
+impl Source {
+    /// What its logs do not say about themselves.
+    pub fn zeek(&self) -> zeek::Options {
+        zeek::Options {
+            fields: self.fields.clone(),
+            separator: Some(self.separator.clone().into_bytes()),
+            meta_prefix: Some(self.meta_prefix.clone().into_bytes()),
+            json_tsv_escapes: self.json_tsv_escapes,
+        }
     }
 }
 
@@ -392,6 +429,10 @@ impl Config {
                 let message = format!("source {}: separator and meta_prefix cannot be empty", i + 1);
                 return fault(message, "leave them out where logs have a header");
             }
+            if let Some((name, why)) = source.names.iter().find_map(|name| Some((name, name_fault(name)?))) {
+                let message = format!("source {}: names: {name:?} is no pattern of a name: {why}", i + 1);
+                return fault(message, "names = [\"zeek-dns*.log\"]");
+            }
             if source.poll_interval.is_zero() {
                 return fault(format!("source {}: poll_interval is 0", i + 1), "the default is 1s");
             }
@@ -430,20 +471,26 @@ impl Config {
         found.into_iter().map(|(_, source)| source).collect()
     }
 
+    /// Where is searched for the logs of a source.
+    pub fn scope(&self, source: &Source) -> Scope {
+        Scope {
+            names: source.names.iter().filter_map(|name| glob::Pattern::new(name).ok()).collect(),
+            depth: source.depth,
+            data: Some(self.data_dir.clone()),
+            ..Scope::default()
+        }
+    }
+
     /// What reads logs is told this.
     pub fn ingest(&self) -> ingest::Config {
         let defaults = ingest::Config::default();
         let source = |source: Source| ingest::SourceConfig {
+            scope: self.scope(&source),
+            zeek: source.zeek(),
             logs: source.logs,
             sensor: source.sensor,
             backfill: source.backfill,
             poll_interval: source.poll_interval,
-            zeek: zeek::Options {
-                fields: source.fields,
-                separator: Some(source.separator.into_bytes()),
-                meta_prefix: Some(source.meta_prefix.into_bytes()),
-                json_tsv_escapes: source.json_tsv_escapes,
-            },
         };
         ingest::Config {
             sources: self.sources().into_iter().map(source).collect(),

@@ -247,6 +247,11 @@ impl UnreadSet {
         was_there
     }
 
+    /// Whether a path has a reason.
+    pub fn contains(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
     /// Keeps only some paths.
     pub fn retain(&mut self, mut keep: impl FnMut(&Path) -> bool) {
         self.files.retain(|path, _| keep(path));

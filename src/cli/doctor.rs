@@ -19,7 +19,9 @@ use crate::daemon::CONTROL_SOCKET;
 use crate::http::client::Client;
 use crate::http::tls;
 use crate::http::token::Tokens;
+use crate::ingest::look_at;
 use crate::output::sanitise;
+use crate::status::Unread;
 use crate::store::FORMAT;
 use crate::store::sled::{format_of, kept_before, set_asides};
 use crate::tail::decode::Decoder;
@@ -28,6 +30,10 @@ use crate::tail::open::open;
 
 /// Logs that are tried for each source: the newest of them.
 const TRIED: usize = 20;
+/// Logs of each source that are looked into: the newest of them.
+const LOOKED_INTO: usize = 1000;
+/// Files that are not read and are listed, for each source.
+const LISTED: usize = 10;
 /// Bytes of a log that are looked at.
 const HEAD_BYTES: u64 = 16 << 10;
 /// Watches that a long archive wants.
@@ -93,7 +99,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let running = check_folder(&mut findings, &config.data_dir);
     let user = User::of_folder(&config.data_dir);
-    check_sources(&mut findings, &config.sources(), &user);
+    check_sources(&mut findings, &config, &config.sources(), &user);
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
     check_limits(&mut findings);
@@ -272,7 +278,7 @@ fn check_limits(findings: &mut Findings) {
 
 //--- sources --------------------------------------------------------------------------------------------------------
 
-fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
+fn check_sources(findings: &mut Findings, config: &Config, sources: &[Source], user: &User) {
     if sources.is_empty() {
         let advice = "a [[source]] with logs = \"/path/to/zeek/logs\" in the configuration";
         findings.bad("source", "there is no log folder of Zeek in any usual place", advice);
@@ -284,7 +290,7 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
             findings.bad("source", user.says(&source.logs, &path), advice);
             continue;
         }
-        let listing = match discover(&source.logs) {
+        let listing = match discover(&source.logs, &config.scope(source)) {
             Ok(mut listing) => {
                 listing.live.append(&mut listing.streaming);
                 listing.archives.append(&mut listing.streaming_archives);
@@ -327,14 +333,33 @@ fn check_sources(findings: &mut Findings, sources: &[Source], user: &User) {
         if is_barred {
             continue;
         }
-        for (path, why) in listing.passed_over.iter().take(3) {
-            let says = format!("{}: {why}", path.display());
-            findings.warn("source", says, "it is not read; everything else is");
+        let mut unread = listing.unread.clone();
+        for found in listing.live.iter().chain(listing.archives.iter().rev()).take(LOOKED_INTO) {
+            if !is_link(&found.path)
+                && let Err((kind, reason)) = look_at(&found.path, &source.zeek())
+            {
+                unread.push(Unread { path: found.path.clone(), kind, reason });
+            }
+        }
+        unread.sort_by_key(|unread| unread.kind);
+        for Unread { path, kind, reason } in unread.iter().take(LISTED) {
+            let says = format!("{}: {reason}", path.display());
+            match kind.may_hold_records() {
+                true => findings.warn("source", says, "it is not read; everything else is"),
+                false => findings.good("source", format!("{says}; it is passed over")),
+            }
+        }
+        if let Some(more) = unread.len().checked_sub(LISTED).filter(|more| *more > 0) {
+            findings.warn(
+                "source",
+                format!("{more} more files are not read"),
+                "`dnsledger status` lists them",
+            );
         }
         let (live, archives) = (listing.live.len(), listing.archives.len());
         let Some(newest) = listing.live.first().or(listing.archives.last()) else {
             let advice = "Zeek writes dns.log with its first DNS record: check that it sees port 53";
-            findings.warn("source", format!("{shown}: no DNS log yet"), advice);
+            findings.warn("source", format!("{shown}: no DNS log yet: {}", listing.seen()), advice);
             continue;
         };
         findings
@@ -658,7 +683,7 @@ mod tests {
             drop(fs::remove_file(logs.join(remove)));
             let mut findings = Findings::default();
             let source = Source { logs: logs.clone(), ..Source::default() };
-            check_sources(&mut findings, &[source], &user);
+            check_sources(&mut findings, &Config::default(), &[source], &user);
             findings.0
         };
         let all = found("");

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::{Exit, Misuse};
 use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
-use crate::ingest::{self, Database, Dump, How, ImportProgress, Summary, files_under};
+use crate::ingest::{self, Database, Dump, How, ImportProgress, STANDARD_INPUT, Summary, files_under};
 use crate::observation::check_sensor_name;
 use crate::output::sanitise;
 use crate::tail::decode::Decoder;
@@ -79,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         return Err(Misuse { message, hint: "dnsledger import --sensor dmz dns.log" }.into());
     }
     let how = How { sensor: args.sensor.as_deref(), replace: args.replace };
-    if args.replace && files_under(&args.paths)?.len() != 1 {
+    if args.replace && files_under(&args.paths)?.paths().len() != 1 {
         // Two of one origin would each take the place of the other.
         let message = "--replace takes one file at a time".to_owned();
         return Err(Misuse { message, hint: "dnsledger import --replace site-b.json.gz" }.into());
@@ -106,7 +106,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     };
     tell(&summary)?;
-    Ok(if summary.failed.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(match (summary.failed.is_empty(), summary.no_log.is_empty()) {
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::Nothing,
+        (true, true) => Exit::Done,
+    })
 }
 
 /// Sends each file to the daemon, which may not be allowed to read them itself.
@@ -117,7 +121,8 @@ fn send(
     paths: &[PathBuf],
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Summary> {
-    let files = files_under(paths)?;
+    let listed = files_under(paths)?;
+    let files = listed.paths();
     let size = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
     let so_far = ImportProgress {
         files_total: files.len() as u64,
@@ -125,7 +130,7 @@ fn send(
         ..ImportProgress::default()
     };
     let so_far = Arc::new(Mutex::new(so_far));
-    let mut summary = Summary::default();
+    let mut summary = listed.summary.clone();
     for path in &files {
         match send_one(client, how, dump, path, progress, &so_far) {
             Ok(one) => summary.merge(one),
@@ -140,6 +145,7 @@ fn send(
         so_far.files_done += 1;
         so_far.lines = summary.tally.lines();
     }
+    listed.judge(&mut summary);
     Ok(summary)
 }
 
@@ -186,8 +192,11 @@ fn send_one(
     let mut report = Vec::new();
     answer.read_to_end(&mut report).context("reading the daemon's answer")?;
     let report: ImportReport = serde_json::from_slice(&report).context("reading the daemon's answer")?;
-    // The daemon sees a stream; how large the file is that it comes from is known here.
-    Ok(Summary { bytes: sent.load(Ordering::Relaxed), ..report.into() })
+    // The daemon sees a stream; what file it comes from, and how large that is, is known here.
+    let mut summary = Summary { bytes: sent.load(Ordering::Relaxed), ..report.into() };
+    let asked = if path.as_os_str() == "-" { Path::new(STANDARD_INPUT) } else { path };
+    summary.no_log.iter_mut().for_each(|(named, _)| asked.clone_into(named));
+    Ok(summary)
 }
 
 /// A file cannot be opened.
@@ -218,7 +227,7 @@ impl<R: Read, F: FnMut(u64)> Read for Watched<R, F> {
 
 /// Says what came of an import: on standard output what was read, on standard error what was not.
 fn tell(summary: &Summary) -> anyhow::Result<()> {
-    let Summary { files, bytes, tally, already, incomplete, failed, passed_over } = summary;
+    let Summary { files, bytes, tally, already, incomplete, failed, no_log, passed_over } = summary;
     let mut stdout = io::stdout().lock();
     let skipped: u64 = Skip::ALL.iter().map(|&reason| tally.skipped(reason)).sum();
     let malformed: u64 = Malformed::ALL.iter().map(|&reason| tally.malformed(reason)).sum();
@@ -249,9 +258,12 @@ fn tell(summary: &Summary) -> anyhow::Result<()> {
         writeln!(stdout, "  answers cut: {} (observe.max_observations)", tally.answers_cut)?;
     }
     let mut stderr = io::stderr().lock();
-    for (what, problems) in
-        [("Not read", failed), ("Read as far as it goes", incomplete), ("Passed over", passed_over)]
-    {
+    for (what, problems) in [
+        ("Not read", failed),
+        ("Nothing read", no_log),
+        ("Read as far as it goes", incomplete),
+        ("Passed over", passed_over),
+    ] {
         for (path, why) in problems.iter().take(LISTED) {
             let problem = format!("{what}: {}: {why}", path.display());
             writeln!(stderr, "{}", sanitise(&problem))?;

@@ -58,6 +58,8 @@ pub struct ImportReport {
     answers_cut: u64,
     incomplete: Vec<(String, String)>,
     failed: Vec<(String, String)>,
+    #[serde(default)]
+    no_log: Vec<(String, String)>,
     passed_over: Vec<(String, String)>,
 }
 
@@ -77,6 +79,7 @@ impl From<Summary> for ImportReport {
             answers_cut: tally.answers_cut,
             incomplete: named(summary.incomplete),
             failed: named(summary.failed),
+            no_log: named(summary.no_log),
             passed_over: named(summary.passed_over),
         }
     }
@@ -106,6 +109,7 @@ impl From<ImportReport> for Summary {
             already: report.already,
             incomplete: paths(report.incomplete),
             failed: paths(report.failed),
+            no_log: paths(report.no_log),
             passed_over: paths(report.passed_over),
         }
     }

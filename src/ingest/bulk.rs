@@ -3,7 +3,7 @@
 //! Each worker reads one file at a time into its own batch and hands it on when it is full; large files are inflated by
 //! a second thread. A file whose lineage another reader has is put off until that one is done and applied.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,15 +13,17 @@ use std::time::Duration;
 
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
+use super::look::{Look, look_into};
 use super::{Config, Context, DEFAULT_SENSOR, How, ImportProgress, IngestError, Summary, reading_hint};
 use super::{cof, dump, twins};
 use crate::ledger::Ledger;
 use crate::merge::Batch;
-use crate::progress::Progress;
+use crate::progress::{LineageId, Progress};
 use crate::shutdown::Stop;
+use crate::status::UnreadKind;
 use crate::store::StoreError;
 use crate::tail::decode::{Decoder, End, Packing, gzip_length};
-use crate::tail::discover::{Found, Listing, Stamp, discover};
+use crate::tail::discover::{Found, Scope, Stamp, discover, is_glob};
 use crate::tail::open::open;
 use crate::tally::Tally;
 use crate::threads;
@@ -31,6 +33,11 @@ use crate::zeek;
 const CHUNK_BYTES: usize = 256 << 10;
 /// Files larger than this are read and inflated by a thread of their own.
 const AHEAD_BYTES: u64 = 512 << 10;
+
+/// What is said of an archive that is damaged and hides nothing.
+pub(super) const READ_ELSEWHERE: &str = "; all of its log was read from another file";
+/// What the log is called that comes by standard input.
+pub const STANDARD_INPUT: &str = "standard input";
 
 //--- Chunks ---------------------------------------------------------------------------------------------------------
 
@@ -132,6 +139,10 @@ pub(super) struct Worker<'a> {
     /// New lines so far.
     pub lines: Arc<AtomicU64>,
     pub summary: Summary,
+    /// Why the last file is not read, or not whole, if so.
+    pub verdict: Option<(UnreadKind, String)>,
+    /// The log that it held, if it held one, and whether its end was seen.
+    pub lineage: Option<(LineageId, bool)>,
 }
 
 /// How a file was met.
@@ -165,6 +176,8 @@ impl<'a> Worker<'a> {
             bytes_read: Arc::default(),
             lines: Arc::default(),
             summary: Summary::default(),
+            verdict: None,
+            lineage: None,
         }
     }
 
@@ -191,10 +204,9 @@ impl<'a> Worker<'a> {
         let size = found.stamp.size;
         let bytes = Arc::clone(&self.bytes_read);
         let before = bytes.load(Ordering::Relaxed);
-        let opened = open(&found.path)
-            .and_then(|(file, _)| self.decoder(Box::new(Counted { inner: file, bytes: Arc::clone(&bytes) })));
-        let met = match opened {
-            Ok(decoder) => self.read(decoder, &found.path, Some(size), sensor, zeek)?,
+        (self.verdict, self.lineage) = (None, None);
+        let met = match self.open(&found.path) {
+            Ok(decoder) => self.read(decoder, &found.path, Some(size), sensor, zeek, false)?,
             Err(error) => self.fail(&found.path, &error),
         };
         let busy = matches!(met, Met::Busy { .. });
@@ -216,11 +228,17 @@ impl<'a> Worker<'a> {
         zeek: &zeek::Options,
     ) -> Result<Met, IngestError> {
         let met = match self.decoder(stream) {
-            Ok(decoder) => self.read(decoder, name, None, sensor, zeek)?,
+            Ok(decoder) => self.read(decoder, name, None, sensor, zeek, false)?,
             Err(error) => self.fail(name, &error),
         };
         self.summary.files += u64::from(!matches!(met, Met::Busy { .. }));
         Ok(met)
+    }
+
+    /// Opens a file, and counts what is read of it.
+    fn open(&self, path: &Path) -> io::Result<Decoder> {
+        let (file, _) = open(path)?;
+        self.decoder(Box::new(Counted { inner: file, bytes: Arc::clone(&self.bytes_read) }))
     }
 
     /// What is read of a stream: itself, or of a dump its rows.
@@ -242,7 +260,33 @@ impl<'a> Worker<'a> {
         Met::Failed
     }
 
-    /// Reads a log to its end. `size` is that of the file on disk, if it is one.
+    /// The file is no DNS log.
+    fn no_log(&mut self, path: &Path, (kind, why): (UnreadKind, String)) -> Met {
+        self.verdict = Some((kind, why.clone()));
+        self.summary.no_log.push((path.to_owned(), why));
+        Met::Read
+    }
+
+    /// Looks further into a file whose first line is none of a DNS log, beginning with the bytes at hand.
+    fn look(
+        &self,
+        bytes: &[u8],
+        path: Option<&Path>,
+        zeek: &zeek::Options,
+    ) -> Result<(), (UnreadKind, String)> {
+        let mut look = Look::new(zeek, self.context.max_line_bytes);
+        if look.take(bytes) {
+            return Ok(());
+        }
+        let Some(path) = path else { return Err(look.why_not()) };
+        match self.open(path) {
+            Ok(decoder) => look_into(decoder, zeek, self.context.max_line_bytes),
+            Err(error) => Err((UnreadKind::Unreadable, error.to_string())),
+        }
+    }
+
+    /// Reads a log to its end. `size` is that of the file on disk, if it is one; `proven` says that it is known to be a DNS
+    /// log.
     fn read(
         &mut self,
         decoder: Decoder,
@@ -250,10 +294,12 @@ impl<'a> Worker<'a> {
         size: Option<u64>,
         sensor: Option<&str>,
         zeek: &zeek::Options,
+        proven: bool,
     ) -> Result<Met, IngestError> {
         let packing = decoder.packing();
         if let Packing::Unsupported(ending) = packing {
-            self.summary.passed_over.push((path.to_owned(), Packing::refusal(ending)));
+            self.verdict = Some((UnreadKind::Undecodable, Packing::refusal(ending)));
+            self.summary.failed.push((path.to_owned(), Packing::refusal(ending)));
             return Ok(Met::Read);
         }
         let length_fits = |progress: &Progress| match (packing, size) {
@@ -283,7 +329,8 @@ impl<'a> Worker<'a> {
             begun = Some((bytes, end));
         }
         let sensor = sensor.unwrap_or(DEFAULT_SENSOR);
-        let mut intake = Intake::new(&self.context, path, sensor, zeek, false, None)?;
+        let new = || Intake::new(&self.context, path, sensor, zeek, false, None);
+        let mut intake = if proven { new()?.proven() } else { new()? };
         let (mut first, mut counted, mut is_empty) = (true, 0, true);
         let end = loop {
             let next = match &mut begun {
@@ -298,8 +345,27 @@ impl<'a> Worker<'a> {
                 }
             };
             is_empty &= bytes.is_empty();
-            match intake.feed(bytes, &mut self.batch) {
-                Ok(()) => {}
+            let mut fed = intake.feed(bytes, &mut self.batch);
+            if matches!(fed, Err(Halt::Unproven)) {
+                let file = size.is_some().then_some(path);
+                match self.look(bytes, file, zeek) {
+                    Err(why) => return Ok(self.no_log(path, why)),
+                    Ok(()) if size.is_some() => {
+                        let decoder = match self.open(path) {
+                            Ok(decoder) => decoder,
+                            Err(error) => return Ok(self.fail(path, &error)),
+                        };
+                        return self.read(decoder, path, size, Some(sensor), zeek, true);
+                    }
+                    // Of a stream only what is at hand can be read once more.
+                    Ok(()) => {
+                        intake = Intake::new(&self.context, path, sensor, zeek, false, None)?.proven();
+                        fed = intake.feed(bytes, &mut self.batch);
+                    }
+                }
+            }
+            match fed {
+                Ok(()) | Err(Halt::Unproven) => {}
                 Err(Halt::Busy { live }) => {
                     // What came before the lineage that is busy stands; it will be known at the next try.
                     self.summary.tally.merge(intake.counted());
@@ -329,22 +395,40 @@ impl<'a> Worker<'a> {
             _ => Ending::Exhausted,
         };
         let is_no_log = !is_empty && intake.is_no_log();
+        self.lineage =
+            intake.lineage().map(|(lineage, complete)| (lineage, complete || ending == Ending::Sound));
+        let known_whole = self.lineage.is_some_and(|(_, complete)| complete);
         let tally = intake.end(ending, &mut self.batch);
         self.summary.tally.merge(&tally);
+        match &end {
+            End::CutShort => self.incomplete(path, "the archive ends too early"),
+            End::Corrupt(why) => self.incomplete(path, why),
+            End::Whole => {}
+        }
+        if let Some((kind, why)) = self.verdict.as_mut().filter(|_| known_whole) {
+            *kind = UnreadKind::PassedOver;
+            why.push_str(READ_ELSEWHERE);
+        }
         match end {
             End::Whole if is_no_log => {
-                self.summary
-                    .passed_over
-                    .push((path.to_owned(), "not one whole line of a log in it".to_owned()));
+                let file = size.is_some().then_some(path);
+                let none =
+                    || (UnreadKind::PassedOver, "there is not one whole line of a log in it".to_owned());
+                let why = self.look(&[], file, zeek).err().unwrap_or_else(none);
+                self.no_log(path, why);
+            }
+            End::Whole if is_empty => {
+                self.verdict = Some((UnreadKind::PassedOver, "it is empty".to_owned()));
+                self.summary.already += 1;
             }
             End::Whole => self.summary.already += u64::from(tally == Tally::default()),
-            End::CutShort => self.incomplete(path, "the archive ends too early"),
-            End::Corrupt(why) => self.incomplete(path, &why),
+            End::CutShort | End::Corrupt(_) => {}
         }
         Ok(Met::Read)
     }
 
     pub(super) fn incomplete(&mut self, path: &Path, why: &str) {
+        self.verdict = Some((UnreadKind::Undecodable, why.to_owned()));
         self.summary.incomplete.push((path.to_owned(), why.to_owned()));
     }
 }
@@ -358,39 +442,106 @@ impl Drop for Worker<'_> {
 
 //--- import ---------------------------------------------------------------------------------------------------------
 
-/// The files that an import of these paths reads, in this order: of a folder its logs, of a pattern its matches.
+/// What an import of some paths reads.
+pub struct Listed {
+    files: Vec<Found>,
+    /// For each path what was found there.
+    groups: Vec<Group>,
+    /// What was seen and is not read.
+    pub summary: Summary,
+}
+
+/// One path that was named.
+struct Group {
+    path: PathBuf,
+    /// Whether it is a single file, or a stream.
+    is_file: bool,
+    files: Vec<PathBuf>,
+    /// What was looked for and seen.
+    seen: String,
+}
+
+impl Listed {
+    /// The files, in the order in which they are read: of a folder its logs, of a pattern its matches.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|found| found.path.clone()).collect()
+    }
+
+    /// Says what nothing came of: a path at which there was no DNS log stays in [`Summary::no_log`]; a file that is none,
+    /// beside others that are, was passed over.
+    pub fn judge(&self, summary: &mut Summary) {
+        let mut no_log: BTreeMap<PathBuf, String> = std::mem::take(&mut summary.no_log).into_iter().collect();
+        let mut said = Vec::new();
+        for group in &self.groups {
+            if group.is_file {
+                said.extend(no_log.get(&group.path).map(|why| (group.path.clone(), why.clone())));
+            } else if group.files.iter().all(|file| no_log.contains_key(file)) {
+                let why = match group.files.as_slice() {
+                    [] => format!("no DNS log: {}", group.seen),
+                    [first, ..] => {
+                        let why = no_log.get(first).map(String::as_str).unwrap_or_default();
+                        let first = first.display();
+                        format!("not one of {} files in it is a DNS log; {first}: {why}", group.files.len())
+                    }
+                };
+                said.push((group.path.clone(), why));
+            }
+        }
+        for (path, _) in &said {
+            no_log.remove(path);
+        }
+        summary.no_log = said;
+        summary.passed_over.extend(no_log);
+    }
+}
+
+/// Looks for the files that an import of these paths reads.
 ///
 /// # Errors
 ///
 /// When a path that was named cannot be looked at.
-pub fn files_under(paths: &[PathBuf]) -> Result<Vec<PathBuf>, IngestError> {
-    Ok(list(paths)?.0.into_iter().map(|found| found.path).collect())
-}
-
-/// The files to read, oldest first; in the summary what is passed over.
-fn list(paths: &[PathBuf]) -> Result<(Vec<Found>, Summary), IngestError> {
-    let (mut all, mut summary) = (Vec::new(), Summary::default());
+pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
+    let mut listed = Listed { files: Vec::new(), groups: Vec::new(), summary: Summary::default() };
     for path in paths {
+        let mut group = Group { path: path.clone(), is_file: true, files: Vec::new(), seen: String::new() };
         if path.as_os_str() == "-" {
             let stamp = Stamp { device: 0, inode: 0, size: 0, modified: 0 };
-            all.push(Found { path: path.clone(), stamp });
-            continue;
-        }
-        let listing = discover(path).map_err(|error| IngestError::Path { path: path.clone(), error })?;
-        let Listing { live, archives, streaming, streaming_archives, passed_over: over, .. } = listing;
-        let plain: Vec<Found> = archives.into_iter().chain(live).collect();
-        let zeek = Default::default();
-        for found in streaming_archives.into_iter().chain(streaming) {
-            if twins::covered_by(&plain, &zeek, &found.path) {
-                summary.passed_over.push((found.path, twins::PASSED_OVER.to_owned()));
+            listed.files.push(Found { path: path.clone(), stamp });
+            group.path = STANDARD_INPUT.into();
+        } else {
+            let listing = discover(path, &Scope::default())
+                .map_err(|error| IngestError::Path { path: path.clone(), error })?;
+            group.is_file = !is_glob(path) && !path.is_dir();
+            group.seen = if is_glob(path) && listing.folders.is_empty() {
+                "nothing matches this pattern".to_owned()
             } else {
-                all.push(found);
+                listing.seen()
+            };
+            for unread in listing.unread {
+                let list = match unread.kind {
+                    _ if group.is_file => &mut listed.summary.failed,
+                    UnreadKind::PassedOver | UnreadKind::NotEntered => &mut listed.summary.passed_over,
+                    UnreadKind::Unreadable | UnreadKind::Undecodable => &mut listed.summary.failed,
+                };
+                list.push((unread.path, unread.reason));
             }
+            let plain: Vec<Found> = listing.archives.into_iter().chain(listing.live).collect();
+            let start = listed.files.len();
+            let zeek = Default::default();
+            for found in listing.streaming_archives.into_iter().chain(listing.streaming) {
+                if !group.is_file && twins::covered_by(&plain, &zeek, &found.path) {
+                    listed.summary.passed_over.push((found.path, twins::PASSED_OVER.to_owned()));
+                } else {
+                    listed.files.push(found);
+                }
+            }
+            listed.files.extend(plain);
+            let new = listed.files.get(start..).unwrap_or_default();
+            group.files = new.iter().map(|found| found.path.clone()).collect();
         }
-        all.extend(plain);
-        summary.passed_over.extend(over);
+        listed.groups.push(group);
     }
-    Ok((all, summary))
+    Ok(listed)
 }
 
 /// Reads logs once: files, folders, patterns, and `-` for standard input. What was read before is passed over. A file of
@@ -412,7 +563,8 @@ pub fn import<'a>(
     stop: &Stop,
 ) -> Result<Summary, IngestError> {
     let (how, context) = (how.into(), Context::new(ledger, config));
-    let (files, summary) = list(paths)?;
+    let listed = files_under(paths)?;
+    let (files, summary) = (listed.files.clone(), listed.summary.clone());
     let total = ImportProgress {
         files_total: files.len() as u64,
         bytes_total: files.iter().map(|found| found.stamp.size).sum(),
@@ -479,7 +631,9 @@ pub fn import<'a>(
         return Err(error);
     }
     ledger.store().flush()?;
-    Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let mut summary = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    listed.judge(&mut summary);
+    Ok(summary)
 }
 
 fn spawn<'scope, 'env, F>(
@@ -509,7 +663,7 @@ fn work_off(
             break;
         }
         if found.path.as_os_str() == "-" {
-            let name = Path::new("standard input");
+            let name = Path::new(STANDARD_INPUT);
             if let Met::Busy { .. } = worker.read_stream(Box::new(io::stdin()), name, sensor, zeek)? {
                 worker.summary.failed.push((name.to_owned(), "another reader has this log".to_owned()));
             }

@@ -713,7 +713,7 @@ fn while_an_archive_cannot_be_decoded_not_everything_is_read_and_the_reason_goes
     assert!(before.caught_up && before.sources[0].unread.is_empty());
     let whole = gzip((log(10..3000) + CLOSE).as_bytes());
     host.put("logs/dns.1.log.gz", &whole[..whole.len() / 2]);
-    host.put("logs/dns.2.log.gz", &whole[..whole.len() / 3]);
+    host.put("logs/dns.2.log.gz", &gzip(log(3000..3001).as_bytes())[..12]);
     for wanted in [2, 1, 0] {
         host.daemon().settle();
         let status = host.status();
@@ -736,6 +736,135 @@ fn while_an_archive_cannot_be_decoded_not_everything_is_read_and_the_reason_goes
         }
     }
     host.holds(0..3000);
+}
+
+#[test]
+fn what_cannot_be_decoded_is_remembered_over_restarts_until_it_changes() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", log(0..10));
+    host.put("logs/dns.1.log.xz", b"\xfd7zXZ\x00rest");
+    host.put("logs/dns.2.log.gz", &gzip(log(10..2000).as_bytes())[..300]);
+    host.put("logs/dnsmasq.log", "started, version 2.90\n");
+    let kinds = |host: &mut Host| {
+        host.daemon().settle();
+        let status = host.status();
+        assert_eq!(status.caught_up, status.sources[0].unread_counts.may_hold_records() == 0);
+        let unread = status.sources[0].unread.iter();
+        let mut kinds: Vec<_> =
+            unread.map(|u| (u.path.file_name().unwrap().to_str().unwrap().to_owned(), u.kind)).collect();
+        kinds.sort();
+        kinds
+    };
+    let named = |name: &str, kind| (name.to_owned(), kind);
+    let expected = [
+        named("dns.1.log.xz", UnreadKind::Undecodable),
+        named("dns.2.log.gz", UnreadKind::Undecodable),
+        named("dnsmasq.log", UnreadKind::PassedOver),
+    ];
+    for _ in 0..2 {
+        assert_eq!(kinds(&mut host), expected);
+        let read = host.status().totals.lines();
+        host.kill();
+        assert_eq!(host.status().totals.lines(), read);
+    }
+    // A file that changes is tried again; one that goes has no reason any more.
+    host.put("logs/dns.2.log.gz", gzip((log(10..2000) + CLOSE).as_bytes()));
+    host.remove("logs/dns.1.log.xz");
+    assert_eq!(kinds(&mut host), expected[2..]);
+    host.kill();
+    assert_eq!(kinds(&mut host), expected[2..]);
+    host.remove("logs/dnsmasq.log");
+    assert_eq!(kinds(&mut host), []);
+    host.holds(0..2000);
+}
+
+#[test]
+fn a_damaged_archive_whose_log_is_read_elsewhere_hides_nothing() {
+    let whole = gzip((log(0..3000) + CLOSE).as_bytes());
+    for first in ["logs/dns.1.log.gz", "logs/dns.2.log.gz"] {
+        let mut host = Host::new("logs");
+        for (name, bytes) in [("logs/dns.1.log.gz", &whole[..whole.len() / 2]), ("logs/dns.2.log.gz", &whole)]
+        {
+            if name >= first {
+                host.put(name, bytes);
+                host.daemon().settle();
+            }
+        }
+        host.put("logs/dns.1.log.gz", &whole[..whole.len() / 2]);
+        for _ in 0..2 {
+            host.holds(0..3000);
+            let source = &host.status().sources[0];
+            assert_eq!(source.unread_counts.of(UnreadKind::PassedOver), 1, "{:?}", source.unread);
+            assert!(host.status().caught_up && source.unread[0].reason.contains("from another file"));
+            host.kill();
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_dns_log_leaves_nothing_in_the_ledger_and_is_read_when_it_becomes_one() {
+    let mut host = Host::new("logs");
+    let conn = "#separator \\x09\n#path\tconn\n#fields\tts\tuid\n1.0\tC1\n";
+    host.put("logs/dns.log", conn);
+    host.put("logs/dns-notes.txt", "# what we did\n\nnothing yet\n");
+    host.put("logs/dns.log.swp", b"b0VIM 9.0\0\0\0\n\0\x01\n");
+    host.put("logs/dnsmasq.log", "started\n");
+    host.put("logs/.dns.log", log(50..60));
+    host.holds(0..0);
+    let status = host.status();
+    assert!(status.caught_up && status.sources[0].files.is_empty());
+    assert_eq!(status.sources[0].unread_counts.of(UnreadKind::PassedOver), 4);
+    let reason = |name: &str| {
+        let unread = status.sources[0].unread.iter().find(|unread| unread.path.ends_with(name)).unwrap();
+        unread.reason.clone()
+    };
+    assert!(reason("dns.log").contains("conn log") && reason("dnsmasq.log").contains("no log of Zeek"));
+    host.append("logs/dnsmasq.log", "still no log\n".repeat(100));
+    host.holds(0..0);
+    host.put("logs/dns.log", log(0..10));
+    host.put("logs/dns-notes.txt", log(10..20));
+    host.daemon().forget_pauses();
+    host.holds(0..20);
+    assert_eq!(host.status().sources[0].unread_counts.total(), 2);
+}
+
+#[test]
+fn columns_that_nobody_has_named_are_not_taken_for_read() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", records(0..10));
+    host.daemon().settle();
+    let status = host.status();
+    assert!(!status.caught_up && status.totals.lines() == 0);
+    assert!(status.sources[0].reason.as_ref().unwrap().contains("`fields`"));
+}
+
+#[test]
+fn logrotate_with_dateext_renames_and_zeek_goes_on_in_the_renamed_file_over_restarts() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log-20240417.gz", gzip((log(0..5) + CLOSE).as_bytes()));
+    host.put("logs/dns.log", log(5..10));
+    host.holds(0..10);
+    host.rename("logs/dns.log", "logs/dns.log-20240418");
+    host.append("logs/dns.log-20240418", records(10..20));
+    host.holds(0..20);
+    for end in [30, 40] {
+        host.kill();
+        host.append("logs/dns.log-20240418", records(end - 10..end - 5));
+        host.daemon().turn();
+        // It is followed again, at once: what comes is read at the next turn.
+        host.append("logs/dns.log-20240418", records(end - 5..end));
+        host.daemon().turn();
+        host.daemon().commit();
+        assert_eq!(host.status().totals.counted, end);
+        host.holds(0..end);
+    }
+    // A file of the next day beside it; the old one is compressed in the end.
+    host.put("logs/dns.log", log(40..45));
+    host.holds(0..45);
+    let renamed = fs::read(host.path("logs/dns.log-20240418")).unwrap();
+    host.put("logs/dns.log-20240418.gz", gzip(&renamed));
+    host.remove("logs/dns.log-20240418");
+    host.holds(0..45);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::ledger::{Claimed, Ledger};
 use crate::merge::Batch;
 use crate::observation::Observations;
 use crate::observe::Observer;
-use crate::progress::{Mark, Progress};
+use crate::progress::{LineageId, Mark, Progress};
 use crate::store::StoreError;
 use crate::tail::lineage::{Prefix, push_mark};
 use crate::tail::lines::{Block, Lines};
@@ -34,6 +34,9 @@ pub enum Halt {
         /// That reader follows it live.
         live: bool,
     },
+    /// The first record is none of a DNS log, and nobody has shown that others are.
+    #[error("no DNS log so far")]
+    Unproven,
     /// The ledger cannot be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,6 +76,8 @@ struct Core {
     inherited_header: bool,
     /// Whether the last line was `#close`.
     closed: bool,
+    /// Whether the file is known to be a DNS log: somebody has looked further into it.
+    proven: bool,
     /// Whether the lineage begins where the file does, so that lengths of the two can be compared.
     at_file_start: bool,
     /// What was counted by this intake.
@@ -147,6 +152,7 @@ impl Intake {
                 state: State::Seeking(Prefix::default()),
                 inherited_header: header.is_some(),
                 closed: false,
+                proven: false,
                 at_file_start: true,
                 new: Tally::default(),
                 twin: None,
@@ -163,6 +169,22 @@ impl Intake {
     /// Another log has told what was recorded up to this time, seconds; of the first so many bytes.
     pub fn set_told_until(&mut self, time: u64, bytes: u64) {
         self.core.told_until = Some((time, bytes));
+    }
+
+    /// Takes it as given that the file is a DNS log, whatever its first record is.
+    pub fn proven(mut self) -> Intake {
+        self.core.proven = true;
+        self
+    }
+
+    /// The lineage that is being read, and whether its end was seen by whoever read it before.
+    pub fn lineage(&self) -> Option<(LineageId, bool)> {
+        match &self.core.state {
+            State::Seeking(_) => None,
+            State::Known(place, _) | State::Reading(place) => {
+                Some((place.progress.lineage, place.progress.complete))
+            }
+        }
     }
 
     /// Takes the next bytes of the file. What they say is in `batch` when this returns, progress included.
@@ -204,12 +226,10 @@ impl Intake {
         }
     }
 
-    /// Whether what came so far is not even the beginning of a log: no whole line, or nothing but NULs.
+    /// Whether what came so far is not even the beginning of a DNS log: no record, and no header of one.
     pub fn is_no_log(&self) -> bool {
         match &self.core.state {
-            State::Seeking(prefix) => {
-                self.core.at_file_start && (self.lines.is_inside_line() || prefix.offset() == 0)
-            }
+            State::Seeking(_) => self.core.at_file_start && !self.core.reader.header_shows_dns(),
             _ => false,
         }
     }
@@ -360,7 +380,7 @@ impl Core {
     fn line_end(&mut self, parsed: Line, batch: &mut Batch) -> Result<(), Halt> {
         match &self.state {
             State::Seeking(_) => {
-                if self.identify()? {
+                if self.identify(parsed)? {
                     self.settle(parsed, batch);
                 }
             }
@@ -384,7 +404,7 @@ impl Core {
     }
 
     /// The first record has come: finds out which lineage this is. Says whether it is new.
-    fn identify(&mut self) -> Result<bool, Halt> {
+    fn identify(&mut self, parsed: Line) -> Result<bool, Halt> {
         let State::Seeking(prefix) = &self.state else { return Ok(false) };
         let id = prefix.lineage_id();
         let known = match self.ledger().claim(&id, self.live)? {
@@ -393,6 +413,11 @@ impl Core {
         };
         let prefix = prefix.clone();
         match known {
+            // What begins like no DNS log may be one all the same: a torn line, another log before it.
+            None if self.at_file_start && !self.proven && !self.reader.shows_dns(parsed, &self.record) => {
+                self.ledger().release(&id);
+                Err(Halt::Unproven)
+            }
             None => {
                 let mut progress = Box::new(Progress::start(id, &self.sensor));
                 if self.inherited_header {

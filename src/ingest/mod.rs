@@ -1,6 +1,7 @@
 //! Feeding the ledger: the parts below brought together, with threads and back-pressure.
 //!
 //! - [`intake`] is one log on its way in, from bytes to a batch;
+//! - [`look`] finds out whether a file is a log at all, where its first record does not tell;
 //! - [`bulk`] reads whole files into batches of their own: imports and history;
 //! - [`cof`] merges what other sites saw;
 //! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;
@@ -25,6 +26,7 @@ mod follow;
 mod intake;
 #[cfg(test)]
 mod interpreter;
+mod look;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -38,13 +40,15 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-pub use bulk::{files_under, import};
+pub use bulk::{Listed, STANDARD_INPUT, files_under, import};
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
+pub use look::look_at;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::store::StoreError;
+use crate::tail::discover::Scope;
 use crate::tally::{Malformed, Tally};
 use crate::time::DAY;
 use crate::{observe, zeek};
@@ -89,6 +93,8 @@ pub struct SourceConfig {
     pub poll_interval: Duration,
     /// For logs without a header.
     pub zeek: zeek::Options,
+    /// Which names count, and how far is searched.
+    pub scope: Scope,
 }
 
 impl Default for SourceConfig {
@@ -99,6 +105,7 @@ impl Default for SourceConfig {
             backfill: Backfill::All,
             poll_interval: Duration::from_secs(1),
             zeek: zeek::Options::default(),
+            scope: Scope::default(),
         }
     }
 }
@@ -124,6 +131,8 @@ pub struct Config {
     pub settling: Duration,
     /// The wall clock.
     pub clock: Clock,
+    /// A log that is not compressed and was written to this recently is followed, whatever its name.
+    pub active: Duration,
 }
 
 impl Default for Config {
@@ -138,6 +147,7 @@ impl Default for Config {
             grace: Duration::from_secs(5),
             settling: Duration::from_secs(2),
             clock: Clock::default(),
+            active: Duration::from_secs(60),
         }
     }
 }
@@ -174,6 +184,8 @@ pub struct Summary {
     pub incomplete: Vec<(PathBuf, String)>,
     /// Files that could not be read, and why.
     pub failed: Vec<(PathBuf, String)>,
+    /// What holds no DNS log, and what it holds instead: of paths that were named, those at which there is none.
+    pub no_log: Vec<(PathBuf, String)>,
     /// What was passed over, and why.
     pub passed_over: Vec<(PathBuf, String)>,
 }
@@ -187,6 +199,7 @@ impl Summary {
         self.already += other.already;
         self.incomplete.extend(other.incomplete);
         self.failed.extend(other.failed);
+        self.no_log.extend(other.no_log);
         self.passed_over.extend(other.passed_over);
     }
 }

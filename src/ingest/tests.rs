@@ -280,7 +280,7 @@ fn what_cannot_be_read_is_reported_and_the_others_are_read() {
     let ledger = ledger();
     let summary = import_paths(&ledger, &[root]);
     assert_eq!(summary.tally.counted, 10);
-    assert_eq!((summary.passed_over.len(), summary.incomplete.len(), summary.failed.len()), (2, 1, 0));
+    assert_eq!((summary.passed_over.len(), summary.incomplete.len(), summary.failed.len()), (0, 1, 1));
     let missing = [root.join("missing")];
     let error = import(&ledger, &config(), Some("s"), None, &missing, &|_| {}, &Stop::new()).unwrap_err();
     assert!(matches!(error, IngestError::Path { .. }) && error.hint().is_some());
@@ -312,7 +312,7 @@ fn zeek_folder(seed: u64, format: Format) -> (tempfile::TempDir, Vec<PathBuf>) {
         ..generate::Config::default()
     };
     generate::write_tree(traffic.generate(), format, folder.path(), 3600).unwrap();
-    let files = files_under(&[folder.path().to_owned()]).unwrap();
+    let files = files_under(&[folder.path().to_owned()]).unwrap().paths();
     assert!(files.len() > 3);
     (folder, files)
 }
@@ -364,4 +364,103 @@ fn a_log_in_tsv_and_in_json_says_the_same() {
             assert!(everything(sled_store(folder.path()), &files, 2) == wanted, "{times:?}, {path}");
         }
     }
+}
+
+//--- what is no log --------------------------------------------------------------------------------------------------
+
+fn conn_log() -> String {
+    "#separator \\x09\n#path\tconn\n#fields\tts\tuid\n1.0\tC1\n1.5\tC2\n".to_owned()
+}
+
+#[test]
+fn a_file_that_is_no_dns_log_is_named_with_what_it_is_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let ledger = ledger();
+    let gz = gzip(conn_log().as_bytes());
+    for (name, content, why) in [
+        ("README.md", &b"# Notes\n\nread me\n"[..], "text"),
+        ("passwd", b"root:x:0:0:root:/root:/bin/bash\n", "text"),
+        ("x.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\n", "no text"),
+        ("dns.log", conn_log().as_bytes(), "conn"),
+        ("dns.1.log.gz", &gz, "conn"),
+        ("only-comments", b"# one\n# two\n", "not one whole line"),
+        ("conn.json", b"{\"ts\":1.0,\"id.resp_p\":80,\"history\":\"S\"}\n", "JSON"),
+    ] {
+        let path = root.join(name);
+        fs::write(&path, content).unwrap();
+        let summary = import_paths(&ledger, &[&path]);
+        assert_eq!(summary.no_log.len(), 1, "{name}: {summary:?}");
+        assert!(summary.no_log[0].0 == path && summary.no_log[0].1.contains(why), "{:?}", summary.no_log);
+        assert_eq!(summary.tally, Tally::default());
+        // In a folder with a log in it, it is passed over.
+        let summary = import_paths(&ledger, &[&path, root]);
+        assert!(summary.no_log.iter().any(|(no_log, _)| *no_log == path));
+    }
+    assert!(ledger.store().lineages().unwrap().is_empty());
+    fs::write(root.join("dns.2.log"), log(0..5)).unwrap();
+    let summary = import_paths(&ledger, &[root]);
+    assert_eq!((summary.tally.counted, summary.no_log.len(), summary.passed_over.len()), (5, 0, 2));
+}
+
+#[test]
+fn a_path_without_any_log_says_what_was_looked_for_and_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    fs::write(root.join("a/b/conn.log"), conn_log()).unwrap();
+    let said = |path: &Path| {
+        let summary = import_paths(&ledger(), &[path]);
+        let [(named, why)] = summary.no_log.as_slice() else { panic!("{summary:?}") };
+        assert_eq!(named, path);
+        why.clone()
+    };
+    let why = said(root);
+    assert!(why.contains("3 folders") && why.contains("begin with dns") && why.contains("conn.log"), "{why}");
+    assert_eq!(said(&root.join("*.log")), "no DNS log: nothing matches this pattern");
+    fs::write(root.join("dns-notes.txt"), "hello\n").unwrap();
+    assert!(said(root).contains("not one of 1 files"));
+}
+
+#[test]
+fn a_log_may_begin_with_anything_if_a_record_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("any name");
+    let ledger = ledger();
+    let torn = "torn off by a crash\tin the middle\n".repeat(20_000);
+    for (text, counted) in [
+        (format!("{torn}{}", log(0..10)), 10),
+        (format!("{}{}", conn_log(), log(10..20)), 10),
+        (format!("{torn}{}", log(20..30)).replace("torn", "worn"), 10),
+    ] {
+        fs::write(&path, gzip(text.as_bytes())).unwrap();
+        let summary = import_paths(&ledger, &[&path]);
+        assert_eq!((summary.tally.counted, summary.no_log.len()), (counted, 0), "{summary:?}");
+    }
+    assert_eq!(contents(&ledger), expected(0..30));
+}
+
+#[test]
+fn names_of_other_tools_and_deep_folders_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for (at, name) in [
+        "dns.log-20240418",
+        "dns_20240722_12:00:00-13:00:00+0000.log",
+        "dns(SITE1,pcap,1780421280279628398).log",
+        "2024/04/19/dns.10:00:00-11:00:00.log",
+        "logs/zeek/SENSOR/2024-04-19/dns.log",
+        "a [1]/dns.log",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, log(at as u64 * 10..at as u64 * 10 + 10)).unwrap();
+    }
+    let ledger = ledger();
+    assert_eq!(import_paths(&ledger, &[root]).files, 6);
+    assert_eq!(contents(&ledger), expected(0..60));
+    assert_eq!(import_paths(&ledger, &[&root.join("a [1]")]).already, 1);
 }

@@ -1,18 +1,45 @@
-//! Which files of a source are live logs and which are history, by the names of every way Zeek is deployed.
+//! Which files of a source may be logs, and which of them are live, whatever Zeek and those behind it call them.
 //!
-//! A name only says what to look at; what a file *is* the content says. Names that count: `dns.log`, `dns.log.*`,
-//! `dns.*.log`, `dns-*.log`, `dns__*.log`, `json_streaming_dns*.log`, plain or with a compressor's ending. Live are
-//! `dns.log` and `json_streaming_dns.log` outside dated folders. Names that start with a dot never count: Zeek's shadow
-//! files and an archiver's unfinished ones.
+//! A name only says what to look at; what a file *is* the content says, to whoever reads it. Looked at are files whose
+//! names begin with `dns` or `json_streaming_dns`, and those that the source names by patterns, in folders of any depth
+//! within a bound. Named live are `dns.log` and `json_streaming_dns.log` outside dated folders; others may be live, too.
+//! Names that start with a dot never count: Zeek's shadow files and an archiver's unfinished ones. What is seen and not
+//! looked at is listed with its reason.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// How deep a folder is searched: `logs/2024-04-19/dns….log.gz`, `spool/tmp/post-terminate-…/dns.log`.
-const MAX_DEPTH: usize = 3;
+use crate::status::{Unread, UnreadKind};
+
+/// How many folders of a source are entered.
+const MAX_FOLDERS: usize = 20_000;
+/// How deep folders are searched that a link leads to: it may lead anywhere.
+const MAX_DEPTH_BEHIND_LINK: usize = 8;
+/// How many names are remembered of files that are no logs.
+const OTHERS_NAMED: usize = 3;
+
+/// Where is searched, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Patterns of further names of logs.
+    pub names: Vec<glob::Pattern>,
+    /// How many levels of folders below the source are entered.
+    pub depth: usize,
+    /// How many folders are entered.
+    pub folders: usize,
+    /// The folder of the ledger: nothing in it is a log.
+    pub data: Option<PathBuf>,
+}
+
+impl Default for Scope {
+    fn default() -> Scope {
+        Scope { names: Vec::new(), depth: 32, folders: MAX_FOLDERS, data: None }
+    }
+}
 
 /// A file as the file system tells it: what must not have changed for a file to be the same as at the last look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,9 +66,12 @@ impl From<&Metadata> for Stamp {
 }
 
 impl Stamp {
+    /// How long the form is that can be kept.
+    pub const BYTES: usize = 40;
+
     /// A form that can be kept: every number big-endian.
-    pub fn to_bytes(&self) -> [u8; 40] {
-        let mut bytes = [0; 40];
+    pub fn to_bytes(&self) -> [u8; Stamp::BYTES] {
+        let mut bytes = [0; Stamp::BYTES];
         let parts = [self.device.to_be_bytes(), self.inode.to_be_bytes(), self.size.to_be_bytes()];
         for (to, from) in bytes.iter_mut().zip(parts.iter().flatten().chain(&self.modified.to_be_bytes())) {
             *to = *from;
@@ -77,18 +107,44 @@ pub struct Found {
 pub struct Listing {
     /// Logs that may still grow.
     pub live: Vec<Found>,
-    /// Rotated and compressed logs, the oldest first.
+    /// Rotated and compressed logs, the oldest first. What is not compressed may be live as well.
     pub archives: Vec<Found>,
     /// The folders it was found in: those to listen to.
     pub folders: Vec<PathBuf>,
-    /// Files and folders that are passed over, and why.
-    pub passed_over: Vec<(PathBuf, String)>,
-    /// The first of them that this user may not look into.
-    pub barred: Option<PathBuf>,
+    /// Files and folders that are not read, and why.
+    pub unread: Vec<Unread>,
     /// JSON streaming logs that may still grow. A plain log may hold the same events.
     pub streaming: Vec<Found>,
     /// Such logs that are rotated, the oldest first.
     pub streaming_archives: Vec<Found>,
+    /// How many files have other names than those that are looked for.
+    pub others: u64,
+    /// Some of them.
+    pub other_names: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Notes that something is not read.
+    pub fn pass_over(&mut self, path: &Path, kind: UnreadKind, reason: &str) {
+        self.unread.push(Unread { path: path.to_owned(), kind, reason: reason.to_owned() });
+    }
+
+    /// What was looked for and what was seen, for one who finds no log.
+    pub fn seen(&self) -> String {
+        let names: Vec<String> = self.other_names.iter().map(|name| name.display().to_string()).collect();
+        let seen = match (self.others, names.as_slice()) {
+            (0, _) => "no other file".to_owned(),
+            (1, [name, ..]) => format!("one other file, {name}"),
+            (others, names) => format!("{others} other files, such as {}", names.join(", ")),
+        };
+        let folders = match self.folders.len() {
+            1 => "one folder".to_owned(),
+            folders => format!("{folders} folders"),
+        };
+        format!(
+            "looked in {folders} for files whose names begin with dns or json_streaming_dns, and saw {seen}"
+        )
+    }
 }
 
 /// What a file's name says.
@@ -102,15 +158,15 @@ enum Kind {
 ///
 /// # Errors
 ///
-/// When the source itself is not there or cannot be read; what fails within it is passed over with its reason.
-pub fn discover(logs: &Path) -> io::Result<Listing> {
-    let mut search = Search::default();
+/// When the source itself is not there or cannot be read; what fails within it is listed with its reason.
+pub fn discover(logs: &Path, scope: &Scope) -> io::Result<Listing> {
+    let mut search = Search::new(scope);
     if is_glob(logs) {
         search.glob(logs)?;
     } else {
         let metadata = fs::metadata(logs)?;
         if metadata.is_dir() {
-            search.folder(logs, MAX_DEPTH, false)?;
+            search.folder(logs, scope.depth.saturating_add(1), false)?;
         } else {
             search.named_file(logs, &metadata);
         }
@@ -118,13 +174,14 @@ pub fn discover(logs: &Path) -> io::Result<Listing> {
     Ok(search.finish())
 }
 
-/// Whether a path is a pattern.
+/// Whether a path is a pattern: it has the signs of one, and there is nothing that is called so.
 pub fn is_glob(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().iter().any(|b| matches!(b, b'*' | b'?' | b'['))
+        && fs::symlink_metadata(path).is_err()
 }
 
-#[derive(Default)]
-struct Search {
+struct Search<'s> {
+    scope: &'s Scope,
     listing: Listing,
     /// JSON streaming logs, which hold the same events as the plain logs beside them.
     streaming: Listing,
@@ -132,9 +189,29 @@ struct Search {
     entered: HashSet<(u64, u64)>,
     /// Files that were found, likewise.
     files: HashSet<(u64, u64)>,
+    /// The folder of the ledger, likewise, and its true path.
+    data: Option<((u64, u64), PathBuf)>,
+    /// Whether the bound on folders was reached.
+    full: bool,
 }
 
-impl Search {
+impl<'s> Search<'s> {
+    fn new(scope: &'s Scope) -> Search<'s> {
+        let data = scope.data.as_deref().and_then(|data| {
+            let metadata = fs::metadata(data).ok()?;
+            Some(((metadata.dev(), metadata.ino()), data.canonicalize().ok()?))
+        });
+        Search {
+            scope,
+            listing: Listing::default(),
+            streaming: Listing::default(),
+            entered: HashSet::new(),
+            files: HashSet::new(),
+            data,
+            full: false,
+        }
+    }
+
     fn finish(mut self) -> Listing {
         self.listing.streaming = self.streaming.live;
         self.listing.streaming_archives = self.streaming.archives;
@@ -147,56 +224,100 @@ impl Search {
         self.listing
     }
 
+    /// Notes what the file system refuses.
     fn fail(&mut self, path: &Path, error: &io::Error) {
-        if error.kind() == io::ErrorKind::PermissionDenied {
-            self.listing.barred.get_or_insert_with(|| path.to_owned());
-        }
-        self.pass_over(path, error);
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "; `dnsledger doctor`, run as root, says how to let the daemon read it"
+            }
+            _ => "",
+        };
+        self.pass_over(path, UnreadKind::Unreadable, format!("{error}{hint}"));
     }
 
-    fn pass_over(&mut self, path: &Path, why: impl ToString) {
-        self.listing.passed_over.push((path.to_owned(), why.to_string()));
+    fn pass_over(&mut self, path: &Path, kind: UnreadKind, reason: impl Into<String>) {
+        self.listing.unread.push(Unread { path: path.to_owned(), kind, reason: reason.into() });
     }
 
-    /// Looks through one folder and those below it.
+    /// Looks through one folder and those below it, so many levels.
     fn folder(&mut self, folder: &Path, depth: usize, dated: bool) -> io::Result<()> {
         let metadata = fs::metadata(folder)?;
-        if !self.entered.insert((metadata.dev(), metadata.ino())) {
+        let identity = (metadata.dev(), metadata.ino());
+        if self.data.as_ref().is_some_and(|(data, _)| *data == identity) {
+            self.pass_over(folder, UnreadKind::PassedOver, "it is the folder of the ledger");
             return Ok(());
         }
-        let mut entries: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            entries.push(entry?.path());
+        if self.entered.contains(&identity) {
+            return Ok(());
         }
-        entries.sort();
+        if depth == 0 {
+            let levels = self.scope.depth;
+            let why =
+                format!("it lies more than {levels} levels below the source: raise `depth` of the source");
+            self.pass_over(folder, UnreadKind::NotEntered, why);
+            return Ok(());
+        }
+        if self.entered.len() >= self.scope.folders {
+            if !std::mem::replace(&mut self.full, true) {
+                let why = format!(
+                    "this folder and all that would come after it are not entered, for there are more than {}: \
+                     name folders nearer to the logs, as several sources",
+                    self.scope.folders
+                );
+                self.pass_over(folder, UnreadKind::NotEntered, why);
+            }
+            return Ok(());
+        }
+        let entries = fs::read_dir(folder)?;
+        self.entered.insert(identity);
         self.listing.folders.push(folder.to_owned());
-        for path in entries {
+        let mut names = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) => names.push((entry.path(), entry.file_type().ok())),
+                Err(error) => {
+                    self.fail(folder, &error);
+                    break;
+                }
+            }
+        }
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        for (path, file_type) in names {
             let Some(name) = path.file_name() else { continue };
-            let name = name.as_encoded_bytes();
+            let bytes = name.as_encoded_bytes();
             // Nothing of Zeek's is in the latter, which only root may look into.
-            if name.starts_with(b".") || name == b"lost+found" {
+            if bytes.starts_with(b".") || bytes == b"lost+found" {
                 continue;
             }
-            let kind = kind(name);
+            let kind = self.kind(name);
+            // Most files of a folder are no logs, and are not looked at.
+            if kind.is_none() && file_type.is_some_and(|file_type| file_type.is_file()) {
+                self.other(name);
+                continue;
+            }
+            let is_link = file_type.is_none_or(|file_type| file_type.is_symlink());
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {
-                    if kind.is_some() {
-                        self.pass_over(&path, "a folder with a log's name");
-                    }
-                    if depth > 1
-                        && let Err(error) = self.folder(&path, depth - 1, is_date(name))
-                    {
+                    let below = depth - 1;
+                    let below = if is_link { below.min(MAX_DEPTH_BEHIND_LINK) } else { below };
+                    if let Err(error) = self.folder(&path, below, dated || is_date(bytes)) {
                         self.fail(&path, &error);
                     }
-                    if name == b"current" {
+                    if bytes == b"current" {
                         self.other_loggers(&path);
                     }
                 }
-                Ok(metadata) => {
-                    if let Some(kind) = kind {
-                        self.file(&path, &metadata, if dated { Kind::Archive } else { kind });
+                Ok(metadata) => match kind {
+                    Some(_) if is_link && self.leads_into_data(&path) => {
+                        self.pass_over(
+                            &path,
+                            UnreadKind::PassedOver,
+                            "it leads into the folder of the ledger",
+                        );
                     }
-                }
+                    Some(kind) => self.file(&path, &metadata, if dated { Kind::Archive } else { kind }),
+                    None => self.other(name),
+                },
                 // A link to nowhere, or a file that went away while we looked.
                 Err(error) if kind.is_some() && error.kind() != io::ErrorKind::NotFound => {
                     self.fail(&path, &error);
@@ -205,6 +326,20 @@ impl Search {
             }
         }
         Ok(())
+    }
+
+    /// Notes a file that is not looked for.
+    fn other(&mut self, name: &OsStr) {
+        self.listing.others += 1;
+        if self.listing.other_names.len() < OTHERS_NAMED {
+            self.listing.other_names.push(name.into());
+        }
+    }
+
+    fn leads_into_data(&self, path: &Path) -> bool {
+        self.data
+            .as_ref()
+            .is_some_and(|(_, data)| path.canonicalize().is_ok_and(|real| real.starts_with(data)))
     }
 
     /// In a cluster with several loggers zeekctl's `current` leads to the first one only (`spool/logger-1`); the others
@@ -241,24 +376,30 @@ impl Search {
             let path = match path {
                 Ok(path) => path,
                 Err(error) => {
-                    let (path, error) = (error.path().to_owned(), error.error().to_string());
-                    self.pass_over(&path, error);
+                    self.fail(error.path(), error.error());
                     continue;
                 }
             };
             match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => {}
+                Ok(metadata) if metadata.is_dir() => {
+                    let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+                    if let Err(error) = self.folder(&path, self.scope.depth.saturating_add(1), is_date(name))
+                    {
+                        self.fail(&path, &error);
+                    }
+                }
                 Ok(metadata) => self.named_file(&path, &metadata),
-                Err(error) => self.pass_over(&path, error),
+                Err(error) => self.fail(&path, &error),
             }
         }
         Ok(())
     }
 
-    /// A file that the user named himself: whatever its name, it is a log.
+    /// A file that the user named himself: whatever its name, it is looked at.
     fn named_file(&mut self, path: &Path, metadata: &Metadata) {
-        let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
-        let kind = kind(name).unwrap_or(if packed(name) { Kind::Archive } else { Kind::Live });
+        let name = path.file_name().unwrap_or_default();
+        let packed = unpacked(name.as_encoded_bytes()).len() < name.len();
+        let kind = self.kind(name).unwrap_or(if packed { Kind::Archive } else { Kind::Live });
         self.file(path, metadata, kind);
         if let Some(folder) = path.parent() {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -270,7 +411,7 @@ impl Search {
 
     fn file(&mut self, path: &Path, metadata: &Metadata, kind: Kind) {
         if !metadata.is_file() {
-            return self.pass_over(path, "not a regular file");
+            return self.pass_over(path, UnreadKind::PassedOver, "not a regular file");
         }
         if !self.files.insert((metadata.dev(), metadata.ino())) {
             return; // another name of a file that is in the list
@@ -284,21 +425,21 @@ impl Search {
             Kind::Archive => listing.archives.push(found),
         }
     }
-}
 
-/// What a name says, if it is that of a DNS log.
-fn kind(name: &[u8]) -> Option<Kind> {
-    let plain = unpacked(name);
-    if name.len() == plain.len() && matches!(name, b"dns.log" | b"json_streaming_dns.log") {
-        return Some(Kind::Live);
+    /// What a name says, if it is one that is looked for.
+    fn kind(&self, name: &OsStr) -> Option<Kind> {
+        let bytes = name.as_encoded_bytes();
+        if matches!(bytes, b"dns.log" | b"json_streaming_dns.log") {
+            return Some(Kind::Live);
+        }
+        let is_one = bytes.starts_with(b"dns")
+            || bytes.starts_with(b"json_streaming_dns")
+            || (!self.scope.names.is_empty() && {
+                let name = name.to_string_lossy();
+                self.scope.names.iter().any(|pattern| pattern.matches(&name))
+            });
+        is_one.then_some(Kind::Archive)
     }
-    let is_log = plain == b"dns.log"
-        || plain.starts_with(b"dns.log.")
-        || (plain.ends_with(b".log")
-            && [&b"dns."[..], b"dns-", b"dns__", b"json_streaming_dns"]
-                .iter()
-                .any(|start| plain.starts_with(start)));
-    is_log.then_some(Kind::Archive)
 }
 
 /// A name without a compressor's ending.
@@ -307,17 +448,11 @@ fn unpacked(name: &[u8]) -> &[u8] {
     ENDINGS.iter().find_map(|ending| name.strip_suffix(*ending)).unwrap_or(name)
 }
 
-fn packed(name: &[u8]) -> bool {
-    unpacked(name).len() < name.len()
-}
-
-/// Whether a name is `YYYY-MM-DD`.
+/// Whether a folder's name is a date or a part of one: `2024-04-19`, `20240419`, `2024`, `04`.
 fn is_date(name: &[u8]) -> bool {
-    name.len() == 10
-        && name
-            .iter()
-            .enumerate()
-            .all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() })
+    name.len() >= 2
+        && name.iter().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+        && name.first().is_some_and(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -359,14 +494,94 @@ mod tests {
             ("dns.log.2.gz", Some(Kind::Archive)),
             ("dns.log.gz", Some(Kind::Archive)),
             ("dns.log.xz", Some(Kind::Archive)),
+            ("dns.log-20240419", Some(Kind::Archive)),
+            ("dns.log-20240419-1713520800.gz", Some(Kind::Archive)),
+            ("dns_20240722_12:00:00-13:00:00+0000.log.gz", Some(Kind::Archive)),
+            ("dns(SITE1,pcap,1780421280279628398).log", Some(Kind::Archive)),
+            ("dns_red.log", Some(Kind::Archive)),
+            ("dns.txt", Some(Kind::Archive)),
+            ("mydns-3.log", Some(Kind::Archive)),
             (".shadow.dns.log", None),
+            (".dns.log", None),
             ("conn.log", None),
-            ("dns_red.log", None),
             ("mydns.log", None),
-            ("dns.txt", None),
         ] {
-            assert_eq!(kind(name.as_bytes()), expected, "{name}");
+            let scope = Scope { names: vec![glob::Pattern::new("mydns-?.log").unwrap()], ..Scope::default() };
+            let root = tempfile::tempdir().unwrap();
+            touch(root.path(), name);
+            let listing = discover(root.path(), &scope).unwrap();
+            let live = listing.live.len() + listing.streaming.len();
+            let found = match (live, listing.archives.len() + listing.streaming_archives.len()) {
+                (0, 0) => None,
+                (1, 0) => Some(Kind::Live),
+                _ => Some(Kind::Archive),
+            };
+            assert_eq!(found, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn folders_of_any_depth_are_searched_within_bounds_that_are_said() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for path in ["2024/04/19", "logs/zeek/SENSOR/2024-04-19", "a/b/c/d/e/f/g/h/i/j/k/l"] {
+            touch(root, &format!("{path}/dns.10:00:00-11:00:00.log"));
+        }
+        touch(root, "logs/zeek/SENSOR/current/dns.log");
+        touch(root, "2024/04/20/dns.log");
+        touch(root, "README");
+        let listing = discover(root, &Scope::default()).unwrap();
+        assert_eq!((listing.archives.len(), listing.live.len(), listing.unread.len()), (4, 1, 0));
+        assert_eq!((listing.others, listing.other_names), (1, vec![PathBuf::from("README")]));
+
+        let shallow = discover(root, &Scope { depth: 3, ..Scope::default() }).unwrap();
+        assert_eq!((shallow.archives.len(), shallow.live.len()), (2, 0));
+        let unread: Vec<_> = shallow.unread.iter().map(|unread| (&*unread.path, unread.kind)).collect();
+        let deep = ["a/b/c/d", "logs/zeek/SENSOR/2024-04-19", "logs/zeek/SENSOR/current"]
+            .map(|path| root.join(path));
+        assert_eq!(unread, deep.each_ref().map(|path| (&**path, UnreadKind::NotEntered)));
+        assert!(shallow.unread[0].reason.contains("more than 3 levels"));
+
+        let few = discover(root, &Scope { folders: 5, ..Scope::default() }).unwrap();
+        assert_eq!(few.folders.len(), 5);
+        assert_eq!(few.unread.len(), 1);
+        assert!(few.unread[0].kind == UnreadKind::NotEntered && few.unread[0].reason.contains("more than 5"));
+    }
+
+    #[test]
+    fn nothing_in_the_folder_of_the_ledger_is_a_log() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        touch(root, "logs/data/dns.log");
+        touch(root, "logs/dns.log");
+        touch(root, "logs/x/dns.1.log");
+        std::os::unix::fs::symlink(root.join("logs/data/dns.log"), root.join("logs/dns.2.log")).unwrap();
+        std::os::unix::fs::symlink(root.join("logs/data"), root.join("logs/x/link")).unwrap();
+        let scope = Scope { data: Some(root.join("logs/data")), ..Scope::default() };
+        let listing = discover(&root.join("logs"), &scope).unwrap();
+        assert_eq!(
+            (names(&listing.live, root).concat(), names(&listing.archives, root).concat()),
+            ("logs/dns.log".to_owned(), "logs/x/dns.1.log".to_owned())
+        );
+        assert_eq!(listing.unread.len(), 3);
+        assert!(listing.unread.iter().all(|unread| unread.kind == UnreadKind::PassedOver));
+    }
+
+    #[test]
+    fn a_path_that_is_there_is_no_pattern() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for name in ["a[1]/dns.log", "dns[2].log", "b*/dns.log", "b1/dns.1.log"] {
+            touch(root, name);
+        }
+        let found = |path: &str| {
+            let listing = discover(&root.join(path), &Scope::default()).unwrap();
+            listing.live.len() + listing.archives.len()
+        };
+        assert_eq!(
+            (found("a[1]"), found("dns[2].log"), found("b*"), found("b?"), found("c*")),
+            (1, 1, 1, 2, 0)
+        );
     }
 
     #[test]
@@ -381,13 +596,13 @@ mod tests {
         std::os::unix::fs::symlink(root.join("spool/zeek"), root.join("logs/current")).unwrap();
         std::os::unix::fs::symlink(root.join("nowhere"), root.join("logs/dns.dead.log")).unwrap();
         std::os::unix::fs::symlink(root.join("logs"), root.join("logs/loop")).unwrap();
-        let listing = discover(&root.join("logs")).unwrap();
+        let listing = discover(&root.join("logs"), &Scope::default()).unwrap();
         assert_eq!(names(&listing.live, root), ["logs/current/dns.log"]);
         assert_eq!(
             names(&listing.archives, root),
             ["logs/2024-04-19/dns.10:00:00-11:00:00.log.gz", "logs/2024-04-20/dns.log"]
         );
-        assert!(listing.passed_over.is_empty(), "{:?}", listing.passed_over);
+        assert!(listing.unread.is_empty(), "{:?}", listing.unread);
         assert!(listing.folders.contains(&root.join("logs/current")));
     }
 
@@ -399,7 +614,7 @@ mod tests {
         touch(root, "spool/logger-2/dns.log");
         fs::create_dir_all(root.join("logs")).unwrap();
         std::os::unix::fs::symlink(root.join("spool/logger-1"), root.join("logs/current")).unwrap();
-        assert_eq!(discover(&root.join("logs")).unwrap().live.len(), 2);
+        assert_eq!(discover(&root.join("logs"), &Scope::default()).unwrap().live.len(), 2);
     }
 
     #[test]
@@ -409,21 +624,21 @@ mod tests {
         touch(root, "json_streaming_dns.log");
         touch(root, "json_streaming_dns.1.log");
         touch(root, "dns.2024-04-19-10-00-00.log");
-        let listing = discover(root).unwrap();
+        let listing = discover(root, &Scope::default()).unwrap();
         assert_eq!(names(&listing.streaming, root), ["json_streaming_dns.log"]);
         assert_eq!(names(&listing.streaming_archives, root), ["json_streaming_dns.1.log"]);
         assert_eq!((listing.live.len(), listing.archives.len()), (0, 1));
     }
 
     #[test]
-    fn folders_and_pipes_with_a_logs_name_are_passed_over_with_a_reason() {
+    fn pipes_with_a_logs_name_are_passed_over_with_a_reason() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        fs::create_dir(root.join("dns.log")).unwrap();
+        touch(root, "dns.log/dns/x");
         let socket = std::os::unix::net::UnixListener::bind(root.join("dns.1.log")).unwrap();
-        let listing = discover(root).unwrap();
+        let listing = discover(root, &Scope::default()).unwrap();
         assert!(listing.live.is_empty() && listing.archives.is_empty());
-        assert_eq!(listing.passed_over.len(), 2);
+        assert_eq!(listing.unread.len(), 1);
         drop(socket);
     }
 
@@ -434,12 +649,18 @@ mod tests {
         touch(root, "any-name");
         touch(root, "a/dns.log");
         touch(root, "b/old.gz");
-        assert_eq!(names(&discover(&root.join("any-name")).unwrap().live, root), ["any-name"]);
-        let listing = discover(&root.join("*/*")).unwrap();
+        assert_eq!(
+            names(&discover(&root.join("any-name"), &Scope::default()).unwrap().live, root),
+            ["any-name"]
+        );
+        let listing = discover(&root.join("*/*"), &Scope::default()).unwrap();
         assert_eq!(
             (names(&listing.live, root), names(&listing.archives, root)),
             (vec!["a/dns.log".to_owned()], vec!["b/old.gz".to_owned()])
         );
-        assert_eq!(discover(&root.join("missing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            discover(&root.join("missing"), &Scope::default()).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::discover::Stamp;
 use super::open::open;
 
 /// Bytes of the beginning that are compared. A header and a record fit in.
@@ -98,6 +99,34 @@ impl Followed {
     /// When the file system does not say.
     pub fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    /// What the file system says of the file now, as if it ended where it was read to.
+    ///
+    /// # Errors
+    ///
+    /// When the file system does not say.
+    pub fn stamp(&self) -> io::Result<Stamp> {
+        Ok(Stamp { size: self.offset, ..Stamp::from(&self.file.metadata()?) })
+    }
+
+    /// The first bytes of the file, at most so many.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn head(&self, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        let mut piece = [0; START_BYTES];
+        while head.len() < bytes {
+            match self.file.read_at(&mut piece, head.len() as u64) {
+                Ok(0) => break,
+                Ok(n) => head.extend_from_slice(piece.get(..n).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(head)
     }
 
     /// Reads on.

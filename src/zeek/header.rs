@@ -95,6 +95,8 @@ pub(super) struct Header {
     /// What each column holds; empty before `#fields`.
     pub(super) roles: Vec<Role>,
     path: Option<Vec<u8>>,
+    /// Whether the path, or the columns, are those of a DNS log.
+    says_dns: bool,
     fields: Vec<Vec<u8>>,
     fields_from: FieldsFrom,
     /// Whether the log has said anything of this.
@@ -123,6 +125,7 @@ impl Header {
             other_log: false,
             roles: Vec::new(),
             path: None,
+            says_dns: false,
             fields: Vec::new(),
             fields_from: FieldsFrom::Elsewhere,
             from_log: false,
@@ -149,6 +152,7 @@ impl Header {
             b"path" => {
                 self.other_log = !is_dns_path(value);
                 self.path = Some(value.to_vec());
+                self.judge();
             }
             b"fields" => self.set_fields(value, FieldsFrom::Directive),
             b"close" => return Directive::Close,
@@ -193,6 +197,40 @@ impl Header {
         }
         self.fields = fields;
         self.fields_from = FieldsFrom::Elsewhere;
+        self.judge();
+    }
+
+    /// Finds out whether this is the header of a DNS log: it is called so, or has two columns that no other log has.
+    fn judge(&mut self) {
+        let of_dns = |role: &&Role| {
+            matches!(
+                role,
+                Role::Query
+                    | Role::Qclass
+                    | Role::Qtype
+                    | Role::QtypeName
+                    | Role::Answers
+                    | Role::Ttls
+                    | Role::Rcode
+            )
+        };
+        let is_called_so = self.path.is_some() && !self.other_log;
+        self.says_dns = !self.other_log && (is_called_so || self.roles.iter().filter(of_dns).count() > 1);
+    }
+
+    /// Whether this is the header of a DNS log.
+    pub(super) fn says_dns(&self) -> bool {
+        self.says_dns
+    }
+
+    /// Whether the log itself has named its columns or itself.
+    pub(super) fn is_from_log(&self) -> bool {
+        self.from_log
+    }
+
+    /// What the log calls itself.
+    pub(super) fn path(&self) -> Option<&[u8]> {
+        self.path.as_deref()
     }
 
     /// Whether a line is one of column names: plain ones, `ts` among them.

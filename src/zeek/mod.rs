@@ -10,6 +10,7 @@
 mod envelope;
 mod header;
 mod json;
+mod recognise;
 mod record;
 #[cfg(test)]
 mod round_trip;
@@ -19,6 +20,7 @@ mod words;
 
 use memchr::{memchr, memmem};
 
+pub use recognise::Recogniser;
 pub use record::LogRecord;
 
 use self::header::{Directive, Header};
@@ -232,10 +234,14 @@ impl Reader {
             true => Line::Malformed(Malformed::NoHeader),
             false => tsv::read(&self.header, line, record),
         };
-        if matches!(read, Line::Malformed(_)) && self.header.read_column_line(line) {
-            return Line::Directive;
+        match read {
+            Line::Malformed(_) if self.header.read_column_line(line) => Line::Directive,
+            Line::Record => {
+                record.says_dns = self.header.says_dns();
+                read
+            }
+            _ => read,
         }
-        read
     }
 
     /// Falls back to the columns configured while the log has named none.

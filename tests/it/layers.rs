@@ -28,7 +28,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("progress", 0, "tally"),
     // Reading: bytes in, observations out. The parts do not know each other.
     ("clock", 1, ""),
-    ("tail", 1, "progress"),
+    ("tail", 1, "progress status"),
     ("zeek", 1, "dns tally"),
     ("observe", 1, "dns keyed observation tally zeek"),
     ("generate", 1, "time"),

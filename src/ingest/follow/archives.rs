@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::source::Verdict;
 use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared, lock};
 use crate::fault::point;
 use crate::ingest::bulk::{Met, Worker};
@@ -23,6 +24,8 @@ const BULK_AGE: Duration = Duration::from_secs(2);
 pub(super) struct Job {
     pub(super) source: usize,
     pub(super) found: Found,
+    /// Why it is not read, or not whole, if so.
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// What one of the threads that read archives is at.
@@ -102,7 +105,7 @@ impl<'a> ArchiveReader<'a> {
     }
 
     /// Reads one archive. It is passed over from when it is applied.
-    pub(super) fn read(&mut self, job: Job) -> Result<(), IngestError> {
+    pub(super) fn read(&mut self, mut job: Job) -> Result<(), IngestError> {
         let Some(source) = self.shared.sources.get(job.source) else { return Ok(()) };
         self.worker.summary = Summary::default();
         *lock(&self.reading.source) = Some(job.source);
@@ -121,26 +124,22 @@ impl<'a> ArchiveReader<'a> {
                 return Err(error);
             }
         };
-        let passed_over = summary.passed_over.iter().map(|unread| (unread, UnreadKind::PassedOver));
-        let incomplete = summary.incomplete.iter().map(|unread| (unread, UnreadKind::Undecodable));
-        let mut is_whole = true;
-        for ((path, why), kind) in incomplete.chain(passed_over) {
-            is_whole = false;
-            if standing.failed.put(path, kind, why) {
-                warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
-            }
-        }
         standing.backfill.lines += summary.tally.lines();
-        for (path, why) in &summary.failed {
-            standing.troubled.insert(path.clone(), Instant::now() + RETRY);
-            if standing.failed.put(path, UnreadKind::Unreadable, why) {
-                warn!(path = shown(path), reason = %why.escape_debug(), "An archive cannot be read; it is tried again.");
-            }
-        }
+        let path = &job.found.path;
         match met {
             Met::Read => {
-                if is_whole {
-                    standing.failed.remove(&job.found.path);
+                let lineage = self.worker.lineage.take();
+                job.verdict = self.worker.verdict.take().map(|(kind, reason)| {
+                    let lineage = lineage.filter(|(_, complete)| !complete).map(|(lineage, _)| lineage);
+                    Verdict { kind, reason, lineage }
+                });
+                if standing.judge(path, job.verdict.as_ref())
+                    && let Some(Verdict { reason: why, .. }) = &job.verdict
+                {
+                    warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
+                }
+                if let Some((lineage, true)) = lineage {
+                    standing.completed(&lineage);
                 }
                 standing.backfill.bytes_done += job.found.stamp.size;
                 self.read.push(job);
@@ -155,7 +154,15 @@ impl<'a> ArchiveReader<'a> {
                 standing.unsettled = true;
                 standing.forget(&job);
             }
-            Met::Failed => standing.forget(&job),
+            Met::Failed => {
+                for (path, why) in &summary.failed {
+                    standing.troubled.insert(path.clone(), Instant::now() + RETRY);
+                    if standing.failed.put(path, UnreadKind::Unreadable, why) {
+                        warn!(path = shown(path), reason = %why.escape_debug(), "An archive cannot be read; it is tried again.");
+                    }
+                }
+                standing.forget(&job);
+            }
         }
         drop(standing);
         if !self.worker.has_unapplied() || self.since.elapsed() > BULK_AGE {
@@ -204,14 +211,21 @@ impl Reading {
 impl Shared {
     /// Archives are read *and* applied: from now on they are passed over, also after a restart.
     fn finish(&self, done: &mut Vec<Job>) {
-        let hints: Vec<Pair> = done
-            .iter()
-            .filter_map(|job| Some(self.sources.get(job.source)?.met_hint(&job.found.path, &job.found.stamp)))
-            .collect();
+        let mut hints: Vec<Pair> = Vec::new();
+        let mut drops = Vec::new();
+        for job in &*done {
+            let Some(source) = self.sources.get(job.source) else { continue };
+            let Found { path, stamp } = &job.found;
+            hints.push(source.met_hint(path, stamp));
+            match &job.verdict {
+                Some(verdict) => hints.push(source.unread_hint(path, stamp, verdict)),
+                None => drops.push(source.unread_key(path)),
+            }
+        }
         if !hints.is_empty() {
             point("hints_due");
             // A hint that is not kept costs a second look at the archive, no more.
-            drop(self.ledger().store().cache(&hints, &[]));
+            drop(self.ledger().store().cache(&hints, &drops));
             point("archives_done");
         }
         for job in done.drain(..) {

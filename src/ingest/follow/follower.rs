@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared, lock};
 use crate::descriptors;
 use crate::fault::point;
 use crate::ingest::intake::{Ending, Halt, Intake};
+use crate::ingest::look::Look;
 use crate::ingest::twins::{self, Known, Side, Twin, Twins};
 use crate::ingest::{reading_hint, shown};
 use crate::liveness::Liveness;
@@ -33,6 +35,14 @@ const LIVE_CHUNK_BYTES: usize = 32 << 10;
 const OPEN_BATCH_BYTES: usize = 2 << 20;
 /// The longest time between two looks through a whole source.
 const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(30);
+/// How many logs of a source are followed that are not called as a live one is.
+const ALSO_LIVE: usize = 16;
+/// What is larger than this is read as an archive first, by those who read faster.
+const FRESH_BYTES: u64 = 8 << 20;
+/// How far a live file is looked into that begins with no record.
+const LOOK_LIVE_BYTES: usize = 256 << 10;
+/// The longest time between two looks into a live file that is no DNS log.
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(300);
 /// How often it is logged how far the archives are.
 const TELL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -105,6 +115,10 @@ pub(super) struct Follower<'a> {
     said: HashMap<PathBuf, String>,
     /// Live files that another reader has, or that cannot be opened, and when to try again.
     pub(super) put_off: HashMap<PathBuf, Instant>,
+    /// Live paths that are so by what happens to them, not by their names.
+    also_live: HashSet<PathBuf>,
+    /// Live files that are no DNS logs so far: when to look again, and after which pause.
+    pub(super) no_logs: HashMap<PathBuf, (Instant, Duration)>,
     /// Live files that could not be opened or read.
     live_failed: HashSet<PathBuf>,
     /// Archives are read that changed at or after this instant, nanoseconds since the epoch; none before the first look.
@@ -173,6 +187,8 @@ impl<'a> Follower<'a> {
             live_paths: Vec::new(),
             grown: HashSet::new(),
             said: HashMap::new(),
+            also_live: HashSet::new(),
+            no_logs: HashMap::new(),
             live_failed: HashSet::new(),
             put_off: HashMap::new(),
             cut: None,
@@ -283,13 +299,8 @@ impl<'a> Follower<'a> {
     /// Takes down what a look through the source saw that nobody reads. What is gone from it has no reason any more.
     fn see(&mut self, listing: &Listing) {
         let mut seen = UnreadSet::default();
-        for (path, why) in &listing.passed_over {
-            seen.put(path, UnreadKind::PassedOver, why);
-        }
-        if let Some(path) = &listing.barred {
-            let why =
-                "permission denied; `dnsledger doctor`, run as root, says how to let the daemon read it";
-            seen.put(path, UnreadKind::Unreadable, why);
+        for Unread { path, kind, reason } in &listing.unread {
+            seen.put(path, *kind, reason);
         }
         let mut standing = lock(&self.source.state);
         let news = seen.news(&standing.seen);
@@ -312,7 +323,7 @@ impl<'a> Follower<'a> {
     /// to be left for later.
     fn scan(&mut self) -> bool {
         let logs = self.source.config.logs.clone();
-        let listing = match discover(&logs) {
+        let listing = match discover(&logs, &self.source.config.scope) {
             Ok(listing) => listing,
             Err(error) => {
                 let missing = error.kind() == io::ErrorKind::NotFound;
@@ -394,7 +405,7 @@ impl<'a> Follower<'a> {
                 let plain = listing.live.iter().filter(|plain| twins::home(&plain.path) == home);
                 let paths: Vec<PathBuf> = plain.chain([found]).map(|found| found.path.clone()).collect();
                 self.begin_pair(home.clone(), &paths);
-                listing.passed_over.push((found.path.clone(), twins::COMPARED.to_owned()));
+                listing.pass_over(&found.path, UnreadKind::PassedOver, twins::COMPARED);
             }
             if is_first && homes.contains(&home) {
                 self.held.insert(found.path.clone());
@@ -426,7 +437,7 @@ impl<'a> Follower<'a> {
             };
             self.judged.insert(found.path.clone(), (found.stamp, is_told));
             if is_told {
-                listing.passed_over.push((found.path, twins::PASSED_OVER.to_owned()));
+                listing.pass_over(&found.path, UnreadKind::PassedOver, twins::PASSED_OVER);
             } else {
                 listing.archives.push(found);
             }
@@ -538,9 +549,7 @@ impl<'a> Follower<'a> {
         let now = Instant::now();
         let wall = i128::from(self.shared.context.clock.now_ms()) * 1_000_000;
         let cut = self.cut(&archives, wall);
-        let mut nothing_left = true;
-        let mut new = Vec::new();
-        let mut grown = Vec::new();
+        let mut due = Vec::new();
         {
             let mut standing = lock(&self.source.state);
             standing.unsettled = false;
@@ -554,7 +563,11 @@ impl<'a> Follower<'a> {
                     continue;
                 }
                 if self.live.iter().any(|live| live.file.identity() == (stamp.device, stamp.inode)) {
-                    continue; // the rotated name of a log that is still followed
+                    // The rotated name of a log that is still followed, or one that is followed under this name.
+                    if self.also_live.contains(&found.path) {
+                        self.live_paths.push(found.path);
+                    }
+                    continue;
                 }
                 let put_off =
                     standing.troubled.get(&found.path).or_else(|| standing.shadowed.get(&found.path));
@@ -562,29 +575,47 @@ impl<'a> Follower<'a> {
                     continue;
                 }
                 standing.shadowed.remove(&found.path);
-                // A plain file that goes on growing under its rotated name is followed like a live one.
-                if met.is_some_and(|met| {
-                    (met.device, met.inode) == (stamp.device, stamp.inode) && met.size < stamp.size
-                }) && !packed(&found.path)
-                {
-                    grown.push(found.path);
-                    continue;
-                }
-                let age = wall - stamp.modified;
-                if age.unsigned_abs() < self.shared.config.settling.as_nanos() && packed(&found.path) {
-                    nothing_left = false; // still being written, perhaps: look again soon
-                    continue;
-                }
-                standing.met.insert(found.path.clone(), stamp);
+                due.push((found, met));
+            }
+        }
+        // Files are opened without the lock: lookups wait for that, and a file may be slow to open.
+        let mut nothing_left = true;
+        let mut new = Vec::new();
+        self.also_live.retain(|path| self.live_paths.contains(path));
+        due.sort_by_key(|(found, _)| std::cmp::Reverse(found.stamp.modified));
+        for (found, met) in due {
+            let stamp = found.stamp;
+            let age = (wall - stamp.modified).unsigned_abs();
+            // A plain file that goes on growing, or was written to just now, is followed like a live one, also under its
+            // rotated name: who has it open goes on writing.
+            let grew = met.is_some_and(|met| {
+                (met.device, met.inode) == (stamp.device, stamp.inode) && met.size < stamp.size
+            });
+            let is_fresh = age < self.shared.config.active.as_nanos()
+                && stamp.size <= FRESH_BYTES
+                && self.also_live.len() < ALSO_LIVE;
+            let is_young = age < self.shared.config.settling.as_nanos();
+            let form = if grew || is_fresh || is_young { Form::of(&found) } else { Form::Closed };
+            if form == Form::Open && (grew || is_fresh) {
+                self.live_paths.push(found.path.clone());
+                self.also_live.insert(found.path);
+            } else if form == Form::Packed && is_young {
+                nothing_left = false; // still being written, perhaps: look again soon
+            } else {
+                new.push(Job { source: self.at, found, verdict: None });
+            }
+        }
+        if !new.is_empty() {
+            new.reverse(); // the oldest first
+            let mut standing = lock(&self.source.state);
+            for job in &new {
+                standing.met.insert(job.found.path.clone(), job.found.stamp);
                 standing.pending += 1;
                 standing.pace.begin();
                 standing.backfill.files_total += 1;
-                standing.backfill.bytes_total += stamp.size;
-                new.push(Job { source: self.at, found });
+                standing.backfill.bytes_total += job.found.stamp.size;
             }
-        }
-        self.live_paths.extend(grown);
-        if !new.is_empty() {
+            drop(standing);
             lock(&self.shared.archives).extend(new);
             self.shared.archives_changed.notify_all();
         }
@@ -599,6 +630,7 @@ impl<'a> Follower<'a> {
             let keep = there.contains(path.as_path());
             if !keep {
                 drops.push(self.source.met_hint(path, stamp).0);
+                drops.push(self.source.unread_key(path));
             }
             keep
         });
@@ -615,6 +647,9 @@ impl<'a> Follower<'a> {
                 continue;
             }
             self.put_off.remove(path);
+            if self.no_logs.get(path).is_some_and(|(until, _)| *until > Instant::now()) {
+                continue;
+            }
             let resting = self.resting.get(path);
             if resting.is_some() && touched.is_some_and(|touched| !touched.contains(path)) {
                 continue;
@@ -792,7 +827,22 @@ impl<'a> Follower<'a> {
                         self.shared.make_room(open, &self.source.following);
                     }
                     match fed {
-                        Ok(()) => {}
+                        Ok(()) => {
+                            if !self.no_logs.is_empty() && live.intake.lineage().is_some() {
+                                let path = live.file.path().to_owned();
+                                if self.no_logs.remove(&path).is_some() {
+                                    lock(&self.source.state).failed.remove(&path);
+                                }
+                            }
+                        }
+                        Err(Halt::Unproven) => return self.look(at),
+                        Err(Halt::Busy { live: true }) if self.also_live.contains(live.file.path()) => {
+                            // A copy of what is followed: it can hold nothing new before that is finished.
+                            let path = live.file.path().to_owned();
+                            self.also_live.remove(&path);
+                            lock(&self.source.state).shadowed.insert(path, Instant::now() + RETRY);
+                            return Turn::LetGo;
+                        }
                         Err(halt) => {
                             let path = live.file.path().to_owned();
                             let mut pause = Duration::from_millis(50);
@@ -844,10 +894,61 @@ impl<'a> Follower<'a> {
         Turn::More
     }
 
+    /// The first line of a live file is no record: looks whether others are.
+    fn look(&mut self, at: usize) -> Turn {
+        let Some(live) = self.live.get_mut(at) else { return Turn::End };
+        let path = live.file.path().to_owned();
+        let head = match live.file.head(LOOK_LIVE_BYTES) {
+            Ok(head) => head,
+            Err(error) => {
+                self.cannot_read(&path, &error, RETRY);
+                return Turn::LetGo;
+            }
+        };
+        let mut look = Look::new(&self.source.config.zeek, self.shared.config.max_line_bytes);
+        if look.take(&head) {
+            match self.intake(&path, None) {
+                Ok(intake) => {
+                    let Some(live) = self.live.get_mut(at) else { return Turn::End };
+                    live.intake = intake.proven();
+                    live.file.rewind();
+                    return Turn::More;
+                }
+                Err(error) => {
+                    self.shared.fails(Part::Follower(self.at), &error);
+                    return Turn::LetGo;
+                }
+            }
+        }
+        // It is looked at again when it has grown, less and less often.
+        let (kind, why) = look.why_not();
+        let pause = self.no_logs.get(&path).map_or(self.source.config.poll_interval, |(_, pause)| *pause * 2);
+        let pause = pause.min(LONGEST_LOOK_PAUSE);
+        self.say(&path, &why);
+        lock(&self.source.state).failed.put(&path, kind, &why);
+        self.no_logs.insert(path, (Instant::now() + pause, pause));
+        Turn::LetGo
+    }
+
     /// A live log is read to its end: is it finished?
     fn at_end(&mut self, at: usize) -> Turn {
         let Some(live) = self.live.get_mut(at) else { return Turn::End };
         match live.file.is_at_its_path() {
+            // A log of another name than the live one's is over when it does not grow any more, or when an archive waits
+            // that holds the same: it may be a copy that is not whole. If it grows, it is met again.
+            Ok(true)
+                if self.also_live.contains(live.file.path())
+                    && (live.intake.is_closed()
+                        || live.last_change.elapsed() > self.shared.config.active
+                        || !lock(&self.source.state).shadowed.is_empty())
+                    && let Ok(stamp) = live.file.stamp() =>
+            {
+                let path = live.file.path().to_owned();
+                self.also_live.remove(&path);
+                self.live_paths.retain(|live| *live != path);
+                lock(&self.source.state).met.insert(path, stamp);
+                return self.finish(at);
+            }
             Ok(true) => {
                 live.gone = false;
                 return Turn::End;
@@ -863,8 +964,21 @@ impl<'a> Follower<'a> {
         if !is_over && live.last_change.elapsed() < self.shared.config.grace {
             return Turn::End;
         }
-        info!(path = shown(live.file.path()), lines = live.intake.counted().lines(), "The log is finished.");
+        self.finish(at)
+    }
+
+    /// A live log is over.
+    fn finish(&mut self, at: usize) -> Turn {
+        if at >= self.live.len() {
+            return Turn::End;
+        }
         let live = self.live.swap_remove(at);
+        info!(path = shown(live.file.path()), lines = live.intake.counted().lines(), "The log is finished.");
+        if live.intake.is_closed()
+            && let Some((lineage, _)) = live.intake.lineage()
+        {
+            lock(&self.source.state).completed(&lineage);
+        }
         self.shared.ledger().add_live(|batch| {
             live.intake.end(Ending::Exhausted, batch);
         });
@@ -883,9 +997,11 @@ impl<'a> Follower<'a> {
         // A log that is put off is visible and not read.
         let all_read = all_read && self.put_off.is_empty() && self.held.is_empty();
         let writes_fail = !lock(&self.shared.failing).is_empty();
+        let may_be_partial = !self.also_live.is_empty();
         let mut standing = lock(&self.source.state);
         standing.lag_bytes = lag;
-        standing.settled = all_read && standing.pending == 0 && !standing.unsettled;
+        let waits = may_be_partial && !standing.shadowed.is_empty();
+        standing.settled = all_read && standing.pending == 0 && !standing.unsettled && !waits;
         standing.caught_up = standing.settled && !standing.misses_files() && !writes_fail;
         if standing.caught_up {
             standing.as_of_ms = Some(started_ms);
@@ -955,15 +1071,31 @@ impl Shared {
     }
 }
 
-/// Whether a file begins like a compressed one, or cannot be looked at, or may yet become one.
-fn packed(path: &Path) -> bool {
-    use std::io::Read as _;
-    let mut start = [0; Packing::BYTES];
-    match open_log(path).and_then(|(mut file, _)| file.read(&mut start)) {
-        Ok(n) => {
-            let start = start.get(..n).unwrap_or_default();
-            Packing::is_undecided(start) || Packing::of(start) != Packing::Plain
+/// What a file is at first sight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Not compressed, and there may be more to come.
+    Open,
+    /// Not compressed, and Zeek has closed it.
+    Closed,
+    /// Compressed, or too short to tell, or it cannot be looked at.
+    Packed,
+}
+
+impl Form {
+    fn of(found: &Found) -> Form {
+        let Ok((file, metadata)) = open_log(&found.path) else { return Form::Packed };
+        let mut start = [0; Packing::BYTES];
+        let Ok(n) = file.read_at(&mut start, 0) else { return Form::Packed };
+        let start = start.get(..n).unwrap_or_default();
+        if Packing::is_undecided(start) || Packing::of(start) != Packing::Plain {
+            return Form::Packed;
         }
-        Err(_) => true,
+        let mut end = [0; 64];
+        let from = metadata.len().saturating_sub(end.len() as u64);
+        let n = file.read_at(&mut end, from).unwrap_or_default();
+        let last = end.get(..n).unwrap_or_default().trim_ascii_end();
+        let last = last.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        if last.starts_with(b"#close") { Form::Closed } else { Form::Open }
     }
 }

@@ -505,6 +505,13 @@ impl Stepped {
         }
     }
 
+    /// What was put off is due.
+    pub fn forget_pauses(&mut self) {
+        for follower in &mut self.followers {
+            follower.no_logs.values_mut().for_each(|(until, _)| *until = Instant::now());
+        }
+    }
+
     /// One archive is read and applied, if one is queued. Where the ledger refuses, it is given back at once.
     pub fn read_archive(&mut self) {
         let Some(job) = lock(&self.shared.archives).pop_front() else { return };

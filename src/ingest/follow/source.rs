@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::archives::Job;
 use super::lock;
+use crate::ingest::bulk::READ_ELSEWHERE;
 use crate::ingest::{SourceConfig, shown};
 use crate::liveness::Liveness;
-use crate::status::{BackfillStatus, SourceState, UnreadSet};
+use crate::progress::LineageId;
+use crate::status::{BackfillStatus, SourceState, UnreadKind, UnreadSet};
 use crate::store::{Pair, Store, StoreError};
 use crate::tail::discover::Stamp;
 use crate::tail::wake::Wake;
@@ -50,6 +52,8 @@ pub(super) struct Standing {
     pub(super) lag_bytes: u64,
     /// Archives that were queued or read, as they were then: none of them is met again unless it changes.
     pub(super) met: HashMap<PathBuf, Stamp>,
+    /// Logs that a damaged archive holds only a part of, and why that is.
+    pub(super) parts: HashMap<PathBuf, (LineageId, String)>,
     /// Archives that could not be read, and when to try again.
     pub(super) troubled: HashMap<PathBuf, Instant>,
     /// Archives of logs that are followed live, and when to try again.
@@ -60,6 +64,34 @@ pub(super) struct Standing {
     pub(super) pending: u64,
     pub(super) backfill: BackfillStatus,
     pub(super) pace: Pace,
+}
+
+/// Why a file is not read, or not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) kind: UnreadKind,
+    pub(super) reason: String,
+    /// The log that is not read to its end in it.
+    pub(super) lineage: Option<LineageId>,
+}
+
+impl Verdict {
+    /// A form that can be kept.
+    fn to_bytes(&self) -> Vec<u8> {
+        let lineage = self.lineage.map_or([0; 16], |lineage| lineage.0);
+        [&[self.kind as u8][..], &lineage, self.reason.as_bytes()].concat()
+    }
+
+    /// Takes back what [`Verdict::to_bytes`] gave.
+    fn from_bytes(bytes: &[u8]) -> Option<Verdict> {
+        let (&kind, rest) = bytes.split_first()?;
+        let (lineage, reason) = rest.split_first_chunk()?;
+        Some(Verdict {
+            kind: *UnreadKind::ALL.get(usize::from(kind))?,
+            reason: std::str::from_utf8(reason).ok()?.to_owned(),
+            lineage: (*lineage != [0; 16]).then_some(LineageId(*lineage)),
+        })
+    }
 }
 
 /// For how long archives were read, so that rates do not sink while there are none.
@@ -100,6 +132,28 @@ impl Standing {
         self.seen.may_hold_records() || self.failed.may_hold_records()
     }
 
+    /// Takes down why a file is not read, or that it is. Says whether that is new.
+    pub(super) fn judge(&mut self, path: &Path, verdict: Option<&Verdict>) -> bool {
+        self.parts.remove(path);
+        let Some(Verdict { kind, reason, lineage }) = verdict else { return self.failed.remove(path) };
+        if let Some(lineage) = lineage.filter(|_| kind.may_hold_records()) {
+            self.parts.insert(path.to_owned(), (lineage, reason.clone()));
+        }
+        self.failed.put(path, *kind, reason)
+    }
+
+    /// A log was read to its end: an archive that holds only a part of it hides nothing.
+    pub(super) fn completed(&mut self, lineage: &LineageId) {
+        let Standing { parts, failed, .. } = self;
+        parts.retain(|path, (of, reason)| {
+            let is_open = of != lineage;
+            if !is_open && failed.contains(path) {
+                failed.put(path, UnreadKind::PassedOver, &format!("{reason}{READ_ELSEWHERE}"));
+            }
+            is_open
+        });
+    }
+
     /// One archive less is to be read.
     pub(super) fn settled_one(&mut self) {
         self.pending -= 1;
@@ -134,10 +188,22 @@ impl Source {
         (self.hint_key(b"cut"), cut.to_be_bytes().to_vec())
     }
 
+    /// The key of the hint that a file is not read, or not whole.
+    pub(super) fn unread_key(&self, path: &Path) -> Vec<u8> {
+        [&self.hint_key(b"unread"), path.as_os_str().as_bytes()].concat()
+    }
+
+    /// That hint.
+    pub(super) fn unread_hint(&self, path: &Path, stamp: &Stamp, verdict: &Verdict) -> Pair {
+        (self.unread_key(path), [&stamp.to_bytes()[..], &verdict.to_bytes()].concat())
+    }
+
     /// Takes up what earlier runs left: which archives were read, and where this source's time begins. That instant is
     /// kept from the first start on, so that later starts read every log after it that is unknown.
     pub(super) fn recall(&self, store: &dyn Store, now_ms: u64) -> Result<Option<i128>, StoreError> {
         let (met_key, cut_key) = (self.hint_key(b"met"), self.hint_key(b"cut"));
+        let unread_key = self.hint_key(b"unread");
+        let mut unread = Vec::new();
         let as_of_key = self.hint_key(b"as_of");
         let mut cut = None;
         let mut standing = lock(&self.state);
@@ -152,6 +218,22 @@ impl Source {
                 && let Some(stamp) = Stamp::from_bytes(&value)
             {
                 standing.met.insert(PathBuf::from(OsStr::from_bytes(path)), stamp);
+            } else if let Some(path) = key.strip_prefix(unread_key.as_slice())
+                && let Some((stamp, verdict)) = value.split_at_checked(Stamp::BYTES)
+                && let (Some(stamp), Some(verdict)) = (Stamp::from_bytes(stamp), Verdict::from_bytes(verdict))
+            {
+                unread.push((PathBuf::from(OsStr::from_bytes(path)), stamp, verdict));
+            }
+        }
+        for (path, stamp, verdict) in unread {
+            // What has changed since is looked at anew.
+            if standing.met.get(&path) == Some(&stamp) {
+                standing.judge(&path, Some(&verdict));
+                if let Some(lineage) = verdict.lineage
+                    && store.lineage(&lineage)?.is_some_and(|progress| progress.complete)
+                {
+                    standing.completed(&lineage);
+                }
             }
         }
         Ok(cut)
