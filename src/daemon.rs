@@ -189,7 +189,13 @@ pub fn run(
                 .into_iter()
                 .map(|listener| runtime.spawn(serve(listener, state.clone(), stop.clone())))
                 .collect();
-            runtime.spawn(watch(state));
+            runtime.spawn(async move {
+                if let Err(error) = tokio::spawn(watch(state)).await
+                    && error.is_panic()
+                {
+                    threads::end(&*error.into_panic());
+                }
+            });
             runtime.block_on(async {
                 for serving in serving {
                     serving.await.context("serving")?;

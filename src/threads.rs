@@ -32,7 +32,7 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Logs why a thread panicked, and ends the process.
-fn end(panic: &(dyn Any + Send)) -> ! {
+pub fn end(panic: &(dyn Any + Send)) -> ! {
     let thread = std::thread::current();
     let text = panic.downcast_ref::<&str>().copied();
     let why =

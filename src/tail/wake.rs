@@ -25,6 +25,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 /// Links that a path may go through, as the kernel has it.
 const MAX_LINKS: usize = 40;
+/// Links that are remembered.
+const MAX_LINKS_KEPT: usize = 1024;
 /// Files of which it is remembered that they were written to; with more of them all are looked at.
 const MAX_TOUCHED: usize = 1024;
 
@@ -84,6 +86,8 @@ pub struct Alarm {
     watcher: Option<RecommendedWatcher>,
     /// What is watched, by device and inode, and the path by which it is.
     watched: HashMap<(u64, u64), PathBuf>,
+    /// Links that lead to a folder or a log, or did: one that leads nowhere for a moment is not among either.
+    links: HashSet<PathBuf>,
 }
 
 /// What the thread that hears the kernel shares with the alarm.
@@ -192,7 +196,7 @@ impl Alarm {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(error.into())),
         };
-        (Alarm { events, sender, heard, watcher, watched: HashMap::new() }, error)
+        (Alarm { events, sender, heard, watcher, watched: HashMap::new(), links: HashSet::new() }, error)
     }
 
     /// Something that wakes the follower from elsewhere.
@@ -214,7 +218,16 @@ impl Alarm {
         files: &[PathBuf],
     ) -> (bool, Result<(), NoEvents>) {
         let Some(watcher) = &mut self.watcher else { return (false, Ok(())) };
-        let wanted = wanted(root, folders, files);
+        let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        self.links.retain(|path| is_link(path));
+        // Where nothing was found yet the usual ones are waited for.
+        let usual = ["current", "dns.log"].map(|name| root.join(name));
+        for path in folders.iter().chain(files).chain(&usual) {
+            if self.links.len() < MAX_LINKS_KEPT && is_link(path) {
+                self.links.insert(path.clone());
+            }
+        }
+        let wanted = wanted(root, folders, &self.links);
         let dead = {
             let mut state = self.heard.state();
             state.wanted = wanted.values().map(|(path, interest)| (path.clone(), interest.clone())).collect();
@@ -279,7 +292,11 @@ impl Alarm {
 }
 
 /// What is to be watched, by device and inode: by which path, and what in it is of interest.
-fn wanted(root: &Path, folders: &[PathBuf], files: &[PathBuf]) -> HashMap<(u64, u64), (PathBuf, Interest)> {
+fn wanted(
+    root: &Path,
+    folders: &[PathBuf],
+    links: &HashSet<PathBuf>,
+) -> HashMap<(u64, u64), (PathBuf, Interest)> {
     let mut wanted: HashMap<(u64, u64), (PathBuf, Interest)> = HashMap::new();
     let id = |folder: &Path| fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     for folder in folders {
@@ -288,9 +305,7 @@ fn wanted(root: &Path, folders: &[PathBuf], files: &[PathBuf]) -> HashMap<(u64, 
             wanted.entry(id).or_insert((path, Interest::All));
         }
     }
-    let is_link = |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-    let links = folders.iter().chain(files).filter(is_link);
-    for path in links.map(PathBuf::as_path).chain([root]) {
+    for path in links.iter().map(PathBuf::as_path).chain([root]) {
         for (folder, name) in way(path) {
             let Some(id) = id(&folder) else { continue };
             let (_, interest) = wanted.entry(id).or_insert((folder, Interest::Names(HashSet::new())));
@@ -440,6 +455,7 @@ mod tests {
             assert!(alarm.watch(root.path(), &folders, &[]).0, "{round}");
             assert!(!alarm.watch(root.path(), &folders, &[]).0, "{round}");
             assert_eq!(heard(&alarm, || fs::write(current.join("dns.log"), b"x").unwrap()), Wake::Changed);
+            while alarm.wait(Duration::from_millis(20)) != Wake::Poll {}
             assert!(alarm.take_touched().contains(&current.join("dns.log")));
         }
     }
@@ -473,6 +489,25 @@ mod tests {
         fs::write(path("unrelated"), b"x").unwrap();
         fs::write(path("elsewhere/2.log"), b"x").unwrap();
         assert_eq!(alarm.wait(Duration::from_millis(100)), Wake::Poll);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_heard_of_when_it_leads_somewhere_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (logs, spool) = (root.path().join("logs"), root.path().join("spool"));
+        fs::create_dir(&logs).unwrap();
+        std::os::unix::fs::symlink("../spool", logs.join("current")).unwrap();
+        let (mut alarm, _) = Alarm::new();
+        // There from the start, and moved away under us: what is found does not hold it then.
+        alarm.watch(&logs, std::slice::from_ref(&logs), &[]).1.unwrap();
+        for round in 0..3 {
+            assert_eq!(heard(&alarm, || fs::create_dir(&spool).unwrap()), Wake::Changed, "{round}");
+            let folders = [logs.clone(), logs.join("current")];
+            assert!(alarm.watch(&logs, &folders, &[]).0);
+            let gone = root.path().join(format!("gone{round}"));
+            assert_eq!(heard(&alarm, || fs::rename(&spool, gone).unwrap()), Wake::Changed, "{round}");
+            alarm.watch(&logs, std::slice::from_ref(&logs), &[]).1.unwrap();
+        }
     }
 
     #[test]

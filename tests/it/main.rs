@@ -20,6 +20,8 @@ mod cof_import;
 mod compat;
 /// That every record counts once, whatever happens to the daemon.
 mod crash;
+/// That there is a descriptor for what needs one.
+mod descriptors;
 /// Disks that are full, broken or read-only at random moments.
 mod disk_trouble;
 /// Merging the tables of other passive-DNS tools, as their databases write them out.

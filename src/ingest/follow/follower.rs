@@ -712,8 +712,10 @@ impl<'a> Follower<'a> {
         let mut open = self.live.len();
         let mut at = 0;
         while let Some(live) = self.live.get(at) {
-            let is_over = live.intake.is_closed() && idle(live, self.shared.config.grace);
-            if !(is_over || open > KEPT_OPEN && idle(live, IDLE)) || !self.close(at) {
+            let is_over = live.intake.is_closed();
+            let rests = (is_over && (open > KEPT_OPEN || idle(live, self.shared.config.grace)))
+                || (open > KEPT_OPEN && idle(live, IDLE));
+            if !rests || !self.close(at) {
                 at += 1;
             } else {
                 open -= 1;
