@@ -282,7 +282,12 @@ impl World {
         self.next_name += 1;
         let folder = self.root.path().join(format!("2024-04-{:02}", 10 + self.next_name % 3));
         fs::create_dir_all(&folder).unwrap();
-        folder.join(format!("dns.{:04}{ending}", self.next_name))
+        // Zeek's names, those of logrotate with `dateext`, and those of other sensors.
+        match (self.next_name % 3, ending.strip_prefix(".log")) {
+            (0, Some(packed)) => folder.join(format!("dns.log-{:08}{packed}", self.next_name)),
+            (1, Some(_)) => folder.join(format!("dns_{:08}_12:00:00{ending}", self.next_name)),
+            _ => folder.join(format!("dns.{:04}{ending}", self.next_name)),
+        }
     }
 
     /// All files, once for each name.

@@ -43,6 +43,8 @@ const FRESH_BYTES: u64 = 8 << 20;
 const LOOK_LIVE_BYTES: usize = 256 << 10;
 /// The longest time between two looks into a live file that is no DNS log.
 const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(300);
+/// How many files are named at the start that an earlier run could not read; the status lists all.
+const TOLD_AGAIN: usize = 10;
 /// How often it is logged how far the archives are.
 const TELL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -206,6 +208,11 @@ impl<'a> Follower<'a> {
         match source.recall(shared.ledger().store().as_ref(), shared.context.clock.now_ms()) {
             Ok(cut) => follower.cut = cut,
             Err(error) => shared.fails(Part::Follower(at), &error),
+        }
+        // What an earlier run could not read is said again: it is not tried before it changes.
+        let known = lock(&source.state).failed.news(&UnreadSet::default());
+        for Unread { path, reason, .. } in known.into_iter().take(TOLD_AGAIN) {
+            warn!(path = shown(&path), reason = %reason.escape_debug(), "A file is not read, or not whole, as before.");
         }
         follower.max_open = follower.max_open.max(8);
         Some(follower)
