@@ -50,6 +50,8 @@ const TELL_PAUSE: Duration = Duration::from_secs(10);
 
 /// How much longer than a look through a source took it is left alone when files come and go all the time.
 const SCAN_SHARE: u32 = 4;
+/// Looks that come soon after each other are not put off as long as they do not add up to more than this.
+const SCAN_BURST: Duration = Duration::from_millis(100);
 /// Looks through a source in a row: each may find folders that are to be listened to, and need another one.
 const SCANS_AT_ONCE: usize = 4;
 /// Logs that are held open though they do not grow: it costs little, and what they grow by is read at once.
@@ -88,7 +90,7 @@ pub(super) struct Follower<'a> {
     next_scan: Instant,
     /// Whether something changed since the last look through it.
     changed: bool,
-    /// Before this it is not looked through again, whatever happens in it.
+    /// Until then the looks so far are paid for: before it is not looked through again, but for a few looks in a row.
     pub(super) not_before: Instant,
     /// Whether something is listened to since the last look that was not before.
     look_again: bool,
@@ -226,7 +228,9 @@ impl<'a> Follower<'a> {
         }
         self.changed |= wake == Wake::Changed;
         let mut touched = (wake != Wake::Poll && self.alarm.has_events()).then(|| self.alarm.take_touched());
-        if (self.changed && Instant::now() >= self.not_before) || Instant::now() >= self.next_scan {
+        if (self.changed && Instant::now() + SCAN_BURST >= self.not_before)
+            || Instant::now() >= self.next_scan
+        {
             touched = None;
             let begun = Instant::now();
             self.changed = false;
@@ -243,7 +247,7 @@ impl<'a> Follower<'a> {
             // One that fails is left alone for longer and longer.
             let pause = (pause * (1 << self.failures.min(8))).min(LONGEST_SCAN_PAUSE.max(pause));
             self.next_scan = Instant::now() + pause;
-            self.not_before = Instant::now() + took * SCAN_SHARE;
+            self.not_before = self.not_before.max(Instant::now()) + took * SCAN_SHARE;
         }
         self.open_live(touched.as_ref());
         let more = self.read_live();
@@ -261,7 +265,7 @@ impl<'a> Follower<'a> {
         }
         if self.changed {
             // It is looked through as soon as it may be.
-            return poll.min(self.not_before.saturating_duration_since(Instant::now()));
+            return poll.min(self.not_before.saturating_duration_since(Instant::now() + SCAN_BURST));
         }
         poll
     }
