@@ -60,6 +60,10 @@ store-crash KILLS="200" LOSSES="20" SEED="1":
 disk-trouble FILLS="200" SEED="1":
     DNSLEDGER_FILLS={{FILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --test it disk_trouble -- --nocapture
 
+# A byte flipped in many places of a data folder after a kill.
+flips FLIPS="500" SEED="1":
+    DNSLEDGER_FLIPS={{FLIPS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it spoiled:: -- --nocapture
+
 # Many random histories of files against the model; `proptest-regressions` replays what failed.
 interpret CASES="5000":
     PROPTEST_CASES={{CASES}} cargo test --locked --release --lib ingest::interpreter

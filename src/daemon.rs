@@ -14,7 +14,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -27,14 +27,15 @@ use crate::fault::end_to_start_again;
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{Listener, State, serve, watch};
-use crate::ingest;
+use crate::ingest::{self, ImportProgress};
 use crate::ledger::Ledger;
 use crate::logging;
+use crate::recovery::{Recovery, begin_anew_if_safe};
 use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
 use crate::sandbox::{self, Restricted};
 use crate::shutdown::Stop;
 use crate::status::Notices;
-use crate::store::sled::open as open_store;
+use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
 use crate::store::{OnProgress, Options, StoreError};
 use crate::supervisor::Supervisor;
 use crate::threads;
@@ -48,6 +49,10 @@ const LISTEN_FILE: &str = "listen";
 const DRAIN: Duration = Duration::from_secs(6);
 /// How long stopping may take in all.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
+/// Bytes of a ledger that is verified before it is opened, where the daemon was killed: less than a second.
+const VERIFIED_BYTES: u64 = 16 << 20;
+/// How long a verification beside other work waits after each block.
+const VERIFY_PAUSE: Duration = Duration::from_millis(1);
 /// How often it is looked whether the ledger is within its bounds.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// How often the supervisor is told that the ledger is still brought up to a new format.
@@ -124,7 +129,8 @@ pub fn run(
         }
         true
     };
-    let ledger = open(&config.data_dir, &config.store(), LOCK_TRIES, &mut on_migration)?;
+    let was_killed = was_killed(&config.data_dir);
+    let ledger = open_or_begin_anew(&config, was_killed, &supervisor, &mut on_migration)?;
     let stop = stop_on_signals()?;
     end_in_time(stop.clone())?;
     // Before anything is read: a time that lies too late would have what comes skipped.
@@ -135,6 +141,9 @@ pub fn run(
     }
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
     keep_within(&ledger, config.bounds(), ingest.notices().clone(), stop.clone())?;
+    if was_killed {
+        verify_meanwhile(&ledger, ingest.notices().clone(), stop.clone())?;
+    }
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // One more, which goes on where lookups that are not as quick as expected hold up the others.
@@ -413,6 +422,87 @@ pub fn open(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Opens the ledger as [`open`]. One that is damaged is set aside, and another one begun, if the logs still hold all that it had
+/// read; else it is an error, or where the ledger can be opened all the same, said in the log.
+///
+/// After a kill a small ledger is verified first, for not all that is damaged is seen by opening it.
+fn open_or_begin_anew(
+    config: &Config,
+    was_killed: bool,
+    supervisor: &Supervisor,
+    on_migration: OnProgress<'_>,
+) -> anyhow::Result<Arc<Ledger>> {
+    let (folder, options) = (&config.data_dir, config.store());
+    let damage =
+        if was_killed && ledger_bytes(folder) <= VERIFIED_BYTES { damage(folder, &options) } else { None };
+    let (damage, refused) = match damage {
+        Some(damage) => (damage, None),
+        None => match open(folder, &options, LOCK_TRIES, on_migration) {
+            Ok(ledger) => return Ok(ledger),
+            Err(error @ StoreError::Damaged { .. }) => (error.to_string(), Some(error)),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    error!(damage, "The ledger is damaged. Looking whether the logs still hold all that it had read.");
+    let told = Mutex::new(None::<Instant>);
+    let on_progress = |done: &ImportProgress| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= MIGRATION_TOLD_EVERY) {
+            *told = Some(Instant::now());
+            supervisor.recovering(done.bytes_done, done.bytes_total);
+        }
+    };
+    match begin_anew_if_safe(folder, &options, &config.ingest(), &on_progress, &Stop::new())? {
+        Recovery::Begun(aside, logs) => warn!(
+            ?aside,
+            logs,
+            "The damaged ledger was set aside and another one begun: the logs hold all that it had read, and are read again."
+        ),
+        Recovery::Unsafe(why) => match refused {
+            Some(error) => {
+                let context = format!("it is not begun anew, for rows could be lost: {why}");
+                return Err(anyhow::Error::from(error).context(context));
+            }
+            None => error!(
+                why,
+                "The ledger is not begun anew, for rows could be lost. What is damaged cannot be looked up: \
+                 see `dnsledger verify --repair`."
+            ),
+        },
+    }
+    Ok(open(folder, &options, LOCK_TRIES, on_migration)?)
+}
+
+/// Verifies a ledger while it serves, slowly, and says what is damaged: after a kill nobody knows why there was one.
+fn verify_meanwhile(ledger: &Arc<Ledger>, notices: Notices, stop: Stop) -> anyhow::Result<()> {
+    let ledger = Arc::clone(ledger);
+    let work = move || match ledger.store().verify(&mut |_, _| !stop.wait(VERIFY_PAUSE)) {
+        Ok(found) if found.is_damaged() => {
+            let fault = found.faults.first().map(|fault| format!("{}: {}", fault.what, fault.why));
+            let fault = fault.unwrap_or_default();
+            error!(
+                fault,
+                "The ledger is damaged. What is damaged cannot be looked up: see `dnsledger verify --repair`."
+            );
+            let says = format!("The ledger is damaged; see `dnsledger verify --repair`: {fault}");
+            notices.set("damage", Some(says));
+        }
+        Ok(_) => debug!("The ledger is sound."),
+        Err(StoreError::Closed) => {}
+        Err(error) => warn!(%error, "The ledger could not be verified."),
+    };
+    threads::spawn("verify", work).context("starting a thread")?;
+    Ok(())
+}
+
+/// What is damaged in a ledger, in a few words.
+fn damage(folder: &Path, options: &Options) -> Option<String> {
+    // What keeps it from being verified is met when it is opened.
+    let found = verify(folder, options, &mut |_, _| true).ok().flatten()?;
+    let fault = found.faults.iter().find(|_| found.is_damaged())?;
+    Some(format!("{}: {}", fault.what, fault.why))
 }
 
 /// Makes a data folder, for its owner only, if there is none.

@@ -36,6 +36,7 @@ pub mod observe;
 pub mod output;
 pub mod page;
 pub mod progress;
+pub mod recovery;
 pub mod retention;
 pub mod sandbox;
 pub mod shutdown;

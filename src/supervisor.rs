@@ -46,6 +46,15 @@ impl Supervisor {
         ));
     }
 
+    /// It is not ready yet, and at work: the ledger is damaged, and it is looked whether the logs are still there.
+    pub fn recovering(&self, done: u64, total: u64) {
+        let percent = done.saturating_mul(100).checked_div(total).unwrap_or_default();
+        let micros = STILL_STARTING.as_micros();
+        self.tell(&format!(
+            "EXTEND_TIMEOUT_USEC={micros}\nSTATUS=The ledger is damaged; looking for its logs: {percent} %"
+        ));
+    }
+
     /// It gets on: its event loop turns, logs are followed and committed.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");

@@ -36,6 +36,8 @@ const LOOKED_INTO: usize = 1000;
 const LISTED: usize = 10;
 /// Bytes of a log that are looked at.
 const HEAD_BYTES: u64 = 16 << 10;
+/// Bytes of a status that is looked at.
+const STATUS_BYTES: u64 = 64 << 20;
 /// Watches that a long archive wants.
 const WATCHES: u64 = 8192;
 /// 2024-01-01: a clock before it is not set.
@@ -144,6 +146,13 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
     if running {
         findings.good("data", format!("{shown}: its daemon is running"));
         tell_warnings(findings, &socket);
+        if let Some(missing @ 1..) = missing_logs(&socket) {
+            findings.bad(
+                "data",
+                format!("rows of {missing} logs are missing that were there: the ledger was damaged"),
+                "they are read again from logs that are still there; `dnsledger verify` names what is missing",
+            );
+        }
         tell_kept(findings, folder);
         return true;
     }
@@ -178,6 +187,15 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
     false
 }
 
+/// Of how many logs the daemon says that rows are missing.
+fn missing_logs(socket: &Path) -> Option<u64> {
+    let mut text = String::new();
+    let client = Client::of_socket(socket).ok()?;
+    client.get("/api/v1/status", &[]).ok()?.take(STATUS_BYTES).read_to_string(&mut text).ok()?;
+    let status: serde_json::Value = serde_json::from_str(&text).ok()?;
+    status.get("store")?.get("missing_logs")?.as_u64()
+}
+
 /// Looks at the version of the ledger's format.
 fn check_format(findings: &mut Findings, folder: &Path) {
     let shown = folder.display();
@@ -207,7 +225,7 @@ fn tell_kept(findings: &mut Findings, folder: &Path) {
         let (megabytes, aside) = (bytes >> 20, aside.display());
         findings.warn(
             "data",
-            format!("{aside} was set aside, {megabytes} MiB: nothing says what it is, and nothing uses it"),
+            format!("{aside} was set aside, {megabytes} MiB: it is damaged, or nothing says what it is; nothing uses it"),
             format!("`rm -r {aside}` once you know that nothing in it is missed"),
         );
     }

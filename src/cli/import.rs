@@ -97,6 +97,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             progress.finish();
             let summary = summary?;
             ledger.store().flush()?;
+            let missing = ledger.store().stats()?.missing_logs;
+            if missing > 0 {
+                // When nobody listens there is nobody to tell.
+                let _ = writeln!(
+                    io::stderr(),
+                    "Rows of {missing} logs are still missing: the ledger was damaged; `dnsledger verify` names them."
+                );
+            }
             summary
         }
         Access::Socket(client) | Access::Server(client) => {

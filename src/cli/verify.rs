@@ -4,29 +4,36 @@ use std::io::{self, BufRead, BufReader, Write};
 
 use anyhow::{Context, bail};
 
-use super::access::{FolderArgs, daemon_of, no_ledger};
+use super::access::{SourceArgs, daemon_of, no_ledger};
 use super::progress::Progress;
 use super::{Exit, Misuse};
 use crate::config::Config;
 use crate::http::VerifyLine;
 use crate::http::client::Client;
+use crate::ingest::ImportProgress;
 use crate::output::sanitise;
-use crate::store::sled::{repair, verify};
+use crate::recovery::{Recovery, begin_anew_if_safe};
+use crate::shutdown::Stop;
+use crate::store::sled::{begin_anew, repair, verify};
 use crate::store::{StoreError, Verification};
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    folder: FolderArgs,
-    /// Make a damaged index anew from the rows; no daemon may have the ledger open
+    sources: SourceArgs,
+    /// Make a damaged index anew from the rows, or if rows are damaged the ledger from the logs, where all it had read is
+    /// still there; no daemon may have it open
     #[arg(long)]
     repair: bool,
+    /// Set a ledger that cannot be repaired aside and begin another one, also where logs are gone; nothing is deleted
+    #[arg(long, requires = "repair")]
+    begin_anew: bool,
 }
 
 /// Reads the whole ledger, itself or through the daemon, and says what is wrong with it.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let config = args.folder.load()?;
+    let config = args.sources.load()?;
     let progress = Progress::new();
     let found = match daemon_of(&config.data_dir)? {
         Some(_) if args.repair => {
@@ -52,18 +59,23 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if args.repair {
-        return mend(&config, &progress);
+        return mend(&config, &progress, args.begin_anew, found.missing_logs);
     }
+    let advice = if found.is_damaged() {
+        "`dnsledger verify --repair`, which makes a damaged index anew from the rows, and the ledger from logs that are all there; \
+         or restore a snapshot"
+    } else {
+        "`dnsledger run`, or `dnsledger import` of the logs: what is missing is read again; `dnsledger verify --repair` goes on \
+         without what no log has any more"
+    };
     // When nobody listens there is nobody to tell.
-    let _ = writeln!(
-        io::stderr(),
-        "try: `dnsledger verify --repair`, which makes a damaged index anew; for rows, restore a snapshot"
-    );
+    let _ = writeln!(io::stderr(), "try: {advice}");
     Ok(Exit::Failed)
 }
 
-/// Makes the index anew, and says whether all is sound then.
-fn mend(config: &Config, progress: &Progress) -> anyhow::Result<Exit> {
+/// Makes the index anew, and says whether all is sound then. Where rows are damaged it sets the ledger aside, if the logs still
+/// hold all that it had read, or that is wanted all the same.
+fn mend(config: &Config, progress: &Progress, begins_anew: bool, missing: u64) -> anyhow::Result<Exit> {
     let mut show = |done, total| {
         progress.show_count(done, total, "rows");
         true
@@ -75,16 +87,53 @@ fn mend(config: &Config, progress: &Progress) -> anyhow::Result<Exit> {
     let found = match mended {
         Ok(Some(found)) => found,
         Ok(None) => return Err(no_ledger(folder)),
-        Err(error @ StoreError::Damaged { .. }) => {
-            let message = format!("it cannot be repaired, and nothing was changed: {error}");
-            return Err(Unrepaired(message).into());
-        }
+        Err(error @ StoreError::Damaged { .. }) => return replace(config, progress, begins_anew, &error),
         Err(error) => return Err(error.into()),
     };
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "The index and the filters were made anew from the rows.")?;
+    if missing > 0 {
+        writeln!(
+            stdout,
+            "What is missing of {missing} logs is no longer asked for: it is read again if it is still there."
+        )?;
+    }
     stdout.write_all(describe(&found).as_bytes())?;
     Ok(if found.is_sound() { Exit::Done } else { Exit::Failed })
+}
+
+/// Sets a ledger aside that cannot be repaired, and begins another one.
+fn replace(
+    config: &Config,
+    progress: &Progress,
+    begins_anew: bool,
+    damage: &StoreError,
+) -> anyhow::Result<Exit> {
+    let (folder, options) = (&config.data_dir, config.store());
+    let shown = |done: &ImportProgress| progress.show(done);
+    let recovery = if begins_anew {
+        Recovery::Begun(begin_anew(folder, &options)?, 0)
+    } else {
+        begin_anew_if_safe(folder, &options, &config.ingest(), &shown, &Stop::new())?
+    };
+    progress.finish();
+    match recovery {
+        Recovery::Begun(aside, _) => {
+            let aside: Vec<String> = aside.iter().map(|path| path.display().to_string()).collect();
+            let said = format!(
+                "It cannot be repaired ({damage}), and is now {}. Another ledger was begun: `dnsledger run`, or `dnsledger import` of \
+                 the logs, reads them again. Until then `dnsledger verify` names what is missing.\n",
+                aside.join(" and ")
+            );
+            io::stdout().write_all(sanitise(said.trim_end()).as_bytes())?;
+            writeln!(io::stdout())?;
+            Ok(Exit::Done)
+        }
+        Recovery::Unsafe(why) => {
+            let message = format!("it cannot be repaired, and nothing was changed: {damage}; {why}");
+            Err(Unrepaired(message).into())
+        }
+    }
 }
 
 /// What is damaged is not the index.
@@ -95,7 +144,8 @@ pub struct Unrepaired(String);
 impl Unrepaired {
     /// What the operator can do.
     pub fn hint(&self) -> &'static str {
-        "stop the daemon and restore a snapshot; the logs are read on from there"
+        "restore a snapshot, from which the logs are read on; or `dnsledger verify --repair --begin-anew`, which sets the ledger \
+         aside and reads again what logs still hold"
     }
 }
 

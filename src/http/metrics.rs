@@ -236,6 +236,8 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
         "Bytes of rows on disk, without what is to be freed",
         stats.live_bytes,
     );
+    let help = "Logs of which rows are missing that were there: the ledger was damaged";
+    gauge(&mut registry, "store_missing_logs", help, stats.missing_logs);
     let expired: Family<Labels<1>, Counter> = Family::default();
     for (what, n) in [("row", stats.expired.rows), ("question", stats.expired.questions)] {
         expired.get_or_create(&[("what", what.to_owned())]).inc_by(n);

@@ -6,6 +6,7 @@
 //! - [`cof`] merges what other sites saw;
 //! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;
 //! - [`twins`] counts once what two logs of one Zeek both tell;
+//! - [`gone`](gone()) looks whether logs are still there;
 //! - [`follow`] follows live logs into the open batch, commits it, and reads history behind it.
 //!
 //! # Threads
@@ -23,6 +24,7 @@ mod cof;
 mod deployments;
 mod dump;
 mod follow;
+mod gone;
 mod intake;
 #[cfg(test)]
 mod interpreter;
@@ -43,6 +45,7 @@ use tracing::warn;
 pub use bulk::{Listed, STANDARD_INPUT, files_under, import};
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
+pub use gone::gone;
 pub use look::look_at;
 
 use crate::clock::Clock;

@@ -27,7 +27,7 @@ use super::{StoreError, damaged};
 use crate::progress::LineageId;
 
 /// The file in a ledger's folder.
-const NAME: &str = "acknowledged";
+pub(super) const NAME: &str = "acknowledged";
 const NEXT: &str = "acknowledged.next";
 /// What the file begins with.
 const MAGIC: &[u8; 16] = b"dnsledger acks 1";
@@ -156,6 +156,20 @@ impl Acknowledged {
         }
         missing.sort_by_key(|missing| missing.lineage);
         Ok(missing)
+    }
+
+    /// Adds what another table says.
+    pub fn merge(&mut self, other: Acknowledged) {
+        for (lineage, ack) in other.0 {
+            let known = self.0.entry(lineage).or_insert(ack);
+            known.offset = known.offset.max(ack.offset);
+        }
+    }
+
+    /// The same of a ledger in which nothing is.
+    pub fn rebased(mut self) -> Acknowledged {
+        self.0.values_mut().for_each(|ack| (ack.next_run, ack.sensors) = (0, 0));
+        self
     }
 
     /// The logs in it.

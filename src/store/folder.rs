@@ -9,7 +9,8 @@
 //! ledger-1/                the ledger as it was in format 1
 //! ledger-3.discarded/      is being removed
 //! ledger-4.unexplained/    set aside: nothing says what it is
-//! lock                     locked while a process has it open
+//! ledger-5.damaged/        set aside: another was begun in its place
+//! lock                     locked while a process has it open; not empty while one writes to it, and after one was killed
 //! ```
 //!
 //! `CURRENT` is replaced as a whole: written beside, synced, renamed, and the folder synced. It has two lines,
@@ -32,7 +33,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::ledger::FORMAT;
-use super::{StoreError, damaged, private};
+use super::{StoreError, acknowledged, damaged, private};
 use crate::fault::point;
 
 const CURRENT: &str = "CURRENT";
@@ -49,6 +50,8 @@ const KEEPS: &str = "keeps";
 const DISCARDED: &str = ".discarded";
 /// What the name of a ledger ends with that nothing says anything of.
 const UNEXPLAINED: &str = ".unexplained";
+/// What the name of a ledger ends with that was damaged, and a `CURRENT` that was.
+const DAMAGED: &str = ".damaged";
 
 /// A data folder that this process has locked.
 #[derive(Debug)]
@@ -58,7 +61,20 @@ pub(crate) struct Folder {
     /// What `CURRENT` says may be something else: writing it failed, and so did writing it back.
     unsettled: bool,
     /// Locked for as long as it is open.
-    _lock: File,
+    lock: File,
+    /// It was opened to write to it, and the file that is locked says so.
+    writes: bool,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.writes
+            && let Err(error) = self.lock.set_len(0)
+        {
+            // The next one takes this one for killed, and looks closer than it needs to.
+            tracing::debug!(%error, "The file that is locked could not be emptied.");
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +87,12 @@ struct Current {
 impl Folder {
     /// Locks a data folder to write to it; it is made if there is none. What is not needed any more is cleared away.
     pub fn open(path: &Path) -> Result<Folder, StoreError> {
-        let (folder, ledgers) = Folder::open_uncleared(path)?;
+        let (mut folder, ledgers) = Folder::open_uncleared(path)?;
         folder.clear_away(ledgers)?;
+        folder.lock.set_len(0).and_then(|()| folder.lock.write_all(b"open\n")).unwrap_or_else(|error| {
+            tracing::debug!(%error, "The file that is locked could not be written.");
+        });
+        folder.writes = true;
         if folder.current.is_new {
             folder.write_current(&folder.current)?;
         }
@@ -82,6 +102,53 @@ impl Folder {
     /// Likewise, for one of an older format that somebody only wants to look at: nothing is cleared away.
     pub fn open_to_bring_up(path: &Path) -> Result<Folder, StoreError> {
         Ok(Folder::open_uncleared(path)?.0)
+    }
+
+    /// Locks a data folder whose ledger is damaged, to begin another one. Also the ledgers that are damaged: the current one, or
+    /// where none is, all that nothing else names.
+    ///
+    /// # Errors
+    ///
+    /// Also when the ledger is of another format, or there is none.
+    pub fn open_damaged(path: &Path) -> Result<(Folder, Vec<PathBuf>), StoreError> {
+        let lock = lock(path)?;
+        let ledgers = ledgers(path)?;
+        let known = match read_current(path) {
+            Ok(current) => current,
+            Err(StoreError::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let known = known.filter(|current| path.join(&current.ledger).is_dir());
+        // No older version wrote a mark: then it is `CURRENT` that is wrong.
+        let is_marked = |current: &Current| path.join(&current.ledger).join(acknowledged::NAME).exists();
+        let known = known.filter(|current| current.format == FORMAT || !is_marked(current));
+        let olders: Vec<String> = olders(path)?.into_iter().map(|older| older.ledger).collect();
+        let damaged: Vec<String> = match &known {
+            Some(current) if current.format < FORMAT => {
+                let (path, found, known) = (path.to_owned(), current.format, FORMAT);
+                return Err(StoreError::OlderFormat { path, found, known });
+            }
+            Some(current) => vec![current.ledger.clone()],
+            None => ledgers.into_iter().filter(|ledger| !olders.contains(ledger)).collect(),
+        };
+        let Some(last) = damaged.last().cloned() else {
+            return Err(self::damaged(&path.display().to_string(), "there is no ledger in it"));
+        };
+        let current = known.unwrap_or(Current { format: FORMAT, ledger: last, is_new: false });
+        let folder = Folder { path: path.to_owned(), current, unsettled: false, lock, writes: false };
+        Ok((folder, damaged.into_iter().map(|ledger| path.join(ledger)).collect()))
+    }
+
+    /// Makes another ledger the current one, which is whole, and sets the damaged ones aside.
+    pub fn begin_anew(&mut self, ledger: &str, damaged: &[PathBuf]) -> Result<Vec<PathBuf>, StoreError> {
+        let current = self.path.join(CURRENT);
+        let is_sound = read_current(&self.path).is_ok_and(|found| found.as_ref() == Some(&self.current));
+        if current.exists() && !is_sound {
+            let kept = self.path.join(format!("{CURRENT}{DAMAGED}"));
+            fs::copy(&current, &kept).map_err(failed("could not write", &kept))?;
+        }
+        self.put(Current { format: FORMAT, ledger: ledger.to_owned(), is_new: false })?;
+        damaged.iter().map(|ledger| set_aside(ledger, DAMAGED)).collect()
     }
 
     /// Also the ledgers that are there.
@@ -100,7 +167,7 @@ impl Folder {
             }
             None => return Err(no_current(path, &ledgers)),
         };
-        let folder = Folder { path: path.to_owned(), current, unsettled: false, _lock: lock };
+        let folder = Folder { path: path.to_owned(), current, unsettled: false, lock, writes: false };
         if !folder.current.is_new {
             folder.check_files(&ledgers)?;
         }
@@ -176,6 +243,11 @@ impl Folder {
         path.join(CURRENT).exists() || ledgers(path).is_ok_and(|ledgers| !ledgers.is_empty())
     }
 
+    /// Whether whoever wrote to a folder last did not close it in order, or has it open.
+    pub fn was_killed(path: &Path) -> bool {
+        fs::metadata(path.join(LOCK)).is_ok_and(|metadata| metadata.len() > 0)
+    }
+
     /// Whether a folder holds nothing but what a data folder does.
     pub fn has_nothing_else(path: &Path) -> bool {
         let is_ours = |name: &str| {
@@ -208,7 +280,8 @@ impl Folder {
                 known: FORMAT,
             });
         }
-        let folder = Folder { path: path.to_owned(), current, unsettled: false, _lock: lock(path)? };
+        let folder =
+            Folder { path: path.to_owned(), current, unsettled: false, lock: lock(path)?, writes: false };
         folder.check_files(&ledgers)?;
         Ok(Some(folder))
     }
@@ -567,7 +640,8 @@ fn set_aside(ledger: &Path, ending: &str) -> Result<PathBuf, StoreError> {
 /// What was set aside in a data folder, and nobody uses.
 pub fn set_asides(folder: &Path) -> Vec<PathBuf> {
     let names = names(folder).unwrap_or_default().into_iter();
-    let is_aside = |name: &String| name.starts_with(LEDGER) && name.ends_with(UNEXPLAINED);
+    let is_aside =
+        |name: &String| name.starts_with(LEDGER) && (name.ends_with(UNEXPLAINED) || name.ends_with(DAMAGED));
     names.filter(is_aside).map(|name| folder.join(name)).collect()
 }
 

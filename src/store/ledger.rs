@@ -463,9 +463,9 @@ fn is_free(home: &Arc<Home>) -> bool {
     Arc::strong_count(home) == 1
 }
 
-/// Makes an empty ledger.
-fn begin(home: &Home) -> Result<(), StoreError> {
-    home.commit(vec![
+/// What makes an empty ledger.
+pub(super) fn beginning() -> Result<Changes, StoreError> {
+    Ok(vec![
         (engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec())),
         (engine::MANIFEST.to_vec(), Some(Manifest::default().to_bytes()?)),
         (engine::COMMITS.to_vec(), Some(Commits::default().to_bytes()?)),
@@ -674,7 +674,7 @@ impl Shared {
         let cache = Arc::new(Cache::new(options.block_cache_bytes()));
         let home = Arc::new(Home::open(site.current(), &bell, &cache, options.retry)?);
         if is_new {
-            begin(&home)?;
+            home.commit(beginning()?)?;
         }
         check_format(&*home)?;
         recover(&home, options.reading)?;

@@ -564,7 +564,7 @@ impl StoreError {
                 "`dnsledger run`, `import`, `lookup` or `status` brings it up; the ledger as it was is kept",
             ),
             StoreError::Superseded => Some("ask again; the rest begins where this ended"),
-            StoreError::Damaged { .. } => Some("run `dnsledger verify`, or restore a snapshot"),
+            StoreError::Damaged { .. } => Some("run `dnsledger verify --repair`, or restore a snapshot"),
             StoreError::Missing { .. } => Some(
                 "`dnsledger run` or `dnsledger import` reads those logs again; `dnsledger verify` names them, and \
                  `dnsledger verify --repair` goes on without what no log has any more",

@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 use super::acknowledged::{Acknowledged, DiskMark, MarkFile};
 use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{self, Folder, discard, failed, make_next, sync};
-use super::ledger::{FORMAT, Ledger, check_room};
+use super::ledger::{FORMAT, Ledger, beginning, check_room};
 use super::migrate::Migration;
 use super::verify::Checker;
 use super::{
@@ -177,7 +177,7 @@ pub fn kept_before(path: &Path) -> Vec<(PathBuf, u64)> {
     folder::kept_before(path).into_iter().map(|(file, ledger)| (file, size(&ledger))).collect()
 }
 
-/// What was set aside in a data folder because nothing says what it is, with its bytes.
+/// What was set aside in a data folder because nothing says what it is, or because it is damaged, with its bytes.
 pub fn set_asides(path: &Path) -> Vec<(PathBuf, u64)> {
     folder::set_asides(path).into_iter().map(|aside| (aside.clone(), size(&aside))).collect()
 }
@@ -185,6 +185,17 @@ pub fn set_asides(path: &Path) -> Vec<(PathBuf, u64)> {
 fn size(ledger: &Path) -> u64 {
     let files = fs::read_dir(ledger).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+/// Whether whoever wrote to a data folder last was killed, or has it open.
+pub fn was_killed(path: &Path) -> bool {
+    Folder::was_killed(path)
+}
+
+/// Bytes of the ledgers in a data folder, as far as they can be told.
+pub fn ledger_bytes(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).map(|path| size(&path)).sum()
 }
 
 /// Whether a data folder holds a ledger, sound or not.
@@ -229,6 +240,54 @@ pub fn repair(path: &Path, options: &Options, on_progress: OnProgress<'_>) -> Re
     let Some(folder) = Folder::look(path)? else { return Ok(None) };
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
     Ledger::repair(site, options, on_progress).map(Some)
+}
+
+/// How far the damaged ledger in a data folder had read which log; `None` when that is not known.
+///
+/// # Errors
+///
+/// As [`open`], but for damage.
+pub fn acknowledged(path: &Path) -> Result<Option<Vec<(LineageId, u64)>>, StoreError> {
+    let (_folder, damaged) = Folder::open_damaged(path)?;
+    let Some(table) = marks(&damaged)? else { return Ok(None) };
+    Ok(Some(table.logs().map(|(lineage, ack)| (*lineage, ack.offset)).collect()))
+}
+
+/// What the marks of ledgers say, unless one is not there or not whole.
+fn marks(ledgers: &[PathBuf]) -> Result<Option<Acknowledged>, StoreError> {
+    let mut all = Acknowledged::default();
+    for ledger in ledgers {
+        match DiskMark::of(ledger).read()?.as_deref().map(Acknowledged::from_bytes) {
+            Some((table, true)) => all.merge(table),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(all))
+}
+
+/// Sets the damaged ledger in a data folder aside and begins another one, in which all that the damaged one had read of logs is
+/// missing until it is read again. Gives what was set aside: nothing of it is removed.
+///
+/// # Errors
+///
+/// Also when the ledger is of another format.
+pub fn begin_anew(path: &Path, options: &Options) -> Result<Vec<PathBuf>, StoreError> {
+    let (mut folder, damaged) = Folder::open_damaged(path)?;
+    let mut missing = Acknowledged::default();
+    for ledger in &damaged {
+        let stored = DiskMark::of(ledger).read()?.unwrap_or_default();
+        missing.merge(Acknowledged::from_bytes(&stored).0);
+    }
+    let (next, _) = folder.next_ledger()?;
+    // It takes over from none: nothing is removed because of it.
+    make_next(&next, "")?;
+    let engine = SledEngine::open(&next, options)?;
+    engine.write(beginning()?)?;
+    engine.sync()?;
+    drop(engine);
+    DiskMark::of(&next).replace(&missing.rebased().to_bytes())?;
+    let name = next.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    folder.begin_anew(&name, &damaged)
 }
 
 impl SledStore {

@@ -63,6 +63,9 @@ pub struct Verification {
     pub sensors: u64,
     /// Runs that are no longer needed, or that a crash left behind: they do not count, and will be removed.
     pub unnamed_runs: u64,
+    /// Logs of which more was acknowledged than there is. Each is a fault.
+    #[serde(default)]
+    pub missing_logs: u64,
     /// What is wrong, as far as it is told.
     pub faults: Vec<Fault>,
     /// Faults that are not told one by one.
@@ -82,6 +85,11 @@ impl Verification {
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.faults.is_empty()
+    }
+
+    /// Whether something is wrong that is not made good for by reading logs again from where the ledger is.
+    pub fn is_damaged(&self) -> bool {
+        self.faults.len() as u64 + self.more_faults > self.missing_logs
     }
 
     /// A ledger of which nothing could be read.
@@ -261,6 +269,7 @@ impl<'a> Checker<'a> {
         let there = |lineage: &LineageId| known.get(lineage).map(|(offset, _)| *offset);
         let missing = self.acknowledged.missing(&there, next_run, self.sensors);
         for missing in self.take(missing).unwrap_or_default() {
+            self.found.missing_logs += 1;
             let path = known.get(&missing.lineage).map(|(_, path)| path.as_path());
             self.found.fault(&missing.fault(path));
         }

@@ -49,6 +49,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ),
     // Faces.
     ("logging", 4, "units"),
+    ("recovery", 4, "ingest shutdown store"),
     ("sandbox", 4, ""),
     ("supervisor", 4, ""),
     ("config", 4, "http ingest logging observation observe retention store tail time units zeek"),

@@ -52,6 +52,7 @@ mod replaced;
 /// The backup: a whole copy at one moment, from which one goes on.
 mod snapshot;
 /// Kills and power losses of the real program, while the ledger commits, folds and merges all the time.
+mod spoiled;
 mod store_crash;
 /// The contract of `Store`, on both of its implementations, and what only the one on disk can do wrong.
 mod store_suite;

@@ -126,7 +126,8 @@ fn no_command_removes_the_ledger_that_is_there_when_current_names_another() {
         &["snapshot", "backup"],
         &["expire", "--older-than", "1d"],
         &["import", &tree],
-        &["run", "--logs", &tree, "--listen", "127.0.0.1:0"],
+        // Where the logs are not there, from which another could be made.
+        &["run", "--logs", "nowhere", "--listen", "127.0.0.1:0"],
     ] {
         let ended = env.run(&[arguments, &["--data", "ledger"]].concat());
         let said = String::from_utf8(ended.stdout).unwrap() + &ended.stderr;
