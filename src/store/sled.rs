@@ -828,7 +828,8 @@ mod tests {
     use super::super::crash::{batch, tiny};
     use super::super::key::Family;
     use super::*;
-    use crate::dns::Rdata;
+    use crate::dns::{Name, Rdata, RrType};
+    use crate::observation::{Half, Halves, Seen, Tuple};
     use crate::store::{Entries, Entry, Scan};
 
     fn verified(path: &Path) -> Verification {
@@ -839,6 +840,44 @@ mod tests {
         let store = SledStore::open(path, &tiny()).unwrap();
         let snapshot = store.snapshot();
         snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// What no compression makes smaller.
+    fn random_rows(number: u64, rows: u32, store: &dyn Store) -> Batch {
+        let sensor = store.sensor("north").unwrap();
+        let mut batch = Batch::numbered(number);
+        let mut random = number;
+        for _ in 0..rows {
+            let mut digit = || {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (random >> 59) as u8
+            };
+            let label: String = (0..40).map(|_| char::from(b'a' + digit() % 26)).collect();
+            let rrname = Name::parse(&format!("{label}.example")).unwrap();
+            let rdata = Rdata::V4([digit(), digit(), digit(), digit()].into());
+            let mut key = Vec::new();
+            Tuple { rrname, rrtype: RrType::A, rdata }.push_key(&mut key);
+            key.extend_from_slice(&sensor.0.to_be_bytes());
+            batch.add_halves(&key, &Halves::once(Half::Direct, Seen::once(1000 + number, 60)));
+        }
+        batch
+    }
+
+    #[test]
+    fn no_page_of_the_engine_is_so_large_that_it_goes_to_a_file_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { fold_rows: 20_000, bulk_rows: 10_000, ..tiny() };
+        let options = Options { memory: 64 << 20, ..options };
+        let store = SledStore::open(folder.path(), &options).unwrap();
+        // Three in the journal, one that is a run at once, and a fold of them.
+        for (number, rows) in [(1, 4000), (2, 4000), (3, 4000), (4, 20_000), (5, 9000)] {
+            store.apply(&random_rows(number, rows, &store)).unwrap();
+            let large = fs::read_dir(store.ledger_folder().join("blobs")).unwrap().count();
+            assert_eq!(large, 0, "after batch {number}");
+        }
+        store.settle().unwrap();
+        assert_eq!(fs::read_dir(store.ledger_folder().join("blobs")).unwrap().count(), 0);
     }
 
     #[test]
