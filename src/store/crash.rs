@@ -457,7 +457,8 @@ fn cut_after(number: u64) -> u64 {
 }
 
 pub(super) fn tiny() -> Options {
-    let retry = (Duration::from_millis(1), Duration::from_millis(4));
+    // Who waits here looks through the whole ledger again and again.
+    let retry = (Duration::from_micros(10), Duration::from_micros(200));
     Options { memory: 1 << 20, fold_rows: 10, bulk_rows: 60, fan_in: 2, retry, ..Options::default() }
 }
 
