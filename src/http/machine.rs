@@ -130,9 +130,10 @@ pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
 
 /// Why something failed as far as the system said, without what it was done to.
 fn without_paths(reason: &str) -> String {
-    let why = reason.rsplit(": ").next().unwrap_or_default();
-    let why = if why.contains('/') { String::new() } else { format!(": {why}") };
-    format!("the ledger cannot be used{why}")
+    // The engine tells an error of the system as its source code would: `Os { code: 28, …, message: "No space left" }`.
+    let why = reason.rsplit(": ").next().unwrap_or_default().trim_matches(['"', ' ', '{', '}']);
+    let why = if why.is_empty() || why.contains('/') { String::new() } else { format!(": {why}") };
+    format!("the ledger cannot be written{why}")
 }
 
 #[derive(Serialize)]

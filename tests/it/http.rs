@@ -482,7 +482,7 @@ fn who_has_no_token_is_not_told_where_the_ledger_lies() {
         assert_eq!(answer.status, 503, "{answer:?}");
         answer.json()["reason"].as_str().unwrap().to_owned()
     };
-    assert_eq!(reason(server.get("/readyz")), "the ledger cannot be used: no storage space");
+    assert_eq!(reason(server.get("/readyz")), "the ledger cannot be written: no storage space");
     assert!(!reason(server.get_with("/readyz", "Authorization: Bearer no")).contains('/'));
     let token = format!("Authorization: Bearer {read}");
     assert!(reason(server.get_with("/readyz", &token)).contains("/srv/secret/ledger"));
