@@ -44,6 +44,8 @@ pub struct Status {
     pub newest: Option<u64>,
     /// What needs the operator, in a sentence each.
     pub warnings: Vec<String>,
+    /// Why answers may lack what the logs hold, in a sentence each; empty when everything visible is read.
+    pub incomplete: Vec<String>,
     /// All lines ever read, by how they ended.
     pub totals: Tally,
     /// Each source.
@@ -93,6 +95,17 @@ pub enum SourceState {
     Failing,
     /// It was read once and is not followed.
     Imported,
+}
+
+/// As of when answers are true, and what they may lack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// The instant by which every byte then visible had been read, RFC 3339; absent before the first pass.
+    pub as_of: Option<String>,
+    /// Why answers may lack what the logs hold, in a sentence each; empty when everything visible is read.
+    pub incomplete: Vec<String>,
+    /// Whether logs are followed.
+    pub is_followed: bool,
 }
 
 //--- Notices --------------------------------------------------------------------------------------------------------
@@ -220,6 +233,7 @@ impl Serialize for UnreadCounts {
 #[derive(Debug, Clone, Default)]
 pub struct UnreadSet {
     files: BTreeMap<PathBuf, (UnreadKind, String)>,
+    counts: UnreadCounts,
     more: UnreadCounts,
 }
 
@@ -230,6 +244,7 @@ impl UnreadSet {
         if let Some(known) = self.files.get_mut(path) {
             let is_new = known.1 != reason || known.0 != kind;
             *known = (kind, reason);
+            self.tidy();
             return is_new;
         }
         if self.files.len() >= UNREAD_KEPT {
@@ -237,6 +252,7 @@ impl UnreadSet {
             return false;
         }
         self.files.insert(path.to_owned(), (kind, reason));
+        self.counts.add(kind, 1);
         true
     }
 
@@ -259,6 +275,9 @@ impl UnreadSet {
     }
 
     fn tidy(&mut self) {
+        let mut counts = UnreadCounts::default();
+        self.files.values().for_each(|(kind, _)| counts.add(*kind, 1));
+        self.counts = counts;
         if self.files.is_empty() {
             self.more = UnreadCounts::default();
         }
@@ -272,13 +291,13 @@ impl UnreadSet {
     /// How many there are.
     pub fn counts(&self) -> UnreadCounts {
         let mut counts = self.more;
-        self.files.values().for_each(|(kind, _)| counts.add(*kind, 1));
+        counts.merge(&self.counts);
         counts
     }
 
     /// Whether records may be missing for something in here.
     pub fn may_hold_records(&self) -> bool {
-        self.files.values().any(|(kind, _)| kind.may_hold_records()) || self.more.may_hold_records() > 0
+        self.counts().may_hold_records() > 0
     }
 
     /// The gravest of what may hold records.

@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::Exit;
 use super::access::{Access, LedgerArgs};
 use super::filters::FilterArgs;
+use super::lookup::check_sensor;
 use crate::cof::push_export_line;
 use crate::ledger::Ledger;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
@@ -43,6 +44,9 @@ enum Format {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let search = Search { filters: args.filters.parse()?, ..Search::new(Query::All) };
     let access = Access::open(&args.ledger)?;
+    if let Access::Folder(ledger, _) = &access {
+        check_sensor(ledger, &search.filters)?;
+    }
     match &args.output {
         Some(path) => {
             let mut unfinished = path.clone().into_os_string();

@@ -13,7 +13,7 @@ use super::status::MAX_STATUS_BYTES;
 use super::{Exit, Misuse};
 use crate::http::client::Client;
 use crate::ledger::Ledger;
-use crate::lookup::{Limits, Query, Search, Slice, Walk};
+use crate::lookup::{Filters, Limits, Query, Search, Slice, Walk, no_such_sensor, sensors};
 use crate::output::{CSV_HEADER, Row, Table, sanitise};
 
 /// Rows that a server is asked for at a time.
@@ -87,6 +87,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let searches = queries.iter().map(|text| search(text, &args)).collect::<anyhow::Result<Vec<_>>>()?;
     let access = Access::open(&args.ledger)?;
+    if let (Access::Folder(ledger, _), Some(search)) = (&access, searches.first()) {
+        check_sensor(ledger, &search.filters)?;
+    }
     let mut out = Output::new(args.format, args.local)?;
     let mut found = vec![false; queries.len()];
     for (texts, (searches, found)) in
@@ -117,43 +120,39 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         for text in &nothing {
             writeln!(io::stderr(), "Nothing found for {}.", sanitise(text))?;
         }
-        if let (false, Access::Socket(client) | Access::Server(client)) = (nothing.is_empty(), &access) {
-            tell_unread(client)?;
-        }
+    }
+    if let (false, Access::Socket(client) | Access::Server(client)) = (nothing.is_empty(), &access) {
+        tell_unread(client)?;
     }
     Ok(if nothing.len() == queries.len() { Exit::Nothing } else { Exit::Done })
+}
+
+/// Refuses a sensor that nobody has: nothing found would be no answer.
+pub fn check_sensor(ledger: &Ledger, filters: &Filters) -> anyhow::Result<()> {
+    let Some(sensor) = &filters.sensor else { return Ok(()) };
+    match no_such_sensor(sensor, &sensors(&**ledger.store())) {
+        None => Ok(()),
+        Some(those) => {
+            let message = format!("there is no sensor {}; {those}", sanitise(sensor));
+            Err(Misuse { message, hint: "leave --sensor out, or name one that there is" }.into())
+        }
+    }
 }
 
 /// What is looked at of a status.
 #[derive(Deserialize)]
 struct Standing {
-    sources: Vec<StandingSource>,
-}
-
-#[derive(Deserialize)]
-struct StandingSource {
-    logs: String,
-    state: String,
-    reason: Option<String>,
+    #[serde(default)]
+    incomplete: Vec<String>,
 }
 
 /// Says which logs are not read, for what was not found may be in them. Of a daemon that does not tell, nothing is said.
 fn tell_unread(client: &Client) -> io::Result<()> {
     let status = client.get("/api/v1/status", &[]).ok();
-    let Some(status) =
-        status.and_then(|answer| serde_json::from_reader::<_, Standing>(answer.take(MAX_STATUS_BYTES)).ok())
-    else {
-        return Ok(());
-    };
-    let mut stderr = io::stderr();
-    for StandingSource { logs, state, reason } in &status.sources {
-        let logs = sanitise(logs);
-        match (state.as_str(), reason) {
-            ("waiting", _) => {}
-            (_, Some(reason)) => writeln!(stderr, "Not all of {logs} is read: {}", sanitise(reason))?,
-            ("backfilling", None) => writeln!(stderr, "The archives in {logs} are still being read.")?,
-            _ => {}
-        }
+    let standing =
+        status.and_then(|answer| serde_json::from_reader::<_, Standing>(answer.take(MAX_STATUS_BYTES)).ok());
+    for reason in standing.into_iter().flat_map(|standing| standing.incomplete) {
+        writeln!(io::stderr(), "Not all logs are read. {}", sanitise(&reason))?;
     }
     Ok(())
 }

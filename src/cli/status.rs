@@ -75,11 +75,17 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     let state = match (running, document["caught_up"].as_bool()) {
         (false, _) => "no daemon is running".to_owned(),
         (true, Some(true)) => "running, everything visible is read".to_owned(),
+        (true, _) if document["incomplete"].as_array().is_some_and(|reasons| !reasons.is_empty()) => {
+            "running, not everything visible is read".to_owned()
+        }
         (true, _) => "running, still reading".to_owned(),
     };
     line("state", &state);
     for warning in document["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         line("warning", warning);
+    }
+    for reason in document["incomplete"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        line("not read", reason);
     }
     if let Some(as_of) = document["as_of"].as_str() {
         line("as of", as_of);
@@ -137,6 +143,18 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
             let (done, total) = (human_size(get("bytes_done")), human_size(get("bytes_total")));
             let (files, of) = (get("files_done"), get("files_total"));
             line("", &format!("archives: {files} of {of} read, {done} of {total}, {rate:.0} lines/s{left}"));
+        }
+        let unread: Vec<&Value> = source["unread"].as_array().into_iter().flatten().collect();
+        let shown = if all { unread.len() } else { LISTED };
+        for file in unread.iter().take(shown) {
+            let (path, reason) = (file["path"].as_str(), file["reason"].as_str());
+            line("", &format!("not read: {}: {}", path.unwrap_or_default(), reason.unwrap_or_default()));
+        }
+        let counts = source["unread_counts"].as_object();
+        let total = counts.map_or(0, |counts| counts.values().map(number).sum::<u64>());
+        let more = total.saturating_sub(unread.len().min(shown) as u64);
+        if more > 0 {
+            line("", &format!("and {more} more files or folders that are not read"));
         }
         line("", &lines(&source["totals"]));
         let mut files: Vec<&Value> = source["files"].as_array().into_iter().flatten().collect();

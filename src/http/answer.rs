@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::places::{Place, PlacesOf};
 use crate::ledger::Ledger;
 use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk, WalkError};
+use crate::status::Freshness;
 use crate::store::StoreError;
 use crate::time::format_rfc3339;
 
@@ -35,6 +36,10 @@ const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// Says as of when an answer is true.
 pub const AS_OF: HeaderName = HeaderName::from_static("x-dnsledger-as-of");
+/// Says why an answer may lack what the logs hold; absent when everything visible is read.
+pub const INCOMPLETE: HeaderName = HeaderName::from_static("x-dnsledger-incomplete");
+/// Characters of that.
+const MOST_INCOMPLETE: usize = 1000;
 /// Says that an answer of the recipe's API was cut.
 const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 
@@ -67,9 +72,14 @@ pub trait Shape: Clone + Send + 'static {
     }
 }
 
-/// The instant that every answer from now on is true of, as RFC 3339 with milliseconds.
-pub fn as_of(state: &State) -> Option<String> {
-    state.0.ingest.as_of_ms().map(format_millis)
+/// What every answer from now on is true of: the instant, as RFC 3339 with milliseconds, and what it may lack.
+pub fn as_of(state: &State) -> Freshness {
+    let ingest = &state.0.ingest;
+    Freshness {
+        as_of: ingest.as_of_ms().map(format_millis),
+        incomplete: ingest.incomplete(),
+        is_followed: ingest.sensors().next().is_some(),
+    }
 }
 
 /// An instant with milliseconds.
@@ -89,7 +99,7 @@ pub async fn answer(
     search: Search,
     limits: Limits,
     from: Option<Cursor>,
-    as_of: Option<String>,
+    as_of: Freshness,
     shape: impl Shape,
 ) -> Result<Response, ApiError> {
     answer_all(state, VecDeque::from([search]), limits, from, as_of, shape).await
@@ -105,7 +115,7 @@ pub async fn answer_all(
     mut searches: VecDeque<Search>,
     limits: Limits,
     from: Option<Cursor>,
-    as_of: Option<String>,
+    as_of: Freshness,
     mut shape: impl Shape,
 ) -> Result<Response, ApiError> {
     let config = &state.0.config;
@@ -223,13 +233,25 @@ fn at_once<S: Shape>(
 }
 
 /// Puts the headers on an answer that all of them have.
-pub fn with_headers(mut response: Response, content_type: &'static str, as_of: Option<String>) -> Response {
+pub fn with_headers(mut response: Response, content_type: &'static str, as_of: Freshness) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if let Some(as_of) = as_of.and_then(|as_of| HeaderValue::try_from(as_of).ok()) {
+    say_fresh(headers, &as_of);
+    response
+}
+
+/// Says in headers as of when an answer is true, and why it may lack something.
+pub fn say_fresh(headers: &mut HeaderMap, fresh: &Freshness) {
+    if let Some(as_of) = fresh.as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
         headers.insert(AS_OF, as_of);
     }
-    response
+    if !fresh.incomplete.is_empty() {
+        let is_plain = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+        let text: String = fresh.incomplete.join(" ").chars().map(is_plain).take(MOST_INCOMPLETE).collect();
+        if let Ok(text) = HeaderValue::try_from(text) {
+            headers.insert(INCOMPLETE, text);
+        }
+    }
 }
 
 /// Says in a header that an answer was cut.

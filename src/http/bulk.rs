@@ -7,7 +7,7 @@
 //! {"line": 2, "query": "www.example.com", "rrname": "www.example.com", "rrtype": "A", ...}
 //! {"line": 2, "query": "www.example.com", "found": 1, "ended": "complete", "next": null}
 //! {"line": 3, "query": "a..b", "error": {"code": "bad_query", "message": "...", "hint": "..."}}
-//! {"queries": 2, "found": 1, "errors": 1, "as_of": "2026-03-04T05:06:07.123Z"}
+//! {"queries": 2, "found": 1, "errors": 1, "as_of": "2026-03-04T05:06:07.123Z", "incomplete": []}
 //! ```
 //!
 //! Answers come in the order of the index, so that it is walked once. Each query has a line that ends it, also where nothing
@@ -26,9 +26,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, Chunk, as_of, body, in_time, place_for};
+use super::answer::{Chunk, as_of, body, in_time, place_for, say_fresh};
 use super::error::ApiError;
-use super::native::{ended, pointing};
+use super::native::{ended, known_filters, pointing};
 use super::request::Request;
 use crate::json::{push_number, push_str};
 use crate::lookup::{Asks, Bulk, Limits, Query, QueryError, Search, Slice, Told};
@@ -62,7 +62,8 @@ pub async fn lookup<B: Buf>(
         return Err(ApiError::method_not_allowed());
     }
     let config = &state.0.config;
-    let mut filters = request.filters()?;
+    request.only(&["pointing"])?;
+    let mut filters = known_filters(&state, &request)?;
     let rows = filters.limit.take().unwrap_or(config.default_limit).min(config.max_limit);
     let template = Search { filters, pointing: pointing(&request)?, ..Search::new(Query::All) };
     let mut lines = Lines::new(template);
@@ -86,7 +87,13 @@ pub async fn lookup<B: Buf>(
     let deadline = Instant::now() + config.request_timeout;
     let begin = move || {
         let Lines { asks, bad, errors, .. } = lines;
-        let sum = Sum { queries: asks.len() as u64 + errors, found: 0, errors, as_of: sum };
+        let sum = Sum {
+            queries: asks.len() as u64 + errors,
+            found: 0,
+            errors,
+            as_of: sum.as_of,
+            incomplete: sum.incomplete,
+        };
         let mut told = Telling { bulk: Bulk::start(&ledger, asks, limits, budget)?, sum, out: bad };
         told.fill().map(|()| told)
     };
@@ -97,9 +104,7 @@ pub async fn lookup<B: Buf>(
     let mut response = body(receiver);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    if let Some(as_of) = as_of.and_then(|as_of| HeaderValue::try_from(as_of).ok()) {
-        headers.insert(AS_OF, as_of);
-    }
+    say_fresh(headers, &as_of);
     Ok(response)
 }
 
@@ -227,6 +232,7 @@ struct Sum {
     found: u64,
     errors: u64,
     as_of: Option<String>,
+    incomplete: Vec<String>,
 }
 
 /// An answer being written.

@@ -69,6 +69,7 @@ pub fn report(status: Status, stats: &Stats) -> Report {
 pub async fn status(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
     exactly(&request, &[])?;
+    request.only(&[])?;
     let deadline = Instant::now() + state.0.config.request_timeout;
     let place = place_for_report(&state).await?;
     let work = move || {
@@ -110,7 +111,9 @@ pub fn health(request: &Request) -> Result<Response, ApiError> {
     Ok(json(StatusCode::OK, &Health { status: "ok", reason: None }))
 }
 
-/// Answers `/readyz`: whether the ledger takes what is read; 503 with the reason while it refuses.
+/// Answers `/readyz`: whether the ledger takes what is read, and whether there is something to read; 503 with the reason while
+/// it refuses, or while a source or its live log cannot be read. While archives are being read, or single ones cannot be, lookups
+/// are worth their answer: that is 200, and `incomplete`.
 ///
 /// # Errors
 ///
@@ -119,7 +122,21 @@ pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
     request.read_only()?;
     exactly(request, &[])?;
     Ok(match state.failing() {
-        None => json(StatusCode::OK, &Health { status: "ok", reason: None }),
+        None => {
+            let incomplete = state.0.ingest.incomplete();
+            let is_failing = state.0.ingest.has_failing_source();
+            let status = match (is_failing, incomplete.is_empty()) {
+                (true, _) => "failing",
+                (false, false) => "incomplete",
+                (false, true) => "ok",
+            };
+            let code = if is_failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            let reason = (!incomplete.is_empty()).then(|| match state.1.is_known {
+                true => incomplete.join(" "),
+                false => "not all logs are read".to_owned(),
+            });
+            json(code, &Health { status, reason })
+        }
         // What failed has paths in it, which are nobody's business without a token.
         reason => {
             let reason = reason.map(|reason| if state.1.is_known { reason } else { without_paths(&reason) });

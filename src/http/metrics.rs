@@ -24,7 +24,7 @@ use super::error::ApiError;
 use super::machine::exactly;
 use super::request::Request;
 use crate::clock::now;
-use crate::status::{SourceState, Status};
+use crate::status::{SourceState, Status, UnreadKind};
 use crate::store::Stats;
 use crate::tally::{Malformed, Skip};
 
@@ -202,6 +202,8 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
     );
     let done =
         source_gauge(&mut registry, "source_backfill_ratio", "The share of archives that is read, by bytes");
+    let unread: Family<Labels<3>, Gauge<u64, AtomicU64>> = Family::default();
+    registry.register("source_unread", "Files and folders that were seen and are not read", unread.clone());
     let changed: Family<Labels<2>, Counter> = Family::default();
     let help = "Logs whose known part was found changed, and which were read on behind it";
     registry.register("source_prefix_changed", help, changed.clone());
@@ -220,6 +222,11 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
         if let Some(backfill) = &source.backfill {
             let share = backfill.bytes_done as f64 / backfill.bytes_total.max(1) as f64;
             done.get_or_create(&labels).set(share);
+        }
+        for &kind in UnreadKind::ALL {
+            let [sensor, logs] = labels.clone();
+            let labels = [sensor, logs, ("kind", kind.name().to_owned())];
+            unread.get_or_create(&labels).set(source.unread_counts.of(kind));
         }
         let sum = source.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.prefix_changed));
         changed.get_or_create(&labels).inc_by(sum);

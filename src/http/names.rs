@@ -16,15 +16,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::HeaderValue;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, Ended, Gathered, as_of, gather, in_time, place_for};
+use super::answer::{Ended, Gathered, as_of, gather, in_time, place_for, say_fresh};
 use super::error::ApiError;
 use super::machine::json;
+use super::native::known_filters;
 use super::request::Request;
 use crate::dns::Name;
 use crate::lookup::{End, Filters, Found, Limits, Query, Search};
@@ -48,7 +48,8 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
         let hint = "a name as it is shown, such as www.example.com; /api/v1/records?q= takes other queries";
         return Err(ApiError::bad_request("bad_query", "this is no name", hint));
     };
-    let filters = request.filters()?;
+    request.only(&[])?;
+    let filters = known_filters(&state, &request)?;
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
     let ledger = Arc::clone(&state.0.ledger);
@@ -67,16 +68,15 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     }
     let asked = all.count() > 0;
     let document = Document {
-        as_of: as_of.as_deref(),
+        as_of: as_of.as_of.as_deref(),
+        incomplete: &as_of.incomplete,
         rrname: rrname.to_string(),
         asked,
         all: Figures::from(&all),
         questions: shown,
     };
     let mut response = json(StatusCode::OK, &document);
-    if let Some(as_of) = as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
-        response.headers_mut().insert(AS_OF, as_of);
-    }
+    say_fresh(response.headers_mut(), &as_of);
     Ok(response)
 }
 
@@ -88,7 +88,8 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
 /// else as any lookup.
 pub async fn seen(state: State, request: Request, value: &str) -> Result<Response, ApiError> {
     request.read_only()?;
-    let filters = Filters { limit: None, ..request.filters()? };
+    request.only(&[])?;
+    let filters = Filters { limit: None, ..known_filters(&state, &request)? };
     let as_of = as_of(&state);
     let (query, name) = match (value.parse::<IpAddr>(), Query::exact(value)) {
         (Ok(address), _) => (Query::Addresses(address, address), None),
@@ -121,7 +122,8 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     let mut all = owned.seen;
     all.merge(&pointing.seen);
     let document = Seen {
-        as_of: as_of.as_deref(),
+        as_of: as_of.as_of.as_deref(),
+        incomplete: &as_of.incomplete,
         value: name.as_ref().map_or_else(|| value.to_owned(), ToString::to_string),
         kind: if name.is_some() { "name" } else { "address" },
         complete: ended == Ended::Answer(End::Complete),
@@ -135,9 +137,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         questions: Figures::from(&asked),
     };
     let mut response = json(StatusCode::OK, &document);
-    if let Some(as_of) = as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
-        response.headers_mut().insert(AS_OF, as_of);
-    }
+    say_fresh(response.headers_mut(), &as_of);
     Ok(response)
 }
 
@@ -175,6 +175,7 @@ impl Sightings {
 #[derive(Serialize)]
 struct Seen<'a> {
     as_of: Option<&'a str>,
+    incomplete: &'a [String],
     value: String,
     kind: &'static str,
     /// Whether all rows were looked at.
@@ -192,6 +193,7 @@ struct Seen<'a> {
 #[derive(Serialize)]
 struct Document<'a> {
     as_of: Option<&'a str>,
+    incomplete: &'a [String],
     rrname: String,
     asked: bool,
     #[serde(flatten)]

@@ -4,7 +4,7 @@
 //! at it) and `format` (`json`, `ndjson`, `csv`; an `Accept` header does as well). As JSON the answer is one object:
 //!
 //! ```json
-//! {"as_of": "2026-03-04T05:06:07.123Z", "records": [...], "truncated": false, "ended": "complete", "next": null}
+//! {"as_of": "2026-03-04T05:06:07.123Z", "incomplete": [], "records": [...], "truncated": false, "ended": "complete", "next": null}
 //! ```
 //!
 //! `ended` is `complete`, `limit`, `budget` or `time`; `next` is the cursor of the rest. As NDJSON each record is a line, and the
@@ -21,8 +21,11 @@ use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
 use super::request::Request;
 use crate::cof::push_export_line;
-use crate::lookup::{Cursor, End, Found, Limits, Query, Search, parse_bool};
-use crate::output::{CSV_HEADER, Row, push_json};
+use crate::lookup::{
+    Cursor, End, Filters, Found, Limits, Query, Search, no_such_sensor, parse_bool, sensors,
+};
+use crate::output::{CSV_HEADER, Row, push_json, sanitise};
+use crate::status::Freshness;
 
 /// Answers `/api/v1/records`.
 ///
@@ -34,7 +37,8 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let Some(q) = request.param("q") else {
         return Err(ApiError::bad_request("bad_query", "the parameter q is missing", "?q=www.example.com"));
     };
-    let mut filters = request.filters()?;
+    request.only(&["q", "cursor", "pointing", "format"])?;
+    let mut filters = known_filters(&state, &request)?;
     let config = &state.0.config;
     let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     filters.limit = None;
@@ -63,14 +67,37 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
 /// As [`records`].
 pub async fn export(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
+    request.only(&["q", "pointing", "format"])?;
     let query = request.param("q").map_or(Ok(Query::All), Query::parse)?;
-    let search = Search { filters: request.filters()?, pointing: pointing(&request)?, ..Search::new(query) };
+    let search = Search {
+        filters: known_filters(&state, &request)?,
+        pointing: pointing(&request)?,
+        ..Search::new(query)
+    };
     let as_of = as_of(&state);
     match request.param("format") {
         None | Some("cof") => answer(&state, search, Limits::NONE, None, as_of, Cof).await,
         Some("csv") => answer(&state, search, Limits::NONE, None, as_of, Csv).await,
         Some(_) => Err(ApiError::bad_request("bad_format", "there is no such format", "cof or csv")),
     }
+}
+
+/// The filters, whose sensor there must be.
+///
+/// # Errors
+///
+/// 400 when a filter has no meaning, or nobody has the sensor.
+pub fn known_filters(state: &State, request: &Request) -> Result<Filters, ApiError> {
+    let filters = request.filters()?;
+    if let Some(sensor) = &filters.sensor {
+        let mut known = sensors(&**state.0.ledger.store());
+        known.extend(state.0.ingest.sensors().map(str::to_owned));
+        if let Some(hint) = no_such_sensor(sensor, &known) {
+            let message = format!("there is no sensor {}", sanitise(sensor));
+            return Err(ApiError::bad_request("bad_sensor", message, &hint));
+        }
+    }
+    Ok(filters)
 }
 
 enum Format {
@@ -126,17 +153,25 @@ struct Summary<'a> {
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete: Option<&'a [String]>,
 }
 
 impl Summary<'_> {
     fn new(end: &End) -> Summary<'static> {
         let next = end.next().map(ToString::to_string);
-        Summary { truncated: next.is_some(), ended: ended(end), next, as_of: None }
+        Summary { truncated: next.is_some(), ended: ended(end), next, as_of: None, incomplete: None }
     }
 
     /// Of an answer whose time is over.
     fn late(next: &Cursor) -> Summary<'static> {
-        Summary { truncated: true, ended: "time", next: Some(next.to_string()), as_of: None }
+        Summary {
+            truncated: true,
+            ended: "time",
+            next: Some(next.to_string()),
+            as_of: None,
+            incomplete: None,
+        }
     }
 
     fn push(&self, out: &mut Vec<u8>) {
@@ -148,7 +183,7 @@ impl Summary<'_> {
 #[derive(Clone)]
 struct Json {
     first: bool,
-    as_of: Option<String>,
+    as_of: Freshness,
 }
 
 impl Shape for Json {
@@ -158,7 +193,9 @@ impl Shape for Json {
 
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"as_of\":");
-        drop(serde_json::to_writer(&mut *out, &self.as_of));
+        drop(serde_json::to_writer(&mut *out, &self.as_of.as_of));
+        out.extend_from_slice(b",\"incomplete\":");
+        drop(serde_json::to_writer(&mut *out, &self.as_of.incomplete));
         out.extend_from_slice(b",\"records\":[");
     }
 
@@ -190,7 +227,15 @@ impl Json {
 
 #[derive(Clone)]
 struct Ndjson {
-    as_of: Option<String>,
+    as_of: Freshness,
+}
+
+impl Ndjson {
+    /// A summary with what is true of the whole answer.
+    fn summary<'a>(&'a self, summary: Summary<'a>) -> Summary<'a> {
+        let Freshness { as_of, incomplete, .. } = &self.as_of;
+        Summary { as_of: as_of.as_deref(), incomplete: Some(incomplete), ..summary }
+    }
 }
 
 impl Shape for Ndjson {
@@ -205,12 +250,12 @@ impl Shape for Ndjson {
     }
 
     fn end(&mut self, end: &End, out: &mut Vec<u8>) {
-        Summary { as_of: self.as_of.as_deref(), ..Summary::new(end) }.push(out);
+        self.summary(Summary::new(end)).push(out);
         out.push(b'\n');
     }
 
     fn late(&mut self, next: &Cursor, out: &mut Vec<u8>) -> bool {
-        Summary { as_of: self.as_of.as_deref(), ..Summary::late(next) }.push(out);
+        self.summary(Summary::late(next)).push(out);
         out.push(b'\n');
         true
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, as_of, in_time, place_for, place_for_report};
+use super::answer::{as_of, in_time, place_for, place_for_report, say_fresh};
 use super::error::ApiError;
 use super::request::Request;
 use crate::clock::now;
@@ -23,6 +23,7 @@ use crate::dns::Name;
 use crate::history::INTERVAL;
 use crate::lookup::{Filters, Query, Search};
 use crate::page::{self, ASSETS, Standing, Trail, View};
+use crate::status::Freshness;
 
 /// What a page may load.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -50,9 +51,9 @@ pub async fn watch(state: State) {
 pub async fn search(state: State, request: Request) -> Response {
     let view = View::from_params(&request.params);
     let as_of = as_of(&state);
-    match found(&state, &request, &view, as_of.as_deref()).await {
-        Ok(html) => html_response(StatusCode::OK, html, as_of.as_deref()),
-        Err(error) => fault(&view, error, as_of.as_deref()),
+    match found(&state, &request, &view, Some(&as_of)).await {
+        Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
+        Err(error) => fault(&view, error, Some(&as_of)),
     }
 }
 
@@ -60,15 +61,15 @@ async fn found(
     state: &State,
     request: &Request,
     view: &View,
-    as_of: Option<&str>,
+    as_of: Option<&Freshness>,
 ) -> Result<String, ApiError> {
     request.read_only()?;
     if view.q.is_empty() {
-        let as_of = as_of.map(str::to_owned);
+        let as_of = as_of.cloned();
         let place = place_for_report(state).await?;
         return blocking(state, move |state| {
             let _place = place;
-            Ok(page::home_page(&state.0.ledger.store().stats()?, as_of.as_deref()))
+            Ok(page::home_page(&state.0.ledger.store().stats()?, as_of.as_ref()))
         })
         .await;
     }
@@ -81,13 +82,13 @@ async fn found(
     let pointing = matches!(query, Query::Name(_));
     let search = Search { query: query.clone(), filters, pointing, merge_sensors: false };
     let place = place_for(state, query.is_scan()).await?;
-    let (view, as_of) = (view.clone(), as_of.map(str::to_owned));
+    let (view, as_of) = (view.clone(), as_of.cloned());
     blocking(state, move |state| {
         let until = std::time::Instant::now() + PATIENCE;
         let config = &state.0.config;
         let results = page::search(&state.0.ledger, &search, &view, config.scan_rows, until);
         drop(place);
-        Ok(page::results_page(&view, &query, &results?, config.max_limit, as_of.as_deref()))
+        Ok(page::results_page(&view, &query, &results?, config.max_limit, as_of.as_ref()))
     })
     .await
 }
@@ -112,13 +113,13 @@ pub async fn name(state: State, request: Request) -> Response {
         blocking(&state, move |state| {
             let profile = page::name(&state.0.ledger, &name, std::time::Instant::now() + PATIENCE);
             drop(place);
-            Ok(page::name_page(&profile?, &trail, as_of.as_deref()))
+            Ok(page::name_page(&profile?, &trail, Some(&as_of)))
         })
         .await
     };
     match gathered.await {
-        Ok(html) => html_response(StatusCode::OK, html, as_of.as_deref()),
-        Err(error) => fault(&view, error, as_of.as_deref()),
+        Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
+        Err(error) => fault(&view, error, Some(&as_of)),
     }
 }
 
@@ -144,13 +145,13 @@ pub async fn address(state: State, request: Request) -> Response {
         blocking(&state, move |state| {
             let found = page::address(&state.0.ledger, address, std::time::Instant::now() + PATIENCE);
             drop(place);
-            Ok(page::address_page(&found?, &trail, as_of.as_deref()))
+            Ok(page::address_page(&found?, &trail, Some(&as_of)))
         })
         .await
     };
     match gathered.await {
-        Ok(html) => html_response(StatusCode::OK, html, as_of.as_deref()),
-        Err(error) => fault(&view, error, as_of.as_deref()),
+        Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
+        Err(error) => fault(&view, error, Some(&as_of)),
     }
 }
 
@@ -173,13 +174,13 @@ pub async fn status(state: State, request: Request) -> Response {
                 failing: state.failing(),
                 samples,
             };
-            Ok(page::status_page(&standing, as_of.as_deref()))
+            Ok(page::status_page(&standing, Some(&as_of)))
         })
         .await
     };
     match gathered.await {
-        Ok(html) => html_response(StatusCode::OK, html, as_of.as_deref()),
-        Err(error) => fault(&View::default(), error, as_of.as_deref()),
+        Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
+        Err(error) => fault(&View::default(), error, Some(&as_of)),
     }
 }
 
@@ -218,7 +219,7 @@ async fn blocking<T: Send + 'static>(
     in_time(deadline, move || work(&state)).await?
 }
 
-fn html_response(status: StatusCode, html: String, as_of: Option<&str>) -> Response {
+fn html_response(status: StatusCode, html: String, as_of: Option<&Freshness>) -> Response {
     let mut response = Response::new(html.into());
     *response.status_mut() = status;
     dress(response.headers_mut(), as_of);
@@ -226,7 +227,7 @@ fn html_response(status: StatusCode, html: String, as_of: Option<&str>) -> Respo
 }
 
 /// An error as a page, with the status and the headers that it has as JSON.
-fn fault(view: &View, error: ApiError, as_of: Option<&str>) -> Response {
+fn fault(view: &View, error: ApiError, as_of: Option<&Freshness>) -> Response {
     let title = error.title();
     let html = page::fault_page(view, title, error.message(), error.advice(), as_of);
     let mut response = error.into_response("GET, HEAD");
@@ -235,11 +236,11 @@ fn fault(view: &View, error: ApiError, as_of: Option<&str>) -> Response {
     response
 }
 
-fn dress(headers: &mut HeaderMap, as_of: Option<&str>) {
+fn dress(headers: &mut HeaderMap, as_of: Option<&Freshness>) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     if let Some(as_of) = as_of {
-        insert(headers, AS_OF, as_of);
+        say_fresh(headers, as_of);
     }
 }
 

@@ -10,7 +10,8 @@ use warp::path::Tail;
 
 use super::error::ApiError;
 use crate::clock::now;
-use crate::lookup::{Filters, parse_bool};
+use crate::lookup::{FILTER_KEYS, Filters, parse_bool};
+use crate::output::sanitise;
 
 /// The most parameters of one request that are looked at.
 const MAX_PARAMS: usize = 64;
@@ -62,6 +63,16 @@ impl Request {
             filters.set(key, value, now)?;
         }
         Ok(filters)
+    }
+
+    /// Refuses a parameter that is neither a filter nor one of these, so that a slip of the hand is no answer to another
+    /// question. Only the native API does: clients of others send labels and versions.
+    pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        let is_known = |name: &str| known.contains(&name) || FILTER_KEYS.contains(&name);
+        let Some((name, _)) = self.params.iter().find(|(name, _)| !is_known(name)) else { return Ok(()) };
+        let message = format!("there is no parameter {}", sanitise(name));
+        let all: Vec<&str> = known.iter().chain(FILTER_KEYS).copied().collect();
+        Err(ApiError::bad_request("bad_parameter", message, &format!("one of: {}", all.join(", "))))
     }
 
     /// The filters, at an endpoint whose clients know nothing of aliases: see [`Request::direct`].

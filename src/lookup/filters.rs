@@ -1,7 +1,8 @@
 //! Filters: which of the rows found are wanted.
 
 use crate::dns::{Name, RrType};
-use crate::observation::{Halves, Seen};
+use crate::observation::{Halves, Seen, SensorId};
+use crate::store::Store;
 use crate::time::{DAY, parse_date, parse_rfc3339};
 use crate::units::parse_duration;
 
@@ -144,7 +145,12 @@ fn parse_limit(text: &str) -> Result<u64, QueryError> {
 /// A time: epoch seconds, RFC 3339, a date (its last second where that is the end of something), or an age.
 fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return text.parse().map_err(|_| QueryError::new(text, 0, "not a time", TIMES));
+        return match text.parse() {
+            Ok(seconds) if seconds >= LEAST_TIME => Ok(seconds),
+            // Days were meant, or a year.
+            Ok(_) => Err(QueryError::new(text, 0, "not a time: seconds since 1970 have ten digits", TIMES)),
+            Err(_) => Err(QueryError::new(text, 0, "not a time", TIMES)),
+        };
     }
     if let Ok(start) = parse_date(text) {
         return Ok(if end { start + DAY - 1 } else { start });
@@ -163,7 +169,30 @@ fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
         .map_err(|error| QueryError::new(text, 0, format!("not a time: {error}"), TIMES))
 }
 
+/// Epoch seconds below this are a slip of the hand: no record is older than 2000.
+const LEAST_TIME: u64 = 100_000_000;
 const TIMES: &str = "epoch seconds, a date such as 2024-03-01, 2024-03-01T12:00:00Z, or an age such as 7d";
+
+/// The sensors of a ledger, by name.
+pub fn sensors(store: &dyn Store) -> Vec<String> {
+    let names = (0..=u16::MAX).map_while(|id| store.sensor_name(SensorId(id)));
+    names.map(|name| name.to_string()).collect()
+}
+
+/// What to say of a sensor that nobody has: those there are.
+pub fn no_such_sensor(sensor: &str, known: &[String]) -> Option<String> {
+    /// Sensors that are named.
+    const NAMED: usize = 10;
+    if known.iter().any(|known| known == sensor) {
+        return None;
+    }
+    let names: Vec<&str> = known.iter().take(NAMED).map(String::as_str).collect();
+    Some(match known.len() {
+        0 => "the ledger has none yet: leave the filter out".to_owned(),
+        n if n > NAMED => format!("there are {n}, among them {}", names.join(", ")),
+        _ => format!("there are: {}", names.join(", ")),
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +212,8 @@ mod tests {
         for key in FILTER_KEYS {
             match Filters::default().set(key, "1", NOON) {
                 Ok(known) => assert!(known, "{key}"),
-                Err(error) => assert_eq!((*key, error.message.as_str()), ("type", "not a record type")),
+                Err(error) if *key == "type" => assert_eq!(error.message, "not a record type"),
+                Err(error) => assert!(error.message.starts_with("not a time"), "{key}: {}", error.message),
             }
         }
         assert_eq!(Filters::default().set("version", "2.6.4", NOON), Ok(false));
@@ -204,8 +234,18 @@ mod tests {
             assert_eq!(set("first_before", value).unwrap().first_before, Some(before), "{value}");
             assert_eq!(set("last_after", value).unwrap().last_after, Some(after), "{value}");
         }
-        for bad in ["", "yesterday", "-5", "2024-13-01", "99999999999999999999", "2024-03-01T14:00:00é2:00"]
-        {
+        for bad in [
+            "",
+            "7",
+            "30",
+            "2024",
+            "20240301",
+            "yesterday",
+            "-5",
+            "2024-13-01",
+            "99999999999999999999",
+            "2024-03-01T14:00:00é2:00",
+        ] {
             assert!(set("last_before", bad).is_err(), "{bad}");
         }
     }

@@ -28,7 +28,7 @@ mod walk;
 
 pub use bulk::{Asks, Bulk, Told};
 pub use cursor::{Cursor, CursorError};
-pub use filters::{FILTER_KEYS, Filters, Types, parse_bool};
+pub use filters::{FILTER_KEYS, Filters, Types, no_such_sensor, parse_bool, sensors};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};
 pub use walk::{End, Found, Limits, Search, Slice, Walk, WalkError};

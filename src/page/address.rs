@@ -9,6 +9,7 @@ use super::link::{Place, Trail};
 use super::shell::{Frame, counted, document, grouped, moment, pivot};
 use super::table::Table;
 use super::timeline::Axis;
+use crate::status::Freshness;
 
 /// Names of the address that are listed; a search has all of them.
 const LISTED: usize = 200;
@@ -16,7 +17,7 @@ const LISTED: usize = 200;
 const CELL: usize = 16;
 
 /// The page of an address.
-pub fn address_page(found: &Address, trail: &Trail, as_of: Option<&str>) -> String {
+pub fn address_page(found: &Address, trail: &Trail, as_of: Option<&Freshness>) -> String {
     let here = Place::address(found.address);
     let onward = trail.then(&here);
     let block = format!("{}/{}", found.block, found.block_length());

@@ -5,6 +5,7 @@ use maud::html;
 use super::link::View;
 use super::results::filters;
 use super::shell::{Frame, document, safe};
+use crate::status::Freshness;
 
 /// Says what is wrong and what would be right. A failed lookup never looks like an empty one.
 pub fn fault_page(
@@ -12,7 +13,7 @@ pub fn fault_page(
     title: &str,
     message: &str,
     hint: Option<&str>,
-    as_of: Option<&str>,
+    as_of: Option<&Freshness>,
 ) -> String {
     let content = html! {
         @if !view.q.is_empty() { (filters(view)) }

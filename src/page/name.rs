@@ -9,11 +9,12 @@ use super::table::Table;
 use super::timeline::Axis;
 use crate::dns::Name;
 use crate::observation::{Asked, Outcome};
+use crate::status::Freshness;
 use crate::store::Question;
 use crate::time::DAY;
 
 /// The page of a name.
-pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&str>) -> String {
+pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) -> String {
     let shown = profile.name.to_string();
     let here = Place::name(&profile.name);
     let onward = trail.then(&here);

@@ -4,10 +4,11 @@ use maud::{Markup, html};
 
 use super::gather::{Next, Results};
 use super::link::{DEFAULT_ROWS, Place, View};
-use super::shell::{Frame, counted, document, grouped, safe, size};
+use super::shell::{Frame, counted, document, grouped, incomplete, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
 use crate::lookup::Query;
+use crate::status::Freshness;
 use crate::store::Stats;
 
 /// Queries that show the language, with what they mean.
@@ -45,7 +46,7 @@ const TYPES: [&str; 14] = [
 const ROWS: [u64; 4] = [25, DEFAULT_ROWS, 100, 500];
 
 /// The first page.
-pub fn home_page(stats: &Stats, as_of: Option<&str>) -> String {
+pub fn home_page(stats: &Stats, as_of: Option<&Freshness>) -> String {
     let content = html! {
         section.home {
             h1 { "What was it called, and when?" }
@@ -73,7 +74,7 @@ pub fn results_page(
     query: &Query,
     results: &Results,
     max_limit: u64,
-    as_of: Option<&str>,
+    as_of: Option<&Freshness>,
 ) -> String {
     let trail = view.trail.then(&view.place());
     let axis = Axis::over(results.rows.iter().map(|row| row.span()));
@@ -105,7 +106,7 @@ pub fn results_page(
                 (table.of(&results.rows, axis))
                 (pager(view, results))
             },
-            None => (nothing(view, query, results)),
+            None => { (nothing(view, query, results)) (incomplete(as_of)) },
         }
     };
     let frame = Frame { title: &view.q, query: &view.q, trail: view.trail.clone(), as_of, live: false };

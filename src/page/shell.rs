@@ -7,6 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::asset_path;
 use super::link::{Place, Trail};
 use crate::output::sanitise;
+use crate::status::Freshness;
 use crate::time::{Civil, format_rfc3339};
 
 /// What surrounds the content of a page.
@@ -19,7 +20,7 @@ pub struct Frame<'a> {
     /// How one came here.
     pub trail: Trail,
     /// As of when it is true, RFC 3339; absent where nothing is followed.
-    pub as_of: Option<&'a str>,
+    pub as_of: Option<&'a Freshness>,
     /// Whether it is worth loading anew by itself.
     pub live: bool,
 }
@@ -59,8 +60,12 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
                 main #content tabindex="-1" data-live[frame.live] { (crumbs(&frame.trail)) (content) }
                 footer {
                     @match frame.as_of {
-                        Some(as_of) => span { "True as of " time datetime=(as_of) { (readable(as_of)) } " UTC" },
-                        None => span { "Nothing is followed: the ledger is as it was last fed" },
+                        Some(Freshness { as_of: Some(as_of), .. }) => span { "True as of " time datetime=(as_of) { (readable(as_of)) } " UTC" },
+                        Some(Freshness { is_followed: false, .. }) | None => span { "Nothing is followed: the ledger is as it was last fed" },
+                        Some(_) => span { "Not everything that is visible was read yet" },
+                    }
+                    @if let Some(first) = frame.as_of.and_then(|fresh| fresh.incomplete.first()) {
+                        span.warning { a href="/status" { "Not all is read" } ": " (safe(first)) }
                     }
                     span.keys aria-hidden="true" {
                         kbd { "/" } " search " kbd { "j" } " " kbd { "k" } " rows " kbd { "Enter" } " open "
@@ -71,6 +76,19 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
         }
     };
     page.into_string()
+}
+
+/// Why an answer may lack what the logs hold, where it may.
+pub fn incomplete(fresh: Option<&Freshness>) -> Markup {
+    let reasons = fresh.map(|fresh| fresh.incomplete.as_slice()).unwrap_or_default();
+    html! {
+        @if !reasons.is_empty() {
+            div.warning role="status" {
+                p { "Not all logs are read, and what is missing may be there:" }
+                ul { @for reason in reasons { li { (safe(reason)) } } }
+            }
+        }
+    }
 }
 
 /// An instant of RFC 3339 as people read it, to the second.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::shell::{Frame, counted, document, facts, grouped, length, moment, safe, size};
 use crate::history::{INTERVAL, SAMPLES, Sample};
-use crate::status::{BackfillStatus, FileStatus, SourceState, SourceStatus, Status};
+use crate::status::{BackfillStatus, FileStatus, Freshness, SourceState, SourceStatus, Status};
 use crate::store::Stats;
 use crate::tally::{Malformed, Skip, Tally};
 
@@ -27,7 +27,7 @@ pub struct Standing {
 }
 
 /// The status page.
-pub fn status_page(standing: &Standing, as_of: Option<&str>) -> String {
+pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
     let Standing { status, stats, failing, samples } = standing;
     let content = html! {
         div.title { h1 { "Status" } }
@@ -41,6 +41,12 @@ pub fn status_page(standing: &Standing, as_of: Option<&str>) -> String {
             section.fault role="alert" {
                 h2 { "This needs you" }
                 ul { @for warning in &status.warnings { li { (safe(warning)) } } }
+            }
+        }
+        @if !status.incomplete.is_empty() {
+            section.fault role="status" {
+                h2 { "Not all logs are read" }
+                ul { @for reason in &status.incomplete { li { (safe(reason)) } } }
             }
         }
         (facts(&[
@@ -195,6 +201,12 @@ fn source(source: &SourceStatus) -> Markup {
                 ("Lines read", html! { (grouped(source.totals.lines())) }),
             ]))
             @if let Some(backfill) = &source.backfill { (self::backfill(backfill)) }
+            @if !source.unread.is_empty() {
+                details open[source.unread_counts.may_hold_records() > 0] {
+                    summary { "Seen and not read: " (counted(source.unread_counts.total(), "file or folder", "files and folders")) }
+                    ul { @for unread in &source.unread { li { span.path { (shown(&unread.path)) } ": " (safe(&unread.reason)) } } }
+                }
+            }
             @if !files.is_empty() {
                 details open[files.len() <= 10] {
                     summary { "Logs, those read last first" }

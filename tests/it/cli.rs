@@ -679,8 +679,8 @@ fn who_finds_nothing_hears_which_logs_are_not_read() {
     let output = run(&["lookup", "--data", path(&data), "nothing.example"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("Nothing found for nothing.example.\nNot all of "), "{said}");
-    assert!(said.contains("/file/logs is read: Not a directory"), "{said}");
+    assert!(said.starts_with("Nothing found for nothing.example.\nNot all logs are read. "), "{said}");
+    assert!(said.contains("/file/logs is not read: Not a directory"), "{said}");
     daemon.stop();
 }
 

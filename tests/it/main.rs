@@ -61,5 +61,9 @@ mod system_calls;
 mod testdata;
 /// That no thread dies unseen.
 mod threads;
+/// That nobody is told more than is true.
+mod unread;
 /// `dnsledger verify`, on sound and on damaged ledgers.
 mod verify;
+/// The daemon under a wall clock that is wrong.
+mod wrong_clock;

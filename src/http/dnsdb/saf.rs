@@ -18,6 +18,7 @@ use crate::dns::{Name, Rdata, RrType};
 use crate::json::{push_number, push_str, push_string};
 use crate::lookup::{Cursor, End, Found};
 use crate::observation::Seen;
+use crate::status::Freshness;
 use crate::time::format_rfc3339;
 
 const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -91,7 +92,7 @@ impl Framing {
     }
 
     /// A whole answer.
-    pub fn response(self, out: Vec<u8>, as_of: Option<String>) -> Response {
+    pub fn response(self, out: Vec<u8>, as_of: Freshness) -> Response {
         with_headers(Response::new(out.into()), CONTENT_TYPE, as_of)
     }
 

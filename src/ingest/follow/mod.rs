@@ -28,7 +28,7 @@ use self::follower::Follower;
 use self::follower::follow;
 use self::source::{Source, Standing};
 use super::bulk::{Met, Worker, apply_patiently};
-use super::{Config, Context, How, IngestError, SourceConfig, Summary};
+use super::{Config, Context, How, IngestError, SourceConfig, Summary, shown};
 use crate::history::Pulse;
 use crate::ledger::Ledger;
 use crate::liveness::Liveness;
@@ -53,6 +53,11 @@ const LONGEST_STEP: Duration = Duration::from_secs(300);
 const LONGEST_COMMIT: Duration = Duration::from_secs(900);
 /// How often the instant that the ledger is true of is kept while nothing happens.
 const AS_OF_PAUSE: Duration = Duration::from_secs(60);
+
+/// How far live logs may be behind before an answer says so: lines that have just come are no news.
+const LATE_MS: u64 = 2000;
+/// Reasons that an answer has with it.
+const MOST_REASONS: usize = 8;
 
 //--- Ingest ---------------------------------------------------------------------------------------------------------
 
@@ -82,6 +87,8 @@ struct Shared {
     committing: Liveness,
     /// As of when it was told last that everything was read, epoch milliseconds; 0 before.
     told_as_of: AtomicU64,
+    /// What was told last that answers may lack.
+    told_incomplete: Mutex<Vec<String>>,
 }
 
 /// Who needs the ledger.
@@ -174,6 +181,25 @@ impl Ingest {
         &self.shared.notices
     }
 
+    /// Why answers may lack what the logs hold, in a sentence each. Cheap enough to be asked for each answer.
+    ///
+    /// It does not wait for who reads: while that changes, it is what was told last.
+    pub fn incomplete(&self) -> Vec<String> {
+        let told = || lock(&self.shared.told_incomplete).clone();
+        self.shared.incomplete(|source| source.state.try_lock().ok()).unwrap_or_else(told)
+    }
+
+    /// The sensors of the sources that are followed.
+    pub fn sensors(&self) -> impl Iterator<Item = &str> {
+        self.shared.sources.iter().map(|source| source.config.sensor.as_str())
+    }
+
+    /// Whether a source cannot be read at all, or its live log cannot.
+    pub fn has_failing_source(&self) -> bool {
+        let is_failing = |standing: MutexGuard<'_, Standing>| standing.state == SourceState::Failing;
+        self.shared.sources.iter().any(|source| source.state.try_lock().is_ok_and(is_failing))
+    }
+
     /// Reads one log that a client sends, and returns when it is applied.
     ///
     /// # Errors
@@ -245,6 +271,7 @@ impl Shared {
             committing: Liveness::new("commit", LONGEST_COMMIT),
             notices: Notices::default(),
             told_as_of: AtomicU64::new(0),
+            told_incomplete: Mutex::default(),
         })
     }
 
@@ -314,6 +341,7 @@ impl Shared {
         status.caught_up = lock(&self.failing).is_empty() && self.ledger().store().failing().is_none();
         status.warnings = self.notices.all();
         status.warnings.extend(self.context.clock.fault());
+        status.incomplete = self.incomplete(|source| Some(lock(&source.state))).unwrap_or_default();
         for (at, source) in self.sources.iter().enumerate() {
             let standing = lock(&source.state);
             let mut described = SourceStatus {
@@ -356,6 +384,65 @@ impl Shared {
             }
         }
         Ok(status)
+    }
+
+    /// Why answers may lack what the logs hold; nothing where how a source stands cannot be had.
+    fn incomplete<'a>(
+        &'a self,
+        stands: impl Fn(&'a Source) -> Option<MutexGuard<'a, Standing>>,
+    ) -> Option<Vec<String>> {
+        let mut reasons = Vec::new();
+        if let Some(why) = lock(&self.failing).values().next() {
+            reasons.push(format!("The ledger cannot be written: {why}."));
+        } else if let Some(why) = self.ledger().store().failing() {
+            reasons.push(format!("The ledger cannot be written: {why}."));
+        }
+        let now_ms = self.context.clock.now_ms();
+        for (at, source) in self.sources.iter().enumerate() {
+            let standing = stands(source)?;
+            if standing.caught_up && standing.reason.is_none() {
+                continue;
+            }
+            let (logs, before) = (shown(&source.config.logs), reasons.len());
+            if let Some(why) = &standing.reason {
+                reasons.push(format!("{logs} is not read: {why}."));
+            }
+            if standing.pending > 0 {
+                let BackfillStatus { files_done, files_total, seconds_left, .. } = self.rated(at, &standing);
+                let left = seconds_left.filter(|left| *left >= 1.0);
+                let left = left.map(|left| format!(", about {left:.0} s left")).unwrap_or_default();
+                reasons.push(format!(
+                    "The archives in {logs} are still being read: {files_done} of {files_total}{left}."
+                ));
+            }
+            if standing.misses_files() {
+                let mut counts = standing.seen.counts();
+                counts.merge(&standing.failed.counts());
+                let first = standing.failed.gravest().or_else(|| standing.seen.gravest());
+                let first = first.map(|one| format!(", {}: {}", shown(&one.path), one.reason));
+                let (n, first) = (counts.may_hold_records(), first.unwrap_or_default());
+                reasons.push(format!("Not read in {logs}: {n} files or folders{first}."));
+            }
+            if reasons.len() == before {
+                match standing.as_of_ms {
+                    None => reasons.push(format!("{logs} is not looked through yet.")),
+                    Some(as_of) if now_ms.saturating_sub(as_of) > LATE_MS => {
+                        let bytes = standing.lag_bytes;
+                        reasons.push(format!(
+                            "The logs in {logs} are not read to their end: {bytes} bytes are left."
+                        ));
+                    }
+                    Some(_) => {} // lines that have just come
+                }
+            }
+        }
+        let more = reasons.len().saturating_sub(MOST_REASONS);
+        reasons.truncate(MOST_REASONS);
+        if more > 0 {
+            reasons.push(format!("{more} more reasons are in the status."));
+        }
+        lock(&self.told_incomplete).clone_from(&reasons);
+        Some(reasons)
     }
 
     /// The instant by which every source had read everything visible.

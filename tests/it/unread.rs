@@ -1,0 +1,141 @@
+//! That nobody is told more than is true: what is seen and not read is said in every answer that may lack it.
+
+use std::fs;
+
+use crate::env::{Daemon, Response, TestEnv, until};
+
+/// A daemon over a live log and an archive that is cut short: what is in its end is in no answer.
+fn with_a_damaged_archive() -> (TestEnv, Daemon) {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    fs::write(env.path("logs/dns.log"), env.ok(&["generate", "--lines", "200"])).unwrap();
+    let packed = gzip(&env.ok(&["generate", "--lines", "3000", "--seed", "7"]));
+    fs::write(env.path("logs/dns.1.log.gz"), &packed[..packed.len() / 2]).unwrap();
+    let daemon = env.daemon("logs", "ledger");
+    until("the archive is found damaged", || {
+        let status = daemon.json("/api/v1/status");
+        let is_found = status["sources"][0]["unread_counts"]["undecodable"] == 1;
+        (is_found && status["sources"][0]["state"] == "following").then_some(())
+    });
+    (env, daemon)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The header that says what is not read.
+fn incomplete(answer: &Response) -> Option<&str> {
+    answer.head.lines().find_map(|line| line.strip_prefix("x-dnsledger-incomplete: "))
+}
+
+const NOBODY: &str = "nobody-ever-asked.example";
+
+#[test]
+fn an_empty_answer_says_what_is_not_read_in_every_format_and_face() {
+    let (env, daemon) = with_a_damaged_archive();
+    let says = "dns.1.log.gz";
+    let status = daemon.json("/api/v1/status");
+    assert_eq!(status["caught_up"], false);
+    assert!(status["incomplete"][0].as_str().unwrap().contains(says), "{status:#}");
+    for path in [
+        format!("/dns/{NOBODY}"),
+        format!("/pdns/query/{NOBODY}"),
+        format!("/dns/find/tuples/{NOBODY}"),
+        format!("/dnsdb/v2/summarize/rrset/name/{NOBODY}"),
+        format!("/api/v1/records?q={NOBODY}"),
+        format!("/api/v1/records?q={NOBODY}&format=ndjson"),
+        format!("/api/v1/records?q={NOBODY}&format=csv"),
+        format!("/api/v1/names/{NOBODY}"),
+        format!("/?q={NOBODY}"),
+    ] {
+        let answer = daemon.get(&path);
+        assert!(incomplete(&answer).unwrap_or_default().contains(says), "{path}: {}", answer.head);
+    }
+    for path in [format!("/api/v1/records?q={NOBODY}"), format!("/api/v1/names/{NOBODY}")] {
+        let document = daemon.json(&path);
+        assert!(document["incomplete"][0].as_str().unwrap().contains(says), "{document:#}");
+    }
+    let lines =
+        String::from_utf8(daemon.get(&format!("/api/v1/records?q={NOBODY}&format=ndjson")).body).unwrap();
+    assert!(lines.lines().last().unwrap().contains(says), "{lines}");
+    for path in [format!("/?q={NOBODY}"), "/".to_owned(), "/status".to_owned()] {
+        let page = String::from_utf8(daemon.get(&path).body).unwrap();
+        assert!(page.contains(says) && page.contains("/status"), "{path}");
+        assert!(!page.contains("Nothing is followed"), "{path}");
+    }
+    for format in ["table", "json", "csv"] {
+        let ended = env.run(&["lookup", "--data", "ledger", "--format", format, NOBODY]);
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(ended.stderr.contains(says), "{format}: {}", ended.stderr);
+    }
+    let said = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
+    assert!(said.contains("running, not everything visible is read"), "{said}");
+    assert!(said.contains("not read: ") && said.contains("ends too early"), "{said}");
+    let ready = daemon.json("/readyz");
+    assert_eq!(ready["status"], "incomplete");
+    let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
+    let unread = metrics.lines().find(|line| line.contains("source_unread{") && line.contains("undecodable"));
+    assert!(unread.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
+    assert!(metrics.contains("dnsledger_caught_up 0\n"), "{metrics}");
+
+    // A reason goes away when its file does.
+    fs::remove_file(env.path("logs/dns.1.log.gz")).unwrap();
+    daemon.catch_up();
+    let status = daemon.json("/api/v1/status");
+    assert_eq!((status["incomplete"].as_array().unwrap().len(), status["caught_up"] == true), (0, true));
+    assert_eq!(status["sources"][0]["reason"], serde_json::Value::Null);
+    assert_eq!(daemon.json("/readyz")["status"], "ok");
+    assert_eq!(incomplete(&daemon.get(&format!("/dns/{NOBODY}"))), None);
+    let page = String::from_utf8(daemon.get(&format!("/?q={NOBODY}")).body).unwrap();
+    assert!(!page.contains("Not all"), "{page}");
+    let ended = env.run(&["lookup", "--data", "ledger", "--format", "csv", NOBODY]);
+    assert!(!ended.stderr.contains("Not all"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_slip_of_the_hand_is_an_error_and_no_answer() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    fs::write(env.path("logs/dns.log"), env.ok(&["generate", "--lines", "200"])).unwrap();
+    let daemon = env.daemon("logs", "ledger");
+    daemon.wait_for_lines(200);
+    for (path, code, says) in [
+        ("/api/v1/records?q=x.example&sensor=nobody", "bad_sensor", "default"),
+        ("/api/v1/names/x.example?sensor=nobody", "bad_sensor", "default"),
+        ("/api/v1/export?sensor=nobody", "bad_sensor", "default"),
+        ("/api/v1/records?q=x.example&limt=5", "bad_parameter", "limit"),
+        ("/api/v1/records?q=x.example&query=y", "bad_parameter", "pointing"),
+        ("/api/v1/names/x.example?q=1", "bad_parameter", "type"),
+        ("/api/v1/export?limits=1", "bad_parameter", "limit"),
+        ("/api/v1/status?verbose=1", "bad_parameter", ""),
+        ("/api/v1/records?q=x.example&last_after=7", "bad_query", "7d"),
+        ("/api/v1/records?q=x.example&first_before=2024", "bad_query", "2024-03-01"),
+    ] {
+        let answer = daemon.get(path);
+        let body = String::from_utf8(answer.body).unwrap();
+        assert_eq!(answer.status, 400, "{path}: {body}");
+        let error: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(error["error"]["code"], code, "{path}: {body}");
+        assert!(error["error"]["hint"].as_str().unwrap().contains(says), "{path}: {body}");
+    }
+    // Clients of other ledgers send what they like.
+    for path in ["/dns/x.example?swclient=a&version=1", "/dnsdb/v2/lookup/rrset/name/x.example?swclient=a"] {
+        assert!(daemon.get(path).status != 400, "{path}");
+    }
+    // A sensor that is followed and has logged nothing yet is one.
+    assert_eq!(daemon.get("/api/v1/records?q=x.example&sensor=default").status, 200);
+    let through = ["lookup", "--data", "ledger", "--sensor", "nobody", "x.example"];
+    let ended = env.run(&through);
+    assert!(ended.status.code() == Some(2) && ended.stderr.contains("no sensor nobody"), "{}", ended.stderr);
+    assert!(daemon.stop().status.success());
+    for arguments in [&through[..], &["export", "--data", "ledger", "--sensor", "nobody"]] {
+        let ended = env.run(arguments);
+        assert!(ended.status.code() == Some(64) && ended.stderr.contains("default"), "{}", ended.stderr);
+    }
+    let ended = env.run(&["lookup", "--data", "ledger", "--last-after", "7", "x.example"]);
+    assert!(ended.status.code() == Some(64) && ended.stderr.contains("7d"), "{}", ended.stderr);
+}
