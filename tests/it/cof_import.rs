@@ -246,13 +246,14 @@ fn a_hostile_file_is_counted_line_by_line_and_harms_nobody() {
     let env = TestEnv::new();
     let most = u64::MAX;
     let row = |name: &str, rest: &str| format!(r#"{{"rrname":"{name}","rrtype":"A",{rest}}}"#);
-    let once = r#""rdata":"192.0.2.1","time_first":1,"time_last":1"#;
+    let once = r#""rdata":"192.0.2.1","time_first":1700000001,"time_last":1700000001"#;
     let addresses = |n: u32| {
         let all: Vec<String> =
             (0..n).map(|i| format!("\"10.{}.{}.{}\"", i >> 16, i >> 8 & 255, i & 255)).collect();
-        format!(r#""rdata":[{}],"time_first":1,"time_last":1"#, all.join(","))
+        format!(r#""rdata":[{}],"time_first":1700000001,"time_last":1700000001"#, all.join(","))
     };
-    let twice = format!(r#""rdata":"192.0.2.1","time_first":0,"time_last":1,"count":{most}"#);
+    let twice =
+        format!(r#""rdata":"192.0.2.1","time_first":1700000000,"time_last":1700000001,"count":{most}"#);
     let lines = [
         // Counts stop at their end.
         row("a.big.example", &twice),
@@ -260,15 +261,15 @@ fn a_hostile_file_is_counted_line_by_line_and_harms_nobody() {
         row("b.big.example", &format!(r#""rdata":"192.0.2.1","time_first":{most},"time_last":{most}"#)),
         row("c.big.example", r#""rdata":"192.0.2.1","time_first":1e14,"time_last":9.9e14"#),
         row("d.big.example", r#""rdata":"192.0.2.1","time_first":253402300799,"time_last":253402300799"#),
-        row("e.big.example", r#""rdata":"192.0.2.1","time_first":1e400,"time_last":1"#),
+        row("e.big.example", r#""rdata":"192.0.2.1","time_first":1e400,"time_last":1700000001"#),
         // Many, and many times the same.
         row("f.big.example", &addresses(4000)),
         row(
             "g.big.example",
-            &format!(r#""rdata":[{}"192.0.2.1"],"time_first":1"#, "\"192.0.2.1\",".repeat(50_000)),
+            &format!(r#""rdata":[{}"192.0.2.1"],"time_first":1700000001"#, "\"192.0.2.1\",".repeat(50_000)),
         ),
         format!(
-            r#"{{"rrname":"h.example","rrtype":"TXT","rdata":"{}","time_first":1}}"#,
+            r#"{{"rrname":"h.example","rrtype":"TXT","rdata":"{}","time_first":1700000001}}"#,
             "x".repeat(900_000)
         ),
         row("\\u0000.example", once),
@@ -276,7 +277,7 @@ fn a_hostile_file_is_counted_line_by_line_and_harms_nobody() {
         row(&format!("{}.example", "\u{fb00}".repeat(200)), once),
         row("i.example", &format!(r#"{once},"x":{}{}"#, "[".repeat(200_000), "]".repeat(200_000))),
         row("j.example", &format!(r#"{once},"rrname":"k.example""#)),
-        r#"{"rrname":"l.example","rrtype":"TXT","rdata":"\u202e\u001b[31m\n\u0000","time_first":1}"#
+        r#"{"rrname":"l.example","rrtype":"TXT","rdata":"\u202e\u001b[31m\n\u0000","time_first":1700000001}"#
             .to_owned(),
         "\0\0".to_owned(),
         row("z.example", once),
@@ -284,7 +285,7 @@ fn a_hostile_file_is_counted_line_by_line_and_harms_nobody() {
     fs::write(env.path("hostile.json"), lines.join("\n") + "\n").unwrap();
     let (code, said) = import(&env, &["hostile.json"]);
     assert_eq!(code, Some(0), "{said}");
-    let counted = 9; // a twice, d, f, g, h, l, z, and i: what nobody reads may be nested as it likes
+    let counted = 8; // a twice, f, g, h, l, z, and i: what nobody reads may be nested as it likes
     let malformed = lines.len() - counted;
     assert!(
         said.contains(&format!(
@@ -301,5 +302,5 @@ fn a_hostile_file_is_counted_line_by_line_and_harms_nobody() {
     assert!(of("a.big.example")[0].contains(&format!(r#""count":{most}"#)), "{:?}", of("a.big.example"));
     assert_eq!(of("f.big.example").len(), 1000);
     assert!(of("g.big.example")[0].contains(r#""count":1,"#), "{:?}", of("g.big.example"));
-    assert_eq!((of("d.big.example").len(), of("z.example").len()), (1, 1));
+    assert_eq!((of("d.big.example").len(), of("z.example").len()), (0, 1), "the year 9999 is of the future");
 }
