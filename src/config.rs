@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 use crate::http::Origins;
 use crate::ingest::{self, Backfill};
 use crate::observation::check_sensor_name;
+use crate::store::MaxDisk;
 use crate::tail::discover::Scope;
 use crate::time::{format_date, parse_date};
 use crate::{http, logging, observe, retention, store, units, zeek};
@@ -172,9 +173,9 @@ pub struct Store {
     /// How long a row stays that is not seen any more; empty for ever.
     #[serde(serialize_with = "write_age", deserialize_with = "read_age")]
     pub retention: Option<Duration>,
-    /// Bytes on disk above which the rows go that were not seen for longest; empty for no bound.
+    /// Bytes on disk above which rows go, the least telling first; `auto` is made of the disk, and empty is no bound.
     #[serde(serialize_with = "write_budget", deserialize_with = "read_budget")]
-    pub max_disk: Option<u64>,
+    pub max_disk: MaxDisk,
 }
 
 /// What is wrong with a pattern of names, if anything is.
@@ -293,7 +294,7 @@ impl Default for Http {
 
 impl Default for Store {
     fn default() -> Store {
-        Store { memory: 256 << 20, retention: None, max_disk: None }
+        Store { memory: 256 << 20, retention: None, max_disk: MaxDisk::Auto }
     }
 }
 
@@ -409,10 +410,10 @@ impl Config {
         if self.store.retention.is_some_and(|age| age < retention::LEAST_AGE) {
             return fault("store.retention is below 1d".to_owned(), "retention = \"400d\", or \"\" for ever");
         }
-        if self.store.max_disk.is_some_and(|bytes| bytes < retention::LEAST_DISK) {
+        if matches!(self.store.max_disk, MaxDisk::Bytes(bytes) if bytes < retention::LEAST_DISK) {
             return fault(
                 "store.max_disk is below 16MiB".to_owned(),
-                "max_disk = \"20GiB\", or \"\" for no bound",
+                "max_disk = \"20GiB\", \"auto\", or \"\" for no bound",
             );
         }
         for (i, source) in self.sources.iter().enumerate() {
@@ -551,7 +552,11 @@ impl Config {
 
     /// What keeps the ledger is told this.
     pub fn store(&self) -> store::Options {
-        let options = store::Options { memory: self.share_of_memory(), ..store::Options::default() };
+        let options = store::Options {
+            memory: self.share_of_memory(),
+            max_disk: self.store.max_disk,
+            ..store::Options::default()
+        };
         match tiny() {
             Some(rows) => store::Options {
                 fold_rows: rows,
@@ -564,9 +569,20 @@ impl Config {
         }
     }
 
-    /// What keeps the ledger within bounds is told this.
-    pub fn bounds(&self) -> retention::Bounds {
-        retention::Bounds { retention: self.store.retention, max_disk: self.store.max_disk, before: None }
+    /// What keeps a ledger within bounds is told this. The ledger knows how much disk it may take where the configuration
+    /// leaves that to it.
+    pub fn bounds(&self, ledger: &store::Stats) -> retention::Bounds {
+        let max_disk = match self.store.max_disk {
+            MaxDisk::Auto => ledger.max_disk,
+            MaxDisk::Unbounded => None,
+            MaxDisk::Bytes(bytes) => Some(bytes),
+        };
+        retention::Bounds { retention: self.store.retention, max_disk, before: None }
+    }
+
+    /// Whether there are no bounds.
+    pub fn is_unbounded(&self) -> bool {
+        self.store.retention.is_none() && self.store.max_disk == MaxDisk::Unbounded
     }
 
     /// Readers and the ledger get three eighths of the memory each. The rest is what an allocator and the buffers of threads need
@@ -732,7 +748,7 @@ fn read_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     read_unless_empty(deserializer, units::parse_duration)
 }
 
-/// An empty text is no bound.
+/// An empty text is no day.
 fn write_day<S: Serializer>(day: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     let text = if *day == 0 { String::new() } else { format_date(*day) };
     serializer.serialize_str(&text)
@@ -742,13 +758,24 @@ fn read_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     Ok(read_unless_empty(deserializer, parse_date)?.unwrap_or(0))
 }
 
-/// An empty text is no size.
-fn write_budget<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&bytes.map(units::format_size).unwrap_or_default())
+/// An empty text is no bound.
+fn write_budget<S: Serializer>(bound: &MaxDisk, serializer: S) -> Result<S::Ok, S::Error> {
+    match bound {
+        MaxDisk::Auto => serializer.serialize_str("auto"),
+        MaxDisk::Unbounded => serializer.serialize_str(""),
+        MaxDisk::Bytes(bytes) => write_size(bytes, serializer),
+    }
 }
 
-fn read_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    read_unless_empty(deserializer, units::parse_size)
+fn read_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MaxDisk, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.as_str() {
+        "auto" => Ok(MaxDisk::Auto),
+        "" | "none" => Ok(MaxDisk::Unbounded),
+        size => units::parse_size(size)
+            .map(MaxDisk::Bytes)
+            .map_err(|error| serde::de::Error::custom(format!("{error}; or \"auto\", or \"\" for no bound"))),
+    }
 }
 
 fn read_unless_empty<'de, D: Deserializer<'de>, T, E: std::fmt::Display>(
@@ -959,7 +986,11 @@ mod tests {
                 store: Store {
                     memory,
                     retention: kept.then_some(Duration::from_millis(age)),
-                    max_disk: (!kept).then_some(memory),
+                    max_disk: match memory % 3 {
+                        0 => MaxDisk::Auto,
+                        1 => MaxDisk::Unbounded,
+                        _ => MaxDisk::Bytes(memory),
+                    },
                 },
                 ..Config::default()
             };

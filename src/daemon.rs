@@ -134,13 +134,14 @@ pub fn run(
     let stop = stop_on_signals()?;
     end_in_time(stop.clone())?;
     // Before anything is read: a time that lies too late would have what comes skipped.
-    heal(&ledger, &config.bounds());
+    let bounds = config.bounds(&ledger.store().stats()?);
+    heal(&ledger, &bounds);
     let feeding = config.ingest();
     if let Some(fault) = feeding.clock.fault() {
         warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
     }
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
-    keep_within(&ledger, config.bounds(), ingest.notices().clone(), stop.clone())?;
+    keep_within(&ledger, bounds, ingest.notices().clone(), stop.clone())?;
     if was_killed {
         verify_meanwhile(&ledger, ingest.notices().clone(), stop.clone())?;
     }

@@ -15,13 +15,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ledger::Ledger;
+pub use crate::store::LEAST_DISK;
 use crate::store::{Expired, Scan, Stats, Store, StoreError};
 use crate::time::{DAY, format_utc};
 
 /// The least age, and what no budget touches.
 pub const LEAST_AGE: Duration = Duration::from_secs(DAY);
-/// The least budget: the engine takes some of it for itself.
-pub const LEAST_DISK: u64 = 16 << 20;
 /// How often a budget is gone for at a time.
 const ROUNDS: usize = 4;
 /// What the notice is about that rows wait to be dropped by hand.

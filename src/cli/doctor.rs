@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::Exit;
 use super::access::SourceArgs;
+use super::import::human_size;
 use crate::clock::now;
 use crate::config::{Config, Source};
 use crate::daemon::CONTROL_SOCKET;
@@ -22,8 +23,8 @@ use crate::http::token::Tokens;
 use crate::ingest::look_at;
 use crate::output::sanitise;
 use crate::status::Unread;
-use crate::store::FORMAT;
 use crate::store::sled::{format_of, kept_before, set_asides};
+use crate::store::{FORMAT, MaxDisk, kept_max_disk};
 use crate::tail::decode::Decoder;
 use crate::tail::discover::discover;
 use crate::tail::open::open;
@@ -100,6 +101,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let running = check_folder(&mut findings, &config.data_dir);
+    check_space(&mut findings, &config);
     let user = User::of_folder(&config.data_dir);
     check_sources(&mut findings, &config, &config.sources(), &user);
     check_port(&mut findings, &config, running);
@@ -228,6 +230,31 @@ fn tell_kept(findings: &mut Findings, folder: &Path) {
             format!("{aside} was set aside, {megabytes} MiB: it is damaged, or nothing says what it is; nothing uses it"),
             format!("`rm -r {aside}` once you know that nothing in it is missed"),
         );
+    }
+}
+
+/// Looks at how much disk the ledger may take, and how much is free.
+fn check_space(findings: &mut Findings, config: &Config) {
+    // The nearest folder that there is: the data folder may have to be made.
+    let there = config.data_dir.ancestors().find(|folder| folder.is_dir());
+    let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let free = rustix::fs::statvfs(there).ok().and_then(|space| space.f_bavail.checked_mul(space.f_frsize));
+    let left = free.map(|free| format!(", {} free", human_size(free))).unwrap_or_default();
+    let kept = kept_max_disk(&config.data_dir);
+    match config.store.max_disk {
+        MaxDisk::Bytes(most) => findings.good("disk", format!("at most {}{left}", human_size(most))),
+        MaxDisk::Auto => {
+            let most = match kept {
+                Some(most) => format!("at most {}, by what was free at the first start", human_size(most)),
+                None => "at most four fifths of what is free at the first start".to_owned(),
+            };
+            findings.good("disk", most + &left);
+        }
+        MaxDisk::Unbounded => findings.warn(
+            "disk",
+            format!("no bound on what the ledger takes{left}"),
+            "store.max_disk = \"auto\": who can make DNS queries can fill the disk",
+        ),
     }
 }
 

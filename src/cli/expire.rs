@@ -13,6 +13,7 @@ use crate::http::ExpireLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
 use crate::retention::{self, Bounds, Forecast, Kept, LEAST_AGE, LEAST_DISK};
+use crate::store::Stats;
 use crate::time::{DAY, format_utc, parse_date};
 use crate::units;
 
@@ -43,9 +44,10 @@ pub struct Args {
 /// Brings the ledger within the bounds, itself or through the daemon, and says what was dropped.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let typed = Bounds { retention: args.older_than, max_disk: args.max_disk, before: args.before };
-    let bounds = if typed.is_empty() { args.folder.load()?.bounds() } else { typed };
-    check(&bounds)?;
+    let config = args.folder.load()?;
+    check(&typed, typed.is_empty() && config.is_unbounded())?;
     let access = Access::open_folder(&args.folder, Purpose::Change)?;
+    let bounds = if typed.is_empty() { config.bounds(&stats(&access)?) } else { typed };
     let forecast = || match &access {
         Access::Folder(ledger, _) => Ok(retention::forecast(ledger, &bounds, now())?),
         Access::Socket(client) | Access::Server(client) => {
@@ -86,6 +88,19 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(Exit::Failed)
 }
 
+/// How much disk the ledger may take, as it knows itself.
+fn stats(access: &Access) -> anyhow::Result<Stats> {
+    match access {
+        Access::Folder(ledger, _) => Ok(ledger.store().stats()?),
+        Access::Socket(client) | Access::Server(client) => {
+            let answer = client.get("/api/v1/status", &[])?;
+            let status: serde_json::Value =
+                serde_json::from_reader(answer).context("reading the daemon's status")?;
+            Ok(Stats { max_disk: status["store"]["max_disk"].as_u64(), ..Stats::default() })
+        }
+    }
+}
+
 /// Asks whether that is meant. Only a yes is one.
 fn confirm(question: &str, answer: &mut impl BufRead, ask: &mut impl Write) -> io::Result<bool> {
     write!(ask, "{question}Drop that for good? [y/N] ")?;
@@ -111,9 +126,9 @@ fn describe_forecast(told: &Forecast, bounds: &Bounds, now: u64) -> String {
 }
 
 /// Refuses bounds that mean nothing, or less than can be kept.
-fn check(bounds: &Bounds) -> Result<(), Misuse> {
+fn check(bounds: &Bounds, none: bool) -> Result<(), Misuse> {
     let misuse = |message: &str, hint| Err(Misuse { message: message.to_owned(), hint });
-    if bounds.is_empty() {
+    if none {
         return misuse(
             "neither an age nor a size is given, and the configuration has none",
             "--older-than 400d, --max-disk 20GiB, or --before 2024-04-12",
@@ -192,9 +207,9 @@ mod tests {
             (Bounds { retention: Some(Duration::from_secs(3600)), ..Bounds::default() }, "below 1d"),
             (Bounds { retention: day, max_disk: Some(1 << 20), before: None }, "below 16MiB"),
         ] {
-            assert!(check(&bounds).unwrap_err().message.contains(says), "{bounds:?}");
+            assert!(check(&bounds, bounds.is_empty()).unwrap_err().message.contains(says), "{bounds:?}");
         }
-        assert!(check(&Bounds { retention: day, max_disk: Some(LEAST_DISK), before: None }).is_ok());
+        assert!(check(&Bounds { retention: day, max_disk: Some(LEAST_DISK), before: None }, false).is_ok());
     }
 
     #[test]

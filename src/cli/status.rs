@@ -95,7 +95,9 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     }
     let store = &document["store"];
     let (rows, disk) = (number(&store["rows"]), number(&store["disk_bytes"]));
-    line("ledger", &format!("{rows} rows, {} on disk, format {}", human_size(disk), document["format"]));
+    let most = store["max_disk"].as_u64().map(|most| format!(" of at most {}", human_size(most)));
+    let disk = human_size(disk) + " on disk" + &most.unwrap_or_default();
+    line("ledger", &format!("{rows} rows, {disk}, format {}", document["format"]));
     let missing = number(&store["missing_logs"]);
     if missing > 0 {
         let says = "logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them";
@@ -215,6 +217,7 @@ mod tests {
             &Stats {
                 rows: 7,
                 disk_bytes: 1 << 20,
+                max_disk: Some(20 << 30),
                 format: 1,
                 expired: Expired { before: 86_400, at: 90_000, rows: 5, questions: 2 },
                 missing_logs: 2,
@@ -226,7 +229,7 @@ mod tests {
             text,
             "state     no daemon is running\n\
              newest    2026-01-02 03:04:05 UTC\n\
-             ledger    7 rows, 1.0 MiB on disk, format 1\n\
+             ledger    7 rows, 1.0 MiB on disk of at most 20.0 GiB, format 1\n\
              MISSING   2 logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them\n\
              expired   5 rows and 2 questions last seen before 1970-01-02 00:00:00 UTC, the last at 1970-01-02 01:00:00 UTC\n\
              lines     2 lines = 1 counted + 1 skipped + 0 malformed\n          \

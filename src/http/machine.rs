@@ -38,6 +38,8 @@ struct StoreReport {
     held_bytes: u64,
     live_bytes: u64,
     missing_logs: u64,
+    /// The most bytes on disk; absent where there is no bound.
+    max_disk: Option<u64>,
     expired: Expired,
 }
 
@@ -55,6 +57,7 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             held_bytes: stats.held_bytes,
             live_bytes: stats.live_bytes,
             missing_logs: stats.missing_logs,
+            max_disk: stats.max_disk,
             expired: stats.expired,
         },
         status,

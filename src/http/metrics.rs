@@ -245,6 +245,14 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
     );
     let help = "Logs of which rows are missing that were there: the ledger was damaged";
     gauge(&mut registry, "store_missing_logs", help, stats.missing_logs);
+    if let Some(bytes) = stats.max_disk {
+        gauge(
+            &mut registry,
+            "store_max_disk_bytes",
+            "The most bytes on disk that the ledger may take",
+            bytes,
+        );
+    }
     let expired: Family<Labels<1>, Counter> = Family::default();
     for (what, n) in [("row", stats.expired.rows), ("question", stats.expired.questions)] {
         expired.get_or_create(&[("what", what.to_owned())]).inc_by(n);

@@ -54,7 +54,7 @@ pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
             ("Newest record (UTC)", html! { @match status.newest { Some(newest) => (moment(newest)), None => "none yet" } }),
             ("Lines read", html! { (grouped(status.totals.lines())) }),
             ("Rows", html! { (grouped(stats.rows)) }),
-            ("On disk", html! { (size(stats.disk_bytes)) }),
+            ("On disk", html! { (size(stats.disk_bytes)) @if let Some(most) = stats.max_disk { " of at most " (size(most)) } }),
             ("Waiting for a run", html! { (counted(stats.pending_rows, "row", "rows")) }),
             ("Runs", html! { (grouped(stats.runs)) }),
             ("Expired", html! {

@@ -1224,6 +1224,7 @@ impl Store for Ledger {
             disk_bytes: self.shared.home().disk_bytes()?.saturating_add(held_bytes),
             held_bytes,
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
+            max_disk: None,
             format: FORMAT,
             expired: lock(&self.shared.manifest).expired,
             missing_logs: self.shared.missing.load(Ordering::SeqCst),

@@ -33,6 +33,7 @@ mod scan;
 mod segment;
 mod sensors;
 pub mod sled;
+mod space;
 mod undo;
 mod value;
 mod verify;
@@ -41,6 +42,7 @@ pub use copy::OnPiece;
 pub use ledger::FORMAT;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
+pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk};
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -305,6 +307,8 @@ pub struct Stats {
     pub held_bytes: u64,
     /// Bytes of the runs as they are stored: what the disk would hold if the engine wasted nothing.
     pub live_bytes: u64,
+    /// The most bytes on disk that it may take, where there is a bound.
+    pub max_disk: Option<u64>,
     /// The version of the on-disk format.
     pub format: u32,
     /// What was dropped because it was not seen for long.
@@ -359,6 +363,8 @@ pub struct Options {
     pub rewrite_bytes: u64,
     /// How long a reader may hold a ledger that another has taken over from, where it is in the way.
     pub reader_grace: Duration,
+    /// The most bytes on disk that it may take.
+    pub max_disk: MaxDisk,
     /// The first and the longest wait before a fold or a merge that failed is tried again.
     pub retry: (Duration, Duration),
     /// For who only asks: nothing is folded, merged or removed.
@@ -374,6 +380,7 @@ impl Default for Options {
             fan_in: 6,
             rewrite_bytes: 64 << 20,
             reader_grace: Duration::from_secs(30),
+            max_disk: MaxDisk::Auto,
             retry: (Duration::from_secs(1), Duration::from_secs(15)),
             reading: false,
         }

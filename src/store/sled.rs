@@ -43,6 +43,7 @@ use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{self, Folder, discard, failed, make_next, sync};
 use super::ledger::{FORMAT, Ledger, beginning, check_room};
 use super::migrate::Migration;
+use super::space::{self, MaxDisk};
 use super::verify::Checker;
 use super::{
     Expired, OnPiece, OnProgress, Options, Pair, Snapshot, Stats, Store, StoreError, Verification, damaged,
@@ -67,6 +68,8 @@ const PROBE_BYTES: usize = 2 << 20;
 pub struct SledStore {
     // Dropped in this order: the lock of the folder goes last.
     ledger: Ledger,
+    /// The most bytes on disk.
+    max_disk: Option<u64>,
     site: Arc<SledSite>,
 }
 
@@ -82,7 +85,13 @@ pub struct SledStore {
 /// it must be brought up to this format and there is no room for a copy, [`StoreError::Closed`] when `on_migration` ended that.
 pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Result<SledStore, StoreError> {
     let folder = Folder::open(path)?;
-    open_folder(folder, options, on_migration)
+    let store = open_folder(folder, options, on_migration)?;
+    if options.max_disk == MaxDisk::Auto
+        && let Some(bytes) = store.max_disk
+    {
+        space::keep(path, bytes);
+    }
+    Ok(store)
 }
 
 /// Opens the ledger in a data folder for who only asks: nothing is removed, nothing is set aside, and nothing of it is folded
@@ -118,7 +127,17 @@ fn open_folder(
     if is_new {
         site.folder().keep()?;
     }
-    Ok(SledStore { ledger, site })
+    let max_disk = match options.max_disk {
+        MaxDisk::Auto => {
+            let place = site.folder().ledger();
+            let kept = place.parent().and_then(space::kept);
+            let taken = ledger.stats()?.disk_bytes;
+            kept.or_else(|| free_bytes(&place).map(|free| space::of_free(free, taken)))
+        }
+        MaxDisk::Unbounded => None,
+        MaxDisk::Bytes(bytes) => Some(bytes),
+    };
+    Ok(SledStore { ledger, max_disk, site })
 }
 
 /// Copies a ledger of an older format to one of this format, which takes over.
@@ -349,7 +368,7 @@ impl Store for SledStore {
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
-        self.ledger.stats()
+        Ok(Stats { max_disk: self.max_disk, ..self.ledger.stats()? })
     }
 
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {

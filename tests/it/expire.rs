@@ -197,7 +197,36 @@ fn what_cannot_be_meant_is_refused() {
         let (code, said) = expire(&env, arguments);
         assert!(code == Some(64) && said.contains(says), "{arguments:?}: {said}");
     }
-    fs::write(env.path("empty.toml"), "").unwrap();
+    fs::write(env.path("empty.toml"), "[store]\nmax_disk = \"none\"\n").unwrap();
     let (code, said) = expire(&env, &["--config", "empty.toml"]);
     assert!(code == Some(64) && said.contains("neither an age nor a size"), "{said}");
+}
+
+#[test]
+fn without_a_bound_of_its_own_a_ledger_has_one_that_its_first_start_made() {
+    let env = TestEnv::new();
+    write(&env, "a.log", 5, 0..3);
+    env.ok(&["import", "--data", "ledger", "a.log"]);
+    let most = |env: &TestEnv| env.status("ledger")["store"]["max_disk"].as_u64().unwrap();
+    let first = most(&env);
+    assert!(first >= 16 << 20);
+    assert_eq!(fs::read_to_string(env.path("ledger/max-disk")).unwrap(), format!("{first}\n"));
+    // It is kept, whatever is free later.
+    fs::write(env.path("ledger/max-disk"), "20971520\n").unwrap();
+    let status = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
+    assert!(status.contains(" on disk of at most 20.0 MiB, "), "{status}");
+    let daemon = env.daemon("a.log", "ledger");
+    let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
+    assert!(metrics.contains("dnsledger_store_max_disk_bytes 20971520\n"), "{metrics}");
+    let page = String::from_utf8(daemon.get("/status").body).unwrap();
+    assert!(page.contains(" of at most 20"), "{page}");
+    // `expire` without bounds has the daemon keep its own.
+    let (code, said) = expire(&env, &[]);
+    assert!(code == Some(0) && said.starts_with("nothing was dropped"), "{said}");
+    assert!(daemon.stop().status.success());
+    let (_, said) = (0, String::from_utf8(env.run(&["doctor", "--data", "ledger"]).stdout).unwrap());
+    assert!(said.contains("at most 20.0 MiB, by what was free at the first start, "), "{said}");
+    // A backup goes to another disk.
+    env.ok(&["snapshot", "--data", "ledger", "backup"]);
+    assert!(!env.path("backup/max-disk").exists());
 }
