@@ -6,6 +6,7 @@
 //! `rrtype` (a mnemonic, or a number where there is none), `rdata` (always an array), `time_first`, `time_last`,
 //! `count`, `sensor_id`. Beside it: `ttl` in seconds, and the booleans `direct` and `alias`, which say whether the row
 //! was seen at the name itself, through a chain of CNAMEs, or both; of a row that is both, `halves` has the figures of each.
+//! A row of the type `FOLDED` stands for names that were folded; `folded_names` is how many they were, about.
 //!
 //! # The lines of a query's answer
 //!
@@ -42,6 +43,10 @@ pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
     push_bool(!entry.halves.direct.is_none(), out);
     out.extend_from_slice(b",\"alias\":");
     push_bool(!entry.halves.alias.is_none(), out);
+    if let Some(names) = entry.names {
+        out.extend_from_slice(b",\"folded_names\":");
+        push_number(names, out);
+    }
     let Halves { direct, alias } = &entry.halves;
     // Of a row that is both, and whole.
     if !direct.is_none() && !alias.is_none() && *seen == entry.halves.combined() {
@@ -65,7 +70,7 @@ pub fn push_query_line(found: &Found<'_>, origin: &str, out: &mut Vec<u8>) {
         rrtype => push_rrtype(rrtype, out),
     }
     out.extend_from_slice(b",\"rdata\":");
-    push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+    push_string(out, |out| entry.push_rdata(out));
     out.extend_from_slice(b",\"time_first\":");
     push_number(seen.time_first, out);
     out.extend_from_slice(b",\"time_last\":");
@@ -78,9 +83,9 @@ pub fn push_query_line(found: &Found<'_>, origin: &str, out: &mut Vec<u8>) {
 }
 
 /// Whether dnspython, on which pypdns stands, has no mnemonic for a type that IANA has one for: NSAP-PTR, EID, NIMLOC,
-/// ATMA, SINK, RKEY, TALINK. A mnemonic that it does not know is an error there, and a number never is.
+/// ATMA, SINK, RKEY, TALINK; nor has it ours for folded rows. A mnemonic that it does not know is an error there, and a number never is.
 fn is_little_known(rrtype: RrType) -> bool {
-    matches!(rrtype.0, 23 | 31 | 32 | 34 | 40 | 57 | 58)
+    rrtype == RrType::FOLDED || matches!(rrtype.0, 23 | 31 | 32 | 34 | 40 | 57 | 58)
 }
 
 fn push_half(half: &Seen, out: &mut Vec<u8>) {
@@ -124,6 +129,7 @@ mod tests {
             },
             sensor: "dmz".into(),
             halves,
+            names: None,
         };
         let mut out = Vec::new();
         push_export_line(&Found { entry: &entry, seen: entry.halves.combined() }, &mut out);
@@ -147,6 +153,7 @@ mod tests {
                 },
                 sensor: "dmz".into(),
                 halves: Halves::once(Half::Direct, Seen::once(100, 60)),
+                names: (rrtype == RrType::FOLDED).then_some(77),
             };
             let mut out = Vec::new();
             push_query_line(
@@ -162,6 +169,8 @@ mod tests {
              \"time_last\":100,\"count\":1,\"origin\":\"http://localhost/\"}\n"
         );
         assert!(line(RrType(31)).contains("\"rrtype\":31,"));
+        let folded = line(RrType::FOLDED);
+        assert!(folded.contains("\"rrtype\":65535,") && folded.contains(" (about 77 names)\","), "{folded}");
         assert!(line(RrType(65280)).contains("\"rrtype\":65280,"));
     }
 

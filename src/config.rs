@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::dns::{Name, NameError};
 use crate::http::Origins;
 use crate::ingest::{self, Backfill};
 use crate::observation::check_sensor_name;
@@ -18,6 +19,9 @@ use crate::store::MaxDisk;
 use crate::tail::discover::Scope;
 use crate::time::{format_date, parse_date};
 use crate::{http, logging, observe, retention, store, units, zeek};
+
+/// The least budget of names of a domain: less would fold what nobody floods.
+const LEAST_NAMES: u64 = 100;
 
 /// Where the configuration is looked for when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/dnsledger/dnsledger.toml";
@@ -176,6 +180,10 @@ pub struct Store {
     /// Bytes on disk above which rows go, the least telling first; `auto` is made of the disk, and empty is no bound.
     #[serde(serialize_with = "write_budget", deserialize_with = "read_budget")]
     pub max_disk: MaxDisk,
+    /// Distinct names that a registrable domain may have before those that tell least are folded into one row; 0 is any.
+    pub names_per_domain: u64,
+    /// Names that are never folded, with all below them.
+    pub names_per_domain_except: Vec<String>,
 }
 
 /// What is wrong with a pattern of names, if anything is.
@@ -294,7 +302,14 @@ impl Default for Http {
 
 impl Default for Store {
     fn default() -> Store {
-        Store { memory: 256 << 20, retention: None, max_disk: MaxDisk::Auto }
+        let store::NameBudget { names, .. } = Default::default();
+        Store {
+            memory: 256 << 20,
+            retention: None,
+            max_disk: MaxDisk::Auto,
+            names_per_domain: names,
+            names_per_domain_except: Vec::new(),
+        }
     }
 }
 
@@ -415,6 +430,20 @@ impl Config {
                 "store.max_disk is below 16MiB".to_owned(),
                 "max_disk = \"20GiB\", \"auto\", or \"\" for no bound",
             );
+        }
+        if (1..LEAST_NAMES).contains(&self.store.names_per_domain) {
+            return fault(
+                format!("store.names_per_domain is below {LEAST_NAMES}"),
+                "the default is 50000; 0 is no bound",
+            );
+        }
+        for name in &self.store.names_per_domain_except {
+            if let Err(error) = exception(name) {
+                return fault(
+                    format!("store.names_per_domain_except: {name:?} is no name: {error}"),
+                    "names_per_domain_except = [\"example.com\"]",
+                );
+            }
         }
         for (i, source) in self.sources.iter().enumerate() {
             if source.logs.as_os_str().is_empty() {
@@ -555,6 +584,16 @@ impl Config {
         let options = store::Options {
             memory: self.share_of_memory(),
             max_disk: self.store.max_disk,
+            names: store::NameBudget {
+                names: self.store.names_per_domain,
+                // What is no name was refused when the file was read.
+                except: self
+                    .store
+                    .names_per_domain_except
+                    .iter()
+                    .filter_map(|name| exception(name).ok())
+                    .collect(),
+            },
             ..store::Options::default()
         };
         match tiny() {
@@ -563,6 +602,7 @@ impl Config {
                 bulk_rows: rows * 8,
                 fan_in: 2,
                 rewrite_bytes: 1 << 20,
+                survey_rows: rows as u64,
                 ..options
             },
             None => options,
@@ -590,6 +630,11 @@ impl Config {
     fn share_of_memory(&self) -> u64 {
         self.store.memory / 8 * 3
     }
+}
+
+/// A name of `names_per_domain_except`; a leading `*.` says the same as none.
+fn exception(text: &str) -> Result<Name, NameError> {
+    Name::parse(text.strip_prefix("*.").unwrap_or(text))
 }
 
 /// Rows that are folded into a run, where a test wants the program to do often what it seldom does: to commit, to fold,
@@ -889,6 +934,8 @@ mod tests {
             ("[observe]\nnot_before = \"2000\"", Some(2), "YYYY-MM-DD"),
             ("[observe]\nmax_ahead = \"1\"", Some(2), "not a duration"),
             ("[store]\nmax_disk = \"1MiB\"", None, "store.max_disk is below 16MiB"),
+            ("[store]\nnames_per_domain = 7", None, "store.names_per_domain is below 100"),
+            ("[store]\nnames_per_domain_except = [\"a..b\"]", None, "\"a..b\" is no name"),
             ("[[source]]\nsensor = \"x\"", None, "source 1 has no logs"),
             ("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"x\"", None, "belongs to another source"),
             ("[[source]]\nlogs = \"x\"\nsensor = \"\"", None, "no proper sensor"),
@@ -991,6 +1038,8 @@ mod tests {
                         1 => MaxDisk::Unbounded,
                         _ => MaxDisk::Bytes(memory),
                     },
+                    names_per_domain: limit.max(100),
+                    names_per_domain_except: vec!["example.com".to_owned()],
                 },
                 ..Config::default()
             };

@@ -256,6 +256,9 @@ fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, notices: Notices, stop: Sto
     let mut keeper = Keeper::new(bounds);
     let work = move || {
         while let Some(ledger) = ledger.upgrade() {
+            if let Err(error) = keeper.survey(&ledger, now()) {
+                warn!(%error, hint = error.hint(), "The names of each domain could not be counted.");
+            }
             heal(&ledger, &bounds);
             let look = keeper.look(&ledger, now());
             let asks = match &look {

@@ -330,7 +330,7 @@ impl Ledger {
         unapplied.dedup_by(|later, kept| {
             let same = later.tuple == kept.tuple && later.sensor == kept.sensor;
             if same {
-                kept.halves.merge(&later.halves);
+                kept.merge(later);
             }
             same
         });
@@ -356,7 +356,7 @@ impl Ledger {
         rows.map(|(key, halves)| {
             let (tuple, sensor) = Tuple::from_row_key(key).map_err(|_| in_memory("a row key"))?;
             let sensor = self.store.sensor_name(sensor).ok_or_else(|| in_memory("a sensor"))?;
-            Ok(Entry { tuple, sensor, halves: *halves })
+            Ok(Entry { tuple, sensor, halves: *halves, names: None })
         })
         .collect()
     }
@@ -370,7 +370,7 @@ impl Ledger {
         rows.map(|(key, asked)| {
             let (rrname, qtype, sensor) = question_from_row_key(key).map_err(|_| in_memory("a row key"))?;
             let sensor = self.store.sensor_name(sensor).ok_or_else(|| in_memory("a sensor"))?;
-            Ok(Question { rrname, qtype, sensor, asked: *asked })
+            Ok(Question { rrname, qtype, sensor, asked: *asked, names: None })
         })
         .collect()
     }
@@ -564,7 +564,7 @@ impl Iterator for Union<'_> {
         if order.is_eq()
             && let Some(Ok(theirs)) = self.applied.next()
         {
-            entry.halves.merge(&theirs.halves);
+            entry.merge(&theirs);
         }
         Some(Ok(entry))
     }

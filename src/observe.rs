@@ -129,7 +129,7 @@ impl Observer {
 
     /// Decides whether a record can prove anything (typing 2.1), and begins the chain with the name that was asked.
     fn accept(&mut self, record: &LogRecord, time: u64) -> Result<(), Skip> {
-        let qtype = record.qtype().map(RrType);
+        let qtype = qtype_of(record);
         if record.resp_p().is_some_and(|port| self.options.skip_ports.contains(&port))
             || record.resp_h().is_some_and(is_multicast)
         {
@@ -163,14 +163,14 @@ impl Observer {
 
     /// Counts the question (typing 2.7). A reply of which Zeek saw no query asked for nothing that is known.
     fn ask(&self, record: &LogRecord, out: &mut Observations) {
-        if let Some(qtype) = record.qtype() {
-            out.ask(self.chain.first(), RrType(qtype), outcome(record, RrType(qtype)));
+        if let Some(qtype) = qtype_of(record) {
+            out.ask(self.chain.first(), qtype, outcome(record, qtype));
         }
     }
 
     /// Gives each answer its owner and type, by the type that was asked (typing 2.3 to 2.6).
     fn answer(&mut self, record: &LogRecord, out: &mut Observations) {
-        match record.qtype().map(RrType) {
+        match qtype_of(record) {
             Some(qtype @ (RrType::NS | RrType::MX | RrType::SRV | RrType::SOA | RrType::PTR)) => {
                 self.names(record, qtype, out);
             }
@@ -289,6 +289,12 @@ impl Observer {
 }
 
 /// How a question ended (typing 2.7).
+/// The type that was asked for. The one by which the ledger tells folded rows is reserved in the DNS: it counts as unset, so that
+/// nobody can ask for a row that looks like one.
+fn qtype_of(record: &LogRecord) -> Option<RrType> {
+    record.qtype().map(RrType).filter(|qtype| *qtype != RrType::FOLDED)
+}
+
 fn outcome(record: &LogRecord, qtype: RrType) -> Outcome {
     let answered = record.answers().next().is_some();
     match record.rcode() {

@@ -48,6 +48,9 @@ pub struct Row {
     pub sensor: String,
     /// The UTC days with a sighting: bit i is the day of `time_last` minus i days, up to 63.
     pub days: u64,
+    /// Of a row that stands for names which were folded: how many they were, about, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folded_names: Option<u64>,
 }
 
 impl From<&Found<'_>> for Row {
@@ -56,7 +59,11 @@ impl From<&Found<'_>> for Row {
         Row {
             rrname: entry.tuple.rrname.to_string(),
             rrtype: entry.tuple.rrtype.to_string(),
-            rdata: entry.tuple.rdata.to_string(),
+            rdata: {
+                let mut rdata = Vec::new();
+                entry.push_rdata(&mut rdata);
+                String::from_utf8(rdata).unwrap_or_default()
+            },
             count: seen.count,
             time_first: seen.time_first,
             time_last: seen.time_last,
@@ -65,6 +72,7 @@ impl From<&Found<'_>> for Row {
             alias: !entry.halves.alias.is_none(),
             sensor: entry.sensor.to_string(),
             days: seen.days,
+            folded_names: entry.names,
         }
     }
 }
@@ -128,7 +136,7 @@ pub fn push_json(found: &Found<'_>, out: &mut Vec<u8>) {
         None => push_str(&entry.tuple.rrtype.to_string(), out),
     }
     out.extend_from_slice(b",\"rdata\":");
-    push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+    push_string(out, |out| entry.push_rdata(out));
     for (name, number) in [
         (",\"count\":", seen.count),
         (",\"time_first\":", seen.time_first),
@@ -146,6 +154,10 @@ pub fn push_json(found: &Found<'_>, out: &mut Vec<u8>) {
     push_str(&entry.sensor, out);
     out.extend_from_slice(b",\"days\":");
     push_number(seen.days, out);
+    if let Some(names) = entry.names {
+        out.extend_from_slice(b",\"folded_names\":");
+        push_number(names, out);
+    }
     out.extend_from_slice(b"}\n");
 }
 
@@ -541,6 +553,7 @@ mod tests {
             alias: false,
             sensor: "default".to_owned(),
             days: 5,
+            folded_names: None,
         }
     }
 
@@ -730,7 +743,7 @@ mod tests {
         ] {
             let tuple = Tuple { rrname: Name::from_log(b"x\x01y.example").unwrap(), rrtype, rdata };
             let halves = Halves::once(half, Seen::once(1_767_323_045, 60));
-            let entry = Entry { tuple, sensor: "dmz \"\u{fc}\"".into(), halves };
+            let entry = Entry { tuple, sensor: "dmz \"\u{fc}\"".into(), halves, names: None };
             let found = Found { entry: &entry, seen: entry.halves.combined() };
             let (mut straight, mut by_row) = (Vec::new(), Vec::new());
             push_json(&found, &mut straight);

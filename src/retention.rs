@@ -10,13 +10,16 @@
 //! operator; and a time that was set by a clock that was ahead is moved back. What was seen within the last day stays
 //! whatever the budget is, for logs are read late now and then.
 
+mod shrink;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use self::shrink::shrink;
 use crate::ledger::Ledger;
 pub use crate::store::LEAST_DISK;
-use crate::store::{Expired, Scan, Stats, Store, StoreError};
+use crate::store::{Expired, Reduce, Reduced, Scan, Stats, Store, StoreError};
 use crate::time::{DAY, format_utc};
 
 /// The least age, and what no budget touches.
@@ -25,6 +28,10 @@ pub const LEAST_AGE: Duration = Duration::from_secs(DAY);
 const ROUNDS: usize = 4;
 /// What the notice is about that rows wait to be dropped by hand.
 pub const RETENTION: &str = "retention";
+/// Counting names may take this part of the time.
+const SURVEY_SHARE: u32 = 50;
+/// Of so many names one must fold.
+const NAMES_SHARE: u64 = 16;
 /// The rows are counted by hours first.
 const HOUR: u64 = 3600;
 
@@ -63,6 +70,12 @@ pub struct Kept {
     pub rows: u64,
     /// Questions that were dropped.
     pub questions: u64,
+    /// Rows and questions that were folded into the row of their domain.
+    #[serde(default)]
+    pub folded: u64,
+    /// Questions that were dropped because they never resolved and were asked once.
+    #[serde(default)]
+    pub unresolved: u64,
     /// What was last seen before this is not kept, epoch seconds; 0 where nothing ever expired.
     pub before: u64,
     /// Bytes on disk before.
@@ -122,7 +135,8 @@ pub fn keep(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Kept, StoreErr
     ledger.commit()?;
     let store = &**ledger.store();
     let newest = newest(store, now)?;
-    let Stats { disk_bytes: disk_before, expired: before, .. } = store.stats()?;
+    let Stats { disk_bytes: disk_before, expired: before, folded: folded_before, .. } = store.stats()?;
+    store.reduce(Reduce::Names { at_least: 1 }, now)?;
     if let Some(cut) = bounds.cut(now, newest) {
         store.expire(cut, now)?;
     }
@@ -130,11 +144,13 @@ pub fn keep(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Kept, StoreErr
         shrink(store, budget, newest.map_or(now, |newest| newest.min(now)), now)?;
     }
     let stats = store.stats()?;
-    let Stats { disk_bytes: disk, expired, .. } = stats;
+    let Stats { disk_bytes: disk, expired, folded, .. } = stats;
     let Expired { before: cut, rows, questions, .. } = expired;
     Ok(Kept {
         rows: rows.saturating_sub(before.rows),
         questions: questions.saturating_sub(before.questions),
+        folded: folded.all().saturating_sub(folded_before.all()),
+        unresolved: folded.unresolved.saturating_sub(folded_before.unresolved),
         before: cut,
         disk_before,
         disk,
@@ -212,29 +228,6 @@ fn newest(store: &dyn Store, now: u64) -> Result<Option<u64>, StoreError> {
     Ok(newest)
 }
 
-/// Drops what was not seen for longest until the ledger is within a budget, or nothing more may go.
-fn shrink(store: &dyn Store, budget: u64, from: u64, now: u64) -> Result<(), StoreError> {
-    let goal = budget / 5 * 4;
-    for round in 0..ROUNDS {
-        // What readers hold goes with them: no row goes for it.
-        let stats = store.stats()?;
-        let (disk_bytes, live_bytes) = (stats.own_disk_bytes(), stats.live_bytes);
-        if disk_bytes <= budget {
-            return Ok(());
-        }
-        // Much of the disk may be space that a rewrite gives back: no row goes for it. Once it is written anew, what it
-        // takes is what its rows take.
-        let size = if round == 0 { live_bytes } else { disk_bytes };
-        let cut = if size <= goal { None } else { find_cut(store, goal as f64 / size as f64, from)? };
-        match cut {
-            Some(cut) if cut > store.expired_before() => drop(store.expire(cut, now)?),
-            _ if round == 0 => store.rewrite()?,
-            _ => return Ok(()),
-        }
-    }
-    Ok(())
-}
-
 /// The time before which so many rows were last seen that not more than a share of all stays; `None` when nothing may go.
 /// What was seen within a day before `from` stays.
 fn find_cut(store: &dyn Store, share: f64, from: u64) -> Result<Option<u64>, StoreError> {
@@ -293,6 +286,8 @@ pub struct Keeper {
     in_vain: Option<(u64, u64)>,
     /// When so much would have gone that it was left to the operator, and what.
     left: Option<(u64, Forecast)>,
+    /// When names were counted, and how long it took.
+    surveyed: Option<(Instant, Duration)>,
 }
 
 /// What came of a look.
@@ -309,7 +304,27 @@ pub enum Look {
 impl Keeper {
     /// One that has not looked yet.
     pub fn new(bounds: Bounds) -> Keeper {
-        Keeper { bounds, in_vain: None, left: None }
+        Keeper { bounds, in_vain: None, left: None, surveyed: None }
+    }
+
+    /// Counts the names of each domain, and folds those beyond their budget where it is worth it. Counting reads all names:
+    /// it is left out until it took a fiftieth of the time since.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read or written anew. Nothing has changed then.
+    pub fn survey(&mut self, ledger: &Ledger, now: u64) -> Result<Reduced, StoreError> {
+        if self.surveyed.is_some_and(|(at, took)| at.elapsed() < took * SURVEY_SHARE) {
+            return Ok(Reduced::default());
+        }
+        let began = Instant::now();
+        let found = ledger.store().survey(now);
+        self.surveyed = Some((Instant::now(), began.elapsed()));
+        let found = found?;
+        if found.domains_over == 0 {
+            return Ok(Reduced::default());
+        }
+        ledger.store().reduce(Reduce::Names { at_least: found.names / NAMES_SHARE }, now)
     }
 
     /// Looks, and brings the ledger within its bounds where it is not, unless more than half of its rows would go by that. A

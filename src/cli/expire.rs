@@ -96,7 +96,8 @@ fn stats(access: &Access) -> anyhow::Result<Stats> {
             let answer = client.get("/api/v1/status", &[])?;
             let status: serde_json::Value =
                 serde_json::from_reader(answer).context("reading the daemon's status")?;
-            Ok(Stats { max_disk: status["store"]["max_disk"].as_u64(), ..Stats::default() })
+            let max_disk = status.pointer("/store/max_disk").and_then(serde_json::Value::as_u64);
+            Ok(Stats { max_disk, ..Stats::default() })
         }
     }
 }
@@ -191,8 +192,16 @@ fn describe(kept: &Kept) -> String {
             )
         }
     };
+    let mut dropped = dropped;
+    if kept.folded + kept.unresolved > 0 {
+        let Kept { folded, unresolved, .. } = *kept;
+        dropped = format!(
+            "{folded} rows and questions folded into those of their domains, {unresolved} that never resolved dropped\n{dropped}"
+        );
+    }
     let disk = format!("{} on disk, {} before", human_size(disk), human_size(disk_before));
-    [dropped, disk].iter().flat_map(|line| [sanitise(line), "\n".into()]).collect()
+    let lines = dropped.lines().chain([disk.as_str()]);
+    lines.flat_map(|line| [sanitise(line), "\n".into()]).collect()
 }
 
 #[cfg(test)]
@@ -241,8 +250,16 @@ mod tests {
 
     #[test]
     fn what_was_dropped_is_told_in_two_lines() {
-        let kept =
-            Kept { rows: 3, questions: 1, before: 86_400, disk_before: 2 << 20, disk: 1 << 20, fits: true };
+        let kept = Kept {
+            rows: 3,
+            questions: 1,
+            folded: 0,
+            unresolved: 0,
+            before: 86_400,
+            disk_before: 2 << 20,
+            disk: 1 << 20,
+            fits: true,
+        };
         assert_eq!(
             describe(&kept),
             "3 rows and 1 questions dropped; none is left that was last seen before 1970-01-02 00:00:00 UTC\n\

@@ -90,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Access::Folder(ledger, config) => {
             logging::start(&config.log);
             let stop = daemon::stop_on_signals()?;
-            daemon::heal(&ledger, &config.bounds());
+            daemon::heal(&ledger, &config.bounds(&ledger.store().stats()?));
             let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
             let shown = |done: &ImportProgress| progress.show(done);
             let summary = ingest::import(&ledger, &feeding, how, dump, &args.paths, &shown, &stop);

@@ -111,6 +111,33 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
         let dropped = format!("{rows} rows and {questions} questions last seen before {before} UTC");
         line("expired", &format!("{dropped}, the last at {at} UTC"));
     }
+    let folded = &store["folded"];
+    if number(&folded["at"]) > 0 {
+        let sum = |a: &str, b: &str| number(&folded[a]) + number(&folded[b]);
+        let (rows, questions) = (sum("rows", "pressed_rows"), sum("questions", "pressed_questions"));
+        let domains = number(&folded["domains"]);
+        let at = format_utc(number(&folded["at"]));
+        line(
+            "folded",
+            &format!("{rows} rows and {questions} questions of {domains} domains, the last at {at} UTC"),
+        );
+        let room = number(&folded["pressed_rows"]) + number(&folded["pressed_questions"]);
+        if room > 0 {
+            line("", &format!("{room} of them for room, of domains beyond a quarter of their names"));
+        }
+        if number(&folded["unresolved"]) > 0 {
+            let dropped = number(&folded["unresolved"]);
+            line(
+                "",
+                &format!("{dropped} questions dropped for room, which never resolved and were asked once"),
+            );
+        }
+    }
+    for (at, growth) in store["growth"].as_array().into_iter().flatten().enumerate() {
+        let (domain, names) = (growth["domain"].as_str().unwrap_or_default(), number(&growth["names_a_day"]));
+        let name = if at == 0 { "growing" } else { "" };
+        line(name, &format!("{domain}: {names} names a day, {} in all", number(&growth["names"])));
+    }
     line("lines", &lines(&document["totals"]));
     for (what, reasons) in
         [("skipped", reasons(document, "skipped")), ("malformed", reasons(document, "malformed"))]

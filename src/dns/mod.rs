@@ -4,11 +4,13 @@
 //! order is the order in which the ledger keeps and prints things, and one *presentation form*, the text of RFC 1035
 //! section 5.1 that people and programs read.
 
+mod domain;
 mod name;
 mod rdata;
 mod rrtype;
 mod wire;
 
+pub use domain::{registrable, registrable_length};
 pub use name::{Name, NameError, push_key as push_name_key, split_key as split_name_key};
 pub use rdata::{
     Rdata, RdataError, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation,

@@ -99,6 +99,7 @@ const MNEMONICS: &[(u16, &str)] = &[
     (258, "AVC"),
     (32768, "TA"),
     (32769, "DLV"),
+    (65535, "FOLDED"),
 ];
 
 #[allow(missing_docs, reason = "each constant is the type its name says")]
@@ -140,6 +141,9 @@ impl RrType {
     pub const CAA: RrType = RrType(257);
     pub const TA: RrType = RrType(32768);
     pub const DLV: RrType = RrType(32769);
+    /// No type of the DNS, where this number is reserved (RFC 6895 section 3.1): that of a row which stands for names that were
+    /// folded. No log record brings one.
+    pub const FOLDED: RrType = RrType(65535);
     /// BIND's private type for signing state, logged by Zeek as `BIND9 signing signal`.
     pub const BINDS: RrType = RrType(65534);
 }

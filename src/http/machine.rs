@@ -11,7 +11,7 @@ use super::answer::{AS_OF, format_millis, in_time, place_for_report};
 use super::error::ApiError;
 use super::request::Request;
 use crate::status::Status;
-use crate::store::{Expired, Stats};
+use crate::store::{Expired, Folded, Growth, Stats};
 
 /// The status with what is beside it: as of when, by which version, in which store.
 #[derive(Debug, Serialize)]
@@ -41,6 +41,10 @@ struct StoreReport {
     /// The most bytes on disk; absent where there is no bound.
     max_disk: Option<u64>,
     expired: Expired,
+    /// What was folded, and what was dropped for room.
+    folded: Folded,
+    /// The domains that grow most.
+    growth: Vec<Growth>,
 }
 
 /// Puts a report together.
@@ -59,6 +63,8 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             missing_logs: stats.missing_logs,
             max_disk: stats.max_disk,
             expired: stats.expired,
+            folded: stats.folded,
+            growth: stats.growth.clone(),
         },
         status,
     }

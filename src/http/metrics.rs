@@ -25,7 +25,7 @@ use super::machine::exactly;
 use super::request::Request;
 use crate::clock::now;
 use crate::status::{SourceState, Status, UnreadKind};
-use crate::store::Stats;
+use crate::store::{Folded, Stats};
 use crate::tally::{Malformed, Skip};
 
 /// Seconds below which answers begin: an index answers in a fraction of a millisecond, a scan in seconds.
@@ -262,6 +262,30 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
         "Rows and questions dropped since they were not seen for long",
         expired,
     );
+    let folded: Family<Labels<2>, Counter> = Family::default();
+    let Folded { rows, questions, pressed_rows, pressed_questions, unresolved, domains, .. } = stats.folded;
+    for (what, why, n) in [
+        ("row", "names", rows),
+        ("question", "names", questions),
+        ("row", "room", pressed_rows),
+        ("question", "room", pressed_questions),
+    ] {
+        folded.get_or_create(&[("what", what.to_owned()), ("why", why.to_owned())]).inc_by(n);
+    }
+    let help =
+        "Rows and questions folded into the row of their domain: beyond its budget of names, or for room";
+    registry.register("store_folded", help, folded);
+    gauge(&mut registry, "store_folded_domains", "Domains with a folded row or question", domains);
+    let dropped: Counter = Counter::default();
+    dropped.inc_by(unresolved);
+    let help = "Questions dropped for room that never resolved and were asked once";
+    registry.register("store_unresolved_dropped", help, dropped);
+    let grow: Family<Labels<1>, Gauge<f64, AtomicU64>> = Family::default();
+    for growth in &stats.growth {
+        grow.get_or_create(&[("domain", growth.domain.clone())]).set(growth.names_a_day as f64);
+    }
+    let help = "Names that were first seen within a day, of the ten domains that have most";
+    registry.register("store_domain_names_a_day", help, grow);
     let help = "What was last seen before this is not kept, epoch seconds";
     seconds(&mut registry, "store_expired_before", help, stats.expired.before as f64);
     if let Some(bytes) = resident_bytes() {

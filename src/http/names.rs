@@ -26,7 +26,7 @@ use super::error::ApiError;
 use super::machine::json;
 use super::native::known_filters;
 use super::request::Request;
-use crate::dns::Name;
+use crate::dns::{Name, RrType};
 use crate::lookup::{End, Filters, Found, Limits, Query, Search};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
 use crate::store::{Question, Scan};
@@ -62,9 +62,17 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     let mut all = Asked::default();
     let mut shown = Vec::new();
     for question in questions.iter().filter(|question| is_wanted(&filters, question)) {
-        all.merge(&question.asked);
+        // Of a domain: what was asked of names below it is not of its own.
+        if question.qtype != RrType::FOLDED {
+            all.merge(&question.asked);
+        }
         let (qtype, sensor) = (question.qtype.to_string(), question.sensor.to_string());
-        shown.push(OneQuestion { qtype, sensor, asked: Figures::from(&question.asked) });
+        shown.push(OneQuestion {
+            qtype,
+            sensor,
+            folded_names: question.names,
+            asked: Figures::from(&question.asked),
+        });
     }
     let asked = all.count() > 0;
     let document = Document {
@@ -205,6 +213,9 @@ struct Document<'a> {
 struct OneQuestion {
     qtype: String,
     sensor: String,
+    /// Of a question that stands for those of names which were folded (FOLDED): how many names, about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folded_names: Option<u64>,
     #[serde(flatten)]
     asked: Figures,
 }

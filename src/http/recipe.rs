@@ -72,7 +72,7 @@ impl Shape for Recipe {
         out.extend_from_slice(b", \"type\": ");
         push_zeek_type(entry.tuple.rrtype, out);
         out.extend_from_slice(b", \"answer\": ");
-        push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+        push_string(out, |out| entry.push_rdata(out));
         out.extend_from_slice(b", \"count\": ");
         push_number(seen.count, out);
         out.extend_from_slice(b", \"ttl\": ");

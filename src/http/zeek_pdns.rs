@@ -105,7 +105,7 @@ impl Shape for Tuples {
         out.extend_from_slice(b",\"Type\":");
         push_zeek_type(entry.tuple.rrtype, out);
         out.extend_from_slice(b",\"Answer\":");
-        push_string(out, |out| entry.tuple.rdata.push_presentation(out));
+        push_string(out, |out| entry.push_rdata(out));
         out.extend_from_slice(b",\"Count\":");
         push_number(seen.count, out);
         out.extend_from_slice(b",\"TTL\":");

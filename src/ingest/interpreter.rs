@@ -21,7 +21,8 @@ use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Expired, OnPiece, OnProgress, Pair, Scan, Snapshot, Stats, Store, StoreError, Verification,
+    Expired, OnPiece, OnProgress, Pair, Reduce, Reduced, Scan, Snapshot, Stats, Store, StoreError, Survey,
+    Verification,
 };
 
 //--- the world ------------------------------------------------------------------------------------------------------
@@ -129,6 +130,14 @@ impl Store for Disk {
 
     fn expired_before(&self) -> u64 {
         self.store.expired_before()
+    }
+
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.store.survey(now)
+    }
+
+    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
+        self.store.reduce(rule, at)
     }
 
     fn rewrite(&self) -> Result<(), StoreError> {

@@ -363,7 +363,7 @@ impl Walk {
         while entries.peek().is_some_and(|next| next.as_ref().is_ok_and(|next| next.tuple == entry.tuple)) {
             let Some(next) = entries.next().transpose()? else { break };
             if wanted(&next) {
-                entry.halves.merge(&next.halves);
+                entry.merge(&next);
             }
             entry.sensor = next.sensor;
         }

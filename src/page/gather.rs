@@ -5,9 +5,8 @@ use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-use super::domain::registrable;
 use super::link::{Column, MAX_SORTED, Sort, View};
-use crate::dns::{Name, Rdata};
+use crate::dns::{Name, Rdata, registrable};
 use crate::ledger::Ledger;
 use crate::lookup::{Cursor, End, Found, Limits, Query, Search, Slice, Walk, WalkError};
 use crate::observation::Seen;

@@ -17,7 +17,6 @@
 //! This module knows no HTTP: `http/page.rs` serves what it makes.
 
 mod address;
-mod domain;
 mod fault;
 mod gather;
 mod link;

@@ -62,12 +62,37 @@ pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
                     (counted(stats.expired.rows, "row", "rows")) " last seen before " (moment(stats.expired.before))
                 }
             }),
+            ("Folded", html! {
+                @let folded = stats.folded;
+                @let rows = folded.rows + folded.pressed_rows;
+                @let questions = folded.questions + folded.pressed_questions;
+                @if folded.at == 0 { "nothing" } @else {
+                    (counted(rows, "row", "rows")) " and " (counted(questions, "question", "questions")) " of "
+                    (counted(folded.domains, "domain", "domains"))
+                    @if folded.unresolved > 0 {
+                        ", " (counted(folded.unresolved, "unresolved question", "unresolved questions")) " dropped"
+                    }
+                }
+            }),
             ("Version", html! { (env!("CARGO_PKG_VERSION")) ", format " (stats.format) }),
         ]))
         section.graphs {
             h2.hidden { "The last hour" }
             (graph("Lines a second", samples.iter().map(|s| Some(s.lines_per_second)).collect(), |v| grouped(v.round() as u64)))
             (graph("Lag", samples.iter().map(|s| s.lag_seconds).collect(), length))
+        }
+        @if !stats.growth.is_empty() {
+            section {
+                h2 { "Domains that grow most" }
+                ol {
+                    @for growth in &stats.growth {
+                        li {
+                            span.dns { (growth.domain) } " " strong { (counted(growth.names_a_day, "name", "names")) " a day" }
+                            span.note { " " (grouped(growth.names)) " in all" }
+                        }
+                    }
+                }
+            }
         }
         section { h2 { "How lines ended" } (tally(&status.totals)) }
         @for source in &status.sources { (self::source(source)) }

@@ -81,7 +81,10 @@ impl Table<'_> {
                         }
                     }
                 }
-                @if self.data { td.data role="cell" { (data(&entry.tuple.rdata, self.trail)) } }
+                @if self.data { td.data role="cell" {
+                    (data(&entry.tuple.rdata, self.trail))
+                    @if let Some(names) = entry.names { span.note { " about " (grouped(names)) " names" } }
+                } }
                 td.time role="cell" { (axis.bar(seen, row.is_alias())) }
                 td.when role="cell" data-label="First" { (moment(seen.time_first)) }
                 td.when role="cell" data-label="Last" { (moment(seen.time_last)) }

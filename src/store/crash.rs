@@ -5,6 +5,8 @@
 //! what it then remembers is any prefix of its calls that holds all that were synced, as [`Engine`] promises. The call that
 //! failed may be among them, and of a batch that was refused any part, in memory and on disk.
 
+mod fold;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Bound;
@@ -663,7 +665,7 @@ fn who_looks_up_clears_nothing_away() {
 }
 
 #[test]
-fn without_room_nothing_is_written_anew_and_for_less_there_is_room_sooner() {
+fn without_room_nothing_is_written_anew_beside_and_what_goes_goes_in_place() {
     let site = VolatileSite::new(usize::MAX, 1);
     let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
     for number in 1..=BATCHES {
@@ -672,13 +674,20 @@ fn without_room_nothing_is_written_anew_and_for_less_there_is_room_sooner() {
     ledger.settle().unwrap();
     let before = contents(&ledger);
     site.disk().free = Some(8 << 20);
-    for refused in [ledger.rewrite().unwrap_err(), ledger.expire(1005, 1).unwrap_err()] {
-        assert!(matches!(refused, StoreError::NoRoom { .. }), "{refused}");
-        let text = refused.to_string();
-        assert!(text.contains("needs about 9 MiB free") && text.contains("there are 8 MiB"), "{text}");
-        assert!(refused.hint().is_some() && refused.can_pass());
-    }
-    assert_eq!((contents(&ledger), ledger.expired_before()), (before, 0));
+    let refused = ledger.rewrite().unwrap_err();
+    assert!(matches!(refused, StoreError::NoRoom { .. }), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("needs about 9 MiB free") && text.contains("there are 8 MiB"), "{text}");
+    assert!(refused.hint().is_some() && refused.can_pass());
+    assert_eq!((contents(&ledger), ledger.expired_before()), (before.clone(), 0));
+    // What goes needs no copy beside: the runs are written anew in the same place.
+    ledger.expire(1005, 1).unwrap();
+    assert_eq!((site.disk().worlds.len(), ledger.expired_before()), (1, 1005));
+    let (rows, _, questions) = contents(&ledger);
+    assert!(!rows.is_empty() && rows.len() < before.0.len());
+    assert!(rows.iter().all(|row| row.halves.combined().time_last >= 1005));
+    assert!(questions.iter().all(|question| question.asked.time_last >= 1005));
+    assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound());
     // Of what goes no copy is made.
     ledger.expire(u64::MAX, 1).unwrap();
     assert!(contents(&ledger).0.is_empty());

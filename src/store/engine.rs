@@ -13,6 +13,8 @@
 //! | key | value |
 //! |---|---|
 //! | `c` path | what the follower remembers of a file: a hint, as it was given |
+//! | `h` | what was folded, sealed |
+//! | `h` name, sensor (2) | how many names were folded into the row of a domain, sealed |
 //! | `j` sequence (8), part (2) | rows of a commit, sealed: how many parts (2), family (1), rows |
 //! | `mformat` | the version of the format (4 bytes) |
 //! | `msensor` number (2) | a sensor's name, sealed |
@@ -33,6 +35,8 @@ use std::sync::Arc;
 
 use super::acknowledged::MarkFile;
 use super::{Pair, StoreError};
+use crate::dns::split_name_key;
+use crate::observation::SensorId;
 use crate::progress::LineageId;
 
 /// Keys with what becomes of them: a value, or nothing.
@@ -163,6 +167,8 @@ pub(crate) const FORMAT: &[u8] = b"mformat";
 pub(crate) const SENSORS: &[u8] = b"msensor";
 /// What the keys of progress start with.
 pub(crate) const PROGRESS: &[u8] = b"p";
+/// The key of the record of what was folded, and what the keys of the numbers of names start with.
+pub(crate) const FOLDED: &[u8] = b"h";
 /// What the keys of the journal start with.
 pub(crate) const JOURNAL: &[u8] = b"j";
 /// What the keys start with of what takes the last batch back.
@@ -185,6 +191,18 @@ pub(crate) fn sensor(number: u16) -> Vec<u8> {
 /// The key of a lineage's progress.
 pub(crate) fn progress(lineage: &LineageId) -> Vec<u8> {
     join(&[PROGRESS, &lineage.0])
+}
+
+/// The key of the number of names that were folded: by what the names of a domain start with, and by sensor.
+pub(crate) fn sketch(prefix: &[u8], sensor: SensorId) -> Vec<u8> {
+    join(&[FOLDED, prefix, &[0], &sensor.0.to_be_bytes()])
+}
+
+/// What is in such a key.
+pub(crate) fn sketch_place(key: &[u8]) -> Option<(Vec<u8>, SensorId)> {
+    let (name, sensor) = split_name_key(key.strip_prefix(FOLDED)?)?;
+    let sensor = SensorId(u16::from_be_bytes(sensor.try_into().ok()?));
+    Some((name.split_last()?.1.to_vec(), sensor))
 }
 
 /// What the keys of a journal entry start with.

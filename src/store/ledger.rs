@@ -31,6 +31,7 @@
 //! locks takes `merging`, `committed`, `folding`, `manifest`, `hints`, in this order.
 
 mod mend;
+mod reduce;
 mod repair;
 mod retired;
 mod rewrite;
@@ -45,6 +46,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use self::retired::Retired;
 use super::acknowledged::{AckLog, MarkFile};
 use super::bell::Bell;
+use super::budget::{Estimates, FoldRecord, load_estimates};
 use super::cache::Cache;
 use super::copy::{OnPiece, Pieces};
 use super::engine::{self, Changes, Pairs, Place, Site, with_prefix};
@@ -59,8 +61,8 @@ use super::sensors::Sensors;
 use super::undo::{self, Undo};
 use super::verify::{Checker, OnProgress, Verification};
 use super::{
-    Entries, Expired, Options, Pair, Position, Questions, Scan, Snapshot, Stats, Store, StoreError, block,
-    damaged, value,
+    Entries, Expired, Growth, Options, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,
+    Store, StoreError, Survey, block, damaged, value,
 };
 use crate::fault::point;
 use crate::keyed::new_seed;
@@ -121,6 +123,10 @@ struct Shared {
     rewritten: AtomicU64,
     /// Logs of which rows are missing that were acknowledged.
     missing: AtomicU64,
+    /// Rows and questions when the names were last counted.
+    surveyed: AtomicU64,
+    /// The domains that grow most.
+    growth: Mutex<Vec<Growth>>,
     /// Who applies a batch holds this.
     committed: Mutex<Committed>,
     manifest: Mutex<Manifest>,
@@ -140,12 +146,30 @@ struct View {
     segments: Vec<Arc<Segment>>,
     applied: u64,
     sensors: Arc<Sensors>,
+    folding: Arc<Folding>,
+}
+
+/// What is known of what was folded.
+struct Folding {
+    record: FoldRecord,
+    estimates: Arc<Estimates>,
+}
+
+impl Folding {
+    fn load(main: &dyn Pairs) -> Result<Folding, StoreError> {
+        Ok(Folding { record: FoldRecord::load(main)?, estimates: Arc::new(load_estimates(main)?) })
+    }
 }
 
 impl View {
     fn sources(&self) -> Vec<Arc<dyn Source>> {
         let runs = self.runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>);
         runs.chain(self.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>)).collect()
+    }
+
+    /// What is not in the rows themselves.
+    fn known(&self) -> (Arc<Sensors>, Arc<Estimates>) {
+        (Arc::clone(&self.sensors), Arc::clone(&self.folding.estimates))
     }
 
     fn pending(&self) -> Counts {
@@ -699,7 +723,8 @@ impl Shared {
         let filter_seed = seeds.filter(|seed| *seed != 0).max().unwrap_or_else(new_seed);
         let entries = manifest.journal_from..committed.record.journal_to;
         let segments = replay(&*home, entries, options, sensors.len())?;
-        let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors) };
+        let folding = Arc::new(Folding::load(&*home)?);
+        let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors), folding };
         let missing = committed.acks.missing_logs();
         if !options.reading {
             // The ledger can be looked into all the same; nothing is committed before it could be written.
@@ -722,6 +747,8 @@ impl Shared {
             hints: Mutex::default(),
             cut: AtomicU64::new(manifest.expired.before),
             rewritten: AtomicU64::new(0),
+            surveyed: AtomicU64::new(0),
+            growth: Mutex::default(),
             options: options.clone(),
             sensors,
             missing: AtomicU64::new(missing),
@@ -759,6 +786,7 @@ impl Shared {
             segments: view.segments.clone(),
             applied: view.applied,
             sensors: Arc::clone(&view.sensors),
+            folding: Arc::clone(&view.folding),
         };
         edit(&mut next);
         let last = std::mem::replace(&mut *view, Arc::new(next));
@@ -835,6 +863,7 @@ impl Shared {
                     || lock(&self.left).iter().any(|retired| is_free(&retired.home))
                     || self.runs_to_merge(&view.runs).is_some()
                     || self.rewrite_is_due(&view)
+                    || self.survey_is_due(&view)
             }
         }
     }
@@ -851,13 +880,14 @@ impl Shared {
             },
             Work::Merge => {
                 let group = self.runs_to_merge(&view.runs);
-                let too_large = self.rewrite_is_due(&view);
+                let (too_large, survey) = (self.rewrite_is_due(&view), self.survey_is_due(&view));
                 self.end_long_readers(&view);
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
                     _ if self.clear_away() || self.home().remove_a_run()? => Ok(true),
                     Some(group) => self.merge_runs(group).map(|()| true),
+                    None if survey => self.fold_names_by_itself().map(|()| true),
                     None if too_large => self.rewrite_by_itself().map(|()| true),
                     None => Ok(false),
                 }
@@ -1228,6 +1258,8 @@ impl Store for Ledger {
             format: FORMAT,
             expired: lock(&self.shared.manifest).expired,
             missing_logs: self.shared.missing.load(Ordering::SeqCst),
+            folded: self.shared.folded(),
+            growth: lock(&self.shared.growth).clone(),
         })
     }
 
@@ -1265,6 +1297,14 @@ impl Store for Ledger {
 
     fn rewrite(&self) -> Result<(), StoreError> {
         self.shared.rewrite(self.expired_before(), 0, None).map(drop)
+    }
+
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.shared.survey(now)
+    }
+
+    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
+        self.shared.reduce(rule, at)
     }
 
     fn failing(&self) -> Option<StoreError> {
@@ -1312,7 +1352,7 @@ impl Snapshot for View {
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
         let Some(range) = Range::questions(scan) else { return Ok(Box::new(std::iter::empty())) };
         let rows = Merged::open(&self.sources(), &range)?;
-        Ok(Box::new(QuestionScan::new(rows, Arc::clone(&self.sensors))))
+        Ok(Box::new(QuestionScan::new(rows, self.known())))
     }
 }
 
@@ -1326,6 +1366,6 @@ impl View {
         let Some(mut range) = Range::entries(scan) else { return Ok(Box::new(std::iter::empty())) };
         let skip = after.map(|after| (range.skip_to(after), Arc::clone(&after.sensor)));
         let rows = Merged::open_within(&self.sources(), &range, reach)?;
-        Ok(Box::new(EntryScan::new(rows, range.family, Arc::clone(&self.sensors), skip)))
+        Ok(Box::new(EntryScan::new(rows, range.family, self.known(), skip)))
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! It is written to be obviously right, not fast: a snapshot copies everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    Entries, Entry, Expired, OnPiece, OnProgress, Pair, Position, Question, Questions, Scan, Snapshot, Stats,
-    Store, StoreError, Verification, damaged,
+    Entries, Entry, Expired, Folded, NameBudget, OnPiece, OnProgress, Pair, Position, Question, Questions,
+    Reduce, Reduced, Scan, Snapshot, Stats, Store, StoreError, Survey, Verification, budget, damaged,
 };
-use crate::dns::{Name, RrType};
+use crate::dns::{Name, RrType, registrable};
 use crate::merge::Batch;
 use crate::observation::{Asked, Halves, SensorId, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
@@ -19,6 +19,7 @@ use crate::progress::{LineageId, Progress};
 pub struct MemoryStore {
     state: Mutex<State>,
     keeps_no_rows: bool,
+    names: NameBudget,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -30,12 +31,31 @@ struct State {
     hints: BTreeMap<Vec<u8>, Vec<u8>>,
     applied: u64,
     expired: Expired,
+    folded: Folded,
+    /// The names that were folded, by domain and sensor.
+    folded_names: BTreeMap<(Name, Arc<str>), BTreeSet<Name>>,
+}
+
+type RowKey = (Tuple, Arc<str>);
+type QuestionKey = (Name, RrType, Arc<str>);
+
+/// What is known of a name: when it was seen or asked first and last, and whether each of its rows was seen once.
+#[derive(Clone, Copy)]
+struct Known {
+    first: u64,
+    last: u64,
+    is_once: bool,
 }
 
 impl MemoryStore {
     /// One that keeps how far logs were read, and no rows.
     pub fn of_progress_only() -> MemoryStore {
         MemoryStore { keeps_no_rows: true, ..MemoryStore::default() }
+    }
+
+    /// One with another budget of names.
+    pub fn with_names(names: NameBudget) -> MemoryStore {
+        MemoryStore { names, ..MemoryStore::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -50,6 +70,91 @@ impl State {
             .get(usize::from(sensor.0))
             .cloned()
             .ok_or_else(|| bad_batch("a sensor number nobody gave out"))
+    }
+}
+
+impl State {
+    /// The names of each registrable domain that count for its budget.
+    fn domains(&self, budget: &NameBudget) -> BTreeMap<Name, BTreeMap<Name, Known>> {
+        let mut domains: BTreeMap<Name, BTreeMap<Name, Known>> = BTreeMap::new();
+        let mut add = |name: &Name, rrtype: RrType, first: u64, last: u64, count: u64| {
+            if rrtype == RrType::FOLDED || budget.except.iter().any(|except| except.is_at_or_above(name)) {
+                return;
+            }
+            let Some(domain) = registrable(name) else { return };
+            let known = domains.entry(domain).or_default().entry(name.clone());
+            let known = known.or_insert(Known { first, last, is_once: true });
+            known.first = known.first.min(first);
+            known.last = known.last.max(last);
+            known.is_once &= count <= 1;
+        };
+        for ((tuple, _), halves) in &self.rows {
+            let seen = halves.combined();
+            add(&tuple.rrname, tuple.rrtype, seen.time_first, seen.time_last, seen.count);
+        }
+        for ((name, qtype, _), asked) in &self.questions {
+            add(name, *qtype, asked.time_first, asked.time_last, 1);
+        }
+        domains
+    }
+
+    /// The names that fold, with their domains.
+    fn folding(&self, budget: &NameBudget) -> BTreeMap<Name, Name> {
+        let mut folding = BTreeMap::new();
+        for (domain, names) in self.domains(budget) {
+            if budget.names == 0 || names.len() as u64 <= budget.names {
+                continue;
+            }
+            let mut beyond: Vec<(u64, &Name, Known)> =
+                names.iter().map(|(name, known)| (known.first, name, *known)).collect();
+            beyond.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+            beyond.drain(..usize::try_from(budget.names).unwrap_or(usize::MAX));
+            beyond.retain(|(_, _, known)| known.first / 86_400 == known.last / 86_400);
+            let once = beyond.iter().filter(|(_, _, known)| known.is_once).count();
+            if (names.len() - once) as u64 <= 2 * budget.names {
+                beyond.retain(|(_, _, known)| known.is_once);
+            }
+            folding.extend(beyond.into_iter().map(|(_, name, _)| (name.clone(), domain.clone())));
+        }
+        folding
+    }
+
+    /// Puts rows and questions into the folded row of their domains.
+    fn fold(&mut self, rows: Vec<(RowKey, Name)>, questions: Vec<(QuestionKey, Name)>) {
+        for (key, domain) in rows {
+            let Some(halves) = self.rows.remove(&key) else { continue };
+            let (Tuple { rrname, .. }, sensor) = key;
+            self.folded_names.entry((domain.clone(), Arc::clone(&sensor))).or_default().insert(rrname);
+            let tuple = Tuple { rrname: domain, rrtype: RrType::FOLDED, rdata: budget::folded_rdata() };
+            self.rows.entry((tuple, sensor)).or_default().merge(&halves);
+        }
+        for (key, domain) in questions {
+            let Some(asked) = self.questions.remove(&key) else { continue };
+            let (name, _, sensor) = key;
+            self.folded_names.entry((domain.clone(), Arc::clone(&sensor))).or_default().insert(name);
+            self.questions.entry((domain, RrType::FOLDED, sensor)).or_default().merge(&asked);
+        }
+    }
+
+    /// Forgets the names of folded rows that are gone.
+    fn prune(&mut self) {
+        let State { rows, questions, folded_names, .. } = self;
+        folded_names.retain(|(domain, sensor), _| {
+            let row = |(tuple, of): &(Tuple, Arc<str>)| {
+                tuple.rrname == *domain && tuple.rrtype == RrType::FOLDED && of == sensor
+            };
+            let question = |(name, qtype, of): &(Name, RrType, Arc<str>)| {
+                name == domain && *qtype == RrType::FOLDED && of == sensor
+            };
+            rows.keys().any(row) || questions.keys().any(question)
+        });
+    }
+
+    fn names(&self, name: &Name, rrtype: RrType, sensor: &Arc<str>) -> Option<u64> {
+        if rrtype != RrType::FOLDED {
+            return None;
+        }
+        self.folded_names.get(&(name.clone(), Arc::clone(sensor))).map(|names| names.len() as u64)
     }
 }
 
@@ -133,7 +238,8 @@ impl Store for MemoryStore {
 
     fn stats(&self) -> Result<Stats, StoreError> {
         let state = self.state();
-        Ok(Stats { rows: state.rows.len() as u64, expired: state.expired, ..Stats::default() })
+        let folded = Folded { domains: state.folded_names.len() as u64, ..state.folded };
+        Ok(Stats { rows: state.rows.len() as u64, expired: state.expired, folded, ..Stats::default() })
     }
 
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
@@ -150,6 +256,7 @@ impl Store for MemoryStore {
                 rows: rows + dropped.0 as u64,
                 questions: questions + dropped.1 as u64,
             };
+            state.prune();
         }
         Ok(state.expired)
     }
@@ -168,11 +275,83 @@ impl Store for MemoryStore {
         state.rows.retain(|(_, sensor), _| *sensor != name);
         state.questions.retain(|(_, _, sensor), _| *sensor != name);
         state.lineages.remove(lineage);
+        state.prune();
         Ok(())
     }
 
     fn expired_before(&self) -> u64 {
         self.state().expired.before
+    }
+
+    fn survey(&self, _now: u64) -> Result<Survey, StoreError> {
+        let domains = self.state().domains(&self.names);
+        let is_over =
+            |names: &&BTreeMap<Name, Known>| self.names.names > 0 && names.len() as u64 > self.names.names;
+        Ok(Survey {
+            names: domains.values().map(|names| names.len() as u64).sum(),
+            domains_over: domains.values().filter(is_over).count() as u64,
+        })
+    }
+
+    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
+        let mut state = self.state();
+        let mut reduced = Reduced::default();
+        let (folding, least, before) = match rule {
+            Reduce::Names { at_least } => (state.folding(&self.names), at_least.max(1), None),
+            Reduce::LargeDomains => (state.folding(&self.names.share(4)), 1, None),
+            Reduce::Unresolved { before } => (BTreeMap::new(), 0, Some(before)),
+        };
+        if (folding.len() as u64) < least {
+            return Ok(reduced);
+        }
+        let domain = |name: &Name, rrtype: RrType| {
+            if rrtype == RrType::FOLDED { None } else { folding.get(name).cloned() }
+        };
+        let rows: Vec<_> = state
+            .rows
+            .keys()
+            .filter_map(|key| Some((key.clone(), domain(&key.0.rrname, key.0.rrtype)?)))
+            .collect();
+        let mut questions: Vec<_> =
+            state.questions.keys().filter_map(|key| Some((key.clone(), domain(&key.0, key.1)?))).collect();
+        let mut dropped = 0;
+        if let Some(before) = before {
+            let known: Vec<_> = state.folded_names.keys().cloned().collect();
+            state.questions.retain(|(name, qtype, sensor), asked| {
+                if *qtype == RrType::FOLDED || asked.time_last >= before || !budget::is_unresolved(asked) {
+                    return true;
+                }
+                match registrable(name).filter(|domain| known.contains(&(domain.clone(), Arc::clone(sensor))))
+                {
+                    Some(domain) => {
+                        questions.push(((name.clone(), *qtype, Arc::clone(sensor)), domain));
+                        true
+                    }
+                    None => {
+                        dropped += 1;
+                        false
+                    }
+                }
+            });
+        }
+        (reduced.rows, reduced.questions) = (rows.len() as u64, questions.len() as u64 + dropped);
+        let folded = &mut state.folded;
+        match rule {
+            Reduce::Names { .. } => {
+                folded.rows += reduced.rows;
+                folded.questions += reduced.questions;
+            }
+            _ => {
+                folded.pressed_rows += reduced.rows;
+                folded.pressed_questions += reduced.questions - dropped;
+                folded.unresolved += dropped;
+            }
+        }
+        if reduced != Reduced::default() {
+            folded.at = at;
+        }
+        state.fold(rows, questions);
+        Ok(reduced)
     }
 
     fn rewrite(&self) -> Result<(), StoreError> {
@@ -218,7 +397,8 @@ impl Snapshot for State {
             });
         }
         Ok(Box::new(rows.into_iter().map(|((tuple, sensor), halves)| {
-            Ok(Entry { tuple: tuple.clone(), sensor: Arc::clone(sensor), halves: *halves })
+            let names = self.names(&tuple.rrname, tuple.rrtype, sensor);
+            Ok(Entry { tuple: tuple.clone(), sensor: Arc::clone(sensor), halves: *halves, names })
         })))
     }
 
@@ -237,6 +417,7 @@ impl Snapshot for State {
                     qtype: *qtype,
                     sensor: Arc::clone(sensor),
                     asked: *asked,
+                    names: self.names(rrname, *qtype, sensor),
                 })
             },
         )))

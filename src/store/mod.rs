@@ -13,6 +13,7 @@
 mod acknowledged;
 mod bell;
 mod block;
+mod budget;
 mod cache;
 mod copy;
 #[cfg(test)]
@@ -32,12 +33,14 @@ mod run;
 mod scan;
 mod segment;
 mod sensors;
+mod sketch;
 pub mod sled;
 mod space;
 mod undo;
 mod value;
 mod verify;
 
+pub use budget::{NameBudget, is_unresolved};
 pub use copy::OnPiece;
 pub use ledger::FORMAT;
 pub use private::as_the_user_has_it;
@@ -136,6 +139,22 @@ pub trait Store: Send + Sync {
     ///
     /// Nothing has changed then.
     fn rewrite(&self) -> Result<(), StoreError>;
+
+    /// Counts the names of each domain, and remembers the domains that have got most names within the day before `now`, for
+    /// [`Store::stats`].
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read.
+    fn survey(&self, now: u64) -> Result<Survey, StoreError>;
+
+    /// Makes less of what tells least, by a rule. Totals of a domain that is folded stay what they are. `at` is when this is
+    /// done, for status.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed then.
+    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError>;
 
     /// Why nothing can be written just now, if that is so. Whoever writes next tries whether it has passed.
     fn failing(&self) -> Option<StoreError>;
@@ -270,9 +289,25 @@ pub struct Entry {
     pub sensor: Arc<str>,
     /// The sightings.
     pub halves: Halves,
+    /// Of a row that stands for names which were folded ([`RrType::FOLDED`]): how many they were, about, where that is known.
+    pub names: Option<u64>,
 }
 
 impl Entry {
+    /// Appends the record data in presentation form; of a folded row with how many names it stands for.
+    pub fn push_rdata(&self, out: &mut Vec<u8>) {
+        self.tuple.rdata.push_presentation(out);
+        if let Some(names) = self.names {
+            out.extend_from_slice(format!(" (about {names} names)").as_bytes());
+        }
+    }
+
+    /// Adds another row of the same tuple. Which names two sensors have both folded is not known: the larger number stands.
+    pub fn merge(&mut self, other: &Entry) {
+        self.halves.merge(&other.halves);
+        self.names = self.names.max(other.names);
+    }
+
     /// Its place in a scan's order.
     pub fn position(&self) -> Position {
         Position { tuple: self.tuple.clone(), sensor: Arc::clone(&self.sensor) }
@@ -290,6 +325,81 @@ pub struct Question {
     pub sensor: Arc<str>,
     /// How often, when, and how it ended.
     pub asked: Asked,
+    /// As [`Entry::names`].
+    pub names: Option<u64>,
+}
+
+/// What a look at all names has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Distinct names.
+    pub names: u64,
+    /// Domains that have more of them than their budget.
+    pub domains_over: u64,
+}
+
+/// A domain that grows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Growth {
+    /// The registrable domain, in presentation form.
+    pub domain: String,
+    /// Names that were first seen within the day before the last look.
+    pub names_a_day: u64,
+    /// All names in it.
+    pub names: u64,
+}
+
+/// What tells least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduce {
+    /// Names of domains beyond their budget are folded; where fewer than this fold, nothing is done.
+    Names {
+        /// Names for which it is worth the while.
+        at_least: u64,
+    },
+    /// Names of domains beyond a quarter of their budget are folded: room is needed.
+    LargeDomains,
+    /// Questions that were asked once, before this, and never resolved are dropped. Those of a domain that is folded are
+    /// folded, too.
+    Unresolved {
+        /// Epoch seconds.
+        before: u64,
+    },
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reduced {
+    /// Rows that are gone.
+    pub rows: u64,
+    /// Questions that are gone.
+    pub questions: u64,
+}
+
+/// What a store has folded, and dropped for room, since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Folded {
+    /// When that was done last, epoch seconds; 0 before.
+    pub at: u64,
+    /// Domains that have a folded row or question, by sensor.
+    pub domains: u64,
+    /// Rows that were folded because their domain was beyond its budget.
+    pub rows: u64,
+    /// Questions likewise.
+    pub questions: u64,
+    /// Rows that were folded because room was needed, and their domain was beyond a quarter of its budget.
+    pub pressed_rows: u64,
+    /// Questions likewise.
+    pub pressed_questions: u64,
+    /// Questions that were dropped because room was needed: they never resolved, and were asked once.
+    pub unresolved: u64,
+}
+
+impl Folded {
+    /// All rows and questions that were folded.
+    pub fn all(&self) -> u64 {
+        self.rows + self.questions + self.pressed_rows + self.pressed_questions
+    }
 }
 
 /// Figures of a store.
@@ -315,6 +425,10 @@ pub struct Stats {
     pub expired: Expired,
     /// Logs of which rows are missing that were acknowledged: the ledger was damaged, and has not read them again yet.
     pub missing_logs: u64,
+    /// What was folded.
+    pub folded: Folded,
+    /// The domains that grow most, the most first, as of the last look.
+    pub growth: Vec<Growth>,
 }
 
 impl Stats {
@@ -365,6 +479,10 @@ pub struct Options {
     pub reader_grace: Duration,
     /// The most bytes on disk that it may take.
     pub max_disk: MaxDisk,
+    /// The names that a domain may have.
+    pub names: NameBudget,
+    /// Rows and questions from which on names are counted by itself.
+    pub survey_rows: u64,
     /// The first and the longest wait before a fold or a merge that failed is tried again.
     pub retry: (Duration, Duration),
     /// For who only asks: nothing is folded, merged or removed.
@@ -381,6 +499,8 @@ impl Default for Options {
             rewrite_bytes: 64 << 20,
             reader_grace: Duration::from_secs(30),
             max_disk: MaxDisk::Auto,
+            names: NameBudget::default(),
+            survey_rows: 100_000,
             retry: (Duration::from_secs(1), Duration::from_secs(15)),
             reading: false,
         }

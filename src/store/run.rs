@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::{Builder, Reader};
+use super::budget::Rules;
 use super::filter::{self, Filter};
 use super::key::{self, Family, Range};
 use super::{StoreError, damaged, value};
@@ -231,35 +232,17 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    /// Appends those rows of several runs, as one, that were seen at `cut` or later, without those of a sensor if one is
-    /// given. Says how many rows and questions it left out because they are too old.
-    pub fn push_kept(
-        &mut self,
-        sources: &[Arc<dyn Source>],
-        cut: u64,
-        without: Option<SensorId>,
-    ) -> Result<(u64, u64), StoreError> {
-        let mut dropped = (0, 0);
+    /// Appends those rows of several runs, as one, that stay by some rules.
+    pub fn push_kept(&mut self, sources: &[Arc<dyn Source>], rules: &mut Rules) -> Result<(), StoreError> {
         for family in Family::ALL {
             let mut rows = Merged::open(sources, &Range::all(family))?;
             while rows.advance()? {
-                if let Some(sensor) = without
-                    && key::split_sensor(rows.key()).is_some_and(|(_, other)| other == sensor)
-                {
-                    continue;
-                }
-                if cut == 0 || value::last_seen(family, rows.value())? >= cut {
+                if rules.keeps(family, rows.key(), rows.value())? {
                     self.push(family, rows.key(), rows.value())?;
-                } else {
-                    match family {
-                        Family::ByRdata => {}
-                        Family::ByName => dropped.0 += 1,
-                        Family::Questions => dropped.1 += 1,
-                    }
                 }
             }
         }
-        Ok(dropped)
+        Ok(())
     }
 
     /// Appends the rows of several runs as one.

@@ -5,16 +5,19 @@
 
 use std::sync::Arc;
 
+use super::budget::Estimates;
 use super::key::{self, Family};
 use super::run::Merged;
 use super::sensors::Sensors;
 use super::{Entry, Question, StoreError, damaged, value};
+use crate::dns::{Name, RrType};
 use crate::observation::{Asked, Halves};
 
 /// Goes through groups of rows whose keys differ in nothing but the sensor.
 struct Groups<V> {
     rows: Merged,
     sensors: Arc<Sensors>,
+    estimates: Arc<Estimates>,
     decode: fn(&[u8]) -> Result<V, StoreError>,
     /// Whether `rows` stands at a row that is in no group yet; `None` before the first.
     ahead: Option<bool>,
@@ -25,8 +28,20 @@ struct Groups<V> {
 }
 
 impl<V> Groups<V> {
-    fn new(rows: Merged, sensors: Arc<Sensors>, decode: fn(&[u8]) -> Result<V, StoreError>) -> Groups<V> {
-        Groups { rows, sensors, decode, ahead: None, key: Vec::new(), group: Vec::new() }
+    fn new(
+        rows: Merged,
+        (sensors, estimates): (Arc<Sensors>, Arc<Estimates>),
+        decode: fn(&[u8]) -> Result<V, StoreError>,
+    ) -> Groups<V> {
+        Groups { rows, sensors, estimates, decode, ahead: None, key: Vec::new(), group: Vec::new() }
+    }
+
+    /// How many names a folded row of a sensor stands for, where that is known.
+    fn names(&self, rrname: &Name, rrtype: RrType, sensor: &str) -> Option<u64> {
+        if rrtype != RrType::FOLDED {
+            return None;
+        }
+        self.estimates.of(rrname, self.sensors.number(sensor)?)
     }
 
     /// Collects the next group; `false` after the last.
@@ -76,17 +91,19 @@ impl EntryScan {
     pub fn new(
         rows: Merged,
         family: Family,
-        sensors: Arc<Sensors>,
+        known: (Arc<Sensors>, Arc<Estimates>),
         skip: Option<(Vec<u8>, Arc<str>)>,
     ) -> EntryScan {
-        EntryScan { groups: Groups::new(rows, sensors, value::halves), family, skip, tuple: None }
+        EntryScan { groups: Groups::new(rows, known, value::halves), family, skip, tuple: None }
     }
 
     fn step(&mut self) -> Result<Option<Entry>, StoreError> {
         loop {
             if let Some((sensor, halves)) = self.groups.group.pop() {
                 let tuple = if self.groups.group.is_empty() { self.tuple.take() } else { self.tuple.clone() };
-                return Ok(tuple.map(|tuple| Entry { tuple, sensor, halves }));
+                let Some(tuple) = tuple else { return Ok(None) };
+                let names = self.groups.names(&tuple.rrname, tuple.rrtype, &sensor);
+                return Ok(Some(Entry { tuple, sensor, halves, names }));
             }
             if !self.groups.advance(self.family)? {
                 return Ok(None);
@@ -116,8 +133,8 @@ pub(crate) struct QuestionScan {
 }
 
 impl QuestionScan {
-    pub fn new(rows: Merged, sensors: Arc<Sensors>) -> QuestionScan {
-        QuestionScan { groups: Groups::new(rows, sensors, value::asked) }
+    pub fn new(rows: Merged, known: (Arc<Sensors>, Arc<Estimates>)) -> QuestionScan {
+        QuestionScan { groups: Groups::new(rows, known, value::asked) }
     }
 
     fn step(&mut self) -> Result<Option<Question>, StoreError> {
@@ -126,7 +143,8 @@ impl QuestionScan {
         }
         let Some((sensor, asked)) = self.groups.group.pop() else { return Ok(None) };
         let (rrname, qtype, _) = key::question(&self.groups.key)?;
-        Ok(Some(Question { rrname, qtype, sensor, asked }))
+        let names = self.groups.names(&rrname, qtype, &sensor);
+        Ok(Some(Question { rrname, qtype, sensor, asked, names }))
     }
 }
 

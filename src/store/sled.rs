@@ -46,7 +46,8 @@ use super::migrate::Migration;
 use super::space::{self, MaxDisk};
 use super::verify::Checker;
 use super::{
-    Expired, OnPiece, OnProgress, Options, Pair, Snapshot, Stats, Store, StoreError, Verification, damaged,
+    Expired, OnPiece, OnProgress, Options, Pair, Reduce, Reduced, Snapshot, Stats, Store, StoreError, Survey,
+    Verification, damaged,
 };
 use crate::fault::point;
 use crate::merge::Batch;
@@ -389,6 +390,14 @@ impl Store for SledStore {
 
     fn rewrite(&self) -> Result<(), StoreError> {
         self.ledger.rewrite()
+    }
+
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.ledger.survey(now)
+    }
+
+    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
+        self.ledger.reduce(rule, at)
     }
 
     fn failing(&self) -> Option<StoreError> {

@@ -25,7 +25,7 @@ use super::ledger::{check_format, open_block, open_journal_part, open_progress, 
 use super::manifest::{Commits, Manifest, RunMeta};
 use super::run::Counts;
 use super::undo::Undone;
-use super::{StoreError, block, damaged, value};
+use super::{StoreError, block, budget, damaged, value};
 use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
 use crate::keyed;
 use crate::observation::{Halves, Seen, SensorId};
@@ -180,6 +180,7 @@ impl<'a> Checker<'a> {
         let commits = self.take(engine.get(engine::COMMITS).and_then(Commits::from_bytes));
         self.sensors(engine);
         self.progress(engine, commits.as_ref());
+        self.folded(engine);
         if let (Some(manifest), Some(commits)) = (&manifest, &commits) {
             self.journal(engine, manifest.journal_from..commits.journal_to);
         }
@@ -275,6 +276,14 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn folded(&mut self, engine: &dyn Pairs) {
+        for pair in with_prefix(engine, engine::FOLDED) {
+            let Some((key, sealed)) = self.take(pair) else { return };
+            let checked = budget::check_sketch(&key, &sealed);
+            self.take(checked);
+        }
+    }
+
     fn journal(&mut self, engine: &dyn Pairs, entries: std::ops::Range<u64>) {
         for sequence in entries.clone() {
             self.found.journal_entries += 1;
@@ -338,7 +347,7 @@ impl<'a> Checker<'a> {
         // From one family of keys to the next, and not through them.
         let mut at = Vec::new();
         while let Some(Some((key, _))) = self.take(engine.above(&at)) {
-            let known = [engine::CACHE, engine::JOURNAL, engine::PROGRESS, engine::SENSORS];
+            let known = [engine::CACHE, engine::FOLDED, engine::JOURNAL, engine::PROGRESS, engine::SENSORS];
             at = match known.into_iter().find(|family| key.starts_with(family)) {
                 Some(family) => key::after_prefix(family).unwrap_or_default(),
                 None if [engine::FORMAT, engine::COMMITS, engine::MANIFEST].contains(&key.as_slice()) => key,

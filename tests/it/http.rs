@@ -22,8 +22,8 @@ use dnsledger::progress::{LineageId, Progress};
 use dnsledger::shutdown::Stop;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::{
-    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, Scan, Snapshot, Stats, Store,
-    StoreError, Verification,
+    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,
+    Store, StoreError, Survey, Verification,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -321,6 +321,12 @@ impl Store for Stalling {
     }
     fn expired_before(&self) -> u64 {
         self.store.expired_before()
+    }
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.store.survey(now)
+    }
+    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
+        self.store.reduce(rule, at)
     }
     fn rewrite(&self) -> Result<(), StoreError> {
         self.store.rewrite()

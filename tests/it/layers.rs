@@ -35,12 +35,12 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("status", 1, "progress tally"),
     // Keeping.
     ("merge", 2, "dns keyed observation progress"),
-    ("store", 2, "dns fault keyed merge observation progress tally threads"),
+    ("store", 2, "clock dns fault keyed merge observation progress tally threads"),
     ("ledger", 2, "dns fault merge observation progress store"),
     // Asking and feeding.
     ("lookup", 3, "dns ledger observation store time units"),
     ("cof", 3, "dns json lookup observation store"),
-    ("retention", 3, "ledger store time"),
+    ("retention", 3, "dns ledger store time"),
     ("output", 3, "cof json lookup observation store time units"),
     (
         "ingest",
@@ -52,7 +52,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("recovery", 4, "ingest shutdown store"),
     ("sandbox", 4, ""),
     ("supervisor", 4, ""),
-    ("config", 4, "http ingest logging observation observe retention store tail time units zeek"),
+    ("config", 4, "dns http ingest logging observation observe retention store tail time units zeek"),
     (
         "http",
         4,
@@ -88,7 +88,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("zstd", &["tail/"]),
     ("idna", &["dns/"]),
     ("maud", &["page/"]),
-    ("psl", &["page/", "ingest/dump.rs"]),
+    ("psl", &["dns/", "ingest/dump.rs"]),
+    ("hyperloglockless", &["store/sketch.rs"]),
     ("regex", &["lookup/"]),
     ("toml", &["config.rs", "config/"]),
     ("clap", &["cli/"]),

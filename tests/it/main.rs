@@ -30,6 +30,7 @@ mod dump_import;
 mod expire;
 /// That the sample logs written by hand are read as each of them is meant to be.
 mod fixtures;
+mod flood;
 /// The daemon on a disk that is full for a while.
 mod full_disk;
 /// The short form of the fuzz targets.

@@ -144,7 +144,10 @@ impl Shape for Rows {
             out.extend_from_slice(b",\"rrtype\":");
             push_rrtype(entry.tuple.rrtype, out);
             out.extend_from_slice(if array { b",\"rdata\":[" } else { b",\"rdata\":" });
-            push_string(out, |out| push_rdata(&entry.tuple.rdata, out));
+            push_string(out, |out| match entry.names {
+                Some(_) => entry.push_rdata(out),
+                None => push_rdata(&entry.tuple.rdata, out),
+            });
             out.extend_from_slice(if array { b"]}" } else { b"}" });
         });
     }

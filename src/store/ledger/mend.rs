@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use std::time::Duration;
 
-use super::{Committed, Run, Shared, journal_before, lock};
+use super::{Committed, Folding, Run, Shared, journal_before, lock};
 use crate::fault::end_to_start_again;
 use crate::store::StoreError;
 use crate::store::damaged;
@@ -139,9 +139,13 @@ impl Shared {
         let is_left = |id: &u32| !is_named(*id) && !home.is_held(*id);
         home.runs()?.into_iter().filter(is_left).for_each(|id| home.bury(id));
         let journal_from = next.journal_from;
+        // A copy in place that failed may be there, too, with what it dropped.
+        let folding = Arc::new(Folding::load(&*home)?);
+        self.cut.store(next.expired.before, Ordering::SeqCst);
         *manifest = next;
         self.publish(|view| {
             view.runs = runs;
+            view.folding = folding;
             view.segments.retain(|segment| segment.sequences.iter().any(|&at| at >= journal_from));
         });
         committed.acks.renew()?;

@@ -64,6 +64,7 @@ impl Ledger {
         }
         copy.add_batch(&batch)?;
         copy.copied(runs);
+        copy.keep_folding();
         copy.take_over(0).map(drop)
     }
 }

@@ -6,21 +6,26 @@
 //! since is copied at the end, while commits wait; then the new place is made current in one step. Until then it is worth
 //! nothing, and after it the old one is: a crash leaves one of them whole. Readers keep the old place until the last of
 //! them lets go.
+//!
+//! Where something is left behind, and there is no room for a copy beside, the copy is made *in place*: new runs in the same
+//! engine, which then replace all others in one step. The engine uses the space again of what was removed, and shortens its
+//! file when the end of it is free.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::retired::Retired;
-use super::{Run, Shared, View, check_room, lock, needed};
+use super::{Folding, Run, Shared, View, check_room, lock, needed};
 use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::LineageId;
+use crate::store::budget::Rules;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
 use crate::store::key::{Family, Range};
 use crate::store::manifest::{Commits, Manifest};
 use crate::store::run::{Counts, Merged, Source};
-use crate::store::{Expired, StoreError, value};
+use crate::store::{Expired, Reduced, StoreError, value};
 
 /// Rows that may be left to copy while commits wait.
 const LAST_ROWS: u64 = 50_000;
@@ -50,21 +55,49 @@ impl Shared {
         at: u64,
         without: Option<(SensorId, LineageId)>,
     ) -> Result<Expired, StoreError> {
-        self.wait_for_readers()?;
+        let rules = Rules { cut, without: without.map(|(sensor, _)| sensor), ..Rules::default() };
+        let leaves = cut > self.cut.load(Ordering::SeqCst) && without.is_none();
+        let how = How { at, forget: without.map(|(_, lineage)| lineage), in_place: leaves, pressed: false };
+        let runs = self.settled_runs()?;
+        self.copy(runs, rules, how).map(|(expired, _)| expired)
+    }
+
+    /// Copies what stays of some runs, which are all there were when they were asked for, and all that came since.
+    pub(super) fn copy(
+        &self,
+        runs: Vec<Arc<Run>>,
+        rules: Rules,
+        how: How,
+    ) -> Result<(Expired, Reduced), StoreError> {
         let place = self.site.next()?;
-        self.check_room(cut, place.free_bytes())?;
-        let home = self.open_home(place)?;
-        // Until it takes over.
-        home.abandon(true);
-        let mut copy = Copy { without, ..Copy::new(self, home, cut) };
-        copy.add(self.settled_runs()?)?;
+        let in_place = match self.check_room(rules.cut, place.free_bytes()) {
+            Err(StoreError::NoRoom { .. }) if how.in_place => true,
+            checked => {
+                checked?;
+                false
+            }
+        };
+        let home = if in_place {
+            self.home()
+        } else {
+            self.wait_for_readers()?;
+            let home = self.open_home(place)?;
+            // Until it takes over.
+            home.abandon(true);
+            home
+        };
+        let mut copy = Copy::new(self, home, 0);
+        (copy.forget, copy.rules, copy.in_place, copy.pressed) = (how.forget, rules, in_place, how.pressed);
+        copy.add(runs)?;
+        let sums = copy.rules.sums()?;
+        copy.add_batch(&sums)?;
         for _ in 0..CATCH_UPS {
             if copy.is_nearly_done() {
                 break;
             }
             copy.add(self.settled_runs()?)?;
         }
-        copy.take_over(at)
+        copy.take_over(how.at)
     }
 
     /// Whether there is room for a copy of what is kept. Commits that found none because of it would be refused.
@@ -89,7 +122,7 @@ impl Shared {
     }
 
     /// All runs, once nothing that was committed before is only in the journal.
-    fn settled_runs(&self) -> Result<Vec<Arc<Run>>, StoreError> {
+    pub(super) fn settled_runs(&self) -> Result<Vec<Arc<Run>>, StoreError> {
         let mut committed = lock(&self.committed);
         self.mend(Some(&mut committed))?;
         let _alone = lock(&self.folding);
@@ -122,28 +155,63 @@ impl Shared {
     }
 }
 
-/// A ledger on its way to another place.
+/// How a ledger is copied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    /// When, epoch seconds.
+    pub at: u64,
+    /// A log whose progress is left behind.
+    pub forget: Option<LineageId>,
+    /// Whether it may be done in place where there is no room beside.
+    pub in_place: bool,
+    /// Whether something is folded because room is needed.
+    pub pressed: bool,
+}
+
+/// A ledger on its way to another place, or to other runs.
 pub(super) struct Copy<'a> {
     shared: &'a Shared,
     home: Arc<Home>,
-    cut: u64,
-    /// A sensor whose rows, and a log whose progress, are left behind.
-    without: Option<(SensorId, LineageId)>,
+    /// The home is the one it comes from.
+    in_place: bool,
+    /// A log whose progress is left behind.
+    forget: Option<LineageId>,
+    /// What stays.
+    rules: Rules,
+    /// Whether something is folded because room is needed.
+    pressed: bool,
     /// Runs that were copied.
     old: Vec<Arc<Run>>,
     /// What they became.
     new: Vec<Arc<Run>>,
-    /// Rows and questions that were left behind.
-    dropped: (u64, u64),
     /// What is missing is no longer asked for.
     pub gives_up_missing: bool,
+}
+
+impl Drop for Copy<'_> {
+    fn drop(&mut self) {
+        // What nobody names.
+        for run in self.new.iter().filter(|_| self.in_place) {
+            run.retired.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<'a> Copy<'a> {
     /// One to a home that is empty, of what was last seen at `cut` or later.
     pub fn new(shared: &'a Shared, home: Arc<Home>, cut: u64) -> Copy<'a> {
-        let (old, new) = (Vec::new(), Vec::new());
-        Copy { shared, home, cut, without: None, old, new, dropped: (0, 0), gives_up_missing: false }
+        let rules = Rules { cut, ..Rules::default() };
+        Copy {
+            shared,
+            home,
+            in_place: false,
+            forget: None,
+            rules,
+            pressed: false,
+            gives_up_missing: false,
+            old: Vec::new(),
+            new: Vec::new(),
+        }
     }
 
     /// Writes a batch as a run.
@@ -152,7 +220,7 @@ impl<'a> Copy<'a> {
         if keys == 0 {
             return Ok(());
         }
-        let (sensors, cut) = (self.shared.sensors.len(), self.cut);
+        let (sensors, cut) = (self.shared.sensors.len(), self.rules.cut);
         let run = self
             .shared
             .write_run(&self.home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
@@ -163,6 +231,11 @@ impl<'a> Copy<'a> {
     /// What these runs hold is in what was written.
     pub fn copied(&mut self, runs: Vec<Arc<Run>>) {
         self.old.extend(runs);
+    }
+
+    /// What is known of folded names is kept, though rows come as batches.
+    pub fn keep_folding(&mut self) {
+        self.rules.keeps_estimates = true;
     }
 
     fn is_copied(&self, run: &Run) -> bool {
@@ -191,12 +264,9 @@ impl<'a> Copy<'a> {
         if sources.is_empty() {
             return Ok(());
         }
-        let (cut, without, mut dropped) = (self.cut, self.without.map(|(sensor, _)| sensor), (0, 0));
-        let run = self.shared.write_run(&self.home, lookup_keys, |writer| {
-            dropped = writer.push_kept(&sources, cut, without)?;
-            Ok(())
-        })?;
-        self.dropped = (self.dropped.0 + dropped.0, self.dropped.1 + dropped.1);
+        let rules = &mut self.rules;
+        let run =
+            self.shared.write_run(&self.home, lookup_keys, |writer| writer.push_kept(&sources, rules))?;
         let counts = run.meta.counts;
         if counts.rows + counts.questions > 0 {
             self.new.push(run);
@@ -206,8 +276,8 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
-    /// Copies the rest while commits wait, and puts the new place in the old one's.
-    pub fn take_over(mut self, at: u64) -> Result<Expired, StoreError> {
+    /// Copies the rest while commits wait, and puts the new place, or the new runs, in the old one's.
+    pub fn take_over(mut self, at: u64) -> Result<(Expired, Reduced), StoreError> {
         let shared = self.shared;
         let mut committed = lock(&shared.committed);
         shared.mend(Some(&mut committed))?;
@@ -218,44 +288,77 @@ impl<'a> Copy<'a> {
         let mut sources: Vec<Arc<dyn Source>> = rest.into_iter().map(|run| run as Arc<dyn Source>).collect();
         sources.extend(view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>));
         self.add_sources(sources, keys + view.pending().lookup_keys)?;
+        let old = shared.home();
+        let mut journal = Changes::new();
+        for sequence in view.segments.iter().flat_map(|segment| &segment.sequences) {
+            for pair in with_prefix(&*old, &engine::journal(*sequence)) {
+                journal.push((pair?.0, None));
+            }
+        }
         drop(view);
         let mut manifest = lock(&shared.manifest);
         let _no_hints = lock(&shared.hints);
         let last = manifest.expired;
+        let (rows, questions) = self.rules.expired;
         let next = Manifest {
             runs: self.new.iter().map(|run| run.meta.clone()).collect(),
-            next_run: shared.next_run.load(Ordering::SeqCst),
+            next_run: shared.next_run.load(Ordering::SeqCst).max(manifest.next_run.saturating_add(1)),
             journal_from: committed.record.journal_to,
             expired: Expired {
-                before: last.before.max(self.cut),
-                at: if self.cut > last.before { at } else { last.at },
-                rows: last.rows + self.dropped.0,
-                questions: last.questions + self.dropped.1,
+                before: last.before.max(self.rules.cut),
+                at: if self.rules.cut > last.before { at } else { last.at },
+                rows: last.rows + rows,
+                questions: last.questions + questions,
             },
         };
-        let forgotten = self.without.map(|(_, lineage)| lineage);
-        let forgotten = forgotten.and_then(|id| Some((id, *committed.lineages.get(&id)?)));
+        shared.next_run.fetch_max(next.next_run, Ordering::SeqCst);
+        let forgotten = self.forget.and_then(|id| Some((id, *committed.lineages.get(&id)?)));
         let mut record = committed.record;
         if let Some((_, hash)) = forgotten {
             record.lineages -= 1;
             record.digest ^= hash;
         }
-        self.copy_main(record, &next)?;
-        let (mark, sensors) = (self.home.place().mark(), shared.sensors.len());
-        let without = forgotten.map(|(lineage, _)| lineage);
-        let acks = committed.acks.copy_to(mark, next.next_run, sensors, without, self.gives_up_missing)?;
-        if let Err(error) = shared.site.switch(self.home.place()) {
-            if shared.site.is_unsettled() {
-                // Whoever opens the ledger next may find this copy: it stays, and nothing is committed that it lacks.
-                self.home.abandon(false);
-                shared.home().fail(&error);
+        let known = shared.view();
+        let folding = self.rules.record(&known.folding.record, self.pressed, at);
+        let (changes, estimates) = self.rules.changes(&*old, &folding, &known.folding.estimates)?;
+        drop(known);
+        let folding = Arc::new(Folding { record: folding, estimates: Arc::new(estimates) });
+        if self.in_place {
+            // Of a batch that fails a part may be there: numbers of names that are ahead of their rows harm nothing.
+            let (mut batch, left): (Changes, Changes) =
+                changes.into_iter().partition(|change| change.1.is_some());
+            batch.push((engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
+            journal.extend(left);
+            if let Err(error) = old.commit(batch) {
+                // It may be there all the same: whoever opens the engine again sees to what became of it.
+                self.new.clear();
+                return Err(error);
             }
-            return Err(error);
+            // What is left of it goes when the engine is opened again, if this fails.
+            drop(old.write(journal));
+        } else {
+            self.copy_main(record, &next, changes)?;
+            let (mark, sensors) = (self.home.place().mark(), shared.sensors.len());
+            let without = forgotten.map(|(lineage, _)| lineage);
+            let acks =
+                committed.acks.copy_to(mark, next.next_run, sensors, without, self.gives_up_missing)?;
+            if let Err(error) = shared.site.switch(self.home.place()) {
+                if shared.site.is_unsettled() {
+                    // Whoever opens the ledger next may find this copy: it stays, and nothing is committed that it lacks.
+                    self.home.abandon(false);
+                    shared.home().fail(&error);
+                }
+                return Err(error);
+            }
+            committed.acks = acks;
+            self.home.abandon(false);
+            let old = std::mem::replace(&mut *lock(&shared.home), Arc::clone(&self.home));
+            old.abandon(true);
+            // Nobody writes there any more, and who watches must not be the last to hold it.
+            lock(&shared.homes).retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
+            lock(&shared.left).push(Retired::new(old));
         }
-        self.home.abandon(false);
-        let old = std::mem::replace(&mut *lock(&shared.home), Arc::clone(&self.home));
-        old.abandon(true);
-        (committed.record, committed.acks) = (record, acks);
+        committed.record = record;
         if let Some((lineage, _)) = forgotten {
             committed.lineages.remove(&lineage);
         }
@@ -264,33 +367,45 @@ impl<'a> Copy<'a> {
         shared.cut.store(expired.before, Ordering::SeqCst);
         *manifest = next;
         let new = std::mem::take(&mut self.new);
-        // Nobody writes there any more, and who watches must not be the last to hold it.
-        lock(&shared.homes).retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
-        lock(&shared.left).push(Retired::new(old));
+        let in_place = self.in_place;
         shared.publish(|view| {
+            for run in view.runs.iter().filter(|_| in_place) {
+                run.retired.store(true, Ordering::Relaxed);
+            }
             view.runs = new;
             view.segments.clear();
+            view.folding = folding;
         });
-        Ok(expired)
+        let (rows, questions) = self.rules.folded;
+        let reduced = Reduced { rows, questions: questions + self.rules.unresolved };
+        if in_place {
+            // So that the space is there when this returns, but for what is read still.
+            drop(std::mem::take(&mut self.old));
+            drop((manifest, committed));
+            while shared.home().remove_a_run()? {}
+        }
+        Ok((expired, reduced))
     }
 
     /// Copies what is in no run.
-    fn copy_main(&self, record: Commits, manifest: &Manifest) -> Result<(), StoreError> {
+    fn copy_main(&self, record: Commits, manifest: &Manifest, folding: Changes) -> Result<(), StoreError> {
         let old = self.shared.home();
         let mut changes: Changes = vec![
             (engine::FORMAT.to_vec(), Some(super::FORMAT.to_be_bytes().to_vec())),
             (engine::MANIFEST.to_vec(), Some(manifest.to_bytes()?)),
             (engine::COMMITS.to_vec(), Some(record.to_bytes()?)),
         ];
-        for prefix in [engine::SENSORS, engine::PROGRESS, engine::CACHE] {
+        for prefix in [engine::SENSORS, engine::PROGRESS, engine::CACHE, engine::FOLDED] {
             for pair in with_prefix(&*old, prefix) {
                 let (key, value) = pair?;
-                if self.without.is_some_and(|(_, lineage)| key == engine::progress(&lineage)) {
+                let is_new = folding.iter().any(|(new, _)| *new == key);
+                if is_new || self.forget.is_some_and(|lineage| key == engine::progress(&lineage)) {
                     continue;
                 }
                 changes.push((key, Some(value)));
             }
         }
+        changes.extend(folding.into_iter().filter(|(_, value)| value.is_some()));
         self.home.commit(changes)
     }
 }

@@ -1,0 +1,122 @@
+//! Making room: what tells least goes first.
+//!
+//! 1. Names of domains beyond their budget are folded: nothing is lost of their totals.
+//! 2. Questions that never resolved and were asked once are dropped, the oldest first, as many as needed.
+//! 3. Names of domains beyond a quarter of their budget, those seen once first, are folded.
+//! 4. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
+//!
+//! After each the ledger is measured, and written anew where it then takes less.
+
+use std::collections::BTreeMap;
+
+use super::{HOUR, ROUNDS, find_cut};
+use crate::dns::RrType;
+use crate::store::{Reduce, Reduced, Scan, Store, StoreError, is_unresolved};
+
+/// What is done, in this order.
+const STEPS: [Step; 4] = [Step::Names, Step::Unresolved, Step::LargeDomains, Step::Age];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Names,
+    Unresolved,
+    LargeDomains,
+    Age,
+}
+
+/// Makes room until the ledger is within a budget, or nothing more may go. What was seen within the day before `from` does not go
+/// by age.
+///
+/// # Errors
+///
+/// When the ledger cannot be read, or written anew. What went before is gone.
+pub(super) fn shrink(store: &dyn Store, budget: u64, from: u64, now: u64) -> Result<(), StoreError> {
+    let goal = budget / 5 * 4;
+    // Whether the ledger was written anew since something went, so that the disk it takes is what its rows take.
+    let mut is_fresh = false;
+    for step in STEPS {
+        let rounds = if step == Step::Age { ROUNDS } else { 1 };
+        for _ in 0..rounds {
+            // What readers hold goes with them: no row goes for it.
+            let stats = store.stats()?;
+            let (disk_bytes, live_bytes) = (stats.own_disk_bytes(), stats.live_bytes);
+            if disk_bytes <= budget {
+                return Ok(());
+            }
+            // Much of the disk may be space that writing anew gives back: no row goes for it.
+            let size = if is_fresh { disk_bytes } else { live_bytes };
+            if size <= goal {
+                match store.rewrite() {
+                    // There is no room beside: the engine gives back what it does not need while it goes on.
+                    Err(StoreError::NoRoom { .. }) => return Ok(()),
+                    done => done?,
+                }
+                is_fresh = true;
+                continue;
+            }
+            let share = goal as f64 / size as f64;
+            let went = match step {
+                Step::Names => went(store.reduce(Reduce::Names { at_least: 1 }, now)?),
+                Step::Unresolved => drop_unresolved(store, share, now)?,
+                Step::LargeDomains => went(store.reduce(Reduce::LargeDomains, now)?),
+                Step::Age => match find_cut(store, share, from)? {
+                    Some(cut) if cut > store.expired_before() => {
+                        store.expire(cut, now)?;
+                        true
+                    }
+                    _ => false,
+                },
+            };
+            if went {
+                is_fresh = store.stats()?.own_disk_bytes() < disk_bytes;
+            } else if step == Step::Age {
+                if is_fresh {
+                    return Ok(());
+                }
+                is_fresh = true;
+                match store.rewrite() {
+                    Err(StoreError::NoRoom { .. }) => return Ok(()),
+                    done => done?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn went(reduced: Reduced) -> bool {
+    reduced != Reduced::default()
+}
+
+/// Drops questions that never resolved and were asked once, the oldest first, until a share of all rows and questions is left,
+/// or none of them; whether any went.
+fn drop_unresolved(store: &dyn Store, share: f64, now: u64) -> Result<bool, StoreError> {
+    let (mut all, mut hours) = (0u64, BTreeMap::<u64, u64>::new());
+    let snapshot = store.snapshot();
+    for entry in snapshot.entries(&Scan::All, None)? {
+        entry?;
+        all += 1;
+    }
+    for question in snapshot.questions(&Scan::All)? {
+        let question = question?;
+        all += 1;
+        if question.qtype != RrType::FOLDED && is_unresolved(&question.asked) {
+            *hours.entry(question.asked.time_last / HOUR).or_default() += 1;
+        }
+    }
+    drop(snapshot);
+    let may_stay = (all as f64 * share) as u64;
+    let mut stays = all;
+    let mut before = 0;
+    for (hour, questions) in hours {
+        if stays <= may_stay {
+            break;
+        }
+        stays -= questions;
+        before = hour.saturating_add(1).saturating_mul(HOUR);
+    }
+    if before == 0 {
+        return Ok(false);
+    }
+    Ok(went(store.reduce(Reduce::Unresolved { before }, now)?))
+}

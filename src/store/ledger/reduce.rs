@@ -1,0 +1,137 @@
+//! What tells least is folded or dropped: the ledger is copied, and it is left behind on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::rewrite::How;
+use super::{Run, Shared, View, lock};
+use crate::clock;
+use crate::store::budget::{self, Found, NameBudget, Rules};
+use crate::store::run::Source;
+use crate::store::{Folded, Reduce, Reduced, StoreError, Survey};
+
+/// By how much the ledger grows until its names are counted again.
+const GROWS: u64 = 3;
+/// One in so many names must fold for a copy to be worth it.
+const WORTH: u64 = 16;
+/// A domain beyond this part of its budget is folded when room is needed.
+const PRESSED: u64 = 4;
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+
+fn sources(runs: &[Arc<Run>]) -> Vec<Arc<dyn Source>> {
+    runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect()
+}
+
+/// Rows and questions.
+fn rows(view: &View) -> u64 {
+    let pending = view.pending();
+    let in_runs = view.runs.iter().map(|run| run.meta.counts.rows + run.meta.counts.questions);
+    in_runs.sum::<u64>() + pending.rows + pending.questions
+}
+
+impl Shared {
+    /// Whether so much has come since names were last counted that a domain may have too many.
+    pub(super) fn survey_is_due(&self, view: &View) -> bool {
+        let names = self.options.names.names;
+        let least = self.options.survey_rows.max(names);
+        let surveyed = self.surveyed.load(Ordering::Relaxed);
+        names > 0 && rows(view) > least.max(surveyed.saturating_mul(GROWS))
+    }
+
+    /// Counts names, and folds where it is worth it. Nothing else is merged meanwhile.
+    pub(super) fn fold_names_by_itself(&self) -> Result<(), StoreError> {
+        let now = clock::now();
+        self.fold_names(&self.options.names, None, now, false).map(drop)
+    }
+
+    /// What was folded so far.
+    pub(super) fn folded(&self) -> Folded {
+        let view = self.view();
+        let record = view.folding.record;
+        Folded {
+            at: record.at,
+            domains: view.folding.estimates.0.len() as u64,
+            rows: record.rows,
+            questions: record.questions,
+            pressed_rows: record.pressed_rows,
+            pressed_questions: record.pressed_questions,
+            unresolved: record.unresolved,
+        }
+    }
+
+    /// Counts the names.
+    pub(super) fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        let view = self.view();
+        let found = self.find(&view.sources(), &self.options.names, now)?;
+        Ok(Survey { names: found.names, domains_over: found.domains_over() })
+    }
+
+    fn find(&self, sources: &[Arc<dyn Source>], budget: &NameBudget, now: u64) -> Result<Found, StoreError> {
+        let since = now.saturating_sub(DAY);
+        let found = budget::survey(sources, budget, since, &mut || self.check_stop())?;
+        lock(&self.growth).clone_from(&found.growth);
+        Ok(found)
+    }
+
+    /// Makes less by a rule.
+    pub(super) fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
+        let _alone = lock(&self.merging);
+        match rule {
+            Reduce::Names { at_least } => self.fold_names(&self.options.names, Some(at_least), at, false),
+            Reduce::LargeDomains => self.fold_names(&self.options.names.share(PRESSED), Some(1), at, true),
+            Reduce::Unresolved { before } => {
+                let rules = Rules { unresolved_before: before, ..self.rules() };
+                let how = How { at, forget: None, in_place: true, pressed: true };
+                self.copy(self.settled_runs()?, rules, how).map(|(_, reduced)| reduced)
+            }
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        let view = self.view();
+        Rules {
+            cut: self.cut.load(Ordering::SeqCst),
+            known: Arc::clone(&view.folding.estimates),
+            seed: view.folding.record.seeded().seed,
+            ..Rules::default()
+        }
+    }
+
+    /// Folds the names of domains beyond a budget, if there are enough of them.
+    fn fold_names(
+        &self,
+        budget: &NameBudget,
+        at_least: Option<u64>,
+        at: u64,
+        pressed: bool,
+    ) -> Result<Reduced, StoreError> {
+        if budget.names == 0 {
+            return Ok(Reduced::default());
+        }
+        // What is judged is what is copied then: of a name all that there is.
+        let runs = self.settled_runs()?;
+        let sources = sources(&runs);
+        let surveyed = |view: &View| self.surveyed.store(rows(view), Ordering::Relaxed);
+        let found = self.find(&sources, budget, at);
+        // Also where it failed: it is not tried again and again.
+        surveyed(&self.view());
+        let found = found?;
+        let names = found.names;
+        let rules = self.rules();
+        let fold = budget::plan(&sources, found, budget, rules.seed, &mut || self.check_stop())?;
+        let at_least = at_least.unwrap_or(names / WORTH).max(1);
+        let Some(fold) = fold.filter(|fold| fold.names >= at_least) else { return Ok(Reduced::default()) };
+        tracing::info!(
+            names = fold.names,
+            domains = fold.domains(),
+            pressed,
+            "Folding names of domains beyond their budget."
+        );
+        let rules = Rules { fold: Some(fold), ..rules };
+        let how = How { at, forget: None, in_place: true, pressed };
+        let reduced = self.copy(runs, rules, how).map(|(_, reduced)| reduced);
+        surveyed(&self.view());
+        reduced
+    }
+}
