@@ -195,10 +195,15 @@ fn lines_to_count(has_header: bool, lines: &[Vec<u8>]) -> u64 {
             .lines()
             .for_each(|line| assert_eq!(reader.read(line.as_bytes(), &mut record), Line::Directive));
     }
-    let counts = |line: &&Vec<u8>| {
+    // NULs before the first other byte of a file are the hole of a copytruncate, and no part of a line.
+    let mut in_hole = !has_header;
+    let mut counts = |line: &&Vec<u8>| {
+        let hole = if in_hole { line.iter().take_while(|byte| **byte == 0).count() } else { 0 };
+        let line = &line[hole..];
+        in_hole &= line.is_empty() && hole > 0;
         line.len() > MAX_LINE || !matches!(reader.read(line, &mut record), Line::Directive | Line::Close)
     };
-    lines.iter().filter(counts).count() as u64
+    lines.iter().filter(|line| counts(line)).count() as u64
 }
 
 fn imported(ledger: &Arc<Ledger>, path: &Path) -> Tally {
