@@ -83,13 +83,14 @@ mod tests {
             match *key {
                 "direct" => {}
                 "type" => line.push("AAAA".to_owned()),
-                _ => line.push("100".to_owned()),
+                _ => line.push("1700000000".to_owned()),
             }
         }
         let filters = Typed::try_parse_from(line).unwrap().filters;
         assert_eq!(filters.pairs().len() + 1, FILTER_KEYS.len());
         let parsed = filters.parse().unwrap();
-        assert!(parsed.direct && parsed.last_after == Some(100) && parsed.sensor.as_deref() == Some("100"));
+        assert!(parsed.direct && parsed.last_after == Some(1_700_000_000));
+        assert_eq!(parsed.sensor.as_deref(), Some("1700000000"));
         let wrong = Typed::try_parse_from(["x", "--last-after", "soon"]).unwrap().filters;
         assert!(format!("{:#}", wrong.parse().unwrap_err()).starts_with("--last-after: not a time"));
     }

@@ -148,7 +148,12 @@ fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
         return match text.parse() {
             Ok(seconds) if seconds >= LEAST_TIME => Ok(seconds),
             // Days were meant, or a year.
-            Ok(_) => Err(QueryError::new(text, 0, "not a time: seconds since 1970 have ten digits", TIMES)),
+            Ok(_) => Err(QueryError::new(
+                text,
+                0,
+                "not a time: seconds since 1970 have nine digits or more",
+                TIMES,
+            )),
             Err(_) => Err(QueryError::new(text, 0, "not a time", TIMES)),
         };
     }
@@ -277,15 +282,17 @@ mod tests {
 
     #[test]
     fn fences_are_inclusive_and_direct_takes_the_direct_half() {
-        let mut halves = Halves::once(Half::Direct, Seen::once(100, 60));
-        halves.merge(&Halves::once(Half::Alias, Seen::once(200, 60)));
-        let wanted = |key: &str, at: u64| set(key, &at.to_string()).unwrap().select(&halves).is_some();
+        let at = |seconds: u64| LEAST_TIME + seconds;
+        let mut halves = Halves::once(Half::Direct, Seen::once(at(100), 60));
+        halves.merge(&Halves::once(Half::Alias, Seen::once(at(200), 60)));
+        let wanted =
+            |key: &str, time: u64| set(key, &at(time).to_string()).unwrap().select(&halves).is_some();
         assert!(wanted("first_before", 100) && !wanted("first_before", 99));
         assert!(wanted("first_after", 100) && !wanted("first_after", 101));
         assert!(wanted("last_before", 200) && !wanted("last_before", 199));
         assert!(wanted("last_after", 200) && !wanted("last_after", 201));
         let direct = set("direct", "true").unwrap();
-        assert_eq!(direct.select(&halves).unwrap().time_last, 100);
+        assert_eq!(direct.select(&halves).unwrap().time_last, at(100));
         assert_eq!(direct.select(&Halves::once(Half::Alias, Seen::once(1, 1))), None);
     }
 }

@@ -573,9 +573,10 @@ pub(super) mod tests {
         assert_eq!(filtered(&[("sensor", "dmz")], false), ["www.example.com A 192.0.2.1 dmz 1"]);
         assert_eq!(filtered(&[("sensor", "dmz")], true), ["www.example.com A 192.0.2.1 lan 1"]);
         assert_eq!(filtered(&[("sensor", "none")], true), [""; 0]);
-        assert_eq!(filtered(&[("first_after", "1001")], true).len(), 1);
-        assert_eq!(filtered(&[("first_after", "1001")], false).len(), 2);
-        assert_eq!(filtered(&[("last_before", "1000"), ("type", "A")], false).len(), 1);
+        // Ages, for it is 5,000 s now: 1,001 s and 1,000 s.
+        assert_eq!(filtered(&[("first_after", "3999s")], true).len(), 1);
+        assert_eq!(filtered(&[("first_after", "3999s")], false).len(), 2);
+        assert_eq!(filtered(&[("last_before", "4000s"), ("type", "A")], false).len(), 1);
     }
 
     #[test]
