@@ -1,5 +1,7 @@
 //! That no thread dies unseen: a panic ends the process with a word, and what it was at is done at the next start.
 
+use std::time::{Duration, SystemTime};
+
 use dnsledger::fault;
 use dnsledger::threads::PANICKED;
 
@@ -15,6 +17,9 @@ fn panics_at(point: &str) {
     // Another log than the live one: its records have other identities.
     let text = std::fs::read_to_string(&archive).unwrap().replace("\tC", "\tX");
     std::fs::write(&archive, text).unwrap();
+    // One that was written to a moment ago is followed instead.
+    let hour_ago = SystemTime::now() - Duration::from_secs(3_600);
+    std::fs::File::options().append(true).open(&archive).unwrap().set_modified(hour_ago).unwrap();
     write(&env.path("logs/dns.log"), 0..1);
     let mut daemon = env.spawn_with("logs", "ledger", &[(fault::VARIABLE, &format!("{point}:1:panic"))]);
     let mut written = 1;
