@@ -68,7 +68,10 @@ pub(super) fn shrink(store: &dyn Store, budget: u64, from: u64, now: u64) -> Res
                 },
             };
             if went {
-                is_fresh = store.stats()?.own_disk_bytes() < disk_bytes;
+                // Where it was written anew in place, much of the file is free and is no reason for more to go.
+                let stats = store.stats()?;
+                let disk = stats.own_disk_bytes();
+                is_fresh = disk < disk_bytes && disk <= stats.live_bytes.saturating_mul(9) / 4;
             } else if step == Step::Age {
                 if is_fresh {
                     return Ok(());
