@@ -4,7 +4,7 @@
 //! the program ([`ASSETS`]), and nothing is fetched from anywhere else. It works without the script: each view is a link.
 //!
 //! - [`link`] is a view as its URL has it, and the way there;
-//! - [`gather`] asks the ledger, within bounds; [`domain`] knows where registrable names begin;
+//! - [`gather`] asks the ledger, within bounds; [`crate::dns`] knows where registrable names begin;
 //! - [`shell`] is the frame of every page, [`table`] and [`timeline`] are rows with their bars on one axis of time;
 //! - [`results`], [`name`], [`address`], [`status`] and [`fault`] are the pages.
 //!
