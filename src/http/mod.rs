@@ -17,7 +17,7 @@
 //!
 //! A lookup of one name or one address that can be answered from memory is answered within the event loop, for as many rows
 //! as are read faster than another thread is woken. Nothing within it waits for a disk or a lock that is held over one:
-//! whatever is not in memory is read elsewhere. All else runs on blocking threads, in slices, each behind a semaphore: scans on few places
+//! whatever is not in memory is read elsewhere, unless reads prove quick (`pace.rs`). All else runs on blocking threads, in slices, each behind a semaphore: scans on few places
 //! (`max_scans`), what an index answers on more (`max_lookups`), and the rest of long answers on as many as there are
 //! cores, so that those who read much do not hold up those who ask little. Between two slices a walk holds neither a thread
 //! nor a place. A response is in memory for one chunk at a time, and a client that takes none for too long loses its walk.
