@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use dnsledger::config::Config;
+use dnsledger::base::shutdown::Stop;
+use dnsledger::daemon::config::Config;
 use dnsledger::generate::{self, Format, write_log};
 use dnsledger::ingest::{self, import};
 use dnsledger::ledger::Ledger;
-use dnsledger::shutdown::Stop;
 use dnsledger::store::Options;
 use dnsledger::store::sled::SledStore;
 use dnsledger::tail::decode::Decoder;

@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 
-use dnsledger::merge::Batch;
 use dnsledger::observation::{Observations, SensorId};
 use dnsledger::observe::{self, Observer};
+use dnsledger::store::batch::Batch;
 use dnsledger::zeek::{self, Line, LogRecord, Reader};
 
 const LINES: usize = 2_000;

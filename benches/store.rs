@@ -16,8 +16,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use dnsledger::dns::{Name, RrType, push_name_key, push_name_rdata_key, push_text_key};
-use dnsledger::merge::Batch;
 use dnsledger::observation::{Half, Observations, Outcome, SensorId};
+use dnsledger::store::batch::Batch;
 use dnsledger::store::sled::SledStore;
 use dnsledger::store::{Options, Scan, Store};
 use rustix::fs::{Advice, fadvise};

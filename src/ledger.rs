@@ -22,11 +22,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use crate::base::fault::point;
 use crate::dns::{Rdata, push_address_key, split_name_key};
-use crate::fault::point;
-use crate::merge::Batch;
 use crate::observation::{Asked, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
 use crate::store::{Entries, Entry, Position, Question, Scan, Snapshot, Store, StoreError};
 
 /// How often a lock that somebody holds just now is tried again by who must not wait for it.

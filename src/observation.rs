@@ -12,8 +12,8 @@
 
 use hashbrown::HashTable;
 
+use crate::base::keyed;
 use crate::dns::{Name, Rdata, RdataError, RrType, split_name_key};
-use crate::keyed;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;

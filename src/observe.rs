@@ -9,11 +9,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::base::keyed;
 use crate::dns::{
     NameError, RrType, push_address_key, push_name_key, push_name_rdata_key, push_text_key,
     push_text_presentation,
 };
-use crate::keyed;
 use crate::observation::{DEFAULT_MAX_TUPLES, Half, Observations, Outcome};
 use crate::tally::{Fate, Skip};
 use crate::zeek::LogRecord;

@@ -17,10 +17,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use self::shrink::shrink;
+use crate::base::time::{DAY, format_utc};
 use crate::ledger::Ledger;
 pub use crate::store::LEAST_DISK;
 use crate::store::{Expired, Reduce, Reduced, Scan, Stats, Store, StoreError};
-use crate::time::{DAY, format_utc};
 
 /// The least age, and what no budget touches.
 pub const LEAST_AGE: Duration = Duration::from_secs(DAY);
@@ -382,9 +382,9 @@ mod tests {
 
     use super::*;
     use crate::dns::{Name, Rdata, RrType};
-    use crate::merge::Batch;
     use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
     use crate::store::Options;
+    use crate::store::batch::Batch;
     use crate::store::memory::MemoryStore;
     use crate::store::sled::SledStore;
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::Misuse;
 use super::progress::Progress;
-use crate::config::{Config, Source};
+use crate::daemon::config::{Config, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::ledger::Ledger;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::Exit;
-use crate::config::Config;
+use crate::daemon::config::Config;
 
 /// What `config` is told.
 #[derive(Debug, clap::Args)]

@@ -14,9 +14,9 @@ use std::time::Duration;
 use super::Exit;
 use super::access::SourceArgs;
 use super::import::human_size;
-use crate::clock::now;
-use crate::config::{Config, Source};
+use crate::base::clock::now;
 use crate::daemon::CONTROL_SOCKET;
+use crate::daemon::config::{Config, Source};
 use crate::http::client::Client;
 use crate::http::tls;
 use crate::http::token::Tokens;
@@ -110,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let now = now();
     match now {
         0..EARLIEST => findings.bad("clock", "it is not set", "set the time, and keep it by NTP"),
-        _ => findings.good("clock", format!("{} UTC", crate::time::format_utc(now))),
+        _ => findings.good("clock", format!("{} UTC", crate::base::time::format_utc(now))),
     }
     let mut out = io::stdout().lock();
     for (grade, what, says, advice) in &findings.0 {

@@ -8,14 +8,14 @@ use anyhow::Context;
 use super::access::{Access, FolderArgs, Purpose};
 use super::import::human_size;
 use super::{Exit, Misuse};
-use crate::clock::now;
+use crate::base::clock::now;
+use crate::base::time::{DAY, format_utc, parse_date};
+use crate::base::units;
 use crate::http::ExpireLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
 use crate::retention::{self, Bounds, Forecast, Kept, LEAST_AGE, LEAST_DISK};
 use crate::store::Stats;
-use crate::time::{DAY, format_utc, parse_date};
-use crate::units;
 
 /// What `expire` is told.
 #[derive(Debug, clap::Args)]

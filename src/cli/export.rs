@@ -10,9 +10,9 @@ use super::Exit;
 use super::access::{Access, LedgerArgs};
 use super::filters::FilterArgs;
 use super::lookup::check_sensor;
-use crate::cof::push_export_line;
 use crate::ledger::Ledger;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
+use crate::output::cof::push_export_line;
 use crate::output::{CSV_HEADER, Row, Tamed};
 use crate::store::as_the_user_has_it;
 

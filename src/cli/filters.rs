@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::lookup::Filters;
 
 /// Which rows are wanted. A time is epoch seconds, 2024-03-01, 2024-03-01T12:00:00Z, or an age such as 7d.

@@ -10,6 +10,9 @@ use anyhow::Context;
 use super::access::{Access, FolderArgs, Purpose};
 use super::progress::Progress;
 use super::{Exit, Misuse};
+use crate::base::time::parse_rfc3339;
+use crate::base::units;
+use crate::daemon::{self, logging};
 use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
 use crate::ingest::{self, Database, Dump, How, ImportProgress, STANDARD_INPUT, Summary, files_under};
@@ -18,8 +21,6 @@ use crate::output::sanitise;
 use crate::tail::decode::Decoder;
 use crate::tail::open::open;
 use crate::tally::{Malformed, Skip};
-use crate::time::parse_rfc3339;
-use crate::{daemon, logging, units};
 
 /// Problems that are listed one by one.
 const LISTED: usize = 10;

@@ -37,8 +37,8 @@ use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{ConfigError, Fault};
 use crate::daemon::PortError;
+use crate::daemon::config::{ConfigError, Fault};
 use crate::http::client::ClientError;
 use crate::http::tls::TlsError;
 use crate::http::token::TokenError;

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::access::SourceArgs;
 use super::{Exit, Misuse};
-use crate::config::Config;
-use crate::{daemon, logging};
+use crate::daemon::config::Config;
+use crate::daemon::{self, logging};
 
 /// What `run` is told.
 #[derive(Debug, clap::Args)]

@@ -10,11 +10,11 @@ use super::Exit;
 use super::access::{Access, LedgerArgs, Purpose};
 use super::import::human_size;
 use super::progress::seconds;
-use crate::clock::now;
+use crate::base::clock::now;
+use crate::base::time::format_utc;
 use crate::http::report;
 use crate::output::{sanitise, sanitise_json, shortened};
 use crate::status::Status;
-use crate::time::format_utc;
 
 /// Bytes of a status at most.
 pub const MAX_STATUS_BYTES: u64 = 256 << 20;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{Exit, Misuse};
-use crate::clock::now;
-use crate::config::Config;
+use crate::base::clock::now;
+use crate::base::time::format_rfc3339;
+use crate::daemon::config::Config;
 use crate::http::token::{Scope, TokenError, Tokens, make};
-use crate::time::format_rfc3339;
 
 /// What `token` is told.
 #[derive(Debug, clap::Args)]

@@ -7,13 +7,13 @@ use anyhow::{Context, bail};
 use super::access::{SourceArgs, daemon_of, no_ledger};
 use super::progress::Progress;
 use super::{Exit, Misuse};
-use crate::config::Config;
+use crate::base::shutdown::Stop;
+use crate::daemon::config::Config;
+use crate::daemon::recovery::{Recovery, begin_anew_if_safe};
 use crate::http::VerifyLine;
 use crate::http::client::Client;
 use crate::ingest::ImportProgress;
 use crate::output::sanitise;
-use crate::recovery::{Recovery, begin_anew_if_safe};
-use crate::shutdown::Stop;
 use crate::store::sled::{begin_anew, repair, verify};
 use crate::store::{StoreError, Verification};
 

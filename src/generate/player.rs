@@ -17,7 +17,7 @@ use flate2::{Compression, GzBuilder};
 
 use super::record::dashed;
 use super::{Format, Generator, MICROS, Record};
-use crate::time::{Civil, format_date};
+use crate::base::time::{Civil, format_date};
 
 //--- Player ---------------------------------------------------------------------------------------------------------
 

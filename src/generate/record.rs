@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::time::{Civil, format_rfc3339};
+use crate::base::time::{Civil, format_rfc3339};
 
 /// Column names and types of dns.log, in their order.
 const COLUMNS: [(&str, &str); 24] = [

@@ -16,11 +16,11 @@ use warp::reply::{Reply, Response};
 use super::State;
 use super::error::ApiError;
 use super::places::{Place, PlacesOf};
+use crate::base::time::format_rfc3339;
 use crate::ledger::Ledger;
 use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk, WalkError};
 use crate::status::Freshness;
 use crate::store::StoreError;
-use crate::time::format_rfc3339;
 
 /// Rows that a walk looks at before others get their turn.
 const SLICE: Slice = Slice { examined: 16_384 };

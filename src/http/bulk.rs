@@ -30,8 +30,8 @@ use super::answer::{Chunk, as_of, body, in_time, place_for, say_fresh};
 use super::error::ApiError;
 use super::native::{ended, known_filters, pointing};
 use super::request::Request;
-use crate::json::{push_number, push_str};
 use crate::lookup::{Asks, Bulk, Limits, Query, QueryError, Search, Slice, Told};
+use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
 use crate::store::StoreError;
 

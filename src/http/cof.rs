@@ -8,7 +8,7 @@
 //! | `/v2pssl/query/{address}` | nothing, ever: no certificates are kept |
 //! | `/info` | the version, and what was counted by each sensor |
 //!
-//! Each row is a line, see [`crate::cof`]; nothing found is an empty answer, and no error. Sensors are merged. Rows that
+//! Each row is a line, see [`crate::output::cof`]; nothing found is an empty answer, and no error. Sensors are merged. Rows that
 //! were seen through a chain only are among the answers of an address, and not of a name; `?aliases=` says otherwise.
 //! The filters of the native API work here too.
 //!
@@ -33,9 +33,9 @@ use super::answer::{
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
-use crate::cof::push_query_line;
 use crate::dns::Name;
 use crate::lookup::{End, Filters, Found, Limits, Query, Search, Types};
+use crate::output::cof::push_query_line;
 
 const CONTENT_TYPE: &str = "application/x-ndjson";
 /// Names whose rows one D4 answer has.

@@ -30,7 +30,7 @@ use super::State;
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::ingest::{How, Summary};
 use crate::observation::check_sensor_name;
 use crate::retention::{Bounds, Forecast, Kept, RETENTION, forecast, keep};

@@ -23,7 +23,7 @@ use super::answer::{in_time, place_for_report};
 use super::error::ApiError;
 use super::machine::exactly;
 use super::request::Request;
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::status::{SourceState, Status, UnreadKind};
 use crate::store::{Folded, Stats};
 use crate::tally::{Malformed, Skip};

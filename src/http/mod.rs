@@ -65,9 +65,9 @@ use self::metrics::Metrics;
 use self::pace::Pace;
 use self::places::Places;
 use self::token::Tokens;
-use crate::history::History;
 use crate::ingest::Ingest;
 use crate::ledger::Ledger;
+use crate::status::history::History;
 
 /// Where it listens, and its bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,10 +20,10 @@ use super::State;
 use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
 use super::request::Request;
-use crate::cof::push_export_line;
 use crate::lookup::{
     Cursor, End, Filters, Found, Limits, Query, Search, no_such_sensor, parse_bool, sensors,
 };
+use crate::output::cof::push_export_line;
 use crate::output::{CSV_HEADER, Row, push_json, sanitise};
 use crate::status::Freshness;
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::threads;
+use crate::base::threads;
 
 /// Quick lookups in a row, on other threads, after which they are made within the loop.
 const PROVEN: u32 = 8;

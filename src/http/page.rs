@@ -18,12 +18,12 @@ use super::State;
 use super::answer::{as_of, in_time, place_for, place_for_report, say_fresh};
 use super::error::ApiError;
 use super::request::Request;
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::dns::Name;
-use crate::history::INTERVAL;
 use crate::lookup::{Filters, Query, Search};
 use crate::page::{self, ASSETS, Standing, Trail, View};
 use crate::status::Freshness;
+use crate::status::history::INTERVAL;
 
 /// What a page may load.
 const POLICY: HeaderValue = HeaderValue::from_static(

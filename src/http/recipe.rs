@@ -17,10 +17,10 @@ use super::State;
 use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
 use super::request::Request;
+use crate::base::time::Civil;
 use crate::dns::RrType;
-use crate::json::{push_number, push_str, push_string};
 use crate::lookup::{End, Found, Limits, Pattern, Query, Search};
-use crate::time::Civil;
+use crate::output::json::{push_number, push_str, push_string};
 
 /// Answers `/dns/…`.
 ///

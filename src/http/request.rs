@@ -9,7 +9,7 @@ use warp::Filter;
 use warp::path::Tail;
 
 use super::error::ApiError;
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::lookup::{FILTER_KEYS, Filters, parse_bool};
 use crate::output::sanitise;
 

@@ -32,9 +32,9 @@ use super::guard::{Asker, Door, network};
 use super::gzip;
 use super::request::without_doubled_slashes;
 use super::routes::routes;
-use crate::descriptors::FOR_CONTROL;
-use crate::shutdown::Stop;
-use crate::threads;
+use crate::base::descriptors::FOR_CONTROL;
+use crate::base::shutdown::Stop;
+use crate::base::threads;
 
 /// Bytes of a request's head, and of a connection's buffers.
 const MAX_HEAD_BYTES: usize = 32 << 10;

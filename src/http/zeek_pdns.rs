@@ -20,9 +20,9 @@ use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, say_truncated
 use super::error::ApiError;
 use super::recipe::{push_time, push_zeek_type};
 use super::request::Request;
-use crate::json::{push_number, push_str, push_string};
 use crate::lookup::{End, Found, Limits, Pattern, Query, Search};
 use crate::observation::Seen;
+use crate::output::json::{push_number, push_str, push_string};
 
 /// As zeek-pdns' own, which leaves it to Go to guess.
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";

@@ -10,7 +10,7 @@ use super::follow::Stepped;
 use super::intake::{Ending, Intake};
 use super::tests::{HEADER, contents, expected, import_paths, ledger, log, records};
 use super::*;
-use crate::merge::Batch;
+use crate::store::batch::Batch;
 
 const MIB: usize = 1 << 20;
 const LIMIT: usize = 64 << 10;

@@ -16,17 +16,17 @@ use super::intake::{Ending, Halt, Intake};
 use super::look::{Look, look_into};
 use super::{Config, Context, DEFAULT_SENSOR, How, ImportProgress, IngestError, Summary, reading_hint};
 use super::{cof, dump, twins};
+use crate::base::shutdown::Stop;
+use crate::base::threads;
 use crate::ledger::Ledger;
-use crate::merge::Batch;
 use crate::progress::{LineageId, Progress};
-use crate::shutdown::Stop;
 use crate::status::UnreadKind;
 use crate::store::StoreError;
+use crate::store::batch::Batch;
 use crate::tail::decode::{Decoder, End, Packing, gzip_length};
 use crate::tail::discover::{Found, Scope, Stamp, discover, is_glob};
 use crate::tail::open::open;
 use crate::tally::Tally;
-use crate::threads;
 use crate::zeek;
 
 /// Bytes of a log that are parsed at a time.

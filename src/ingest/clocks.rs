@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::follow::Stepped;
 use super::tests::{CLOSE, HEADER, contents, gzip};
 use super::*;
-use crate::clock::Hand;
+use crate::base::clock::Hand;
 use crate::status::Status;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -149,7 +149,7 @@ fn what_an_earlier_version_noted_as_newest_does_not_stay() {
     host.settle();
     let mut progress = host.store.lineages().unwrap().remove(0);
     progress.newest = 4_039_374_839;
-    let mut batch = crate::merge::Batch::default();
+    let mut batch = crate::store::batch::Batch::default();
     batch.advance(progress);
     host.store.apply(&batch).unwrap();
     host.restart();

@@ -32,17 +32,17 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::bulk::{Chunks, Met, Worker};
 use super::{IngestError, newest};
+use crate::base::time::{DAY, LATEST, parse_rfc3339};
 use crate::dns::{Name, Rdata, RrType, push_text_presentation};
 use crate::ledger::{Claimed, Ledger};
-use crate::merge::Batch;
 use crate::observation::{Halves, Seen, Tuple, check_sensor_name};
 use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
 use crate::store::{Scan, StoreError};
 use crate::tail::decode::End;
 use crate::tail::lineage::Prefix;
 use crate::tail::lines::{Block, Lines};
 use crate::tally::{Fate, Malformed, Skip, Tally};
-use crate::time::{DAY, LATEST, parse_rfc3339};
 
 /// Lines that are looked at to see what a file holds.
 const LOOKED_AT: usize = 8;

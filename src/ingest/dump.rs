@@ -19,11 +19,11 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use super::sql::{Row, Statements, Value};
+use crate::base::time::parse_rfc3339;
 use crate::dns::RrType;
-use crate::json::{push_number, push_str, push_string};
 use crate::observation::{Observations, SensorId, Tuple};
 use crate::observe::{Observer, Options};
-use crate::time::parse_rfc3339;
+use crate::output::json::{push_number, push_str, push_string};
 use crate::zeek::{self, Line, LogRecord};
 
 /// Rows that are looked at to see which way round names are.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Backfill, Config, ImportProgress, IngestError, import};
+use crate::base::shutdown::Stop;
 use crate::ledger::Ledger;
 use crate::progress::LineageId;
-use crate::shutdown::Stop;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 

@@ -16,9 +16,9 @@ use proptest::prelude::*;
 
 use super::follow::Stepped;
 use super::*;
-use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
 use crate::store::memory::MemoryStore;
 use crate::store::{
     Expired, OnPiece, OnProgress, Pair, Reduce, Reduced, Scan, Snapshot, Stats, Store, StoreError, Survey,
@@ -769,13 +769,13 @@ fn what_a_full_disk_refused_of_archives_and_a_new_sensor_is_read_when_there_is_r
 }
 
 /// A daemon with threads, over what a world has.
-fn started(world: &World) -> (follow::Ingest, crate::shutdown::Stop) {
+fn started(world: &World) -> (follow::Ingest, crate::base::shutdown::Stop) {
     let logs = world.root.path().to_owned();
     let poll_interval = Duration::from_millis(20);
     let source = SourceConfig { logs, poll_interval, ..SourceConfig::default() };
     let config = Config { sources: vec![source], settling: Duration::ZERO, threads: 1, ..Config::default() };
     let store: Arc<dyn Store> = Arc::clone(&world.store) as Arc<dyn Store>;
-    let stop = crate::shutdown::Stop::new();
+    let stop = crate::base::shutdown::Stop::new();
     (start(config, Arc::new(Ledger::new(store)), stop.clone()).unwrap(), stop)
 }
 

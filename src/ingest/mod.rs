@@ -48,12 +48,12 @@ pub use follow::{Ingest, start};
 pub use gone::gone;
 pub use look::look_at;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
+use crate::base::time::DAY;
 use crate::ledger::Ledger;
 use crate::store::StoreError;
 use crate::tail::discover::Scope;
 use crate::tally::{Malformed, Tally};
-use crate::time::DAY;
 use crate::{observe, zeek};
 
 //--- Config ---------------------------------------------------------------------------------------------------------

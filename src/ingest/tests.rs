@@ -5,11 +5,11 @@ use std::io::Write;
 
 use super::intake::{Halt, Intake};
 use super::*;
-use crate::clock::now;
+use crate::base::clock::now;
+use crate::base::shutdown::Stop;
 use crate::generate::{self, Format, JsonTimes};
-use crate::merge::Batch;
-use crate::shutdown::Stop;
 use crate::status::Status;
+use crate::store::batch::Batch;
 use crate::store::{self, Scan, Store, memory::MemoryStore, sled::SledStore};
 
 pub(super) const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\

@@ -1,10 +1,10 @@
 //! Filters: which of the rows found are wanted.
 
+use crate::base::time::{DAY, parse_date, parse_rfc3339};
+use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen, SensorId};
 use crate::store::Store;
-use crate::time::{DAY, parse_date, parse_rfc3339};
-use crate::units::parse_duration;
 
 use super::QueryError;
 

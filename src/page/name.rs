@@ -7,11 +7,11 @@ use super::link::{Place, Trail};
 use super::shell::{Frame, counted, document, grouped, moment, pivot, safe};
 use super::table::Table;
 use super::timeline::Axis;
+use crate::base::time::DAY;
 use crate::dns::Name;
 use crate::observation::{Asked, Outcome};
 use crate::status::Freshness;
 use crate::store::Question;
-use crate::time::DAY;
 
 /// The page of a name.
 pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) -> String {
@@ -223,7 +223,7 @@ fn siblings_list(siblings: &[&Sibling], trail: &Trail) -> Markup {
             @for sibling in siblings {
                 li {
                     (pivot(&Place::name(&sibling.name), trail))
-                    span.note { (safe(&crate::time::format_date(sibling.seen.time_last))) }
+                    span.note { (safe(&crate::base::time::format_date(sibling.seen.time_last))) }
                 }
             }
         }

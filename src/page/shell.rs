@@ -6,9 +6,9 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::asset_path;
 use super::link::{Place, Trail};
+use crate::base::time::{Civil, format_rfc3339};
 use crate::output::sanitise;
 use crate::status::Freshness;
-use crate::time::{Civil, format_rfc3339};
 
 /// What surrounds the content of a page.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::shell::{Frame, counted, document, facts, grouped, length, moment, safe, size};
-use crate::history::{INTERVAL, SAMPLES, Sample};
+use crate::status::history::{INTERVAL, SAMPLES, Sample};
 use crate::status::{BackfillStatus, FileStatus, Freshness, SourceState, SourceStatus, Status};
 use crate::store::Stats;
 use crate::tally::{Malformed, Skip, Tally};

@@ -5,8 +5,8 @@
 
 use maud::{Markup, html};
 
+use crate::base::time::{Civil, DAY, format_date, format_utc};
 use crate::observation::Seen;
-use crate::time::{Civil, DAY, format_date, format_utc};
 
 /// Days that a bit field tells of.
 const DAYS_KNOWN: u64 = 64;

@@ -41,8 +41,8 @@ use super::run::{Merged, Source};
 use super::sketch::Sketch;
 use super::{Growth, Scan, StoreError, block, damaged, value};
 use crate::dns::{Name, Rdata, RrType, registrable_length, split_name_key, split_rdata_key};
-use crate::merge::Batch;
 use crate::observation::{Asked, Halves, Outcome, SensorId};
+use crate::store::batch::Batch;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;

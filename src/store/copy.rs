@@ -14,7 +14,7 @@ use std::path::Path;
 use super::engine::{self, Engine};
 use super::ledger::FORMAT;
 use super::{Pair, StoreError, damaged};
-use crate::fault::point;
+use crate::base::fault::point;
 
 /// Takes the pieces of a copy; `false` ends it.
 pub type OnPiece<'a> = &'a mut dyn FnMut(Vec<u8>) -> bool;

@@ -23,9 +23,9 @@ use super::memory::MemoryStore;
 use super::migrate::Migration;
 use super::{Entry, Options, Pair, Question, Scan, Store, StoreError};
 use crate::dns::{Name, Rdata, RrType};
-use crate::merge::Batch;
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
 use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
 
 pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::keyed;
+use crate::base::keyed;
 
 /// Words of a block; one bit is set in each.
 const WORDS: usize = 8;

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 
 use super::ledger::FORMAT;
 use super::{StoreError, acknowledged, damaged, private};
-use crate::fault::point;
+use crate::base::fault::point;
 
 const CURRENT: &str = "CURRENT";
 const NEXT: &str = "CURRENT.next";

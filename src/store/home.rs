@@ -25,7 +25,7 @@ use super::bell::Bell;
 use super::cache::Cache;
 use super::engine::{Changes, Engine, Pairs, Place};
 use super::{Pair, StoreError};
-use crate::fault::{end_to_start_again, point};
+use crate::base::fault::{end_to_start_again, point};
 
 /// How long a call may be in an engine that has failed, and how long closing one may take.
 const HUNG: Duration = Duration::from_secs(5);

@@ -64,12 +64,12 @@ use super::{
     Entries, Expired, Growth, Options, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,
     Store, StoreError, Survey, block, damaged, value,
 };
-use crate::fault::point;
-use crate::keyed::new_seed;
-use crate::merge::Batch;
+use crate::base::fault::point;
+use crate::base::keyed::new_seed;
+use crate::base::threads;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
-use crate::threads;
+use crate::store::batch::Batch;
 
 /// The version of the format that this program writes, and the newest it reads.
 pub const FORMAT: u32 = 2;

@@ -10,9 +10,9 @@ use super::{
     Reduce, Reduced, Scan, Snapshot, Stats, Store, StoreError, Survey, Verification, budget, damaged,
 };
 use crate::dns::{Name, RrType, registrable};
-use crate::merge::Batch;
 use crate::observation::{Asked, Halves, SensorId, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
 
 /// A store that forgets when it is dropped.
 #[derive(Debug, Default)]

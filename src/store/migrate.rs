@@ -17,7 +17,7 @@ use super::ledger::FORMAT;
 use super::manifest::{self, Manifest};
 use super::verify::OnProgress;
 use super::{Pair, StoreError, damaged};
-use crate::fault::point;
+use crate::base::fault::point;
 
 /// Where a copy that is not whole notes how far it is.
 const NOTE: &[u8] = b"mcopied";

@@ -11,6 +11,7 @@
 //! - Entries come in the order of [`Scan::compare`], each (tuple, sensor) once.
 
 mod acknowledged;
+pub mod batch;
 mod bell;
 mod block;
 mod budget;
@@ -56,9 +57,9 @@ use std::time::Duration;
 pub use verify::{Fault, OnProgress, Verification};
 
 use crate::dns::{Name, RrType};
-use crate::merge::Batch;
 use crate::observation::{Asked, Halves, SensorId, SensorNameError, Tuple};
 use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
 
 //--- Store ----------------------------------------------------------------------------------------------------------
 

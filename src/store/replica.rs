@@ -15,8 +15,8 @@ use super::folder::{Folder, failed, sync};
 use super::sled::SledEngine;
 use super::verify::{Checker, OnProgress, Verification};
 use super::{Options, StoreError, damaged, private};
-use crate::fault::point;
-use crate::keyed::new_seed;
+use crate::base::fault::point;
+use crate::base::keyed::new_seed;
 
 /// A copy on its way to a target; removed when it is dropped before it is there.
 pub struct Replica {

@@ -12,8 +12,8 @@ use super::budget::Rules;
 use super::filter::{self, Filter};
 use super::key::{self, Family, Range};
 use super::{StoreError, damaged, value};
-use crate::merge::{Batch, Table};
 use crate::observation::SensorId;
+use crate::store::batch::{Batch, Table};
 
 /// A block of rows.
 ///

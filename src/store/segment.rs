@@ -8,7 +8,7 @@ use super::filter::{Filter, seed_in_memory};
 use super::key::Family;
 use super::run::{Block, Counts, Sink, Source, Writer};
 use super::{StoreError, damaged};
-use crate::merge::Batch;
+use crate::store::batch::Batch;
 
 /// Raw bytes of a block in memory: a lookup goes through half of one.
 const BLOCK_BYTES: usize = 4 << 10;

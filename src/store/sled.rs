@@ -49,11 +49,11 @@ use super::{
     Expired, OnPiece, OnProgress, Options, Pair, Reduce, Reduced, Snapshot, Stats, Store, StoreError, Survey,
     Verification, damaged,
 };
-use crate::fault::point;
-use crate::merge::Batch;
+use crate::base::fault::point;
+use crate::base::threads::PANICKED;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
-use crate::threads::PANICKED;
+use crate::store::batch::Batch;
 
 /// How long to wait for a lock that this process may just have let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);

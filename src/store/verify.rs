@@ -26,8 +26,8 @@ use super::manifest::{Commits, Manifest, RunMeta};
 use super::run::Counts;
 use super::undo::Undone;
 use super::{StoreError, block, budget, damaged, value};
+use crate::base::keyed;
 use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
-use crate::keyed;
 use crate::observation::{Halves, Seen, SensorId};
 use crate::progress::{LineageId, Progress};
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use dnsledger::fault;
+use dnsledger::base::fault;
 use dnsledger::generate::{
     Archive, Config, Format, Generator, JsonTimes, Player, Random, Rotated, write_log,
 };

@@ -175,7 +175,7 @@ fn a_day_that_is_named_is_dropped_by_hand_and_asked_before() {
     assert!(code == Some(0) && said.starts_with("20 of 40 rows") && said.contains("--before DATE"), "{said}");
     let (code, said) = expire(&env, &["--older-than", "30d"]);
     assert!(code == Some(0) && said.starts_with("20 rows"), "{said}");
-    let today = dnsledger::time::format_date(now());
+    let today = dnsledger::base::time::format_date(now());
     let (code, said) = expire(&env, &["--before", &today, "--dry-run"]);
     assert!(code == Some(0) && said.starts_with("20 of 20 rows"), "{said}");
     let (code, said) = expire(&env, &["--before", &today, "--yes"]);

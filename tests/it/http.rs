@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use dnsledger::base::shutdown::Stop;
 use dnsledger::http::client::{Client, ClientError};
 use dnsledger::http::tls;
 use dnsledger::http::token::{self, Scope, Tokens};
@@ -15,11 +16,10 @@ use dnsledger::http::{Config, Listener, State, serve};
 use dnsledger::ingest::{self, Ingest};
 use dnsledger::ledger::Ledger;
 use dnsledger::lookup::{Limits, Query, Search, Slice, Walk};
-use dnsledger::merge::Batch;
 use dnsledger::observation::SensorId;
 use dnsledger::output::Row;
 use dnsledger::progress::{LineageId, Progress};
-use dnsledger::shutdown::Stop;
+use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::{
     Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,

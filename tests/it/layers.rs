@@ -10,55 +10,34 @@ use std::path::{Path, PathBuf};
 
 /// Each module with its floor, and the modules it may use; `*` is every module on a lower floor.
 const MODULES: &[(&str, u8, &str)] = &[
+    // The process: what every part of it stands on.
+    ("base", 0, ""),
     // Words: plain values.
     ("dns", 0, ""),
-    ("time", 0, ""),
-    ("units", 0, ""),
-    ("json", 0, ""),
-    ("shutdown", 0, ""),
-    ("liveness", 0, ""),
-    ("history", 0, ""),
-    ("fault", 0, ""),
-    ("keyed", 0, ""),
-    // The process: what every part of it stands on.
-    ("threads", 0, ""),
-    ("descriptors", 0, ""),
     ("tally", 0, ""),
-    ("observation", 0, "dns keyed"),
+    ("observation", 0, "base dns"),
     ("progress", 0, "tally"),
     // Reading: bytes in, observations out. The parts do not know each other.
-    ("clock", 1, ""),
-    ("tail", 1, "progress status"),
+    ("tail", 1, "base progress status"),
     ("zeek", 1, "dns tally"),
-    ("observe", 1, "dns keyed observation tally zeek"),
-    ("generate", 1, "time"),
-    ("status", 1, "progress tally"),
+    ("observe", 1, "base dns observation tally zeek"),
+    ("generate", 1, "base"),
+    ("status", 1, "base progress tally"),
     // Keeping.
-    ("merge", 2, "dns keyed observation progress"),
-    ("store", 2, "clock dns fault keyed merge observation progress tally threads"),
-    ("ledger", 2, "dns fault merge observation progress store"),
+    ("store", 2, "base dns observation progress tally"),
+    ("ledger", 2, "base dns observation progress store"),
     // Asking and feeding.
-    ("lookup", 3, "dns ledger observation store time units"),
-    ("cof", 3, "dns json lookup observation store"),
-    ("retention", 3, "dns ledger store time"),
-    ("output", 3, "cof json lookup observation store time units"),
-    (
-        "ingest",
-        3,
-        "clock cof descriptors dns fault history json ledger liveness merge observation observe progress shutdown status store tail tally threads time units zeek",
-    ),
+    ("lookup", 3, "base dns ledger observation store"),
+    ("retention", 3, "base dns ledger store"),
+    ("output", 3, "base dns lookup observation store"),
+    ("ingest", 3, "base dns ledger observation observe output progress status store tail tally zeek"),
     // Faces.
-    ("logging", 4, "units"),
-    ("recovery", 4, "ingest shutdown store"),
-    ("sandbox", 4, ""),
-    ("supervisor", 4, ""),
-    ("config", 4, "dns http ingest logging observation observe retention store tail time units zeek"),
     (
         "http",
         4,
-        "clock cof descriptors dns history ingest json ledger lookup observation output page progress retention shutdown status store tally threads time units",
+        "base dns ingest ledger lookup observation output page progress retention status store tally",
     ),
-    ("page", 4, "dns history ledger lookup observation output status store tally time"),
+    ("page", 4, "base dns ledger lookup observation output status store tally"),
     ("daemon", 5, "*"),
     ("cli", 6, "*"),
 ];
@@ -75,14 +54,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
-    ("rustix", &["store/private.rs", "store/sled.rs", "cli/doctor.rs", "descriptors.rs", "tail/open.rs"]),
+    (
+        "rustix",
+        &["store/private.rs", "store/sled.rs", "cli/doctor.rs", "base/descriptors.rs", "tail/open.rs"],
+    ),
     ("prometheus_client", &["http/"]),
-    ("jiff", &["output.rs", "cli/"]),
-    ("landlock", &["sandbox.rs"]),
-    ("seccompiler", &["sandbox.rs"]),
+    ("jiff", &["output/", "cli/"]),
+    ("landlock", &["daemon/sandbox.rs"]),
+    ("seccompiler", &["daemon/sandbox.rs"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
-    ("tokio", &["http/", "daemon.rs", "main.rs"]),
+    ("tokio", &["http/", "daemon/mod.rs", "main.rs"]),
     ("notify", &["tail/"]),
     ("flate2", &["tail/", "generate/", "http/gzip.rs"]),
     ("zstd", &["tail/"]),
@@ -91,10 +73,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("psl", &["dns/", "ingest/dump.rs"]),
     ("hyperloglockless", &["store/sketch.rs"]),
     ("regex", &["lookup/"]),
-    ("toml", &["config.rs", "config/"]),
+    ("toml", &["daemon/config.rs"]),
     ("clap", &["cli/"]),
-    ("anyhow", &["cli/", "daemon.rs", "main.rs"]),
-    ("tracing_subscriber", &["logging.rs"]),
+    ("anyhow", &["cli/", "daemon/mod.rs", "main.rs"]),
+    ("tracing_subscriber", &["daemon/logging.rs"]),
 ];
 
 //--- The tests ------------------------------------------------------------------------------------------------------
@@ -160,8 +142,8 @@ fn an_import_is_found_however_it_is_written() {
 #[test]
 fn a_sibling_that_is_not_in_the_row_is_found() {
     assert_eq!(check_one("zeek/tsv.rs", "use crate::tail::Line;").len(), 1);
-    assert_eq!(check_one("daemon.rs", "use crate::cli;").len(), 1);
-    assert!(check_one("daemon.rs", "use crate::http;").is_empty());
+    assert_eq!(check_one("daemon/mod.rs", "use crate::cli;").len(), 1);
+    assert!(check_one("daemon/mod.rs", "use crate::http;").is_empty());
     assert_eq!(check_one("main.rs", "use dnsledger::store::Store;").len(), 1);
     assert!(check_one("main.rs", "use dnsledger::cli;").is_empty());
 }

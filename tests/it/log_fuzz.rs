@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dnsledger::base::shutdown::Stop;
 use dnsledger::ingest::{self, Summary, import};
 use dnsledger::ledger::Ledger;
 use dnsledger::observe;
-use dnsledger::shutdown::Stop;
 use dnsledger::status::Status;
 use dnsledger::store::{Scan, memory::MemoryStore};
 use dnsledger::zeek::{Line, LogRecord, Options, Reader};

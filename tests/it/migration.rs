@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dnsledger::fault::{MIGRATION_POINTS, VARIABLE};
+use dnsledger::base::fault::{MIGRATION_POINTS, VARIABLE};
 
 use crate::env::{TestEnv, copy_folder, unpack_store};
 

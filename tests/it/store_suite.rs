@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dnsledger::dns::{Name, Rdata, RrType};
-use dnsledger::merge::Batch;
 use dnsledger::observation::{Asked, Half, Halves, Outcome, Seen, SensorId, Tuple};
 use dnsledger::progress::{LineageId, Progress};
+use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::sled::{self, SledStore};
 use dnsledger::store::{Entry, FORMAT, Options, Position, Question, Scan, Store, StoreError};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use dnsledger::fault;
-use dnsledger::threads::PANICKED;
+use dnsledger::base::fault;
+use dnsledger::base::threads::PANICKED;
 
 use crate::env::{TestEnv, until};
 use crate::full_disk::write;

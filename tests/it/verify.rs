@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dnsledger::fault::{TAKE_OVER_POINTS, VARIABLE};
+use dnsledger::base::fault::{TAKE_OVER_POINTS, VARIABLE};
 
 use crate::env::{TestEnv, testdata, unpack_store};
 

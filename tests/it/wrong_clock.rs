@@ -81,9 +81,9 @@ fn a_clock_that_is_years_ahead_for_a_moment_drops_nothing_and_hides_nothing() {
         assert_eq!(status["totals"]["counted"], more + 1, "{by}: {}", status["totals"]);
         let as_of = until("it is true as of now", || {
             let as_of = daemon.json("/api/v1/status")["as_of"].as_str()?.to_owned();
-            (as_of.as_str() <= dnsledger::time::format_rfc3339(now() + 2).as_str()).then_some(as_of)
+            (as_of.as_str() <= dnsledger::base::time::format_rfc3339(now() + 2).as_str()).then_some(as_of)
         });
-        assert!(as_of > dnsledger::time::format_rfc3339(start - 5), "{by}: {as_of}");
+        assert!(as_of > dnsledger::base::time::format_rfc3339(start - 5), "{by}: {as_of}");
         let newest = daemon.json("/api/v1/status")["newest"].as_u64().unwrap();
         assert!(newest <= now() && newest + 60 >= start, "{by}: {newest}");
         assert!(daemon.stop().status.success());

@@ -15,9 +15,9 @@ use super::super::request::Request;
 use super::saf::{Framing, push_name, push_rdata, push_rrtype, push_seen};
 use super::{Params, Version, bad, flag, types};
 use crate::dns::{RrType, push_wire_rdata};
-use crate::json::push_string;
 use crate::lookup::{Filters, Found, Limits, Pattern, Query, Search};
 use crate::observation::Seen;
+use crate::output::json::push_string;
 
 /// Matches of one answer, skipped ones included: they are in memory while the ledger is looked through.
 const MAX_MATCHES: u64 = 50_000;

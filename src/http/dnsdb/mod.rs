@@ -37,7 +37,7 @@ use super::answer::{Ended, Gathered, answer, as_of, gather};
 use super::error::ApiError;
 use super::machine;
 use super::request::Request;
-use crate::clock::now;
+use crate::base::clock::now;
 use crate::dns::{Name, RrType, name_from_wire, rdata_from_wire};
 use crate::lookup::{End, Filters, Found, Limits, Query, Search, Types, parse_bool};
 

@@ -14,12 +14,12 @@ use warp::reply::Response;
 use super::super::answer::{Ended, Shape, with_headers};
 use super::super::error::ApiError;
 use super::{NOTHING, Version};
+use crate::base::time::format_rfc3339;
 use crate::dns::{Name, Rdata, RrType};
-use crate::json::{push_number, push_str, push_string};
 use crate::lookup::{Cursor, End, Found};
 use crate::observation::Seen;
+use crate::output::json::{push_number, push_str, push_string};
 use crate::status::Freshness;
-use crate::time::format_rfc3339;
 
 const CONTENT_TYPE: &str = "application/x-ndjson";
 

@@ -8,12 +8,12 @@ use tracing::warn;
 
 use super::source::Verdict;
 use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared, lock};
-use crate::fault::point;
+use crate::base::fault::point;
 use crate::ingest::bulk::{Met, Worker};
 use crate::ingest::{IngestError, Summary, shown};
-use crate::merge::Batch;
 use crate::status::UnreadKind;
 use crate::store::Pair;
+use crate::store::batch::Batch;
 use crate::tail::discover::Found;
 use crate::tail::wake::Wake;
 

@@ -29,16 +29,16 @@ use self::follower::follow;
 use self::source::{Source, Standing};
 use super::bulk::{Met, Worker, apply_patiently};
 use super::{Config, Context, How, IngestError, SourceConfig, Summary, shown};
-use crate::history::Pulse;
+use crate::base::liveness::Liveness;
+use crate::base::shutdown::Stop;
+use crate::base::threads;
 use crate::ledger::Ledger;
-use crate::liveness::Liveness;
-use crate::merge::Batch;
-use crate::shutdown::Stop;
+use crate::status::history::Pulse;
 use crate::status::{BackfillStatus, Notices, SourceState, SourceStatus, Status};
 use crate::store::StoreError;
+use crate::store::batch::Batch;
 use crate::tail::discover::is_glob;
 use crate::tail::wake::Wake;
-use crate::threads;
 
 /// How long a source that failed, or a file in it, is left alone.
 const RETRY: Duration = Duration::from_secs(10);

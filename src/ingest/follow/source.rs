@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::archives::Job;
 use super::lock;
+use crate::base::liveness::Liveness;
 use crate::ingest::bulk::READ_ELSEWHERE;
 use crate::ingest::{SourceConfig, shown};
-use crate::liveness::Liveness;
 use crate::progress::LineageId;
 use crate::status::{BackfillStatus, SourceState, UnreadKind, UnreadSet};
 use crate::store::{Pair, Store, StoreError};

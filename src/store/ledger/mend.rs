@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Committed, Folding, Run, Shared, journal_before, lock};
-use crate::fault::end_to_start_again;
+use crate::base::fault::end_to_start_again;
 use crate::store::StoreError;
 use crate::store::damaged;
 use crate::store::engine::{self, Changes, Pairs};

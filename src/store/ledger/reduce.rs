@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::rewrite::How;
 use super::{Run, Shared, View, lock};
-use crate::clock;
+use crate::base::clock;
 use crate::store::budget::{self, Found, NameBudget, Rules};
 use crate::store::run::Source;
 use crate::store::{Folded, Reduce, Reduced, StoreError, Survey};

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::rewrite::Copy;
 use super::{Ledger, Run, Shared};
-use crate::merge::Batch;
+use crate::store::batch::Batch;
 use crate::store::engine::Site;
 use crate::store::key::{Family, Range};
 use crate::store::run::{Merged, Source};

@@ -16,9 +16,9 @@ use std::sync::atomic::Ordering;
 
 use super::retired::Retired;
 use super::{Folding, Run, Shared, View, check_room, lock, needed};
-use crate::merge::Batch;
 use crate::observation::SensorId;
 use crate::progress::LineageId;
+use crate::store::batch::Batch;
 use crate::store::budget::Rules;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;

@@ -16,9 +16,9 @@
 //! `count` is the number of log records that held the tuple. `bailiwick` is absent, for Zeek does not log it.
 
 use crate::dns::RrType;
-use crate::json::{push_bool, push_number, push_str, push_string};
 use crate::lookup::Found;
 use crate::observation::{Halves, Seen};
+use crate::output::json::{push_bool, push_number, push_str, push_string};
 
 /// Appends one line of an export, its newline included.
 pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {

@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::shutdown::Stop;
 use crate::ingest::{self, ImportProgress, IngestError};
-use crate::shutdown::Stop;
 use crate::store::Options;
 use crate::store::sled::{acknowledged, begin_anew};
 

@@ -53,7 +53,7 @@ mod tests {
         let thread = Liveness::new("follow", Duration::from_secs(3600));
         assert_eq!(thread.is_stuck(), None);
         thread.until.store(1, Ordering::Relaxed);
-        crate::shutdown::Stop::new().wait(Duration::from_millis(5));
+        crate::base::shutdown::Stop::new().wait(Duration::from_millis(5));
         assert_eq!(thread.is_stuck(), Some("follow"));
         thread.steps(Duration::from_secs(3600));
         assert_eq!(thread.is_stuck(), None);

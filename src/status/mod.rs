@@ -2,6 +2,8 @@
 //!
 //! Plain values with one JSON form, the same over HTTP, the control socket and `dnsledger status`.
 
+pub mod history;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

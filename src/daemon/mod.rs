@@ -9,6 +9,12 @@
 //! In the data folder, beside the ledger: `control.sock`, the control socket, for the owner only, and `listen`, one line
 //! with the address that is served. Both go when the daemon goes in order.
 
+pub mod config;
+pub mod logging;
+pub mod recovery;
+pub mod sandbox;
+pub mod supervisor;
+
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,26 +26,25 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tracing::{debug, error, info, warn};
 
-use crate::clock::now;
-use crate::config::Config;
-use crate::descriptors;
-use crate::fault::end_to_start_again;
+use crate::base::clock::now;
+use crate::base::descriptors;
+use crate::base::fault::end_to_start_again;
+use crate::base::shutdown::Stop;
+use crate::base::threads;
+use crate::base::time::format_utc;
+use crate::daemon::config::Config;
+use crate::daemon::recovery::{Recovery, begin_anew_if_safe};
+use crate::daemon::sandbox::Restricted;
+use crate::daemon::supervisor::Supervisor;
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{Listener, State, serve, watch};
 use crate::ingest::{self, ImportProgress};
 use crate::ledger::Ledger;
-use crate::logging;
-use crate::recovery::{Recovery, begin_anew_if_safe};
 use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
-use crate::sandbox::{self, Restricted};
-use crate::shutdown::Stop;
 use crate::status::Notices;
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
 use crate::store::{OnProgress, Options, StoreError};
-use crate::supervisor::Supervisor;
-use crate::threads;
-use crate::time::format_utc;
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";

@@ -11,14 +11,16 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::de::{DeTable, DeValue};
 
+use super::logging;
+use crate::base::time::{format_date, parse_date};
+use crate::base::units;
 use crate::dns::{Name, NameError};
 use crate::http::Origins;
 use crate::ingest::{self, Backfill};
 use crate::observation::check_sensor_name;
 use crate::store::MaxDisk;
 use crate::tail::discover::Scope;
-use crate::time::{format_date, parse_date};
-use crate::{http, logging, observe, retention, store, units, zeek};
+use crate::{http, observe, retention, store, zeek};
 
 /// The least budget of names of a domain: less would fold what nobody floods.
 const LEAST_NAMES: u64 = 100;
@@ -879,7 +881,7 @@ mod tests {
 
     #[test]
     fn the_packaged_file_names_every_key_at_its_default() {
-        let packaged = include_str!("../packaging/dnsledger.toml");
+        let packaged = include_str!("../../packaging/dnsledger.toml");
         assert_eq!(Config::parse(packaged).unwrap(), Config::default(), "everything is commented out");
         // What reads like a key or a section is one; everything else is prose.
         let is_key = |line: &str| {

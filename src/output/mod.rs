@@ -3,16 +3,19 @@
 //! Text of the ledger is printable ASCII with everything else escaped. Text that comes from elsewhere (a sensor's name,
 //! a path, what the user typed) goes through [`sanitise`] before it reaches a terminal.
 
+pub mod cof;
+pub mod json;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use crate::json::{push_bool, push_number, push_str, push_string};
+use crate::base::time::{format_date, format_utc};
 use crate::lookup::Found;
 use crate::observation::{MAX_SENSOR_BYTES, is_unsafe_char};
-use crate::time::{format_date, format_utc};
+use crate::output::json::{push_bool, push_number, push_str, push_string};
 
 /// Characters of a name in presentation form at most: each of its bytes is four, and so is none of its dots.
 const NAME_SHOWN: usize = 1_100;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use hashbrown::HashTable;
 
-use crate::keyed;
+use crate::base::keyed;
 use crate::observation::{Asked, Half, Halves, Observations, Seen};
 use crate::progress::{LineageId, Progress};
 

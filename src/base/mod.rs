@@ -1,0 +1,11 @@
+//! What every part of the process stands on: time, units, threads, and what they share. It knows nothing of DNS.
+
+pub mod clock;
+pub mod descriptors;
+pub mod fault;
+pub mod keyed;
+pub mod liveness;
+pub mod shutdown;
+pub mod threads;
+pub mod time;
+pub mod units;
