@@ -8,6 +8,10 @@
 //! `halves` are the figures of both where a row is both; everything else is passed over, `sensor_id` too. Of MX, SRV and SOA
 //! the host name is taken, as from a log. The days between the first and the last sighting are not known.
 //!
+//! DNSDB's Streaming Answer Format is read, too, as version 2 of its API answers: each row is the `obj` of a line, between lines
+//! that have a `cond` only. These are no rows, and count as nothing; where the last of them does not say that the answer was
+//! whole, the import says so.
+//!
 //! A line whose `rdata` is null says that there was none, and is skipped. One that is none of this is malformed, for a
 //! reason, and never ends an import.
 //!
@@ -58,9 +62,23 @@ pub(super) fn is_cof(first: &[u8]) -> bool {
         rrtype: Value,
         rdata: Value,
     }
+    #[derive(Deserialize)]
+    struct Framed {
+        cond: Option<String>,
+        obj: Option<Keys>,
+    }
+    let is_framed = |line| {
+        let framed = serde_json::from_slice::<Framed>(line);
+        framed.is_ok_and(|Framed { cond, obj }| obj.is_some() || cond.as_deref() == Some(BEGIN))
+    };
     let mut lines = first.split(|&byte| byte == b'\n').take(LOOKED_AT);
-    lines.any(|line| serde_json::from_slice::<Keys>(line).is_ok())
+    lines.any(|line| serde_json::from_slice::<Keys>(line).is_ok() || is_framed(line))
 }
+
+/// The first `cond` of an answer in DNSDB's frame.
+const BEGIN: &str = "begin";
+/// The last one of an answer that is whole.
+const SUCCEEDED: &str = "succeeded";
 
 //--- rows -----------------------------------------------------------------------------------------------------------
 
@@ -107,12 +125,27 @@ struct Row {
     sensor: Option<String>,
 }
 
-/// Reads a line.
-fn parse(line: &[u8]) -> Result<Row, Malformed> {
+/// Reads a line: a row, or the `cond` of a line that has none.
+fn parse(line: &[u8]) -> Result<Result<Row, String>, Malformed> {
+    #[derive(Deserialize)]
+    struct Framed {
+        cond: Option<String>,
+        obj: Option<Line>,
+    }
     if line.contains(&0) {
         return Err(Malformed::Nul);
     }
-    let line: Line = serde_json::from_slice(line).map_err(|_| Malformed::Json)?;
+    match serde_json::from_slice(line) {
+        Ok(line) => row_of(line).map(Ok),
+        Err(_) => match serde_json::from_slice(line) {
+            Ok(Framed { obj: Some(line), .. }) => row_of(line).map(Ok),
+            Ok(Framed { cond: Some(cond), .. }) => Ok(Err(cond)),
+            _ => Err(Malformed::Json),
+        },
+    }
+}
+
+fn row_of(line: Line) -> Result<Row, Malformed> {
     let rrname = Name::parse(&line.rrname).map_err(|_| Malformed::Value)?;
     let rrtype = rrtype(&line.rrtype).ok_or(Malformed::Value)?;
     let texts = match line.rdata {
@@ -230,7 +263,7 @@ fn seen_of(line: LineSeen) -> Result<Seen, Malformed> {
 
 /// Whether the first rows of a file are rows of this ledger.
 fn is_own(ledger: &Ledger, first: &[u8]) -> Result<bool, StoreError> {
-    let rows = first.split(|&byte| byte == b'\n').filter_map(|line| parse(line).ok()).take(LOOKED_UP);
+    let rows = first.split(|&byte| byte == b'\n').filter_map(|line| parse(line).ok()?.ok()).take(LOOKED_UP);
     let (mut own, mut all) = (0, 0);
     for Row { rrname, rrtype, rdata, halves, sensor } in rows {
         all += 1;
@@ -279,6 +312,8 @@ struct Incoming {
     max_tuples: usize,
     changed: bool,
     bounds: Bounds,
+    /// The last `cond` of DNSDB's frame.
+    cond: Option<String>,
 }
 
 /// Between which times rows are taken, epoch seconds.
@@ -318,7 +353,15 @@ impl Incoming {
         if !may_count || text.is_empty() {
             return self.end_line(line, None);
         }
-        let fate = match parse(text) {
+        let row = match parse(text) {
+            Ok(Ok(row)) => Ok(row),
+            Ok(Err(cond)) => {
+                self.cond = Some(cond);
+                return self.end_line(line, None);
+            }
+            Err(why) => Err(why),
+        };
+        let fate = match row {
             Ok(row) if !self.bounds.holds(&row.halves) => Fate::Malformed(Malformed::Time),
             Ok(row) if row.rdata.is_empty() => Fate::Skipped(Skip::NoAnswer),
             Ok(row) => {
@@ -450,6 +493,7 @@ impl Worker<'_> {
                 not_after: self.context.not_after(),
                 now: self.context.clock.newest(),
             },
+            cond: None,
         };
         let mut lines = Lines::new(self.context.max_line_bytes);
         // The line that the file ends in, if it does, for it may have no newline.
@@ -502,7 +546,13 @@ impl Worker<'_> {
         self.summary.already += u64::from(incoming.new == Tally::default());
         self.summary.tally.merge(&incoming.new);
         match ended {
-            End::Whole => {}
+            End::Whole => match incoming.cond.as_deref() {
+                None | Some(SUCCEEDED) => {}
+                Some(BEGIN) => self.incomplete(path, "it is an answer of DNSDB that broke off"),
+                Some(_) => {
+                    self.incomplete(path, "it is an answer of DNSDB that was limited, or failed on the way");
+                }
+            },
             End::CutShort => self.incomplete(path, "the archive ends too early"),
             End::Corrupt(why) => self.incomplete(path, &why),
         }
@@ -537,7 +587,7 @@ mod tests {
     use super::*;
 
     fn row(line: &str) -> Result<Row, Malformed> {
-        parse(line.as_bytes())
+        parse(line.as_bytes()).map(|row| row.unwrap())
     }
 
     fn shown(line: &str) -> String {
@@ -568,6 +618,10 @@ mod tests {
                 "test MX [Rdata(mx.test)] 3 1..9", // once, as in a log
             ),
             (
+                r#"{"cond":"ongoing","obj":{"count":3,"time_first":1,"time_last":9,"rrname":"b.test.","rrtype":"A","rdata":["192.0.2.1"]}}"#,
+                "b.test A [Rdata(192.0.2.1)] 3 1..9",
+            ),
+            (
                 r#"{"rrname":"t","rrtype":"SOA","rdata":"ns.t. root.t. 1 2 3 4 5","time_first":1,"extra":{}}"#,
                 "t SOA [Rdata(ns.t)] 1 1..1",
             ),
@@ -589,6 +643,8 @@ mod tests {
         for (line, reason) in [
             ("", Malformed::Json),
             ("[1]", Malformed::Json),
+            (r#"{"obj":{"rrname":"a","rrtype":"A"}}"#, Malformed::Json),
+            (r#"{"obj":{"rrname":"a","rrtype":"A","rdata":"192.0.2.1"}}"#, Malformed::Time),
             (r#"{"rrname":"a","rrtype":"A"}"#, Malformed::Json),
             (r#"{"rrname":"a..b","rrtype":"A","rdata":"192.0.2.1","time_first":1}"#, Malformed::Value),
             (r#"{"rrname":"a","rrtype":"BOGUS","rdata":"x","time_first":1}"#, Malformed::Value),
@@ -652,6 +708,9 @@ mod tests {
         assert!(is_cof(b"{\"rrname\":\"a\",\"rrtype\":\"A\",\"rdata\":[]}\n{\"rrname"));
         assert!(is_cof(b"garbage\n\n{\"rrname\":\"a\",\"rrtype\":1,\"rdata\":\"x\"}"));
         assert!(!is_cof(b"{\"ts\":1.5,\"uid\":\"C\",\"query\":\"a\"}\n"));
+        assert!(is_cof(b"{\"cond\":\"begin\"}\n{\"cond\":\"succeeded\"}\n"));
+        assert!(is_cof(b"{\"obj\":{\"rrname\":\"a\",\"rrtype\":\"A\",\"rdata\":[]}}"));
+        assert!(!is_cof(b"{\"cond\":\"open\"}"));
         assert!(!is_cof(b"#separator \\x09\n"));
         let named = |path: &str| name_of(Path::new(path));
         assert_eq!(named("/x/site-b.json.gz").as_deref(), Some("site-b"));

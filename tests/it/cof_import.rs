@@ -152,6 +152,40 @@ fn rows_of_1970_and_of_the_future_are_malformed() {
 }
 
 #[test]
+fn an_answer_of_dnsdb_is_imported_as_it_was_saved() {
+    let env = TestEnv::new();
+    let row = |name: &str| {
+        format!(
+            "{{\"obj\":{{\"count\":42,\"time_first\":1600000000,\"time_last\":1700000000,\"rrname\":\"{name}.\",\"rrtype\":\"A\",\
+             \"bailiwick\":\"saf.example.\",\"rdata\":[\"192.0.2.10\",\"192.0.2.11\"]}}}}\n"
+        )
+    };
+    let frame = |cond: &str| format!("{{\"cond\":\"{cond}\"}}\n");
+    let answer = [frame("begin"), row("www.saf.example"), row("saf.example"), frame("succeeded")].concat();
+    fs::write(env.path("saf.json"), &answer).unwrap();
+    let (code, said) = import(&env, &["--sensor", "x", "saf.json"]);
+    assert!(code == Some(0) && said.contains("2 new lines: 2 counted, 0 skipped, 0 malformed"), "{said}");
+    assert!(!said.contains("broke off"), "{said}");
+    let export = env.export("ours");
+    assert_eq!(export.lines().count(), 4, "{export}");
+    assert!(export.contains("\"sensor_id\":\"x\"") && export.contains("\"count\":42"), "{export}");
+    let (code, said) = import(&env, &["--sensor", "x", "saf.json"]);
+    assert!(code == Some(0) && said.contains("0 new lines"), "{said}");
+    for (name, answer, says) in [
+        ("cut", [frame("begin"), row("cut.example")].concat(), "broke off"),
+        ("limited", [frame("begin"), row("limited.example"), frame("limited")].concat(), "was limited"),
+    ] {
+        fs::write(env.path("more.json"), answer).unwrap();
+        let (_, said) = import(&env, &["--sensor", name, "more.json"]);
+        assert!(said.contains("1 counted") && said.contains(says), "{said}");
+    }
+    let empty = [frame("begin"), frame("succeeded")].concat();
+    fs::write(env.path("empty.json"), empty).unwrap();
+    let (code, said) = import(&env, &["empty.json"]);
+    assert!(code == Some(0) && said.contains("0 new lines"), "{said}");
+}
+
+#[test]
 fn a_daemon_takes_it_too() {
     let (env, export) = site();
     let daemon = env.daemon("no-logs-yet", "ours");
