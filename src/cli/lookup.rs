@@ -13,7 +13,7 @@ use super::status::MAX_STATUS_BYTES;
 use super::{Exit, Misuse};
 use crate::http::client::Client;
 use crate::ledger::Ledger;
-use crate::lookup::{Filters, Limits, Query, Search, Slice, Walk, no_such_sensor, sensors};
+use crate::lookup::{Filters, Indicator, Limits, Search, Slice, Walk, no_such_sensor, sensors};
 use crate::output::{CSV_HEADER, Row, Table, sanitise};
 
 /// Rows that a server is asked for at a time.
@@ -55,7 +55,8 @@ const FORMS: &str = "Queries:
   192.0.2.7, 2001:db8::1              names that had this address
   192.0.2.0/24, 192.0.2.3-192.0.2.9   names that had an address in it
   rdata:ns1.example.net               rows whose data is that name; rdata:*.example.net below it
-  '~text', '/regex/'                  rows that contain or match (reads the whole ledger)";
+  '~text', '/regex/'                  rows that contain or match (reads the whole ledger)
+As they are pasted: hxxps://www[.]example[.]com/x, 192.0.2.7:443, user@example.com, 'www.example.com|192.0.2.7'";
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -85,7 +86,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             _ => queries.push(text.clone()),
         }
     }
-    let searches = queries.iter().map(|text| search(text, &args)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut searches = Vec::with_capacity(queries.len());
+    for text in &mut queries {
+        let (indicator, search) = search(text, &args)?;
+        if indicator.is_changed {
+            writeln!(io::stderr(), "Asked for {}.", sanitise(&indicator.asked))?;
+        }
+        *text = indicator.asked;
+        searches.push(search);
+    }
     let access = Access::open(&args.ledger)?;
     if let (Access::Folder(ledger, _), Some(search)) = (&access, searches.first()) {
         check_sensor(ledger, &search.filters)?;
@@ -158,10 +167,12 @@ fn tell_unread(client: &Client) -> io::Result<()> {
 }
 
 /// What was typed, checked before anything is opened or asked.
-fn search(text: &str, args: &Args) -> anyhow::Result<Search> {
+fn search(text: &str, args: &Args) -> anyhow::Result<(Indicator, Search)> {
     let mut filters = args.filters.parse()?;
     filters.limit = args.limit;
-    Ok(Search { query: Query::parse(text)?, filters, pointing: true, merge_sensors: false })
+    let indicator = Indicator::read(text)?;
+    let query = indicator.query.clone();
+    Ok((indicator, Search { query, filters, pointing: true, merge_sensors: false }))
 }
 
 /// Walks this process's own ledger.

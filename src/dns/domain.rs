@@ -27,6 +27,12 @@ pub fn registrable_length(key: &[u8]) -> Option<usize> {
     None
 }
 
+/// Whether a name is under a suffix of the list, and not only under some word.
+pub fn has_listed_suffix(name: &Name) -> bool {
+    let labels = name.labels();
+    psl::List.find(labels.iter().rev().map(Vec::as_slice)).typ.is_some()
+}
+
 /// The name that was registered: the public suffix and one label more. `None` for a public suffix and for the root.
 pub fn registrable(name: &Name) -> Option<Name> {
     let length = registrable_length(name.key())?;

@@ -10,7 +10,7 @@ mod rdata;
 mod rrtype;
 mod wire;
 
-pub use domain::{registrable, registrable_length};
+pub use domain::{has_listed_suffix, registrable, registrable_length};
 pub use name::{Name, NameError, push_key as push_name_key, split_key as split_name_key};
 pub use rdata::{
     Rdata, RdataError, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation,

@@ -1,11 +1,11 @@
 //! `POST /api/v1/lookup`: up to 100,000 queries in one request.
 //!
-//! The body has a query a line: a JSON string, a JSON object with `q`, or the query as it is. Parameters are those of
+//! The body has an indicator or a query a line: a JSON string, a JSON object with `q`, or the query as it is. Parameters are those of
 //! `/api/v1/records` and hold for each query. The answer is NDJSON, and each line says which line of the body it is about:
 //!
 //! ```json
-//! {"line": 2, "query": "www.example.com", "rrname": "www.example.com", "rrtype": "A", ...}
-//! {"line": 2, "query": "www.example.com", "found": 1, "ended": "complete", "next": null}
+//! {"line": 2, "query": "hxxp://www[.]example[.]com/x", "asked": "www.example.com", "rrname": "www.example.com", "rrtype": "A", ...}
+//! {"line": 2, "query": "hxxp://www[.]example[.]com/x", "asked": "www.example.com", "found": 1, "ended": "complete", "next": null}
 //! {"line": 3, "query": "a..b", "error": {"code": "bad_query", "message": "...", "hint": "..."}}
 //! {"queries": 2, "found": 1, "errors": 1, "as_of": "2026-03-04T05:06:07.123Z", "incomplete": []}
 //! ```
@@ -30,7 +30,7 @@ use super::answer::{Chunk, as_of, body, in_time, place_for, say_fresh};
 use super::error::ApiError;
 use super::native::{ended, known_filters, pointing};
 use super::request::Request;
-use crate::lookup::{Asks, Bulk, Limits, Query, QueryError, Search, Slice, Told};
+use crate::lookup::{Asks, Bulk, Limits, Of, Query, QueryError, Search, Slice, Told};
 use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
 use crate::store::StoreError;
@@ -246,11 +246,13 @@ impl Telling {
     /// Writes until a chunk is full, a slice is over, or all is told.
     fn fill(&mut self) -> Result<(), StoreError> {
         let Telling { bulk, sum, out } = self;
-        bulk.advance(SLICE, |line, query, told| {
+        bulk.advance(SLICE, |Of { number, text, asked }, told| {
             out.extend_from_slice(b"{\"line\":");
-            push_number(u64::from(line), out);
+            push_number(u64::from(number), out);
             out.extend_from_slice(b",\"query\":");
-            push_str(query, out);
+            push_str(text, out);
+            out.extend_from_slice(b",\"asked\":");
+            push_str(asked, out);
             out.push(b',');
             match told {
                 Told::Row(found) => {

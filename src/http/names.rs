@@ -12,7 +12,6 @@
 //! `seen` sums up all that is known of a name or an address in one object, for clients that want a yes or a no, and is 404
 //! for what was neither seen nor asked for.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -27,7 +26,7 @@ use super::machine::json;
 use super::native::known_filters;
 use super::request::Request;
 use crate::dns::{Name, RrType};
-use crate::lookup::{End, Filters, Found, Limits, Query, Search};
+use crate::lookup::{End, Filters, Found, Indicator, Limits, Query, Search};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
 use crate::store::{Question, Scan};
 
@@ -44,7 +43,7 @@ fn is_wanted(filters: &Filters, question: &Question) -> bool {
 /// 400 when it is no name, or a filter has no meaning; else as any lookup.
 pub async fn name(state: State, request: Request, rrname: &str) -> Result<Response, ApiError> {
     request.read_only()?;
-    let Query::Either(rrname) = Query::exact(rrname) else {
+    let Query::Name(rrname) = Indicator::read(rrname)?.query else {
         let hint = "a name as it is shown, such as www.example.com; /api/v1/records?q= takes other queries";
         return Err(ApiError::bad_request("bad_query", "this is no name", hint));
     };
@@ -99,9 +98,10 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     request.only(&[])?;
     let filters = Filters { limit: None, ..known_filters(&state, &request)? };
     let as_of = as_of(&state);
-    let (query, name) = match (value.parse::<IpAddr>(), Query::exact(value)) {
-        (Ok(address), _) => (Query::Addresses(address, address), None),
-        (Err(_), Query::Either(name)) => (Query::Either(name.clone()), Some(name)),
+    let Indicator { query, asked: value, .. } = Indicator::read(value)?;
+    let (query, name) = match query {
+        Query::Addresses(first, last) if first == last => (query, None),
+        Query::Name(name) => (Query::Either(name.clone()), Some(name)),
         _ => {
             let hint =
                 "a name or an address, such as www.example.com; /api/v1/records?q= takes other queries";
@@ -132,7 +132,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     let document = Seen {
         as_of: as_of.as_of.as_deref(),
         incomplete: &as_of.incomplete,
-        value: name.as_ref().map_or_else(|| value.to_owned(), ToString::to_string),
+        value: name.as_ref().map_or(value, ToString::to_string),
         kind: if name.is_some() { "name" } else { "address" },
         complete: ended == Ended::Answer(End::Complete),
         seen: owned.rows + pointing.rows > 0,

@@ -4,7 +4,7 @@
 //! at it) and `format` (`json`, `ndjson`, `csv`; an `Accept` header does as well). As JSON the answer is one object:
 //!
 //! ```json
-//! {"as_of": "2026-03-04T05:06:07.123Z", "incomplete": [], "records": [...], "truncated": false, "ended": "complete", "next": null}
+//! {"as_of": "2026-03-04T05:06:07.123Z", "incomplete": [], "asked": "www.example.com", "records": [...], "truncated": false, "ended": "complete", "next": null}
 //! ```
 //!
 //! `ended` is `complete`, `limit`, `budget` or `time`; `next` is the cursor of the rest. As NDJSON each record is a line, and the
@@ -12,7 +12,7 @@
 //!
 //! `export` takes the filters and `pointing`, and writes the whole ledger, or the part that `q` names, as COF lines or CSV.
 
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 use serde::Serialize;
 use warp::reply::Response;
 
@@ -21,11 +21,15 @@ use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
 use super::request::Request;
 use crate::lookup::{
-    Cursor, End, Filters, Found, Limits, Query, Search, no_such_sensor, parse_bool, sensors,
+    Cursor, End, Filters, Found, Indicator, Limits, Query, Search, no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
+use crate::output::json::push_str;
 use crate::output::{CSV_HEADER, Row, push_json, sanitise};
 use crate::status::Freshness;
+
+/// What a query was understood as.
+const ASKED: HeaderName = HeaderName::from_static("x-dnsledger-asked");
 
 /// Answers `/api/v1/records`.
 ///
@@ -43,21 +47,32 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     filters.limit = None;
     let pointing = pointing(&request)?;
-    let search = Search { filters, pointing, ..Search::new(Query::parse(q)?) };
+    let Indicator { query, asked, .. } = Indicator::read(q)?;
+    let search = Search { filters, pointing, ..Search::new(query) };
     let from = request.param("cursor").map(str::parse).transpose()?;
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
-    match format(&request)? {
+    let shown = asked.clone();
+    let response = match format(&request)? {
         Format::Json => {
-            let shape = Json { first: true, as_of: as_of.clone() };
+            let shape = Json { first: true, as_of: as_of.clone(), asked };
             answer(&state, search, limits, from, as_of, shape).await
         }
         Format::Ndjson => {
-            let shape = Ndjson { as_of: as_of.clone() };
+            let shape = Ndjson { as_of: as_of.clone(), asked };
             answer(&state, search, limits, from, as_of, shape).await
         }
         Format::Csv => answer(&state, search, limits, from, as_of, Csv).await,
+    };
+    response.map(|response| say_asked(response, &shown))
+}
+
+/// Says in a header what was understood, for formats that have no other place for it.
+fn say_asked(mut response: Response, asked: &str) -> Response {
+    if let Ok(asked) = HeaderValue::from_str(asked) {
+        response.headers_mut().insert(ASKED, asked);
     }
+    response
 }
 
 /// Answers `/api/v1/export`: everything, without a limit or a budget of rows.
@@ -68,18 +83,20 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
 pub async fn export(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
     request.only(&["q", "pointing", "format"])?;
-    let query = request.param("q").map_or(Ok(Query::All), Query::parse)?;
+    let indicator = request.param("q").map(Indicator::read).transpose()?;
+    let (query, asked) = indicator.map_or((Query::All, String::new()), |it| (it.query, it.asked));
     let search = Search {
         filters: known_filters(&state, &request)?,
         pointing: pointing(&request)?,
         ..Search::new(query)
     };
     let as_of = as_of(&state);
-    match request.param("format") {
+    let response = match request.param("format") {
         None | Some("cof") => answer(&state, search, Limits::NONE, None, as_of, Cof).await,
         Some("csv") => answer(&state, search, Limits::NONE, None, as_of, Csv).await,
         Some(_) => Err(ApiError::bad_request("bad_format", "there is no such format", "cof or csv")),
-    }
+    };
+    response.map(|response| if asked.is_empty() { response } else { say_asked(response, &asked) })
 }
 
 /// The filters, whose sensor there must be.
@@ -155,12 +172,21 @@ struct Summary<'a> {
     as_of: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     incomplete: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<&'a str>,
 }
 
 impl Summary<'_> {
     fn new(end: &End) -> Summary<'static> {
         let next = end.next().map(ToString::to_string);
-        Summary { truncated: next.is_some(), ended: ended(end), next, as_of: None, incomplete: None }
+        Summary {
+            truncated: next.is_some(),
+            ended: ended(end),
+            next,
+            as_of: None,
+            incomplete: None,
+            asked: None,
+        }
     }
 
     /// Of an answer whose time is over.
@@ -171,6 +197,7 @@ impl Summary<'_> {
             next: Some(next.to_string()),
             as_of: None,
             incomplete: None,
+            asked: None,
         }
     }
 
@@ -184,6 +211,7 @@ impl Summary<'_> {
 struct Json {
     first: bool,
     as_of: Freshness,
+    asked: String,
 }
 
 impl Shape for Json {
@@ -196,6 +224,8 @@ impl Shape for Json {
         drop(serde_json::to_writer(&mut *out, &self.as_of.as_of));
         out.extend_from_slice(b",\"incomplete\":");
         drop(serde_json::to_writer(&mut *out, &self.as_of.incomplete));
+        out.extend_from_slice(b",\"asked\":");
+        push_str(&self.asked, out);
         out.extend_from_slice(b",\"records\":[");
     }
 
@@ -228,13 +258,14 @@ impl Json {
 #[derive(Clone)]
 struct Ndjson {
     as_of: Freshness,
+    asked: String,
 }
 
 impl Ndjson {
     /// A summary with what is true of the whole answer.
     fn summary<'a>(&'a self, summary: Summary<'a>) -> Summary<'a> {
         let Freshness { as_of, incomplete, .. } = &self.as_of;
-        Summary { as_of: as_of.as_deref(), incomplete: Some(incomplete), ..summary }
+        Summary { as_of: as_of.as_deref(), incomplete: Some(incomplete), asked: Some(&self.asked), ..summary }
     }
 }
 

@@ -20,7 +20,7 @@ use super::error::ApiError;
 use super::request::Request;
 use crate::base::clock::now;
 use crate::dns::Name;
-use crate::lookup::{Filters, Query, Search};
+use crate::lookup::{Filters, Indicator, Query, Search};
 use crate::page::{self, ASSETS, Standing, Trail, View};
 use crate::status::Freshness;
 use crate::status::history::INTERVAL;
@@ -73,13 +73,14 @@ async fn found(
         })
         .await;
     }
-    let query = Query::parse(&view.q)?;
+    let indicator = Indicator::read(&view.q)?;
+    let query = indicator.query.clone();
     let mut filters = Filters::default();
     let now = now();
     for (key, value) in &view.filters {
         filters.set(key, value, now)?;
     }
-    let pointing = matches!(query, Query::Name(_));
+    let pointing = matches!(query, Query::Name(_) | Query::Pair(..));
     let search = Search { query: query.clone(), filters, pointing, merge_sensors: false };
     let place = place_for(state, query.is_scan()).await?;
     let (view, as_of) = (view.clone(), as_of.cloned());
@@ -88,7 +89,7 @@ async fn found(
         let config = &state.0.config;
         let results = page::search(&state.0.ledger, &search, &view, config.scan_rows, until);
         drop(place);
-        Ok(page::results_page(&view, &query, &results?, config.max_limit, as_of.as_ref()))
+        Ok(page::results_page(&view, &indicator, &results?, config.max_limit, as_of.as_ref()))
     })
     .await
 }

@@ -20,6 +20,7 @@ use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, say_truncated
 use super::error::ApiError;
 use super::recipe::{push_time, push_zeek_type};
 use super::request::Request;
+use crate::dns::Name;
 use crate::lookup::{End, Found, Limits, Pattern, Query, Search};
 use crate::observation::Seen;
 use crate::output::json::{push_number, push_str, push_string};
@@ -133,6 +134,13 @@ fn push_times(seen: &Seen, out: &mut Vec<u8>) {
 
 //--- values ---------------------------------------------------------------------------------------------------------
 
+/// The end of a name, or the start of an answer, in lower case, without a final dot, and in A-labels.
+fn folded(q: &str) -> String {
+    let name = (!q.is_ascii()).then(|| Name::parse(q).ok()).flatten();
+    let q = name.map_or_else(|| q.to_ascii_lowercase(), |name| name.to_string());
+    q.strip_suffix('.').filter(|bare| !bare.is_empty()).map(str::to_owned).unwrap_or(q)
+}
+
 /// Which side of a row is asked for.
 enum Side {
     Exactly(Vec<u8>),
@@ -142,7 +150,7 @@ enum Side {
 impl Side {
     fn new(how: &str, q: &str) -> Side {
         if how == "like" {
-            return Side::Like(q.to_ascii_lowercase().into());
+            return Side::Like(folded(q).into());
         }
         match Query::exact(q) {
             // As it is shown, whichever way it was written.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::indicator::Indicator;
 use super::query::{Query, QueryError};
 use super::walk::{End, Found, Limits, Search, Slice, Walk};
 use crate::dns::push_address_key;
@@ -17,8 +18,29 @@ use crate::store::StoreError;
 struct Ask {
     /// What sorts as the index does that answers it.
     order: Box<[u8]>,
+    /// As it came.
     text: Box<str>,
+    /// As it was understood, where that is another text.
+    asked: Option<Box<str>>,
     number: u32,
+}
+
+/// A query of a list, as one is told of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Of<'a> {
+    /// Its number, which is the caller's.
+    pub number: u32,
+    /// Its text as it came.
+    pub text: &'a str,
+    /// Its text as it was understood.
+    pub asked: &'a str,
+}
+
+impl Ask {
+    fn of(&self) -> Of<'_> {
+        let asked = self.asked.as_deref().unwrap_or(&self.text);
+        Of { number: self.number, text: &self.text, asked }
+    }
 }
 
 /// A list of queries that are to be asked together.
@@ -35,13 +57,13 @@ impl Asks {
         Asks { template, asks: Vec::new() }
     }
 
-    /// Adds a query, under a number of the caller's.
+    /// Adds an indicator or a query, under a number of the caller's.
     ///
     /// # Errors
     ///
     /// When the text is no query, or one that reads the whole ledger.
     pub fn push(&mut self, number: u32, text: &str) -> Result<(), QueryError> {
-        let query = Query::parse(text)?;
+        let Indicator { query, asked, .. } = Indicator::read(text)?;
         if query.is_scan() {
             let hint =
                 "a name, *.name, an address, a block or a range, or rdata:name; ask for the rest one by one";
@@ -52,7 +74,8 @@ impl Asks {
                 hint,
             ));
         }
-        self.asks.push(Ask { order: order(&query), text: text.into(), number });
+        let asked = (asked != text).then(|| asked.into());
+        self.asks.push(Ask { order: order(&query), text: text.into(), asked, number });
         Ok(())
     }
 
@@ -71,7 +94,7 @@ impl Asks {
 fn order(query: &Query) -> Box<[u8]> {
     let key = |index: u8, tag: &[u8], key: &[u8]| [&[index], tag, key].concat().into_boxed_slice();
     match query {
-        Query::Name(name) | Query::Either(name) => key(1, &[], name.key()),
+        Query::Name(name) | Query::Either(name) | Query::Pair(name, _) => key(1, &[], name.key()),
         Query::Subtree(name) => key(1, &[], name.subtree_key()),
         Query::Target(name) => key(0, &[0x10], name.key()),
         Query::TargetSubtree(name) => key(0, &[0x10], name.subtree_key()),
@@ -135,7 +158,7 @@ impl Bulk {
         self.done
     }
 
-    /// Hands out what is found, with the number and the text of its query, until the visitor has enough (`false`), about
+    /// Hands out what is found, with the query that it is for, until the visitor has enough (`false`), about
     /// so many rows were looked at, or all is answered. A query counts as one row at least.
     ///
     /// # Errors
@@ -144,7 +167,7 @@ impl Bulk {
     pub fn advance(
         &mut self,
         slice: Slice,
-        mut visit: impl FnMut(u32, &str, Told<'_>) -> bool,
+        mut visit: impl FnMut(Of<'_>, Told<'_>) -> bool,
     ) -> Result<(), StoreError> {
         let mut left = slice.examined;
         let mut enough = false;
@@ -155,7 +178,7 @@ impl Bulk {
                     return Ok(());
                 };
                 // It was a query when it came, so it is one now.
-                let query = Query::parse(&ask.text).unwrap_or(Query::All);
+                let query = Indicator::read(ask.of().asked).map_or(Query::All, |indicator| indicator.query);
                 let search = Search { query, ..self.template.clone() };
                 let limits = Limits { examined: self.each.examined.min(self.left), ..self.each };
                 self.current = Some((ask, Walk::within(&self.moment, &search, limits)));
@@ -163,14 +186,14 @@ impl Bulk {
             let Some((ask, walk)) = &mut self.current else { continue };
             let before = walk.examined();
             walk.advance(Slice { examined: left }, |found| {
-                enough = !visit(ask.number, &ask.text, Told::Row(found));
+                enough = !visit(ask.of(), Told::Row(found));
                 !enough
             })?;
             let examined = walk.examined() - before;
             left = left.saturating_sub(examined.max(1));
             self.left = self.left.saturating_sub(examined);
             if let Some(end) = walk.end() {
-                enough |= !visit(ask.number, &ask.text, Told::End(end, walk.found()));
+                enough |= !visit(ask.of(), Told::End(end, walk.found()));
                 self.current = None;
             }
         }
@@ -210,7 +233,7 @@ mod tests {
         let mut bulk = Bulk::start(&sample(), asks, each, examined).unwrap();
         let (mut answers, mut rows) = (Vec::new(), Vec::new());
         while !bulk.is_done() {
-            bulk.advance(Slice { examined: slice }, |number, text, told| {
+            bulk.advance(Slice { examined: slice }, |Of { number, text, .. }, told| {
                 assert_eq!(text, QUERIES[number as usize]);
                 match told {
                     Told::Row(found) => rows.push(shown(found)),
@@ -261,7 +284,7 @@ mod tests {
         asks.push(1, "*.example").unwrap();
         assert_eq!(asks.len(), 1);
         let mut none = Bulk::start(&sample(), Asks::new(template()), Limits::NONE, 1).unwrap();
-        none.advance(Slice { examined: 1 }, |_, _, _| panic!("nothing was asked")).unwrap();
+        none.advance(Slice { examined: 1 }, |_, _| panic!("nothing was asked")).unwrap();
         assert!(none.is_done());
     }
 }

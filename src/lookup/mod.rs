@@ -10,6 +10,7 @@
 //! | `*.example.com`, `.example.com` | every rrname at and below example.com, by label |
 //! | `www.example.*` | every rrname that starts with these labels |
 //! | `mail*.example.com`, `ns?.*.net` | every rrname that matches: `*` any text, `?` one character, `[a-z]` a class |
+//! | `www.example.com|192.0.2.7` | both of a pair, as MISP has them |
 //! | `192.0.2.7`, `2001:db8::1` | names that had this address |
 //! | `192.0.2.0/24`, `192.0.2.3-192.0.2.9` | names that had an address in it |
 //! | `rdata:ns1.example.net`, `rdata:*.example.net` | rows whose rdata is that name, or at or below it |
@@ -22,13 +23,17 @@
 mod bulk;
 mod cursor;
 mod filters;
+mod indicator;
+mod list;
 mod pattern;
 mod query;
 mod walk;
 
-pub use bulk::{Asks, Bulk, Told};
+pub use bulk::{Asks, Bulk, Of, Told};
 pub use cursor::{Cursor, CursorError};
 pub use filters::{FILTER_KEYS, Filters, Types, no_such_sensor, parse_bool, sensors};
+pub use indicator::{Indicator, literal};
+pub use list::{List, ListForm};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};
 pub use walk::{End, Found, Limits, Search, Slice, Walk, WalkError};

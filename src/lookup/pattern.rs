@@ -48,17 +48,29 @@ impl Pattern {
         }
     }
 
-    /// Rows that contain text. What is not ASCII is looked for as it is shown, as `\DDD`.
+    /// Rows that contain text, in any case. What is not ASCII is looked for as it is shown, as `\DDD`, and as A-labels. A final
+    /// dot is one between labels or the one behind a name, which is not shown.
     pub fn text(needle: &str) -> Pattern {
-        Pattern::of(Matcher::Text(Box::new(Finder::new(&as_shown(needle)).into_owned())))
+        let mut any = Vec::new();
+        for shown in spellings(needle) {
+            any.push(Matcher::Text(Box::new(Finder::new(&shown).into_owned())));
+            any.extend(without_final_dot(&shown).map(Matcher::End));
+        }
+        Pattern::of(Matcher::of_any(any))
     }
 
     /// Rows whose rrname ends in text, or whose data begins with it, by character: zeek-pdns' "like".
     pub fn like(text: &str) -> Pattern {
-        let text = as_shown(text);
+        let (mut ends, mut starts) = (Vec::new(), Vec::new());
+        for shown in spellings(text) {
+            let bare = without_final_dot(&shown);
+            ends.push(Matcher::End(bare.clone().unwrap_or_else(|| shown.clone())));
+            starts.extend(bare.map(Matcher::Whole));
+            starts.push(Matcher::Start(shown));
+        }
         Pattern {
-            rrname: Some(Matcher::End(text.clone())),
-            rdata: Some(Matcher::Start(text)),
+            rrname: Some(Matcher::of_any(ends)),
+            rdata: Some(Matcher::of_any(starts)),
             but_not: None,
             final_dot: false,
             under: None,
@@ -81,15 +93,14 @@ impl Pattern {
     ///
     /// When a class does not end or makes no sense, or the glob is too large.
     pub fn glob(glob: &str) -> Result<Pattern, PatternError> {
-        if !glob.is_ascii() {
-            return Err(not_ascii(glob));
-        }
+        let ascii = labels_in_ascii(glob).ok_or_else(|| not_ascii(glob))?;
         // Any other error would be about a regex that nobody wrote.
-        let regex = compile(&glob_to_regex(glob)?);
+        let cut = |error: PatternError| PatternError { at: error.at.min(glob.len()), ..error };
+        let regex = compile(&glob_to_regex(&ascii).map_err(cut)?);
         let matcher = Matcher::Regex(
             regex.map_err(|_| PatternError { message: "the glob makes no sense".to_owned(), at: 0 })?,
         );
-        Ok(Pattern { under: literal_end(glob), ..Pattern::of(matcher) })
+        Ok(Pattern { under: literal_end(&ascii), ..Pattern::of(matcher) })
     }
 
     /// The same for rrnames only.
@@ -159,21 +170,58 @@ fn as_shown(text: &str) -> Vec<u8> {
     shown
 }
 
+/// How a text may be shown: its bytes, and with A-labels where it has labels in Unicode.
+fn spellings(text: &str) -> impl Iterator<Item = Vec<u8>> {
+    let ascii = (!text.is_ascii()).then(|| labels_in_ascii(text)).flatten();
+    std::iter::once(as_shown(text)).chain(ascii.map(|ascii| as_shown(&ascii)))
+}
+
+/// A text whose labels in Unicode are A-labels; none where one of them has no such form.
+fn labels_in_ascii(text: &str) -> Option<String> {
+    let label = |label: &str| match label.is_ascii() {
+        true => Some(label.to_owned()),
+        false if has_wildcard(label) => None,
+        false => Name::parse(label).ok().map(|name| name.to_string()),
+    };
+    let labels: Option<Vec<String>> = text.split('.').map(label).collect();
+    labels.map(|labels| labels.join("."))
+}
+
+/// Text without its final dot, where it has one and something else.
+fn without_final_dot(shown: &[u8]) -> Option<Vec<u8>> {
+    shown.strip_suffix(b".").filter(|bare| !bare.is_empty() && !bare.ends_with(b"\\")).map(<[u8]>::to_vec)
+}
+
 //--- Matcher --------------------------------------------------------------------------------------------------------
 
 /// A test on one side of a row, as it is shown.
 #[derive(Debug, Clone)]
 enum Matcher {
     Text(Box<Finder<'static>>),
+    Whole(Vec<u8>),
+    Any(Vec<Matcher>),
     Start(Vec<u8>),
     End(Vec<u8>),
     Regex(Regex),
 }
 
 impl Matcher {
+    /// One of several; of one, that one.
+    fn of_any(mut any: Vec<Matcher>) -> Matcher {
+        match any.pop() {
+            Some(one) if any.is_empty() => one,
+            last => {
+                any.extend(last);
+                Matcher::Any(any)
+            }
+        }
+    }
+
     fn matches(&self, shown: &[u8]) -> bool {
         match self {
             Matcher::Text(finder) => finder.find(shown).is_some(),
+            Matcher::Whole(whole) => shown == whole,
+            Matcher::Any(any) => any.iter().any(|one| one.matches(shown)),
             Matcher::Start(start) => shown.starts_with(start),
             Matcher::End(end) => shown.ends_with(end),
             Matcher::Regex(regex) => regex.is_match(shown),
@@ -226,7 +274,7 @@ pub(super) fn has_wildcard(text: &str) -> bool {
             escaped = true;
             false
         }
-        _ => matches!(byte, b'*' | b'?'),
+        _ => matches!(byte, b'*' | b'?' | b'['),
     })
 }
 
@@ -310,6 +358,9 @@ mod tests {
         assert!(contains("MAIL", "mail.example"));
         assert!(contains("spf1 -ALL", "text:\"v=spf1 -All\""));
         assert!(contains("é", r"caf\195\169.example"));
+        assert!(contains("b\u{fc}cher.Example", "www.xn--bcher-kva.example"));
+        assert!(contains("mail.example.", "mail.example") && contains("mail.", "mail.example"));
+        assert!(!contains("mail.", "mailer") && contains("192.0.2.1.", "192.0.2.1"));
         assert!(!contains("%", "mail.example"));
         assert!(finds(&Pattern::text("AIL"), "mail.example", "192.0.2.1"));
     }
@@ -382,6 +433,10 @@ mod tests {
         assert!(finds(&like, "badexample.com", "192.0.2.1") && finds(&like, "x", "example.com.test"));
         assert!(!finds(&like, "example.com.test", "www.example.com"));
         assert!(finds(&Pattern::like("192.0"), "x", "192.0.2.1"));
+        let dotted = Pattern::like("Example.com.");
+        assert!(finds(&dotted, "www.example.com", "192.0.2.1") && finds(&dotted, "x", "example.com"));
+        assert!(!finds(&dotted, "x", "example.computer"));
+        assert!(finds(&Pattern::like("b\u{fc}cher.example"), "www.xn--bcher-kva.example", "192.0.2.1"));
     }
 
     proptest! {

@@ -57,6 +57,8 @@ pub enum Query {
     TargetSubtree(Name),
     /// Rows of one rrname, and those whose rdata is that name, or the address that it reads as.
     Either(Name),
+    /// Rows of a name, and rows whose rdata is an address: a pair as MISP has them.
+    Pair(Name, IpAddr),
     /// Rows whose rdata is this text, as it is shown.
     RdataText(String),
     /// Rows whose rdata is one of these, of which there is at least one.
@@ -129,7 +131,7 @@ impl Query {
     /// Whether it is about one name, one address or one other value, which an index leads to at once.
     pub fn is_exact(&self) -> bool {
         match self {
-            Query::Name(_) | Query::Either(_) | Query::Target(_) => true,
+            Query::Name(_) | Query::Either(_) | Query::Target(_) | Query::Pair(..) => true,
             Query::Addresses(first, last) => first == last,
             _ => false,
         }
@@ -194,6 +196,11 @@ impl Parser<'_> {
         }
         if has_wildcard(text) {
             return self.glob(from, rdata);
+        }
+        if let Some((name, last)) = text.rsplit_once('|')
+            && let (false, Some(address)) = (rdata, address(last))
+        {
+            return self.name(from, from + name.len()).map(|name| Query::Pair(name, address));
         }
         let name = self.name(from, self.text.len())?;
         Ok(if rdata { Query::Target(name) } else { Query::Name(name) })
@@ -302,6 +309,16 @@ fn name_error_at(text: &str, error: NameError) -> usize {
     }
 }
 
+/// The length of the prefix of a block with these first and last addresses; none where they are no block.
+pub(super) fn block_of(first: IpAddr, last: IpAddr) -> Option<u32> {
+    let length = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => (first.to_bits() ^ last.to_bits()).leading_zeros(),
+        (IpAddr::V6(first), IpAddr::V6(last)) => (first.to_bits() ^ last.to_bits()).leading_zeros(),
+        _ => return None,
+    };
+    (block(first, length) == (first, last)).then_some(length)
+}
+
 /// The first and the last address of a block; bits behind the prefix are ignored.
 fn block(address: IpAddr, length: u32) -> (IpAddr, IpAddr) {
     match address {
@@ -333,6 +350,7 @@ mod tests {
             Query::Target(name) => format!("target {name}"),
             Query::TargetSubtree(name) => format!("target subtree {name}"),
             Query::Either(name) => format!("either {name}"),
+            Query::Pair(name, address) => format!("pair {name} {address}"),
             Query::RdataText(text) => format!("rdata {text}"),
             Query::Data(data) => format!("data {data:?}"),
             Query::Pattern(_) => "pattern".to_owned(),
@@ -370,6 +388,11 @@ mod tests {
             ("mail*.example.com", "pattern"),
             ("*.example.*", "pattern"),
             ("ns?.example.com", "pattern"),
+            ("ns[12].example.com", "pattern"),
+            ("*.[!a-c].example", "pattern"),
+            ("www[0-9].*", "pattern"),
+            ("mail*.b\u{fc}cher.example", "pattern"),
+            ("www.example.com|192.0.2.7", "pair www.example.com 192.0.2.7"),
             ("rdata:www.*", "pattern"),
             ("~mail", "pattern"),
             ("/^mail[0-9]+/", "pattern"),
@@ -385,6 +408,7 @@ mod tests {
             ("", 0, "the query is empty"),
             ("a..b", 2, "a label is empty"),
             ("www.ex*[a-.com", 7, "the class of characters does not end"),
+            ("ns[12.example.com", 2, "the class of characters does not end"),
             ("ma*l x", 4, "a name has no space or control character"),
             ("two words", 3, "a name has no space or control character"),
             ("192.0.2.0/33", 10, "the prefix length is 0 to 32"),

@@ -43,6 +43,11 @@ impl Search {
                 (vec![Scan::Name(name.clone()), Scan::Target(name.clone())], Test::None)
             }
             Query::Name(name) => (vec![Scan::Name(name.clone())], Test::None),
+            Query::Pair(name, address) => {
+                let both = [Scan::Name(name.clone()), Scan::Addresses(*address, *address)];
+                let target = self.pointing.then(|| Scan::Target(name.clone()));
+                (both.into_iter().chain(target).collect(), Test::None)
+            }
             Query::Subtree(name) => (vec![Scan::Subtree(name.clone())], Test::None),
             Query::Prefix(name) => (vec![Scan::All], Test::Prefix(name.clone())),
             Query::Addresses(first, last) => (vec![Scan::Addresses(*first, *last)], Test::None),

@@ -9,6 +9,7 @@ use super::table::Table;
 use super::timeline::Axis;
 use crate::base::time::DAY;
 use crate::dns::Name;
+use crate::lookup::literal;
 use crate::observation::{Asked, Outcome};
 use crate::status::Freshness;
 use crate::store::Question;
@@ -16,6 +17,7 @@ use crate::store::Question;
 /// The page of a name.
 pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) -> String {
     let shown = profile.name.to_string();
+    let text = literal(&profile.name);
     let here = Place::name(&profile.name);
     let onward = trail.then(&here);
     let (addresses, others): (Vec<Row>, Vec<Row>) =
@@ -39,9 +41,9 @@ pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) ->
             h1.dns { (labels(&profile.name, trail)) }
             p.lede { (story(profile)) }
             p.about {
-                a href=(Place::Search(below(&shown)).href(&onward)) { "Everything at and below it" }
+                a href=(Place::Search(below(&profile.name)).href(&onward)) { "Everything at and below it" }
                 " "
-                a href=(Place::Search(shown.clone()).href(&onward)) { "As a search" }
+                a href=(Place::Search(text.clone()).href(&onward)) { "As a search" }
             }
         }
         @if let Some(axis) = &axis {
@@ -59,7 +61,7 @@ pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) ->
             @if !profile.pointing.is_empty() {
                 section { h2 { "Names that point at it" } (table("Names that point at it", true, false).of(&profile.pointing, axis))
                     @if profile.more_pointing {
-                        p.note { a href=(Place::Search(format!("rdata:{shown}")).href(&onward)) { "All rows that point at it" } }
+                        p.note { a href=(Place::Search(format!("rdata:{text}")).href(&onward)) { "All rows that point at it" } }
                     }
                 }
             }
@@ -77,7 +79,7 @@ pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) ->
                     (siblings_list(&siblings, &onward))
                     @if profile.more_siblings {
                         p.note { "The first of them, in the order of names. "
-                            a href=(Place::Search(below(&domain.to_string())).href(&onward)) { "All of them" } }
+                            a href=(Place::Search(below(domain)).href(&onward)) { "All of them" } }
                     }
                 }
             }
@@ -85,12 +87,12 @@ pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) ->
             section { h2 { "Siblings" } p.note { "Names can be registered below this one, so those beside it need not belong together." } }
         }
     };
-    document(&Frame { title: &shown, query: &shown, trail: trail.clone(), as_of, live: false }, content)
+    document(&Frame { title: &shown, query: &text, trail: trail.clone(), as_of, live: false }, content)
 }
 
 /// The query for everything at and below a name.
-fn below(name: &str) -> String {
-    if name == "." { "*".to_owned() } else { format!("*.{name}") }
+fn below(name: &Name) -> String {
+    if name.is_root() { "*".to_owned() } else { format!("*.{}", literal(name)) }
 }
 
 /// A name whose parents are links.

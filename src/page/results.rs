@@ -7,7 +7,7 @@ use super::link::{DEFAULT_ROWS, Place, View};
 use super::shell::{Frame, counted, document, grouped, incomplete, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
-use crate::lookup::Query;
+use crate::lookup::{Indicator, Query, literal};
 use crate::status::Freshness;
 use crate::store::Stats;
 
@@ -71,11 +71,12 @@ pub fn home_page(stats: &Stats, as_of: Option<&Freshness>) -> String {
 /// One page of what a query finds.
 pub fn results_page(
     view: &View,
-    query: &Query,
+    indicator: &Indicator,
     results: &Results,
     max_limit: u64,
     as_of: Option<&Freshness>,
 ) -> String {
+    let query = &indicator.query;
     let trail = view.trail.then(&view.place());
     let axis = Axis::over(results.rows.iter().map(|row| row.span()));
     let mut sensors: Vec<&str> = results.rows.iter().map(|row| &*row.entry.sensor).collect();
@@ -91,6 +92,9 @@ pub fn results_page(
     let content = html! {
         div.title {
             h1.dns { (safe(&view.q)) }
+            @if indicator.is_changed {
+                p.lede role="status" { "Asked for " a.dns href=(Place::Search(indicator.asked.clone()).href(&view.trail)) { (safe(&indicator.asked)) } "." }
+            }
             p.lede { (meaning(query)) }
             @if let Some(place) = place(query) {
                 p.about { a href=(place.href(&trail)) { "All about " span.dns { (place.text()) } } }
@@ -106,7 +110,7 @@ pub fn results_page(
                 (table.of(&results.rows, axis))
                 (pager(view, results))
             },
-            None => { (nothing(view, query, results)) (incomplete(as_of)) },
+            None => { (nothing(view, indicator, results)) (incomplete(as_of)) },
         }
     };
     let frame = Frame { title: &view.q, query: &view.q, trail: view.trail.clone(), as_of, live: false };
@@ -118,6 +122,7 @@ fn meaning(query: &Query) -> &'static str {
     match query {
         Query::All => "Every row",
         Query::Name(_) | Query::Either(_) => "Rows of this name, and rows that point at it",
+        Query::Pair(..) => "Rows of this name, and names that had this address",
         Query::Subtree(_) => "Rows of every name at and below it",
         Query::Prefix(_) => "Rows of every name that starts so",
         Query::Addresses(first, last) if first == last => "Names that had this address",
@@ -132,9 +137,11 @@ fn meaning(query: &Query) -> &'static str {
 /// The place that a query is about, if it is about one thing.
 fn place(query: &Query) -> Option<Place> {
     match query {
-        Query::Name(name) | Query::Target(name) | Query::Subtree(name) | Query::TargetSubtree(name) => {
-            Some(Place::name(name))
-        }
+        Query::Name(name)
+        | Query::Target(name)
+        | Query::Subtree(name)
+        | Query::TargetSubtree(name)
+        | Query::Pair(name, _) => Some(Place::name(name)),
         Query::Addresses(first, last) if first == last => Some(Place::address(*first)),
         _ => None,
     }
@@ -164,7 +171,7 @@ fn summary(view: &View, results: &Results) -> Markup {
 
 /// Links to the whole result as files.
 fn exports(view: &View, query: &Query, max_limit: u64) -> Markup {
-    let pointing = matches!(query, Query::Name(_));
+    let pointing = matches!(query, Query::Name(_) | Query::Pair(..));
     let cof = view.export_href("/api/v1/export", "cof", None, pointing);
     let csv = view.export_href("/api/v1/export", "csv", None, pointing);
     let json = view.export_href("/api/v1/records", "json", Some(max_limit), pointing);
@@ -259,10 +266,11 @@ pub fn filters(view: &View) -> Markup {
 }
 
 /// An answer without a row.
-fn nothing(view: &View, query: &Query, results: &Results) -> Markup {
-    let (text, trail) = (safe(&view.q), view.trail.then(&view.place()));
+fn nothing(view: &View, indicator: &Indicator, results: &Results) -> Markup {
+    let query = &indicator.query;
+    let (text, trail) = (safe(&indicator.asked), view.trail.then(&view.place()));
     let wider = match query {
-        Query::Name(name) => Some(format!("*.{name}")),
+        Query::Name(name) => Some(format!("*.{}", literal(name))),
         _ => None,
     };
     html! {

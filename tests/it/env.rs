@@ -252,6 +252,16 @@ impl Daemon {
         get(self.address, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// Posts a body to a path.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &str) -> Response {
+        let (address, length) = (self.address, body.len());
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        send(address, &request).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
     /// Asks for a path of a daemon that may have ended, or may not answer.
     pub fn try_get(&self, path: &str) -> std::io::Result<Response> {
         get(self.address, path)
@@ -393,9 +403,13 @@ pub fn post_control(data: &Path, path: &str) -> u16 {
 }
 
 fn get(address: SocketAddr, path: &str) -> std::io::Result<Response> {
+    send(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+}
+
+fn send(address: SocketAddr, request: &str) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&answer).ok_or_else(|| std::io::Error::other(format!("a broken answer: {}", answer.escape_ascii())))

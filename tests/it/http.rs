@@ -815,12 +815,14 @@ fn many_queries_are_answered_each_with_its_line() {
     );
     assert_eq!(
         *www[1],
-        json!({"line": 1, "query": "www.example.com", "found": 1, "ended": "complete", "next": null})
+        json!({"line": 1, "query": "www.example.com", "asked": "www.example.com", "found": 1, "ended": "complete", "next": null})
     );
     assert_eq!(of(2).len(), 3, "{lines:?}");
     assert_eq!(
         of(4),
-        [&json!({"line": 4, "query": "nothing.example", "found": 0, "ended": "complete", "next": null})]
+        [
+            &json!({"line": 4, "query": "nothing.example", "asked": "nothing.example", "found": 0, "ended": "complete", "next": null})
+        ]
     );
     for line in 5..=7 {
         assert_eq!((of(line).len(), &of(line)[0]["error"]["code"]), (1, &json!("bad_query")), "{lines:?}");

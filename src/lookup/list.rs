@@ -1,0 +1,266 @@
+//! Lists of indicators: a line each, a column of a CSV, or a text that they are taken out of.
+
+use super::indicator::{Indicator, has_seen_sign, prepared};
+use super::query::{Query, QueryError};
+use crate::dns::has_listed_suffix;
+
+/// Names under which no suffix is listed and names are met all the same: in labs, in offices, in examples.
+const UNLISTED: &[&str] = &[
+    "arpa",
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localhost",
+    "onion",
+    "private",
+    "test",
+];
+/// Titles of the column that holds indicators, as feeds have them.
+const TITLES: &[&str] = &[
+    "address",
+    "domain",
+    "fqdn",
+    "host",
+    "hostname",
+    "indicator",
+    "indicators",
+    "ioc",
+    "ip",
+    "name",
+    "observable",
+    "query",
+    "url",
+    "value",
+];
+const SIGNS: [char; 4] = [',', ';', '\t', '|'];
+
+/// How a list is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListForm {
+    /// It is a CSV, and this column of it is asked for: a title, or a number from 1.
+    pub column: Option<String>,
+    /// It is a text, and whatever in it is a name or an address is asked for, once.
+    pub extract: bool,
+}
+
+/// A list being taken apart, line by line.
+#[derive(Debug)]
+pub struct List {
+    form: ListForm,
+    /// What divides the cells of a CSV, and which of them is wanted.
+    cells: Option<(char, usize)>,
+    /// What was taken out of a text already.
+    taken: std::collections::HashSet<String>,
+    /// Why nothing can be taken out of it at all.
+    fault: Option<QueryError>,
+}
+
+impl List {
+    /// A list of this form.
+    pub fn new(form: ListForm) -> List {
+        List { form, cells: None, taken: Default::default(), fault: None }
+    }
+
+    /// Why no line of it can be read, if that is so: it has no such column.
+    pub fn fault(&self) -> Option<&QueryError> {
+        self.fault.as_ref()
+    }
+
+    /// What the next line asks for: nothing where it is empty or a comment.
+    ///
+    /// # Errors
+    ///
+    /// When a cell is missing.
+    pub fn line(&mut self, line: &str) -> Result<Vec<String>, QueryError> {
+        let text = line.trim_start_matches('\u{feff}').trim();
+        if self.form.extract {
+            return Ok(self.extract(text));
+        }
+        if text.is_empty() || text.starts_with('#') || text.starts_with("// ") {
+            return Ok(Vec::new());
+        }
+        if self.form.column.is_some() {
+            return Ok(self.cell(line.trim_matches(['\r', '\n', '\u{feff}']))?.into_iter().collect());
+        }
+        // A remark behind it.
+        let text =
+            [" #", "\t#", " //"].iter().fold(text, |text, sign| text.split(sign).next().unwrap_or_default());
+        let text = text.trim_end();
+        // A line of a hosts file.
+        let (first, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        let is_hosts = matches!(first, "0.0.0.0" | "127.0.0.1" | "::" | "::1") && !rest.trim().is_empty();
+        Ok(vec![if is_hosts { rest.trim() } else { text }.to_owned()])
+    }
+
+    /// The cell of a line that is wanted; nothing of the line with the titles.
+    fn cell(&mut self, line: &str) -> Result<Option<String>, QueryError> {
+        let is_first = self.cells.is_none();
+        let (sign, at) = match self.cells {
+            Some(cells) => cells,
+            None => {
+                let cells = self.find_column(line)?;
+                *self.cells.insert(cells)
+            }
+        };
+        let cells = cells(line, sign);
+        let by_title = self.form.column.as_deref().is_some_and(|column| column.parse::<usize>().is_err());
+        let cell = cells.get(at).map(|cell| cell.trim()).unwrap_or_default();
+        if is_first && (by_title || TITLES.iter().any(|title| title.eq_ignore_ascii_case(cell))) {
+            return Ok(None);
+        }
+        if cell.is_empty() {
+            let message = format!("there is nothing in column {}", at + 1);
+            return Err(QueryError::new(line, 0, message, "--column, a title or a number from 1"));
+        }
+        Ok(Some(cell.to_owned()))
+    }
+
+    fn find_column(&mut self, line: &str) -> Result<(char, usize), QueryError> {
+        let column = self.form.column.clone().unwrap_or_default();
+        // What divides the most cells; a comma where nothing does.
+        let most = SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).len());
+        let sign = most.copied().unwrap_or(',');
+        if let Ok(number) = column.parse::<usize>() {
+            let at = number.checked_sub(1);
+            return at.map(|at| (sign, at)).ok_or_else(|| {
+                let fault = QueryError::new(&column, 0, "columns are counted from 1", "--column 1");
+                self.fault.insert(fault).clone()
+            });
+        }
+        let titles = cells(line, sign);
+        let wanted = column.trim();
+        match titles.iter().position(|title| title.trim().eq_ignore_ascii_case(wanted)) {
+            Some(at) => Ok((sign, at)),
+            None => {
+                let titles: Vec<&str> = titles.iter().map(|title| title.trim()).take(20).collect();
+                let message = format!("there is no column {wanted}; there are: {}", titles.join(", "));
+                let fault =
+                    QueryError::new(line, 0, message, "the title as it is in the first line, or a number");
+                Err(self.fault.insert(fault).clone())
+            }
+        }
+    }
+
+    /// The names and addresses in a text that were not in it before.
+    fn extract(&mut self, text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for word in prepared(text)
+            .split(|c: char| c.is_whitespace() || ",;<>\"`|{}()\u{201c}\u{201d}\u{ab}\u{bb}".contains(c))
+        {
+            let value = word.rsplit_once('=').map(|(_, value)| value);
+            let labelled = word.split_once(':').map(|(_, value)| value);
+            let parts =
+                if word.contains("://") { [Some(word), value, None] } else { [value, Some(word), labelled] };
+            let asked = parts.into_iter().flatten().find_map(taken_out);
+            found.extend(asked.filter(|asked| self.taken.insert(asked.clone())));
+        }
+        found
+    }
+}
+
+/// What a word of a text asks for, if it is a name or an address.
+fn taken_out(word: &str) -> Option<String> {
+    let plain = word.replace(super::indicator::SEEN, "");
+    // A path, a regex or a word with an escape is none.
+    if plain.starts_with(['/', '~', '.']) && !plain.starts_with("//")
+        || plain.contains(['\\', '*', '?']) && !plain.contains("://") && !plain.starts_with("*.")
+    {
+        return None;
+    }
+    let is_meant = has_seen_sign(word) || plain.contains("://");
+    let Indicator { query, asked, .. } = Indicator::read(&plain).ok()?;
+    let fits = match &query {
+        Query::Addresses(first, _) => !first.is_unspecified(),
+        Query::Name(name) | Query::Subtree(name) | Query::Pair(name, _) => {
+            let shown = name.to_string();
+            let (front, last) = shown.trim_start_matches("*.").rsplit_once('.')?;
+            !front.is_empty() && (is_meant || UNLISTED.contains(&last) || has_listed_suffix(name))
+        }
+        _ => false,
+    };
+    fits.then_some(asked)
+}
+
+/// The cells of a line of CSV (RFC 4180, a line a row).
+fn cells(line: &str, sign: char) -> Vec<String> {
+    let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' if quoted => quoted = false,
+            '"' if cell.trim().is_empty() => {
+                cell.clear();
+                quoted = true;
+            }
+            c if c == sign && !quoted => cells.push(std::mem::take(&mut cell)),
+            c => cell.push(c),
+        }
+    }
+    cells.push(cell);
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(form: &ListForm, text: &str) -> Vec<String> {
+        let mut list = List::new(form.clone());
+        text.lines()
+            .flat_map(|line| {
+                list.line(line).unwrap_or_else(|error| vec![format!("error: {}", error.message)])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn comments_remarks_and_empty_lines_ask_for_nothing() {
+        let text = "\u{feff}# of today\n\na.example\n  b.example # c2\n// more\n0.0.0.0 c.example\nhttps://d.example/#x\n//e.example/x";
+        assert_eq!(
+            taken(&ListForm::default(), text),
+            ["a.example", "b.example", "c.example", "https://d.example/#x", "//e.example/x"]
+        );
+    }
+
+    #[test]
+    fn a_column_is_found_by_its_title_or_its_number() {
+        let by = |column: &str| ListForm { column: Some(column.to_owned()), extract: false };
+        let text = "# feed\nid;IOC;note\n1;\"a[.]example\";\"x;\"\"y\"\"\"\n2;b.example\n3\n";
+        let found = ["a[.]example", "b.example", "error: there is nothing in column 2"];
+        assert_eq!(taken(&by("ioc"), text), found);
+        assert_eq!(taken(&by("2"), text), found, "a title that feeds have is none");
+        assert_eq!(taken(&by("1"), "a.example,x\nb.example,y"), ["a.example", "b.example"]);
+        assert_eq!(taken(&by("2"), "x\ta.example\r\n"), ["a.example"]);
+        let mut list = List::new(by("host"));
+        assert!(list.line("id,name").is_err());
+        assert_eq!(list.fault().unwrap().message, "there is no column host; there are: id, name");
+    }
+
+    #[test]
+    fn indicators_are_taken_out_of_a_report() {
+        let form = ListForm { column: None, extract: true };
+        let report = "On 2026-03-04 at 12:30:01 the host (10.0.0.5) asked for update[.]evil-c2[.]badtld, e.g. by update.exe v1.2\n\
+            and hxxps://cdn.evil.example:8443/a,b.html?x=1. See also: 203.0.113[.]66, 2001:db8::66; C2=ns1.evil.example.\n\
+            Mail: mallory(at)evil(.)example - again update.evil-c2.badtld! Hash d41d8cd98f00b204e9800998ecf8427e, /usr/lib/x.so\n\
+            C:\\Windows\\evil.dll *bold* what? std::fmt 10.5 and 198.51.100.0/24.";
+        assert_eq!(
+            taken(&form, report),
+            [
+                "10.0.0.5",
+                "update.evil-c2.badtld",
+                "cdn.evil.example",
+                "203.0.113.66",
+                "2001:db8::66",
+                "ns1.evil.example",
+                "evil.example",
+                "198.51.100.0/24",
+            ]
+        );
+    }
+}

@@ -1,0 +1,295 @@
+//! Asking as people ask. An empty answer must mean that it is not there.
+
+use serde_json::{Value, json};
+
+use crate::env::TestEnv;
+
+/// A line of a log as Zeek writes it as JSON.
+fn record(ts: u64, query: &str, qtype: (u16, &str), rcode: u16, answers: &[&str]) -> String {
+    let ttls: Vec<u32> = answers.iter().map(|_| 300).collect();
+    let record = json!({
+        "ts": ts, "uid": format!("C{ts}{query}"), "id.resp_h": "192.0.2.53", "id.resp_p": 53, "query": query, "qclass": 1,
+        "qtype": qtype.0, "qtype_name": qtype.1, "rcode": rcode, "answers": answers, "TTLs": ttls,
+    });
+    format!("{record}\n")
+}
+
+const A: (u16, &str) = (1, "A");
+const AAAA: (u16, &str) = (28, "AAAA");
+
+/// A ledger `data` of a few names, some of which were asked for in vain, and their log in `logs`.
+fn ledger() -> TestEnv {
+    let env = TestEnv::new();
+    let log = [
+        record(1_709_294_400, "update.evil-c2.example", A, 0, &["203.0.113.66"]),
+        record(1_709_294_401, "update.evil-c2.example", AAAA, 0, &["2001:db8::66"]),
+        record(1_709_294_402, "xn--bcher-kva.example", A, 0, &["203.0.113.67"]),
+        record(1_709_294_403, "ns1.example.com", A, 0, &["192.0.2.8"]),
+        record(1_709_294_404, "www.example.com", A, 0, &["192.0.2.7"]),
+        record(1_709_294_405, "gone.evil-c2.example", A, 3, &[]),
+        record(1_709_294_406, "gone.evil-c2.example", A, 3, &[]),
+        record(1_709_294_407, "update.evil-c2.example", (16, "TXT"), 3, &[]),
+        record(1_709_294_408, "link.example.com", A, 0, &["fe80.example.com"]),
+        record(1_709_294_409, "link.example.com", AAAA, 0, &["fe80::1"]),
+    ];
+    std::fs::create_dir(env.path("logs")).unwrap();
+    std::fs::write(env.path("logs/dns.log"), log.concat()).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    env
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+fn lines(bytes: Vec<u8>) -> Vec<Value> {
+    text(bytes).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+//--- indicators -----------------------------------------------------------------------------------------------------
+
+const NAME: &str = "update.evil-c2.example";
+const V4: &str = "203.0.113.66";
+const V6: &str = "2001:db8::66";
+/// Refused, with a hint.
+const NO: &str = "";
+
+/// What people paste, by kind, and what they mean.
+const PASTED: &[(&str, &[(&str, &str)])] = &[
+    (
+        "dots in brackets and words",
+        &[
+            ("update[.]evil-c2[.]example", NAME),
+            ("update(.)evil-c2(.)example", NAME),
+            ("update{.}evil-c2{.}example", NAME),
+            ("update[dot]evil-c2[dot]example", NAME),
+            ("update(DOT)evil-c2(dot)example", NAME),
+            ("update dot evil-c2 dot example", NAME),
+            ("update . evil-c2 . example", NAME),
+            ("update[.evil-c2[.example", NAME),
+            ("update.]evil-c2.]example", NAME),
+            ("update.evil-c2[.example]", NAME),
+            ("update [.] evil-c2 [.] example", NAME),
+            ("203[.]0[.]113[.]66", V4),
+            ("203.0.113[.]66", V4),
+            ("2001[:]db8[:][:]66", V6),
+        ],
+    ),
+    (
+        "backslashes",
+        &[
+            (r"update\.evil-c2\.example", NAME),
+            (r"update\[.\]evil-c2\[.\]example", NAME),
+            (r"203\.0\.113\.66", V4),
+            (r"http:\\update.evil-c2.example\x", NAME),
+            (r"https:\/\/update.evil-c2.example\/gate.php", NAME),
+            (r"\\update.evil-c2.example\share\x.dll", NAME),
+        ],
+    ),
+    (
+        "what surrounds",
+        &[
+            ("\"update.evil-c2.example\"", NAME),
+            ("'update.evil-c2.example'", NAME),
+            ("`update.evil-c2.example`", NAME),
+            ("\u{201c}update.evil-c2.example\u{201d}", NAME),
+            ("\u{ab} update.evil-c2.example \u{bb}", NAME),
+            ("<update.evil-c2.example>", NAME),
+            ("(update.evil-c2.example)", NAME),
+            ("update.evil-c2.example,", NAME),
+            ("update.evil-c2.example;", NAME),
+            ("update.evil-c2.example).", NAME),
+            ("update.evil-c2.example\",", NAME),
+            ("update.evil-c2.example...", NAME),
+            ("- update[.]evil-c2[.]example", NAME),
+            ("\u{feff}update.evil-c2.\u{200b}example\u{a0}", NAME),
+            ("[c2](https://update.evil-c2.example/x)", NAME),
+            ("||update.evil-c2.example^", NAME),
+        ],
+    ),
+    (
+        "URLs",
+        &[
+            ("http://update.evil-c2.example/gate.php?id=1#top", NAME),
+            ("hxxp://update.evil-c2.example/", NAME),
+            ("hXXps[:]//update[.]evil-c2[.]example:8443/a(b),c", NAME),
+            ("hxxps[://]update.evil-c2.example", NAME),
+            ("hxxp[s]://update.evil-c2.example", NAME),
+            ("meow://update.evil-c2.example/x", NAME),
+            ("h**ps://update.evil-c2.example/x", NAME),
+            ("https://user:pa@ss@update.evil-c2.example/x", NAME),
+            ("//update.evil-c2.example/x", NAME),
+            ("update.evil-c2.example/gate.php", NAME),
+            ("update.evil-c2.example?id=7", NAME),
+            ("HTTPS://UPDATE.EVIL-C2.EXAMPLE.:443/", NAME),
+            ("http://203.0.113.66:8080/x", V4),
+            ("https://[2001:db8::66]:8443/x", V6),
+            ("https://b\u{fc}cher.example/x", "xn--bcher-kva.example"),
+            ("http:/update.evil-c2.example", NAME),
+        ],
+    ),
+    (
+        "ports, users, zones",
+        &[
+            ("update.evil-c2.example:443", NAME),
+            ("203.0.113.66:443", V4),
+            ("203.0.113.66#53", V4),
+            ("[2001:db8::66]:53", V6),
+            ("[2001:db8::66]", V6),
+            ("2001:0DB8:0:0::66", V6),
+            ("mallory@update.evil-c2.example", NAME),
+            ("mallory[at]update[.]evil-c2[.]example", NAME),
+            ("mailto:mallory@update.evil-c2.example", NAME),
+            ("Mallory <mallory@update.evil-c2.example>", NAME),
+            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1%25eth0]:80", "fe80::1"),
+        ],
+    ),
+    (
+        "pairs, blocks, ranges",
+        &[
+            ("update.evil-c2.example|203.0.113.66", "update.evil-c2.example|203.0.113.66"),
+            ("203.0.113.66|443", V4),
+            ("update.evil-c2.example|443", NAME),
+            ("203.0.113.77/24", "203.0.113.0/24"),
+            ("203.0.113[.]0/24", "203.0.113.0/24"),
+            ("203.0.113.0/255.255.255.0", "203.0.113.0/24"),
+            ("203.0.113.60 - 203.0.113.69", "203.0.113.60-203.0.113.69"),
+            ("2001:db8::66/32", "2001:db8::/32"),
+        ],
+    ),
+    (
+        "queries",
+        &[
+            ("*.evil-c2[.]example", "*.evil-c2.example"),
+            ("rdata:fe80[.]example[.]com", "rdata:fe80.example.com"),
+            ("ns[12].example.com", "ns[12].example.com"),
+            ("~evil-c2.example.", "~evil-c2.example."),
+            ("B\u{dc}CHER.example.", "xn--bcher-kva.example"),
+        ],
+    ),
+    (
+        "what is refused",
+        &[
+            ("203.0.113.256", NO),
+            ("203.0.113.066", NO),
+            ("203.0.113", NO),
+            ("3405803842", NO),
+            ("0xCB007142", NO),
+            ("203.0.113.*", NO),
+            ("203.0.113.x", NO),
+            ("203.0.113.0/33", NO),
+            ("2001:db8::zz", NO),
+            ("2001:db8:*", NO),
+            ("https://", NO),
+            ("http:", NO),
+            ("\"\"", NO),
+            ("update.evil-c2.example,www.example.com", NO),
+            ("update.evil-c2.example www.example.com", NO),
+            ("d41d8cd98f00b204e9800998ecf8427e", NO),
+            ("%.evil-c2.example", NO),
+            ("^update.*example$", NO),
+            ("aa:bb:cc:dd:ee:ff", NO),
+            ("update..example", NO),
+        ],
+    ),
+];
+
+fn pasted() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    PASTED.iter().flat_map(|(kind, forms)| forms.iter().map(move |(text, means)| (*kind, *text, *means)))
+}
+
+#[test]
+fn what_is_pasted_is_understood_as_it_is_meant_or_refused_with_a_hint() {
+    assert!(pasted().count() >= 80, "{}", pasted().count());
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    for (kind, text, means) in pasted() {
+        let answer = daemon.get(&format!("/api/v1/records?pointing=true&q={}", encoded(text)));
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        if means == NO {
+            assert_eq!(answer.status, 400, "{kind}: {text}: {body}");
+            assert!(body["error"]["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{text}: {body}");
+        } else {
+            assert_eq!((answer.status, &body["asked"]), (200, &json!(means)), "{kind}: {text}: {body}");
+            assert!(!body["records"].as_array().unwrap().is_empty(), "{kind}: {text}: {body}");
+        }
+    }
+}
+
+#[test]
+fn the_page_and_bulk_understand_the_same() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    let body: String = pasted().map(|(_, text, _)| format!("{}\n", json!(text))).collect();
+    let answers = lines(daemon.post("/api/v1/lookup?pointing=true", &body).body);
+    for (at, (kind, text, means)) in pasted().enumerate() {
+        let mine: Vec<&Value> = answers.iter().filter(|line| line["line"] == at + 1).collect();
+        assert!(mine.iter().all(|line| line["query"] == text), "{text}: {mine:?}");
+        let page = daemon.get(&format!("/?q={}", encoded(text)));
+        let html = String::from_utf8(page.body).unwrap();
+        let is_scan = means.starts_with("ns[") || means.starts_with('~');
+        if means == NO || is_scan {
+            assert!(mine.len() == 1 && mine[0]["error"]["hint"] != "", "{kind}: {text}: {mine:?}");
+        } else {
+            assert!(mine.len() > 1 && mine.iter().all(|line| line["asked"] == means), "{text}: {mine:?}");
+        }
+        if means == NO {
+            assert!(page.status == 400 && html.contains("Try: "), "{kind}: {text}: {html}");
+        } else {
+            assert!(page.status == 200 && !html.contains("Nothing found"), "{kind}: {text}: {html}");
+            let is_said = html.contains("Asked for ") && html.contains(&format!(">{means}</a>"));
+            let is_same =
+                text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(means) || means.starts_with('~');
+            assert!(is_said != is_same, "{kind}: {text}: {html}");
+        }
+    }
+}
+
+#[test]
+fn the_command_line_says_what_it_asked_for() {
+    let env = ledger();
+    for (text, asked) in [("hxxps://update[.]evil-c2[.]example/x", Some(NAME)), (NAME, None)] {
+        let ended = env.run(&["lookup", "--data", "data", "-f", "json", text]);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(lines(ended.stdout).len(), 2);
+        let said = asked.map_or(String::new(), |asked| format!("Asked for {asked}.\n"));
+        assert!(ended.stderr.contains(&said) && ended.stderr.contains("Asked for") == asked.is_some());
+    }
+    for wrong in ["203.0.113.256", "203.0.113.066", "2001:db8::zz", "203.0.113.*"] {
+        let ended = env.run(&["lookup", "--data", "data", wrong]);
+        assert_eq!(ended.status.code(), Some(64), "{wrong}: {}", ended.stderr);
+        assert!(ended.stderr.contains("\ntry: ") && ended.stdout.is_empty(), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn endpoints_of_other_ledgers_fold_a_final_dot_case_and_unicode() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    for path in [
+        "/dns/B\u{dc}CHER.Example.",
+        "/dns/full/b\u{fc}cher.EXAMPLE.",
+        "/dns/full/xn--BCHER-kva.example.",
+        "/dns/like/tuples/b\u{fc}cher.example.",
+        "/dns/like/individual/cher-kva.Example.",
+        "/dns/find/tuples/b\u{fc}cher.example.",
+        "/pdns/query/B\u{dc}CHER.example.",
+        "/query/b\u{fc}cher.example.",
+        "/dnsdb/v2/lookup/rrset/name/B\u{dc}cher.example.",
+    ] {
+        let path: String = path
+            .chars()
+            .map(|c| if c.is_ascii() { c.to_string() } else { encoded(&c.to_string()) })
+            .collect();
+        let answer = daemon.get(&path);
+        let body = text(answer.body);
+        assert!(answer.status == 200 && body.contains("xn--bcher-kva.example"), "{path}: {body}");
+    }
+    // Their clients' rules are kept: a URL is no name there.
+    assert_eq!(text(daemon.get("/dns/update%5B.%5Devil-c2.example").body), "{\"records\": []}\n");
+}
