@@ -3,6 +3,7 @@
 //! It changes nothing. Run by root it judges as the user that owns the data folder, for that is who will open the logs:
 //! by the mode and the access list of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`).
 
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Write};
@@ -22,7 +23,7 @@ use crate::http::tls;
 use crate::http::token::Tokens;
 use crate::ingest::look_at;
 use crate::output::sanitise;
-use crate::status::Unread;
+use crate::status::{Unread, UnreadKind, shown_path};
 use crate::store::sled::{format_of, kept_before, set_asides};
 use crate::store::{FORMAT, MaxDisk, kept_max_disk};
 use crate::tail::decode::Decoder;
@@ -100,10 +101,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             findings.bad("config", fault.to_string(), advice);
         }
     }
-    let running = check_folder(&mut findings, &config.data_dir);
+    let told = check_folder(&mut findings, &config.data_dir);
     check_space(&mut findings, &config);
     let user = User::of_folder(&config.data_dir);
-    check_sources(&mut findings, &config, &config.sources(), &user);
+    let running = told.is_some();
+    check_sources(&mut findings, &config, &config.sources(), &user, &told.unwrap_or_default());
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
     check_limits(&mut findings);
@@ -125,38 +127,94 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 //--- the data folder, the port, the keys ----------------------------------------------------------------------------
 
-/// What the daemon itself says needs the operator.
-fn tell_warnings(findings: &mut Findings, socket: &Path) {
-    #[derive(serde::Deserialize)]
-    struct Standing {
-        #[serde(default)]
-        warnings: Vec<String>,
+/// What is looked at of the status of a daemon.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Standing {
+    warnings: Vec<String>,
+    store: StandingStore,
+    sources: Vec<StandingSource>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct StandingStore {
+    missing_logs: u64,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct StandingSource {
+    unread: Vec<StandingUnread>,
+    unread_counts: BTreeMap<String, u64>,
+}
+
+#[derive(serde::Deserialize)]
+struct StandingUnread {
+    path: String,
+    kind: String,
+    reason: String,
+}
+
+impl Standing {
+    /// What the daemon says of itself. One that does not tell is of another version, or on its way out.
+    fn of(socket: &Path) -> Standing {
+        let answer = Client::of_socket(socket).and_then(|client| client.get("/api/v1/status", &[]));
+        let standing = answer.ok().map(|answer| serde_json::from_reader(answer.take(STATUS_BYTES)));
+        standing.and_then(Result::ok).unwrap_or_default()
     }
-    let answer = Client::of_socket(socket).and_then(|client| client.get("/api/v1/status", &[]));
-    // One that does not tell is of another version, or on its way out.
-    let standing = answer.ok().and_then(|answer| serde_json::from_reader::<_, Standing>(answer).ok());
-    for warning in standing.into_iter().flat_map(|standing| standing.warnings) {
-        findings.warn("daemon", warning, "see `dnsledger status`");
+
+    /// Says what needs the operator, and what the daemon has seen and does not read. Gives the paths that are named so.
+    fn tell(&self, findings: &mut Findings) -> HashSet<String> {
+        for warning in &self.warnings {
+            findings.warn("daemon", warning, "see `dnsledger status`");
+        }
+        if self.store.missing_logs > 0 {
+            findings.bad(
+                "data",
+                format!(
+                    "rows of {} logs are missing that were there: the ledger was damaged",
+                    self.store.missing_logs
+                ),
+                "they are read again from logs that are still there; `dnsledger verify` names what is missing",
+            );
+        }
+        let passed_over = UnreadKind::PassedOver.name();
+        let mut told = HashSet::new();
+        for source in &self.sources {
+            for StandingUnread { path, kind, reason } in source.unread.iter().take(LISTED) {
+                let says = format!("{path}: {reason}");
+                match kind == passed_over {
+                    true => findings.good("daemon", format!("{says}; it is passed over")),
+                    false => findings.warn("daemon", says, "it is not read; everything else is"),
+                }
+                told.insert(path.clone());
+            }
+            let total: u64 = source.unread_counts.values().sum();
+            let passed_over = source.unread_counts.get(passed_over).copied().unwrap_or_default();
+            let more = total.saturating_sub(LISTED as u64);
+            if more > 0 {
+                let says = format!("{more} more files are not read");
+                match total == passed_over {
+                    true => findings.good("daemon", format!("{says}; they are passed over")),
+                    false => findings.warn("daemon", says, "`dnsledger status` lists them"),
+                }
+            }
+        }
+        told
     }
 }
 
-/// Looks at the data folder; says whether its daemon runs.
-fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
+/// Looks at the data folder; says whether its daemon runs, and then which files that one says it does not read.
+fn check_folder(findings: &mut Findings, folder: &Path) -> Option<HashSet<String>> {
     let shown = folder.display();
     let socket = folder.join(CONTROL_SOCKET);
     let running = Client::of_socket(&socket).and_then(|client| client.get("/healthz", &[])).is_ok();
     if running {
         findings.good("data", format!("{shown}: its daemon is running"));
-        tell_warnings(findings, &socket);
-        if let Some(missing @ 1..) = missing_logs(&socket) {
-            findings.bad(
-                "data",
-                format!("rows of {missing} logs are missing that were there: the ledger was damaged"),
-                "they are read again from logs that are still there; `dnsledger verify` names what is missing",
-            );
-        }
+        let told = Standing::of(&socket).tell(findings);
         tell_kept(findings, folder);
-        return true;
+        return Some(told);
     }
     match fs::metadata(folder) {
         Ok(metadata) if !metadata.is_dir() => {
@@ -186,16 +244,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> bool {
         }
         Err(error) => findings.bad("data", format!("{shown}: {error}"), "check the path and its permissions"),
     }
-    false
-}
-
-/// Of how many logs the daemon says that rows are missing.
-fn missing_logs(socket: &Path) -> Option<u64> {
-    let mut text = String::new();
-    let client = Client::of_socket(socket).ok()?;
-    client.get("/api/v1/status", &[]).ok()?.take(STATUS_BYTES).read_to_string(&mut text).ok()?;
-    let status: serde_json::Value = serde_json::from_str(&text).ok()?;
-    status.get("store")?.get("missing_logs")?.as_u64()
+    None
 }
 
 /// Looks at the version of the ledger's format.
@@ -323,7 +372,14 @@ fn check_limits(findings: &mut Findings) {
 
 //--- sources --------------------------------------------------------------------------------------------------------
 
-fn check_sources(findings: &mut Findings, config: &Config, sources: &[Source], user: &User) {
+/// Looks at each source as the daemon would. Files that the daemon itself has told of are not listed again.
+fn check_sources(
+    findings: &mut Findings,
+    config: &Config,
+    sources: &[Source],
+    user: &User,
+    told: &HashSet<String>,
+) {
     if sources.is_empty() {
         let advice = "a [[source]] with logs = \"/path/to/zeek/logs\" in the configuration";
         findings.bad("source", "there is no log folder of Zeek in any usual place", advice);
@@ -385,6 +441,7 @@ fn check_sources(findings: &mut Findings, config: &Config, sources: &[Source], u
                 unread.push(Unread { path: found.path.clone(), kind, reason });
             }
         }
+        unread.retain(|unread| !told.contains(&shown_path(&unread.path)));
         unread.sort_by_key(|unread| unread.kind);
         for Unread { path, kind, reason } in unread.iter().take(LISTED) {
             let says = format!("{}: {reason}", path.display());
@@ -730,7 +787,7 @@ mod tests {
             drop(fs::remove_file(logs.join(remove)));
             let mut findings = Findings::default();
             let source = Source { logs: logs.clone(), ..Source::default() };
-            check_sources(&mut findings, &Config::default(), &[source], &user);
+            check_sources(&mut findings, &Config::default(), &[source], &user, &HashSet::new());
             findings.0
         };
         let all = found("");

@@ -52,6 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Access::Socket(client) | Access::Server(client) => receive(&client, &mut replica, &progress),
     };
+    let missing = replica.missing_logs();
     let finished = copied.and_then(|()| {
         let mut verified = |done, total| {
             progress.show_count(done, total, "rows verified");
@@ -68,6 +69,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             sanitise(&target.display().to_string()),
             human_size(bytes)
         )?;
+        if missing > 0 {
+            // When nobody listens there is nobody to tell.
+            let _ = writeln!(
+                io::stderr(),
+                "Rows of {missing} logs are missing in it, as they are in the ledger, which was damaged: a daemon that has the copy \
+                 reads them again from logs that are still there."
+            );
+        }
         return Ok(Exit::Done);
     }
     io::stdout().write_all(describe(&found).as_bytes())?;

@@ -178,7 +178,7 @@ pub async fn answer_all(
         && let Some(end) = part.walk.end()
         && let Some(nothing) = part.shape.nothing(end)
     {
-        return Err(nothing);
+        return Err(nothing.true_of(as_of));
     }
     let mut truncated = part.walk.end().map(|end| *end != End::Complete);
     if says_truncated && truncated.is_none() {

@@ -7,8 +7,10 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTIC
 use serde::Serialize;
 use warp::reply::Response;
 
+use super::answer::say_fresh;
 use crate::ingest::IngestError;
 use crate::lookup::{CursorError, QueryError, WalkError};
+use crate::status::Freshness;
 use crate::store::StoreError;
 
 /// An error as a client sees it: `{"error": {"code", "message", "hint"}}` and a status.
@@ -19,11 +21,19 @@ pub struct ApiError {
     message: String,
     hint: Option<String>,
     retry_after: Option<Duration>,
+    /// As of when this is true, where it says what the ledger holds.
+    fresh: Option<Box<Freshness>>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { status, code, message: message.into(), hint: None, retry_after: None }
+        ApiError { status, code, message: message.into(), hint: None, retry_after: None, fresh: None }
+    }
+
+    /// Says in its headers, as an answer does, as of when it is true and what may be missing.
+    pub(super) fn true_of(mut self, fresh: Freshness) -> ApiError {
+        self.fresh = Some(Box::new(fresh));
+        self
     }
 
     fn hint(mut self, hint: impl Into<String>) -> ApiError {
@@ -200,6 +210,9 @@ impl ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if let Some(fresh) = &self.fresh {
+            say_fresh(headers, fresh);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // A browser asks its user then: the token is the password, and the name does not matter.

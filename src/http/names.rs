@@ -125,7 +125,13 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         None => Asked::default(),
     };
     if owned.rows + pointing.rows + asked.count() == 0 {
-        return Err(ApiError::nothing_found("neither seen nor asked for"));
+        return Err(match ended {
+            Ended::Answer(End::Complete) => {
+                ApiError::nothing_found("neither seen nor asked for").true_of(as_of)
+            }
+            // What was not looked at may hold it.
+            _ => ApiError::timeout(),
+        });
     }
     let mut all = owned.seen;
     all.merge(&pointing.seen);

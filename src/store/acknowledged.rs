@@ -346,6 +346,15 @@ impl AckLog {
         Ok(())
     }
 
+    /// What a copy of the ledger is to say that it lacks; nothing where nothing is missing.
+    pub fn lost(&self) -> Option<Acknowledged> {
+        let lost = self
+            .missing
+            .values()
+            .map(|missing| (missing.lineage, Ack { offset: missing.acknowledged, next_run: 0, sensors: 0 }));
+        (!self.missing.is_empty()).then(|| Acknowledged(lost.collect()))
+    }
+
     #[cfg(test)]
     fn missing(&self) -> impl Iterator<Item = &Missing> {
         self.missing.values()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | of the main map | `m`, pairs |
 //! | of a run | `r`, its number (4), how many pairs of it came before (8), pairs |
+//! | what rows are missing of | `k`, a table as [`super::acknowledged`] has it; only where some are |
 //! | the end | `z`, how many pairs there were (8) |
 //!
 //! Pairs are: the length of the key (4), of the value (4), key, value. Integers are big-endian. What is in the pairs is
@@ -11,6 +12,7 @@
 
 use std::path::Path;
 
+use super::acknowledged::Acknowledged;
 use super::engine::{self, Engine};
 use super::ledger::FORMAT;
 use super::{Pair, StoreError, damaged};
@@ -24,6 +26,7 @@ const PIECE_BYTES: usize = 256 << 10;
 
 const MAIN: u8 = b'm';
 const RUN: u8 = b'r';
+const LOST: u8 = b'k';
 const END: u8 = b'z';
 
 /// Puts pairs together to pieces.
@@ -59,6 +62,16 @@ impl<'a> Pieces<'a> {
         pairs: impl Iterator<Item = Result<Pair, StoreError>>,
     ) -> Result<(), StoreError> {
         self.part(|before| [[RUN].as_slice(), &id.to_be_bytes(), &before.to_be_bytes()].concat(), pairs)
+    }
+
+    /// Hands out of which logs rows are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`] when it was ended.
+    pub fn lost(&mut self, lost: &Acknowledged) -> Result<(), StoreError> {
+        self.piece = [[LOST].as_slice(), &lost.to_bytes()].concat();
+        self.hand_out()
     }
 
     /// Hands out the end.
@@ -106,6 +119,8 @@ impl<'a> Pieces<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pairs: u64,
+    /// Of which logs rows are missing, if any.
+    lost: Option<Acknowledged>,
     ended: bool,
 }
 
@@ -135,6 +150,13 @@ impl Taken {
                 self.pairs += pairs.len() as u64;
                 engine.append(u32::from_be_bytes(*id), u64::from_be_bytes(*before), pairs)
             }
+            Some((&LOST, table)) => match Acknowledged::from_bytes(table) {
+                (lost, true) => {
+                    self.lost = Some(lost);
+                    Ok(())
+                }
+                _ => Err(bad("a piece is cut")),
+            },
             Some((&END, count)) if *count == self.pairs.to_be_bytes() => {
                 self.ended = true;
                 Ok(())
@@ -142,6 +164,11 @@ impl Taken {
             Some((&END, _)) => Err(bad("a piece is missing")),
             _ => Err(bad("a piece is none")),
         }
+    }
+
+    /// Of which logs rows are missing in it that were there once.
+    pub fn lost(&self) -> Option<&Acknowledged> {
+        self.lost.as_ref()
     }
 
     /// Whether all of it has come.

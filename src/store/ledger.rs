@@ -437,17 +437,19 @@ impl Ledger {
     /// Hands out what is in the engine at this moment.
     fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
         let shared = &*self.shared;
-        let (main, view, _spared) = {
+        let (main, lost, view, _spared) = {
             let mut committed = lock(&shared.committed);
             shared.mend(Some(&mut committed))?;
+            let lost = committed.acks.lost();
             let _folds_wait = lock(&shared.manifest);
             let _hints_wait = lock(&shared.hints);
             let home = shared.home();
             // Progress and hints, of which there is one for each log, and a journal that is bounded.
             let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
-            (main, shared.view(), home.spare())
+            (main, lost, shared.view(), home.spare())
         };
         let mut pieces = Pieces::new(take);
+        lost.map_or(Ok(()), |lost| pieces.lost(&lost))?;
         pieces.main(main.into_iter().map(Ok))?;
         for run in &view.runs {
             pieces.run(run.meta.id, with_prefix(&RunPairs { home: &run.home, id: run.meta.id }, b""))?;
@@ -1243,6 +1245,10 @@ impl Store for Ledger {
         self.shared.home().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
     }
 
+    fn missing_logs(&self) -> u64 {
+        self.shared.missing.load(Ordering::SeqCst)
+    }
+
     fn stats(&self) -> Result<Stats, StoreError> {
         let view = self.shared.view();
         let pending_rows = view.pending().rows;
@@ -1257,7 +1263,7 @@ impl Store for Ledger {
             max_disk: None,
             format: FORMAT,
             expired: lock(&self.shared.manifest).expired,
-            missing_logs: self.shared.missing.load(Ordering::SeqCst),
+            missing_logs: self.missing_logs(),
             folded: self.shared.folded(),
             growth: lock(&self.shared.growth).clone(),
         })

@@ -104,6 +104,11 @@ pub trait Store: Send + Sync {
     /// Figures for status.
     fn stats(&self) -> Result<Stats, StoreError>;
 
+    /// As [`Stats::missing_logs`], at once.
+    fn missing_logs(&self) -> u64 {
+        0
+    }
+
     /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds),
     /// and gives the space back, for which it needs as much room as what stays. Whole rows go or stay. From then on what a
     /// batch brings that was last seen before that time is left out, so that an old log cannot bring a part of a row back.

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::acknowledged::{DiskMark, MarkFile};
 use super::copy::Taken;
 use super::engine::Engine;
 use super::folder::{Folder, failed, sync};
@@ -60,6 +61,11 @@ impl Replica {
         self.taken.is_whole()
     }
 
+    /// Of how many logs rows are missing in it, as in the ledger that it is a copy of.
+    pub fn missing_logs(&self) -> usize {
+        self.taken.lost().map_or(0, |lost| lost.logs().count())
+    }
+
     /// Verifies the copy and gives it its name; also its bytes on disk. One that is not sound gets none, and is removed.
     ///
     /// # Errors
@@ -77,6 +83,10 @@ impl Replica {
         drop(engine);
         if !found.is_sound() {
             return Ok((found, bytes));
+        }
+        if let Some(lost) = self.taken.lost() {
+            // Who opens it learns what it lacks, and reads that again where its logs are.
+            DiskMark::of(&self.folder.ledger()).replace(&lost.to_bytes())?;
         }
         self.folder.keep()?;
         point("snapshot_kept");

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use dnsledger::generate::{Config, Format, Random, write_log};
 
-use crate::env::{TestEnv, post_control, setting};
+use crate::env::{TestEnv, post_control, setting, until};
 
 /// A data folder whose daemon was killed after some commits, the logs beside it, and what a clean import of them gives.
 fn killed(fold_rows: &str, lines: u64) -> (TestEnv, String) {
@@ -206,7 +206,32 @@ fn what_is_lost_at_the_end_is_named_asked_for_and_read_again() {
     // Without the log it stays so, over starts, and a copy says it too, until it is given up.
     fs::rename(env.path("logs"), env.path("away")).unwrap();
     let daemon = env.daemon("logs", "data");
-    assert_eq!(daemon.json("/api/v1/status")["store"]["missing_logs"], 1);
+    let status = daemon.json("/api/v1/status");
+    assert_eq!(status["store"]["missing_logs"], 1);
+    // Every face says that answers may lack it, those that say that there is nothing too.
+    let says = "rows of 1 logs are missing that were there";
+    assert!(status["caught_up"] == false && status["as_of"].is_null(), "{status}");
+    assert!(status["incomplete"][0].as_str().unwrap().to_lowercase().contains(says), "{status}");
+    for path in ["/dns/nowhere.example", "/api/v1/seen/nowhere.example", "/lookup/rrset/name/nowhere.example"]
+    {
+        let answer = daemon.get(path);
+        let header = answer.head.lines().find(|line| line.starts_with("x-dnsledger-incomplete: "));
+        assert!(header.is_some_and(|header| header.contains(says)), "{path}: {}", answer.head);
+        assert_eq!(answer.status == 404, !path.starts_with("/dns"), "{path}");
+    }
+    let ready = daemon.get("/readyz");
+    assert_eq!(ready.status, 200);
+    assert!(String::from_utf8(ready.body).unwrap().contains("\"status\":\"incomplete\""));
+    // A copy says it of itself.
+    let copied = env.run(&["snapshot", "--data", "data", "copy"]);
+    assert!(
+        copied.status.success() && copied.stderr.contains("Rows of 1 logs are missing in it"),
+        "{}",
+        copied.stderr
+    );
+    assert_eq!(env.status("copy")["store"]["missing_logs"], 1);
+    let refused = env.run(&["export", "--data", "copy"]);
+    assert!(refused.status.code() == Some(2) && refused.stderr.contains(says), "{}", refused.stderr);
     let ended = env.run(&["verify", "--data", "data"]);
     assert_eq!(ended.status.code(), Some(2));
     let doctor = env.run(&["doctor", "--data", "data", "--logs", "logs"]);
@@ -268,7 +293,13 @@ fn a_damaged_ledger_whose_logs_are_gone_is_left_alone_until_somebody_decides() {
     assert_eq!(names(), ["CURRENT", "ledger-1.damaged", "ledger-2"]);
     assert_eq!(env.status("base")["store"]["missing_logs"], 2);
     let daemon = env.daemon("logs", "base");
-    daemon.catch_up();
+    until("what is there is read", || {
+        let status = daemon.json("/api/v1/status");
+        let reasons = status["incomplete"].as_array().unwrap();
+        let only =
+            reasons.len() == 1 && reasons[0].as_str().unwrap().starts_with("Rows of 1 logs are missing");
+        (only && status["caught_up"] == false).then_some(())
+    });
     assert!(daemon.stop().status.success());
     let (code, text) = said(&["verify"]);
     assert!(code == Some(2) && text.contains(" bytes of it were acknowledged, and 0 are there"), "{text}");

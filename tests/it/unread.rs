@@ -50,6 +50,9 @@ fn an_empty_answer_says_what_is_not_read_in_every_format_and_face() {
         format!("/api/v1/records?q={NOBODY}&format=ndjson"),
         format!("/api/v1/records?q={NOBODY}&format=csv"),
         format!("/api/v1/names/{NOBODY}"),
+        format!("/api/v1/seen/{NOBODY}"),
+        format!("/lookup/rrset/name/{NOBODY}"),
+        format!("/summarize/rrset/name/{NOBODY}"),
         format!("/?q={NOBODY}"),
     ] {
         let answer = daemon.get(&path);
@@ -75,6 +78,11 @@ fn an_empty_answer_says_what_is_not_read_in_every_format_and_face() {
     let said = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
     assert!(said.contains("running, not everything visible is read"), "{said}");
     assert!(said.contains("not read: ") && said.contains("ends too early"), "{said}");
+    // What only the daemon has seen, who read it to where it ends, doctor asks it for.
+    let doctor = env.run(&["doctor", "--data", "ledger", "--logs", "logs"]);
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    let told: Vec<&str> = doctor.lines().filter(|line| line.contains(says)).collect();
+    assert!(told.len() == 1 && told[0].contains("ends too early"), "{doctor}");
     let ready = daemon.json("/readyz");
     assert_eq!(ready["status"], "incomplete");
     let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();

@@ -364,7 +364,7 @@ async fn summarize(
     let Gathered { value, ended, examined } =
         gather(&state, search, limits, None, Summary::default(), visit).await?;
     if version == Version::V1 && value.is_empty() && ended == Ended::Answer(End::Complete) {
-        return Err(NOTHING.clone());
+        return Err(NOTHING.clone().true_of(as_of));
     }
     let mut out = Vec::new();
     let framing = Framing(version);

@@ -1010,12 +1010,13 @@ impl<'a> Follower<'a> {
         // A log that is put off is visible and not read.
         let all_read = all_read && self.put_off.is_empty() && self.held.is_empty();
         let writes_fail = !lock(&self.shared.failing).is_empty();
+        let lacks_rows = self.shared.ledger().store().missing_logs() > 0;
         let may_be_partial = !self.also_live.is_empty();
         let mut standing = lock(&self.source.state);
         standing.lag_bytes = lag;
         let waits = may_be_partial && !standing.shadowed.is_empty();
         standing.settled = all_read && standing.pending == 0 && !standing.unsettled && !waits;
-        standing.caught_up = standing.settled && !standing.misses_files() && !writes_fail;
+        standing.caught_up = standing.settled && !standing.misses_files() && !writes_fail && !lacks_rows;
         if standing.caught_up {
             standing.as_of_ms = Some(started_ms);
         } else if standing.as_of_ms.is_some_and(|as_of| as_of > started_ms) {

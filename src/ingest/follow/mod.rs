@@ -338,7 +338,9 @@ impl Shared {
         let at_rest = Status::at_rest(&lineages, self.context.clock.now());
         let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
         // It may have begun to fail since the last turn.
-        status.caught_up = lock(&self.failing).is_empty() && self.ledger().store().failing().is_none();
+        status.caught_up = lock(&self.failing).is_empty()
+            && self.ledger().store().failing().is_none()
+            && self.ledger().store().missing_logs() == 0;
         status.warnings = self.notices.all();
         status.warnings.extend(self.context.clock.fault());
         status.incomplete = self.incomplete(|source| Some(lock(&source.state))).unwrap_or_default();
@@ -397,6 +399,13 @@ impl Shared {
         } else if let Some(why) = self.ledger().store().failing() {
             reasons.push(format!("The ledger cannot be written: {why}."));
         }
+        let missing = self.ledger().store().missing_logs();
+        if missing > 0 {
+            reasons.push(format!(
+                "Rows of {missing} logs are missing that were there: the ledger was damaged, and what it lost is not read again so \
+                 far; `dnsledger verify` names it."
+            ));
+        }
         let now_ms = self.context.clock.now_ms();
         for (at, source) in self.sources.iter().enumerate() {
             let standing = stands(source)?;
@@ -423,7 +432,8 @@ impl Shared {
                 let (n, first) = (counts.may_hold_records(), first.unwrap_or_default());
                 reasons.push(format!("Not read in {logs}: {n} files or folders{first}."));
             }
-            if reasons.len() == before {
+            // Where nothing is left to be read, what is wrong is said elsewhere.
+            if reasons.len() == before && !standing.settled {
                 match standing.as_of_ms {
                     None => reasons.push(format!("{logs} is not looked through yet.")),
                     Some(as_of) if now_ms.saturating_sub(as_of) > LATE_MS => {
@@ -447,11 +457,19 @@ impl Shared {
 
     /// The instant by which every source had read everything visible.
     fn as_of_ms(&self) -> Option<u64> {
-        earliest(self.instants())
+        if self.lacks_rows() { None } else { earliest(self.instants()) }
+    }
+
+    /// Whether rows are missing that were there: then there is no instant that the ledger is true of.
+    fn lacks_rows(&self) -> bool {
+        self.ledger().store().missing_logs() > 0
     }
 
     /// Likewise, for who must not wait: as it was when it could last be told, while somebody changes it.
     fn as_of_ms_at_once(&self) -> Option<u64> {
+        if self.lacks_rows() {
+            return None;
+        }
         let instants = self.sources.iter().map(|source| match source.state.try_lock() {
             Ok(standing) => Some(standing.as_of_ms),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner().as_of_ms),
@@ -657,5 +675,10 @@ impl Stepped {
 
     pub fn status(&self) -> Status {
         self.shared.status().unwrap()
+    }
+
+    /// What it feeds, what is not applied included.
+    pub fn ledger(&self) -> &Ledger {
+        self.shared.ledger()
     }
 }
