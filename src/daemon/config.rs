@@ -75,7 +75,7 @@ pub struct Source {
     /// Which archives are read at first: `all`, `none`, or an age.
     #[serde(serialize_with = "write_backfill", deserialize_with = "read_backfill")]
     pub backfill: Backfill,
-    /// Patterns of names of logs, beside `dns*` and `json_streaming_dns*`.
+    /// Patterns of names of logs, beside those that contain `dns`.
     pub names: Vec<String>,
     /// How many levels of folders below it are searched.
     pub depth: usize,

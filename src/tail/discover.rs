@@ -1,12 +1,12 @@
 //! Which files of a source may be logs, and which of them are live, whatever Zeek and those behind it call them.
 //!
 //! A name only says what to look at; what a file *is* the content says, to whoever reads it. Looked at are files whose
-//! names begin with `dns` or `json_streaming_dns`, and those that the source names by patterns, in folders of any depth
-//! within a bound. Named live are `dns.log` and `json_streaming_dns.log` outside dated folders; others may be live, too.
+//! names contain `dns`, in capitals or not, and those that the source names by patterns, in folders of any depth within a
+//! bound. What links lead to is looked at after all else. Named live are `dns.log` and `json_streaming_dns.log` outside dated folders; others may be live, too.
 //! Names that start with a dot never count: Zeek's shadow files and an archiver's unfinished ones. What is seen and not
 //! looked at is listed with its reason.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
@@ -141,9 +141,7 @@ impl Listing {
             1 => "one folder".to_owned(),
             folders => format!("{folders} folders"),
         };
-        format!(
-            "looked in {folders} for files whose names begin with dns or json_streaming_dns, and saw {seen}"
-        )
+        format!("looked in {folders} for files whose names contain dns, and saw {seen}")
     }
 }
 
@@ -166,7 +164,8 @@ pub fn discover(logs: &Path, scope: &Scope) -> io::Result<Listing> {
     } else {
         let metadata = fs::metadata(logs)?;
         if metadata.is_dir() {
-            search.folder(logs, scope.depth.saturating_add(1), false)?;
+            search.folder(logs, search.below_source(), false)?;
+            search.follow_links();
         } else {
             search.named_file(logs, &metadata);
         }
@@ -191,8 +190,40 @@ struct Search<'s> {
     files: HashSet<(u64, u64)>,
     /// The folder of the ledger, likewise, and its true path.
     data: Option<((u64, u64), PathBuf)>,
+    /// Folders that links lead to, and whether they lie in a folder of a day: they are entered after all others, for they may
+    /// be among those, where more of them is entered.
+    links: VecDeque<Link>,
     /// Whether the bound on folders was reached.
     full: bool,
+}
+
+/// A folder that a link leads to.
+struct Link {
+    path: PathBuf,
+    depth: Depth,
+    dated: bool,
+}
+
+/// How many levels of folders may still be entered.
+#[derive(Clone, Copy)]
+struct Depth {
+    left: usize,
+    /// Whether that is so because a link led here.
+    behind_link: bool,
+}
+
+impl Depth {
+    fn below(self) -> Depth {
+        Depth { left: self.left.saturating_sub(1), ..self }
+    }
+
+    /// Behind a link: it may lead anywhere.
+    fn behind_link(self) -> Depth {
+        match self.left > MAX_DEPTH_BEHIND_LINK {
+            true => Depth { left: MAX_DEPTH_BEHIND_LINK, behind_link: true },
+            false => self,
+        }
+    }
 }
 
 impl<'s> Search<'s> {
@@ -208,7 +239,24 @@ impl<'s> Search<'s> {
             entered: HashSet::new(),
             files: HashSet::new(),
             data,
+            links: VecDeque::new(),
             full: false,
+        }
+    }
+
+    fn below_source(&self) -> Depth {
+        Depth { left: self.scope.depth.saturating_add(1), behind_link: false }
+    }
+
+    /// Looks through the folders that links lead to.
+    fn follow_links(&mut self) {
+        while let Some(Link { path, depth, dated }) = self.links.pop_front() {
+            if let Err(error) = self.folder(&path, depth, dated) {
+                self.fail(&path, &error);
+            }
+            if path.file_name().is_some_and(|name| name == "current") {
+                self.other_loggers(&path);
+            }
         }
     }
 
@@ -240,7 +288,7 @@ impl<'s> Search<'s> {
     }
 
     /// Looks through one folder and those below it, so many levels.
-    fn folder(&mut self, folder: &Path, depth: usize, dated: bool) -> io::Result<()> {
+    fn folder(&mut self, folder: &Path, depth: Depth, dated: bool) -> io::Result<()> {
         let metadata = fs::metadata(folder)?;
         let identity = (metadata.dev(), metadata.ino());
         if self.data.as_ref().is_some_and(|(data, _)| *data == identity) {
@@ -250,10 +298,16 @@ impl<'s> Search<'s> {
         if self.entered.contains(&identity) {
             return Ok(());
         }
-        if depth == 0 {
+        if depth.left == 0 {
             let levels = self.scope.depth;
-            let why =
-                format!("it lies more than {levels} levels below the source: raise `depth` of the source");
+            let why = match depth.behind_link {
+                true => format!(
+                    "it lies more than {MAX_DEPTH_BEHIND_LINK} levels below what a link leads to: name that as a source of its own"
+                ),
+                false => {
+                    format!("it lies more than {levels} levels below the source: raise `depth` of the source")
+                }
+            };
             self.pass_over(folder, UnreadKind::NotEntered, why);
             return Ok(());
         }
@@ -298,13 +352,11 @@ impl<'s> Search<'s> {
             let is_link = file_type.is_none_or(|file_type| file_type.is_symlink());
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {
-                    let below = depth - 1;
-                    let below = if is_link { below.min(MAX_DEPTH_BEHIND_LINK) } else { below };
-                    if let Err(error) = self.folder(&path, below, dated || is_date(bytes)) {
+                    let (below, dated) = (depth.below(), dated || is_date(bytes));
+                    if is_link {
+                        self.links.push_back(Link { path, depth: below.behind_link(), dated });
+                    } else if let Err(error) = self.folder(&path, below, dated) {
                         self.fail(&path, &error);
-                    }
-                    if bytes == b"current" {
-                        self.other_loggers(&path);
                     }
                 }
                 Ok(metadata) => match kind {
@@ -360,7 +412,7 @@ impl<'s> Search<'s> {
         loggers.sort();
         for logger in loggers {
             if logger.is_dir()
-                && let Err(error) = self.folder(&logger, 1, false)
+                && let Err(error) = self.folder(&logger, Depth { left: 1, behind_link: false }, false)
             {
                 self.fail(&logger, &error);
             }
@@ -383,8 +435,7 @@ impl<'s> Search<'s> {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {
                     let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
-                    if let Err(error) = self.folder(&path, self.scope.depth.saturating_add(1), is_date(name))
-                    {
+                    if let Err(error) = self.folder(&path, self.below_source(), is_date(name)) {
                         self.fail(&path, &error);
                     }
                 }
@@ -392,6 +443,7 @@ impl<'s> Search<'s> {
                 Err(error) => self.fail(&path, &error),
             }
         }
+        self.follow_links();
         Ok(())
     }
 
@@ -432,8 +484,7 @@ impl<'s> Search<'s> {
         if matches!(bytes, b"dns.log" | b"json_streaming_dns.log") {
             return Some(Kind::Live);
         }
-        let is_one = bytes.starts_with(b"dns")
-            || bytes.starts_with(b"json_streaming_dns")
+        let is_one = bytes.windows(3).any(|part| part.eq_ignore_ascii_case(b"dns"))
             || (!self.scope.names.is_empty() && {
                 let name = name.to_string_lossy();
                 self.scope.names.iter().any(|pattern| pattern.matches(&name))
@@ -500,13 +551,17 @@ mod tests {
             ("dns(SITE1,pcap,1780421280279628398).log", Some(Kind::Archive)),
             ("dns_red.log", Some(Kind::Archive)),
             ("dns.txt", Some(Kind::Archive)),
-            ("mydns-3.log", Some(Kind::Archive)),
+            ("zeek_dns.log", Some(Kind::Archive)),
+            ("20240419-DNS.log.gz", Some(Kind::Archive)),
+            ("resolver-3.log", Some(Kind::Archive)),
             (".shadow.dns.log", None),
             (".dns.log", None),
             ("conn.log", None),
-            ("mydns.log", None),
+            ("resolver.log", None),
+            ("dn-s.log", None),
         ] {
-            let scope = Scope { names: vec![glob::Pattern::new("mydns-?.log").unwrap()], ..Scope::default() };
+            let names = vec![glob::Pattern::new("resolver-?.log").unwrap()];
+            let scope = Scope { names, ..Scope::default() };
             let root = tempfile::tempdir().unwrap();
             touch(root.path(), name);
             let listing = discover(root.path(), &scope).unwrap();
@@ -546,6 +601,27 @@ mod tests {
         assert_eq!(few.folders.len(), 5);
         assert_eq!(few.unread.len(), 1);
         assert!(few.unread[0].kind == UnreadKind::NotEntered && few.unread[0].reason.contains("more than 5"));
+    }
+
+    #[test]
+    fn a_link_takes_nothing_from_the_folders_that_it_leads_to() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let deep = "z/1/2/3/4/5/6/7/8/9/10";
+        touch(root, &format!("logs/{deep}/dns.log"));
+        touch(root, "far/a/b/c/d/e/f/g/h/i/dns.log");
+        for (link, to) in [("a", "logs/z"), ("b", "logs"), ("y", "far"), ("loop", "logs/loop")] {
+            std::os::unix::fs::symlink(root.join(to), root.join("logs").join(link)).unwrap();
+        }
+        let listing = discover(&root.join("logs"), &Scope::default()).unwrap();
+        let found: Vec<_> = [&listing.live, &listing.archives].into_iter().flatten().collect();
+        assert_eq!(
+            found.iter().map(|found| found.path.clone()).collect::<Vec<_>>(),
+            [root.join("logs").join(deep).join("dns.log")]
+        );
+        let [unread] = &listing.unread[..] else { panic!("{:?}", listing.unread) };
+        assert_eq!(unread.path, root.join("logs/y/a/b/c/d/e/f/g/h"));
+        assert!(unread.reason.contains("what a link leads to"), "{}", unread.reason);
     }
 
     #[test]
