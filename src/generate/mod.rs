@@ -15,7 +15,7 @@ mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use player::{Archive, Player, Rotated, play, write_log, write_tree};
+pub use player::{Archive, Layout, Player, Rotated, play, write_log, write_tree};
 pub use random::Random;
 pub use record::{Format, JsonTimes, Record};
 

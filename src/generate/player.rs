@@ -5,7 +5,7 @@
 //! `dns.YYYY-MM-DD-HH-MM-SS.log`, the moment of the rotation before (`src/logging/writers/ascii/Ascii.cc`,
 //! `src/logging/Manager.cc`). zeekctl's `archive-log` then compresses that to
 //! `YYYY-MM-DD/dns.HH:MM:SS-HH:MM:SS.log.gz` in the folder of the first day, under its final name while it grows, and
-//! removes it. Times in names are UTC here, where Zeek takes local time.
+//! removes it. Times in names are UTC here, where Zeek takes local time. Others rotate otherwise: see [`Layout`].
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -21,6 +21,19 @@ use crate::base::time::{Civil, format_date};
 
 //--- Player ---------------------------------------------------------------------------------------------------------
 
+/// Where rotated logs and their archives go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// `current/dns.2024-04-12-19-29-12.log`, then `2024-04-12/dns.19:29:12-20:29:12.log.gz`, as zeekctl has it.
+    #[default]
+    Zeekctl,
+    /// `current/dns.log-20240412-1712950152`, then that with `.gz`, as logrotate's `dateext` has it with the time behind the
+    /// day.
+    Dateext,
+    /// `2024/04/12/dns.19:29:12-20:29:12.log.gz`: a folder for each year, month and day.
+    Deep,
+}
+
 /// A Zeek that writes into the `current` folder of a log folder.
 ///
 /// It does not look at a clock: each step is told what time it is, in seconds since the epoch. As with Zeek, two
@@ -29,6 +42,7 @@ use crate::base::time::{Civil, format_date};
 pub struct Player {
     logs: PathBuf,
     format: Format,
+    layout: Layout,
     torn: bool,
     open: Option<Open>,
     /// When the log was rotated last, whether there was one or not.
@@ -52,7 +66,21 @@ impl Player {
     /// When they cannot be made.
     pub fn new(logs: &Path, format: Format) -> io::Result<Player> {
         fs::create_dir_all(logs.join("current"))?;
-        Ok(Player { logs: logs.to_owned(), format, torn: false, open: None, rotated: None, line: Vec::new() })
+        Ok(Player {
+            logs: logs.to_owned(),
+            format,
+            layout: Layout::default(),
+            torn: false,
+            open: None,
+            rotated: None,
+            line: Vec::new(),
+        })
+    }
+
+    /// Rotates and archives in another way than zeekctl does.
+    pub fn laid_out(mut self, layout: Layout) -> Player {
+        self.layout = layout;
+        self
     }
 
     /// Breaks each write where a page of the file ends, as a reader may see it happen to a single `write`.
@@ -116,9 +144,13 @@ impl Player {
             open.write(line.as_bytes(), self.torn)?;
         }
         let since = before.unwrap_or(open.opened);
-        let path = self.logs.join("current").join(format!("dns.{}.log", dashed(since)));
+        let name = match self.layout {
+            Layout::Zeekctl | Layout::Deep => format!("dns.{}.log", dashed(since)),
+            Layout::Dateext => format!("dns.log-{}-{now}", format_date(now).replace('-', "")),
+        };
+        let path = self.logs.join("current").join(name);
         fs::rename(self.live(), &path)?;
-        Ok(Some(Rotated { path, since, closed: now }))
+        Ok(Some(Rotated { path, since, closed: now, layout: self.layout }))
     }
 
     /// Lets go of the log without a word, as a Zeek that was killed does. The next record truncates it.
@@ -160,6 +192,29 @@ pub struct Rotated {
     pub since: u64,
     /// When it was closed.
     pub closed: u64,
+    /// Where its archive goes.
+    pub layout: Layout,
+}
+
+impl Rotated {
+    /// The path of its archive in a log folder.
+    fn archive(&self, logs: &Path) -> PathBuf {
+        let clock = |secs| {
+            let Civil { hour, minute, second, .. } = Civil::from_secs(secs);
+            format!("{hour:02}:{minute:02}:{second:02}")
+        };
+        let name = || format!("dns.{}-{}.log.gz", clock(self.since), clock(self.closed));
+        let day = format_date(self.since);
+        match self.layout {
+            Layout::Zeekctl => logs.join(day).join(name()),
+            Layout::Deep => logs.join(day.replace('-', "/")).join(name()),
+            Layout::Dateext => {
+                let mut path = self.path.as_os_str().to_owned();
+                path.push(".gz");
+                path.into()
+            }
+        }
+    }
 }
 
 //--- Archive --------------------------------------------------------------------------------------------------------
@@ -184,13 +239,10 @@ impl Archive {
     pub fn begin(logs: &Path, rotated: Rotated) -> io::Result<Archive> {
         let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
         io::copy(&mut File::open(&rotated.path)?, &mut gzip)?;
-        let clock = |secs| {
-            let Civil { hour, minute, second, .. } = Civil::from_secs(secs);
-            format!("{hour:02}:{minute:02}:{second:02}")
-        };
-        let day = logs.join(format_date(rotated.since));
-        fs::create_dir_all(&day)?;
-        let path = day.join(format!("dns.{}-{}.log.gz", clock(rotated.since), clock(rotated.closed)));
+        let path = rotated.archive(logs);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let file = File::create(&path)?;
         Ok(Archive { rotated, path, file, bytes: gzip.finish()?, written: 0 })
     }
@@ -373,6 +425,23 @@ mod tests {
         assert!(fs::read_to_string(player.live()).unwrap().contains("#open\t2024-04-12-20-29-15\n"));
         let rotated = player.rotate(1_712_957_352).unwrap().unwrap();
         assert_eq!(rotated.path.file_name().unwrap(), "dns.2024-04-12-20-29-12.log");
+    }
+
+    #[test]
+    fn others_name_rotated_logs_and_archives_otherwise() {
+        let record = records(1).next().unwrap();
+        for (layout, renamed, archived) in [
+            (Layout::Dateext, "dns.log-20240412-1712953752", "current/dns.log-20240412-1712953752.gz"),
+            (Layout::Deep, "dns.2024-04-12-19-29-12.log", "2024/04/12/dns.19:29:12-20:29:12.log.gz"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut player = Player::new(folder.path(), Format::Tsv).unwrap().laid_out(layout);
+            player.write(&record, 1_712_950_152).unwrap();
+            let rotated = player.rotate(1_712_953_752).unwrap().unwrap();
+            assert_eq!(rotated.path.file_name().unwrap(), renamed);
+            player.archive(rotated).unwrap();
+            assert_eq!(files(folder.path()), [archived]);
+        }
     }
 
     #[test]

@@ -10,19 +10,20 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
 use super::follow::Stepped;
 use super::*;
+use crate::base::clock::Hand;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Expired, OnPiece, OnProgress, Pair, Reduce, Reduced, Scan, Snapshot, Stats, Store, StoreError, Survey,
-    Verification,
+    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,
+    Store, StoreError, Survey, Verification,
 };
 
 //--- the world ------------------------------------------------------------------------------------------------------
@@ -44,9 +45,33 @@ struct Disk {
     /// How often a batch was given.
     tries: AtomicUsize,
     has_sensor: AtomicBool,
+    /// The number of the last batch of the daemons before: each begins to count anew, as the store does when it is opened.
+    before: AtomicU64,
+}
+
+/// A moment of it, for the daemon of now.
+struct Moment(Arc<dyn Snapshot>, u64);
+
+impl Snapshot for Moment {
+    fn applied(&self) -> u64 {
+        self.0.applied().saturating_sub(self.1)
+    }
+
+    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        self.0.entries(scan, after)
+    }
+
+    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
+        self.0.questions(scan)
+    }
 }
 
 impl Disk {
+    /// A daemon starts.
+    fn open(&self) {
+        self.before.store(self.store.snapshot().applied(), Ordering::Relaxed);
+    }
+
     fn is_full() -> StoreError {
         let error = io::ErrorKind::StorageFull.into();
         StoreError::Io { what: "a full disk".to_owned(), error }
@@ -77,7 +102,7 @@ impl Store for Disk {
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
-        self.store.snapshot()
+        Arc::new(Moment(self.store.snapshot(), self.before.load(Ordering::Relaxed)))
     }
 
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
@@ -207,8 +232,12 @@ enum Action {
     /// The folder that a Zeek writes in is moved away and made anew, as itself or as a link to another; Zeek writes on in what
     /// it has open.
     ReplaceFolder { logger: usize, link: bool },
+    /// The folder of some rotated log or archive, with all that is below it, gets another name, in another folder.
+    MoveFolder { pick: u8 },
     /// The clock was wrong when a file was written: it says another time of itself, days before or after.
     Date { pick: u8, days: i8 },
+    /// The clock of the daemon is set, to so many days before or after what is right.
+    SetClock { days: i16 },
     /// The follower looks at everything once.
     Turn,
     /// One archive is read.
@@ -231,6 +260,9 @@ struct World {
     root: tempfile::TempDir,
     store: Arc<Disk>,
     daemon: Option<Stepped>,
+    /// What sets the clock of the daemon, and what it shows at the next start.
+    hand: Option<Hand>,
+    time: u64,
     zeeks: Vec<Zeek>,
     /// Archives that are being written: where, and what is missing.
     growing: Vec<(PathBuf, Vec<u8>)>,
@@ -248,9 +280,11 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let zeeks = (0..loggers)
             .map(|i| {
-                let folder =
-                    root.path().join(if i == 0 { "current".to_owned() } else { format!("logger-{i}") });
-                fs::create_dir(&folder).unwrap();
+                let folder = root.path().join(match i {
+                    0 => "current".to_owned(),
+                    i => format!("sensors/{i}/spool"),
+                });
+                fs::create_dir_all(&folder).unwrap();
                 Zeek { folder, open: None, torn: None }
             })
             .collect();
@@ -258,6 +292,8 @@ impl World {
             root,
             store: Arc::default(),
             daemon: None,
+            hand: None,
+            time: crate::base::clock::now(),
             zeeks,
             growing: Vec::new(),
             moving: Vec::new(),
@@ -271,17 +307,21 @@ impl World {
     }
 
     fn daemon(&mut self) -> &mut Stepped {
-        let (store, root) = (&self.store, self.root.path());
+        let (store, root, time, hand) = (&self.store, self.root.path(), self.time, &mut self.hand);
         self.daemon.get_or_insert_with(|| {
             let source = SourceConfig { logs: root.to_owned(), ..SourceConfig::default() };
             let none = Duration::ZERO;
+            let (clock, new) = Hand::at(time);
+            *hand = Some(new);
             let config = Config {
                 sources: vec![source],
                 grace: none,
                 settling: none,
                 threads: 1,
+                clock,
                 ..Config::default()
             };
+            store.open();
             let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
             Stepped::start(config, &Arc::new(Ledger::new(store)))
         })
@@ -289,7 +329,14 @@ impl World {
 
     fn new_name(&mut self, ending: &str) -> PathBuf {
         self.next_name += 1;
-        let folder = self.root.path().join(format!("2024-04-{:02}", 10 + self.next_name % 3));
+        let day = 10 + self.next_name % 3;
+        // Folders as deep as people have them.
+        let folder = self.root.path().join(match self.next_name / 3 % 4 {
+            0 => format!("2024-04-{day}"),
+            1 => format!("2024/04/{day}"),
+            2 => format!("logs/zeek/sensor-{day}/2024-04-{day}"),
+            _ => format!("sensors/{day}/spool/old"),
+        });
         fs::create_dir_all(&folder).unwrap();
         // Zeek's names, those of logrotate with `dateext`, and those of other sensors.
         match (self.next_name % 3, ending.strip_prefix(".log")) {
@@ -301,12 +348,17 @@ impl World {
 
     /// All files, once for each name.
     fn files(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for folder in fs::read_dir(self.root.path()).unwrap() {
-            let folder = folder.unwrap().path();
-            // What a link leads to is in the folder, too.
-            if !folder.is_symlink() {
-                found.extend(fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+        let (mut found, mut folders) = (Vec::new(), vec![self.root.path().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                let kind = entry.file_type().unwrap();
+                // What a link leads to is in the folder, too.
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if kind.is_file() {
+                    found.push(entry.path());
+                }
             }
         }
         found.sort();
@@ -504,6 +556,29 @@ impl World {
                     fs::create_dir(folder).unwrap();
                 }
             }
+            Action::MoveFolder { pick } => {
+                if let Some(path) = self.pick(pick, None)
+                    && let Some(folder) = path.parent()
+                    && !self.zeeks.iter().any(|zeek| zeek.folder.starts_with(folder))
+                {
+                    self.next_name += 1;
+                    let to = self.root.path().join(format!("kept/{}", self.next_name));
+                    fs::create_dir_all(&to).unwrap();
+                    // Who compresses or moves what is in it finds it gone, and leaves it.
+                    self.growing.retain(|(path, _)| !path.starts_with(folder));
+                    self.moving.retain(|(from, to)| !from.starts_with(folder) && !to.starts_with(folder));
+                    fs::rename(folder, to.join(folder.file_name().unwrap())).unwrap();
+                }
+            }
+            Action::SetClock { days } => {
+                let now = crate::base::clock::now();
+                let by = u64::from(days.unsigned_abs()) * 86_400;
+                // Not before the records were written: those would be of the future, and skipped for it.
+                self.time = if days < 0 { now.saturating_sub(by).max(1_710_000_000) } else { now + by };
+                if let Some(hand) = &self.hand {
+                    hand.set(self.time);
+                }
+            }
             Action::Date { pick, days } => {
                 if let Some(path) = self.pick(pick, None) {
                     let (now, day) = (std::time::SystemTime::now(), Duration::from_secs(86_400));
@@ -514,7 +589,10 @@ impl World {
                     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
                 }
             }
-            Action::Turn => self.daemon().turn(),
+            Action::Turn => {
+                self.daemon().turn();
+                self.check_claim();
+            }
             Action::ReadArchive => self.daemon().read_archive(),
             Action::Commit => {
                 let failed = self.store.full.load(Ordering::Relaxed) > 0;
@@ -580,7 +658,24 @@ impl World {
 
     /// How often each record was counted.
     fn counts(&mut self) -> BTreeMap<u32, u64> {
-        let ledger = Ledger::new(Arc::clone(&self.store) as Arc<dyn Store>);
+        Self::counts_in(&Ledger::new(Arc::clone(&self.store) as Arc<dyn Store>))
+    }
+
+    /// What the daemon says of itself is true just after it has looked: where everything is read, everything is found.
+    fn check_claim(&mut self) {
+        if !self.daemon().status().caught_up {
+            return;
+        }
+        let counts = Self::counts_in(self.daemon().ledger());
+        let readable = self.readable();
+        let missing: Vec<_> = readable
+            .iter()
+            .filter(|record| !counts.contains_key(record) && !self.uncertain.contains(record))
+            .collect();
+        assert!(missing.is_empty(), "everything is said to be read, and is not: {missing:?}");
+    }
+
+    fn counts_in(ledger: &Ledger) -> BTreeMap<u32, u64> {
         let view = ledger.view(&Scan::All).unwrap();
         let mut counts = BTreeMap::new();
         for entry in view.entries(None).unwrap() {
@@ -603,8 +698,14 @@ impl World {
             .filter(|record| !counts.contains_key(record) && !self.uncertain.contains(record))
             .collect();
         assert!(missing.is_empty(), "never counted: {missing:?}");
+        let time = self.time;
         let status = self.daemon().status();
         assert_eq!(status.totals.counted, counts.len() as u64, "the totals are those of the rows");
+        let whole = status.sources[0].unread_counts.may_hold_records() == 0;
+        assert_eq!(status.caught_up, whole, "{status:?}");
+        // As of when that is so is no time to come, whatever the clock was before.
+        assert!(status.as_of_ms.is_none_or(|as_of| as_of <= time * 1000), "{status:?}");
+        assert!(!whole || status.as_of_ms.is_some(), "{status:?}");
     }
 }
 
@@ -644,7 +745,9 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::MoveEnd),
         1 => (1u8..4).prop_map(|commits| Action::DiskFull { commits }),
         1 => (0usize..2, any::<bool>()).prop_map(|(logger, link)| Action::ReplaceFolder { logger, link }),
+        1 => any::<u8>().prop_map(|pick| Action::MoveFolder { pick }),
         1 => (any::<u8>(), -9i8..9).prop_map(|(pick, days)| Action::Date { pick, days }),
+        1 => prop_oneof![-2i16..3, -1000i16..30_000].prop_map(|days| Action::SetClock { days }),
         1 => any::<u8>().prop_map(|pick| Action::ArchiveAgain { pick }),
         1 => any::<u8>().prop_map(|pick| Action::Move { pick }),
         1 => any::<u8>().prop_map(|pick| Action::Copy { pick }),

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use dnsledger::base::fault;
 use dnsledger::generate::{
-    Archive, Config, Format, Generator, JsonTimes, Player, Random, Rotated, write_log,
+    Archive, Config, Format, Generator, JsonTimes, Layout, Player, Random, Rotated, write_log,
 };
 
 use crate::env::{Daemon, TestEnv, pause, setting, until};
@@ -237,11 +237,12 @@ struct Zeek {
 
 impl Zeek {
     fn new(logs: &Path, format: Format, seed: u64) -> Zeek {
+        let layout = [Layout::Zeekctl, Layout::Dateext, Layout::Deep][seed as usize % 3];
         let config =
             Config { seed, lines: u64::MAX, lines_per_second: 20.0, rare: 0.02, ..Config::default() };
         Zeek {
             logs: logs.to_owned(),
-            player: Player::new(logs, format).unwrap().torn(),
+            player: Player::new(logs, format).unwrap().torn().laid_out(layout),
             now: config.start,
             records: config.generate(),
             random: Random::new(seed ^ 0x5eed),

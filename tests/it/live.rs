@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 
-use dnsledger::generate::{Config, Format, Player, Record};
+use dnsledger::generate::{Config, Format, Layout, Player, Record};
 
 use crate::env::{Daemon, TestEnv, until};
 
@@ -50,6 +50,7 @@ fn every_line_is_visible_at_once_and_counts_once_over_four_rotations() {
             now += 3_600;
             let rotated = player.rotate(now).unwrap().unwrap();
             player.archive(rotated).unwrap();
+            player = player.laid_out([Layout::Dateext, Layout::Deep, Layout::Zeekctl][rotation % 3]);
         }
     }
     daemon.wait_for_lines(200);
