@@ -28,7 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::base::clock::now;
 use crate::base::descriptors;
-use crate::base::fault::end_to_start_again;
+use crate::base::fault::{end_to_start_again, patience};
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::base::time::format_utc;
@@ -243,7 +243,7 @@ fn end_in_time(stop: Stop) -> anyhow::Result<()> {
     let work = move || {
         while !stop.wait(LOOK_EVERY) {}
         // Nobody gives this signal: the process ends before, or here.
-        Stop::new().wait(STOP_LIMIT);
+        Stop::new().wait(patience(STOP_LIMIT));
         error!(
             "Stopping took too long; the process ends. Nothing is lost: the logs are read again from what is on disk."
         );

@@ -25,7 +25,7 @@ use super::bell::Bell;
 use super::cache::Cache;
 use super::engine::{Changes, Engine, Pairs, Place};
 use super::{Pair, StoreError};
-use crate::base::fault::{end_to_start_again, point};
+use crate::base::fault::{end_to_start_again, patience, point};
 
 /// How long a call may be in an engine that has failed, and how long closing one may take.
 const HUNG: Duration = Duration::from_secs(5);
@@ -238,8 +238,9 @@ impl Home {
             }
         }
         drop(state);
-        let failed = lock(&self.failure).as_ref().is_some_and(|failure| failure.since.elapsed() > HUNG);
-        if failed && lock(&self.calls).iter().any(|began| began.elapsed() > HUNG) {
+        let hung = patience(HUNG);
+        let failed = lock(&self.failure).as_ref().is_some_and(|failure| failure.since.elapsed() > hung);
+        if failed && lock(&self.calls).iter().any(|began| began.elapsed() > hung) {
             end("does not return from a call");
         }
     }
@@ -258,7 +259,7 @@ impl Home {
     /// Has the engine to itself, once all calls have returned.
     fn alone(&self) -> RwLockWriteGuard<'_, State> {
         self.closing.store(true, Ordering::Relaxed);
-        let until = Instant::now() + HUNG;
+        let until = Instant::now() + patience(HUNG);
         let state = loop {
             match self.state.try_write() {
                 Ok(state) => break state,
@@ -286,8 +287,10 @@ impl Home {
         let (tell, told) = mpsc::channel();
         // Closing an engine that has failed may take for ever, so it is done where nobody has to wait for it.
         let work = move || {
+            point("engine_closes");
             let closed = catch_unwind(AssertUnwindSafe(|| drop(old)));
             drop(tell.send(closed.map(|()| None).map_err(|_| not_open())));
+            point("engine_opens");
             drop(tell.send(place.open().map(Some)));
         };
         let thread = std::thread::Builder::new().name("ledger-open".to_owned());
@@ -295,12 +298,12 @@ impl Home {
             what: "could not start a thread of the ledger".to_owned(),
             error,
         })?;
-        match told.recv_timeout(HUNG) {
+        match told.recv_timeout(patience(HUNG)) {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => end("failed when it was closed"),
             Err(_) => end("could not be closed"),
         }
-        match told.recv_timeout(OPENING) {
+        match told.recv_timeout(patience(OPENING)) {
             Ok(Ok(engine)) => {
                 state.engine = engine;
                 Ok(())

@@ -49,7 +49,7 @@ use super::{
     Expired, OnPiece, OnProgress, Options, Pair, Reduce, Reduced, Snapshot, Stats, Store, StoreError, Survey,
     Verification, damaged,
 };
-use crate::base::fault::point;
+use crate::base::fault::{point, point_in_thread};
 use crate::base::threads::PANICKED;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
@@ -372,6 +372,10 @@ impl Store for SledStore {
         Ok(Stats { max_disk: self.max_disk, ..self.ledger.stats()? })
     }
 
+    fn missing_logs(&self) -> u64 {
+        self.ledger.missing_logs()
+    }
+
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
         self.ledger.expire(before, at)
     }
@@ -670,6 +674,12 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> ::sled::Result<T>) -> Result<T
     }
 }
 
+/// A call that writes is in sled.
+fn write_point() {
+    point("engine_write");
+    point_in_thread("engine_thread", "sled-io-0");
+}
+
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
@@ -767,9 +777,12 @@ impl Engine for SledEngine {
             && let Some((key, value)) = changes.pop()
         {
             let tree = &self.main.tree;
-            return guarded(&self.main.path, || match value {
-                Some(value) => tree.insert(key, value).map(drop),
-                None => tree.remove(key).map(drop),
+            return guarded(&self.main.path, || {
+                write_point();
+                match value {
+                    Some(value) => tree.insert(key, value).map(drop),
+                    None => tree.remove(key).map(drop),
+                }
             });
         }
         let _no_flush = self.one_at_a_time();
@@ -780,7 +793,10 @@ impl Engine for SledEngine {
                 None => batch.remove(key),
             }
         }
-        guarded(&self.main.path, || self.main.tree.apply_batch(batch))
+        guarded(&self.main.path, || {
+            write_point();
+            self.main.tree.apply_batch(batch)
+        })
     }
 
     fn append(&self, id: u32, before: u64, pairs: Vec<Pair>) -> Result<(), StoreError> {
