@@ -1,8 +1,9 @@
 //! That no trouble of the disk, at whatever moment, brings the daemon to a standstill or costs it anything.
 //!
 //! The real daemon follows a growing log and reads old ones, with bounds so small that it commits, folds and merges all the
-//! time, and expires rows by writing the ledger anew. Meanwhile its small disk is filled, or its writes fail, or say that the file
-//! system is read-only; after a while the trouble passes. Lookups answer all the time. Then it goes on by itself within a
+//! time, and writes the ledger anew, to expire rows and by itself. Meanwhile its small disk is filled, or its writes fail, or say
+//! that the file system is read-only; after a while the trouble passes. Or the file system becomes read-only for good, and has to
+//! be mounted anew. Lookups answer all the time. Then it goes on by itself within a
 //! quarter of a minute, or it has ended with the exit code of one that is to be started again, and goes on after that. SIGTERM
 //! ends it within ten seconds, also in the middle of the trouble. In the end the ledger is sound, and its export that of a
 //! ledger into which the logs were imported.
@@ -18,7 +19,7 @@ use dnsledger::generate::Random;
 
 use crate::env::{Daemon, TestEnv, pause, setting};
 use crate::full_disk::SmallDisk;
-use crate::store_crash::{Logs, assert_whole};
+use crate::store_crash::{Image, Logs, assert_whole};
 use crate::system_calls::{SYNCS, WRITES, can_trace, hold, let_go};
 
 /// Within this time it goes on by itself, or has ended.
@@ -73,12 +74,21 @@ struct Figures {
     went_on: u32,
     healed: u32,
     stopped_in_trouble: u32,
+    /// How often the ledger was written anew without being told to.
+    rewritten: u32,
     slowest: Duration,
     slowest_stop: Duration,
     slowest_lookup: Duration,
 }
 
 impl Figures {
+    /// Takes down whether the ledger was written anew since it had this name; `false` where it was told to.
+    fn look(&mut self, env: &TestEnv, before: &str, by_itself: bool) -> String {
+        let now = current(env);
+        self.rewritten += u32::from(by_itself && now != before);
+        now
+    }
+
     /// Ends it by SIGTERM, in time.
     #[track_caller]
     fn stop(&mut self, daemon: Daemon, what: &str) -> i32 {
@@ -142,6 +152,70 @@ fn work(env: &TestEnv, logs: &mut Logs, old: &mut u64, length: Duration) {
     }
 }
 
+/// The name of the ledger in the data folder.
+fn current(env: &TestEnv) -> String {
+    fs::read_to_string(env.path("disk/ledger/CURRENT")).unwrap_or_default()
+}
+
+/// The file system fails under the daemon, which can then only be stopped, and goes on where it was mounted anew.
+fn run_to_read_only(seed: u64, figures: &mut Figures) -> bool {
+    let mut env = TestEnv::new();
+    let image = Image::new(&env.path("disk.img"));
+    let Some(mounted) = image.mount(&env.path("disk")) else { return false };
+    let mut logs = Logs::new(&env, seed);
+    let mut what = format!("seed {seed}, read-only");
+    env.set("DNSLEDGER_TEST_FOLD_ROWS", ["60", "400", "100000"][logs.random.between(0, 2) as usize]);
+    let mut old_logs = 0;
+    let old = logs.another_old(&env);
+    env.ok(&["import", "--data", "disk/ledger", &old]);
+    let mut daemon = env.daemon("logs", "disk/ledger");
+    let before = current(&env);
+    let length = Duration::from_millis(logs.random.between(0, 800));
+    work(&env, &mut logs, &mut old_logs, length);
+    let age = logs.age();
+    let expire = ["expire", "--data", "disk/ledger", "--older-than", &age];
+    let expiring = logs.random.chance(0.4).then(|| env.begin(&expire));
+    let length = Duration::from_millis(logs.random.between(0, 100));
+    work(&env, &mut logs, &mut old_logs, length);
+    figures.look(&env, &before, expiring.is_none());
+    mounted.becomes_read_only();
+    let until = Instant::now() + Duration::from_millis(logs.random.between(100, 2500));
+    while Instant::now() < until {
+        work(&env, &mut logs, &mut old_logs, Duration::from_millis(100));
+        figures.ask(&mut daemon, &what);
+    }
+    if daemon.has_ended() {
+        what = format!("{what}, ended");
+        let ended = daemon.ended();
+        let code = ended.status.code();
+        assert!(
+            code.is_some_and(|code| START_AGAIN.contains(&code)),
+            "{what}: {}\n{}",
+            ended.status,
+            ended.stderr
+        );
+        figures.healed += 1;
+    } else if logs.random.chance(0.7) {
+        figures.stop(daemon, &what);
+        figures.stopped_in_trouble += 1;
+    } else {
+        daemon.kill();
+    }
+    let _ = expiring.map(Daemon::wait);
+    drop(mounted);
+    let mounted = image.mount(&env.path("disk")).unwrap();
+    let daemon = env.daemon("logs", "disk/ledger");
+    work(&env, &mut logs, &mut old_logs, Duration::from_millis(50));
+    daemon.catch_up();
+    let code = figures.stop(daemon, &what);
+    assert_eq!(code, 0, "{what}: it did not stop well");
+    let read = assert_whole(&env, "disk/ledger", &what);
+    let lines = memchr::memrchr(b'\n', &logs.live[..logs.written]).map_or(0, |at| at + 1);
+    assert_eq!(read, lines, "{what}: not all of the live log is read");
+    drop(mounted);
+    true
+}
+
 fn run(seed: u64, figures: &mut Figures) -> bool {
     let mut env = TestEnv::new();
     let Some(disk) = SmallDisk::mount(env.path("disk"), "96m") else { return false };
@@ -153,6 +227,7 @@ fn run(seed: u64, figures: &mut Figures) -> bool {
     let old = logs.another_old(&env);
     env.ok(&["import", "--data", "disk/ledger", &old]);
     let mut daemon = env.daemon("logs", "disk/ledger");
+    let before = current(&env);
     let length = Duration::from_millis(logs.random.between(0, 800));
     work(&env, &mut logs, &mut old_logs, length);
     let age = logs.age();
@@ -160,6 +235,8 @@ fn run(seed: u64, figures: &mut Figures) -> bool {
     let expiring = logs.random.chance(0.4).then(|| env.begin(&expire));
     let length = Duration::from_millis(logs.random.between(0, 100));
     work(&env, &mut logs, &mut old_logs, length);
+    let is_told = expiring.is_some();
+    let before = figures.look(&env, &before, !is_told);
     let (trouble, kind) = Trouble::begin(&env, &disk, &daemon, &mut logs.random, traced);
     what = format!("{what}, {kind}");
     let until = Instant::now() + Duration::from_millis(logs.random.between(100, 2500));
@@ -200,6 +277,7 @@ fn run(seed: u64, figures: &mut Figures) -> bool {
     }
     // It could be done or not; there was too little room for it, perhaps.
     let _ = expiring.map(Daemon::wait);
+    let before = figures.look(&env, &before, !is_told);
     work(&env, &mut logs, &mut old_logs, Duration::from_millis(50));
     daemon.catch_up();
     if logs.random.chance(0.2) {
@@ -209,6 +287,7 @@ fn run(seed: u64, figures: &mut Figures) -> bool {
     }
     let code = figures.stop(daemon, &what);
     assert_eq!(code, 0, "{what}: it did not stop well");
+    figures.look(&env, &before, true);
     let read = assert_whole(&env, "disk/ledger", &what);
     let lines = memchr::memrchr(b'\n', &logs.live[..logs.written]).map_or(0, |at| at + 1);
     assert_eq!(read, lines, "{what}: not all of the live log is read");
@@ -220,7 +299,12 @@ fn no_trouble_of_the_disk_stops_the_daemon_for_good_or_costs_anything() {
     let (seed, fills) = (setting("DNSLEDGER_SEED", 1), setting("DNSLEDGER_FILLS", 2));
     let mut figures = Figures::default();
     for fill in 0..fills {
-        if !run(seed + fill, &mut figures) {
+        // Every fourth file system becomes read-only, the second of the short form.
+        let is_whole = match (seed + fill) % 4 {
+            2 => run_to_read_only(seed + fill, &mut figures),
+            _ => run(seed + fill, &mut figures),
+        };
+        if !is_whole {
             return;
         }
         if fills > 10 {
@@ -228,11 +312,12 @@ fn no_trouble_of_the_disk_stops_the_daemon_for_good_or_costs_anything() {
                 .unwrap();
         }
     }
-    let Figures { went_on, healed, stopped_in_trouble, slowest, slowest_stop, slowest_lookup } = figures;
+    let Figures { went_on, healed, stopped_in_trouble, rewritten, .. } = figures;
+    let Figures { slowest, slowest_stop, slowest_lookup, .. } = figures;
     writeln!(
         std::io::stderr(),
         "{fills} troubles: {went_on} times it went on, after {slowest:?} at most; {healed} times it ended and healed; \
-         {stopped_in_trouble} were stopped in the middle; a stop took {slowest_stop:?} at most, three requests {slowest_lookup:?}"
+         {stopped_in_trouble} were stopped in the middle; in {rewritten} spells the ledger was written anew by itself; a stop took {slowest_stop:?} at most, three requests {slowest_lookup:?}"
     )
     .unwrap();
 }
