@@ -17,9 +17,8 @@ use dnsledger::base::shutdown::Stop;
 use dnsledger::daemon::config::Config;
 use dnsledger::generate::{self, Format, write_log};
 use dnsledger::ingest::{self, import};
-use dnsledger::ledger::Ledger;
-use dnsledger::store::Options;
 use dnsledger::store::sled::SledStore;
+use dnsledger::store::{Options, WriteStore};
 use dnsledger::tail::decode::Decoder;
 
 /// Bytes that the floor takes at a time, as an import does.
@@ -111,7 +110,7 @@ fn floor(log: &Path) -> usize {
 
 /// Imports a log into a new ledger; says how many lines were read.
 fn imported(log: &Path, data: &Path, config: &ingest::Config, options: &Options) -> u64 {
-    let ledger = Arc::new(Ledger::new(Arc::new(SledStore::open(data, options).unwrap())));
+    let ledger: Arc<dyn WriteStore> = Arc::new(SledStore::open(data, options).unwrap());
     let paths = [log.to_owned()];
     let summary = import(&ledger, config, Some("bench"), None, &paths, &|_| {}, &Stop::new()).unwrap();
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);

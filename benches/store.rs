@@ -19,7 +19,7 @@ use dnsledger::dns::{Name, RrType, push_name_key, push_name_rdata_key, push_text
 use dnsledger::observation::{Half, Observations, Outcome, SensorId};
 use dnsledger::store::batch::Batch;
 use dnsledger::store::sled::SledStore;
-use dnsledger::store::{Options, Scan, Store};
+use dnsledger::store::{Options, ReadStore, Scan, WriteStore};
 use rustix::fs::{Advice, fadvise};
 
 //--- synthetic tuples -----------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ impl Bench {
             ];
             for (scan, took) in scans.iter().zip(&mut took) {
                 let start = Instant::now();
-                found += self.store.snapshot().entries(scan, None).unwrap().count();
+                found += self.store.now().entries(scan, None).unwrap().count();
                 took.push(start.elapsed().as_secs_f64() * 1e6);
             }
         }
@@ -371,7 +371,7 @@ fn main() {
     println!("{:<28} {:.0} MiB", "read for that", transferred("read_bytes") - before);
     bench.lookups("the same, warm", 500, &never);
     let start = Instant::now();
-    let snapshot = bench.store.snapshot();
+    let snapshot = bench.store.now();
     let rows = snapshot.entries(&Scan::All, None).unwrap().inspect(|row| assert!(row.is_ok())).count();
     report("scan of everything", rows as u64, start.elapsed());
 }

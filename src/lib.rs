@@ -5,7 +5,7 @@
 //!
 //! - what all of it stands on: [`base`]; words: [`dns`], [`observation`], [`tally`], [`progress`], [`status`];
 //! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations;
-//! - keeping: [`store`] folds them into batches and keeps those, [`ledger`] shows what is and what is to be there;
+//! - keeping: [`store`] folds them into batches, shows these at once, and keeps them;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
 //! - bounding: [`retention`] drops what was not seen for long;
 //! - asking: [`lookup`] answers queries; [`output`] is how answers look, [`page`]
@@ -19,7 +19,6 @@ pub mod dns;
 pub mod generate;
 pub mod http;
 pub mod ingest;
-pub mod ledger;
 pub mod lookup;
 pub mod observation;
 pub mod observe;

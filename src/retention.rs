@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 
 use self::shrink::shrink;
 use crate::base::time::{DAY, format_utc};
-use crate::ledger::Ledger;
 pub use crate::store::LEAST_DISK;
-use crate::store::{Expired, Reduce, Reduced, Scan, Stats, Store, StoreError};
+use crate::store::{Expired, ReadStore, Reduce, Reduced, Scan, Stats, StoreError, WriteStore};
 
 /// The least age, and what no budget touches.
 pub const LEAST_AGE: Duration = Duration::from_secs(DAY);
@@ -131,9 +130,7 @@ impl fmt::Display for Forecast {
 /// # Errors
 ///
 /// When the ledger cannot be read or written anew. What was dropped before is dropped; all else is as it was.
-pub fn keep(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Kept, StoreError> {
-    ledger.commit()?;
-    let store = &**ledger.store();
+pub fn keep(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Kept, StoreError> {
     let newest = newest(store, now)?;
     let Stats { disk_bytes: disk_before, expired: before, folded: folded_before, .. } = store.stats()?;
     store.reduce(Reduce::Names { at_least: 1 }, now)?;
@@ -163,9 +160,7 @@ pub fn keep(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Kept, StoreErr
 /// # Errors
 ///
 /// When the ledger cannot be read.
-pub fn forecast(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Forecast, StoreError> {
-    ledger.commit()?;
-    let store = &**ledger.store();
+pub fn forecast(store: &dyn ReadStore, bounds: &Bounds, now: u64) -> Result<Forecast, StoreError> {
     let newest = newest(store, now)?;
     let stats = store.stats()?;
     let (disk_bytes, live_bytes, expired) = (stats.own_disk_bytes(), stats.live_bytes, stats.expired);
@@ -179,7 +174,7 @@ pub fn forecast(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Forecast, 
     }
     let before = cut.filter(|cut| *cut > expired.before).unwrap_or_default();
     let mut told = Forecast { before, newest: newest.unwrap_or_default(), ..Forecast::default() };
-    let snapshot = store.snapshot();
+    let snapshot = store.now();
     for entry in snapshot.entries(&Scan::All, None)? {
         told.all_rows += 1;
         told.rows += u64::from(entry?.halves.combined().time_last < before);
@@ -197,8 +192,7 @@ pub fn forecast(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Forecast, 
 /// # Errors
 ///
 /// When the ledger cannot be read or written.
-pub fn heal(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Option<(u64, u64)>, StoreError> {
-    let store = &**ledger.store();
+pub fn heal(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Option<(u64, u64)>, StoreError> {
     let Expired { before, at, .. } = store.stats()?.expired;
     // A clock that is set back by less than a day leaves a time that is more than a day ago, or nearly.
     if before == 0 || at <= now.saturating_add(DAY) {
@@ -212,13 +206,13 @@ pub fn heal(ledger: &Ledger, bounds: &Bounds, now: u64) -> Result<Option<(u64, u
 }
 
 /// The time of the newest record that is not of the future: what the logs say, and where none does, the rows.
-fn newest(store: &dyn Store, now: u64) -> Result<Option<u64>, StoreError> {
+fn newest(store: &dyn ReadStore, now: u64) -> Result<Option<u64>, StoreError> {
     let is_past = |time: &u64| *time > 0 && *time <= now;
     let lineages = store.lineages()?;
     if let Some(newest) = lineages.iter().map(|progress| progress.newest).filter(is_past).max() {
         return Ok(Some(newest));
     }
-    let (mut newest, snapshot) = (None, store.snapshot());
+    let (mut newest, snapshot) = (None, store.now());
     for entry in snapshot.entries(&Scan::All, None)? {
         newest = newest.max(Some(entry?.halves.combined().time_last).filter(is_past));
     }
@@ -230,7 +224,7 @@ fn newest(store: &dyn Store, now: u64) -> Result<Option<u64>, StoreError> {
 
 /// The time before which so many rows were last seen that not more than a share of all stays; `None` when nothing may go.
 /// What was seen within a day before `from` stays.
-fn find_cut(store: &dyn Store, share: f64, from: u64) -> Result<Option<u64>, StoreError> {
+fn find_cut(store: &dyn ReadStore, share: f64, from: u64) -> Result<Option<u64>, StoreError> {
     let end = from.saturating_sub(LEAST_AGE.as_secs());
     let (all, hours) = count(store, 0..end, HOUR)?;
     let may_stay = (all as f64 * share) as u64;
@@ -255,7 +249,7 @@ fn find_cut(store: &dyn Store, share: f64, from: u64) -> Result<Option<u64>, Sto
 
 /// Counts rows and questions: all of them, and those last seen within a span, by steps of it.
 fn count(
-    store: &dyn Store,
+    store: &dyn ReadStore,
     within: std::ops::Range<u64>,
     step: u64,
 ) -> Result<(u64, BTreeMap<u64, u64>), StoreError> {
@@ -266,7 +260,7 @@ fn count(
             *steps.entry(time - time % step).or_default() += 1;
         }
     };
-    let snapshot = store.snapshot();
+    let snapshot = store.now();
     for entry in snapshot.entries(&Scan::All, None)? {
         add(entry?.halves.combined().time_last);
     }
@@ -313,18 +307,18 @@ impl Keeper {
     /// # Errors
     ///
     /// When the ledger cannot be read or written anew. Nothing has changed then.
-    pub fn survey(&mut self, ledger: &Ledger, now: u64) -> Result<Reduced, StoreError> {
+    pub fn survey(&mut self, store: &dyn WriteStore, now: u64) -> Result<Reduced, StoreError> {
         if self.surveyed.is_some_and(|(at, took)| at.elapsed() < took * SURVEY_SHARE) {
             return Ok(Reduced::default());
         }
         let began = Instant::now();
-        let found = ledger.store().survey(now);
+        let found = store.survey(now);
         self.surveyed = Some((Instant::now(), began.elapsed()));
         let found = found?;
         if found.domains_over == 0 {
             return Ok(Reduced::default());
         }
-        ledger.store().reduce(Reduce::Names { at_least: found.names / NAMES_SHARE }, now)
+        store.reduce(Reduce::Names { at_least: found.names / NAMES_SHARE }, now)
     }
 
     /// Looks, and brings the ledger within its bounds where it is not, unless more than half of its rows would go by that. A
@@ -334,12 +328,11 @@ impl Keeper {
     /// # Errors
     ///
     /// As [`keep`].
-    pub fn look(&mut self, ledger: &Ledger, now: u64) -> Result<Look, StoreError> {
-        let store = ledger.store();
+    pub fn look(&mut self, store: &dyn WriteStore, now: u64) -> Result<Look, StoreError> {
         let stats = store.stats()?;
         let (disk_bytes, expired) = (stats.own_disk_bytes(), stats.expired);
         let newest = match self.bounds.retention {
-            Some(_) => newest(&**store, now)?,
+            Some(_) => newest(store, now)?,
             None => None,
         };
         let cut = self.bounds.cut(now, newest).filter(|cut| *cut > expired.before);
@@ -361,13 +354,13 @@ impl Keeper {
         if let Some((_, told)) = self.left.filter(is_known) {
             return Ok(Look::Asks(told));
         }
-        let told = forecast(ledger, &bounds, now)?;
+        let told = forecast(store, &bounds, now)?;
         if told.is_drastic(expired.before) {
             self.left = Some((now, told));
             return Ok(Look::Asks(told));
         }
         self.left = None;
-        let kept = keep(ledger, &bounds, now);
+        let kept = keep(store, &bounds, now);
         if is_large {
             let fits = kept.as_ref().is_ok_and(|kept| kept.fits);
             self.in_vain = (!fits).then_some((now, kept.as_ref().map_or(disk_bytes, |kept| kept.disk)));
@@ -392,7 +385,7 @@ mod tests {
     const NOW: u64 = 20_000 * DAY + DAY / 2;
 
     /// Applies a row and a question for each of these times.
-    fn add(store: &dyn Store, times: impl Iterator<Item = u64>) {
+    fn add(store: &dyn WriteStore, times: impl Iterator<Item = u64>) {
         let sensor = store.sensor("s").unwrap();
         let mut batch = Batch::default();
         for (i, time) in times.enumerate() {
@@ -409,8 +402,8 @@ mod tests {
     }
 
     /// When each row was last seen, in order.
-    fn times(store: &dyn Store) -> Vec<u64> {
-        let snapshot = store.snapshot();
+    fn times(store: &dyn WriteStore) -> Vec<u64> {
+        let snapshot = store.now();
         let rows = snapshot.entries(&Scan::All, None).unwrap();
         let mut times: Vec<u64> = rows.map(|row| row.unwrap().halves.combined().time_last).collect();
         times.sort_unstable();
@@ -431,38 +424,36 @@ mod tests {
     #[test]
     fn what_is_too_old_goes_at_the_start_of_a_day_and_the_future_drives_nothing() {
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
         let midnight = NOW - NOW % DAY - 10 * DAY;
         let far = NOW + 1000 * DAY;
         add(&*store, [1, midnight - 1, midnight, NOW, far].into_iter());
-        let kept = keep(&ledger, &aged(10), NOW).unwrap();
+        let kept = keep(&*store, &aged(10), NOW).unwrap();
         assert_eq!((kept.rows, kept.questions, kept.before, kept.fits), (2, 2, midnight, true));
         assert_eq!(times(&*store), [midnight, NOW, far]);
         // Less than a day is a day, and an age beyond the epoch drops nothing.
-        keep(&ledger, &aged(30_000), NOW).unwrap();
+        keep(&*store, &aged(30_000), NOW).unwrap();
         assert_eq!(store.expired_before(), midnight);
-        keep(&ledger, &aged(0), NOW).unwrap();
+        keep(&*store, &aged(0), NOW).unwrap();
         assert_eq!(times(&*store), [NOW, far]);
     }
 
     #[test]
     fn it_is_looked_often_and_dropped_once_a_day() {
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
         add(&*store, (0..40).map(|day| NOW - day * DAY));
         let mut keeper = Keeper::new(aged(25));
-        assert_eq!(kept(keeper.look(&ledger, NOW)).rows, 14);
+        assert_eq!(kept(keeper.look(&*store, NOW)).rows, 14);
         for later in [0, 600, DAY / 2 - 1] {
             add(&*store, [NOW + later].into_iter());
-            assert_eq!(keeper.look(&ledger, NOW + later).unwrap(), Look::Within, "{later}");
+            assert_eq!(keeper.look(&*store, NOW + later).unwrap(), Look::Within, "{later}");
         }
         // The clock alone makes nothing old.
-        assert_eq!(keeper.look(&ledger, NOW + DAY / 2).unwrap(), Look::Within);
+        assert_eq!(keeper.look(&*store, NOW + DAY / 2).unwrap(), Look::Within);
         add(&*store, [NOW + DAY / 2].into_iter());
-        assert_eq!(kept(keeper.look(&ledger, NOW + DAY / 2)).rows, 1);
+        assert_eq!(kept(keeper.look(&*store, NOW + DAY / 2)).rows, 1);
         // A clock that goes back brings nothing back and drops nothing.
-        assert_eq!(keeper.look(&ledger, NOW - DAY).unwrap(), Look::Within);
-        assert_eq!(Keeper::new(Bounds::default()).look(&ledger, NOW).unwrap(), Look::Within);
+        assert_eq!(keeper.look(&*store, NOW - DAY).unwrap(), Look::Within);
+        assert_eq!(Keeper::new(Bounds::default()).look(&*store, NOW).unwrap(), Look::Within);
     }
 
     #[test]
@@ -470,39 +461,37 @@ mod tests {
         let ahead = NOW + 3 * 365 * DAY;
         for bounds in [aged(400), aged(1), Bounds { max_disk: Some(u64::MAX), ..aged(30) }] {
             let store = Arc::new(MemoryStore::default());
-            let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
             add(&*store, (0..100).map(|hour| NOW - hour * 600));
             let mut keeper = Keeper::new(bounds);
-            assert!(!matches!(keeper.look(&ledger, ahead).unwrap(), Look::Asks(_)));
-            keep(&ledger, &bounds, ahead).unwrap();
+            assert!(!matches!(keeper.look(&*store, ahead).unwrap(), Look::Asks(_)));
+            keep(&*store, &bounds, ahead).unwrap();
             assert_eq!(times(&*store).len(), 100);
             let cut = store.expired_before();
             assert!(cut <= NOW - bounds.retention.unwrap().as_secs());
             // One record that is ahead with the clock makes the rest old: a person has to look.
             add(&*store, [ahead].into_iter());
-            let Look::Asks(told) = keeper.look(&ledger, ahead).unwrap() else { panic!("{bounds:?}") };
+            let Look::Asks(told) = keeper.look(&*store, ahead).unwrap() else { panic!("{bounds:?}") };
             assert_eq!((told.rows, told.all_rows, told.newest), (100, 101, ahead));
-            assert_eq!(keeper.look(&ledger, ahead + 600).unwrap(), Look::Asks(told));
+            assert_eq!(keeper.look(&*store, ahead + 600).unwrap(), Look::Asks(told));
             assert_eq!((times(&*store).len(), store.expired_before()), (101, cut));
             // The clock is right again.
-            assert_eq!(keeper.look(&ledger, NOW).unwrap(), Look::Within);
+            assert_eq!(keeper.look(&*store, NOW).unwrap(), Look::Within);
             // By hand it is done.
-            assert_eq!(forecast(&ledger, &bounds, ahead).unwrap(), told);
-            assert_eq!(keep(&ledger, &bounds, ahead).unwrap().rows, 100);
-            assert_eq!(keeper.look(&ledger, ahead).unwrap(), Look::Within);
+            assert_eq!(forecast(&*store, &bounds, ahead).unwrap(), told);
+            assert_eq!(keep(&*store, &bounds, ahead).unwrap().rows, 100);
+            assert_eq!(keeper.look(&*store, ahead).unwrap(), Look::Within);
         }
     }
 
     #[test]
     fn a_short_retention_drops_most_rows_every_day_without_asking() {
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
         let mut keeper = Keeper::new(aged(1));
         let midnight = NOW - NOW % DAY;
         for day in 0..5 {
             let now = midnight + day * DAY + DAY / 2;
             add(&*store, (0..100).map(|i| now - i));
-            let look = keeper.look(&ledger, now).unwrap();
+            let look = keeper.look(&*store, now).unwrap();
             assert!(!matches!(look, Look::Asks(_)), "{day}: {look:?}");
         }
         assert_eq!(times(&*store).len(), 200);
@@ -513,25 +502,23 @@ mod tests {
         let ahead = NOW + 3 * 365 * DAY;
         for (bounds, retention) in [(aged(400), 400), (Bounds::default(), 30)] {
             let store = Arc::new(MemoryStore::default());
-            let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
             add(&*store, [NOW - 10, NOW - 5].into_iter());
             // An earlier version did that.
             store.expire(ahead - ahead % DAY - retention * DAY, ahead).unwrap();
             assert!(times(&*store).is_empty());
             add(&*store, [NOW - 3].into_iter());
             assert!(times(&*store).is_empty());
-            assert_eq!(heal(&ledger, &bounds, ahead).unwrap(), None, "the clock is still ahead");
-            let (_, lower) = heal(&ledger, &bounds, NOW).unwrap().unwrap();
+            assert_eq!(heal(&*store, &bounds, ahead).unwrap(), None, "the clock is still ahead");
+            let (_, lower) = heal(&*store, &bounds, NOW).unwrap().unwrap();
             assert!(lower <= NOW - retention * DAY && store.expired_before() == lower);
-            assert_eq!(heal(&ledger, &bounds, NOW).unwrap(), None, "once");
+            assert_eq!(heal(&*store, &bounds, NOW).unwrap(), None, "once");
             add(&*store, [NOW - 2].into_iter());
             assert_eq!(times(&*store), [NOW - 2]);
         }
         // One that was right stays, whatever the retention is now.
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
         store.expire(NOW - 30 * DAY, NOW).unwrap();
-        assert_eq!(heal(&ledger, &aged(400), NOW + 5).unwrap(), None);
+        assert_eq!(heal(&*store, &aged(400), NOW + 5).unwrap(), None);
     }
 
     #[test]
@@ -557,17 +544,16 @@ mod tests {
     #[test]
     fn a_day_that_is_named_goes_also_where_nothing_new_comes() {
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
         add(&*store, [NOW - 500 * DAY, NOW - 400 * DAY].into_iter());
-        let by_age = forecast(&ledger, &aged(30), NOW).unwrap();
+        let by_age = forecast(&*store, &aged(30), NOW).unwrap();
         assert_eq!((by_age.rows, by_age.newest), (1, NOW - 400 * DAY));
         let bounds = Bounds { before: Some(NOW - 30 * DAY), ..Bounds::default() };
-        assert_eq!(forecast(&ledger, &bounds, NOW).unwrap().rows, 2);
-        assert_eq!(keep(&ledger, &bounds, NOW).unwrap().rows, 2);
+        assert_eq!(forecast(&*store, &bounds, NOW).unwrap().rows, 2);
+        assert_eq!(keep(&*store, &bounds, NOW).unwrap().rows, 2);
         // The last day stays.
         add(&*store, [NOW].into_iter());
         let bounds = Bounds { before: Some(NOW + DAY), ..Bounds::default() };
-        assert_eq!(keep(&ledger, &bounds, NOW).unwrap().before, NOW - DAY);
+        assert_eq!(keep(&*store, &bounds, NOW).unwrap().before, NOW - DAY);
         assert_eq!(times(&*store), [NOW]);
     }
 
@@ -594,7 +580,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { memory: 4 << 20, fold_rows: 4000, bulk_rows: 2000, ..Options::default() };
         let store = Arc::new(SledStore::open(folder.path(), &options).unwrap());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
         let first = NOW - 100 * DAY;
         let spread = || (0..40_000u64).map(|i| first + i * (100 * DAY / 40_000));
         add(&*store, spread());
@@ -604,13 +589,13 @@ mod tests {
         let bounds = |max_disk| Bounds { max_disk: Some(max_disk), ..Bounds::default() };
         // It fits: nothing is done.
         let mut keeper = Keeper::new(bounds(whole));
-        assert_eq!(keeper.look(&ledger, NOW).unwrap(), Look::Within);
+        assert_eq!(keeper.look(&*store, NOW).unwrap(), Look::Within);
         // More than half would go.
-        let Look::Asks(told) = Keeper::new(bounds(whole / 2)).look(&ledger, NOW).unwrap() else { panic!() };
+        let Look::Asks(told) = Keeper::new(bounds(whole / 2)).look(&*store, NOW).unwrap() else { panic!() };
         assert!(told.rows > 20_000 && told.rows < 28_000 && told.all_rows == 40_000, "{told:?}");
         let budget = whole * 4 / 5;
-        let told = forecast(&ledger, &bounds(budget), NOW).unwrap();
-        let kept = kept(Keeper::new(bounds(budget)).look(&ledger, NOW));
+        let told = forecast(&*store, &bounds(budget), NOW).unwrap();
+        let kept = kept(Keeper::new(bounds(budget)).look(&*store, NOW));
         assert!(told.rows.abs_diff(kept.rows) <= told.rows / 10, "{told:?} {kept:?}");
         assert!(kept.fits && kept.disk <= budget && kept.disk_before == whole, "{kept:?} of {budget}");
         let left: Vec<u64> = all.iter().copied().filter(|time| *time >= kept.before).collect();
@@ -619,14 +604,14 @@ mod tests {
         assert!(left.len() > all.len() / 5, "{} rows are left of {}", left.len(), all.len());
         assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
         // One that cannot be kept is gone for once, and again a day later.
-        let kept = keep(&ledger, &bounds(1), NOW).unwrap();
+        let kept = keep(&*store, &bounds(1), NOW).unwrap();
         let newest = all[all.len() - 1];
         assert!(!kept.fits && times(&*store).iter().all(|time| *time >= newest - DAY), "{kept:?}");
         assert!(times(&*store).len() > 300);
         let mut keeper = Keeper::new(bounds(1));
-        assert!(!super::tests::kept(keeper.look(&ledger, NOW)).fits);
-        assert_eq!(keeper.look(&ledger, NOW + DAY - 1).unwrap(), Look::Within);
-        assert_ne!(keeper.look(&ledger, NOW + DAY).unwrap(), Look::Within);
+        assert!(!super::tests::kept(keeper.look(&*store, NOW)).fits);
+        assert_eq!(keeper.look(&*store, NOW + DAY - 1).unwrap(), Look::Within);
+        assert_ne!(keeper.look(&*store, NOW + DAY).unwrap(), Look::Within);
         // Space that a rewrite gives back costs no row.
         store.expire(newest, NOW).unwrap();
         let rows = times(&*store);
@@ -634,7 +619,7 @@ mod tests {
         assert_eq!(times(&*store), rows, "what is older than the cut is not taken");
         let Stats { live_bytes, disk_bytes, .. } = store.stats().unwrap();
         assert!(live_bytes < disk_bytes / 2, "{live_bytes} of {disk_bytes}");
-        let kept = keep(&ledger, &bounds(disk_bytes - 1), NOW).unwrap();
+        let kept = keep(&*store, &bounds(disk_bytes - 1), NOW).unwrap();
         assert!(kept.fits && kept.rows == 0 && kept.disk < disk_bytes, "{kept:?}");
     }
 
@@ -642,15 +627,14 @@ mod tests {
     fn no_row_goes_for_what_a_reader_holds() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SledStore::open(folder.path(), &Options::default()).unwrap());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
         add(&*store, (0..60_000).map(|i| NOW - 10 * DAY + i));
         store.rewrite().unwrap();
-        let held = store.snapshot();
+        let held = store.now();
         store.rewrite().unwrap();
         let stats = store.stats().unwrap();
         assert!(stats.held_bytes > 0 && stats.own_disk_bytes() < stats.disk_bytes);
         let budget = Bounds { max_disk: Some(stats.own_disk_bytes() * 5 / 4), ..Bounds::default() };
-        let kept = keep(&ledger, &budget, NOW).unwrap();
+        let kept = keep(&*store, &budget, NOW).unwrap();
         assert!(kept.fits && kept.rows == 0 && kept.disk > budget.max_disk.unwrap(), "{kept:?}");
         drop(held);
     }

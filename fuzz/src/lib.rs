@@ -3,13 +3,11 @@
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run tsv_line -- -max_total_time=30` hunts for half a minute, `just fuzz-smoke` with each of
 //! them. The test `fuzz` of the project calls the same functions with mutated samples, so that a short form runs everywhere.
 
-use std::sync::Arc;
-
 use dnsledger::dns::Name;
-use dnsledger::ledger::Ledger;
 use dnsledger::lookup::{Cursor, FILTER_KEYS, Filters, Limits, Query, Search, Slice, Walk};
 use dnsledger::observation::{Observations, SensorId, Tuple, question_from_row_key};
 use dnsledger::observe::{self, Observer};
+use dnsledger::store::ReadStore;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::tally::{Fate, Malformed, Skip, Tally};
 use dnsledger::zeek::{Line, LogRecord, Options, Reader};
@@ -172,8 +170,8 @@ pub fn query(data: &[u8]) {
 
 /// Walks an empty ledger to the end.
 fn answer(query: Query) {
-    let ledger = Ledger::new(Arc::new(MemoryStore::default()));
-    let mut walk = Walk::start(&ledger, &Search::new(query), Limits::NONE, None).expect("a walk");
+    let mut walk =
+        Walk::start(&MemoryStore::default().now(), &Search::new(query), Limits::NONE, None).expect("a walk");
     walk.advance(Slice { examined: 10 }, |_| true).expect("an empty ledger can be read");
     assert!(walk.end().is_some() && walk.found() == 0);
 }

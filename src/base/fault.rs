@@ -16,14 +16,14 @@ pub const VARIABLE: &str = "DNSLEDGER_FAULT";
 
 /// The points, in the order in which a commit passes them.
 pub const POINTS: &[&str] = &[
-    "live_read",      // bytes of a live log are read, and nothing of them is in the open batch
-    "live_closed",    // the open batch is closed, and nothing of it applied
-    "apply_begun",    // the store has taken the batch, and nothing is written
+    "live_read",      // bytes of a live log are read, and nothing of them is staged
+    "live_closed",    // a commit has taken what is staged, and nothing is written
+    "apply_begun",    // the store has begun a commit or a batch, and nothing is written
     "run_written",    // a large batch or a fold is a run that no manifest names yet
     "undo_written",   // what takes the batch back is written, and nothing of the batch
     "commit_written", // all that makes a batch count is in the engine, and not synced
     "commit_synced",  // it is synced, and readers do not see it yet
-    "live_applied",   // the store has applied the batch, and the ledger still holds it
+    "live_applied",   // what was staged is committed, and its logs are still claimed
     "bulk_applied",   // the store has applied a batch of archives, and nobody knows
     "hints_due",      // archives are applied, and not in the scan cache
     "archives_done",  // they are in the scan cache

@@ -11,10 +11,9 @@ use super::progress::Progress;
 use crate::daemon::config::{Config, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
-use crate::ledger::Ledger;
 use crate::output::sanitise;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
-use crate::store::{FORMAT, StoreError};
+use crate::store::{FORMAT, StoreError, WriteStore};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
@@ -102,7 +101,7 @@ pub enum Access {
     /// Through a daemon, over HTTP.
     Server(Client),
     /// It is this process's own.
-    Folder(Arc<Ledger>, Box<Config>),
+    Folder(Arc<dyn WriteStore>, Box<Config>),
 }
 
 impl Access {
@@ -152,12 +151,12 @@ impl Access {
         let options = config.store().put_off_merges();
         let ledger = match purpose {
             Purpose::Ask | Purpose::Look => open_to_read(&config.data_dir, &options, &mut on_migration)
-                .map(|store| store.map(|store| Arc::new(Ledger::new(Arc::new(store))))),
+                .map(|store| store.map(|store| Arc::new(store) as Arc<dyn WriteStore>)),
             _ => daemon::open(&config.data_dir, &options, ONE_TRY, &mut on_migration).map(Some),
         };
         progress.finish();
         let Some(ledger) = ledger? else { return Err(no_ledger(&config.data_dir)) };
-        if let (Purpose::Ask, logs @ 1..) = (purpose, ledger.store().stats()?.missing_logs) {
+        if let (Purpose::Ask, logs @ 1..) = (purpose, ledger.stats()?.missing_logs) {
             // An answer would be wrong, and nobody would see it.
             return Err(StoreError::Missing { logs }.into());
         }

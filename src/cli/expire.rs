@@ -49,7 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let access = Access::open_folder(&args.folder, Purpose::Change)?;
     let bounds = if typed.is_empty() { config.bounds(&stats(&access)?) } else { typed };
     let forecast = || match &access {
-        Access::Folder(ledger, _) => Ok(retention::forecast(ledger, &bounds, now())?),
+        Access::Folder(ledger, _) => Ok(retention::forecast(&**ledger, &bounds, now())?),
         Access::Socket(client) | Access::Server(client) => {
             match ask(client, "/control/expire/forecast", &bounds)? {
                 ExpireLine::Forecast(told) => Ok(told),
@@ -70,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let kept = match &access {
-        Access::Folder(ledger, _) => retention::keep(ledger, &bounds, now())?,
+        Access::Folder(ledger, _) => retention::keep(&**ledger, &bounds, now())?,
         Access::Socket(client) | Access::Server(client) => match ask(client, "/control/expire", &bounds)? {
             ExpireLine::Kept(kept) => kept,
             _ => return Err(Refused::misunderstood()),
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 /// How much disk the ledger may take, as it knows itself.
 fn stats(access: &Access) -> anyhow::Result<Stats> {
     match access {
-        Access::Folder(ledger, _) => Ok(ledger.store().stats()?),
+        Access::Folder(ledger, _) => Ok(ledger.stats()?),
         Access::Socket(client) | Access::Server(client) => {
             let answer = client.get("/api/v1/status", &[])?;
             let status: serde_json::Value =

@@ -10,11 +10,10 @@ use super::Exit;
 use super::access::{Access, LedgerArgs};
 use super::filters::FilterArgs;
 use super::lookup::check_sensor;
-use crate::ledger::Ledger;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
 use crate::output::cof::push_export_line;
 use crate::output::{CSV_HEADER, Row, Tamed};
-use crate::store::as_the_user_has_it;
+use crate::store::{ReadStore, as_the_user_has_it};
 
 /// Bytes that are written at a time.
 const WRITE_BYTES: usize = 256 << 10;
@@ -45,7 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let search = Search { filters: args.filters.parse()?, ..Search::new(Query::All) };
     let access = Access::open(&args.ledger)?;
     if let Access::Folder(ledger, _) = &access {
-        check_sensor(ledger, &search.filters)?;
+        check_sensor(&**ledger, &search.filters)?;
     }
     match &args.output {
         Some(path) => {
@@ -89,7 +88,7 @@ fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>
 
 fn write(access: &Access, args: &Args, search: &Search, out: &mut dyn Write) -> anyhow::Result<()> {
     let (client, path) = match access {
-        Access::Folder(ledger, _) => return write_own(ledger, args.format, search, out),
+        Access::Folder(ledger, _) => return write_own(&**ledger, args.format, search, out),
         Access::Socket(client) => (client, "/control/export"),
         Access::Server(client) => (client, "/api/v1/export"),
     };
@@ -101,12 +100,17 @@ fn write(access: &Access, args: &Args, search: &Search, out: &mut dyn Write) -> 
 }
 
 /// Writes this process's own ledger.
-fn write_own(ledger: &Ledger, format: Format, search: &Search, out: &mut dyn Write) -> anyhow::Result<()> {
+fn write_own(
+    ledger: &dyn ReadStore,
+    format: Format,
+    search: &Search,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let mut buffer = Vec::with_capacity(2 * WRITE_BYTES);
     if format == Format::Csv {
         buffer.extend_from_slice(CSV_HEADER.as_bytes());
     }
-    let mut walk = Walk::start(ledger, search, Limits::NONE, None)?;
+    let mut walk = Walk::start(&ledger.now(), search, Limits::NONE, None)?;
     while walk.end().is_none() {
         walk.advance(Slice { examined: u64::MAX }, |found| {
             match format {

@@ -91,14 +91,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Access::Folder(ledger, config) => {
             logging::start(&config.log);
             let stop = daemon::stop_on_signals()?;
-            daemon::heal(&ledger, &config.bounds(&ledger.store().stats()?));
+            daemon::heal(&*ledger, &config.bounds(&ledger.stats()?));
             let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
             let shown = |done: &ImportProgress| progress.show(done);
             let summary = ingest::import(&ledger, &feeding, how, dump, &args.paths, &shown, &stop);
             progress.finish();
             let summary = summary?;
-            ledger.store().flush()?;
-            let missing = ledger.store().stats()?.missing_logs;
+            ledger.flush()?;
+            let missing = ledger.stats()?.missing_logs;
             if missing > 0 {
                 // When nobody listens there is nobody to tell.
                 let _ = writeln!(

@@ -12,9 +12,9 @@ use super::filters::FilterArgs;
 use super::status::MAX_STATUS_BYTES;
 use super::{Exit, Misuse};
 use crate::http::client::Client;
-use crate::ledger::Ledger;
 use crate::lookup::{Filters, Indicator, Limits, Search, Slice, Walk, no_such_sensor, sensors};
 use crate::output::{CSV_HEADER, Row, Table, sanitise};
+use crate::store::ReadStore;
 
 /// Rows that a server is asked for at a time.
 const PAGE: u64 = 10_000;
@@ -97,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let access = Access::open(&args.ledger)?;
     if let (Access::Folder(ledger, _), Some(search)) = (&access, searches.first()) {
-        check_sensor(ledger, &search.filters)?;
+        check_sensor(&**ledger, &search.filters)?;
     }
     let mut out = Output::new(args.format, args.local)?;
     let mut found = vec![false; queries.len()];
@@ -113,7 +113,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         match &access {
             Access::Folder(ledger, _) => {
                 for (at, search) in searches.iter().enumerate() {
-                    walk(ledger, search, &mut |row| visit(at, row))?;
+                    walk(&**ledger, search, &mut |row| visit(at, row))?;
                 }
             }
             Access::Socket(client) | Access::Server(client) => match texts {
@@ -137,9 +137,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 /// Refuses a sensor that nobody has: nothing found would be no answer.
-pub fn check_sensor(ledger: &Ledger, filters: &Filters) -> anyhow::Result<()> {
+pub fn check_sensor(ledger: &dyn ReadStore, filters: &Filters) -> anyhow::Result<()> {
     let Some(sensor) = &filters.sensor else { return Ok(()) };
-    match no_such_sensor(sensor, &sensors(&**ledger.store())) {
+    match no_such_sensor(sensor, &sensors(ledger)) {
         None => Ok(()),
         Some(those) => {
             let message = format!("there is no sensor {}; {those}", sanitise(sensor));
@@ -177,11 +177,11 @@ fn search(text: &str, args: &Args) -> anyhow::Result<(Indicator, Search)> {
 
 /// Walks this process's own ledger.
 fn walk(
-    ledger: &Ledger,
+    ledger: &dyn ReadStore,
     search: &Search,
     visit: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut walk = Walk::start(ledger, search, Limits::NONE, None)?;
+    let mut walk = Walk::start(&ledger.now(), search, Limits::NONE, None)?;
     let mut written = Ok(());
     while walk.end().is_none() {
         walk.advance(Slice { examined: u64::MAX }, |found| {

@@ -40,9 +40,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let copied = match access {
         Access::Folder(ledger, _) => {
-            let total = ledger.store().stats()?.live_bytes;
+            let total = ledger.stats()?.live_bytes;
             let (mut done, mut refused) = (0, None);
-            let copied = ledger.store().copy(&mut |piece| {
+            let copied = ledger.copy(&mut |piece| {
                 done += piece.len() as u64;
                 show(&progress, done, total);
                 replica.take(&piece).map_err(|error| refused = Some(error)).is_ok()

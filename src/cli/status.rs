@@ -47,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (document, running) = match Access::open_for(&args.ledger, Purpose::Look)? {
         Access::Folder(ledger, _) => {
             let status = Status::at_rest(&ledger.lineages()?, now());
-            let report = report(status, &ledger.store().stats()?);
+            let report = report(status, &ledger.stats()?);
             (serde_json::to_value(report).context("writing the status")?, false)
         }
         Access::Socket(client) | Access::Server(client) => {

@@ -40,11 +40,10 @@ use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{Listener, State, serve, watch};
 use crate::ingest::{self, ImportProgress};
-use crate::ledger::Ledger;
 use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
 use crate::status::Notices;
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
-use crate::store::{OnProgress, Options, StoreError};
+use crate::store::{OnProgress, Options, StoreError, WriteStore};
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -139,8 +138,8 @@ pub fn run(
     let stop = stop_on_signals()?;
     end_in_time(stop.clone())?;
     // Before anything is read: a time that lies too late would have what comes skipped.
-    let bounds = config.bounds(&ledger.store().stats()?);
-    heal(&ledger, &bounds);
+    let bounds = config.bounds(&ledger.stats()?);
+    heal(&*ledger, &bounds);
     let feeding = config.ingest();
     if let Some(fault) = feeding.clock.fault() {
         warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
@@ -228,10 +227,10 @@ pub fn run(
     match Arc::try_unwrap(ingest) {
         Ok(ingest) => ingest.join()?,
         // A lookup still holds it. The readers have been told, and what they have read is applied here.
-        Err(_) => {
+        Err(ingest) => {
             warn!("A request did not end; stopping without it.");
-            ledger.commit()?;
-            ledger.store().flush()?;
+            ingest.commit()?;
+            ledger.flush()?;
         }
     }
     info!("Stopped.");
@@ -255,17 +254,22 @@ fn end_in_time(stop: Stop) -> anyhow::Result<()> {
 
 /// Keeps a ledger within bounds for as long as it is open, and looks after what a wrong clock did. A process that ends in the
 /// middle of that loses what was written anew, and nothing else.
-fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, notices: Notices, stop: Stop) -> anyhow::Result<()> {
+fn keep_within(
+    ledger: &Arc<dyn WriteStore>,
+    bounds: Bounds,
+    notices: Notices,
+    stop: Stop,
+) -> anyhow::Result<()> {
     // Between two looks the ledger is not held: it is closed in order when the others let go.
     let ledger = Arc::downgrade(ledger);
     let mut keeper = Keeper::new(bounds);
     let work = move || {
         while let Some(ledger) = ledger.upgrade() {
-            if let Err(error) = keeper.survey(&ledger, now()) {
+            if let Err(error) = keeper.survey(&*ledger, now()) {
                 warn!(%error, hint = error.hint(), "The names of each domain could not be counted.");
             }
-            heal(&ledger, &bounds);
-            let look = keeper.look(&ledger, now());
+            heal(&*ledger, &bounds);
+            let look = keeper.look(&*ledger, now());
             let asks = match &look {
                 Ok(Look::Asks(told)) => Some(format!(
                     "{told}, more than half of all: they stay until they are dropped by hand; `dnsledger expire --dry-run` says what would go, \
@@ -301,7 +305,7 @@ fn keep_within(ledger: &Arc<Ledger>, bounds: Bounds, notices: Notices, stop: Sto
 }
 
 /// Moves the time back before which nothing is kept, where a clock that was ahead had set it, and says so.
-pub fn heal(ledger: &Ledger, bounds: &Bounds) {
+pub fn heal(ledger: &dyn WriteStore, bounds: &Bounds) {
     match retention::heal(ledger, bounds, now()) {
         Ok(None) => {}
         Ok(Some((was, is))) => warn!(
@@ -417,12 +421,12 @@ pub fn open(
     options: &Options,
     tries: u32,
     on_migration: OnProgress<'_>,
-) -> Result<Arc<Ledger>, StoreError> {
+) -> Result<Arc<dyn WriteStore>, StoreError> {
     make(folder)?;
     let mut left = tries;
     loop {
         match open_store(folder, options, on_migration) {
-            Ok(store) => return Ok(Arc::new(Ledger::new(Arc::new(store)))),
+            Ok(store) => return Ok(Arc::new(store)),
             Err(StoreError::Locked { .. }) if left > 1 => {
                 left -= 1;
                 // Nobody gives this signal: it is only a pause.
@@ -442,7 +446,7 @@ fn open_or_begin_anew(
     was_killed: bool,
     supervisor: &Supervisor,
     on_migration: OnProgress<'_>,
-) -> anyhow::Result<Arc<Ledger>> {
+) -> anyhow::Result<Arc<dyn WriteStore>> {
     let (folder, options) = (&config.data_dir, config.store());
     let damage =
         if was_killed && ledger_bytes(folder) <= VERIFIED_BYTES { damage(folder, &options) } else { None };
@@ -485,9 +489,9 @@ fn open_or_begin_anew(
 }
 
 /// Verifies a ledger while it serves, slowly, and says what is damaged: after a kill nobody knows why there was one.
-fn verify_meanwhile(ledger: &Arc<Ledger>, notices: Notices, stop: Stop) -> anyhow::Result<()> {
+fn verify_meanwhile(ledger: &Arc<dyn WriteStore>, notices: Notices, stop: Stop) -> anyhow::Result<()> {
     let ledger = Arc::clone(ledger);
-    let work = move || match ledger.store().verify(&mut |_, _| !stop.wait(VERIFY_PAUSE)) {
+    let work = move || match ledger.verify(&mut |_, _| !stop.wait(VERIFY_PAUSE)) {
         Ok(found) if found.is_damaged() => {
             let fault = found.faults.first().map(|fault| format!("{}: {}", fault.what, fault.why));
             let fault = fault.unwrap_or_default();

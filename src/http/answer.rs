@@ -17,10 +17,9 @@ use super::State;
 use super::error::ApiError;
 use super::places::{Place, PlacesOf};
 use crate::base::time::format_rfc3339;
-use crate::ledger::Ledger;
-use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk, WalkError};
+use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk};
 use crate::status::Freshness;
-use crate::store::StoreError;
+use crate::store::{Snapshot, StoreError};
 
 /// Rows that a walk looks at before others get their turn.
 const SLICE: Slice = Slice { examined: 16_384 };
@@ -131,16 +130,17 @@ pub async fn answer_all(
     };
     let is_scan = first.query.is_scan();
     let places = places(state, is_scan);
-    let ledger = Arc::clone(&state.0.ledger);
+    // All is answered as of one moment.
+    let ledger = state.0.ledger.now();
     let mut place = None;
     let mut part;
     let tried = match searches.is_empty() && first.query.is_exact() {
         true => at_once(&ledger, &first, limits, from.as_ref(), &shape),
-        false => Err(StoreError::NotInMemory.into()),
+        false => None,
     };
     match tried {
-        Ok(answered) => part = answered,
-        Err(WalkError::Store(StoreError::NotInMemory)) => {
+        Some(answered) => part = answered?,
+        None => {
             let is_exact = first.query.is_exact();
             let begin = move |slice| {
                 let walk = Walk::start(&ledger, &first, limits, from)?;
@@ -167,7 +167,6 @@ pub async fn answer_all(
                 (part, place) = in_time(deadline, work).await??;
             }
         }
-        Err(error) => return Err(error.into()),
     }
     while !part.is_full(WHOLE_BYTES) {
         let taken = hold(place.take(), &places).await?;
@@ -208,28 +207,34 @@ pub async fn answer_all(
 }
 
 /// Begins the answer to an exact lookup within the event loop, from what is in memory: another thread costs more than that.
-///
-/// # Errors
-///
-/// [`StoreError::NotInMemory`] when it may have to wait, which nobody may do here.
+/// `None` when it may have to wait, which nobody may do here.
 fn at_once<S: Shape>(
-    ledger: &Arc<Ledger>,
+    ledger: &Arc<dyn Snapshot>,
     search: &Search,
     limits: Limits,
     from: Option<&Cursor>,
     shape: &S,
-) -> Result<Part<S>, WalkError> {
-    let mut walk = Walk::start_in_memory(ledger, search, limits, from.cloned())?;
+) -> Option<Result<Part<S>, ApiError>> {
+    let mut walk = match Walk::start(ledger, search, limits, from.cloned()) {
+        Ok(walk) => walk,
+        Err(error) => return Some(Err(error.into())),
+    };
     let (mut shape, mut buffer) = (shape.clone(), Vec::with_capacity(1024));
     shape.begin(&mut buffer);
-    walk.advance_in_memory(AT_ONCE, |found| {
+    let advanced = walk.advance_in_memory(AT_ONCE, |found| {
         shape.row(found, &mut buffer);
         buffer.len() < WHOLE_BYTES
-    })?;
+    });
+    match advanced {
+        Ok(()) => {}
+        Err(StoreError::NotInMemory) => return None,
+        Err(error) => return Some(Err(error.into())),
+    }
     if let Some(end) = walk.end() {
         shape.end(end, &mut buffer);
     }
-    Ok(Part { walk, searches: VecDeque::new(), left: limits, ledger: Arc::clone(ledger), shape, buffer })
+    let searches = VecDeque::new();
+    Some(Ok(Part { walk, searches, left: limits, ledger: Arc::clone(ledger), shape, buffer }))
 }
 
 /// Puts the headers on an answer that all of them have.
@@ -335,9 +340,7 @@ pub async fn gather<T: Send + 'static>(
     let deadline = start + state.0.config.request_timeout;
     let patience = start + state.0.config.request_timeout / 2;
     let mut place = place_for(state, search.query.is_scan()).await?;
-    let ledger = Arc::clone(&state.0.ledger);
-    let begin = move || Walk::start(&ledger, &search, limits, from);
-    let mut walk = in_time(deadline, begin).await??;
+    let mut walk = Walk::start(&state.0.ledger.now(), &search, limits, from)?;
     loop {
         let mut more = true;
         let step = move || {
@@ -384,14 +387,15 @@ struct Part<S> {
     searches: VecDeque<Search>,
     /// The bounds that were left when the walk began.
     left: Limits,
-    ledger: Arc<Ledger>,
+    /// As of when they are answered.
+    ledger: Arc<dyn Snapshot>,
     shape: S,
     buffer: Vec<u8>,
 }
 
 impl<S: Shape> Part<S> {
     /// Walks one slice, or until so many bytes are there.
-    fn fill(&mut self, bytes: usize, slice: Slice) -> Result<(), WalkError> {
+    fn fill(&mut self, bytes: usize, slice: Slice) -> Result<(), StoreError> {
         let Part { walk, searches, left, ledger, shape, buffer } = self;
         walk.advance(slice, |found| {
             shape.row(found, buffer);
@@ -401,7 +405,7 @@ impl<S: Shape> Part<S> {
             Some(End::Complete) if let Some(next) = searches.pop_front() => {
                 left.rows = left.rows.saturating_sub(walk.found());
                 left.examined = left.examined.saturating_sub(walk.examined());
-                *walk = Walk::start(ledger, &next, *left, None)?;
+                *walk = Walk::begin(ledger, &next, *left);
             }
             Some(end) => shape.end(end, buffer),
             None => {}
@@ -474,7 +478,7 @@ async fn produce<S: Shape>(
     }
 }
 
-fn fill_in_place<S: Shape>(mut part: Part<S>, _place: Place) -> (Part<S>, Result<(), WalkError>) {
+fn fill_in_place<S: Shape>(mut part: Part<S>, _place: Place) -> (Part<S>, Result<(), StoreError>) {
     let filled = part.fill(CHUNK_BYTES, SLICE);
     (part, filled)
 }

@@ -13,8 +13,6 @@
 //! Answers come in the order of the index, so that it is walked once. Each query has a line that ends it, also where nothing
 //! was found; the last line is the sum, so an answer without it was cut.
 
-use std::sync::Arc;
-
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use hyper::Method;
@@ -81,7 +79,7 @@ pub async fn lookup<B: Buf>(
     lines.end()?;
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
-    let ledger = Arc::clone(&state.0.ledger);
+    let ledger = state.0.ledger.now();
     let limits = Limits { rows, examined: u64::MAX };
     let (budget, sum) = (config.scan_rows, as_of.clone());
     let deadline = Instant::now() + config.request_timeout;
@@ -94,7 +92,7 @@ pub async fn lookup<B: Buf>(
             as_of: sum.as_of,
             incomplete: sum.incomplete,
         };
-        let mut told = Telling { bulk: Bulk::start(&ledger, asks, limits, budget)?, sum, out: bad };
+        let mut told = Telling { bulk: Bulk::start(ledger, asks, limits, budget), sum, out: bad };
         told.fill().map(|()| told)
     };
     let told = in_time(deadline, begin).await??;

@@ -228,8 +228,8 @@ impl Read for Sent {
 /// When the store refuses.
 pub async fn flush(state: State, request: Request) -> Result<Response, ApiError> {
     posted(&request)?;
-    let ledger = Arc::clone(&state.0.ledger);
-    let flushed = spawn_blocking(move || ledger.commit().and_then(|()| ledger.store().flush())).await;
+    let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
+    let flushed = spawn_blocking(move || ingest.commit().and_then(|()| ledger.flush())).await;
     match flushed {
         Ok(Ok(())) => Ok(json(StatusCode::OK, &serde_json::Map::new())),
         Ok(Err(error)) => Err(ApiError::unavailable(error.to_string())),
@@ -300,10 +300,10 @@ pub fn expire(state: &State, request: &Request, is_forecast: bool) -> Result<Res
     let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
     // What it does goes on, and no words of it can be said before.
     at_length(state, Bytes::new(), move |lines| {
-        let done = match is_forecast {
-            true => forecast(&ledger, &bounds, now()).map(ExpireLine::Forecast),
-            false => keep(&ledger, &bounds, now()).map(ExpireLine::Kept),
-        };
+        let done = ingest.commit().and_then(|()| match is_forecast {
+            true => forecast(&*ledger, &bounds, now()).map(ExpireLine::Forecast),
+            false => keep(&*ledger, &bounds, now()).map(ExpireLine::Kept),
+        });
         let line = match done {
             Ok(line) => {
                 if matches!(line, ExpireLine::Kept(_)) {
@@ -379,14 +379,14 @@ impl SnapshotFrame {
 /// When as many scans as may run already.
 pub fn snapshot(state: &State, request: &Request) -> Result<Response, ApiError> {
     posted(request)?;
-    let ledger = Arc::clone(&state.0.ledger);
+    let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
     at_length(state, SnapshotFrame::Failed(LATE.to_owned()).to_bytes(), move |frames| {
         let send = |frame: SnapshotFrame| frames.blocking_send(frame.to_bytes()).is_ok();
         let copy = || {
             // What is read already is to be in it.
-            ledger.commit()?;
-            send(SnapshotFrame::Total(ledger.store().stats()?.live_bytes));
-            ledger.store().copy(&mut |piece| send(SnapshotFrame::Piece(piece)))
+            ingest.commit()?;
+            send(SnapshotFrame::Total(ledger.stats()?.live_bytes));
+            ledger.copy(&mut |piece| send(SnapshotFrame::Piece(piece)))
         };
         if let Err(error) = copy() {
             send(SnapshotFrame::Failed(error.to_string()));
@@ -411,7 +411,7 @@ pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
             said = Instant::now();
             lines.blocking_send(line_of(&VerifyLine::Progress { done, total })).is_ok()
         };
-        let last = match ledger.store().verify(&mut say) {
+        let last = match ledger.verify(&mut say) {
             Ok(found) => VerifyLine::Found(Box::new(found)),
             Err(error) => VerifyLine::Failed(error.to_string()),
         };

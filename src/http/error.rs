@@ -9,7 +9,8 @@ use warp::reply::Response;
 
 use super::answer::say_fresh;
 use crate::ingest::IngestError;
-use crate::lookup::{CursorError, QueryError, WalkError};
+use crate::lookup::{CursorError, QueryError};
+use crate::page::GatherError;
 use crate::status::Freshness;
 use crate::store::StoreError;
 
@@ -233,6 +234,15 @@ impl From<QueryError> for ApiError {
     }
 }
 
+impl From<GatherError> for ApiError {
+    fn from(error: GatherError) -> ApiError {
+        match error {
+            GatherError::Cursor(error) => error.into(),
+            GatherError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<CursorError> for ApiError {
     fn from(error: CursorError) -> ApiError {
         ApiError::bad_request(
@@ -252,15 +262,6 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%error, "A lookup failed.");
                 ApiError::unavailable("the ledger cannot be read")
             }
-        }
-    }
-}
-
-impl From<WalkError> for ApiError {
-    fn from(error: WalkError) -> ApiError {
-        match error {
-            WalkError::Cursor(error) => error.into(),
-            WalkError::Store(error) => error.into(),
         }
     }
 }

@@ -83,7 +83,7 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
     let place = place_for_report(&state).await?;
     let work = move || {
         let _place = place;
-        Ok::<_, ApiError>(report(state.0.ingest.status()?, &state.0.ledger.store().stats()?))
+        Ok::<_, ApiError>(report(state.0.ingest.status()?, &state.0.ledger.stats()?))
     };
     let report = in_time(deadline, work).await??;
     let mut response = json(StatusCode::OK, &report);

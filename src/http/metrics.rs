@@ -123,7 +123,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
     let work = move || {
         let _place = place;
         let status = state.0.ingest.status()?;
-        let stats = state.0.ledger.store().stats()?;
+        let stats = state.0.ledger.stats()?;
         let failing = state.failing().is_some();
         let mut text = String::with_capacity(16 << 10);
         let metrics = &state.0.metrics;

@@ -66,8 +66,8 @@ use self::pace::Pace;
 use self::places::Places;
 use self::token::Tokens;
 use crate::ingest::Ingest;
-use crate::ledger::Ledger;
 use crate::status::history::History;
+use crate::store::WriteStore;
 
 /// Where it listens, and its bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +134,7 @@ const MAX_IMPORTS: usize = 8;
 pub struct State(Arc<Shared>, Asker);
 
 struct Shared {
-    ledger: Arc<Ledger>,
+    ledger: Arc<dyn WriteStore>,
     ingest: Arc<Ingest>,
     config: Config,
     scans: Places,
@@ -156,7 +156,7 @@ struct Shared {
 
 impl State {
     /// Puts the parts together, without tokens and without TLS.
-    pub fn new(ledger: Arc<Ledger>, ingest: Arc<Ingest>, config: Config) -> State {
+    pub fn new(ledger: Arc<dyn WriteStore>, ingest: Arc<Ingest>, config: Config) -> State {
         let scans = Places::new(config.max_scans, config.max_scans_per_address);
         let lookups = Places::new(config.max_lookups, usize::MAX);
         let imports = Places::new(MAX_IMPORTS, usize::MAX);
@@ -204,7 +204,7 @@ impl State {
     /// Why the ledger does not take what is read, if it does not: readers cannot hand it on, or work on it fails.
     fn failing(&self) -> Option<String> {
         let ingest = self.0.ingest.failing();
-        ingest.or_else(|| self.0.ledger.store().failing().map(|error| error.to_string()))
+        ingest.or_else(|| self.0.ledger.failing().map(|error| error.to_string()))
     }
 
     fn guard(&self) -> &Guard {

@@ -12,8 +12,6 @@
 //! `seen` sums up all that is known of a name or an address in one object, for clients that want a yes or a no, and is 404
 //! for what was neither seen nor asked for.
 
-use std::sync::Arc;
-
 use hyper::StatusCode;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
@@ -51,11 +49,11 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     let filters = known_filters(&state, &request)?;
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
-    let ledger = Arc::clone(&state.0.ledger);
+    let ledger = state.0.ledger.now();
     let scan = Scan::Name(rrname.clone());
     let work = move || {
         let _place = place;
-        Ok::<_, ApiError>(ledger.view(&scan)?.questions()?)
+        ledger.questions(&scan)?.collect::<Result<Vec<_>, _>>()
     };
     let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
     let mut all = Asked::default();
@@ -158,11 +156,11 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
 /// How a name was asked for, all types and sensors together.
 async fn asked_for(state: &State, name: &Name, filters: &Filters) -> Result<Asked, ApiError> {
     let place = place_for(state, false).await?;
-    let ledger = Arc::clone(&state.0.ledger);
+    let ledger = state.0.ledger.now();
     let scan = Scan::Name(name.clone());
     let work = move || {
         let _place = place;
-        Ok::<_, ApiError>(ledger.view(&scan)?.questions()?)
+        ledger.questions(&scan)?.collect::<Result<Vec<_>, _>>()
     };
     let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
     let mut all = Asked::default();

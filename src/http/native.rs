@@ -107,7 +107,7 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
 pub fn known_filters(state: &State, request: &Request) -> Result<Filters, ApiError> {
     let filters = request.filters()?;
     if let Some(sensor) = &filters.sensor {
-        let mut known = sensors(&**state.0.ledger.store());
+        let mut known = sensors(&*state.0.ledger);
         known.extend(state.0.ingest.sensors().map(str::to_owned));
         if let Some(hint) = no_such_sensor(sensor, &known) {
             let message = format!("there is no sensor {}", sanitise(sensor));

@@ -69,7 +69,7 @@ async fn found(
         let place = place_for_report(state).await?;
         return blocking(state, move |state| {
             let _place = place;
-            Ok(page::home_page(&state.0.ledger.store().stats()?, as_of.as_ref()))
+            Ok(page::home_page(&state.0.ledger.stats()?, as_of.as_ref()))
         })
         .await;
     }
@@ -87,7 +87,7 @@ async fn found(
     blocking(state, move |state| {
         let until = std::time::Instant::now() + PATIENCE;
         let config = &state.0.config;
-        let results = page::search(&state.0.ledger, &search, &view, config.scan_rows, until);
+        let results = page::search(&state.0.ledger.now(), &search, &view, config.scan_rows, until);
         drop(place);
         Ok(page::results_page(&view, &indicator, &results?, config.max_limit, as_of.as_ref()))
     })
@@ -112,7 +112,7 @@ pub async fn name(state: State, request: Request) -> Response {
         let place = place_for(&state, false).await?;
         let as_of = as_of.clone();
         blocking(&state, move |state| {
-            let profile = page::name(&state.0.ledger, &name, std::time::Instant::now() + PATIENCE);
+            let profile = page::name(&state.0.ledger.now(), &name, std::time::Instant::now() + PATIENCE);
             drop(place);
             Ok(page::name_page(&profile?, &trail, Some(&as_of)))
         })
@@ -144,7 +144,7 @@ pub async fn address(state: State, request: Request) -> Response {
         let place = place_for(&state, false).await?;
         let as_of = as_of.clone();
         blocking(&state, move |state| {
-            let found = page::address(&state.0.ledger, address, std::time::Instant::now() + PATIENCE);
+            let found = page::address(&state.0.ledger.now(), address, std::time::Instant::now() + PATIENCE);
             drop(place);
             Ok(page::address_page(&found?, &trail, Some(&as_of)))
         })
@@ -171,7 +171,7 @@ pub async fn status(state: State, request: Request) -> Response {
             let samples = state.0.history.lock().unwrap_or_else(PoisonError::into_inner).samples();
             let standing = Standing {
                 status: state.0.ingest.status()?,
-                stats: state.0.ledger.store().stats()?,
+                stats: state.0.ledger.stats()?,
                 failing: state.failing(),
                 samples,
             };

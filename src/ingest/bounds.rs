@@ -78,7 +78,7 @@ fn feed(intake: &mut Intake, mut stream: impl Read, batch: &mut Batch) {
 
 fn import_stream(stream: impl Read + Send + 'static) -> Summary {
     let context = context();
-    let apply = |batch: Batch| Ok(context.ledger.apply_bulk(&batch)?);
+    let apply = |batch: Batch| Ok(context.claims.apply(&batch)?);
     let mut worker = bulk::Worker::new(&context, MIB, &apply);
     worker
         .read_stream(Box::new(stream), Path::new("a stream"), Some("s"), &zeek::Options::default())
@@ -115,8 +115,8 @@ fn a_line_without_an_end_is_never_held() {
     feed(&mut reading, records(10..20).as_bytes(), &mut batch);
     let tally = reading.end(Ending::Exhausted, &mut batch);
     assert_eq!((tally.counted, tally.malformed(Malformed::TooLong), tally.lines()), (20, 1, 21));
-    context.ledger.apply_bulk(&batch).unwrap();
-    assert_eq!(contents(&context.ledger), expected(0..20));
+    context.claims.apply(&batch).unwrap();
+    assert_eq!(contents(&*context.store), expected(0..20));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_folder_of_anything_but_logs_is_imported_around() {
     let folder = hostile_folder();
     let ledger = ledger();
     let summary = import_paths(&ledger, &[folder.path()]);
-    assert_eq!(contents(&ledger), expected(0..20));
+    assert_eq!(contents(&*ledger), expected(0..20));
     let names = |of: &[(PathBuf, String)]| {
         let mut names: Vec<String> =
             of.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
@@ -222,7 +222,7 @@ fn a_folder_of_anything_but_logs_is_followed_around() {
     };
     let mut daemon = Stepped::start(config, &ledger);
     daemon.settle();
-    let (rows, _) = contents(&ledger);
+    let (rows, _) = contents(&*ledger);
     let (wanted, _) = expected(0..20);
     assert_eq!(rows.len(), wanted.len());
     assert_eq!(daemon.status().totals.counted, 20);

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::claims::Claims;
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
 use super::look::{Look, look_into};
@@ -18,11 +19,10 @@ use super::{Config, Context, DEFAULT_SENSOR, How, ImportProgress, IngestError, S
 use super::{cof, dump, twins};
 use crate::base::shutdown::Stop;
 use crate::base::threads;
-use crate::ledger::Ledger;
 use crate::progress::{LineageId, Progress};
 use crate::status::UnreadKind;
-use crate::store::StoreError;
 use crate::store::batch::Batch;
+use crate::store::{StoreError, WriteStore};
 use crate::tail::decode::{Decoder, End, Packing, gzip_length};
 use crate::tail::discover::{Found, Scope, Stamp, discover, is_glob};
 use crate::tail::open::open;
@@ -436,7 +436,7 @@ impl<'a> Worker<'a> {
 impl Drop for Worker<'_> {
     /// What was read and is never applied can be read by others.
     fn drop(&mut self) {
-        self.context.ledger.abandon(&self.batch);
+        self.context.claims.abandon(&self.batch);
     }
 }
 
@@ -554,7 +554,7 @@ pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
 ///
 /// When the ledger refuses, or a path that was named is not there. Single files that cannot be read are in the summary.
 pub fn import<'a>(
-    ledger: &Arc<Ledger>,
+    store: &Arc<dyn WriteStore>,
     config: &Config,
     how: impl Into<How<'a>>,
     dump: Option<&Dump>,
@@ -562,7 +562,7 @@ pub fn import<'a>(
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
     stop: &Stop,
 ) -> Result<Summary, IngestError> {
-    let (how, context) = (how.into(), Context::new(ledger, config));
+    let (how, context) = (how.into(), Context::new(store, config));
     let listed = files_under(paths)?;
     let (files, summary) = (listed.files.clone(), listed.summary.clone());
     let total = ImportProgress {
@@ -586,7 +586,7 @@ pub fn import<'a>(
     std::thread::scope(|scope| {
         let writer = || {
             for batch in batches {
-                if let Err(error) = ledger.apply_bulk(&batch) {
+                if let Err(error) = context.claims.apply(&batch) {
                     fail(error.into());
                     return; // the channel closes, and the workers stop
                 }
@@ -630,7 +630,7 @@ pub fn import<'a>(
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    ledger.store().flush()?;
+    store.flush()?;
     let mut summary = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     listed.judge(&mut summary);
     Ok(summary)
@@ -687,13 +687,13 @@ fn work_off(
 impl Worker<'_> {
     /// Waits until some lineage was given back, or a moment.
     fn wait_for_release(&self) {
-        self.context.ledger.wait_for_release(Duration::from_millis(100));
+        self.context.claims.wait_for_release(Duration::from_millis(100));
     }
 }
 
 /// Applies a batch, again and again while that has a point.
 pub(super) fn apply_patiently(
-    ledger: &Ledger,
+    claims: &Claims,
     batch: &Batch,
     stop: &Stop,
     again: &dyn Fn(&StoreError) -> bool,
@@ -701,7 +701,7 @@ pub(super) fn apply_patiently(
 ) -> Result<(), IngestError> {
     let mut pause = Duration::from_millis(250);
     loop {
-        match ledger.apply_bulk(batch) {
+        match claims.apply(batch) {
             Ok(()) => return Ok(()),
             Err(error) => {
                 on_failure(&error);

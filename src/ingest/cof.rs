@@ -35,14 +35,14 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::bulk::{Chunks, Met, Worker};
+use super::claims::Claimed;
 use super::{IngestError, newest};
 use crate::base::time::{DAY, LATEST, parse_rfc3339};
 use crate::dns::{Name, Rdata, RrType, push_text_presentation};
-use crate::ledger::{Claimed, Ledger};
 use crate::observation::{Halves, Seen, Tuple, check_sensor_name};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
-use crate::store::{Scan, StoreError};
+use crate::store::{Scan, Snapshot, StoreError};
 use crate::tail::decode::End;
 use crate::tail::lineage::Prefix;
 use crate::tail::lines::{Block, Lines};
@@ -262,7 +262,7 @@ fn seen_of(line: LineSeen) -> Result<Seen, Malformed> {
 }
 
 /// Whether the first rows of a file are rows of this ledger.
-fn is_own(ledger: &Ledger, first: &[u8]) -> Result<bool, StoreError> {
+fn is_own(ledger: &dyn Snapshot, first: &[u8]) -> Result<bool, StoreError> {
     let rows = first.split(|&byte| byte == b'\n').filter_map(|line| parse(line).ok()?.ok()).take(LOOKED_UP);
     let (mut own, mut all) = (0, 0);
     for Row { rrname, rrtype, rdata, halves, sensor } in rows {
@@ -270,7 +270,7 @@ fn is_own(ledger: &Ledger, first: &[u8]) -> Result<bool, StoreError> {
         let (Some(sensor), [rdata]) = (sensor, rdata.as_slice()) else { continue };
         let tuple = Tuple { rrname, rrtype, rdata: rdata.clone() };
         let scan = Scan::Name(tuple.rrname.clone());
-        for entry in ledger.view(&scan)?.entries(None)? {
+        for entry in ledger.entries(&scan, None)? {
             let entry = entry?;
             if entry.tuple != tuple || *entry.sensor != *sensor {
                 continue;
@@ -437,16 +437,17 @@ impl Worker<'_> {
             let why = "it is passive DNS of another site, and has no name; try: --sensor NAME";
             return Ok(self.refuse(path, why));
         };
-        let ledger = Arc::clone(&self.context.ledger);
-        if is_own(&ledger, first)? {
+        let context = Arc::clone(&self.context);
+        let (store, claims) = (&context.store, &context.claims);
+        if is_own(&*store.now(), first)? {
             return Ok(self.refuse(path, "this ledger exported it; try: `dnsledger snapshot` for a backup"));
         }
         let id = origin(&sensor);
-        if ledger.lineages()?.iter().any(|other| other.sensor == sensor && other.lineage != id) {
+        if claims.lineages()?.iter().any(|other| other.sensor == sensor && other.lineage != id) {
             let why = format!("sensor {sensor} has logs of its own; try: --sensor NAME, with another name");
             return Ok(self.refuse(path, &why));
         }
-        let known = match ledger.claim(&id, false)? {
+        let known = match claims.claim(&id, false)? {
             Claimed::Busy { .. } => {
                 return Ok(self.refuse(path, "another import of the same origin is running"));
             }
@@ -455,9 +456,9 @@ impl Worker<'_> {
         let known = match self.replaces && known.read_at > 0 {
             true => {
                 // Nothing of it waits to be applied: it could not be claimed then.
-                let number = ledger.store().sensor(&sensor)?;
-                if let Err(error) = ledger.store().forget(number, &id) {
-                    ledger.release(&id);
+                let number = store.sensor(&sensor)?;
+                if let Err(error) = store.forget(number, &id) {
+                    claims.release(&id);
                     return Err(error.into());
                 }
                 Progress::start(id, &sensor)
@@ -465,7 +466,7 @@ impl Worker<'_> {
             false => known,
         };
         let met = self.read_claimed(first, end, &mut chunks, path, &sensor, known);
-        ledger.release(&id);
+        claims.release(&id);
         met
     }
 
@@ -478,7 +479,7 @@ impl Worker<'_> {
         sensor: &str,
         known: Progress,
     ) -> Result<Met, IngestError> {
-        let number = self.context.ledger.store().sensor(sensor)?;
+        let number = self.context.store.sensor(sensor)?;
         let mut incoming = Incoming {
             prefix: Prefix::default(),
             progress: Progress { path: path.to_owned(), ..known.clone() },
@@ -569,7 +570,7 @@ impl Worker<'_> {
             progress.consumed = incoming.prefix.mark();
             progress.complete = complete;
             progress.read_at = self.context.clock.now();
-            self.context.ledger.advance(&mut self.batch, progress.clone());
+            self.context.claims.advance(&mut self.batch, progress.clone());
         }
     }
 

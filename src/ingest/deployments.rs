@@ -10,7 +10,7 @@ use super::follow::Stepped;
 use super::tests::{CLOSE, HEADER, contents, expected, gzip, log, record, records};
 use super::*;
 use crate::status::{SourceState, Status, UnreadKind};
-use crate::store::Store;
+use crate::store::WriteStore;
 use crate::store::memory::MemoryStore;
 
 /// Some folders, a ledger, and a daemon that follows one of the folders.
@@ -68,8 +68,10 @@ impl Host {
             threads: 1,
             ..Config::default()
         };
-        let store = Arc::clone(&self.store) as Arc<dyn Store>;
-        self.daemon.get_or_insert_with(|| Stepped::start(config, &Arc::new(Ledger::new(store))))
+        self.daemon.get_or_insert_with(|| {
+            self.store.crash();
+            Stepped::start(config, &(Arc::clone(&self.store) as Arc<dyn WriteStore>))
+        })
     }
 
     /// Ends the daemon without a word; the next look starts another.
@@ -85,8 +87,7 @@ impl Host {
     #[track_caller]
     fn holds(&mut self, range: std::ops::Range<u64>) {
         self.daemon().settle();
-        let ledger = Ledger::new(Arc::clone(&self.store) as Arc<dyn Store>);
-        let (rows, counted) = contents(&ledger);
+        let (rows, counted) = contents(&*self.store);
         let (wanted, lines) = expected(range);
         assert_eq!(counted, lines);
         assert!(rows == wanted, "{rows:#?}");
@@ -443,7 +444,7 @@ fn streaming_archives_are_read_for_the_time_in_which_there_was_no_plain_log() {
     host.put("logs/current/json_streaming_dns.log", json(40..48));
     let imported = super::tests::ledger();
     let summary = super::tests::import_paths(&imported, &[&host.path("logs")]);
-    assert_eq!(contents(&imported), expected(0..50));
+    assert_eq!(contents(&*imported), expected(0..50));
     assert_eq!(summary.passed_over.len(), 2, "{summary:?}");
     host.holds(0..50);
     let unread = format!("{:?}", host.status().sources[0].unread);

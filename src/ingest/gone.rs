@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::{Backfill, Config, ImportProgress, IngestError, import};
 use crate::base::shutdown::Stop;
-use crate::ledger::Ledger;
 use crate::progress::LineageId;
-use crate::store::Store;
+use crate::store::WriteStore;
 use crate::store::memory::MemoryStore;
 
 /// Of logs and how far they were read, those that the sources do not hold any more, or not as far. Everything in the sources
@@ -24,12 +23,11 @@ pub fn gone(
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
     stop: &Stop,
 ) -> Result<Vec<LineageId>, IngestError> {
-    let store = Arc::new(MemoryStore::of_progress_only());
-    let ledger = Arc::new(Ledger::new(Arc::clone(&store) as Arc<dyn Store>));
+    let store: Arc<dyn WriteStore> = Arc::new(MemoryStore::of_progress_only());
     for source in config.sources.iter().filter(|source| source.backfill == Backfill::All) {
         let paths: [PathBuf; 1] = [source.logs.clone()];
         let one = Config { sources: vec![source.clone()], ..config.clone() };
-        match import(&ledger, &one, Some(source.sensor.as_str()), None, &paths, on_progress, stop) {
+        match import(&store, &one, Some(source.sensor.as_str()), None, &paths, on_progress, stop) {
             Ok(_) | Err(IngestError::Path { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -4,7 +4,7 @@
 //! lineage it is, claims it, passes over what was read before (checking that the bytes are the same), and counts the
 //! rest. A TSV `#separator` inside the file ends one lineage and begins another.
 //!
-//! Rows and the progress that covers them go into the same batch; see [`crate::ledger`] for why that is exactly once.
+//! Rows and the progress that covers them go into the same batch; see [`super::claims`] for why that is exactly once.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError};
 
 use tracing::warn;
 
+use super::claims::Claimed;
 use super::twins::Twin;
 use super::{Context, newest, shown};
-use crate::ledger::{Claimed, Ledger};
 use crate::observation::Observations;
 use crate::observe::Observer;
 use crate::progress::{LineageId, Mark, Progress};
@@ -28,7 +28,7 @@ use crate::zeek::{self, Line, LogRecord, Reader};
 /// Why an intake does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
-    /// Another reader has the lineage, or what it read is not applied yet: the file has to be met again later.
+    /// Another reader has the lineage, or what it read is not committed yet: the file has to be met again later.
     #[error("another reader has this log")]
     Busy {
         /// That reader follows it live.
@@ -131,7 +131,7 @@ impl Intake {
         live: bool,
         header: Option<&[u8]>,
     ) -> Result<Intake, StoreError> {
-        let sensor_id = context.ledger.store().sensor(sensor)?;
+        let sensor_id = context.store.sensor(sensor)?;
         let reader = match header {
             Some(header) => Reader::with_header(zeek, header),
             None => Reader::new(zeek),
@@ -269,10 +269,6 @@ impl Intake {
 }
 
 impl Core {
-    fn ledger(&self) -> &Ledger {
-        &self.context.ledger
-    }
-
     fn block(&mut self, block: Block<'_>, batch: &mut Batch) -> Result<(), Halt> {
         match block {
             Block::Lines(lines) => self.lines(lines, batch),
@@ -407,7 +403,7 @@ impl Core {
     fn identify(&mut self, parsed: Line) -> Result<bool, Halt> {
         let State::Seeking(prefix) = &self.state else { return Ok(false) };
         let id = prefix.lineage_id();
-        let known = match self.ledger().claim(&id, self.live)? {
+        let known = match self.context.claims.claim(&id, self.live)? {
             Claimed::Busy { live } => return Err(Halt::Busy { live }),
             Claimed::Yes(known) => known,
         };
@@ -415,7 +411,7 @@ impl Core {
         match known {
             // What begins like no DNS log may be one all the same: a torn line, another log before it.
             None if self.at_file_start && !self.proven && !self.reader.shows_dns(parsed, &self.record) => {
-                self.ledger().release(&id);
+                self.context.claims.release(&id);
                 Err(Halt::Unproven)
             }
             None => {
@@ -548,7 +544,7 @@ impl Core {
         }
         progress.path.clone_from(&self.path);
         progress.read_at = self.context.clock.now();
-        self.context.ledger.advance(batch, (**progress).clone());
+        self.context.claims.advance(batch, (**progress).clone());
     }
 
     /// Ends the lineage and gives it back.
@@ -565,10 +561,10 @@ impl Core {
                         return;
                     };
                     self.note_change(&mut place);
-                    self.context.ledger.advance(batch, (*place.progress).clone());
-                    self.context.ledger.release(&place.progress.lineage);
+                    self.context.claims.advance(batch, (*place.progress).clone());
+                    self.context.claims.release(&place.progress.lineage);
                 } else {
-                    self.context.ledger.release(&place.progress.lineage);
+                    self.context.claims.release(&place.progress.lineage);
                 }
             }
             State::Reading(place) => {
@@ -589,9 +585,9 @@ impl Core {
                     progress.complete = complete;
                     progress.path.clone_from(&self.path);
                     progress.read_at = self.context.clock.now();
-                    self.context.ledger.advance(batch, (**progress).clone());
+                    self.context.claims.advance(batch, (**progress).clone());
                 }
-                self.context.ledger.release(&progress.lineage);
+                self.context.claims.release(&progress.lineage);
             }
         }
         self.state = State::Seeking(Prefix::default());
@@ -618,7 +614,7 @@ impl Drop for Core {
     /// An intake that is given up gives its lineage back.
     fn drop(&mut self) {
         if let State::Known(place, _) | State::Reading(place) = &self.state {
-            self.context.ledger.release(&place.progress.lineage);
+            self.context.claims.release(&place.progress.lineage);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -22,8 +22,8 @@ use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,
-    Store, StoreError, Survey, Verification,
+    Expired, OnPiece, OnProgress, Pair, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError,
+    Survey, Verification, WriteStore,
 };
 
 //--- the world ------------------------------------------------------------------------------------------------------
@@ -45,47 +45,85 @@ struct Disk {
     /// How often a batch was given.
     tries: AtomicUsize,
     has_sensor: AtomicBool,
-    /// The number of the last batch of the daemons before: each begins to count anew, as the store does when it is opened.
-    before: AtomicU64,
-}
-
-/// A moment of it, for the daemon of now.
-struct Moment(Arc<dyn Snapshot>, u64);
-
-impl Snapshot for Moment {
-    fn applied(&self) -> u64 {
-        self.0.applied().saturating_sub(self.1)
-    }
-
-    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
-        self.0.entries(scan, after)
-    }
-
-    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
-        self.0.questions(scan)
-    }
 }
 
 impl Disk {
-    /// A daemon starts.
-    fn open(&self) {
-        self.before.store(self.store.snapshot().applied(), Ordering::Relaxed);
-    }
-
     fn is_full() -> StoreError {
         let error = io::ErrorKind::StorageFull.into();
         StoreError::Io { what: "a full disk".to_owned(), error }
     }
-}
 
-impl Store for Disk {
-    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+    fn write(&self) -> Result<(), StoreError> {
         self.tries.fetch_add(1, Ordering::Relaxed);
         let full = self.full.load(Ordering::Relaxed);
         if full > 0 {
             self.full.store(full - 1, Ordering::Relaxed);
             return Err(Disk::is_full());
         }
+        Ok(())
+    }
+}
+
+impl ReadStore for Disk {
+    fn now(&self) -> Arc<dyn Snapshot> {
+        self.store.now()
+    }
+
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
+        self.store.sensor_name(sensor)
+    }
+
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
+        self.store.lineage(id)
+    }
+
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        self.store.lineages()
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        self.store.stats()
+    }
+
+    fn expired_before(&self) -> u64 {
+        self.store.expired_before()
+    }
+
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.store.survey(now)
+    }
+
+    fn failing(&self) -> Option<StoreError> {
+        self.store.failing()
+    }
+
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        self.store.copy(take)
+    }
+
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        self.store.verify(on_progress)
+    }
+}
+
+impl WriteStore for Disk {
+    fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.store.stage(batch)
+    }
+
+    fn staged_bytes(&self) -> usize {
+        self.store.staged_bytes()
+    }
+
+    fn commit(&self) -> Result<Vec<Progress>, StoreError> {
+        if self.store.staged_bytes() > 0 {
+            self.write()?;
+        }
+        self.store.commit()
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.write()?;
         self.store.apply(batch)
     }
 
@@ -97,48 +135,12 @@ impl Store for Disk {
         self.store.sensor(name)
     }
 
-    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
-        self.store.sensor_name(sensor)
-    }
-
-    fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::new(Moment(self.store.snapshot(), self.before.load(Ordering::Relaxed)))
-    }
-
-    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
-        self.store.lineage(id)
-    }
-
-    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
-        self.store.lineages()
-    }
-
     fn cached(&self) -> Result<Vec<Pair>, StoreError> {
         self.store.cached()
     }
 
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
         self.store.cache(puts, drops)
-    }
-
-    fn stats(&self) -> Result<Stats, StoreError> {
-        self.store.stats()
-    }
-
-    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
-        self.store.copy(take)
-    }
-
-    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
-        self.store.verify(on_progress)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.store.flush()
-    }
-
-    fn failing(&self) -> Option<StoreError> {
-        self.store.failing()
     }
 
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
@@ -153,20 +155,16 @@ impl Store for Disk {
         self.store.forget(sensor, lineage)
     }
 
-    fn expired_before(&self) -> u64 {
-        self.store.expired_before()
-    }
-
-    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
-        self.store.survey(now)
+    fn rewrite(&self) -> Result<(), StoreError> {
+        self.store.rewrite()
     }
 
     fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
         self.store.reduce(rule, at)
     }
 
-    fn rewrite(&self) -> Result<(), StoreError> {
-        self.store.rewrite()
+    fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
     }
 }
 
@@ -321,9 +319,8 @@ impl World {
                 clock,
                 ..Config::default()
             };
-            store.open();
-            let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
-            Stepped::start(config, &Arc::new(Ledger::new(store)))
+            store.store.crash();
+            Stepped::start(config, &(Arc::clone(store) as Arc<dyn WriteStore>))
         })
     }
 
@@ -596,7 +593,7 @@ impl World {
             Action::ReadArchive => self.daemon().read_archive(),
             Action::Commit => {
                 let failed = self.store.full.load(Ordering::Relaxed) > 0;
-                assert_eq!(self.daemon().try_commit().is_err(), failed && self.daemon().has_unapplied());
+                assert_eq!(self.daemon().try_commit().is_err(), failed && self.daemon().has_uncommitted());
             }
             Action::DiskFull { commits } => self.store.full.store(commits, Ordering::Relaxed),
             Action::Settle => {
@@ -658,7 +655,15 @@ impl World {
 
     /// How often each record was counted.
     fn counts(&mut self) -> BTreeMap<u32, u64> {
-        Self::counts_in(&Ledger::new(Arc::clone(&self.store) as Arc<dyn Store>))
+        let all = self.store.now();
+        let mut counts = BTreeMap::new();
+        for entry in all.entries(&Scan::All, None).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.tuple.rrname.to_string();
+            let record = name.strip_prefix('r').and_then(|name| name.strip_suffix(".example")).unwrap();
+            counts.insert(record.parse().unwrap(), entry.halves.combined().count);
+        }
+        counts
     }
 
     /// What the daemon says of itself is true just after it has looked: where everything is read, everything is found.
@@ -666,25 +671,13 @@ impl World {
         if !self.daemon().status().caught_up {
             return;
         }
-        let counts = Self::counts_in(self.daemon().ledger());
+        let counts = self.counts();
         let readable = self.readable();
         let missing: Vec<_> = readable
             .iter()
             .filter(|record| !counts.contains_key(record) && !self.uncertain.contains(record))
             .collect();
         assert!(missing.is_empty(), "everything is said to be read, and is not: {missing:?}");
-    }
-
-    fn counts_in(ledger: &Ledger) -> BTreeMap<u32, u64> {
-        let view = ledger.view(&Scan::All).unwrap();
-        let mut counts = BTreeMap::new();
-        for entry in view.entries(None).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.tuple.rrname.to_string();
-            let record = name.strip_prefix('r').and_then(|name| name.strip_suffix(".example")).unwrap();
-            counts.insert(record.parse().unwrap(), entry.halves.combined().count);
-        }
-        counts
     }
 
     fn check(&mut self) {
@@ -877,9 +870,10 @@ fn started(world: &World) -> (follow::Ingest, crate::base::shutdown::Stop) {
     let poll_interval = Duration::from_millis(20);
     let source = SourceConfig { logs, poll_interval, ..SourceConfig::default() };
     let config = Config { sources: vec![source], settling: Duration::ZERO, threads: 1, ..Config::default() };
-    let store: Arc<dyn Store> = Arc::clone(&world.store) as Arc<dyn Store>;
+    world.store.store.crash();
+    let store = Arc::clone(&world.store) as Arc<dyn WriteStore>;
     let stop = crate::base::shutdown::Stop::new();
-    (start(config, Arc::new(Ledger::new(store)), stop.clone()).unwrap(), stop)
+    (start(config, store, stop.clone()).unwrap(), stop)
 }
 
 /// Waits until something is so, for as long as a slow machine may take.

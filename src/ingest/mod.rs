@@ -7,16 +7,18 @@
 //! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;
 //! - [`twins`] counts once what two logs of one Zeek both tell;
 //! - [`gone`](gone()) looks whether logs are still there;
-//! - [`follow`] follows live logs into the open batch, commits it, and reads history behind it.
+//! - [`claims`] says who may read which log;
+//! - [`follow`] follows live logs, stages what they say and commits it, and reads history behind it.
 //!
 //! # Threads
 //!
-//! One thread for each source follows its live logs; one commits the open batch every second; a few read archives. They
-//! share nothing but the [`Ledger`] and plain status values.
+//! One thread for each source follows its live logs and stages what it reads; one commits that every second; a few read
+//! archives. They share nothing but the store, the claims on logs, and plain status values.
 
 #[cfg(test)]
 mod bounds;
 mod bulk;
+mod claims;
 #[cfg(test)]
 mod clocks;
 mod cof;
@@ -42,6 +44,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use self::claims::Claims;
 pub use bulk::{Listed, STANDARD_INPUT, files_under, import};
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
@@ -50,8 +53,7 @@ pub use look::look_at;
 
 use crate::base::clock::Clock;
 use crate::base::time::DAY;
-use crate::ledger::Ledger;
-use crate::store::StoreError;
+use crate::store::{StoreError, WriteStore};
 use crate::tail::discover::Scope;
 use crate::tally::{Malformed, Tally};
 use crate::{observe, zeek};
@@ -273,7 +275,8 @@ fn reading_hint(error: &io::Error) -> Option<&'static str> {
 
 /// What every intake needs.
 pub struct Context {
-    ledger: Arc<Ledger>,
+    store: Arc<dyn WriteStore>,
+    claims: Claims,
     observe: observe::Options,
     max_line_bytes: usize,
     sampler: Sampler,
@@ -283,17 +286,18 @@ pub struct Context {
 }
 
 impl Context {
-    fn new(ledger: &Arc<Ledger>, config: &Config) -> Arc<Context> {
+    fn new(store: &Arc<dyn WriteStore>, config: &Config) -> Arc<Context> {
         let clock = config.clock.clone();
         // A ledger that cannot be asked has nothing to say; whoever reads with it finds that out.
-        if let Ok(lineages) = ledger.lineages() {
+        if let Ok(lineages) = store.lineages() {
             // The ledger was read to then by the clock, and had records of then: both had to be wrong.
             let read_at = lineages.iter().map(|progress| progress.read_at).max().unwrap_or_default();
             let newest = lineages.iter().map(|progress| progress.newest).max().unwrap_or_default();
             clock.witness(read_at.min(newest));
         }
         Arc::new(Context {
-            ledger: Arc::clone(ledger),
+            store: Arc::clone(store),
+            claims: Claims::new(store),
             observe: config.observe.clone(),
             max_line_bytes: config.max_line_bytes,
             sampler: Sampler::default(),
@@ -309,7 +313,7 @@ impl Context {
 
     /// The time before which records are expired, epoch seconds. What was seen within the last day never is.
     fn expired_before(&self) -> u64 {
-        let cut = self.ledger.store().expired_before().max(self.observe.expired_before);
+        let cut = self.store.expired_before().max(self.observe.expired_before);
         cut.min(self.clock.now().saturating_sub(DAY))
     }
 }

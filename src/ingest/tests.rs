@@ -10,7 +10,7 @@ use crate::base::shutdown::Stop;
 use crate::generate::{self, Format, JsonTimes};
 use crate::status::Status;
 use crate::store::batch::Batch;
-use crate::store::{self, Scan, Store, memory::MemoryStore, sled::SledStore};
+use crate::store::{self, Scan, WriteStore, memory::MemoryStore, sled::SledStore};
 
 pub(super) const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
     #open\t2024-04-12-19-29-12\n\
@@ -35,24 +35,25 @@ pub(super) fn log(range: std::ops::Range<u64>) -> String {
     format!("{HEADER}{}", records(range))
 }
 
-pub(super) fn ledger() -> Arc<Ledger> {
-    Arc::new(Ledger::new(Arc::new(MemoryStore::default())))
+pub(super) fn ledger() -> Arc<dyn WriteStore> {
+    Arc::new(MemoryStore::default())
 }
 
 pub(super) fn config() -> Config {
     Config { threads: 2, ..Config::default() }
 }
 
-pub(super) fn import_paths(ledger: &Arc<Ledger>, paths: &[&Path]) -> Summary {
+pub(super) fn import_paths(ledger: &Arc<dyn WriteStore>, paths: &[&Path]) -> Summary {
     let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
     import(ledger, &config(), Some("s"), None, &paths, &|_| {}, &Stop::new()).unwrap()
 }
 
 /// Everything the ledger would export, and how many lines it counted.
-pub(super) fn contents(ledger: &Ledger) -> (Vec<String>, u64) {
-    let view = ledger.view(&Scan::All).unwrap();
-    let rows = view.entries(None).unwrap().map(|entry| format!("{:?}", entry.unwrap())).collect();
-    (rows, Status::at_rest(&ledger.store().lineages().unwrap(), now()).totals.counted)
+pub(super) fn contents(ledger: &dyn WriteStore) -> (Vec<String>, u64) {
+    let now_there = ledger.now();
+    let rows =
+        now_there.entries(&Scan::All, None).unwrap().map(|entry| format!("{:?}", entry.unwrap())).collect();
+    (rows, Status::at_rest(&ledger.lineages().unwrap(), now()).totals.counted)
 }
 
 /// What a clean ledger holds after these lines.
@@ -62,7 +63,7 @@ pub(super) fn expected(range: std::ops::Range<u64>) -> (Vec<String>, u64) {
     fs::write(&path, log(range)).unwrap();
     let ledger = ledger();
     import_paths(&ledger, &[&path]);
-    contents(&ledger)
+    contents(&*ledger)
 }
 
 pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
@@ -83,10 +84,10 @@ fn a_log_counts_once_however_it_is_named_packed_or_copied() {
     let ledger = ledger();
     let summary = import_paths(&ledger, &[root]);
     assert_eq!((summary.files, summary.tally.counted, summary.already), (3, 500, 2));
-    assert_eq!(contents(&ledger), expected(0..500));
+    assert_eq!(contents(&*ledger), expected(0..500));
     let again = import_paths(&ledger, &[root]);
     assert_eq!((again.files, again.tally.lines(), again.already), (3, 0, 3));
-    assert_eq!(contents(&ledger), expected(0..500));
+    assert_eq!(contents(&*ledger), expected(0..500));
 }
 
 #[test]
@@ -99,12 +100,12 @@ fn a_log_that_grew_is_read_on_where_it_was_left() {
         // A line that is cut belongs to nobody yet.
         fs::write(&plain, format!("{text}17000")).unwrap();
         import_paths(&ledger, &[&plain]);
-        assert_eq!(contents(&ledger), expected(0..end));
+        assert_eq!(contents(&*ledger), expected(0..end));
     }
     let packed = folder.path().join("dns.log.gz");
     fs::write(&packed, gzip((log(0..5100) + CLOSE).as_bytes())).unwrap();
     assert_eq!(import_paths(&ledger, &[&packed]).tally.lines(), 99);
-    assert_eq!(contents(&ledger), expected(0..5100));
+    assert_eq!(contents(&*ledger), expected(0..5100));
 }
 
 #[test]
@@ -120,8 +121,8 @@ fn an_archive_that_was_cut_is_finished_when_it_is_made_again() {
     }
     fs::write(&path, &whole).unwrap();
     assert!(import_paths(&ledger, &[&path]).incomplete.is_empty());
-    assert_eq!(contents(&ledger), expected(0..3000));
-    let status = Status::at_rest(&ledger.store().lineages().unwrap(), now());
+    assert_eq!(contents(&*ledger), expected(0..3000));
+    let status = Status::at_rest(&ledger.lineages().unwrap(), now());
     assert_eq!(status.totals.malformed(Malformed::Unterminated), 0);
 }
 
@@ -137,8 +138,8 @@ fn two_logs_in_one_file_are_two_logs() {
         for path in order {
             import_paths(&ledger, &[path]);
         }
-        assert_eq!(contents(&ledger), expected(0..90));
-        assert_eq!(ledger.store().lineages().unwrap().len(), 2);
+        assert_eq!(contents(&*ledger), expected(0..90));
+        assert_eq!(ledger.lineages().unwrap().len(), 2);
     }
 }
 
@@ -154,8 +155,8 @@ fn a_log_whose_known_part_changed_is_never_counted_again() {
     fs::write(&path, &changed).unwrap();
     let summary = import_paths(&ledger, &[&path]);
     assert_eq!(summary.tally.counted, 200);
-    assert_eq!(contents(&ledger), expected(0..1200));
-    assert_eq!(ledger.store().lineages().unwrap()[0].prefix_changed, 1);
+    assert_eq!(contents(&*ledger), expected(0..1200));
+    assert_eq!(ledger.lineages().unwrap()[0].prefix_changed, 1);
     assert_eq!(import_paths(&ledger, &[&path]).tally.lines(), 0);
 }
 
@@ -170,7 +171,7 @@ fn a_hole_before_the_first_record_keeps_the_header_it_lost() {
     first.feed(log(0..10).as_bytes(), &mut batch).unwrap();
     let header = first.header().unwrap();
     first.end(intake::Ending::Exhausted, &mut batch);
-    context.ledger.apply_bulk(&batch).unwrap();
+    context.claims.apply(&batch).unwrap();
     // Truncated in place by somebody else; Zeek goes on writing at its old place.
     let hole = [vec![0; 3000], records(10..20).into_bytes()].concat();
     let mut second = Intake::new(&context, &path, "s", &zeek, false, Some(&header)).unwrap();
@@ -179,13 +180,13 @@ fn a_hole_before_the_first_record_keeps_the_header_it_lost() {
         second.feed(piece, &mut batch).unwrap();
     }
     assert_eq!(second.end(intake::Ending::Exhausted, &mut batch).counted, 10);
-    context.ledger.apply_bulk(&batch).unwrap();
-    assert_eq!(contents(&context.ledger), expected(0..20));
+    context.claims.apply(&batch).unwrap();
+    assert_eq!(contents(&*context.store), expected(0..20));
     // A copy of that file, met later without the header: it is known, and goes on.
     let copy = [hole, records(20..30).into_bytes()].concat();
     fs::write(&path, copy).unwrap();
-    assert_eq!(import_paths(&context.ledger, &[&path]).tally.counted, 10);
-    assert_eq!(contents(&context.ledger), expected(0..30));
+    assert_eq!(import_paths(&context.store, &[&path]).tally.counted, 10);
+    assert_eq!(contents(&*context.store), expected(0..30));
 }
 
 #[test]
@@ -199,12 +200,12 @@ fn any_split_into_reads_gives_the_same() {
             // A batch for each piece: progress and rows always go together.
             let mut batch = Batch::default();
             intake.feed(piece, &mut batch).unwrap();
-            context.ledger.apply_bulk(&batch).unwrap();
+            context.claims.apply(&batch).unwrap();
         }
         let mut batch = Batch::default();
         intake.end(intake::Ending::Exhausted, &mut batch);
-        context.ledger.apply_bulk(&batch).unwrap();
-        assert_eq!(contents(&context.ledger), expected(0..60));
+        context.claims.apply(&batch).unwrap();
+        assert_eq!(contents(&*context.store), expected(0..60));
     }
 }
 
@@ -221,9 +222,9 @@ fn a_log_can_be_left_at_any_byte_and_taken_up_again() {
             let mut batch = Batch::default();
             intake.feed(part, &mut batch).unwrap();
             drop(intake); // as a crash after the commit does
-            ledger.apply_bulk(&batch).unwrap();
+            context.claims.apply(&batch).unwrap();
         }
-        assert_eq!(contents(&ledger), whole, "{cut}");
+        assert_eq!(contents(&*ledger), whole, "{cut}");
     }
 }
 
@@ -241,7 +242,7 @@ fn one_reader_at_a_time_has_a_log() {
         new().feed(log(0..10).as_bytes(), &mut Batch::default()),
         Err(Halt::Busy { live: false })
     ));
-    ledger.apply_bulk(&batch).unwrap();
+    context.claims.apply(&batch).unwrap();
     let mut c = new();
     c.feed(log(0..12).as_bytes(), &mut batch).unwrap();
     assert_eq!(c.counted().counted, 2);
@@ -263,7 +264,7 @@ fn lines_that_are_too_long_are_counted_and_take_nothing_along() {
         .unwrap();
     let summary = import_paths(&ledger, &[&path]);
     assert_eq!((summary.tally.counted, summary.tally.malformed(Malformed::TooLong)), (1, 1));
-    let status = Status::at_rest(&ledger.store().lineages().unwrap(), now());
+    let status = Status::at_rest(&ledger.lineages().unwrap(), now());
     assert_eq!((status.totals.lines(), status.totals.malformed(Malformed::Unterminated)), (23, 0));
 }
 
@@ -289,7 +290,7 @@ fn what_cannot_be_read_is_reported_and_the_others_are_read() {
 //--- order, threads and formats --------------------------------------------------------------------------------------
 
 /// A store with small limits: a few hundred kilobytes of logs become many batches, segments and runs.
-fn sled_store(folder: &Path) -> Arc<dyn Store> {
+fn sled_store(folder: &Path) -> Arc<dyn WriteStore> {
     let options = store::Options {
         memory: 1 << 20,
         fold_rows: 300,
@@ -318,14 +319,13 @@ fn zeek_folder(seed: u64, format: Format) -> (tempfile::TempDir, Vec<PathBuf>) {
 }
 
 /// All that a ledger holds and any output could show: entries, questions, and the lines by how they ended.
-fn everything(store: Arc<dyn Store>, paths: &[PathBuf], threads: usize) -> (Vec<String>, Tally) {
-    let ledger = Arc::new(Ledger::new(store));
+fn everything(ledger: Arc<dyn WriteStore>, paths: &[PathBuf], threads: usize) -> (Vec<String>, Tally) {
     let config = Config { threads, memory: 300 << 10, ..Config::default() };
     let summary = import(&ledger, &config, Some("s"), None, paths, &|_| {}, &Stop::new()).unwrap();
     assert!(summary.failed.is_empty() && summary.incomplete.is_empty() && summary.passed_over.is_empty());
-    let view = ledger.view(&Scan::All).unwrap();
-    let entries = view.entries(None).unwrap().map(|entry| format!("{:?}", entry.unwrap()));
-    let questions = view.questions().unwrap().into_iter().map(|question| format!("{question:?}"));
+    let all = ledger.now();
+    let entries = all.entries(&Scan::All, None).unwrap().map(|entry| format!("{:?}", entry.unwrap()));
+    let questions = all.questions(&Scan::All).unwrap().map(|question| format!("{:?}", question.unwrap()));
     (entries.chain(questions).collect(), summary.tally)
 }
 
@@ -397,7 +397,7 @@ fn a_file_that_is_no_dns_log_is_named_with_what_it_is_and_leaves_nothing_behind(
         let summary = import_paths(&ledger, &[&path, root]);
         assert!(summary.no_log.iter().any(|(no_log, _)| *no_log == path));
     }
-    assert!(ledger.store().lineages().unwrap().is_empty());
+    assert!(ledger.lineages().unwrap().is_empty());
     fs::write(root.join("dns.2.log"), log(0..5)).unwrap();
     let summary = import_paths(&ledger, &[root]);
     assert_eq!((summary.tally.counted, summary.no_log.len(), summary.passed_over.len()), (5, 0, 2));
@@ -437,7 +437,7 @@ fn a_log_may_begin_with_anything_if_a_record_comes() {
         let summary = import_paths(&ledger, &[&path]);
         assert_eq!((summary.tally.counted, summary.no_log.len()), (counted, 0), "{summary:?}");
     }
-    assert_eq!(contents(&ledger), expected(0..30));
+    assert_eq!(contents(&*ledger), expected(0..30));
 }
 
 #[test]
@@ -461,6 +461,6 @@ fn names_of_other_tools_and_deep_folders_are_read() {
     }
     let ledger = ledger();
     assert_eq!(import_paths(&ledger, &[root]).files, 6);
-    assert_eq!(contents(&ledger), expected(0..60));
+    assert_eq!(contents(&*ledger), expected(0..60));
     assert_eq!(import_paths(&ledger, &[&root.join("a [1]")]).already, 1);
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ledger::Ledger;
+use super::claims::Claims;
 use crate::store::StoreError;
 use crate::tail::decode::Decoder;
 use crate::tail::discover::Found;
@@ -155,7 +155,7 @@ fn lines(stream: impl Read, mut each: impl FnMut(&[u8], u64) -> bool) -> io::Res
 /// When it cannot be read, or the ledger cannot say how much of it is known.
 pub(super) fn look_through(
     twin: &Twin,
-    ledger: &Ledger,
+    claims: &Claims,
     options: &zeek::Options,
     stream: impl Read,
     known: Known,
@@ -182,7 +182,7 @@ pub(super) fn look_through(
             if matches!(parsed, Line::Directive | Line::Close) {
                 return true;
             }
-            let progress = match ledger.lineage(&prefix.lineage_id()) {
+            let progress = match claims.lineage(&prefix.lineage_id()) {
                 Ok(progress) => progress,
                 Err(error) => {
                     failed = Some(error);
@@ -245,13 +245,13 @@ pub(super) fn began(path: &Path, options: &zeek::Options) -> Option<u64> {
 ///
 /// When the ledger cannot be asked.
 pub(super) fn covered(
-    ledger: &Ledger,
+    claims: &Claims,
     options: &zeek::Options,
     path: &Path,
 ) -> Result<Option<u64>, StoreError> {
     let Some(began) = began(path, options) else { return Ok(None) };
     let home = home(path);
-    let plain: Vec<(u64, PathBuf)> = (ledger.lineages()?.into_iter())
+    let plain: Vec<(u64, PathBuf)> = (claims.lineages()?.into_iter())
         .filter(|progress| Side::of(&progress.path) == Side::Plain && self::home(&progress.path) == home)
         .map(|progress| (progress.newest, progress.path))
         .collect();

@@ -10,8 +10,7 @@ use super::indicator::Indicator;
 use super::query::{Query, QueryError};
 use super::walk::{End, Found, Limits, Search, Slice, Walk};
 use crate::dns::push_address_key;
-use crate::ledger::{Ledger, Moment};
-use crate::store::StoreError;
+use crate::store::{Snapshot, StoreError};
 
 /// A query of a list, waiting.
 #[derive(Debug)]
@@ -123,7 +122,7 @@ pub enum Told<'a> {
 
 /// Many queries being answered.
 pub struct Bulk {
-    moment: Arc<Moment>,
+    ledger: Arc<dyn Snapshot>,
     template: Search,
     asks: std::vec::IntoIter<Ask>,
     current: Option<(Ask, Walk)>,
@@ -134,23 +133,11 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// Begins to answer as of now. Each query has the limits `each`; together they look at `examined` rows at most.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails.
-    pub fn start(ledger: &Ledger, asks: Asks, each: Limits, examined: u64) -> Result<Bulk, StoreError> {
+    /// Begins to answer as of one moment. Each query has the limits `each`; together they look at `examined` rows at most.
+    pub fn start(ledger: Arc<dyn Snapshot>, asks: Asks, each: Limits, examined: u64) -> Bulk {
         let Asks { template, mut asks } = asks;
         asks.sort_unstable_by(|a, b| a.order.cmp(&b.order).then(a.number.cmp(&b.number)));
-        Ok(Bulk {
-            moment: Arc::new(ledger.moment()?),
-            template,
-            asks: asks.into_iter(),
-            current: None,
-            each,
-            left: examined,
-            done: false,
-        })
+        Bulk { ledger, template, asks: asks.into_iter(), current: None, each, left: examined, done: false }
     }
 
     /// Whether all that was asked is answered.
@@ -181,7 +168,7 @@ impl Bulk {
                 let query = Indicator::read(ask.of().asked).map_or(Query::All, |indicator| indicator.query);
                 let search = Search { query, ..self.template.clone() };
                 let limits = Limits { examined: self.each.examined.min(self.left), ..self.each };
-                self.current = Some((ask, Walk::within(&self.moment, &search, limits)));
+                self.current = Some((ask, Walk::begin(&self.ledger, &search, limits)));
             }
             let Some((ask, walk)) = &mut self.current else { continue };
             let before = walk.examined();
@@ -230,7 +217,7 @@ mod tests {
         for (number, text) in (0..).zip(QUERIES) {
             asks.push(number, text).unwrap();
         }
-        let mut bulk = Bulk::start(&sample(), asks, each, examined).unwrap();
+        let mut bulk = Bulk::start(sample(), asks, each, examined);
         let (mut answers, mut rows) = (Vec::new(), Vec::new());
         while !bulk.is_done() {
             bulk.advance(Slice { examined: slice }, |Of { number, text, .. }, told| {
@@ -283,7 +270,7 @@ mod tests {
         assert!(asks.is_empty());
         asks.push(1, "*.example").unwrap();
         assert_eq!(asks.len(), 1);
-        let mut none = Bulk::start(&sample(), Asks::new(template()), Limits::NONE, 1).unwrap();
+        let mut none = Bulk::start(sample(), Asks::new(template()), Limits::NONE, 1);
         none.advance(Slice { examined: 1 }, |_, _| panic!("nothing was asked")).unwrap();
         assert!(none.is_done());
     }

@@ -4,7 +4,7 @@ use crate::base::time::{DAY, parse_date, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen, SensorId};
-use crate::store::Store;
+use crate::store::ReadStore;
 
 use super::QueryError;
 
@@ -179,7 +179,7 @@ const LEAST_TIME: u64 = 100_000_000;
 const TIMES: &str = "epoch seconds, a date such as 2024-03-01, 2024-03-01T12:00:00Z, or an age such as 7d";
 
 /// The sensors of a ledger, by name.
-pub fn sensors(store: &dyn Store) -> Vec<String> {
+pub fn sensors(store: &dyn ReadStore) -> Vec<String> {
     let names = (0..=u16::MAX).map_while(|id| store.sensor_name(SensorId(id)));
     names.map(|name| name.to_string()).collect()
 }

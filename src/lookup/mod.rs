@@ -36,4 +36,4 @@ pub use indicator::{Indicator, literal};
 pub use list::{List, ListForm};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};
-pub use walk::{End, Found, Limits, Search, Slice, Walk, WalkError};
+pub use walk::{End, Found, Limits, Search, Slice, Walk};

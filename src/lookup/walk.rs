@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::dns::{Name, Rdata};
-use crate::ledger::{Ledger, Moment, View};
 use crate::observation::Seen;
-use crate::store::{Entries, Entry, Position, Scan, StoreError};
+use crate::store::{Entries, Entry, Position, Scan, Snapshot, StoreError};
 
 use super::cursor::{Cursor, CursorError};
 use super::filters::Filters;
@@ -174,8 +173,10 @@ pub struct Walk {
     filters: Filters,
     test: Test,
     merge_sensors: bool,
-    /// The scans and what the ledger held of each when the walk began.
-    steps: Arc<[(Scan, View)]>,
+    /// The ledger when the walk began.
+    ledger: Arc<dyn Snapshot>,
+    /// The scans of it that are walked, one after the other.
+    steps: Arc<[Scan]>,
     /// The place it has come to.
     at: Cursor,
     limits: Limits,
@@ -187,72 +188,45 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Begins an answer, or goes on with one at a cursor.
-    ///
-    /// # Errors
-    ///
-    /// [`WalkError::Cursor`] when the cursor is of another search, [`WalkError::Store`] when the store fails.
-    pub fn start(
-        ledger: &Ledger,
-        search: &Search,
-        limits: Limits,
-        from: Option<Cursor>,
-    ) -> Result<Walk, WalkError> {
-        Walk::begin(search, limits, from, |scan| ledger.view(scan))
-    }
-
-    /// Likewise, without waiting for anything: a walk whose [`Walk::advance_in_memory`] may be worth trying.
-    ///
-    /// # Errors
-    ///
-    /// Also [`StoreError::NotInMemory`].
-    pub fn start_in_memory(
-        ledger: &Ledger,
-        search: &Search,
-        limits: Limits,
-        from: Option<Cursor>,
-    ) -> Result<Walk, WalkError> {
-        Walk::begin(search, limits, from, |scan| ledger.view_in_memory(scan))
-    }
-
-    fn begin(
-        search: &Search,
-        limits: Limits,
-        from: Option<Cursor>,
-        view: impl Fn(&Scan) -> Result<View, StoreError>,
-    ) -> Result<Walk, WalkError> {
+    /// Begins an answer as of one moment of the ledger. It waits for nothing.
+    pub fn begin(ledger: &Arc<dyn Snapshot>, search: &Search, limits: Limits) -> Walk {
         let (scans, test) = search.plan();
-        let at = from.unwrap_or(Cursor { step: 0, after: None });
-        let scan = scans.get(usize::from(at.step)).ok_or(CursorError)?;
-        if at.after.as_ref().is_some_and(|after| !scan.matches(&after.tuple)) {
-            return Err(CursorError.into());
-        }
-        let steps: Result<Arc<[_]>, StoreError> =
-            scans.into_iter().map(|scan| view(&scan).map(|view| (scan, view))).collect();
-        Ok(Walk::over(steps?, test, at, search, limits))
-    }
-
-    /// Begins an answer as of a moment that others are answered of, too.
-    pub(super) fn within(moment: &Moment, search: &Search, limits: Limits) -> Walk {
-        let (scans, test) = search.plan();
-        let steps = scans.into_iter().map(|scan| (moment.view(&scan), scan)).map(|(view, scan)| (scan, view));
-        Walk::over(steps.collect(), test, Cursor { step: 0, after: None }, search, limits)
-    }
-
-    fn over(steps: Arc<[(Scan, View)]>, test: Test, at: Cursor, search: &Search, limits: Limits) -> Walk {
         let rows = search.filters.limit.unwrap_or(u64::MAX).min(limits.rows);
         Walk {
             filters: search.filters.clone(),
             test,
             merge_sensors: search.merge_sensors,
-            steps,
-            at,
+            ledger: Arc::clone(ledger),
+            steps: scans.into(),
+            at: Cursor { step: 0, after: None },
             limits: Limits { rows, ..limits },
             found: 0,
             examined: 0,
             end: None,
             shown: Vec::new(),
         }
+    }
+
+    /// Begins an answer, or goes on with one at a cursor.
+    ///
+    /// # Errors
+    ///
+    /// When the cursor is of another search.
+    pub fn start(
+        ledger: &Arc<dyn Snapshot>,
+        search: &Search,
+        limits: Limits,
+        from: Option<Cursor>,
+    ) -> Result<Walk, CursorError> {
+        let mut walk = Walk::begin(ledger, search, limits);
+        if let Some(from) = from {
+            let scan = walk.steps.get(usize::from(from.step)).ok_or(CursorError)?;
+            if from.after.as_ref().is_some_and(|after| !scan.matches(&after.tuple)) {
+                return Err(CursorError);
+            }
+            walk.at = from;
+        }
+        Ok(walk)
     }
 
     /// How the answer ended; `None` while it has not.
@@ -281,7 +255,7 @@ impl Walk {
     ///
     /// When the store fails. The answer is not complete then, whatever was handed out.
     pub fn advance(&mut self, slice: Slice, visit: impl FnMut(&Found<'_>) -> bool) -> Result<(), StoreError> {
-        self.go_on(slice, |view, after| view.entries(after), visit)
+        self.go_on(slice, |ledger, scan, after| ledger.entries(scan, after), visit)
     }
 
     /// Likewise, from memory alone: it never waits.
@@ -294,23 +268,23 @@ impl Walk {
         slice: Slice,
         visit: impl FnMut(&Found<'_>) -> bool,
     ) -> Result<(), StoreError> {
-        self.go_on(slice, |view, after| view.entries_in_memory(after), visit)
+        self.go_on(slice, |ledger, scan, after| ledger.entries_in_memory(scan, after), visit)
     }
 
     fn go_on(
         &mut self,
         slice: Slice,
-        entries_of: impl for<'a> Fn(&'a View, Option<&Position>) -> Result<Entries<'a>, StoreError>,
+        entries_of: impl for<'a> Fn(&'a dyn Snapshot, &Scan, Option<&Position>) -> Result<Entries<'a>, StoreError>,
         mut visit: impl FnMut(&Found<'_>) -> bool,
     ) -> Result<(), StoreError> {
-        let steps = Arc::clone(&self.steps);
+        let (ledger, steps) = (Arc::clone(&self.ledger), Arc::clone(&self.steps));
         let mut left = slice.examined;
         while self.end.is_none() {
-            let Some((_, view)) = steps.get(usize::from(self.at.step)) else {
+            let Some(scan) = steps.get(usize::from(self.at.step)) else {
                 self.end = Some(End::Complete);
                 break;
             };
-            let mut entries = entries_of(view, self.at.after.as_ref())?.peekable();
+            let mut entries = entries_of(&*ledger, scan, self.at.after.as_ref())?.peekable();
             // The row the walk has come to, kept whole until its place is needed.
             let mut last: Option<Entry> = None;
             let paused = loop {
@@ -376,7 +350,7 @@ impl Walk {
     }
 
     /// The figures of a row if it is wanted.
-    fn select(&mut self, entry: &Entry, steps: &[(Scan, View)]) -> Option<Seen> {
+    fn select(&mut self, entry: &Entry, steps: &[Scan]) -> Option<Seen> {
         let filters = &self.filters;
         if !filters.types.contains(entry.tuple.rrtype) {
             return None;
@@ -389,20 +363,9 @@ impl Walk {
         }
         let seen = filters.select(&entry.halves)?;
         let mut before = steps.iter().take(usize::from(self.at.step));
-        let known = before.any(|(earlier, _)| earlier.matches(&entry.tuple));
+        let known = before.any(|earlier| earlier.matches(&entry.tuple));
         (!known && self.test.passes(entry, &mut self.shown)).then_some(seen)
     }
-}
-
-/// Why an answer could not be begun.
-#[derive(Debug, thiserror::Error)]
-pub enum WalkError {
-    /// The cursor is of another search.
-    #[error(transparent)]
-    Cursor(#[from] CursorError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 #[cfg(test)]
@@ -410,15 +373,15 @@ pub(super) mod tests {
     use super::*;
     use crate::dns::RrType;
     use crate::observation::{Half, Observations};
-    use crate::store::Store;
+    use crate::store::batch::Batch;
     use crate::store::memory::MemoryStore;
+    use crate::store::{ReadStore, WriteStore};
 
     const SLICE: Slice = Slice { examined: 3 };
 
     /// A ledger of these rows: name, type, rdata, sensor, half. Each is seen once, at its place in the list.
-    fn ledger(rows: &[(&str, RrType, &str, &str, Half)]) -> Ledger {
-        let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
+    fn ledger(rows: &[(&str, RrType, &str, &str, Half)]) -> Arc<dyn Snapshot> {
+        let store = MemoryStore::default();
         for (i, (name, rrtype, rdata, sensor, half)) in rows.iter().enumerate() {
             let mut observations = Observations::new(store.sensor(sensor).unwrap());
             observations.reset(1000 + i as u64);
@@ -431,15 +394,17 @@ pub(super) mod tests {
             }
             .push_key(&mut key);
             observations.push(Name::parse(name).unwrap().key(), *rrtype, &key, *half, 60);
-            ledger.add_live(|batch| batch.add(&observations));
+            let mut batch = Batch::default();
+            batch.add(&observations);
+            store.stage(&batch).unwrap();
             if i % 2 == 0 {
-                ledger.commit().unwrap();
+                store.commit().unwrap();
             }
         }
-        ledger
+        store.now()
     }
 
-    pub fn sample() -> Ledger {
+    pub fn sample() -> Arc<dyn Snapshot> {
         use Half::{Alias, Direct};
         ledger(&[
             ("www.example.com", RrType::A, "192.0.2.1", "lan", Direct),
@@ -473,7 +438,7 @@ pub(super) mod tests {
         (rows, end)
     }
 
-    pub fn ask(ledger: &Ledger, search: &Search) -> Vec<String> {
+    pub fn ask(ledger: &Arc<dyn Snapshot>, search: &Search) -> Vec<String> {
         let (rows, end) = rows(Walk::start(ledger, search, Limits::NONE, None).unwrap());
         assert_eq!(end, End::Complete);
         rows
@@ -650,8 +615,8 @@ pub(super) mod tests {
         let cursor = end.next().cloned();
         assert!(cursor.is_some());
         let other = Search::new(Query::parse("*.example.net").unwrap());
-        assert!(matches!(Walk::start(&ledger, &other, limits, cursor), Err(WalkError::Cursor(_))));
+        assert!(matches!(Walk::start(&ledger, &other, limits, cursor), Err(CursorError)));
         let beyond = Some(Cursor { step: 9, after: None });
-        assert!(matches!(Walk::start(&ledger, &search, limits, beyond), Err(WalkError::Cursor(_))));
+        assert!(matches!(Walk::start(&ledger, &search, limits, beyond), Err(CursorError)));
     }
 }

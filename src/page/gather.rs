@@ -3,14 +3,14 @@
 
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::link::{Column, MAX_SORTED, Sort, View};
 use crate::dns::{Name, Rdata, registrable};
-use crate::ledger::Ledger;
-use crate::lookup::{Cursor, End, Found, Limits, Query, Search, Slice, Walk, WalkError};
+use crate::lookup::{Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Walk};
 use crate::observation::Seen;
-use crate::store::{Entry, Question, Scan};
+use crate::store::{Entry, Question, Scan, Snapshot, StoreError};
 
 /// Rows that are looked at between two glances at the clock.
 const SLICE: Slice = Slice { examined: 4_096 };
@@ -26,7 +26,15 @@ const SURROUNDINGS_EXAMINED: u64 = 20_000;
 const SURROUNDINGS: usize = 256;
 
 /// Why a page cannot be filled.
-pub type GatherError = WalkError;
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The cursor is of another search.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// A row that is shown.
 #[derive(Debug, Clone)]
@@ -87,7 +95,7 @@ pub enum Next {
 ///
 /// When the cursor is of another search, or the store fails.
 pub fn search(
-    ledger: &Ledger,
+    ledger: &Arc<dyn Snapshot>,
     search: &Search,
     view: &View,
     examined: u64,
@@ -120,7 +128,7 @@ pub fn search(
 
 /// The rows of one page in an order that no index has: everything is looked at, and the best are kept.
 fn sorted(
-    ledger: &Ledger,
+    ledger: &Arc<dyn Snapshot>,
     search: &Search,
     view: &View,
     sort: Sort,
@@ -129,7 +137,7 @@ fn sorted(
     let upto = usize::try_from(view.page.saturating_mul(view.rows).min(MAX_SORTED)).unwrap_or(usize::MAX);
     let mut best: Vec<Row> = Vec::new();
     let limits = Limits { rows: u64::MAX, examined: SORTED_EXAMINED };
-    let mut walk = Walk::start(ledger, search, limits, None)?;
+    let mut walk = Walk::begin(ledger, search, limits);
     while walk.end().is_none() && Instant::now() < until {
         walk.advance(SLICE, |found| {
             best.push(Row::from(found));
@@ -176,7 +184,7 @@ struct Part {
 }
 
 fn rows(
-    ledger: &Ledger,
+    ledger: &Arc<dyn Snapshot>,
     search: &Search,
     limits: Limits,
     from: Option<Cursor>,
@@ -192,7 +200,7 @@ fn rows(
 
 /// Walks until the answer ends, the visitor has enough, or the time is over.
 fn visit(
-    ledger: &Ledger,
+    ledger: &Arc<dyn Snapshot>,
     search: &Search,
     limits: Limits,
     from: Option<Cursor>,
@@ -216,7 +224,7 @@ fn visit(
 }
 
 /// All rows of a query, sensors as one, the latest first; whether there are more.
-fn part(ledger: &Ledger, query: Query, until: Instant) -> Result<(Vec<Row>, bool), GatherError> {
+fn part(ledger: &Arc<dyn Snapshot>, query: Query, until: Instant) -> Result<(Vec<Row>, bool), GatherError> {
     let search = Search { merge_sensors: true, ..Search::new(query) };
     let limits = Limits { rows: PART_ROWS, examined: SURROUNDINGS_EXAMINED };
     let Part { mut rows, end } = self::rows(ledger, &search, limits, None, until)?;
@@ -263,10 +271,11 @@ pub struct Sibling {
 /// # Errors
 ///
 /// When the store fails.
-pub fn name(ledger: &Ledger, name: &Name, until: Instant) -> Result<Profile, GatherError> {
+pub fn name(ledger: &Arc<dyn Snapshot>, name: &Name, until: Instant) -> Result<Profile, GatherError> {
     let (rows, more_rows) = part(ledger, Query::Name(name.clone()), until)?;
     let (pointing, more_pointing) = part(ledger, Query::Target(name.clone()), until)?;
-    let mut questions = ledger.view(&Scan::Name(name.clone()))?.questions()?;
+    let mut questions =
+        ledger.questions(&Scan::Name(name.clone()))?.collect::<Result<Vec<_>, StoreError>>()?;
     questions.dedup_by(|later, kept| {
         let same = later.qtype == kept.qtype;
         if same {
@@ -355,7 +364,7 @@ pub struct Neighbour {
 /// # Errors
 ///
 /// When the store fails.
-pub fn address(ledger: &Ledger, address: IpAddr, until: Instant) -> Result<Address, GatherError> {
+pub fn address(ledger: &Arc<dyn Snapshot>, address: IpAddr, until: Instant) -> Result<Address, GatherError> {
     let (rows, more_rows) = part(ledger, Query::Addresses(address, address), until)?;
     let reverse = reverse_name(address);
     let (reverse_rows, _) = part(ledger, Query::Name(reverse.clone()), until)?;
@@ -445,9 +454,9 @@ mod tests {
     use super::*;
     use crate::dns::RrType;
     use crate::observation::{Half, Observations, Outcome};
-    use crate::store::Store;
+    use crate::store::batch::Batch;
     use crate::store::memory::MemoryStore;
-    use std::sync::Arc;
+    use crate::store::{ReadStore, WriteStore};
     use std::time::Duration;
 
     fn soon() -> Instant {
@@ -455,9 +464,8 @@ mod tests {
     }
 
     /// A ledger of names with an address each, seen at these times.
-    fn ledger(rows: &[(&str, &str, u64)]) -> Ledger {
-        let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(Arc::clone(&store) as Arc<dyn Store>);
+    fn ledger(rows: &[(&str, &str, u64)]) -> Arc<dyn Snapshot> {
+        let (store, mut batch) = (MemoryStore::default(), Batch::default());
         let mut observations = Observations::new(store.sensor("lan").unwrap());
         for (name, address, time) in rows {
             let (name, mut rdata) = (Name::parse(name).unwrap(), Vec::new());
@@ -465,9 +473,10 @@ mod tests {
             observations.reset(*time);
             observations.push(name.key(), RrType::A, &rdata, Half::Direct, 60);
             observations.ask(name.key(), RrType::A, Outcome::Answered);
-            ledger.add_live(|batch| batch.add(&observations));
+            batch.add(&observations);
         }
-        ledger
+        store.stage(&batch).unwrap();
+        store.now()
     }
 
     fn view(pairs: &[(&str, &str)]) -> View {

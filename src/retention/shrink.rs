@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{HOUR, ROUNDS, find_cut};
 use crate::dns::RrType;
-use crate::store::{Reduce, Reduced, Scan, Store, StoreError, is_unresolved};
+use crate::store::{Reduce, Reduced, Scan, StoreError, WriteStore, is_unresolved};
 
 /// What is done, in this order.
 const STEPS: [Step; 4] = [Step::Names, Step::Unresolved, Step::LargeDomains, Step::Age];
@@ -30,7 +30,7 @@ enum Step {
 /// # Errors
 ///
 /// When the ledger cannot be read, or written anew. What went before is gone.
-pub(super) fn shrink(store: &dyn Store, budget: u64, from: u64, now: u64) -> Result<(), StoreError> {
+pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -> Result<(), StoreError> {
     let goal = budget / 5 * 4;
     // Whether the ledger was written anew since something went, so that the disk it takes is what its rows take.
     let mut is_fresh = false;
@@ -93,9 +93,9 @@ fn went(reduced: Reduced) -> bool {
 
 /// Drops questions that never resolved and were asked once, the oldest first, until a share of all rows and questions is left,
 /// or none of them; whether any went.
-fn drop_unresolved(store: &dyn Store, share: f64, now: u64) -> Result<bool, StoreError> {
+fn drop_unresolved(store: &dyn WriteStore, share: f64, now: u64) -> Result<bool, StoreError> {
     let (mut all, mut hours) = (0u64, BTreeMap::<u64, u64>::new());
-    let snapshot = store.snapshot();
+    let snapshot = store.now();
     for entry in snapshot.entries(&Scan::All, None)? {
         entry?;
         all += 1;

@@ -1,6 +1,6 @@
 //! The batch: observations folded by row, questions, and the progress that covers them.
 //!
-//! A batch is what the store applies at once. Folding here first is what makes the ledger fast: most sightings are of
+//! A batch is what the store stages or applies at once. Folding here first is what makes the ledger fast: most sightings are of
 //! rows that are already in the batch, and cost one look-up in a hash table and no allocation.
 
 use std::collections::HashMap;
@@ -37,11 +37,7 @@ impl<V> Default for Table<V> {
 impl<V> Table<V> {
     /// Finds the row of a key, or makes it with the value given; says whether it was there.
     fn entry(&mut self, key: &[u8], new: V) -> Option<&mut V> {
-        self.entry_of(keyed::hash(key), key, new)
-    }
-
-    /// The same, for a key whose hash is known.
-    fn entry_of(&mut self, hash: u64, key: &[u8], new: V) -> Option<&mut V> {
+        let hash = keyed::hash(key);
         let Table { arena, rows, index } = self;
         let key_of = |row: &Row<V>| arena.get(row.start..row.start + row.length as usize);
         let found = index.find(hash, |&at| {
@@ -55,19 +51,6 @@ impl<V> Table<V> {
         arena.extend_from_slice(key);
         index.insert_unique(hash, at, |&at| rows.get(at as usize).map_or(0, |row| row.hash));
         None
-    }
-
-    /// Takes the rows of another table; `merge` brings two of one key together.
-    fn absorb(&mut self, other: &Table<V>, merge: impl Fn(&mut V, &V))
-    where
-        V: Copy,
-    {
-        for row in &other.rows {
-            let Some(key) = other.arena.get(row.start..row.start + row.length as usize) else { continue };
-            if let Some(known) = self.entry_of(row.hash, key, row.value) {
-                merge(known, &row.value);
-            }
-        }
     }
 
     /// Forgets all rows and keeps the memory.
@@ -114,22 +97,15 @@ impl<V> Table<V> {
     }
 }
 
-/// What the store applies at once: counts, questions, and how far into which logs they reach.
+/// What the store stages or applies at once: counts, questions, and how far into which logs they reach.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Where the batch stands among those that lookups see before they are applied; 0 for one they do not see.
-    pub number: u64,
     tuples: Table<Halves>,
     questions: Table<Asked>,
     progress: HashMap<LineageId, Progress>,
 }
 
 impl Batch {
-    /// An empty batch with a place among those that lookups see.
-    pub fn numbered(number: u64) -> Batch {
-        Batch { number, ..Batch::default() }
-    }
-
     /// Folds in what one log record says.
     pub fn add(&mut self, observations: &Observations) {
         let time = observations.time();
@@ -148,15 +124,6 @@ impl Batch {
             if let Some(asked) = self.questions.entry(row_key, once) {
                 asked.merge(&once);
             }
-        }
-    }
-
-    /// Takes everything of another batch. It costs one look-up for each of its rows, whatever it took to make them.
-    pub fn absorb(&mut self, other: &Batch) {
-        self.tuples.absorb(&other.tuples, Halves::merge);
-        self.questions.absorb(&other.questions, Asked::merge);
-        for progress in other.progress.values() {
-            self.advance(progress.clone());
         }
     }
 
@@ -237,34 +204,6 @@ mod tests {
             assert_eq!(batch.tuples().get(key), Some(halves));
         }
         assert_eq!(batch.questions().iter().map(|(_, asked)| asked.count()).sum::<u64>(), 3);
-    }
-
-    #[test]
-    fn a_batch_takes_another_one_as_if_all_had_been_folded_into_it() {
-        let mut observations = Observations::new(SensorId(0));
-        let mut see = |batch: &mut Batch, name: &str, time| {
-            let rrname = Name::parse(name).unwrap();
-            observations.reset(time);
-            observations.push(rrname.key(), RrType::A, b"\x04\xc0\x00\x02\x01", Half::Direct, 60);
-            observations.ask(rrname.key(), RrType::A, Outcome::Answered);
-            batch.add(&observations);
-            batch.advance(Progress::start(LineageId([time as u8; 16]), "s"));
-        };
-        let (mut whole, mut first, mut second) = (Batch::default(), Batch::default(), Batch::default());
-        for (name, time) in [("a.example", 1), ("b.example", 2)] {
-            see(&mut whole, name, time);
-            see(&mut first, name, time);
-        }
-        for (name, time) in [("b.example", 3), ("c.example", 4)] {
-            see(&mut whole, name, time);
-            see(&mut second, name, time);
-        }
-        first.absorb(&second);
-        assert_eq!((first.tuples().len(), first.questions().len(), first.progress().count()), (3, 3, 4));
-        assert!(whole.tuples().iter().all(|(key, halves)| first.tuples().get(key) == Some(halves)));
-        assert!(whole.questions().iter().all(|(key, asked)| first.questions().get(key) == Some(asked)));
-        second.clear();
-        assert!(second.is_empty());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 use super::manifest::Manifest;
 use super::memory::MemoryStore;
 use super::migrate::Migration;
-use super::{Entry, Options, Pair, Question, Scan, Store, StoreError};
+use super::{Entry, Options, Pair, Question, ReadStore, Scan, StoreError, WriteStore};
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
 use crate::progress::{LineageId, Progress};
@@ -405,9 +405,9 @@ impl Engine for Volatile {
 const LINEAGE: LineageId = LineageId([1; 16]);
 
 /// Batch `number`: some rows that others have too, some of its own; every fourth is large.
-pub(super) fn batch(number: u64, store: &dyn Store) -> Result<Batch, StoreError> {
+pub(super) fn batch(number: u64, store: &dyn WriteStore) -> Result<Batch, StoreError> {
     let sensor = store.sensor(if number.is_multiple_of(3) { "south" } else { "north" })?;
-    let mut batch = Batch::numbered(number);
+    let mut batch = Batch::default();
     for i in 0..if number.is_multiple_of(4) { 40 } else { 1 + number % 5 } {
         let rrname = Name::parse(&format!("{}.example", (i * number) % 50)).unwrap();
         let rdata = Rdata::V4(u32::try_from(i % 7).unwrap().into());
@@ -427,8 +427,8 @@ pub(super) fn batch(number: u64, store: &dyn Store) -> Result<Batch, StoreError>
 /// What is found by name, by address, and of questions.
 type Contents = (Vec<Entry>, Vec<Entry>, Vec<Question>);
 
-fn contents(store: &dyn Store) -> Contents {
-    let snapshot = store.snapshot();
+fn contents(store: &dyn WriteStore) -> Contents {
+    let snapshot = store.now();
     let entries = |scan| snapshot.entries(&scan, None).unwrap().collect::<Result<_, _>>().unwrap();
     let by_address = Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into());
     (
@@ -484,7 +484,7 @@ fn go_on(ledger: &Ledger, from: u64, to: u64, expired: &mut Expiries) -> u64 {
     to
 }
 
-fn applied(store: &dyn Store) -> u64 {
+fn applied(store: &dyn WriteStore) -> u64 {
     store.lineage(&LINEAGE).unwrap().map_or(0, |progress| progress.consumed.offset)
 }
 
@@ -535,7 +535,7 @@ proptest! {
         let mut expired = Expiries::new();
         for at in 0..crashes.len() {
             // Opening can fail too, at the first writes to a new ledger.
-            if let Ok(ledger) = Ledger::open(Arc::new(site.clone()), site.is_new(), &tiny()) {
+            if let Ok(ledger) = Ledger::open_site(Arc::new(site.clone()), site.is_new(), &tiny()) {
                 let found = ledger.verify(&mut |_, _| true).unwrap();
                 prop_assert!(found.is_sound(), "{:?}", found.faults);
                 prop_assert_eq!(ledger.stats().unwrap().missing_logs, 0, "a crash is no damage");
@@ -549,7 +549,7 @@ proptest! {
             }
             site = site.after_crash(crashes.get(at + 1).copied().unwrap_or(usize::MAX));
         }
-        let ledger = Ledger::open(Arc::new(site.clone()), site.is_new(), &tiny()).unwrap();
+        let ledger = Ledger::open_site(Arc::new(site.clone()), site.is_new(), &tiny()).unwrap();
         let there = applied(&ledger);
         prop_assert!(there >= sure);
         expired.extend((9..=there).step_by(9).filter(|n| cut_after(*n) == ledger.expired_before()));
@@ -565,7 +565,7 @@ proptest! {
         seed: u64,
     ) {
         let site = VolatileSite::new(usize::MAX, seed);
-        let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
+        let ledger = Ledger::open_site(Arc::new(site.clone()), true, &tiny()).unwrap();
         let mut budgets = budgets.into_iter();
         let mut refill = || site.disk().left = budgets.next().unwrap_or(usize::MAX);
         refill();
@@ -598,16 +598,142 @@ proptest! {
         // And it is on disk.
         drop(ledger);
         let site = site.after_crash(usize::MAX);
-        let ledger = Ledger::open(Arc::new(site.clone()), false, &tiny()).unwrap();
+        let ledger = Ledger::open_site(Arc::new(site.clone()), false, &tiny()).unwrap();
         prop_assert_eq!(contents(&ledger), contents(&model));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_staged_is_seen_at_once_and_after_a_crash_there_is_what_was_committed(
+        crashes in proptest::collection::vec(0usize..60, 1..5),
+        every in 1u64..8,
+        seed: u64,
+    ) {
+        let mut site = VolatileSite::new(crashes[0], seed);
+        let mut sure = 0;
+        for at in 0..=crashes.len() {
+            if let Ok(ledger) = Ledger::open_site(Arc::new(site.clone()), site.is_new(), &tiny()) {
+                let there = applied(&ledger);
+                prop_assert!(there >= sure, "{there} batches are left of {sure} that were durable");
+                prop_assert_eq!(ledger.stats().unwrap().missing_logs, 0, "a crash is no damage");
+                let model = oracle(there, &Expiries::new());
+                prop_assert_eq!(contents(&ledger), contents(&model));
+                for number in there + 1..=BATCHES {
+                    let Ok(staged) = batch(number, &ledger) else { break };
+                    ledger.stage(&staged).unwrap();
+                    model.apply(&batch(number, &model).unwrap()).unwrap();
+                    prop_assert_eq!(contents(&ledger), contents(&model));
+                    if number % every == 0 || number == BATCHES {
+                        sure = if ledger.commit().is_ok() { number } else { sure };
+                        prop_assert_eq!(contents(&ledger), contents(&model), "whatever came of it");
+                        prop_assert_eq!(applied(&ledger), sure.max(there), "progress is what was committed");
+                    }
+                }
+            }
+            site = site.after_crash(crashes.get(at + 1).copied().unwrap_or(usize::MAX));
+        }
+        let ledger = Ledger::open_site(Arc::new(site.clone()), site.is_new(), &tiny()).unwrap();
+        prop_assert_eq!((applied(&ledger), sure), (BATCHES, BATCHES));
+        ledger.settle().unwrap();
+        prop_assert_eq!(contents(&ledger), contents(&oracle(BATCHES, &Expiries::new())));
+        nothing_is_left_behind(&site, &ledger);
+    }
+
+    #[test]
+    fn what_could_not_be_committed_is_committed_with_what_came_meanwhile(
+        budgets in proptest::collection::vec(0usize..40, 1..10),
+        every in 1u64..8,
+        seed: u64,
+    ) {
+        let site = VolatileSite::new(usize::MAX, seed);
+        let ledger = Ledger::open_site(Arc::new(site.clone()), true, &tiny()).unwrap();
+        let mut budgets = budgets.into_iter();
+        let mut refill = || site.disk().left = budgets.next().unwrap_or(usize::MAX);
+        refill();
+        let model = MemoryStore::default();
+        for number in 1..=BATCHES {
+            let staged = loop {
+                match batch(number, &ledger) {
+                    Ok(staged) => break staged,
+                    Err(_) => refill(),
+                }
+            };
+            ledger.stage(&staged).unwrap();
+            model.apply(&batch(number, &model).unwrap()).unwrap();
+            // One that fails is not tried again before more has come.
+            if number % every == 0 && ledger.commit().is_err() {
+                prop_assert!(ledger.staged_bytes() > 0);
+                refill();
+            }
+            prop_assert_eq!(contents(&ledger), contents(&model));
+            if number % 7 == 0 {
+                while ledger.rewrite().is_err() {
+                    refill();
+                }
+                prop_assert_eq!(contents(&ledger), contents(&model));
+            }
+        }
+        while ledger.commit().is_err() {
+            refill();
+        }
+        prop_assert_eq!((applied(&ledger), ledger.staged_bytes()), (BATCHES, 0));
+        settle(&ledger);
+        prop_assert_eq!(contents(&ledger), contents(&model));
+        nothing_is_left_behind(&site, &ledger);
+        drop(ledger);
+        let site = site.after_crash(usize::MAX);
+        let ledger = Ledger::open_site(Arc::new(site.clone()), false, &tiny()).unwrap();
+        prop_assert_eq!(contents(&ledger), contents(&model));
+    }
+}
+
+#[test]
+fn what_expires_while_it_is_staged_is_not_committed() {
+    let (site, ledger) = filled_ledger();
+    for number in [11, 20] {
+        ledger.stage(&batch(number, &ledger).unwrap()).unwrap();
+    }
+    ledger.expire(1020, 1).unwrap();
+    assert_eq!(ledger.commit().unwrap().len(), 1);
+    let (rows, _, questions) = contents(&ledger);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.halves.combined().time_last >= 1020));
+    assert!(questions.iter().all(|question| question.asked.time_last >= 1020));
+    drop(ledger);
+    let ledger = Ledger::open_site(Arc::new(site.after_crash(usize::MAX)), false, &tiny()).unwrap();
+    assert_eq!((applied(&ledger), contents(&ledger).0), (20, rows));
+}
+
+#[test]
+fn lines_that_come_one_by_one_are_few_segments_and_a_commit_makes_one_of_them() {
+    let site = VolatileSite::new(usize::MAX, 1);
+    let options = Options { fold_rows: 10_000, bulk_rows: 10_000, ..tiny() };
+    let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options).unwrap();
+    let (mut most, model) = (0, MemoryStore::default());
+    for number in 1..=600 {
+        ledger.stage(&batch(number, &ledger).unwrap()).unwrap();
+        model.apply(&batch(number, &model).unwrap()).unwrap();
+        most = most.max(ledger.segments().1);
+    }
+    assert!(most <= 32, "{most} segments");
+    let calls = |site: &VolatileSite| site.disk().worlds["ledger-1"].calls.len();
+    let before = calls(&site);
+    ledger.commit().unwrap();
+    assert_eq!(ledger.segments(), (1, 0));
+    assert!(calls(&site) - before <= 4, "what takes it back, the commit itself, and what that removes");
+    assert_eq!(contents(&ledger), contents(&model));
+    // There is nothing more to commit, and nothing is written.
+    let before = calls(&site);
+    assert!(ledger.commit().unwrap().is_empty() && calls(&site) == before);
 }
 
 #[test]
 fn a_ledger_is_rewritten_by_itself_once_and_again_only_when_it_has_grown() {
     let site = VolatileSite::new(usize::MAX, 1);
     let options = Options { rewrite_bytes: 1000, ..tiny() };
-    let ledger = Ledger::open(Arc::new(site.clone()), true, &options).unwrap();
+    let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options).unwrap();
     let mut number = 0;
     // Commits a batch while the places say that they take so much, and gives how many were made by then.
     let mut made_at = |bytes: u64| {
@@ -643,7 +769,7 @@ fn a_ledger_is_rewritten_by_itself_once_and_again_only_when_it_has_grown() {
 #[test]
 fn who_looks_up_clears_nothing_away() {
     let (site, ledger) = filled_ledger();
-    let before = ledger.snapshot();
+    let before = ledger.now();
     let there = contents(&ledger);
     ledger.rewrite().unwrap();
     ledger.settle().unwrap();
@@ -667,7 +793,7 @@ fn who_looks_up_clears_nothing_away() {
 #[test]
 fn without_room_nothing_is_written_anew_beside_and_what_goes_goes_in_place() {
     let site = VolatileSite::new(usize::MAX, 1);
-    let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
+    let ledger = Ledger::open_site(Arc::new(site.clone()), true, &tiny()).unwrap();
     for number in 1..=BATCHES {
         ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
     }
@@ -697,7 +823,7 @@ fn without_room_nothing_is_written_anew_beside_and_what_goes_goes_in_place() {
 /// A ledger with several runs, a journal and a hint.
 pub(super) fn filled_ledger() -> (VolatileSite, Ledger) {
     let site = VolatileSite::new(usize::MAX, 1);
-    let ledger = Ledger::open(Arc::new(site.clone()), true, &tiny()).unwrap();
+    let ledger = Ledger::open_site(Arc::new(site.clone()), true, &tiny()).unwrap();
     // The last one is too small to be folded, and stays in the journal.
     for number in 1..=10 {
         ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
@@ -740,7 +866,7 @@ fn make_older(site: &VolatileSite) {
 fn a_migration_that_is_cut_short_anywhere_goes_on_from_there() {
     let (whole, there, _) = closed_ledger();
     make_older(&whole);
-    assert!(Ledger::open(Arc::new(whole.twin()), false, &tiny()).is_err());
+    assert!(Ledger::open_site(Arc::new(whole.twin()), false, &tiny()).is_err());
     let mut went_on = 0;
     for calls in 0.. {
         let site = whole.twin();
@@ -774,7 +900,7 @@ fn a_migration_that_is_cut_short_anywhere_goes_on_from_there() {
         }
         assert_eq!(site.maps(), before, "the older one is only read");
         site.switch(&*place).unwrap();
-        let ledger = Ledger::open(Arc::new(site.clone()), false, &tiny()).unwrap();
+        let ledger = Ledger::open_site(Arc::new(site.clone()), false, &tiny()).unwrap();
         let found = ledger.verify(&mut |_, _| true).unwrap();
         assert!(found.is_sound(), "{calls}: {:?}", found.faults);
         assert_eq!(contents(&ledger), there);
@@ -828,7 +954,7 @@ fn whatever_is_lost_of_index_and_filters_is_made_anew_and_what_else_is_lost_is_t
             let mended = Ledger::repair(Arc::new(site.clone()), &tiny(), &mut |_, _| true);
             if key[0] == b'd' || key[0] == b'z' {
                 mended.unwrap_or_else(|error| panic!("{what}: {error}"));
-                let ledger = Ledger::open(Arc::new(site.clone()), false, &tiny()).unwrap();
+                let ledger = Ledger::open_site(Arc::new(site.clone()), false, &tiny()).unwrap();
                 assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound(), "{what}");
                 assert_eq!(contents(&ledger), there, "{what}");
                 assert_eq!(ledger.cached().unwrap().len(), 1, "{what}");
@@ -842,8 +968,8 @@ fn whatever_is_lost_of_index_and_filters_is_made_anew_and_what_else_is_lost_is_t
 }
 
 /// The contents, unless something of them cannot be read.
-fn readable_contents(store: &dyn Store) -> Result<Contents, StoreError> {
-    let snapshot = store.snapshot();
+fn readable_contents(store: &dyn WriteStore) -> Result<Contents, StoreError> {
+    let snapshot = store.now();
     let by_address = Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into());
     Ok((
         snapshot.entries(&Scan::All, None)?.collect::<Result<_, _>>()?,
@@ -865,7 +991,7 @@ enum Told {
 
 /// Opens a ledger that had so many batches, of which the engine lost something: that is never silent.
 fn told(site: &VolatileSite, batches: u64, what: &str) -> Told {
-    let ledger = match Ledger::open(Arc::new(site.clone()), false, &tiny()) {
+    let ledger = match Ledger::open_site(Arc::new(site.clone()), false, &tiny()) {
         Ok(ledger) => ledger,
         Err(StoreError::Damaged { .. }) => return Told::Damaged,
         Err(error) => panic!("{what}: {error}"),

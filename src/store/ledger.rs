@@ -2,14 +2,16 @@
 //!
 //! # How rows move
 //!
-//! - A small batch becomes an entry of the journal and, in memory, a [`Segment`]. A large one is written as a run at once.
+//! - What is staged is in segments in memory, which lookups see, and nowhere else ([`staging`]). A commit makes one entry of the
+//!   journal and one [`Segment`] of them, or a run where they are large.
+//! - A small batch that is applied by itself becomes an entry of the journal and a segment, a large one a run at once.
 //! - A *fold* writes all segments as one run. A *merge* writes several runs of about one size as one.
 //! - A run does not exist until the manifest names it. Naming it, dropping what it replaces (journal entries, or runs), and
-//!   the progress of a large batch are one atomic write.
+//!   the progress of a large commit are one atomic write.
 //! - A run that is no longer named is removed when the last reader has let go of it; one that a crash left behind unnamed,
 //!   at the next opening.
 //!
-//! What was committed is noted beside the engine ([`acknowledged`](super::acknowledged)), durable before [`Store::apply`] returns: by that one sees
+//! What was committed is noted beside the engine ([`acknowledged`](super::acknowledged)), durable before a commit returns: by that one sees
 //! at the next opening that the engine has lost something.
 //!
 //! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`View`], which never changes.
@@ -18,32 +20,36 @@
 //!
 //! After a failed write nothing more is written until the engine was opened again beneath the ledger ([`mend`]), which
 //! whoever writes next tries first, and a thread of its own. What failed may be on disk or not: a fold or a merge that is
-//! there is kept, for it changes nothing that anybody sees; a batch is taken back, for whoever applied it was told that it is
-//! not there. Of a batch a part may be there: what takes it back is on disk before it ([`super::undo`]). The manifest of a
+//! there is kept, for it changes nothing that anybody sees; a commit is taken back, for whoever asked for it was told that it is
+//! not there. Of a commit a part may be there: what takes it back is on disk before it ([`super::undo`]). The manifest of a
 //! fold or a merge is one key; what it makes superfluous goes after it.
 //!
 //! # Threads
 //!
 //! One thread folds, another merges and removes; a third watches that nobody waits for an engine that has failed, and a
 //! fourth opens that again. A panic in
-//! one of them ends the process. The first two, and whoever applies a batch, change the manifest and the view under
-//! a lock that is held for one write; lookups take only the lock that guards the pointer to the view. Who needs several
-//! locks takes `merging`, `committed`, `folding`, `manifest`, `hints`, in this order.
+//! one of them ends the process. The first two, and whoever commits, change the manifest under a lock that is held for one
+//! write. Lookups take no lock: the view is replaced as a whole. Who stages takes the locks `staging` and `publishing`, which
+//! are held for moments only, never for a write. Who needs several locks takes `merging`, `committed`, `folding`, `manifest`,
+//! `hints`, `staging`, `publishing`, in this order.
 
 mod mend;
 mod reduce;
 mod repair;
 mod retired;
 mod rewrite;
+mod staging;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
+use arc_swap::ArcSwap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use self::retired::Retired;
+use self::staging::Staging;
 use super::acknowledged::{AckLog, MarkFile};
 use super::bell::Bell;
 use super::budget::{Estimates, FoldRecord, load_estimates};
@@ -61,8 +67,8 @@ use super::sensors::Sensors;
 use super::undo::{self, Undo};
 use super::verify::{Checker, OnProgress, Verification};
 use super::{
-    Entries, Expired, Growth, Options, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,
-    Store, StoreError, Survey, block, damaged, value,
+    Entries, Expired, Growth, Options, Pair, Position, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot,
+    Stats, StoreError, Survey, WriteStore, block, damaged, value,
 };
 use crate::base::fault::point;
 use crate::base::keyed::new_seed;
@@ -96,13 +102,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A ledger that is open.
-pub(crate) struct Ledger {
+pub struct Ledger {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// The most bytes on disk.
+    pub(super) max_disk: Option<u64>,
 }
 
 struct Shared {
-    site: Arc<dyn Site>,
     home: Mutex<Arc<Home>>,
     /// Those that another one has taken over from. Closing one and removing its files takes a while: who holds it last must
     /// not be a lookup, but whoever merges.
@@ -133,18 +140,26 @@ struct Shared {
     next_run: AtomicU32,
     /// That of new filters: as long as there are runs, each says it.
     filter_seed: u64,
-    view: Mutex<Arc<View>>,
+    view: ArcSwap<View>,
+    /// Held while the view is replaced.
+    publishing: Mutex<()>,
+    staging: Mutex<Staging>,
     bell: Arc<Bell>,
     stop: AtomicBool,
     /// Why the last fold and the last merge failed, if they did.
     failures: [Mutex<Option<StoreError>>; 2],
+    /// Goes last: with it the folder is let go of.
+    site: Arc<dyn Site>,
 }
 
 /// One moment of the ledger.
+#[derive(Clone)]
 struct View {
     runs: Vec<Arc<Run>>,
+    /// What is in the journal and in no run.
     segments: Vec<Arc<Segment>>,
-    applied: u64,
+    /// What is staged and not committed.
+    staged: Vec<Arc<Segment>>,
     sensors: Arc<Sensors>,
     folding: Arc<Folding>,
 }
@@ -164,7 +179,8 @@ impl Folding {
 impl View {
     fn sources(&self) -> Vec<Arc<dyn Source>> {
         let runs = self.runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>);
-        runs.chain(self.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>)).collect()
+        let in_memory = self.segments.iter().chain(&self.staged);
+        runs.chain(in_memory.map(|segment| Arc::clone(segment) as Arc<dyn Source>)).collect()
     }
 
     /// What is not in the rows themselves.
@@ -392,9 +408,13 @@ impl Sink for RunSink<'_> {
 
 impl Ledger {
     /// Opens what is at the current place, or begins a new ledger at an empty one.
-    pub fn open(site: Arc<dyn Site>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
+    pub(super) fn open_site(
+        site: Arc<dyn Site>,
+        is_new: bool,
+        options: &Options,
+    ) -> Result<Ledger, StoreError> {
         let shared = Shared::open(site, is_new, options, Run::load)?;
-        let mut ledger = Ledger { shared, workers: Vec::new() };
+        let mut ledger = Ledger { shared, workers: Vec::new(), max_disk: None };
         let works: &[Work] = if options.reading { &[] } else { &[Work::Fold, Work::Merge] };
         for &work in works {
             ledger.start(work.thread_name(), move |shared| shared.work(work))?;
@@ -417,47 +437,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Verifies what is in the engine at this moment. Commits wait while the journal is read, and lookups wait for nothing.
-    pub fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
-        let mut checker = Checker::new(on_progress);
-        let (view, _spared) = {
-            let committed = lock(&self.shared.committed);
-            checker = checker.acknowledged(committed.acks.table().clone());
-            let _folds_wait = lock(&self.shared.manifest);
-            let home = self.shared.home();
-            checker.main(&*home, home.runs());
-            (self.shared.view(), home.spare())
-        };
-        for run in &view.runs {
-            checker.run(&run.meta, &RunPairs { home: &run.home, id: run.meta.id })?;
-        }
-        Ok(checker.end())
-    }
-
-    /// Hands out what is in the engine at this moment.
-    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
-        let shared = &*self.shared;
-        let (main, lost, view, _spared) = {
-            let mut committed = lock(&shared.committed);
-            shared.mend(Some(&mut committed))?;
-            let lost = committed.acks.lost();
-            let _folds_wait = lock(&shared.manifest);
-            let _hints_wait = lock(&shared.hints);
-            let home = shared.home();
-            // Progress and hints, of which there is one for each log, and a journal that is bounded.
-            let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
-            (main, lost, shared.view(), home.spare())
-        };
-        let mut pieces = Pieces::new(take);
-        lost.map_or(Ok(()), |lost| pieces.lost(&lost))?;
-        pieces.main(main.into_iter().map(Ok))?;
-        for run in &view.runs {
-            pieces.run(run.meta.id, with_prefix(&RunPairs { home: &run.home, id: run.meta.id }, b""))?;
-        }
-        pieces.end()
-    }
-
-    /// Waits until no fold, merge or removal is due, nor under way.
+    /// Waits until no work is due in the background, nor under way: rows in memory are few, and runs of one size too.
+    ///
+    /// # Errors
+    ///
+    /// Why the work failed, if it did.
     pub fn settle(&self) -> Result<(), StoreError> {
         loop {
             let rung = self.shared.bell.count();
@@ -726,7 +710,7 @@ impl Shared {
         let entries = manifest.journal_from..committed.record.journal_to;
         let segments = replay(&*home, entries, options, sensors.len())?;
         let folding = Arc::new(Folding::load(&*home)?);
-        let view = View { runs, segments, applied: 0, sensors: Arc::clone(&sensors), folding };
+        let view = View { runs, segments, staged: Vec::new(), sensors: Arc::clone(&sensors), folding };
         let missing = committed.acks.missing_logs();
         if !options.reading {
             // The ledger can be looked into all the same; nothing is committed before it could be written.
@@ -740,7 +724,6 @@ impl Shared {
             }
         }
         Ok(Arc::new(Shared {
-            site,
             homes: Mutex::new(vec![Arc::downgrade(&home)]),
             home: Mutex::new(home),
             left: Mutex::default(),
@@ -758,10 +741,13 @@ impl Shared {
             manifest: Mutex::new(manifest),
             next_run: AtomicU32::new(next_run),
             filter_seed,
-            view: Mutex::new(Arc::new(view)),
+            view: ArcSwap::from_pointee(view),
+            publishing: Mutex::default(),
+            staging: Mutex::default(),
             bell,
             stop: AtomicBool::new(false),
             failures: Default::default(),
+            site,
         }))
     }
 
@@ -777,25 +763,24 @@ impl Shared {
     }
 
     fn view(&self) -> Arc<View> {
-        Arc::clone(&lock(&self.view))
+        self.view.load_full()
+    }
+
+    /// Replaces the view by one that `edit` has changed, and lets those know who work in the background.
+    fn publish(&self, edit: impl FnOnce(&mut View)) {
+        self.show(edit);
+        self.bell.ring();
     }
 
     /// Replaces the view by one that `edit` has changed.
-    fn publish(&self, edit: impl FnOnce(&mut View)) {
-        let mut view = lock(&self.view);
-        let mut next = View {
-            runs: view.runs.clone(),
-            segments: view.segments.clone(),
-            applied: view.applied,
-            sensors: Arc::clone(&view.sensors),
-            folding: Arc::clone(&view.folding),
-        };
+    fn show(&self, edit: impl FnOnce(&mut View)) {
+        let publishing = lock(&self.publishing);
+        let mut next = View::clone(&self.view.load());
         edit(&mut next);
-        let last = std::mem::replace(&mut *view, Arc::new(next));
-        drop(view);
+        let last = self.view.swap(Arc::new(next));
+        drop(publishing);
         // Outside the lock: it may be the last to hold a run.
         drop(last);
-        self.bell.ring();
     }
 
     fn check_stop(&self) -> Result<(), StoreError> {
@@ -917,7 +902,7 @@ impl Shared {
             }
             journal_from = journal_from.max(sequence + 1);
         }
-        let run = self.write_run(&home, keys, |writer| writer.push_merged(&sources))?;
+        let run = self.write_run(&home, keys, |writer| writer.push_merged(&sources, 0))?;
         let folded = |view: &mut View| {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
         };
@@ -947,7 +932,7 @@ impl Shared {
         let keys = group.iter().map(|run| run.meta.counts.lookup_keys).sum();
         let sources: Vec<Arc<dyn Source>> =
             group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
-        let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources))?;
+        let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources, 0))?;
         self.flip(Flip { add: run, replaced: &group, journal_from: None, batch: None }, |_| {}).map(drop)
     }
 
@@ -1027,6 +1012,81 @@ impl Shared {
         Ok(())
     }
 
+    /// Commits rows and progress by one atomic write, and shows them to readers; `edit` changes the view with it.
+    fn commit_rows(
+        &self,
+        committed: &mut Committed,
+        progress: &[&Progress],
+        rows: Rows,
+        edit: impl FnOnce(&mut View),
+    ) -> Result<(), StoreError> {
+        let home = self.home();
+        let mut record = committed.record;
+        let (mut changes, mut undo, mut hashes) = (Changes::new(), Changes::new(), Vec::new());
+        for progress in progress {
+            let key = engine::progress(&progress.lineage);
+            let sealed = block::seal(&key, &value::progress_to_bytes(progress)?);
+            let hash = progress_hash(&key, &sealed);
+            match committed.lineages.get(&progress.lineage) {
+                Some(last) => {
+                    record.digest ^= last;
+                    undo.push((key.clone(), home.get(&key)?));
+                }
+                None => {
+                    record.lineages += 1;
+                    undo.push((key.clone(), None));
+                }
+            }
+            record.digest ^= hash;
+            hashes.push((progress.lineage, hash));
+            changes.push((key, Some(sealed)));
+        }
+        let next_run = match rows {
+            Rows::Run(run) => {
+                changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
+                let id = run.meta.id;
+                let before = with_record(&undo, &committed.record)?;
+                let flip =
+                    Flip { add: run, replaced: &[], journal_from: None, batch: Some((changes, before)) };
+                self.flip(flip, edit).inspect_err(|_| {
+                    committed.doubt = Some(Doubt { record, undo, run: Some(id) });
+                })?
+            }
+            Rows::Segment(segment) => {
+                let sequence = record.journal_to;
+                let parts = segment.journal_parts();
+                let count =
+                    u16::try_from(parts.len()).map_err(|_| damaged("the batch", "it is too large"))?;
+                for (part, JournalPart { family, rows }) in (0..count).zip(parts) {
+                    let key = engine::journal_part(sequence, part);
+                    let sealed =
+                        block::seal(&key, &engine::join(&[&count.to_be_bytes(), &[family.byte()], &rows]));
+                    undo.push((key.clone(), None));
+                    changes.push((key, Some(sealed)));
+                }
+                record.journal_to += u64::from(count > 0);
+                changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
+                // Before it is committed: a change that comes between is not one that came before.
+                let next_run = lock(&self.manifest).next_run;
+                let before = with_record(&undo, &committed.record)?;
+                self.commit(&home, changes, &before).inspect_err(|_| {
+                    committed.doubt = Some(Doubt { record, undo, run: None });
+                })?;
+                self.publish(|view| {
+                    if count > 0 {
+                        view.segments.push(Arc::new(segment));
+                    }
+                    edit(view);
+                });
+                next_run
+            }
+        };
+        committed.record = record;
+        committed.lineages.extend(hashes);
+        self.acknowledge(progress, committed, &home, next_run);
+        Ok(())
+    }
+
     /// Changes the manifest, with a batch or alone, and shows it to readers. Gives the number of the next run, which each such
     /// change makes greater: by it one sees that none is missing.
     fn flip(&self, flip: Flip<'_>, edit: impl FnOnce(&mut View)) -> Result<u32, StoreError> {
@@ -1061,10 +1121,10 @@ impl Shared {
         Ok(next_run)
     }
 
-    /// Notes that a batch was committed, with the number of the next run that the manifest had then. It is durable in the
+    /// Notes what was committed, with the number of the next run that the manifest had then. It is durable in the
     /// engine: where it cannot be noted nothing more is written before it was.
-    fn acknowledge(&self, batch: &Batch, committed: &mut Committed, home: &Home, next_run: u32) {
-        let logs = batch.progress().map(|progress| (progress.lineage, progress.consumed.offset));
+    fn acknowledge(&self, progress: &[&Progress], committed: &mut Committed, home: &Home, next_run: u32) {
+        let logs = progress.iter().map(|progress| (progress.lineage, progress.consumed.offset));
         let noted = committed.acks.acknowledge(logs, next_run, self.sensors.len());
         noted.unwrap_or_else(|error| home.fail(&error));
         let left = committed.acks.missing_logs();
@@ -1087,6 +1147,14 @@ impl Shared {
             self.bell.wait(rung, None);
         }
     }
+}
+
+/// Rows that are to be committed.
+enum Rows {
+    /// They become an entry of the journal.
+    Segment(Segment),
+    /// They are a run that nobody knows yet.
+    Run(Arc<Run>),
 }
 
 /// What keys held before, with the record of the last commit.
@@ -1114,103 +1182,15 @@ fn segments_to_merge(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Segment>>> {
     })
 }
 
-//--- Store ----------------------------------------------------------------------------------------------------------
+//--- ReadStore and WriteStore ----------------------------------------------------------------------------------------
 
-impl Store for Ledger {
-    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
-        let shared = &*self.shared;
-        if let Some(known) = shared.sensors.number(name) {
-            return Ok(known);
-        }
-        let mut committed = lock(&shared.committed);
-        if let Some(known) = shared.sensors.number(name) {
-            return Ok(known);
-        }
-        shared.mend(Some(&mut committed))?;
-        shared.sensors.add(name, |key, sealed| shared.home().commit(vec![(key, Some(sealed))]))
+impl ReadStore for Ledger {
+    fn now(&self) -> Arc<dyn Snapshot> {
+        self.shared.view()
     }
 
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
         self.shared.sensors.name(sensor)
-    }
-
-    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
-        let shared = &*self.shared;
-        point("apply_begun");
-        let mut committed = lock(&shared.committed);
-        shared.mend(Some(&mut committed))?;
-        let home = shared.home();
-        let mut record = committed.record;
-        let (mut changes, mut undo, mut hashes) = (Changes::new(), Changes::new(), Vec::new());
-        for progress in batch.progress() {
-            let key = engine::progress(&progress.lineage);
-            let sealed = block::seal(&key, &value::progress_to_bytes(progress)?);
-            let hash = progress_hash(&key, &sealed);
-            match committed.lineages.get(&progress.lineage) {
-                Some(last) => {
-                    record.digest ^= last;
-                    undo.push((key.clone(), home.get(&key)?));
-                }
-                None => {
-                    record.lineages += 1;
-                    undo.push((key.clone(), None));
-                }
-            }
-            record.digest ^= hash;
-            hashes.push((progress.lineage, hash));
-            changes.push((key, Some(sealed)));
-        }
-        let (rows, sensors) = (batch.tuples().len() + batch.questions().len(), shared.sensors.len());
-        let cut = shared.cut.load(Ordering::SeqCst);
-        let applied = |view: &mut View| view.applied = view.applied.max(batch.number);
-        let next_run = if rows >= shared.options.bulk_rows {
-            let keys = 2 * batch.tuples().len() + batch.questions().len();
-            let run =
-                shared.write_run(&home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
-            changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
-            let id = run.meta.id;
-            let before = with_record(&undo, &committed.record)?;
-            let flip = Flip { add: run, replaced: &[], journal_from: None, batch: Some((changes, before)) };
-            shared.flip(flip, applied).inspect_err(|_| {
-                committed.doubt = Some(Doubt { record, undo, run: Some(id) });
-            })?
-        } else {
-            shared.wait_for_room()?;
-            let sequence = record.journal_to;
-            let segment = Segment::from_batch(batch, sensors, vec![sequence], cut)?;
-            let parts = segment.journal_parts();
-            let count = u16::try_from(parts.len()).map_err(|_| damaged("the batch", "it is too large"))?;
-            for (part, JournalPart { family, rows }) in (0..count).zip(parts) {
-                let key = engine::journal_part(sequence, part);
-                let sealed =
-                    block::seal(&key, &engine::join(&[&count.to_be_bytes(), &[family.byte()], &rows]));
-                undo.push((key.clone(), None));
-                changes.push((key, Some(sealed)));
-            }
-            record.journal_to += u64::from(count > 0);
-            changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
-            // Before it is committed: a change that comes between is not one that came before.
-            let next_run = lock(&shared.manifest).next_run;
-            let before = with_record(&undo, &committed.record)?;
-            shared.commit(&home, changes, &before).inspect_err(|_| {
-                committed.doubt = Some(Doubt { record, undo, run: None });
-            })?;
-            shared.publish(|view| {
-                if count > 0 {
-                    view.segments.push(Arc::new(segment));
-                }
-                applied(view);
-            });
-            next_run
-        };
-        committed.record = record;
-        committed.lineages.extend(hashes);
-        shared.acknowledge(batch, &mut committed, &home, next_run);
-        Ok(())
-    }
-
-    fn snapshot(&self) -> Arc<dyn Snapshot> {
-        self.shared.view()
     }
 
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
@@ -1233,6 +1213,126 @@ impl Store for Ledger {
             .collect()
     }
 
+    fn stats(&self) -> Result<Stats, StoreError> {
+        let view = self.shared.view();
+        let pending_rows = view.pending().rows;
+        let staged_rows = view.staged.iter().map(|segment| segment.counts().rows).sum::<u64>();
+        let held_bytes = self.shared.retired_bytes()?;
+        Ok(Stats {
+            rows: pending_rows + staged_rows + view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>(),
+            pending_rows,
+            runs: view.runs.len() as u64,
+            disk_bytes: self.shared.home().disk_bytes()?.saturating_add(held_bytes),
+            held_bytes,
+            live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
+            max_disk: self.max_disk,
+            format: FORMAT,
+            expired: lock(&self.shared.manifest).expired,
+            missing_logs: self.missing_logs(),
+            folded: self.shared.folded(),
+            growth: lock(&self.shared.growth).clone(),
+        })
+    }
+
+    fn missing_logs(&self) -> u64 {
+        self.shared.missing.load(Ordering::SeqCst)
+    }
+
+    fn expired_before(&self) -> u64 {
+        self.shared.cut.load(Ordering::SeqCst)
+    }
+
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.shared.survey(now)
+    }
+
+    fn failing(&self) -> Option<StoreError> {
+        self.shared.home().failure()
+    }
+
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let (main, lost, view, _spared) = {
+            let mut committed = lock(&shared.committed);
+            shared.mend(Some(&mut committed))?;
+            let lost = committed.acks.lost();
+            let _folds_wait = lock(&shared.manifest);
+            let _hints_wait = lock(&shared.hints);
+            let home = shared.home();
+            // Progress and hints, of which there is one for each log, and a journal that is bounded.
+            let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
+            (main, lost, shared.view(), home.spare())
+        };
+        let mut pieces = Pieces::new(take);
+        lost.map_or(Ok(()), |lost| pieces.lost(&lost))?;
+        pieces.main(main.into_iter().map(Ok))?;
+        for run in &view.runs {
+            pieces.run(run.meta.id, with_prefix(&RunPairs { home: &run.home, id: run.meta.id }, b""))?;
+        }
+        pieces.end()
+    }
+
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        let mut checker = Checker::new(on_progress);
+        let (view, _spared) = {
+            let committed = lock(&self.shared.committed);
+            checker = checker.acknowledged(committed.acks.table().clone());
+            let _folds_wait = lock(&self.shared.manifest);
+            let home = self.shared.home();
+            checker.main(&*home, home.runs());
+            (self.shared.view(), home.spare())
+        };
+        for run in &view.runs {
+            checker.run(&run.meta, &RunPairs { home: &run.home, id: run.meta.id })?;
+        }
+        Ok(checker.end())
+    }
+}
+
+impl WriteStore for Ledger {
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        let shared = &*self.shared;
+        if let Some(known) = shared.sensors.number(name) {
+            return Ok(known);
+        }
+        let mut committed = lock(&shared.committed);
+        if let Some(known) = shared.sensors.number(name) {
+            return Ok(known);
+        }
+        shared.mend(Some(&mut committed))?;
+        shared.sensors.add(name, |key, sealed| shared.home().commit(vec![(key, Some(sealed))]))
+    }
+
+    fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.shared.stage(batch)
+    }
+
+    fn staged_bytes(&self) -> usize {
+        self.shared.staged_bytes()
+    }
+
+    fn commit(&self) -> Result<Vec<Progress>, StoreError> {
+        self.shared.commit_staged()
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        point("apply_begun");
+        let mut committed = lock(&shared.committed);
+        shared.mend(Some(&mut committed))?;
+        let progress: Vec<&Progress> = batch.progress().collect();
+        let (sensors, cut) = (shared.sensors.len(), shared.cut.load(Ordering::SeqCst));
+        let rows = if batch.tuples().len() + batch.questions().len() >= shared.options.bulk_rows {
+            let keys = 2 * batch.tuples().len() + batch.questions().len();
+            let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, sensors, cut);
+            Rows::Run(shared.write_run(&shared.home(), keys as u64, fill)?)
+        } else {
+            shared.wait_for_room()?;
+            Rows::Segment(Segment::from_batch(batch, sensors, vec![committed.record.journal_to], cut)?)
+        };
+        shared.commit_rows(&mut committed, &progress, rows, |_| {})
+    }
+
     fn cached(&self) -> Result<Vec<Pair>, StoreError> {
         let hint = |(key, value): Pair| (key.get(engine::CACHE.len()..).unwrap_or_default().to_vec(), value);
         with_prefix(&*self.shared.home(), engine::CACHE).map(|pair| pair.map(hint)).collect()
@@ -1243,30 +1343,6 @@ impl Store for Ledger {
         let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
         let _not_while_it_moves = lock(&self.shared.hints);
         self.shared.home().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
-    }
-
-    fn missing_logs(&self) -> u64 {
-        self.shared.missing.load(Ordering::SeqCst)
-    }
-
-    fn stats(&self) -> Result<Stats, StoreError> {
-        let view = self.shared.view();
-        let pending_rows = view.pending().rows;
-        let held_bytes = self.shared.retired_bytes()?;
-        Ok(Stats {
-            rows: pending_rows + view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>(),
-            pending_rows,
-            runs: view.runs.len() as u64,
-            disk_bytes: self.shared.home().disk_bytes()?.saturating_add(held_bytes),
-            held_bytes,
-            live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
-            max_disk: None,
-            format: FORMAT,
-            expired: lock(&self.shared.manifest).expired,
-            missing_logs: self.missing_logs(),
-            folded: self.shared.folded(),
-            growth: lock(&self.shared.growth).clone(),
-        })
     }
 
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
@@ -1292,42 +1368,21 @@ impl Store for Ledger {
         shared.cut.store(expired.before, Ordering::SeqCst);
         Ok(expired)
     }
-
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
         self.shared.rewrite(self.expired_before(), 0, Some((sensor, *lineage))).map(drop)
-    }
-
-    fn expired_before(&self) -> u64 {
-        self.shared.cut.load(Ordering::SeqCst)
     }
 
     fn rewrite(&self) -> Result<(), StoreError> {
         self.shared.rewrite(self.expired_before(), 0, None).map(drop)
     }
 
-    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
-        self.shared.survey(now)
-    }
-
     fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
         self.shared.reduce(rule, at)
-    }
-
-    fn failing(&self) -> Option<StoreError> {
-        self.shared.home().failure()
     }
 
     fn flush(&self) -> Result<(), StoreError> {
         self.shared.mend(None)?;
         self.shared.home().sync()
-    }
-
-    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
-        Ledger::copy(self, take)
-    }
-
-    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
-        Ledger::verify(self, on_progress)
     }
 }
 
@@ -1339,10 +1394,6 @@ pub(super) fn open_progress(key: &[u8], sealed: &[u8]) -> Result<Progress, Store
 }
 
 impl Snapshot for View {
-    fn applied(&self) -> u64 {
-        self.applied
-    }
-
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         self.entries_within(scan, after, Reach::Disk)
     }

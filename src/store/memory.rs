@@ -3,11 +3,12 @@
 //! It is written to be obviously right, not fast: a snapshot copies everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Entries, Entry, Expired, Folded, NameBudget, OnPiece, OnProgress, Pair, Position, Question, Questions,
-    Reduce, Reduced, Scan, Snapshot, Stats, Store, StoreError, Survey, Verification, budget, damaged,
+    ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification, WriteStore, budget,
+    damaged,
 };
 use crate::dns::{Name, RrType, registrable};
 use crate::observation::{Asked, Halves, SensorId, Tuple, question_from_row_key};
@@ -17,9 +18,25 @@ use crate::store::batch::Batch;
 /// A store that forgets when it is dropped.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    stored: Mutex<Stored>,
     keeps_no_rows: bool,
     names: NameBudget,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    /// What is committed.
+    state: State,
+    /// What is seen, where something is staged.
+    seen: Option<State>,
+    /// How far logs were read, where that is staged only.
+    staged: BTreeMap<LineageId, Progress>,
+}
+
+impl Stored {
+    fn seen(&self) -> &State {
+        self.seen.as_ref().unwrap_or(&self.state)
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -29,7 +46,6 @@ struct State {
     questions: BTreeMap<(Name, RrType, Arc<str>), Asked>,
     lineages: BTreeMap<LineageId, Progress>,
     hints: BTreeMap<Vec<u8>, Vec<u8>>,
-    applied: u64,
     expired: Expired,
     folded: Folded,
     /// The names that were folded, by domain and sensor.
@@ -58,9 +74,24 @@ impl MemoryStore {
         MemoryStore { names, ..MemoryStore::default() }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // A panic elsewhere cannot leave half a batch here: `apply` builds the new state first.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets what is staged, as a crash does.
+    pub fn crash(&self) {
+        let mut stored = self.stored();
+        (stored.seen, stored.staged) = (None, BTreeMap::new());
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        // A panic elsewhere cannot leave half a batch here: it is checked before it is added.
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is committed, and what is seen where that is more.
+    fn change<T>(&self, change: impl Fn(&mut State) -> T) -> T {
+        let Stored { state, seen, .. } = &mut *self.stored();
+        if let Some(seen) = seen {
+            change(seen);
+        }
+        change(state)
     }
 }
 
@@ -70,6 +101,31 @@ impl State {
             .get(usize::from(sensor.0))
             .cloned()
             .ok_or_else(|| bad_batch("a sensor number nobody gave out"))
+    }
+
+    /// Adds rows and questions, all or none.
+    fn add(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let (mut rows, mut questions) = (Vec::new(), Vec::new());
+        for (key, halves) in batch.tuples().iter() {
+            let (tuple, sensor) = Tuple::from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
+            rows.push(((tuple, self.sensor_name(sensor)?), halves));
+        }
+        for (key, asked) in batch.questions().iter() {
+            let (rrname, qtype, sensor) =
+                question_from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
+            questions.push(((rrname, qtype, self.sensor_name(sensor)?), asked));
+        }
+        for (row, halves) in rows {
+            if halves.combined().time_last >= self.expired.before {
+                self.rows.entry(row).or_default().merge(halves);
+            }
+        }
+        for (question, asked) in questions {
+            if asked.time_last >= self.expired.before {
+                self.questions.entry(question).or_default().merge(asked);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,129 +218,36 @@ fn bad_batch(why: &str) -> StoreError {
     damaged("the batch", why)
 }
 
-impl Store for MemoryStore {
-    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
-        let mut state = self.state();
-        let at = match state.sensors.iter().position(|known| &**known == name) {
-            Some(at) => at,
-            None => {
-                super::sensors::check(name)?;
-                state.sensors.push(name.into());
-                state.sensors.len() - 1
-            }
-        };
-        u16::try_from(at).map(SensorId).map_err(|_| StoreError::TooManySensors)
+impl ReadStore for MemoryStore {
+    fn now(&self) -> Arc<dyn Snapshot> {
+        Arc::new(self.stored().seen().clone())
     }
 
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
-        self.state().sensor_name(sensor).ok()
-    }
-
-    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut guard = self.state();
-        if self.keeps_no_rows {
-            guard.lineages.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
-            guard.applied = guard.applied.max(batch.number);
-            return Ok(());
-        }
-        let mut state = guard.clone();
-        for (key, halves) in batch.tuples().iter() {
-            let (tuple, sensor) = Tuple::from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
-            let sensor = state.sensor_name(sensor)?;
-            if halves.combined().time_last < state.expired.before {
-                continue;
-            }
-            state.rows.entry((tuple, sensor)).or_default().merge(halves);
-        }
-        for (key, asked) in batch.questions().iter() {
-            let (rrname, qtype, sensor) =
-                question_from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
-            let sensor = state.sensor_name(sensor)?;
-            if asked.time_last < state.expired.before {
-                continue;
-            }
-            state.questions.entry((rrname, qtype, sensor)).or_default().merge(asked);
-        }
-        for progress in batch.progress() {
-            state.lineages.insert(progress.lineage, progress.clone());
-        }
-        state.applied = state.applied.max(batch.number);
-        *guard = state;
-        Ok(())
-    }
-
-    fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::new(self.state().clone())
+        self.stored().state.sensor_name(sensor).ok()
     }
 
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
-        Ok(self.state().lineages.get(id).cloned())
+        Ok(self.stored().state.lineages.get(id).cloned())
     }
 
     fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
-        Ok(self.state().lineages.values().cloned().collect())
-    }
-
-    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
-        Ok(self.state().hints.clone().into_iter().collect())
-    }
-
-    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
-        let mut state = self.state();
-        state.hints.extend(puts.iter().cloned());
-        state.hints.retain(|key, _| !drops.contains(key));
-        Ok(())
+        Ok(self.stored().state.lineages.values().cloned().collect())
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
-        let state = self.state();
+        let stored = self.stored();
+        let state = stored.seen();
         let folded = Folded { domains: state.folded_names.len() as u64, ..state.folded };
         Ok(Stats { rows: state.rows.len() as u64, expired: state.expired, folded, ..Stats::default() })
     }
 
-    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
-        let mut state = self.state();
-        if before > state.expired.before {
-            let (rows, questions) = (state.rows.len(), state.questions.len());
-            state.rows.retain(|_, halves| halves.combined().time_last >= before);
-            state.questions.retain(|_, asked| asked.time_last >= before);
-            let dropped = (rows - state.rows.len(), questions - state.questions.len());
-            let Expired { rows, questions, .. } = state.expired;
-            state.expired = Expired {
-                before,
-                at,
-                rows: rows + dropped.0 as u64,
-                questions: questions + dropped.1 as u64,
-            };
-            state.prune();
-        }
-        Ok(state.expired)
-    }
-
-    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
-        let mut state = self.state();
-        if before < state.expired.before {
-            (state.expired.before, state.expired.at) = (before, at);
-        }
-        Ok(state.expired)
-    }
-
-    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let name = state.sensor_name(sensor)?;
-        state.rows.retain(|(_, sensor), _| *sensor != name);
-        state.questions.retain(|(_, _, sensor), _| *sensor != name);
-        state.lineages.remove(lineage);
-        state.prune();
-        Ok(())
-    }
-
     fn expired_before(&self) -> u64 {
-        self.state().expired.before
+        self.stored().state.expired.before
     }
 
     fn survey(&self, _now: u64) -> Result<Survey, StoreError> {
-        let domains = self.state().domains(&self.names);
+        let domains = self.stored().seen().domains(&self.names);
         let is_over =
             |names: &&BTreeMap<Name, Known>| self.names.names > 0 && names.len() as u64 > self.names.names;
         Ok(Survey {
@@ -293,31 +256,166 @@ impl Store for MemoryStore {
         })
     }
 
+    fn failing(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn copy(&self, _take: OnPiece<'_>) -> Result<(), StoreError> {
+        let error = std::io::ErrorKind::Unsupported.into();
+        Err(StoreError::Io { what: "a ledger in memory cannot be copied".to_owned(), error })
+    }
+
+    fn verify(&self, _on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        let Stored { state, .. } = &*self.stored();
+        Ok(Verification {
+            rows: state.rows.len() as u64,
+            questions: state.questions.len() as u64,
+            logs: state.lineages.len() as u64,
+            sensors: state.sensors.len() as u64,
+            ..Verification::default()
+        })
+    }
+}
+
+impl WriteStore for MemoryStore {
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        self.change(|state| {
+            let at = match state.sensors.iter().position(|known| &**known == name) {
+                Some(at) => at,
+                None => {
+                    super::sensors::check(name)?;
+                    state.sensors.push(name.into());
+                    state.sensors.len() - 1
+                }
+            };
+            u16::try_from(at).map(SensorId).map_err(|_| StoreError::TooManySensors)
+        })
+    }
+
+    fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
+        let Stored { state, seen, staged } = &mut *self.stored();
+        if !self.keeps_no_rows {
+            seen.get_or_insert_with(|| state.clone()).add(batch)?;
+        }
+        staged.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
+        Ok(())
+    }
+
+    fn staged_bytes(&self) -> usize {
+        let stored = self.stored();
+        usize::from(stored.seen.is_some()) + stored.staged.len()
+    }
+
+    fn commit(&self) -> Result<Vec<Progress>, StoreError> {
+        let Stored { state, seen, staged } = &mut *self.stored();
+        if let Some(seen) = seen.take() {
+            *state = seen;
+        }
+        state.lineages.extend(staged.clone());
+        Ok(std::mem::take(staged).into_values().collect())
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.change(|state| {
+            if !self.keeps_no_rows {
+                state.add(batch)?;
+            }
+            state.lineages.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
+            Ok(())
+        })
+    }
+
+    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
+        Ok(self.stored().state.hints.clone().into_iter().collect())
+    }
+
+    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.change(|state| {
+            state.hints.extend(puts.iter().cloned());
+            state.hints.retain(|key, _| !drops.contains(key));
+            Ok(())
+        })
+    }
+
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        Ok(self.change(|state| {
+            if before > state.expired.before {
+                let (rows, questions) = (state.rows.len(), state.questions.len());
+                state.rows.retain(|_, halves| halves.combined().time_last >= before);
+                state.questions.retain(|_, asked| asked.time_last >= before);
+                let dropped = (rows - state.rows.len(), questions - state.questions.len());
+                let Expired { rows, questions, .. } = state.expired;
+                state.expired = Expired {
+                    before,
+                    at,
+                    rows: rows + dropped.0 as u64,
+                    questions: questions + dropped.1 as u64,
+                };
+                state.prune();
+            }
+            state.expired
+        }))
+    }
+
+    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        Ok(self.change(|state| {
+            if before < state.expired.before {
+                (state.expired.before, state.expired.at) = (before, at);
+            }
+            state.expired
+        }))
+    }
+
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
+        self.change(|state| {
+            let name = state.sensor_name(sensor)?;
+            state.rows.retain(|(_, sensor), _| *sensor != name);
+            state.questions.retain(|(_, _, sensor), _| *sensor != name);
+            state.lineages.remove(lineage);
+            state.prune();
+            Ok(())
+        })
+    }
+
     fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
-        let mut state = self.state();
+        Ok(self.change(|state| state.reduce(&self.names, rule, at)))
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl State {
+    /// Makes less of what tells least.
+    fn reduce(&mut self, names: &NameBudget, rule: Reduce, at: u64) -> Reduced {
         let mut reduced = Reduced::default();
         let (folding, least, before) = match rule {
-            Reduce::Names { at_least } => (state.folding(&self.names), at_least.max(1), None),
-            Reduce::LargeDomains => (state.folding(&self.names.share(4)), 1, None),
+            Reduce::Names { at_least } => (self.folding(names), at_least.max(1), None),
+            Reduce::LargeDomains => (self.folding(&names.share(4)), 1, None),
             Reduce::Unresolved { before } => (BTreeMap::new(), 0, Some(before)),
         };
         if (folding.len() as u64) < least {
-            return Ok(reduced);
+            return reduced;
         }
         let domain = |name: &Name, rrtype: RrType| {
             if rrtype == RrType::FOLDED { None } else { folding.get(name).cloned() }
         };
-        let rows: Vec<_> = state
+        let rows: Vec<_> = self
             .rows
             .keys()
             .filter_map(|key| Some((key.clone(), domain(&key.0.rrname, key.0.rrtype)?)))
             .collect();
         let mut questions: Vec<_> =
-            state.questions.keys().filter_map(|key| Some((key.clone(), domain(&key.0, key.1)?))).collect();
+            self.questions.keys().filter_map(|key| Some((key.clone(), domain(&key.0, key.1)?))).collect();
         let mut dropped = 0;
         if let Some(before) = before {
-            let known: Vec<_> = state.folded_names.keys().cloned().collect();
-            state.questions.retain(|(name, qtype, sensor), asked| {
+            let known: Vec<_> = self.folded_names.keys().cloned().collect();
+            self.questions.retain(|(name, qtype, sensor), asked| {
                 if *qtype == RrType::FOLDED || asked.time_last >= before || !budget::is_unresolved(asked) {
                     return true;
                 }
@@ -335,7 +433,7 @@ impl Store for MemoryStore {
             });
         }
         (reduced.rows, reduced.questions) = (rows.len() as u64, questions.len() as u64 + dropped);
-        let folded = &mut state.folded;
+        let folded = &mut self.folded;
         match rule {
             Reduce::Names { .. } => {
                 folded.rows += reduced.rows;
@@ -350,44 +448,12 @@ impl Store for MemoryStore {
         if reduced != Reduced::default() {
             folded.at = at;
         }
-        state.fold(rows, questions);
-        Ok(reduced)
-    }
-
-    fn rewrite(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn failing(&self) -> Option<StoreError> {
-        None
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn copy(&self, _take: OnPiece<'_>) -> Result<(), StoreError> {
-        let error = std::io::ErrorKind::Unsupported.into();
-        Err(StoreError::Io { what: "a ledger in memory cannot be copied".to_owned(), error })
-    }
-
-    fn verify(&self, _on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
-        let state = self.state();
-        Ok(Verification {
-            rows: state.rows.len() as u64,
-            questions: state.questions.len() as u64,
-            logs: state.lineages.len() as u64,
-            sensors: state.sensors.len() as u64,
-            ..Verification::default()
-        })
+        self.fold(rows, questions);
+        reduced
     }
 }
 
 impl Snapshot for State {
-    fn applied(&self) -> u64 {
-        self.applied
-    }
-
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         let mut rows: Vec<_> = self.rows.iter().filter(|((tuple, _), _)| scan.matches(tuple)).collect();
         rows.sort_by(|((a, x), _), ((b, y), _)| scan.compare((a, x), (b, y)));

@@ -1,13 +1,15 @@
-//! Where the ledger is kept: a trait of a few logical verbs, and its implementations.
+//! Where the ledger is kept: two traits of a few logical verbs, for who asks and for who writes, and their implementations.
 //!
 //! No key bytes and no engine's words cross this border: who scans says *what* ([`Scan`]), and gets [`Entry`]s in a
 //! stable order. [`memory::MemoryStore`] is the oracle of the test suite, [`sled::SledStore`] the embedded default.
 //!
 //! # Contract
 //!
-//! - [`Store::apply`] is atomic, also over a crash: rows, questions and progress of a batch are there whole or not at all.
+//! - [`WriteStore::commit`] and [`WriteStore::apply`] are atomic, also over a crash: rows, questions and progress are there
+//!   whole or not at all.
+//! - What is staged is seen at once, and once: also while it is being committed, and when that fails.
 //! - Merging is commutative: batches in any order give the same entries.
-//! - A [`Snapshot`] is one moment: batches applied later do not show in it, and it blocks nobody.
+//! - A [`Snapshot`] is one moment: what is staged or applied later does not show in it, and it blocks nobody.
 //! - Entries come in the order of [`Scan::compare`], each (tuple, sensor) once.
 
 mod acknowledged;
@@ -61,10 +63,65 @@ use crate::observation::{Asked, Halves, SensorId, SensorNameError, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 
-//--- Store ----------------------------------------------------------------------------------------------------------
+//--- ReadStore ------------------------------------------------------------------------------------------------------
 
-/// A ledger on some engine. All verbs may be called from several threads at once.
-pub trait Store: Send + Sync {
+/// A ledger on some engine, as those use it who ask. All methods may be called from several threads at once.
+pub trait ReadStore: Send + Sync {
+    /// One moment of the ledger, for lookups: all that is committed, and all that is staged. It takes no lock.
+    fn now(&self) -> Arc<dyn Snapshot>;
+
+    /// The name of a sensor, if the store gave that number.
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>>;
+
+    /// How far a lineage was read, as last committed.
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError>;
+
+    /// All lineages, as last committed.
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError>;
+
+    /// Figures for status.
+    fn stats(&self) -> Result<Stats, StoreError>;
+
+    /// As [`Stats::missing_logs`], at once.
+    fn missing_logs(&self) -> u64 {
+        0
+    }
+
+    /// The time before which nothing is kept, epoch seconds; 0 before anything expired.
+    fn expired_before(&self) -> u64;
+
+    /// Counts the names of each domain, and remembers the domains that have got most names within the day before `now`, for
+    /// [`ReadStore::stats`].
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read.
+    fn survey(&self, now: u64) -> Result<Survey, StoreError>;
+
+    /// Why nothing can be written just now, if that is so. Whoever writes next tries whether it has passed.
+    fn failing(&self) -> Option<StoreError>;
+
+    /// Hands out all that is committed at one moment, hints too, in pieces that mean something to a [`Replica`] only;
+    /// `take` ends it by `false`. Commits wait while what is in no run is read, and lookups for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`] when it was ended. What is damaged is handed out as it is, as far as it can be read.
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError>;
+
+    /// Reads everything that is committed and says what is wrong, if anything is. Nothing is changed, and nobody who looks up
+    /// waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`] when it was ended. What is wrong with the ledger is no error.
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError>;
+}
+
+//--- WriteStore -----------------------------------------------------------------------------------------------------
+
+/// A ledger on some engine, as those use it who change it.
+pub trait WriteStore: ReadStore {
     /// The number of a sensor, given to it durably when it is first asked for.
     ///
     /// # Errors
@@ -72,10 +129,27 @@ pub trait Store: Send + Sync {
     /// When a new number cannot be written, or all 65,536 are taken.
     fn sensor(&self, name: &str) -> Result<SensorId, StoreError>;
 
-    /// The name of a sensor, if the store gave that number.
-    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>>;
+    /// Stages a batch: from now on lookups see its rows and questions. They are durable, and the progress with them, after
+    /// the next [`WriteStore::commit`]. It waits neither for the disk nor for a commit that is under way.
+    ///
+    /// # Errors
+    ///
+    /// When a row makes no sense, which no input can bring about. Nothing of the batch is staged then.
+    fn stage(&self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Applies a batch: rows, questions and progress together, durable when it returns.
+    /// Bytes of memory of what is staged and not committed, about; 0 only when nothing is.
+    fn staged_bytes(&self) -> usize;
+
+    /// Commits what was staged before: rows, questions and progress in one atomic step, durable when it returns. Gives the
+    /// progress that was committed.
+    ///
+    /// # Errors
+    ///
+    /// Everything stays staged then, and lookups go on seeing it. The next call commits it with what came meanwhile. After a
+    /// crash nothing of it is there.
+    fn commit(&self) -> Result<Vec<Progress>, StoreError>;
+
+    /// Applies a batch by itself, large ones too: rows, questions and progress together, visible and durable when it returns.
     ///
     /// Rows are merged into what is stored, so applying the same sightings twice counts them twice; the progress that
     /// travels with them is what prevents it. Progress replaces what was stored of the lineage.
@@ -86,28 +160,11 @@ pub trait Store: Send + Sync {
     /// could not write goes on by itself once it can.
     fn apply(&self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// One moment of the ledger, for lookups.
-    fn snapshot(&self) -> Arc<dyn Snapshot>;
-
-    /// How far a lineage was read, as last applied.
-    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError>;
-
-    /// All lineages.
-    fn lineages(&self) -> Result<Vec<Progress>, StoreError>;
-
-    /// What the follower remembers of files, by key: all that [`Store::cache`] was given. Hints, nothing counts on them.
+    /// What the follower remembers of files, by key: all that [`WriteStore::cache`] was given. Hints, nothing counts on them.
     fn cached(&self) -> Result<Vec<Pair>, StoreError>;
 
     /// Remembers hints and forgets others. They need not survive a crash.
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError>;
-
-    /// Figures for status.
-    fn stats(&self) -> Result<Stats, StoreError>;
-
-    /// As [`Stats::missing_logs`], at once.
-    fn missing_logs(&self) -> u64 {
-        0
-    }
 
     /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds),
     /// and gives the space back, for which it needs as much room as what stays. Whole rows go or stay. From then on what a
@@ -128,15 +185,12 @@ pub trait Store: Send + Sync {
     fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError>;
 
     /// Drops all rows and questions of a sensor, and how far a lineage was read, in one step; what is applied later of either
-    /// is as of one that was never met. It needs room as [`Store::rewrite`] does.
+    /// is as of one that was never met. It needs room as [`WriteStore::rewrite`] does.
     ///
     /// # Errors
     ///
     /// Nothing was dropped then.
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError>;
-
-    /// The time before which nothing is kept, epoch seconds; 0 before anything expired.
-    fn expired_before(&self) -> u64;
 
     /// Gives space back that is taken and not needed, for which it needs as much room as the ledger. What is in the store
     /// stays as it is; reading and writing go on.
@@ -146,14 +200,6 @@ pub trait Store: Send + Sync {
     /// Nothing has changed then.
     fn rewrite(&self) -> Result<(), StoreError>;
 
-    /// Counts the names of each domain, and remembers the domains that have got most names within the day before `now`, for
-    /// [`Store::stats`].
-    ///
-    /// # Errors
-    ///
-    /// When the ledger cannot be read.
-    fn survey(&self, now: u64) -> Result<Survey, StoreError>;
-
     /// Makes less of what tells least, by a rule. Totals of a domain that is folded stay what they are. `at` is when this is
     /// done, for status.
     ///
@@ -162,26 +208,8 @@ pub trait Store: Send + Sync {
     /// Nothing has changed then.
     fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError>;
 
-    /// Why nothing can be written just now, if that is so. Whoever writes next tries whether it has passed.
-    fn failing(&self) -> Option<StoreError>;
-
-    /// Waits until everything applied is on stable storage.
+    /// Waits until everything committed is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;
-
-    /// Hands out all that is in the store at one moment, hints too, in pieces that mean something to a [`Replica`] only;
-    /// `take` ends it by `false`. Commits wait while what is in no run is read, and lookups for nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Closed`] when it was ended. What is damaged is handed out as it is, as far as it can be read.
-    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError>;
-
-    /// Reads everything and says what is wrong, if anything is. Nothing is changed, and nobody who looks up waits for it.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Closed`] when it was ended. What is wrong with the ledger is no error.
-    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError>;
 }
 
 /// A key and a value that mean nothing to the store.
@@ -189,9 +217,6 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// One moment of a ledger.
 pub trait Snapshot: Send + Sync {
-    /// The highest [`Batch::number`] that is in it; 0 before any.
-    fn applied(&self) -> u64;
-
     /// The entries of a scan in its order, those after a position only where one is given.
     ///
     /// # Errors

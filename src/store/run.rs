@@ -245,12 +245,14 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    /// Appends the rows of several runs as one.
-    pub fn push_merged(&mut self, sources: &[Arc<dyn Source>]) -> Result<(), StoreError> {
+    /// Appends the rows of several runs as one, those that were last seen at `cut` or later.
+    pub fn push_merged(&mut self, sources: &[Arc<dyn Source>], cut: u64) -> Result<(), StoreError> {
         for family in Family::ALL {
             let mut rows = Merged::open(sources, &Range::all(family))?;
             while rows.advance()? {
-                self.push(family, rows.key(), rows.value())?;
+                if cut == 0 || value::last_seen(family, rows.value())? >= cut {
+                    self.push(family, rows.key(), rows.value())?;
+                }
             }
         }
         Ok(())

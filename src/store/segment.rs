@@ -1,4 +1,4 @@
-//! Segments: runs in memory, of rows that are in the journal and not yet in a run on disk.
+//! Segments: runs in memory, of rows that are not yet in a run on disk: in the journal, or only staged.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ const BLOCK_BYTES: usize = 4 << 10;
 const PART_BYTES: usize = 4 << 10;
 
 /// A sorted run in memory. It never changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Segment {
     blocks: Blocks,
     filter: Filter,
@@ -24,12 +24,12 @@ pub(crate) struct Segment {
     bytes: usize,
     /// How often it is the result of a merge of segments.
     pub tier: u32,
-    /// The entries of the journal that hold its rows.
+    /// The entries of the journal that hold its rows; none while it is staged.
     pub sequences: Vec<u64>,
 }
 
 /// The blocks of each family with their bounds, in the order of [`Family::ALL`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Blocks([Vec<(Vec<u8>, Block)>; Family::ALL.len()]);
 
 impl Blocks {
@@ -57,9 +57,7 @@ impl Sink for Blocks {
 }
 
 impl Segment {
-    /// Makes one of a batch, which is entry `sequence` of the journal.
-    ///
-    /// Rows that were last seen before `cut` are left out.
+    /// Makes one of a batch, which is in these entries of the journal. Rows that were last seen before `cut` are left out.
     pub fn from_batch(
         batch: &Batch,
         sensors: usize,
@@ -74,13 +72,31 @@ impl Segment {
 
     /// Merges several into one.
     pub fn merge(segments: &[Arc<Segment>]) -> Result<Segment, StoreError> {
+        let tier = segments.iter().map(|s| s.tier).max().unwrap_or(0) + 1;
+        let sequences = segments.iter().flat_map(|s| &s.sequences).copied().collect();
+        Segment::merged(segments, 0, tier, sequences)
+    }
+
+    /// Makes one of staged segments, which becomes an entry of the journal. Rows that were last seen before `cut` are left out.
+    pub fn to_commit(staged: &[Arc<Segment>], sequence: u64, cut: u64) -> Result<Segment, StoreError> {
+        match staged {
+            [only] if cut == 0 => Ok(Segment { tier: 0, sequences: vec![sequence], ..Segment::clone(only) }),
+            _ => Segment::merged(staged, cut, 0, vec![sequence]),
+        }
+    }
+
+    fn merged(
+        segments: &[Arc<Segment>],
+        cut: u64,
+        tier: u32,
+        sequences: Vec<u64>,
+    ) -> Result<Segment, StoreError> {
         let sources: Vec<Arc<dyn Source>> =
             segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
-        let counts = segments.iter().fold(Counts::default(), |sum, s| sum.plus(s.counts));
-        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, counts.lookup_keys, seed_in_memory());
-        writer.push_merged(&sources)?;
-        let tier = segments.iter().map(|s| s.tier).max().unwrap_or(0) + 1;
-        Segment::finish(writer, tier, segments.iter().flat_map(|s| &s.sequences).copied().collect())
+        let keys = segments.iter().map(|segment| segment.counts.lookup_keys).sum();
+        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys, seed_in_memory());
+        writer.push_merged(&sources, cut)?;
+        Segment::finish(writer, tier, sequences)
     }
 
     fn finish(writer: Writer<Blocks>, tier: u32, sequences: Vec<u64>) -> Result<Segment, StoreError> {
@@ -94,6 +110,11 @@ impl Segment {
     /// What it holds.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Rows and questions.
+    pub fn rows(&self) -> u64 {
+        self.counts.rows + self.counts.questions
     }
 
     /// Bytes of memory, about.

@@ -41,19 +41,15 @@ use std::time::{Duration, Instant};
 use super::acknowledged::{Acknowledged, DiskMark, MarkFile};
 use super::engine::{Changes, Engine, Pairs, Place, Site};
 use super::folder::{self, Folder, discard, failed, make_next, sync};
+pub use super::ledger::Ledger as SledStore;
 use super::ledger::{FORMAT, Ledger, beginning, check_room};
 use super::migrate::Migration;
 use super::space::{self, MaxDisk};
 use super::verify::Checker;
-use super::{
-    Expired, OnPiece, OnProgress, Options, Pair, Reduce, Reduced, Snapshot, Stats, Store, StoreError, Survey,
-    Verification, damaged,
-};
+use super::{OnProgress, Options, Pair, ReadStore, StoreError, Verification, damaged};
 use crate::base::fault::{point, point_in_thread};
 use crate::base::threads::PANICKED;
-use crate::observation::SensorId;
-use crate::progress::{LineageId, Progress};
-use crate::store::batch::Batch;
+use crate::progress::LineageId;
 
 /// How long to wait for a lock that this process may just have let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -64,15 +60,6 @@ const CACHE_SHARE: u64 = 8;
 
 /// What is written to see whether something can be written: more than sled needs to be opened.
 const PROBE_BYTES: usize = 2 << 20;
-
-/// A ledger in a data folder.
-pub struct SledStore {
-    // Dropped in this order: the lock of the folder goes last.
-    ledger: Ledger,
-    /// The most bytes on disk.
-    max_disk: Option<u64>,
-    site: Arc<SledSite>,
-}
 
 /// Opens the ledger in a data folder, which is made if there is none.
 ///
@@ -124,11 +111,11 @@ fn open_folder(
     }
     let is_new = folder.is_new();
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
-    let ledger = Ledger::open(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
+    let mut ledger = Ledger::open_site(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
     if is_new {
         site.folder().keep()?;
     }
-    let max_disk = match options.max_disk {
+    ledger.max_disk = match options.max_disk {
         MaxDisk::Auto => {
             let place = site.folder().ledger();
             let kept = place.parent().and_then(space::kept);
@@ -138,7 +125,7 @@ fn open_folder(
         MaxDisk::Unbounded => None,
         MaxDisk::Bytes(bytes) => Some(bytes),
     };
-    Ok(SledStore { ledger, max_disk, site })
+    Ok(ledger)
 }
 
 /// Copies a ledger of an older format to one of this format, which takes over.
@@ -318,106 +305,6 @@ impl SledStore {
     /// As [`open`] says.
     pub fn open(path: &Path, options: &Options) -> Result<SledStore, StoreError> {
         open(path, options, &mut |_, _| true)
-    }
-
-    /// Waits until no work is due in the background: rows in memory are few, and runs of one size too.
-    ///
-    /// # Errors
-    ///
-    /// Why the work failed, if it did.
-    pub fn settle(&self) -> Result<(), StoreError> {
-        self.ledger.settle()
-    }
-
-    /// The folder that holds the ledger's files.
-    pub fn ledger_folder(&self) -> PathBuf {
-        self.site.folder().ledger()
-    }
-}
-
-impl Store for SledStore {
-    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
-        self.ledger.sensor(name)
-    }
-
-    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
-        self.ledger.sensor_name(sensor)
-    }
-
-    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.ledger.apply(batch)
-    }
-
-    fn snapshot(&self) -> Arc<dyn Snapshot> {
-        self.ledger.snapshot()
-    }
-
-    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
-        self.ledger.lineage(id)
-    }
-
-    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
-        self.ledger.lineages()
-    }
-
-    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
-        self.ledger.cached()
-    }
-
-    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
-        self.ledger.cache(puts, drops)
-    }
-
-    fn stats(&self) -> Result<Stats, StoreError> {
-        Ok(Stats { max_disk: self.max_disk, ..self.ledger.stats()? })
-    }
-
-    fn missing_logs(&self) -> u64 {
-        self.ledger.missing_logs()
-    }
-
-    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
-        self.ledger.expire(before, at)
-    }
-
-    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
-        self.ledger.lower_expired(before, at)
-    }
-
-    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
-        self.ledger.forget(sensor, lineage)
-    }
-
-    fn expired_before(&self) -> u64 {
-        self.ledger.expired_before()
-    }
-
-    fn rewrite(&self) -> Result<(), StoreError> {
-        self.ledger.rewrite()
-    }
-
-    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
-        self.ledger.survey(now)
-    }
-
-    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
-        self.ledger.reduce(rule, at)
-    }
-
-    fn failing(&self) -> Option<StoreError> {
-        self.ledger.failing()
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.ledger.flush()
-    }
-
-    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
-        self.ledger.copy(take)
-    }
-
-    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
-        self.ledger.verify(on_progress)
     }
 }
 
@@ -874,7 +761,8 @@ mod tests {
     use super::*;
     use crate::dns::{Name, Rdata, RrType};
     use crate::observation::{Half, Halves, Seen, Tuple};
-    use crate::store::{Entries, Entry, Scan};
+    use crate::store::batch::Batch;
+    use crate::store::{Entries, Entry, Scan, WriteStore};
 
     fn verified(path: &Path) -> Verification {
         verify(path, &tiny(), &mut |_, _| true).unwrap().unwrap()
@@ -882,14 +770,14 @@ mod tests {
 
     fn rows(path: &Path) -> Vec<Entry> {
         let store = SledStore::open(path, &tiny()).unwrap();
-        let snapshot = store.snapshot();
+        let snapshot = store.now();
         snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap).collect()
     }
 
     /// What no compression makes smaller.
-    fn random_rows(number: u64, rows: u32, store: &dyn Store) -> Batch {
+    fn random_rows(number: u64, rows: u32, store: &dyn WriteStore) -> Batch {
         let sensor = store.sensor("north").unwrap();
-        let mut batch = Batch::numbered(number);
+        let mut batch = Batch::default();
         let mut random = number;
         for _ in 0..rows {
             let mut digit = || {
@@ -917,11 +805,11 @@ mod tests {
         // Three in the journal, one that is a run at once, and a fold of them.
         for (number, rows) in [(1, 4000), (2, 4000), (3, 4000), (4, 20_000), (5, 9000)] {
             store.apply(&random_rows(number, rows, &store)).unwrap();
-            let large = fs::read_dir(store.ledger_folder().join("blobs")).unwrap().count();
+            let large = fs::read_dir(folder.path().join("ledger-1/blobs")).unwrap().count();
             assert_eq!(large, 0, "after batch {number}");
         }
         store.settle().unwrap();
-        assert_eq!(fs::read_dir(store.ledger_folder().join("blobs")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path().join("ledger-1/blobs")).unwrap().count(), 0);
     }
 
     #[test]
@@ -972,7 +860,7 @@ mod tests {
         let store = SledStore::open(folder.path(), &Options { bulk_rows: 1, ..tiny() }).unwrap();
         store.apply(&batch(22, &store).unwrap()).unwrap();
         store.rewrite().unwrap();
-        let snapshot = store.snapshot();
+        let snapshot = store.now();
         let all = |entries: Entries<'_>| entries.collect::<Result<Vec<Entry>, _>>().unwrap();
         let rows = all(snapshot.entries(&Scan::All, None).unwrap());
         let scans: Vec<Scan> = rows

@@ -708,6 +708,7 @@ impl RunState {
 #[cfg(test)]
 mod tests {
     use super::super::Pair;
+    use super::super::ReadStore;
     use super::super::crash::{Map, above, at_most, filled_ledger};
     use super::*;
 

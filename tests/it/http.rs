@@ -14,7 +14,6 @@ use dnsledger::http::tls;
 use dnsledger::http::token::{self, Scope, Tokens};
 use dnsledger::http::{Config, Listener, State, serve};
 use dnsledger::ingest::{self, Ingest};
-use dnsledger::ledger::Ledger;
 use dnsledger::lookup::{Limits, Query, Search, Slice, Walk};
 use dnsledger::observation::SensorId;
 use dnsledger::output::Row;
@@ -22,8 +21,8 @@ use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::{
-    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, Reduce, Reduced, Scan, Snapshot, Stats,
-    Store, StoreError, Survey, Verification,
+    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, ReadStore, Reduce, Reduced, Scan,
+    Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,7 +36,7 @@ type Record<'a> = (u64, &'a str, &'a str, u16, &'a [&'a str], u32);
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     folder: TempDir,
-    ledger: Arc<Ledger>,
+    ledger: Arc<dyn WriteStore>,
     ingest: Arc<Ingest>,
     stop: Stop,
     state: State,
@@ -54,9 +53,8 @@ impl Server {
         Server::over(Arc::new(MemoryStore::default()), config)
     }
 
-    fn over(store: Arc<dyn Store>, config: Config) -> Server {
+    fn over(ledger: Arc<dyn WriteStore>, config: Config) -> Server {
         let stop = Stop::new();
-        let ledger = Arc::new(Ledger::new(store));
         let ingest = ingest::start(ingest::Config::default(), Arc::clone(&ledger), stop.clone()).unwrap();
         let ingest = Arc::new(ingest);
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config);
@@ -256,10 +254,6 @@ struct Stalled {
 }
 
 impl Snapshot for Stalled {
-    fn applied(&self) -> u64 {
-        self.moment.applied()
-    }
-
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         self.disk.read();
         self.moment.entries(scan, after)
@@ -282,18 +276,12 @@ impl Snapshot for Stalled {
     }
 }
 
-impl Store for Stalling {
-    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
-        self.store.sensor(name)
+impl ReadStore for Stalling {
+    fn now(&self) -> Arc<dyn Snapshot> {
+        Arc::new(Stalled { moment: self.store.now(), disk: Arc::clone(&self.disk) })
     }
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
         self.store.sensor_name(sensor)
-    }
-    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.store.apply(batch)
-    }
-    fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::new(Stalled { moment: self.store.snapshot(), disk: Arc::clone(&self.disk) })
     }
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
         self.store.lineage(id)
@@ -301,14 +289,49 @@ impl Store for Stalling {
     fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
         self.store.lineages()
     }
+    fn stats(&self) -> Result<Stats, StoreError> {
+        self.store.stats()
+    }
+    fn expired_before(&self) -> u64 {
+        self.store.expired_before()
+    }
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.store.survey(now)
+    }
+    fn failing(&self) -> Option<StoreError> {
+        let error = std::io::ErrorKind::StorageFull.into();
+        let failed = StoreError::Io { what: "could not use /srv/secret/ledger".to_owned(), error };
+        self.disk.fails.load(Ordering::SeqCst).then_some(failed)
+    }
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        self.store.copy(take)
+    }
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        self.store.verify(on_progress)
+    }
+}
+
+impl WriteStore for Stalling {
+    fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.store.stage(batch)
+    }
+    fn staged_bytes(&self) -> usize {
+        self.store.staged_bytes()
+    }
+    fn commit(&self) -> Result<Vec<Progress>, StoreError> {
+        self.store.commit()
+    }
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.store.apply(batch)
+    }
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        self.store.sensor(name)
+    }
     fn cached(&self) -> Result<Vec<Pair>, StoreError> {
         self.store.cached()
     }
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
         self.store.cache(puts, drops)
-    }
-    fn stats(&self) -> Result<Stats, StoreError> {
-        self.store.stats()
     }
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
         self.store.expire(before, at)
@@ -319,31 +342,14 @@ impl Store for Stalling {
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
         self.store.forget(sensor, lineage)
     }
-    fn expired_before(&self) -> u64 {
-        self.store.expired_before()
-    }
-    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
-        self.store.survey(now)
+    fn rewrite(&self) -> Result<(), StoreError> {
+        self.store.rewrite()
     }
     fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
         self.store.reduce(rule, at)
     }
-    fn rewrite(&self) -> Result<(), StoreError> {
-        self.store.rewrite()
-    }
-    fn failing(&self) -> Option<StoreError> {
-        let error = std::io::ErrorKind::StorageFull.into();
-        let failed = StoreError::Io { what: "could not use /srv/secret/ledger".to_owned(), error };
-        self.disk.fails.load(Ordering::SeqCst).then_some(failed)
-    }
     fn flush(&self) -> Result<(), StoreError> {
         self.store.flush()
-    }
-    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
-        self.store.copy(take)
-    }
-    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
-        self.store.verify(on_progress)
     }
 }
 
@@ -1531,7 +1537,7 @@ fn our_own_client_reads_what_the_server_writes() {
     server.client().get("/api/v1/records", &params).unwrap().read_to_string(&mut text).unwrap();
     let rows: Vec<Row> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let search = Search::new(Query::parse("*.example.com").unwrap());
-    let mut walk = Walk::start(&server.ledger, &search, Limits::NONE, None).unwrap();
+    let mut walk = Walk::start(&server.ledger.now(), &search, Limits::NONE, None).unwrap();
     let mut expected = Vec::new();
     walk.advance(Slice { examined: 100 }, |found| {
         expected.push(Row::from(found));

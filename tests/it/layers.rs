@@ -25,19 +25,14 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("status", 1, "base progress tally"),
     // Keeping.
     ("store", 2, "base dns observation progress tally"),
-    ("ledger", 2, "base dns observation progress store"),
     // Asking and feeding.
-    ("lookup", 3, "base dns ledger observation store"),
-    ("retention", 3, "base dns ledger store"),
+    ("lookup", 3, "base dns observation store"),
+    ("retention", 3, "base dns store"),
     ("output", 3, "base dns lookup observation store"),
-    ("ingest", 3, "base dns ledger observation observe output progress status store tail tally zeek"),
+    ("ingest", 3, "base dns observation observe output progress status store tail tally zeek"),
     // Faces.
-    (
-        "http",
-        4,
-        "base dns ingest ledger lookup observation output page progress retention status store tally",
-    ),
-    ("page", 4, "base dns ledger lookup observation output status store tally"),
+    ("http", 4, "base dns ingest lookup observation output page progress retention status store tally"),
+    ("page", 4, "base dns lookup observation output status store tally"),
     ("daemon", 5, "*"),
     ("cli", 6, "*"),
 ];
@@ -135,7 +130,7 @@ fn an_import_is_found_however_it_is_written() {
     ] {
         assert_eq!(check_one("store/key.rs", source).len(), 1, "{source}");
     }
-    assert_eq!(check_one("ledger.rs", "use super::http::Reply;").len(), 1);
+    assert_eq!(check_one("retention.rs", "use super::http::Reply;").len(), 1);
     assert_eq!(check_one("store/mod.rs", "use super::http::Reply;").len(), 1);
 }
 
@@ -144,7 +139,7 @@ fn a_sibling_that_is_not_in_the_row_is_found() {
     assert_eq!(check_one("zeek/tsv.rs", "use crate::tail::Line;").len(), 1);
     assert_eq!(check_one("daemon/mod.rs", "use crate::cli;").len(), 1);
     assert!(check_one("daemon/mod.rs", "use crate::http;").is_empty());
-    assert_eq!(check_one("main.rs", "use dnsledger::store::Store;").len(), 1);
+    assert_eq!(check_one("main.rs", "use dnsledger::store::ReadStore;").len(), 1);
     assert!(check_one("main.rs", "use dnsledger::cli;").is_empty());
 }
 

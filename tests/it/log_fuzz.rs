@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use dnsledger::base::shutdown::Stop;
 use dnsledger::ingest::{self, Summary, import};
-use dnsledger::ledger::Ledger;
 use dnsledger::observe;
 use dnsledger::status::Status;
-use dnsledger::store::{Scan, memory::MemoryStore};
+use dnsledger::store::{Scan, WriteStore, memory::MemoryStore};
 use dnsledger::zeek::{Line, LogRecord, Options, Reader};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -213,7 +212,7 @@ fn lines_to_count(has_header: bool, lines: &[Vec<u8>]) -> (u64, u64) {
     (all, records)
 }
 
-fn imported(ledger: &Arc<Ledger>, path: &Path) -> Summary {
+fn imported(ledger: &Arc<dyn WriteStore>, path: &Path) -> Summary {
     let observe = observe::Options { max_tuples: MAX_TUPLES, ..observe::Options::default() };
     let config =
         ingest::Config { max_line_bytes: MAX_LINE, threads: 1, observe, ..ingest::Config::default() };
@@ -235,7 +234,7 @@ fn check(path: &Path, (has_header, lines, is_finished): &(bool, Vec<Vec<u8>>, bo
         expected = if before == 0 { 0 } else { before + u64::from(!last.is_empty()) };
     }
     fs::write(path, &text).unwrap();
-    let ledger = Arc::new(Ledger::new(Arc::new(MemoryStore::default())));
+    let ledger: Arc<dyn WriteStore> = Arc::new(MemoryStore::default());
     let summary = imported(&ledger, path);
     let log = text.escape_ascii();
     let tally = &summary.tally;
@@ -251,9 +250,9 @@ fn check(path: &Path, (has_header, lines, is_finished): &(bool, Vec<Vec<u8>>, bo
     let totals = Status::at_rest(&ledger.lineages().unwrap(), 0).totals;
     assert_eq!(totals, *tally, "{log}");
     // Each row can be told, and holds no more than there was.
-    let view = ledger.view(&Scan::All).unwrap();
+    let all = ledger.now();
     let mut rows = 0;
-    for entry in view.entries(None).unwrap() {
+    for entry in all.entries(&Scan::All, None).unwrap() {
         let entry = entry.unwrap();
         let tuple = format!("{} {} {}", entry.tuple.rrname, entry.tuple.rrtype, entry.tuple.rdata);
         assert!(tuple.bytes().all(|byte| matches!(byte, 0x20..=0x7e)), "{tuple:?}");

@@ -9,7 +9,7 @@ use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::sled::{self, SledStore};
-use dnsledger::store::{Entry, FORMAT, Options, Position, Question, Scan, Store, StoreError};
+use dnsledger::store::{Entry, FORMAT, Options, Position, Question, ReadStore, Scan, StoreError, WriteStore};
 use proptest::prelude::*;
 
 use crate::env::{copy_folder, setting, testdata, unpack_store, until};
@@ -82,7 +82,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     )
 }
 
-fn add(fact: &Fact, store: &dyn Store, batch: &mut Batch) {
+fn add(fact: &Fact, store: &dyn WriteStore, batch: &mut Batch) {
     let sensor = store.sensor(SENSORS[fact.sensor]).unwrap();
     let (rrname, rrtype) = (name(fact.rrname), RrType(fact.rrtype));
     let mut key = Vec::new();
@@ -131,7 +131,7 @@ fn unlocked(path: &Path) -> Result<SledStore, StoreError> {
 }
 
 /// Runs a test of the contract on each implementation.
-fn on_each_store(test: impl Fn(&dyn Store)) {
+fn on_each_store(test: impl Fn(&dyn WriteStore)) {
     test(&MemoryStore::default());
     let dir = tempfile::tempdir().unwrap();
     test(&open(dir.path()));
@@ -157,20 +157,20 @@ fn scans() -> Vec<Scan> {
     scans
 }
 
-fn entries(store: &dyn Store, scan: &Scan, after: Option<&Position>) -> Vec<Entry> {
-    store.snapshot().entries(scan, after).unwrap().collect::<Result<_, _>>().unwrap()
+fn entries(store: &dyn WriteStore, scan: &Scan, after: Option<&Position>) -> Vec<Entry> {
+    store.now().entries(scan, after).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-fn questions(store: &dyn Store, scan: &Scan) -> Vec<Question> {
-    store.snapshot().questions(scan).unwrap().collect::<Result<_, _>>().unwrap()
+fn questions(store: &dyn WriteStore, scan: &Scan) -> Vec<Question> {
+    store.now().questions(scan).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 /// Everything in a store, as it is handed out.
-fn contents(store: &dyn Store) -> (Vec<Entry>, Vec<Question>) {
+fn contents(store: &dyn WriteStore) -> (Vec<Entry>, Vec<Question>) {
     (entries(store, &Scan::All, None), questions(store, &Scan::All))
 }
 
-fn assert_agree(store: &dyn Store, oracle: &dyn Store) {
+fn assert_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
     assert_eq!(contents(store), contents(oracle));
     for scan in scans() {
         let all = entries(oracle, &scan, None);
@@ -189,7 +189,7 @@ fn assert_agree(store: &dyn Store, oracle: &dyn Store) {
             assert_eq!(entries(store, &scan, Some(&position)), wanted, "{scan:?} after {position:?}");
         }
     }
-    let lineages = |store: &dyn Store| {
+    let lineages = |store: &dyn WriteStore| {
         let mut all = store.lineages().unwrap();
         all.sort_by_key(|progress| progress.lineage);
         all
@@ -245,12 +245,11 @@ proptest! {
             match action {
                 Action::Apply { facts, lineage, offset } => {
                     number += 1;
-                    for store in [open_store as &dyn Store, &oracle] {
-                        let mut batch = Batch::numbered(number);
+                    for store in [open_store as &dyn WriteStore, &oracle] {
+                        let mut batch = Batch::default();
                         facts.iter().for_each(|fact| add(fact, store, &mut batch));
                         batch.advance(progress(lineage, offset));
                         store.apply(&batch).unwrap();
-                        prop_assert_eq!(store.snapshot().applied(), number);
                     }
                 }
                 Action::Hint(path, keep) => {
@@ -265,7 +264,7 @@ proptest! {
                     prop_assert_eq!(open_store.expired_before(), oracle.expired_before());
                 }
                 Action::Forget(north, lineage) => {
-                    for store in [open_store as &dyn Store, &oracle] {
+                    for store in [open_store as &dyn WriteStore, &oracle] {
                         let sensor = store.sensor(if north { "north" } else { "south" }).unwrap();
                         store.forget(sensor, &LineageId([lineage; 16])).unwrap();
                     }
@@ -274,7 +273,6 @@ proptest! {
                 Action::Reopen => {
                     drop(store.take());
                     store = Some(open(dir.path()));
-                    prop_assert_eq!(store.as_ref().unwrap().snapshot().applied(), 0);
                 }
                 Action::Settle => open_store.settle().unwrap(),
             }
@@ -290,7 +288,7 @@ proptest! {
         facts in proptest::collection::vec(fact(), 1..120).prop_shuffle(),
         cuts in proptest::collection::vec(1usize..70, 1..12),
     ) {
-        let fill = |store: &dyn Store, facts: &mut dyn Iterator<Item = &Fact>, sizes: &mut dyn Iterator<Item = usize>| {
+        let fill = |store: &dyn WriteStore, facts: &mut dyn Iterator<Item = &Fact>, sizes: &mut dyn Iterator<Item = usize>| {
             loop {
                 let mut batch = Batch::default();
                 facts.take(sizes.next().unwrap()).for_each(|fact| add(fact, store, &mut batch));
@@ -318,7 +316,6 @@ proptest! {
 fn nothing_is_in_a_new_store() {
     on_each_store(|store| {
         assert_agree(store, &MemoryStore::default());
-        assert_eq!(store.snapshot().applied(), 0);
         assert_eq!(store.stats().unwrap().rows, 0);
         assert_eq!(store.lineage(&LineageId([1; 16])).unwrap(), None);
     });
@@ -367,18 +364,103 @@ fn a_snapshot_is_one_moment() {
         let mut snapshots = Vec::new();
         let mut seen = Vec::new();
         for number in 1..10 {
-            let mut batch = Batch::numbered(number);
+            let mut batch = Batch::default();
             facts(number as usize).for_each(|fact| add(&fact, store, &mut batch));
             store.apply(&batch).unwrap();
-            snapshots.push(store.snapshot());
+            snapshots.push(store.now());
             seen.push(contents(store));
         }
-        for (number, (snapshot, seen)) in (1..).zip(snapshots.iter().zip(seen)) {
-            assert_eq!(snapshot.applied(), number);
+        for (snapshot, seen) in snapshots.iter().zip(seen) {
             let rows: Vec<_> = snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap).collect();
             let asked: Vec<_> = snapshot.questions(&Scan::All).unwrap().map(Result::unwrap).collect();
             assert_eq!((rows, asked), seen);
         }
+    });
+}
+
+/// One sighting of a name and an address, and a question.
+fn sighting(store: &dyn WriteStore, n: usize, time: u64) -> Batch {
+    let (sensor, mut batch) = (store.sensor("north").unwrap(), Batch::default());
+    let tuple = Tuple { rrname: name(n), rrtype: RrType::A, rdata: Rdata::V4([192, 0, 2, n as u8].into()) };
+    add_row(&mut batch, &tuple, sensor, &Halves::once(Half::Direct, Seen::once(time, 60)));
+    ask(store, &mut batch, &name(n).to_string(), time);
+    batch
+}
+
+#[test]
+fn a_lookup_sees_each_sighting_once_before_and_after_it_is_committed() {
+    on_each_store(|store| {
+        let scans = [
+            Scan::All,
+            Scan::Name(name(1)),
+            Scan::Subtree(Name::root()),
+            Scan::Addresses([192, 0, 2, 0].into(), [192, 0, 2, 255].into()),
+        ];
+        for round in 1..=12 {
+            store.stage(&sighting(store, 1, round)).unwrap();
+            if round % 3 == 0 {
+                store.apply(&sighting(store, 1, round)).unwrap();
+            }
+            let count = round + round / 3;
+            for _ in 0..2 {
+                for scan in &scans {
+                    let rows = entries(store, scan, None);
+                    assert_eq!(rows.len(), 1, "{scan:?}");
+                    assert_eq!(rows[0].halves.combined().count, count, "{scan:?}");
+                }
+                assert_eq!(questions(store, &Scan::Name(name(1)))[0].asked.count(), count);
+                if round % 2 == 0 {
+                    store.commit().unwrap();
+                }
+            }
+        }
+        assert!(
+            entries(store, &Scan::Addresses([192, 0, 2, 2].into(), [192, 0, 2, 9].into()), None).is_empty()
+        );
+    });
+}
+
+#[test]
+fn staged_and_committed_rows_come_in_one_order_and_pages_meet() {
+    on_each_store(|store| {
+        for (at, n) in [3, 1, 0, 2, 4, 5].into_iter().enumerate() {
+            store.stage(&sighting(store, n, 1)).unwrap();
+            if at == 2 {
+                store.commit().unwrap();
+            }
+        }
+        let moment = store.now();
+        for scan in [Scan::All, Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into())] {
+            let all = entries(store, &scan, None);
+            assert_eq!(all.len(), 6);
+            for at in 0..all.len() {
+                assert_eq!(entries(store, &scan, Some(&all[at].position())), all[at + 1..]);
+            }
+        }
+        // It stays what it was.
+        store.stage(&sighting(store, 6, 2)).unwrap();
+        store.commit().unwrap();
+        assert_eq!(moment.entries(&Scan::All, None).unwrap().count(), 6);
+        assert_eq!(entries(store, &Scan::All, None).len(), 7);
+    });
+}
+
+#[test]
+fn progress_is_stored_with_the_commit_and_given_to_who_asked_for_it() {
+    on_each_store(|store| {
+        for offset in [10, 20] {
+            let mut batch = Batch::default();
+            batch.advance(progress(1, offset));
+            batch.advance(progress(2, offset));
+            store.stage(&batch).unwrap();
+        }
+        assert_eq!(store.lineage(&LineageId([1; 16])).unwrap(), None);
+        assert!(store.staged_bytes() > 0);
+        let mut committed = store.commit().unwrap();
+        committed.sort_by_key(|progress| progress.lineage);
+        assert_eq!(committed, [progress(1, 20), progress(2, 20)]);
+        assert_eq!((store.lineages().unwrap(), store.staged_bytes()), (committed, 0));
+        assert!(store.commit().unwrap().is_empty());
     });
 }
 
@@ -387,7 +469,7 @@ fn a_batch_with_a_sensor_nobody_gave_out_is_refused_whole() {
     on_each_store(|store| {
         store.sensor("north").unwrap();
         for rows in [1, 40] {
-            let mut batch = Batch::numbered(1);
+            let mut batch = Batch::default();
             for i in 0..rows {
                 let tuple = Tuple { rrname: name(i), rrtype: RrType(i as u16), rdata: rdata(i) };
                 let sensor = SensorId(if i == rows - 1 { 7 } else { 0 });
@@ -395,6 +477,7 @@ fn a_batch_with_a_sensor_nobody_gave_out_is_refused_whole() {
             }
             batch.advance(progress(1, 100));
             assert!(matches!(store.apply(&batch), Err(StoreError::Damaged { .. })));
+            assert!(matches!(store.stage(&batch), Err(StoreError::Damaged { .. })));
             assert_agree(store, &MemoryStore::default());
         }
     });
@@ -417,9 +500,9 @@ fn progress_replaces_what_was_stored_of_its_lineage() {
 //--- on disk --------------------------------------------------------------------------------------------------------
 
 /// A batch that counts one sighting of each of so many names.
-fn everywhere(store: &dyn Store, rows: usize, time: u64) -> Batch {
+fn everywhere(store: &dyn WriteStore, rows: usize, time: u64) -> Batch {
     let sensor = store.sensor("north").unwrap();
-    let mut batch = Batch::numbered(time);
+    let mut batch = Batch::default();
     for i in 0..rows {
         let rrname = Name::parse(&format!("{i}.example")).unwrap();
         let tuple = Tuple { rrname, rrtype: RrType::A, rdata: Rdata::V4(u32::try_from(i).unwrap().into()) };
@@ -429,7 +512,7 @@ fn everywhere(store: &dyn Store, rows: usize, time: u64) -> Batch {
     batch
 }
 
-fn ask(store: &dyn Store, batch: &mut Batch, rrname: &str, time: u64) {
+fn ask(store: &dyn WriteStore, batch: &mut Batch, rrname: &str, time: u64) {
     let sensor = store.sensor("north").unwrap();
     let mut key = Name::parse(rrname).unwrap().key().to_vec();
     key.extend_from_slice(&RrType::A.0.to_be_bytes());
@@ -479,7 +562,7 @@ fn what_was_applied_is_there_after_reopening() {
     let oracle = MemoryStore::default();
     for time in 1..=12 {
         let store = open(dir.path());
-        for store in [&store as &dyn Store, &oracle] {
+        for store in [&store as &dyn WriteStore, &oracle] {
             store.apply(&everywhere(store, if time % 2 == 0 { 5 } else { 50 }, time)).unwrap();
         }
         assert_eq!(contents(&store), contents(&oracle), "{time}");
@@ -514,7 +597,7 @@ fn a_snapshot_outlives_its_store() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     store.apply(&everywhere(&store, 50, 1)).unwrap();
-    let snapshot: Arc<_> = store.snapshot();
+    let snapshot: Arc<_> = store.now();
     drop(store);
     assert_eq!(snapshot.entries(&Scan::All, None).unwrap().count(), 50);
 }
@@ -533,7 +616,7 @@ struct State {
 fn read_everything(path: &Path) -> Result<State, StoreError> {
     let store = unlocked(path)?;
     let progress = store.lineage(&LineageId([1; 16]))?.map_or(0, |progress| progress.consumed.offset);
-    let snapshot = store.snapshot();
+    let snapshot = store.now();
     let everywhere = Scan::Addresses([0, 0, 0, 0].into(), [255, 255, 255, 255].into());
     let by_name = snapshot.entries(&Scan::All, None)?.collect::<Result<_, _>>()?;
     let by_address = snapshot.entries(&everywhere, None)?.collect::<Result<_, _>>()?;
@@ -654,9 +737,9 @@ fn a_snapshot_that_sled_was_killed_over_is_no_damage() {
 //--- formats --------------------------------------------------------------------------------------------------------
 
 /// What is in the fixture: rows of every kind, in a run and in the journal.
-fn fill_fixture(store: &dyn Store) {
+fn fill_fixture(store: &dyn WriteStore) {
     for number in 1..=3u64 {
-        let mut batch = Batch::numbered(number);
+        let mut batch = Batch::default();
         for i in 0..if number == 2 { 40 } else { 6 } {
             let seed = usize::try_from(number).unwrap() * 7 + i;
             let time = 1_790_000_000 + 86_400 * (seed as u64 % 5);
@@ -718,7 +801,7 @@ fn a_ledger_of_each_format_opens_for_ever() {
         assert!(store.stats().unwrap().runs > 0);
         assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
         // And it is not only read.
-        for store in [&store as &dyn Store, &oracle] {
+        for store in [&store as &dyn WriteStore, &oracle] {
             store.apply(&everywhere(store, 40, 4)).unwrap();
         }
         store.settle().unwrap();

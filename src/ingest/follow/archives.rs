@@ -225,7 +225,7 @@ impl Shared {
         if !hints.is_empty() {
             point("hints_due");
             // A hint that is not kept costs a second look at the archive, no more.
-            drop(self.ledger().store().cache(&hints, &drops));
+            drop(self.context.store.cache(&hints, &drops));
             point("archives_done");
         }
         for job in done.drain(..) {

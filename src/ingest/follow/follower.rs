@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::archives::Job;
 use super::source::{Source, Standing};
 use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared, lock};
 use crate::base::descriptors;
-use crate::base::fault::point;
+use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::look::Look;
@@ -29,10 +29,14 @@ use crate::tail::followed::{Followed, Read};
 use crate::tail::open::open as open_log;
 use crate::tail::wake::{Alarm, LOST_EVENTS, Touched, Wake};
 
-/// Bytes of a live log that are folded in at a time: the open batch is locked for so long.
+/// Bytes of a live log that are read at a time.
 const LIVE_CHUNK_BYTES: usize = 32 << 10;
-/// Bytes of the open batch at which it is committed before its time: lookups walk through it.
-const OPEN_BATCH_BYTES: usize = 2 << 20;
+/// Rows and questions of what was read and is not staged, at which it is: lookups do not see it before.
+const STAGED_ROWS: usize = 2000;
+/// How long what was read may wait for more to be staged with it, where there is more to read.
+const STAGED_AFTER: Duration = Duration::from_millis(5);
+/// Bytes of what is staged at which it is committed before its time.
+const COMMITTED_BYTES: usize = 8 << 20;
 /// The longest time between two looks through a whole source.
 const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(30);
 /// How many logs of a source are followed that are not called as a live one is.
@@ -138,8 +142,10 @@ pub(super) struct Follower<'a> {
     /// Plain archives, as the last look found them, where there are streaming logs.
     plain_archives: Vec<Found>,
     buffer: Vec<u8>,
-    /// What the bytes at hand say, on its way to the open batch.
-    part: Batch,
+    /// What was read and is not staged yet.
+    read: Batch,
+    /// When something was staged last.
+    staged: Instant,
 }
 
 pub(super) fn follow(shared: &Shared, at: usize) {
@@ -202,12 +208,13 @@ impl<'a> Follower<'a> {
             is_known: false,
             plain_archives: Vec::new(),
             buffer: vec![0; LIVE_CHUNK_BYTES],
-            part: Batch::default(),
+            read: Batch::default(),
+            staged: Instant::now(),
         };
         if let Some(error) = no_events {
             follower.polls(Some(&error.to_string()));
         }
-        match source.recall(shared.ledger().store().as_ref(), shared.context.clock.now_ms()) {
+        match source.recall(shared.store(), shared.context.clock.now_ms()) {
             Ok(cut) => follower.cut = cut,
             Err(error) => shared.fails(Part::Follower(at), &error),
         }
@@ -252,6 +259,8 @@ impl<'a> Follower<'a> {
         self.open_live(touched.as_ref());
         let more = self.read_live();
         self.rest();
+        // Before it is said how the source stands: what was read is seen then.
+        self.stage();
         let more = more || self.waits_for_room;
         self.stand(started_ms, self.settled && !more);
         more
@@ -406,7 +415,7 @@ impl<'a> Follower<'a> {
             listing.live.iter().map(|found| twins::home(&found.path)).collect();
         let mut homes = live_homes.clone();
         homes.extend(listing.archives.iter().map(|found| twins::home(&found.path)));
-        if let Ok(lineages) = self.shared.ledger().lineages() {
+        if let Ok(lineages) = self.shared.context.claims.lineages() {
             let plain = lineages.iter().filter(|progress| Side::of(&progress.path) == Side::Plain);
             homes.extend(plain.map(|progress| twins::home(&progress.path)));
         }
@@ -437,7 +446,7 @@ impl<'a> Follower<'a> {
                 }
                 None => {
                     let zeek = &self.source.config.zeek;
-                    match twins::covered(self.shared.ledger(), zeek, &found.path) {
+                    match twins::covered(&self.shared.context.claims, zeek, &found.path) {
                         Ok(covered) => covered.is_some(),
                         Err(_) => {
                             nothing_held = false;
@@ -469,9 +478,9 @@ impl<'a> Follower<'a> {
             let twin = of(path);
             let open = self.live.iter().any(|live| live.file.path() == path);
             let known = if open { continue } else { Known::Ledger };
-            let looked = open_log(path)
-                .map_err(Into::into)
-                .and_then(|(file, _)| twins::look_through(&twin, self.shared.ledger(), zeek, file, known));
+            let looked = open_log(path).map_err(Into::into).and_then(|(file, _)| {
+                twins::look_through(&twin, &self.shared.context.claims, zeek, file, known)
+            });
             if let Err(error) = looked {
                 warn!(path = shown(path), %error, "What was read of a log before could not be looked through.");
             }
@@ -480,7 +489,7 @@ impl<'a> Follower<'a> {
             let twin = of(live.file.path());
             let known = Known::Bytes(live.file.offset());
             if let Err(error) =
-                twins::look_through(&twin, self.shared.ledger(), zeek, live.file.again(), known)
+                twins::look_through(&twin, &self.shared.context.claims, zeek, live.file.again(), known)
             {
                 warn!(path = shown(live.file.path()), %error, "What was read of a log before could not be looked through.");
             }
@@ -522,7 +531,7 @@ impl<'a> Follower<'a> {
         if waits {
             return None;
         }
-        twins::covered(self.shared.ledger(), zeek, path).ok()
+        twins::covered(&self.shared.context.claims, zeek, path).ok()
     }
 
     /// The instant before which archives are not read, nanoseconds since the epoch. It is settled at the first look for
@@ -551,7 +560,7 @@ impl<'a> Follower<'a> {
         }
         self.cut = Some(cut);
         // Lost, it is settled anew at the next start.
-        drop(self.shared.ledger().store().cache(&[self.source.cut_hint(cut)], &[]));
+        drop(self.shared.store().cache(&[self.source.cut_hint(cut)], &[]));
         cut
     }
 
@@ -645,7 +654,7 @@ impl<'a> Follower<'a> {
             }
             keep
         });
-        drop(self.shared.ledger().store().cache(&[], &drops)); // hints that stay do no harm
+        drop(self.shared.store().cache(&[], &drops)); // hints that stay do no harm
     }
 
     /// Opens what is new at the paths of live logs. Of those that are not held open only those that may have been written
@@ -755,9 +764,7 @@ impl<'a> Follower<'a> {
         }
         let live = self.live.swap_remove(at);
         let header = live.intake.header();
-        self.shared.ledger().add_live(|batch| {
-            live.intake.end(Ending::Exhausted, batch);
-        });
+        live.intake.end(Ending::Exhausted, &mut self.read);
         let mut standing = lock(&self.source.state);
         standing.shadowed.clear(); // its archive can be met, once this is committed
         if self.grown.contains(&path) {
@@ -800,6 +807,26 @@ impl<'a> Follower<'a> {
         more
     }
 
+    /// Lets lookups see what was read, and has it committed soon.
+    fn stage(&mut self) {
+        if self.read.is_empty() {
+            return;
+        }
+        self.staged = Instant::now();
+        if let Err(error) = self.shared.store().stage(&self.read) {
+            error!(
+                %error,
+                "What was read of a log cannot be kept. The process ends, to be started again: the log is read again from what is on disk."
+            );
+            end_to_start_again();
+        }
+        self.read.clear();
+        let staged = self.shared.store().staged_bytes();
+        if staged > COMMITTED_BYTES {
+            self.shared.make_room(staged, &self.source.following);
+        }
+    }
+
     fn read_one(&mut self, at: usize) -> Turn {
         for _ in 0..64 {
             let Some(live) = self.live.get_mut(at) else { return Turn::End };
@@ -832,13 +859,13 @@ impl<'a> Follower<'a> {
                     live.last_change = Instant::now();
                     point("live_read");
                     self.source.following.steps(LONGEST_STEP);
-                    // All the work is done before the lock of the open batch is taken: lookups wait for that.
-                    let fed = live.intake.feed(bytes, &mut self.part);
-                    let open = self.shared.ledger().add_live(|batch| batch.absorb(&self.part));
-                    self.part.clear();
-                    if open > OPEN_BATCH_BYTES {
-                        self.shared.make_room(open, &self.source.following);
+                    let fed = live.intake.feed(bytes, &mut self.read);
+                    if self.read.tuples().len() + self.read.questions().len() > STAGED_ROWS
+                        || self.staged.elapsed() > STAGED_AFTER
+                    {
+                        self.stage();
                     }
+                    let Some(live) = self.live.get_mut(at) else { return Turn::End };
                     match fed {
                         Ok(()) => {
                             if !self.no_logs.is_empty() && live.intake.lineage().is_some() {
@@ -886,9 +913,7 @@ impl<'a> Follower<'a> {
                         Ok(intake) => {
                             let Some(live) = self.live.get_mut(at) else { return Turn::End };
                             let old = std::mem::replace(&mut live.intake, intake);
-                            self.shared.ledger().add_live(|batch| {
-                                old.end(Ending::Exhausted, batch);
-                            });
+                            old.end(Ending::Exhausted, &mut self.read);
                             live.file.rewind();
                             lock(&self.source.state).shadowed.clear(); // a copy may hold what we did not see
                             live.last_change = Instant::now();
@@ -992,9 +1017,8 @@ impl<'a> Follower<'a> {
         {
             lock(&self.source.state).completed(&lineage);
         }
-        self.shared.ledger().add_live(|batch| {
-            live.intake.end(Ending::Exhausted, batch);
-        });
+        live.intake.end(Ending::Exhausted, &mut self.read);
+        self.stage();
         lock(&self.source.state).shadowed.clear(); // its archive can be met, once this is committed
         self.shared.ring();
         Turn::Gone
@@ -1010,7 +1034,7 @@ impl<'a> Follower<'a> {
         // A log that is put off is visible and not read.
         let all_read = all_read && self.put_off.is_empty() && self.held.is_empty();
         let writes_fail = !lock(&self.shared.failing).is_empty();
-        let lacks_rows = self.shared.ledger().store().missing_logs() > 0;
+        let lacks_rows = self.shared.store().missing_logs() > 0;
         let may_be_partial = !self.also_live.is_empty();
         let mut standing = lock(&self.source.state);
         standing.lag_bytes = lag;
@@ -1072,15 +1096,15 @@ enum Turn {
 }
 
 impl Shared {
-    /// The open batch is large: commits it, and waits while it is so large that memory would not hold.
-    fn make_room(&self, mut open: usize, following: &Liveness) {
+    /// Much is staged: has it committed, and waits while it is so much that memory would not hold.
+    fn make_room(&self, mut staged: usize, following: &Liveness) {
         self.ring();
         let limit = usize::try_from(self.config.memory / 4).unwrap_or(usize::MAX);
-        while open > limit && !self.stop.wait(Duration::from_millis(20)) {
+        while staged > limit && !self.stop.wait(Duration::from_millis(20)) {
             // A ledger that cannot be written now is waited for, however long that is.
             following.steps(LONGEST_STEP);
             self.ring();
-            open = self.ledger().add_live(|_| {});
+            staged = self.store().staged_bytes();
         }
     }
 }

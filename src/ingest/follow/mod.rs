@@ -1,4 +1,4 @@
-//! Following sources: live logs into the open batch, history behind them.
+//! Following sources: live logs as they are written, history behind them.
 //!
 //! Events wake a follower; what it does then does not depend on them. At each turn it opens live logs that are new at
 //! their paths, reads every followed file to its end, lets go of those that are finished, and now and then looks through
@@ -32,11 +32,10 @@ use super::{Config, Context, How, IngestError, SourceConfig, Summary, shown};
 use crate::base::liveness::Liveness;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
-use crate::ledger::Ledger;
 use crate::status::history::Pulse;
 use crate::status::{BackfillStatus, Notices, SourceState, SourceStatus, Status};
-use crate::store::StoreError;
 use crate::store::batch::Batch;
+use crate::store::{StoreError, WriteStore};
 use crate::tail::discover::is_glob;
 use crate::tail::wake::Wake;
 
@@ -76,7 +75,7 @@ struct Shared {
     /// Archives to be read, and a bell for those who read them.
     archives: Mutex<VecDeque<Job>>,
     archives_changed: Condvar,
-    /// Rung when the open batch is to be committed before its time.
+    /// Rung when what is staged is to be committed before its time.
     commit_now: (Mutex<bool>, Condvar),
     /// Why the ledger refuses to be written or asked, by who was refused last.
     failing: Mutex<BTreeMap<Part, String>>,
@@ -113,8 +112,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 ///
 /// When no thread can be started.
-pub fn start(config: Config, ledger: Arc<Ledger>, stop: Stop) -> Result<Ingest, IngestError> {
-    let shared = Shared::new(config, &ledger, stop);
+pub fn start(config: Config, store: Arc<dyn WriteStore>, stop: Stop) -> Result<Ingest, IngestError> {
+    let shared = Shared::new(config, &store, stop);
     let mut running = Vec::new();
     let mut spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
         let shared = Arc::clone(&shared);
@@ -226,11 +225,20 @@ impl Ingest {
         Ok(std::mem::take(&mut worker.summary))
     }
 
-    /// Waits until everything has stopped and the last batch is applied. The stop signal must have been given.
+    /// Commits what was read of live logs so far.
     ///
     /// # Errors
     ///
-    /// When the last batch cannot be applied. It will be read again from the logs.
+    /// When the store refuses; it is tried again soon.
+    pub fn commit(&self) -> Result<(), StoreError> {
+        self.shared.context.claims.commit()
+    }
+
+    /// Waits until everything has stopped and all that was read is committed. The stop signal must have been given.
+    ///
+    /// # Errors
+    ///
+    /// When what was read last cannot be committed. It will be read again from the logs.
     pub fn join(self) -> Result<(), StoreError> {
         self.shared.ring();
         self.shared.archives_changed.notify_all();
@@ -243,14 +251,14 @@ impl Ingest {
             drop(thread.join()); // one that panics ends the process
         }
         let instants = self.shared.instants();
-        self.shared.context.ledger.commit()?;
+        self.shared.context.claims.commit()?;
         self.shared.keep_as_of(&instants);
-        self.shared.context.ledger.store().flush()
+        self.shared.context.store.flush()
     }
 }
 
 impl Shared {
-    fn new(config: Config, ledger: &Arc<Ledger>, stop: Stop) -> Arc<Shared> {
+    fn new(config: Config, store: &Arc<dyn WriteStore>, stop: Stop) -> Arc<Shared> {
         let source = |source: &SourceConfig| Source {
             config: source.clone(),
             state: Mutex::default(),
@@ -259,7 +267,7 @@ impl Shared {
         };
         let readers = (0..config.threads.max(1)).map(|_| Arc::default()).collect();
         Arc::new(Shared {
-            context: Context::new(ledger, &config),
+            context: Context::new(store, &config),
             sources: config.sources.iter().map(source).collect(),
             config,
             stop,
@@ -275,8 +283,8 @@ impl Shared {
         })
     }
 
-    fn ledger(&self) -> &Ledger {
-        &self.context.ledger
+    fn store(&self) -> &dyn WriteStore {
+        &*self.context.store
     }
 
     /// Bytes of one backfill batch: each reader has one, and one more is being applied.
@@ -306,11 +314,12 @@ impl Shared {
         batch: &Batch,
         again: impl Fn(&StoreError) -> bool,
     ) -> Result<(), IngestError> {
-        let applied =
-            apply_patiently(self.ledger(), batch, &self.stop, &again, &|error| self.fails(part, error));
+        let applied = apply_patiently(&self.context.claims, batch, &self.stop, &again, &|error| {
+            self.fails(part, error);
+        });
         match &applied {
             Ok(()) => self.works(part),
-            Err(_) => self.ledger().abandon(batch),
+            Err(_) => self.context.claims.abandon(batch),
         }
         applied
     }
@@ -334,13 +343,13 @@ impl Shared {
     }
 
     fn status(&self) -> Result<Status, StoreError> {
-        let lineages = self.context.ledger.lineages()?;
+        let lineages = self.context.claims.lineages()?;
         let at_rest = Status::at_rest(&lineages, self.context.clock.now());
         let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
         // It may have begun to fail since the last turn.
         status.caught_up = lock(&self.failing).is_empty()
-            && self.ledger().store().failing().is_none()
-            && self.ledger().store().missing_logs() == 0;
+            && self.store().failing().is_none()
+            && self.store().missing_logs() == 0;
         status.warnings = self.notices.all();
         status.warnings.extend(self.context.clock.fault());
         status.incomplete = self.incomplete(|source| Some(lock(&source.state))).unwrap_or_default();
@@ -396,10 +405,10 @@ impl Shared {
         let mut reasons = Vec::new();
         if let Some(why) = lock(&self.failing).values().next() {
             reasons.push(format!("The ledger cannot be written: {why}."));
-        } else if let Some(why) = self.ledger().store().failing() {
+        } else if let Some(why) = self.store().failing() {
             reasons.push(format!("The ledger cannot be written: {why}."));
         }
-        let missing = self.ledger().store().missing_logs();
+        let missing = self.store().missing_logs();
         if missing > 0 {
             reasons.push(format!(
                 "Rows of {missing} logs are missing that were there: the ledger was damaged, and what it lost is not read again so \
@@ -462,7 +471,7 @@ impl Shared {
 
     /// Whether rows are missing that were there: then there is no instant that the ledger is true of.
     fn lacks_rows(&self) -> bool {
-        self.ledger().store().missing_logs() > 0
+        self.store().missing_logs() > 0
     }
 
     /// Likewise, for who must not wait: as it was when it could last be told, while somebody changes it.
@@ -521,7 +530,7 @@ impl Shared {
         }
         // Without it the next run knows less of what it has missed, and counts all the same.
         if !hints.is_empty() {
-            drop(self.ledger().store().cache(&hints, &[]));
+            drop(self.store().cache(&hints, &[]));
         }
     }
 
@@ -538,7 +547,7 @@ fn earliest(instants: Vec<Option<u64>>) -> Option<u64> {
 
 //--- commit ---------------------------------------------------------------------------------------------------------
 
-/// Commits the open batch every interval, and when it is asked to.
+/// Commits what is staged every interval, and when it is asked to.
 fn commit(shared: &Shared) {
     let (rung, bell) = &shared.commit_now;
     let mut failures = 0;
@@ -559,8 +568,8 @@ fn commit(shared: &Shared) {
         }
         *lock(rung) = false;
         shared.committing.steps(LONGEST_COMMIT);
-        let (instants, is_due) = (shared.instants(), shared.ledger().has_unapplied());
-        match shared.ledger().commit() {
+        let (instants, is_due) = (shared.instants(), shared.store().staged_bytes() > 0);
+        match shared.context.claims.commit() {
             Ok(()) => {
                 failures = 0;
                 if is_due {
@@ -592,8 +601,8 @@ pub(super) struct Stepped {
 
 #[cfg(test)]
 impl Stepped {
-    pub fn start(config: Config, ledger: &Arc<Ledger>) -> Stepped {
-        let shared = Shared::new(config, ledger, Stop::new());
+    pub fn start(config: Config, store: &Arc<dyn WriteStore>) -> Stepped {
+        let shared = Shared::new(config, store, Stop::new());
         // Followers borrow what they share; a test may leak it.
         let leaked: &'static Shared = Box::leak(Box::new(Arc::clone(&shared)));
         let followers = (0..shared.sources.len()).filter_map(|at| Follower::new(leaked, at)).collect();
@@ -621,8 +630,8 @@ impl Stepped {
     pub fn read_archive(&mut self) {
         let Some(job) = lock(&self.shared.archives).pop_front() else { return };
         let apply = |batch: Batch| {
-            let applied = self.shared.ledger().apply_bulk(&batch);
-            applied.inspect_err(|_| self.shared.ledger().abandon(&batch)).map_err(IngestError::from)
+            let claims = &self.shared.context.claims;
+            claims.apply(&batch).inspect_err(|_| claims.abandon(&batch)).map_err(IngestError::from)
         };
         let Some(reading) = self.shared.readers.first() else { return };
         let mut reader = ArchiveReader::new(&self.shared, reading, &apply);
@@ -635,13 +644,13 @@ impl Stepped {
 
     pub fn try_commit(&mut self) -> Result<(), StoreError> {
         let instants = self.shared.instants();
-        self.shared.ledger().commit()?;
+        self.shared.context.claims.commit()?;
         self.shared.keep_as_of(&instants);
         Ok(())
     }
 
-    pub fn has_unapplied(&self) -> bool {
-        self.shared.ledger().has_unapplied()
+    pub fn has_uncommitted(&self) -> bool {
+        self.shared.store().staged_bytes() > 0
     }
 
     /// Goes on until everything is read and committed.
@@ -675,10 +684,5 @@ impl Stepped {
 
     pub fn status(&self) -> Status {
         self.shared.status().unwrap()
-    }
-
-    /// What it feeds, what is not applied included.
-    pub fn ledger(&self) -> &Ledger {
-        self.shared.ledger()
     }
 }

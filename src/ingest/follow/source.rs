@@ -15,7 +15,7 @@ use crate::ingest::bulk::READ_ELSEWHERE;
 use crate::ingest::{SourceConfig, shown};
 use crate::progress::LineageId;
 use crate::status::{BackfillStatus, SourceState, UnreadKind, UnreadSet};
-use crate::store::{Pair, Store, StoreError};
+use crate::store::{Pair, StoreError, WriteStore};
 use crate::tail::discover::Stamp;
 use crate::tail::wake::Wake;
 
@@ -200,7 +200,7 @@ impl Source {
 
     /// Takes up what earlier runs left: which archives were read, and where this source's time begins. That instant is
     /// kept from the first start on, so that later starts read every log after it that is unknown.
-    pub(super) fn recall(&self, store: &dyn Store, now_ms: u64) -> Result<Option<i128>, StoreError> {
+    pub(super) fn recall(&self, store: &dyn WriteStore, now_ms: u64) -> Result<Option<i128>, StoreError> {
         let (met_key, cut_key) = (self.hint_key(b"met"), self.hint_key(b"cut"));
         let unread_key = self.hint_key(b"unread");
         let mut unread = Vec::new();

@@ -44,7 +44,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     )
 }
 
-fn batch_of(facts: &[Fact], store: &dyn Store) -> Batch {
+fn batch_of(facts: &[Fact], store: &dyn WriteStore) -> Batch {
     let mut batch = Batch::default();
     for Fact { name, rdata, half, sensor, time, outcome } in facts {
         let sensor = store.sensor(sensor).unwrap();
@@ -68,7 +68,7 @@ fn batch_of(facts: &[Fact], store: &dyn Store) -> Batch {
 }
 
 /// What all rows and questions of each domain and sensor are together.
-fn totals(store: &dyn Store) -> BTreeMap<(Option<Name>, Arc<str>), (Halves, Asked)> {
+fn totals(store: &dyn WriteStore) -> BTreeMap<(Option<Name>, Arc<str>), (Halves, Asked)> {
     let mut totals: BTreeMap<_, (Halves, Asked)> = BTreeMap::new();
     let (entries, _, questions) = contents(store);
     for entry in entries {
@@ -82,7 +82,7 @@ fn totals(store: &dyn Store) -> BTreeMap<(Option<Name>, Arc<str>), (Halves, Aske
 }
 
 /// The contents without the numbers of names, and those.
-fn split(store: &dyn Store) -> (Contents, Vec<Option<u64>>) {
+fn split(store: &dyn WriteStore) -> (Contents, Vec<Option<u64>>) {
     let (mut entries, by_address, mut questions) = contents(store);
     let names = entries.iter_mut().map(|entry| entry.names.take()).collect::<Vec<_>>();
     let more = questions.iter_mut().map(|question| question.names.take()).collect::<Vec<_>>();
@@ -90,7 +90,7 @@ fn split(store: &dyn Store) -> (Contents, Vec<Option<u64>>) {
 }
 
 #[track_caller]
-fn assert_like(ledger: &dyn Store, model: &MemoryStore) {
+fn assert_like(ledger: &dyn WriteStore, model: &MemoryStore) {
     let ((there, names), (wanted, counted)) = (split(ledger), split(model));
     assert_eq!(there, wanted);
     for (names, counted) in names.iter().zip(&counted) {
@@ -148,7 +148,7 @@ proptest! {
     ) {
         let names = budget(names, if except { &["n7.flood.com", "kept.org"] } else { &[] });
         let site = VolatileSite::new(usize::MAX, 1);
-        let mut ledger = Ledger::open(Arc::new(site.clone()), true, &options(&names)).unwrap();
+        let mut ledger = Ledger::open_site(Arc::new(site.clone()), true, &options(&names)).unwrap();
         let model = MemoryStore::with_names(names.clone());
         let whole = MemoryStore::with_names(NameBudget { names: 0, except: Vec::new() });
         let mut lost = false;
@@ -173,7 +173,7 @@ proptest! {
                 Step::Rewrite => drop(ledger.rewrite()),
                 Step::Reopen => {
                     drop(ledger);
-                    ledger = Ledger::open(Arc::new(site.clone()), false, &options(&names)).unwrap();
+                    ledger = Ledger::open_site(Arc::new(site.clone()), false, &options(&names)).unwrap();
                 }
                 Step::Room(room) => site.disk().free = (!room).then_some(0),
             }
@@ -199,7 +199,7 @@ proptest! {
             .collect();
         for calls in (seed % 3..).step_by(3) {
             let site = VolatileSite::new(usize::MAX, seed);
-            let ledger = Ledger::open(Arc::new(site.clone()), true, &options(&names)).unwrap();
+            let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options(&names)).unwrap();
             for facts in facts.chunks(7) {
                 ledger.apply(&batch_of(facts, &ledger)).unwrap();
             }
@@ -214,7 +214,7 @@ proptest! {
             site.disk().left = 0;
             drop(ledger);
             let after = site.after_crash(usize::MAX);
-            let ledger = Ledger::open(Arc::new(after.clone()), false, &options(&names)).unwrap();
+            let ledger = Ledger::open_site(Arc::new(after.clone()), false, &options(&names)).unwrap();
             prop_assert_eq!(totals(&ledger), before.clone());
             let found = ledger.verify(&mut |_, _| true).unwrap();
             prop_assert!(found.is_sound(), "{:?}", found.faults);
@@ -233,7 +233,7 @@ proptest! {
     fn a_full_disk_while_names_are_folded_changes_no_total(seed: u64, room: bool, calls in 0usize..60) {
         let names = budget(3, &[]);
         let site = VolatileSite::new(usize::MAX, seed);
-        let ledger = Ledger::open(Arc::new(site.clone()), true, &options(&names)).unwrap();
+        let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options(&names)).unwrap();
         let facts: Vec<Fact> = (0..40u64)
             .map(|i| Fact {
                 name: format!("n{i}.flood.com"),
@@ -287,13 +287,13 @@ fn flood(count: u64, domain: &str, time: u64) -> Vec<Fact> {
 
 fn opened(names: &NameBudget) -> (VolatileSite, Ledger) {
     let site = VolatileSite::new(usize::MAX, 1);
-    let ledger = Ledger::open(Arc::new(site.clone()), true, &options(names)).unwrap();
+    let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options(names)).unwrap();
     (site, ledger)
 }
 
 fn folded(ledger: &Ledger, domain: &str) -> Option<Entry> {
     let scan = Scan::Name(Name::parse(domain).unwrap());
-    let rows: Vec<Entry> = ledger.snapshot().entries(&scan, None).unwrap().map(Result::unwrap).collect();
+    let rows: Vec<Entry> = ledger.now().entries(&scan, None).unwrap().map(Result::unwrap).collect();
     rows.into_iter().find(|row| row.tuple.rrtype == RrType::FOLDED)
 }
 
@@ -359,7 +359,7 @@ fn a_flood_is_folded_by_itself_and_a_repair_keeps_what_is_known_of_it() {
     let names = budget(20, &[]);
     let site = VolatileSite::new(usize::MAX, 1);
     let by_itself = Options { survey_rows: 100, ..options(&names) };
-    let ledger = Ledger::open(Arc::new(site.clone()), true, &by_itself).unwrap();
+    let ledger = Ledger::open_site(Arc::new(site.clone()), true, &by_itself).unwrap();
     for part in 0..40 {
         ledger.apply(&batch_of(&flood(50, &format!("p{part}.flood.com"), NOON + part), &ledger)).unwrap();
         ledger.settle().unwrap();
@@ -372,7 +372,7 @@ fn a_flood_is_folded_by_itself_and_a_repair_keeps_what_is_known_of_it() {
     assert!(stats.folded.at > 0 && stats.folded.rows == folded_row.halves.direct.count, "{stats:?}");
     drop(ledger);
     Ledger::repair(Arc::new(site.clone()), &options(&names), &mut |_, _| true).unwrap();
-    let ledger = Ledger::open(Arc::new(site.clone()), false, &options(&names)).unwrap();
+    let ledger = Ledger::open_site(Arc::new(site.clone()), false, &options(&names)).unwrap();
     assert_eq!(
         (folded(&ledger, "flood.com"), ledger.stats().unwrap().folded),
         (Some(folded_row), stats.folded)

@@ -23,7 +23,7 @@ impl Ledger {
     /// # Errors
     ///
     /// When something else is damaged: the ledger is as it was then. [`StoreError::Closed`] when it was ended.
-    pub fn repair(
+    pub(in crate::store) fn repair(
         site: Arc<dyn Site>,
         options: &Options,
         on_progress: OnProgress<'_>,

@@ -99,11 +99,11 @@ mod tests {
     use super::super::Ledger;
     use super::*;
     use crate::store::crash::{VolatileSite, batch, tiny};
-    use crate::store::{Options, Scan, Snapshot, Store};
+    use crate::store::{Options, ReadStore, Scan, Snapshot, WriteStore};
 
     fn ledger(options: &Options) -> Ledger {
         let site = Arc::new(VolatileSite::new(usize::MAX, 1));
-        let ledger = Ledger::open(site, true, options).unwrap();
+        let ledger = Ledger::open_site(site, true, options).unwrap();
         for number in 1..=8 {
             ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
         }
@@ -120,21 +120,21 @@ mod tests {
         let ledger = ledger(&Options { reader_grace: Duration::from_secs(3600), rewrite_bytes: 0, ..tiny() });
         ledger.rewrite().unwrap();
         let before = ledger.stats().unwrap().disk_bytes;
-        let held = ledger.snapshot();
+        let held = ledger.now();
         ledger.rewrite().unwrap();
         let current = ledger.shared.home().disk_bytes().unwrap();
         assert_eq!(ledger.shared.retired_bytes().unwrap(), before);
         assert_eq!(ledger.stats().unwrap().disk_bytes, before + current);
         assert!(!ledger.shared.rewrite_is_due(&ledger.shared.view()));
         let rows = read(&*held).unwrap();
-        assert_eq!(rows, read(&*ledger.snapshot()).unwrap());
+        assert_eq!(rows, read(&*ledger.now()).unwrap());
     }
 
     #[test]
     fn a_rewrite_ends_a_reader_that_holds_an_earlier_one_for_long() {
         let ledger = ledger(&Options { reader_grace: Duration::ZERO, ..tiny() });
         ledger.rewrite().unwrap();
-        let held = ledger.snapshot();
+        let held = ledger.now();
         ledger.rewrite().unwrap();
         assert!(read(&*held).is_ok(), "nobody is in its way");
         let reader = std::thread::spawn(move || {

@@ -1,0 +1,139 @@
+//! Staged segments: what was read of live logs, visible and not durable yet.
+//!
+//! Who follows a log hands over what it read in small batches. Each becomes a sorted segment, built outside every lock, and is
+//! published: lookups see it from then on. A commit makes everything that was staged before it durable by one atomic write:
+//! one entry of the journal (or a run, where it is large) and the progress of the logs. In the view the committed segment
+//! takes the place of the staged ones in one step, so each sighting is seen once at any moment.
+//!
+//! A commit that fails changes nothing here: lookups go on seeing what is staged, and the next commit takes it with all that
+//! came meanwhile. After a crash it is gone, and the logs are read again from the progress that was committed last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Rows, RunSink, Shared, View, lock, segments_to_merge};
+use crate::base::fault::point;
+use crate::progress::{LineageId, Progress};
+use crate::store::StoreError;
+use crate::store::batch::Batch;
+use crate::store::run::{Source, Writer};
+use crate::store::segment::Segment;
+
+/// Rows and questions of staged segments that are merged by who stages: it takes a few milliseconds at most. Larger ones are
+/// merged when they are committed.
+const MERGED_ROWS: u64 = 1000;
+/// Bytes of memory of the progress of a log, about.
+const PROGRESS_BYTES: usize = 512;
+
+/// What belongs to the staged segments in the view.
+#[derive(Default)]
+pub(super) struct Staging {
+    /// How far logs were read, where that is not committed.
+    progress: HashMap<LineageId, Progress>,
+    /// Segments that are just being committed: they are not merged meanwhile.
+    taken: Vec<Arc<Segment>>,
+}
+
+impl Staging {
+    /// Small staged segments of one tier that have become too many, among those that are not being committed.
+    fn to_merge(&self, view: &View) -> Option<Vec<Arc<Segment>>> {
+        let free = view.staged.iter().filter(|segment| !is_among(&self.taken, segment));
+        let small: Vec<_> = free.filter(|segment| segment.rows() < MERGED_ROWS).map(Arc::clone).collect();
+        segments_to_merge(&small)
+    }
+}
+
+fn is_among(segments: &[Arc<Segment>], segment: &Arc<Segment>) -> bool {
+    segments.iter().any(|other| Arc::ptr_eq(other, segment))
+}
+
+impl Shared {
+    /// Stages a batch.
+    pub(super) fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
+        let cut = self.cut.load(Ordering::SeqCst);
+        let segment = Arc::new(Segment::from_batch(batch, self.sensors.len(), Vec::new(), cut)?);
+        let mut group = {
+            let mut staging = lock(&self.staging);
+            staging.progress.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
+            if segment.rows() > 0 {
+                self.show(|view| view.staged.push(segment));
+            }
+            staging.to_merge(&self.view.load())
+        };
+        while let Some(merging) = group {
+            let merged = Arc::new(Segment::merge(&merging)?);
+            let staging = lock(&self.staging);
+            let is_there = |segment| is_among(&self.view.load().staged, segment);
+            // A commit may have taken them meanwhile, or another who stages has merged them.
+            if !merging.iter().all(|one| is_there(one) && !is_among(&staging.taken, one)) {
+                break;
+            }
+            self.show(|view| {
+                view.staged.retain(|segment| !is_among(&merging, segment));
+                view.staged.push(merged);
+            });
+            group = staging.to_merge(&self.view.load());
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory of what is staged, about.
+    pub(super) fn staged_bytes(&self) -> usize {
+        let progress = lock(&self.staging).progress.len() * PROGRESS_BYTES;
+        progress + self.view.load().staged.iter().map(|segment| segment.bytes()).sum::<usize>()
+    }
+
+    /// Commits what is staged. Gives the progress that was committed.
+    pub(super) fn commit_staged(&self) -> Result<Vec<Progress>, StoreError> {
+        let mut committed = lock(&self.committed);
+        let (staged, progress) = {
+            let mut staging = lock(&self.staging);
+            staging.taken.clone_from(&self.view.load().staged);
+            (staging.taken.clone(), staging.progress.values().cloned().collect::<Vec<_>>())
+        };
+        if staged.is_empty() && progress.is_empty() {
+            return Ok(progress);
+        }
+        point("live_closed");
+        let done = self.mend(Some(&mut committed)).and_then(|()| {
+            point("apply_begun");
+            self.wait_for_room()?;
+            let cut = self.cut.load(Ordering::SeqCst);
+            let segment = Segment::to_commit(&staged, committed.record.journal_to, cut)?;
+            let rows = if segment.rows() >= self.options.bulk_rows as u64 {
+                let keys = segment.counts().lookup_keys;
+                let sources = [Arc::new(segment) as Arc<dyn Source>];
+                let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_merged(&sources, 0);
+                Rows::Run(self.write_run(&self.home(), keys, fill)?)
+            } else {
+                Rows::Segment(segment)
+            };
+            let progress: Vec<&Progress> = progress.iter().collect();
+            self.commit_rows(&mut committed, &progress, rows, |view| {
+                view.staged.retain(|segment| !is_among(&staged, segment));
+            })
+        });
+        let mut staging = lock(&self.staging);
+        staging.taken.clear();
+        done?;
+        for committed in &progress {
+            // A log may have been read on meanwhile.
+            if staging.progress.get(&committed.lineage) == Some(committed) {
+                staging.progress.remove(&committed.lineage);
+            }
+        }
+        drop(staging);
+        point("live_applied");
+        Ok(progress)
+    }
+}
+
+#[cfg(test)]
+impl super::Ledger {
+    /// How many segments in memory are committed, and how many are staged.
+    pub(in crate::store) fn segments(&self) -> (usize, usize) {
+        let view = self.shared.view();
+        (view.segments.len(), view.staged.len())
+    }
+}
