@@ -539,11 +539,12 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The same for a command that is there for a moment: merging runs would take from it what it came for, and be cut off
-    /// at its end. It lets them become more; a daemon, or the next command but a few, merges them.
+    /// The same for a command that is there for a moment: merging runs and counting names would take from it what it came
+    /// for, and be cut off at its end. It lets runs become more, and counts names when there are many rows more; a daemon, or
+    /// the next command but a few, does both.
     #[must_use]
     pub fn put_off_merges(self) -> Options {
-        Options { fan_in: 3 * self.fan_in, ..self }
+        Options { fan_in: 3 * self.fan_in, survey_rows: self.survey_rows.saturating_mul(16), ..self }
     }
 
     /// The same for who only asks.
