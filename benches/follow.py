@@ -25,6 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 PROGRAM = os.environ.get("DNSLEDGER", str(Path(__file__).resolve().parent.parent / "target/release/dnsledger"))
+GENERATE = ["cargo", "run", "--quiet", "--release", "-p", "generate", "--example", "generate", "--"]
 ARCHIVES = int(os.environ.get("ARCHIVES", 10_000))
 HISTORY = int(os.environ.get("HISTORY", 5_000_000))
 FIELDS = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto trans_id query qclass qtype rcode answers TTLs"
@@ -146,8 +147,8 @@ def beside_history(folder):
         (made / "2024-01-01").mkdir(parents=True)
         for part in range(5):
             log = subprocess.run(
-                [PROGRAM, "generate", "--rich", "--lines", str(HISTORY // 5), "--seed", str(part)],
-                stdout=subprocess.PIPE, check=True).stdout
+                [*GENERATE, "--rich", "--lines", str(HISTORY // 5), "--seed", str(part)],
+                stdout=subprocess.PIPE, check=True, cwd=Path(__file__).resolve().parent.parent).stdout
             (made / "2024-01-01" / f"dns.{part:02d}:00:00-{part + 1:02d}:00:00.log.gz").write_bytes(gzip.compress(log, 1))
         made.rename(logs)
     shutil.rmtree(data, ignore_errors=True)

@@ -17,7 +17,7 @@ say() { printf '%-58s %s\n' "$1" "$2"; }
 
 # A million tuples of made-up traffic, and 10,000 rows in one /24-like block of addresses and below one name.
 if [ ! -d "$data" ]; then
-    "$program" generate --rich --lines 2000000 >"$folder/dns.log"
+    cargo run --quiet --release -p generate --example generate -- --rich --lines 2000000 >"$folder/dns.log"
     awk 'BEGIN { for (i = 0; i < 10000; i++) printf "{\"ts\":%d.5,\"uid\":\"Cwide%d\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\"query\":\"h%05d.wide.example\",\"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\"answers\":[\"198.51.100.%d\"],\"TTLs\":[60.0]}\n", 1712880000 + i, i, i, i % 256 }' >"$folder/wide.log"
     "$program" import --data "$data" "$folder/dns.log" "$folder/wide.log" >/dev/null
 fi

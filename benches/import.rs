@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use dnsledger::base::shutdown::Stop;
 use dnsledger::daemon::config::Config;
-use dnsledger::generate::{self, Format, write_log};
 use dnsledger::ingest::{self, import};
 use dnsledger::store::sled::SledStore;
 use dnsledger::store::{Options, WriteStore};
 use dnsledger::tail::decode::Decoder;
+use generate::{Format, write_log};
 
 /// Bytes that the floor takes at a time, as an import does.
 const CHUNK_BYTES: usize = 256 << 10;

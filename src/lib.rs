@@ -10,13 +10,11 @@
 //! - bounding: [`retention`] drops what was not seen for long;
 //! - asking: [`lookup`] answers queries; [`output`] is how answers look, [`page`]
 //!   is what a browser shows;
-//! - made-up traffic for tests and benches: [`generate`].
 
 pub mod base;
 pub mod cli;
 pub mod daemon;
 pub mod dns;
-pub mod generate;
 pub mod http;
 pub mod ingest;
 pub mod lookup;

@@ -19,7 +19,6 @@ mod doctor;
 mod expire;
 mod export;
 mod filters;
-mod generate;
 mod import;
 mod lookup;
 mod papers;
@@ -89,9 +88,6 @@ enum Command {
     Completions(papers::CompletionsArgs),
     /// Print the manual page
     Man(papers::ManArgs),
-    /// Write made-up Zeek logs
-    #[command(hide = true)]
-    Generate(generate::Args),
 }
 
 /// How a command ended.
@@ -146,7 +142,6 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => papers::completions(Cli::command(), &args),
         Command::Man(args) => papers::man(Cli::command(), &args),
-        Command::Generate(args) => generate::run(args),
     }
 }
 

@@ -639,10 +639,11 @@ fn exception(text: &str) -> Result<Name, NameError> {
     Name::parse(text.strip_prefix("*.").unwrap_or(text))
 }
 
-/// Rows that are folded into a run, where a test wants the program to do often what it seldom does: to commit, to fold,
+/// Rows that are folded into a run, where a test (feature `test-hooks`) wants the program to do often what it seldom does: to commit, to fold,
 /// to merge and to rewrite. No user has a use for it, so it is no key of the configuration.
 fn tiny() -> Option<usize> {
-    std::env::var("DNSLEDGER_TEST_FOLD_ROWS").ok()?.parse().ok().filter(|rows| *rows > 0)
+    let rows = cfg!(feature = "test-hooks").then(|| std::env::var("DNSLEDGER_TEST_FOLD_ROWS").ok())??;
+    rows.parse().ok().filter(|rows| *rows > 0)
 }
 
 //--- ConfigError ----------------------------------------------------------------------------------------------------

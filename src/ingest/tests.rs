@@ -7,10 +7,10 @@ use super::intake::{Halt, Intake};
 use super::*;
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
-use crate::generate::{self, Format, JsonTimes};
 use crate::status::Status;
 use crate::store::batch::Batch;
 use crate::store::{self, Scan, WriteStore, memory::MemoryStore, sled::SledStore};
+use generate::{Format, JsonTimes};
 
 pub(super) const HEADER: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tdns\n\
     #open\t2024-04-12-19-29-12\n\

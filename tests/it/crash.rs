@@ -14,9 +14,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use dnsledger::base::fault;
-use dnsledger::generate::{
-    Archive, Config, Format, Generator, JsonTimes, Layout, Player, Random, Rotated, write_log,
-};
+use generate::{Archive, Config, Format, Generator, JsonTimes, Layout, Player, Random, Rotated, write_log};
 
 use crate::env::{Daemon, TestEnv, pause, setting, until};
 

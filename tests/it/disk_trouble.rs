@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dnsledger::generate::Random;
+use generate::Random;
 
 use crate::env::{Daemon, TestEnv, pause, setting};
 use crate::full_disk::SmallDisk;

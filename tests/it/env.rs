@@ -483,6 +483,13 @@ pub fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
+/// A made-up log as Zeek writes it; the same seed gives the same log.
+pub fn made_up_log(lines: u64, seed: u64) -> Vec<u8> {
+    let (config, mut log) = (generate::Config { lines, seed, ..generate::Config::default() }, Vec::new());
+    generate::write_log(config.generate(), generate::Format::Tsv, true, &mut log).unwrap();
+    log
+}
+
 /// The path of something in `testdata/`.
 pub fn testdata(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name).to_str().unwrap().to_owned()

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use dnsledger::generate::Random;
+use generate::Random;
 
 use crate::env::setting;
 

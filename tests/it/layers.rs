@@ -21,7 +21,6 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("tail", 1, "base progress status"),
     ("zeek", 1, "dns tally"),
     ("observe", 1, "base dns observation tally zeek"),
-    ("generate", 1, "base"),
     ("status", 1, "base progress tally"),
     // Keeping.
     ("store", 2, "base dns observation progress tally"),
@@ -61,7 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli/"]),
     ("tokio", &["http/", "daemon/mod.rs", "main.rs"]),
     ("notify", &["tail/"]),
-    ("flate2", &["tail/", "generate/", "http/gzip.rs"]),
+    ("flate2", &["tail/", "http/gzip.rs"]),
     ("zstd", &["tail/"]),
     ("idna", &["dns/"]),
     ("maud", &["page/"]),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 
-use dnsledger::generate::{Config, Format, Layout, Player, Record};
+use generate::{Config, Format, Layout, Player, Record};
 
 use crate::env::{Daemon, TestEnv, until};
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use dnsledger::generate::{Config, Format, write_log};
 use dnsledger::store::{FORMAT, Options, Replica, StoreError};
+use generate::{Config, Format, write_log};
 
 use crate::env::{TestEnv, post_control, testdata};
 

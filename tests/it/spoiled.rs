@@ -14,7 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use dnsledger::generate::{Config, Format, Random, write_log};
+use generate::{Config, Format, Random, write_log};
 
 use crate::env::{TestEnv, post_control, setting, until};
 

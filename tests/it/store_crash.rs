@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dnsledger::generate::{Config, Format, Random, write_log};
+use generate::{Config, Format, Random, write_log};
 
 use crate::env::{TestEnv, pause, post_control, setting, skipped};
 

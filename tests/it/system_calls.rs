@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::env::{Daemon, TestEnv, skipped, until};
+use crate::env::{Daemon, TestEnv, made_up_log, skipped, until};
 use crate::full_disk::{goes_on, write};
 
 /// The system calls that read a file.
@@ -45,8 +45,8 @@ impl Case {
     fn new() -> Option<Case> {
         let env = traced_env()?;
         std::fs::create_dir(env.path("logs")).unwrap();
-        for (name, lines, seed) in [("a", "4000", "3"), ("b", "500", "4")] {
-            let log = env.ok(&["generate", "--lines", lines, "--seed", seed]);
+        for (name, lines, seed) in [("a", 4000, 3), ("b", 500, 4)] {
+            let log = made_up_log(lines, seed);
             std::fs::write(env.path(&format!("logs/dns.{name}.log")), log).unwrap();
         }
         env.ok(&["import", "--data", "sound", "logs"]);

@@ -7,8 +7,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use dnsledger::generate::{Config, Format, JsonTimes, write_tree};
 use flate2::read::GzDecoder;
+use generate::{Config, Format, JsonTimes, write_tree};
 
 /// Some 650 records: three archives over two days, and a log that is still being written.
 fn config() -> Config {

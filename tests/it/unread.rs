@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use crate::env::{Daemon, Response, TestEnv, until};
+use crate::env::{Daemon, Response, TestEnv, made_up_log, until};
 
 /// A daemon over a live log and an archive that is cut short: what is in its end is in no answer.
 fn with_a_damaged_archive() -> (TestEnv, Daemon) {
     let env = TestEnv::new();
     fs::create_dir(env.path("logs")).unwrap();
-    fs::write(env.path("logs/dns.log"), env.ok(&["generate", "--lines", "200"])).unwrap();
-    let packed = gzip(&env.ok(&["generate", "--lines", "3000", "--seed", "7"]));
+    fs::write(env.path("logs/dns.log"), made_up_log(200, 1)).unwrap();
+    let packed = gzip(&made_up_log(3000, 7));
     fs::write(env.path("logs/dns.1.log.gz"), &packed[..packed.len() / 2]).unwrap();
     let daemon = env.daemon("logs", "ledger");
     until("the archive is found damaged", || {
@@ -108,7 +108,7 @@ fn an_empty_answer_says_what_is_not_read_in_every_format_and_face() {
 fn a_slip_of_the_hand_is_an_error_and_no_answer() {
     let env = TestEnv::new();
     fs::create_dir(env.path("logs")).unwrap();
-    fs::write(env.path("logs/dns.log"), env.ok(&["generate", "--lines", "200"])).unwrap();
+    fs::write(env.path("logs/dns.log"), made_up_log(200, 1)).unwrap();
     let daemon = env.daemon("logs", "ledger");
     daemon.wait_for_lines(200);
     for (path, code, says) in [

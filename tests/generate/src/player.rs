@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 
 use flate2::{Compression, GzBuilder};
 
-use super::record::dashed;
+use super::record::{dashed, time_as};
 use super::{Format, Generator, MICROS, Record};
-use crate::base::time::{Civil, format_date};
 
 //--- Player ---------------------------------------------------------------------------------------------------------
 
@@ -146,7 +145,7 @@ impl Player {
         let since = before.unwrap_or(open.opened);
         let name = match self.layout {
             Layout::Zeekctl | Layout::Deep => format!("dns.{}.log", dashed(since)),
-            Layout::Dateext => format!("dns.log-{}-{now}", format_date(now).replace('-', "")),
+            Layout::Dateext => format!("dns.log-{}-{now}", time_as("%Y%m%d", now)),
         };
         let path = self.logs.join("current").join(name);
         fs::rename(self.live(), &path)?;
@@ -199,12 +198,9 @@ pub struct Rotated {
 impl Rotated {
     /// The path of its archive in a log folder.
     fn archive(&self, logs: &Path) -> PathBuf {
-        let clock = |secs| {
-            let Civil { hour, minute, second, .. } = Civil::from_secs(secs);
-            format!("{hour:02}:{minute:02}:{second:02}")
-        };
+        let clock = |secs| time_as("%H:%M:%S", secs);
         let name = || format!("dns.{}-{}.log.gz", clock(self.since), clock(self.closed));
-        let day = format_date(self.since);
+        let day = time_as("%Y-%m-%d", self.since);
         match self.layout {
             Layout::Zeekctl => logs.join(day).join(name()),
             Layout::Deep => logs.join(day.replace('-', "/")).join(name()),
@@ -378,7 +374,7 @@ mod tests {
     use flate2::read::GzDecoder;
 
     use super::*;
-    use crate::generate::Config;
+    use crate::Config;
 
     fn records(lines: u64) -> Generator {
         Config { lines, ..Config::default() }.generate()

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::base::time::{Civil, format_rfc3339};
+use jiff::Timestamp;
 
 /// Column names and types of dns.log, in their order.
 const COLUMNS: [(&str, &str); 24] = [
@@ -95,8 +95,13 @@ impl Format {
 
 /// `2024-04-12-19-29-12`, as in `#open` and in the names of rotated logs.
 pub(super) fn dashed(secs: u64) -> String {
-    let Civil { year, month, day, hour, minute, second } = Civil::from_secs(secs);
-    format!("{year:04}-{month:02}-{day:02}-{hour:02}-{minute:02}-{second:02}")
+    time_as("%Y-%m-%d-%H-%M-%S", secs)
+}
+
+/// A time in seconds since the epoch as text, in UTC; see [`jiff::fmt::strtime`].
+pub(super) fn time_as(format: &str, secs: u64) -> String {
+    let time = Timestamp::from_second(secs.cast_signed()).unwrap_or(Timestamp::MAX);
+    time.strftime(format).to_string()
 }
 
 //--- Record ---------------------------------------------------------------------------------------------------------
@@ -203,8 +208,8 @@ impl Record {
                 JsonTimes::Epoch => write!(f, "{:?}", micros as f64 / MICROS as f64),
                 JsonTimes::Millis => write!(f, "{}", (micros as f64 / MICROS as f64 * 1_000.0) as u64),
                 JsonTimes::Iso8601 => {
-                    let text = format_rfc3339(micros / MICROS);
-                    write!(f, "\"{}.{:06}Z\"", text.trim_end_matches('Z'), micros % MICROS)
+                    let text = time_as("%Y-%m-%dT%H:%M:%S", micros / MICROS);
+                    write!(f, "\"{text}.{:06}Z\"", micros % MICROS)
                 }
             })
         };

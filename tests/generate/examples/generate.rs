@@ -1,16 +1,16 @@
-//! `generate`: made-up logs of Zeek, for trying things out and for measuring.
+//! Made-up logs of Zeek, for trying things out and for measuring: `cargo run -p generate --example generate -- --help`.
 
 use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::Parser;
 
-use super::Exit;
-use crate::generate::{Config, Format, JsonTimes, write_log, write_tree};
+use generate::{Config, Format, JsonTimes, write_log, write_tree};
 
-/// What `generate` is told.
-#[derive(Debug, clap::Args)]
-pub struct Args {
+/// Write made-up Zeek logs
+#[derive(Debug, Parser)]
+struct Args {
     /// How many records
     #[arg(long, value_name = "N")]
     lines: Option<u64>,
@@ -42,8 +42,8 @@ enum Form {
     Streaming,
 }
 
-/// Writes the logs.
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
     let mut config = match args.rich {
         true => Config::rich(args.seed),
         false => Config { seed: args.seed, ..Config::default() },
@@ -60,5 +60,5 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             .with_context(|| format!("writing {}", logs.display()))?,
         None => write_log(config.generate(), format, true, io::stdout().lock())?,
     }
-    Ok(Exit::Done)
+    Ok(())
 }
