@@ -904,6 +904,16 @@ fn the_thread_that_reads_archives_goes_on_after_the_ledger_refused_a_new_sensor(
 }
 
 #[test]
+fn a_refusal_is_over_when_the_log_it_was_for_is_an_archive_by_now() {
+    play(&[
+        Action::DiskFull { commits: 1 },
+        Action::Tear { logger: 0, at: 0 },
+        Action::Turn,
+        Action::Rotate { logger: 0 },
+    ]);
+}
+
+#[test]
 fn a_write_that_failed_is_not_tried_again_each_time_somebody_wants_room() {
     let mut world = World::new(1);
     world.act(&Action::Write { logger: 0, records: 10 });

@@ -146,6 +146,8 @@ pub(super) struct Follower<'a> {
     read: Batch,
     /// When something was staged last.
     staged: Instant,
+    /// Whether the ledger refused something in this turn.
+    refused: bool,
 }
 
 pub(super) fn follow(shared: &Shared, at: usize) {
@@ -210,13 +212,14 @@ impl<'a> Follower<'a> {
             buffer: vec![0; LIVE_CHUNK_BYTES],
             read: Batch::default(),
             staged: Instant::now(),
+            refused: false,
         };
         if let Some(error) = no_events {
             follower.polls(Some(&error.to_string()));
         }
         match source.recall(shared.store(), shared.context.clock.now_ms()) {
             Ok(cut) => follower.cut = cut,
-            Err(error) => shared.fails(Part::Follower(at), &error),
+            Err(error) => follower.refused(&error),
         }
         // What an earlier run could not read is said again: it is not tried before it changes.
         let known = lock(&source.state).failed.news(&UnreadSet::default());
@@ -261,6 +264,10 @@ impl<'a> Follower<'a> {
         self.rest();
         // Before it is said how the source stands: what was read is seen then.
         self.stage();
+        // Also where what it was refused for is gone meanwhile, or an archive by now.
+        if !std::mem::take(&mut self.refused) && self.put_off.is_empty() {
+            self.shared.works(Part::Follower(self.at));
+        }
         let more = more || self.waits_for_room;
         self.stand(started_ms, self.settled && !more);
         more
@@ -277,6 +284,12 @@ impl<'a> Follower<'a> {
             return poll.min(self.not_before.saturating_duration_since(Instant::now() + SCAN_BURST));
         }
         poll
+    }
+
+    /// The ledger could not be asked about a log, or refused it.
+    fn refused(&mut self, error: &StoreError) {
+        self.refused = true;
+        self.shared.fails(Part::Follower(self.at), error);
     }
 
     /// Says something about a path, once and then when it changes.
@@ -708,14 +721,13 @@ impl<'a> Follower<'a> {
                             intake.set_told_until(time, stamp.size);
                         }
                         self.held.remove(path);
-                        self.shared.works(Part::Follower(self.at));
                         info!(path = shown(path), "Following.");
                         let last_change = Instant::now();
                         let (gone, superseded) = (false, false);
                         self.live.push(Live { file, intake, last_change, gone, superseded });
                     }
                     Err(error) => {
-                        self.shared.fails(Part::Follower(self.at), &error);
+                        self.refused(&error);
                         self.put_off.insert(path.clone(), Instant::now() + STORE_RETRY);
                     }
                 },
@@ -887,7 +899,7 @@ impl<'a> Follower<'a> {
                             let path = live.file.path().to_owned();
                             let mut pause = Duration::from_millis(50);
                             if let Halt::Store(error) = halt {
-                                self.shared.fails(Part::Follower(self.at), &error);
+                                self.refused(&error);
                                 pause = STORE_RETRY;
                             }
                             for older in self.live.iter_mut().filter(|older| older.file.path() == path) {
@@ -920,7 +932,7 @@ impl<'a> Follower<'a> {
                             return Turn::More;
                         }
                         Err(error) => {
-                            self.shared.fails(Part::Follower(self.at), &error);
+                            self.refused(&error);
                             self.put_off.insert(path, Instant::now() + STORE_RETRY);
                             return Turn::LetGo;
                         }
@@ -953,7 +965,7 @@ impl<'a> Follower<'a> {
                     return Turn::More;
                 }
                 Err(error) => {
-                    self.shared.fails(Part::Follower(self.at), &error);
+                    self.refused(&error);
                     return Turn::LetGo;
                 }
             }
