@@ -8,6 +8,7 @@ use super::access::SourceArgs;
 use super::{Exit, Misuse};
 use crate::daemon::config::Config;
 use crate::daemon::{self, logging};
+use crate::http::parse_listen;
 
 /// What `run` is told.
 #[derive(Debug, clap::Args)]
@@ -15,7 +16,7 @@ pub struct Args {
     #[command(flatten)]
     sources: SourceArgs,
     /// Serve on this address and port; port 0 takes any that is free, and all but loopback needs tokens
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
     /// Log what is at least this grave: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]

@@ -4,7 +4,6 @@
 //! here is only what a file says, and how the parts' values are made of it. Relative paths are relative to the folder of
 //! the file they stand in.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::logging;
 use crate::base::time::{format_date, parse_date};
-use crate::base::units;
+use crate::base::units::{self, duration};
 use crate::dns::{Name, NameError};
 use crate::http::Origins;
 use crate::ingest::{self, Backfill};
@@ -57,7 +56,7 @@ pub struct Config {
     /// How logs are read.
     pub ingest: Ingest,
     /// How questions are answered.
-    pub http: Http,
+    pub http: http::Config,
     /// How the ledger is kept.
     pub store: Store,
     /// What is logged.
@@ -80,7 +79,7 @@ pub struct Source {
     /// How many levels of folders below it are searched.
     pub depth: usize,
     /// How often to look where no event arrives (NFS).
-    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
+    #[serde(with = "duration")]
     pub poll_interval: Duration,
     /// The columns of logs without a header, by Zeek's names.
     pub fields: Vec<String>,
@@ -118,55 +117,10 @@ pub struct Ingest {
     #[serde(serialize_with = "write_size", deserialize_with = "read_size")]
     pub max_line: u64,
     /// How often what was read is written to disk. Lookups see it before.
-    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
+    #[serde(with = "duration")]
     pub commit_interval: Duration,
     /// Threads that read archives; 0 is one for each processor.
     pub threads: usize,
-}
-
-/// How questions are answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// The address and the port.
-    pub listen: SocketAddr,
-    /// Connections at once.
-    pub max_connections: usize,
-    /// Connections from one address at once.
-    pub max_connections_per_address: usize,
-    /// Scans of the whole ledger at once.
-    pub max_scans: usize,
-    /// Those of one address.
-    pub max_scans_per_address: usize,
-    /// Other lookups at once.
-    pub max_lookups: usize,
-    /// Rows of an answer when no limit is asked for.
-    pub default_limit: u64,
-    /// Rows of an answer at most.
-    pub max_limit: u64,
-    /// Rows that one request looks at, at most.
-    pub scan_rows: u64,
-    /// How long a request may take until its answer begins.
-    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
-    pub request_timeout: Duration,
-    /// How long an answer may take as a whole.
-    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
-    pub stream_timeout: Duration,
-    /// How long a client may take to send its headers, and be idle between requests.
-    #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
-    pub header_timeout: Duration,
-    /// The file of the API tokens; empty for none, and then only a loopback address is served.
-    pub tokens_file: PathBuf,
-    /// The certificate with its chain, PEM; empty for no TLS.
-    pub tls_cert: PathBuf,
-    /// Its key, PEM.
-    pub tls_key: PathBuf,
-    /// Requests a second that one token may make from one address; 0 is no limit.
-    pub rate_limit: u32,
-    /// Whether it is logged who asked what.
-    pub audit: bool,
-    /// Sites whose pages may read answers, as their origins.
-    pub cors_origins: Vec<String>,
 }
 
 /// How the ledger is kept.
@@ -204,7 +158,7 @@ impl Default for Config {
             sources: Vec::new(),
             observe: Observe::default(),
             ingest: Ingest::default(),
-            http: Http::default(),
+            http: http::Config::default(),
             store: Store::default(),
             log: logging::Config::default(),
         }
@@ -259,49 +213,6 @@ impl Default for Ingest {
     }
 }
 
-impl Default for Http {
-    fn default() -> Http {
-        let http::Config {
-            listen,
-            max_connections,
-            max_connections_per_address,
-            max_scans,
-            max_scans_per_address,
-            max_lookups,
-            default_limit,
-            max_limit,
-            scan_rows,
-            request_timeout,
-            stream_timeout,
-            header_timeout,
-            rate_limit,
-            audit,
-            cors_origins,
-        } = Default::default();
-        let (tokens_file, tls_cert, tls_key) = Default::default();
-        Http {
-            listen,
-            max_connections,
-            max_connections_per_address,
-            max_scans,
-            max_scans_per_address,
-            max_lookups,
-            default_limit,
-            max_limit,
-            scan_rows,
-            request_timeout,
-            stream_timeout,
-            header_timeout,
-            tokens_file,
-            tls_cert,
-            tls_key,
-            rate_limit,
-            audit,
-            cors_origins,
-        }
-    }
-}
-
 impl Default for Store {
     fn default() -> Store {
         let store::NameBudget { names, .. } = Default::default();
@@ -331,7 +242,7 @@ impl Config {
         for source in &mut config.sources {
             source.logs = folder.join(&source.logs);
         }
-        let Http { tokens_file, tls_cert, tls_key, .. } = &mut config.http;
+        let http::Config { tokens_file, tls_cert, tls_key, .. } = &mut config.http;
         for path in [tokens_file, tls_cert, tls_key] {
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&path);
@@ -379,8 +290,15 @@ impl Config {
     pub fn check(&self) -> Result<(), Fault> {
         let fault =
             |message: String, hint: &'static str| Err(Fault { line: None, message, hint: Some(hint.into()) });
-        let Http {
-            listen, max_connections, max_scans, max_lookups, default_limit, max_limit, scan_rows, ..
+        let http::Config {
+            listen,
+            max_connections,
+            max_scans,
+            max_lookups,
+            default_limit,
+            max_limit,
+            scan_rows,
+            ..
         } = self.http;
         if !listen.ip().is_loopback() && self.http.tokens_file.as_os_str().is_empty() {
             return fault(
@@ -542,45 +460,6 @@ impl Config {
         }
     }
 
-    /// What serves is told this.
-    pub fn http(&self) -> http::Config {
-        let Http {
-            listen,
-            max_connections,
-            max_connections_per_address,
-            max_scans,
-            max_scans_per_address,
-            max_lookups,
-            default_limit,
-            max_limit,
-            scan_rows,
-            request_timeout,
-            stream_timeout,
-            header_timeout,
-            rate_limit,
-            audit,
-            ref cors_origins,
-            ..
-        } = self.http;
-        http::Config {
-            listen,
-            max_connections,
-            max_connections_per_address,
-            max_scans,
-            max_scans_per_address,
-            max_lookups,
-            default_limit,
-            max_limit,
-            scan_rows,
-            request_timeout,
-            stream_timeout,
-            header_timeout,
-            rate_limit,
-            audit,
-            cors_origins: cors_origins.clone(),
-        }
-    }
-
     /// What keeps the ledger is told this.
     pub fn store(&self) -> store::Options {
         let options = store::Options {
@@ -722,7 +601,7 @@ fn check_keys(text: &str, table: &DeTable<'_>, known: &toml::Table, within: &str
         let name = key.get_ref().as_ref();
         let line = line_of(text, key.span().start);
         let Some(expected) = known.get(name) else {
-            let nearest = known.keys().map(|key| (distance(key, name), key)).min();
+            let nearest = known.keys().map(|key| (strsim::levenshtein(key, name), key)).min();
             let hint = match nearest {
                 Some((distance, key)) if distance <= key.len().div_ceil(2) => format!("{within}{key}"),
                 _ => format!("one of {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
@@ -747,36 +626,7 @@ fn check_keys(text: &str, table: &DeTable<'_>, known: &toml::Table, within: &str
     Ok(())
 }
 
-/// How many characters must be put in, taken out or changed to make one word of the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let Some(above) = row.get_mut(j + 1) else { break };
-            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(*above + 1);
-            diagonal = std::mem::replace(above, cost);
-            left = cost;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 //--- values as text -------------------------------------------------------------------------------------------------
-
-fn write_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&units::format_duration(*duration))
-}
-
-fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    units::parse_duration(&text).map_err(serde::de::Error::custom)
-}
 
 fn write_size<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&units::format_size(*bytes))
@@ -839,7 +689,7 @@ fn write_backfill<S: Serializer>(backfill: &Backfill, serializer: S) -> Result<S
     match backfill {
         Backfill::All => serializer.serialize_str("all"),
         Backfill::None => serializer.serialize_str("none"),
-        Backfill::Age(age) => write_duration(age, serializer),
+        Backfill::Age(age) => duration::serialize(age, serializer),
     }
 }
 
@@ -872,7 +722,7 @@ mod tests {
     #[test]
     fn an_origin_that_no_browser_sends_is_refused() {
         let named = Config::parse("[http]\ncors_origins = [\"https://dash.example\"]").unwrap();
-        assert_eq!(named.http().cors_origins, ["https://dash.example"]);
+        assert_eq!(named.http.cors_origins, ["https://dash.example"]);
         for (origin, says) in [("*", "every page"), ("https://dash.example/", "not of the form")] {
             let (_, message, hint) = fault(&format!("[http]\ncors_origins = [\"{origin}\"]"));
             assert!(message.contains(says) && message.contains("cors_origins"), "{message}");
@@ -926,7 +776,7 @@ mod tests {
             ("[store]\nmemory = \"lots\"", Some(2), "not a size"),
             ("[[source]]\nlogs = \"x\"\nbackfill = \"some\"", Some(3), "backfill is"),
             ("[ingest]\n\ncommit_interval = 5", Some(3), "invalid type"),
-            ("[http]\nlisten = \"here\"", Some(2), "invalid socket address"),
+            ("[http]\nlisten = \"here\"", Some(2), "such as \"127.0.0.1:8081\""),
             ("data_dir =", Some(1), ""),
             ("[log]\nlevel = \"loud\"", Some(2), "unknown variant"),
             ("[http]\nmax_scans = 0", None, "http.max_scans is 0"),
@@ -993,17 +843,9 @@ mod tests {
         assert_eq!(told.sources[0].zeek.separator.as_deref(), Some(&b","[..]));
         assert_eq!(told.sources[0].backfill, Backfill::Age(Duration::from_secs(2 * 86_400)));
         assert_eq!((told.threads, told.max_line_bytes, told.observe.aliases), (3, 64 << 10, false));
-        assert_eq!(config.http().max_limit, 7);
+        assert_eq!(config.http.max_limit, 7);
         assert_eq!((told.memory, config.store().memory), (24 << 20, 24 << 20));
         assert!(Config::default().ingest().threads > 0);
-    }
-
-    #[test]
-    fn words_are_as_far_apart_as_their_letters() {
-        for (a, b, far) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("logs", "log", 1)] {
-            assert_eq!(distance(a, b), far);
-            assert_eq!(distance(b, a), far);
-        }
     }
 
     fn text() -> impl Strategy<Value = String> {
@@ -1032,7 +874,7 @@ mod tests {
                     not_before: age / 86_400_000 % 20_000 * 86_400,
                     max_ahead: kept.then_some(Duration::from_millis(age)),
                 },
-                http: Http { listen: ([127, 0, 0, 1], port).into(), max_limit: limit, ..Http::default() },
+                http: http::Config { listen: ([127, 0, 0, 1], port).into(), max_limit: limit, ..http::Config::default() },
                 store: Store {
                     memory,
                     retention: kept.then_some(Duration::from_millis(age)),

@@ -157,7 +157,7 @@ pub fn run(
         .build()
         .context("starting the event loop")?;
     let served = {
-        let mut http = config.http();
+        let mut http = config.http.clone();
         let possible = descriptors::for_connections().and_then(|possible| usize::try_from(possible).ok());
         if let Some(possible) = possible.filter(|possible| *possible < http.max_connections) {
             warn!(

@@ -47,10 +47,12 @@ pub mod tls;
 pub mod token;
 mod zeek_pdns;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio_rustls::TlsAcceptor;
 
 pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
@@ -65,14 +67,17 @@ use self::metrics::Metrics;
 use self::pace::Pace;
 use self::places::Places;
 use self::token::Tokens;
+use crate::base::units::duration;
 use crate::ingest::Ingest;
 use crate::status::history::History;
 use crate::store::WriteStore;
 
 /// Where it listens, and its bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The address to listen on.
+    #[serde(deserialize_with = "read_listen")]
     pub listen: SocketAddr,
     /// Connections at once; more wait to be accepted.
     pub max_connections: usize,
@@ -91,11 +96,20 @@ pub struct Config {
     /// Rows that one request looks at, at most.
     pub scan_rows: u64,
     /// How long a request may take until its answer begins, and how long a client may take none of it.
+    #[serde(with = "duration")]
     pub request_timeout: Duration,
     /// How long an answer may take as a whole; one that takes longer is ended, and says so.
+    #[serde(with = "duration")]
     pub stream_timeout: Duration,
     /// How long a client may take to send its headers, and be idle between requests.
+    #[serde(with = "duration")]
     pub header_timeout: Duration,
+    /// The file of the API tokens; empty for none, and then only a loopback address is served.
+    pub tokens_file: PathBuf,
+    /// The certificate with its chain, PEM; empty for no TLS.
+    pub tls_cert: PathBuf,
+    /// Its key, PEM.
+    pub tls_key: PathBuf,
     /// Requests a second that one token may make from one address; 0 is no limit. Without tokens there is none.
     pub rate_limit: u32,
     /// Whether it is logged who asked what.
@@ -119,11 +133,41 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             stream_timeout: Duration::from_secs(3600),
             header_timeout: Duration::from_secs(15),
+            tokens_file: PathBuf::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
             rate_limit: 100,
             audit: false,
             cors_origins: Vec::new(),
         }
     }
+}
+
+/// The port that is listened on where an address has none.
+const PORT: u16 = 8081;
+
+/// Reads an address to listen on. A port alone is one of the loopback address, and so is `localhost`; an address alone has
+/// port 8081.
+///
+/// # Errors
+///
+/// With what would be right, for anything else: other names are not looked up.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let address = text.parse().ok();
+    let port = || text.strip_prefix("localhost:").unwrap_or(text).parse().ok().map(loopback);
+    let alone = || text.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT));
+    let named = || (text == "localhost").then(|| loopback(PORT));
+    address.or_else(port).or_else(alone).or_else(named).ok_or_else(|| {
+        format!(
+            "{text:?} is no address to listen on: write an address and a port, such as \"127.0.0.1:8081\", \"[::1]:8081\", \
+             or \"0.0.0.0:8081\" for all"
+        )
+    })
+}
+
+fn read_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    parse_listen(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
 /// Logs that clients send, at once: each holds a thread.
@@ -221,5 +265,31 @@ impl State {
 
     fn tls(&self) -> Option<TlsAcceptor> {
         self.0.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_is_read_as_people_write_it() {
+        for (text, means) in [
+            ("127.0.0.1:8081", "127.0.0.1:8081"),
+            ("[::1]:80", "[::1]:80"),
+            ("9090", "127.0.0.1:9090"),
+            ("localhost:9090", "127.0.0.1:9090"),
+            ("localhost", "127.0.0.1:8081"),
+            ("192.0.2.5", "192.0.2.5:8081"),
+            ("::1", "[::1]:8081"),
+            ("[2001:db8::1]", "[2001:db8::1]:8081"),
+        ] {
+            assert_eq!(parse_listen(text).unwrap().to_string(), means, "{text}");
+        }
+        for wrong in
+            ["", ":8081", "*:8081", "ledger.example:8081", "70000", "127.0.0.1:", "http://127.0.0.1:8081"]
+        {
+            assert!(parse_listen(wrong).unwrap_err().contains("such as \"127.0.0.1:8081\""), "{wrong}");
+        }
     }
 }
