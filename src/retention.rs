@@ -1,7 +1,7 @@
 //! Keeping the ledger within bounds: how long a row stays that is not seen any more, and how much disk all of it takes.
 //!
-//! Both are one cut: what was last seen before it goes ([`Store::expire`]). For an age the cut is that long ago, at the
-//! start of a day (UTC), so that a daemon writes its ledger anew once a day and not more often. For a budget it is the time
+//! Both are one cut: what was last seen before it goes ([`Store::expire`]), at once for whoever looks something up, and from the
+//! disk with later merges. For an age the cut is that long ago, at the start of a day (UTC). For a budget it is the time
 //! before which as much goes as the ledger is too large: found by counting the rows by their last sighting, and, since rows
 //! are not all of one size, found again from what is left.
 //!
@@ -31,6 +31,11 @@ pub const RETENTION: &str = "retention";
 const SURVEY_SHARE: u32 = 50;
 /// Of so many names one must fold.
 const NAMES_SHARE: u64 = 16;
+/// How long what fails on a full disk is tried, and the pause between.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often writing anew is tried where somebody else's write fails meanwhile.
+const TRIES: usize = 3;
 /// The rows are counted by hours first.
 const HOUR: u64 = 3600;
 
@@ -125,17 +130,66 @@ impl fmt::Display for Forecast {
     }
 }
 
-/// Brings a ledger within bounds. `now` is the wall clock, epoch seconds. Reading, commits and lookups go on meanwhile.
+/// Brings a ledger within bounds, and gives space back at once. `now` is the wall clock, epoch seconds. Reading, commits and lookups
+/// go on meanwhile.
 ///
 /// # Errors
 ///
 /// When the ledger cannot be read or written anew. What was dropped before is dropped; all else is as it was.
 pub fn keep(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Kept, StoreError> {
+    let kept = bring_within(store, bounds, now, Space::AtOnce);
+    store.keep_reserve();
+    kept
+}
+
+/// When the space of what is dropped by age is given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Space {
+    /// Everything is written anew.
+    AtOnce,
+    /// When runs are merged.
+    Later,
+}
+
+/// On a disk that is full something fails until the engine was opened again: it is tried for so long.
+fn patiently<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match work() {
+            Err(StoreError::Io { .. }) if Instant::now() < until => std::thread::park_timeout(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+/// Writes the ledger anew; `false` where there is no room for that: merges give the space back, in time.
+fn write_anew(store: &dyn WriteStore) -> Result<bool, StoreError> {
+    for _ in 0..TRIES {
+        match store.rewrite() {
+            Err(StoreError::NoRoom { .. }) => return Ok(false),
+            Err(StoreError::Io { error, .. }) if error.kind() == std::io::ErrorKind::StorageFull => {
+                return Ok(false);
+            }
+            // A write of somebody else failed meanwhile.
+            Err(StoreError::Io { .. }) => std::thread::park_timeout(PAUSE),
+            done => return done.map(|()| true),
+        }
+    }
+    store.rewrite().map(|()| true)
+}
+
+fn bring_within(store: &dyn WriteStore, bounds: &Bounds, now: u64, space: Space) -> Result<Kept, StoreError> {
+    store.use_reserve();
     let newest = newest(store, now)?;
     let Stats { disk_bytes: disk_before, expired: before, folded: folded_before, .. } = store.stats()?;
-    store.reduce(Reduce::Names { at_least: 1 }, now)?;
     if let Some(cut) = bounds.cut(now, newest) {
-        store.expire(cut, now)?;
+        patiently(|| store.expire(cut, now))?;
+    }
+    let folded = store.reduce(Reduce::Names { at_least: 1 }, now);
+    // Where there is no room for that it waits for another time.
+    folded.map(drop).or_else(|error| if error.can_pass() { Ok(()) } else { Err(error) })?;
+    if space == Space::AtOnce && store.stats()?.expired_on_disk > 0 {
+        write_anew(store)?;
     }
     if let Some(budget) = bounds.max_disk {
         shrink(store, budget, newest.map_or(now, |newest| newest.min(now)), now)?;
@@ -323,7 +377,7 @@ impl Keeper {
 
     /// Looks, and brings the ledger within its bounds where it is not, unless more than half of its rows would go by that. A
     /// budget that could not be kept is gone for again when the ledger has grown by a quarter, or a day later: each time
-    /// everything is written anew.
+    /// everything is written anew. What is dropped by age alone is gone for lookups, and from the disk with later merges.
     ///
     /// # Errors
     ///
@@ -342,6 +396,8 @@ impl Keeper {
             });
         if cut.is_none() && !is_large {
             self.left = None;
+            // It has grown since.
+            store.keep_reserve();
             return Ok(Look::Within);
         }
         let bounds = Bounds { max_disk: self.bounds.max_disk.filter(|_| is_large), ..self.bounds };
@@ -360,7 +416,7 @@ impl Keeper {
             return Ok(Look::Asks(told));
         }
         self.left = None;
-        let kept = keep(store, &bounds, now);
+        let kept = bring_within(store, &bounds, now, Space::Later);
         if is_large {
             let fits = kept.as_ref().is_ok_and(|kept| kept.fits);
             self.in_vain = (!fits).then_some((now, kept.as_ref().map_or(disk_bytes, |kept| kept.disk)));

@@ -16,6 +16,7 @@ use crate::http::client::Client;
 use crate::output::sanitise;
 use crate::retention::{self, Bounds, Forecast, Kept, LEAST_AGE, LEAST_DISK};
 use crate::store::Stats;
+use crate::store::sled::use_reserve;
 
 /// What `expire` is told.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let typed = Bounds { retention: args.older_than, max_disk: args.max_disk, before: args.before };
     let config = args.folder.load()?;
     check(&typed, typed.is_empty() && config.is_unbounded())?;
+    // On a full disk a ledger cannot even be opened to make room.
+    use_reserve(&config.data_dir);
     let access = Access::open_folder(&args.folder, Purpose::Change)?;
     let bounds = if typed.is_empty() { config.bounds(&stats(&access)?) } else { typed };
     let forecast = || match &access {
@@ -83,7 +86,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     // When nobody listens there is nobody to tell.
     let _ = writeln!(
         io::stderr(),
-        "dnsledger: it is still larger than that: what was seen in the last day is never dropped\ntry: a larger --max-disk"
+        "dnsledger: it is still larger than that: what was seen in the last day is never dropped, and a full disk may have no room to write anew what stays\ntry: a larger --max-disk, or make room on the disk, and once more"
     );
     Ok(Exit::Failed)
 }

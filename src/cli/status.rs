@@ -123,7 +123,7 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
         );
         let room = number(&folded["pressed_rows"]) + number(&folded["pressed_questions"]);
         if room > 0 {
-            line("", &format!("{room} of them for room, of domains beyond a quarter of their names"));
+            line("", &format!("{room} of them for room, of domains with many names"));
         }
         if number(&folded["unresolved"]) > 0 {
             let dropped = number(&folded["unresolved"]);

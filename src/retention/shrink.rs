@@ -2,25 +2,35 @@
 //!
 //! 1. Names of domains beyond their budget are folded: nothing is lost of their totals.
 //! 2. Questions that never resolved and were asked once are dropped, the oldest first, as many as needed.
-//! 3. Names of domains beyond a quarter of their budget, those seen once first, are folded.
+//! 3. Names of domains beyond a quarter of their budget, those seen once first, are folded; then beyond a sixteenth, and so on: who
+//!    floods the ledger from many domains stays below what one may have.
 //! 4. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
 //!
 //! After each the ledger is measured, and written anew where it then takes less.
 
 use std::collections::BTreeMap;
 
-use super::{HOUR, ROUNDS, find_cut};
+use super::{HOUR, ROUNDS, find_cut, patiently, write_anew};
 use crate::dns::RrType;
 use crate::store::{Reduce, Reduced, Scan, StoreError, WriteStore, is_unresolved};
 
 /// What is done, in this order.
-const STEPS: [Step; 4] = [Step::Names, Step::Unresolved, Step::LargeDomains, Step::Age];
+const STEPS: [Step; 7] = [
+    Step::Names,
+    Step::Unresolved,
+    Step::LargeDomains(4),
+    Step::LargeDomains(16),
+    Step::LargeDomains(64),
+    Step::LargeDomains(256),
+    Step::Age,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Names,
     Unresolved,
-    LargeDomains,
+    /// Beyond one in so many names of the budget.
+    LargeDomains(u64),
     Age,
 }
 
@@ -46,10 +56,9 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
             // Much of the disk may be space that writing anew gives back: no row goes for it.
             let size = if is_fresh { disk_bytes } else { live_bytes };
             if size <= goal {
-                match store.rewrite() {
+                if !write_anew(store)? {
                     // There is no room beside: the engine gives back what it does not need while it goes on.
-                    Err(StoreError::NoRoom { .. }) => return Ok(()),
-                    done => done?,
+                    return Ok(());
                 }
                 is_fresh = true;
                 continue;
@@ -58,10 +67,11 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
             let went = match step {
                 Step::Names => went(store.reduce(Reduce::Names { at_least: 1 }, now)?),
                 Step::Unresolved => drop_unresolved(store, share, now)?,
-                Step::LargeDomains => went(store.reduce(Reduce::LargeDomains, now)?),
+                Step::LargeDomains(part) => went(store.reduce(Reduce::LargeDomains { part }, now)?),
                 Step::Age => match find_cut(store, share, from)? {
                     Some(cut) if cut > store.expired_before() => {
-                        store.expire(cut, now)?;
+                        patiently(|| store.expire(cut, now))?;
+                        write_anew(store)?;
                         true
                     }
                     _ => false,
@@ -77,9 +87,8 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
                     return Ok(());
                 }
                 is_fresh = true;
-                match store.rewrite() {
-                    Err(StoreError::NoRoom { .. }) => return Ok(()),
-                    done => done?,
+                if !write_anew(store)? {
+                    return Ok(());
                 }
             }
         }

@@ -37,7 +37,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::engine::{self, Changes, Pairs, with_prefix};
 use super::key::{self, Family, Range};
 use super::manifest;
-use super::run::{Merged, Source};
+use super::run::{Merged, Sources};
 use super::sketch::Sketch;
 use super::{Growth, Scan, StoreError, block, damaged, value};
 use crate::dns::{Name, Rdata, RrType, registrable_length, split_name_key, split_rdata_key};
@@ -91,6 +91,16 @@ pub(crate) fn folded_rdata() -> Rdata {
 fn is_folded(family: Family, key: &[u8]) -> bool {
     family != Family::ByRdata
         && split_name_key(key).is_some_and(|(_, rest)| rest.starts_with(&RrType::FOLDED.0.to_be_bytes()))
+}
+
+/// The domain and the sensor of a folded row or question; `None` of any other.
+pub(crate) fn folded_place(family: Family, key: &[u8]) -> Result<Option<(Vec<u8>, SensorId)>, StoreError> {
+    if !is_folded(family, key) {
+        return Ok(None);
+    }
+    let (_, sensor) = key::split_sensor(key).ok_or_else(|| key::bad_key(family))?;
+    let name = name_of(family, key)?;
+    Ok(Some((name.split_last().map_or(name, |(_, labels)| labels).to_vec(), sensor)))
 }
 
 /// The name that a row or a question belongs to, in key form.
@@ -168,7 +178,7 @@ struct Names {
 
 impl Names {
     /// All names, or those of a domain.
-    fn open(sources: &[Arc<dyn Source>], domain: Option<&Name>) -> Result<Names, StoreError> {
+    fn open(sources: &Sources, domain: Option<&Name>) -> Result<Names, StoreError> {
         let scan = domain.map_or(Scan::All, |domain| Scan::Subtree(domain.clone()));
         let stream = |family, range: Option<Range>| {
             let mut rows = Merged::open(sources, &range.unwrap_or_else(|| Range::all(family)))?;
@@ -278,7 +288,7 @@ struct Open {
 ///
 /// When the runs cannot be read, or `check` ends it.
 pub(crate) fn survey(
-    sources: &[Arc<dyn Source>],
+    sources: &Sources,
     budget: &NameBudget,
     since: u64,
     check: &mut dyn FnMut() -> Result<(), StoreError>,
@@ -378,7 +388,7 @@ struct Folding {
 ///
 /// As [`survey`].
 pub(crate) fn plan(
-    sources: &[Arc<dyn Source>],
+    sources: &Sources,
     found: Found,
     budget: &NameBudget,
     seed: u64,
@@ -481,8 +491,6 @@ impl Fold {
 /// What stays of the rows that are written anew, and what became of the others.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
-    /// What was last seen before is dropped.
-    pub cut: u64,
     /// A sensor whose rows are left behind.
     pub without: Option<SensorId>,
     /// What is folded.
@@ -493,8 +501,6 @@ pub(crate) struct Rules {
     pub known: Arc<Estimates>,
     /// By what names are counted.
     pub seed: u64,
-    /// Rows and questions that were too old.
-    pub expired: (u64, u64),
     /// Those that were folded.
     pub folded: (u64, u64),
     /// Questions that were dropped.
@@ -521,18 +527,8 @@ impl Rules {
         if self.without == Some(sensor) {
             return Ok(false);
         }
-        if self.cut > 0 && value::last_seen(family, stored)? < self.cut {
-            match family {
-                Family::ByRdata => {}
-                Family::ByName => self.expired.0 += 1,
-                Family::Questions => self.expired.1 += 1,
-            }
-            return Ok(false);
-        }
-        if is_folded(family, key) {
-            let name = name_of(family, key)?;
-            let prefix = name.split_last().map_or(name, |(_, labels)| labels).to_vec();
-            self.alive.insert((prefix, sensor));
+        if let Some(place) = folded_place(family, key)? {
+            self.alive.insert(place);
             return Ok(true);
         }
         if self.fold.is_none() && (self.unresolved_before == 0 || family != Family::Questions) {

@@ -1,4 +1,4 @@
-//! Blocks that lookups opened: what is found here needs no word with the engine, and so no disk.
+//! Blocks that lookups opened, and pages of filters: what is found here needs no word with the engine, and so no disk.
 //!
 //! A lookup that must not wait, because it runs within the event loop, answers from here and from what is in memory
 //! anyway, or not at all ([`StoreError::NotInMemory`]); who may wait then asks the engine and leaves here what it found.
@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
 
 use bytes::Bytes;
 
+use super::filter::Pages;
 use super::key::Family;
 use super::run::Block;
 
@@ -38,8 +39,22 @@ pub(crate) struct Cache {
 struct Kept {
     blocks: HashMap<Part, BTreeMap<Bytes, Slot>>,
     /// All of them, in the order in which they are looked at when there is no room.
-    order: VecDeque<(Part, Bytes)>,
+    order: VecDeque<Item>,
     bytes: usize,
+}
+
+/// What is kept.
+enum Item {
+    Block(Part, Bytes),
+    Page { run: u32, filter: Weak<Pages>, at: usize, cost: usize },
+}
+
+impl Item {
+    fn run(&self) -> u32 {
+        match self {
+            Item::Block((run, _), _) | Item::Page { run, .. } => *run,
+        }
+    }
 }
 
 struct Slot {
@@ -108,12 +123,40 @@ impl Cache {
             return;
         }
         of_part.insert(bound.clone(), Slot { block: block.clone(), asked_for: AtomicBool::new(false) });
-        kept.order.push_back((part, bound));
+        kept.order.push_back(Item::Block(part, bound));
         kept.bytes += needed;
         while kept.bytes > self.capacity && kept.let_one_go() {}
     }
 
-    /// Lets the blocks of a run go, which nobody reads any more.
+    /// Keeps a page of the filter of a run, and lets others go for it.
+    pub fn keep_page(&self, run: u32, filter: &Arc<Pages>, at: usize, page: &Bytes) {
+        let needed = page.len() + OVERHEAD;
+        if needed > self.capacity / LARGEST_SHARE {
+            return;
+        }
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.add_page(run, filter, at, page);
+        while kept.bytes > self.capacity && kept.let_one_go() {}
+    }
+
+    /// Whether there is room for so many bytes in a half of it, without letting anything go.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).bytes.saturating_add(bytes)
+            <= self.capacity / 2
+    }
+
+    /// Keeps the first pages of the filter of a run, as far as there is room in a half of it.
+    pub fn offer_pages(&self, run: u32, filter: &Arc<Pages>, pages: &[Bytes]) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        for (at, page) in pages.iter().enumerate() {
+            if kept.bytes + page.len() + OVERHEAD > self.capacity / 2 {
+                return;
+            }
+            kept.add_page(run, filter, at, page);
+        }
+    }
+
+    /// Lets the blocks of a run go, and the pages of its filter, which nobody reads any more.
     pub fn forget(&self, run: u32) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         let Kept { blocks, order, bytes } = &mut *kept;
@@ -124,26 +167,50 @@ impl Cache {
                 any = true;
             }
         }
-        if any {
-            order.retain(|((of, _), _)| *of != run);
+        let paged = order.iter().any(|item| matches!(item, Item::Page { run: of, .. } if *of == run));
+        if any || paged {
+            order.retain(|item| {
+                if let Item::Page { run: of, cost, .. } = item
+                    && *of == run
+                {
+                    *bytes -= cost;
+                }
+                item.run() != run
+            });
         }
     }
 }
 
 impl Kept {
-    /// Looks at blocks until one was not asked for, and lets that one go; `false` when there is none at all.
+    fn add_page(&mut self, run: u32, filter: &Arc<Pages>, at: usize, page: &Bytes) {
+        if filter.put(at, page) {
+            let cost = page.len() + OVERHEAD;
+            self.order.push_back(Item::Page { run, filter: Arc::downgrade(filter), at, cost });
+            self.bytes += cost;
+        }
+    }
+
+    /// Looks at what is kept until something was not asked for, and lets that go; `false` when there is nothing at all.
     fn let_one_go(&mut self) -> bool {
-        while let Some((part, bound)) = self.order.pop_front() {
-            let Some(of_part) = self.blocks.get_mut(&part) else { continue };
-            match of_part.get(&bound) {
-                Some(slot) if slot.asked_for.swap(false, Ordering::Relaxed) => {
-                    self.order.push_back((part, bound));
+        while let Some(item) = self.order.pop_front() {
+            let Item::Block(part, bound) = &item else {
+                if let Item::Page { filter, at, cost, .. } = &item {
+                    if filter.upgrade().is_none_or(|filter| filter.take(*at)) {
+                        self.bytes -= cost;
+                        return true;
+                    }
+                    self.order.push_back(item);
                 }
+                continue;
+            };
+            let Some(of_part) = self.blocks.get_mut(part) else { continue };
+            match of_part.get(bound) {
+                Some(slot) if slot.asked_for.swap(false, Ordering::Relaxed) => self.order.push_back(item),
                 Some(slot) => {
-                    self.bytes -= cost(&bound, &slot.block);
-                    of_part.remove(&bound);
+                    self.bytes -= cost(bound, &slot.block);
+                    of_part.remove(bound);
                     if of_part.is_empty() {
-                        self.blocks.remove(&part);
+                        self.blocks.remove(part);
                     }
                     return true;
                 }
@@ -204,6 +271,29 @@ mod tests {
         cache.forget(2);
         let kept = cache.kept.read().unwrap();
         assert_eq!((kept.bytes, kept.order.len(), kept.blocks.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn pages_of_filters_share_the_bound_with_blocks() {
+        let page = Bytes::from(vec![0u8; 1024 - OVERHEAD]);
+        let filter = |pages| Arc::new(Pages::new(pages, &[0; 64], &[0; 64]).unwrap());
+        let (first, second) = (filter(16), filter(64));
+        let cache = Cache::new(20 << 10);
+        cache.offer_pages(1, &first, &vec![page.clone(); 16]);
+        assert_eq!(cache.kept.read().unwrap().bytes, 10 << 10, "no more than a half is taken by itself");
+        assert!(!cache.has_room(1 << 10));
+        for at in 0..64 {
+            cache.keep_page(2, &second, at, &page);
+            cache.keep(3, FAMILY, &[at as u8], &block(None, 500));
+            assert!(cache.kept.read().unwrap().bytes <= cache.capacity);
+        }
+        let bytes = cache.kept.read().unwrap().bytes;
+        cache.forget(2);
+        assert!(cache.kept.read().unwrap().bytes < bytes);
+        cache.forget(3);
+        cache.forget(1);
+        let kept = cache.kept.read().unwrap();
+        assert_eq!((kept.bytes, kept.order.len()), (0, 0));
     }
 
     #[test]

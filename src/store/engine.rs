@@ -134,6 +134,12 @@ pub(crate) trait Site: Send + Sync {
     /// then, and no place removed.
     fn is_unsettled(&self) -> bool;
 
+    /// Lets go of disk that is kept in reserve, where there is less free than a copy of so many bytes needs.
+    fn use_reserve(&self, _live: u64) {}
+
+    /// Puts disk in reserve for a ledger that takes so much, and has so much in it.
+    fn keep_reserve(&self, _taken: u64, _live: u64) {}
+
     /// Makes that certain.
     fn settle(&self) -> Result<(), StoreError>;
 }

@@ -5,8 +5,10 @@
 //! of blocks, chosen by the highest bits of the hash, so that one made too large, because the number of keys was only
 //! bounded when it was begun, is folded to half its size by joining neighbours.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, PoisonError, RwLock, TryLockError};
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::base::keyed;
@@ -32,6 +34,14 @@ pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, seed)
 }
 
+/// Bytes of a block.
+const BLOCK_BYTES: usize = WORDS * size_of::<u32>();
+
+/// Which of so many blocks a hash chooses: a power of two.
+fn block_of(blocks: usize, hash: u64) -> usize {
+    hash.checked_shr(u64::BITS - blocks.trailing_zeros()).unwrap_or(0) as usize
+}
+
 /// A set that says "no" or "perhaps".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
@@ -48,19 +58,13 @@ impl Filter {
         Filter { seed, blocks: vec![[0; WORDS]; usize::try_from(blocks).unwrap_or(1)] }
     }
 
-    /// One that denies nothing.
-    pub fn of_anything() -> Filter {
-        Filter { seed: 0, blocks: vec![[u32::MAX; WORDS]] }
-    }
-
     /// The seed of the hashes that it is asked with.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
     fn block_of(&self, hash: u64) -> usize {
-        let bits = self.blocks.len().trailing_zeros();
-        hash.checked_shr(u64::BITS - bits).unwrap_or(0) as usize
+        block_of(self.blocks.len(), hash)
     }
 
     fn masks(hash: u64) -> [u32; WORDS] {
@@ -124,6 +128,112 @@ impl Filter {
     }
 }
 
+//--- Pages ----------------------------------------------------------------------------------------------------------
+
+/// A filter as it is stored, of which only those pages are in memory that were asked for of late: [`super::cache`] has them go again.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    seed: u64,
+    /// How many blocks there are in all, and in a page; none in a filter that denies nothing.
+    blocks: usize,
+    in_page: usize,
+    slots: Box<[Slot]>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    page: RwLock<Option<Bytes>>,
+    /// Whether it was asked for since it was looked at last.
+    asked_for: AtomicBool,
+}
+
+impl Pages {
+    /// One that denies nothing.
+    pub fn of_anything() -> Pages {
+        Pages { seed: 0, blocks: 0, in_page: 1, slots: Box::default() }
+    }
+
+    /// One of so many pages of which these are the first and the last; `None` where that cannot be.
+    pub fn new(pages: usize, first: &[u8], last: &[u8]) -> Option<Pages> {
+        let all = first.len().checked_mul(pages.checked_sub(1)?)?.checked_add(last.len())?;
+        let (blocks, seed) = match all % BLOCK_BYTES {
+            0 => (all / BLOCK_BYTES, 0),
+            8 => (all / BLOCK_BYTES, u64::from_be_bytes(*last.last_chunk()?)),
+            _ => return None,
+        };
+        let in_page = first.len() / BLOCK_BYTES;
+        let is_cut_between_blocks = pages == 1 || first.len().is_multiple_of(BLOCK_BYTES);
+        if !blocks.is_power_of_two() || !is_cut_between_blocks {
+            return None;
+        }
+        let slots = std::iter::repeat_with(Slot::default).take(pages).collect();
+        Some(Pages { seed, blocks, in_page: in_page.max(1), slots })
+    }
+
+    /// The seed of the hashes that it is asked with.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many pages there are.
+    pub fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The page where a hash is looked for.
+    pub fn page_of(&self, hash: u64) -> usize {
+        block_of(self.blocks, hash) / self.in_page
+    }
+
+    /// Whether a key may have been added, if its page is in memory; what is being changed just now is not waited for.
+    pub fn look(&self, hash: u64) -> Option<bool> {
+        if self.blocks == 0 {
+            return Some(true);
+        }
+        let slot = self.slots.get(self.page_of(hash))?;
+        let page = match slot.page.try_read() {
+            Ok(page) => page,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let found = self.look_in(page.as_ref()?, hash);
+        // A write only where it changes something: the line of memory is shared by all who read.
+        if !slot.asked_for.load(Ordering::Relaxed) {
+            slot.asked_for.store(true, Ordering::Relaxed);
+        }
+        Some(found)
+    }
+
+    /// The same in a page that is at hand. What is not there denies nothing.
+    pub fn look_in(&self, page: &[u8], hash: u64) -> bool {
+        let (blocks, _) = page.as_chunks::<BLOCK_BYTES>();
+        let Some(block) = blocks.get(block_of(self.blocks, hash) % self.in_page) else { return true };
+        let (words, _) = block.as_chunks::<4>();
+        words.iter().zip(Filter::masks(hash)).all(|(word, mask)| u32::from_be_bytes(*word) & mask != 0)
+    }
+
+    /// Puts a page into memory; `false` where it is there already, or is none.
+    pub fn put(&self, at: usize, bytes: &Bytes) -> bool {
+        let Some(slot) = self.slots.get(at) else { return false };
+        let mut page = slot.page.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = page.is_none();
+        if is_new {
+            *page = Some(bytes.clone());
+        }
+        is_new
+    }
+
+    /// Takes a page from memory, unless it was asked for since this was asked last; whether it is gone.
+    pub fn take(&self, at: usize) -> bool {
+        let Some(slot) = self.slots.get(at) else { return true };
+        if slot.asked_for.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        *slot.page.write().unwrap_or_else(PoisonError::into_inner) = None;
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +285,33 @@ mod tests {
         let mut folded = filled(100_000, 1000);
         folded.shrink(1000);
         assert_eq!(folded, filled(1000, 1000));
+    }
+
+    #[test]
+    fn a_filter_is_asked_page_by_page_and_says_the_same() {
+        for (keys, page_bytes) in [(10, 6144), (1000, 96), (3000, 6144), (100_000, 8192)] {
+            let filter = filled(u64::from(keys), keys);
+            let stored = filter.to_bytes();
+            let pages: Vec<Bytes> = stored.chunks(page_bytes).map(Bytes::copy_from_slice).collect();
+            let paged = Pages::new(pages.len(), &pages[0], &pages[pages.len() - 1]).unwrap();
+            assert_eq!((paged.seed(), paged.count()), (SEED, pages.len()));
+            for i in 0..2 * keys {
+                let hash = hash(SEED, &i.to_be_bytes());
+                let page = &pages[paged.page_of(hash)];
+                assert_eq!(paged.look_in(page, hash), filter.may_hold(hash), "{i} of {keys}");
+            }
+            // In memory is what was put there and not taken.
+            let one = hash(SEED, &7u32.to_be_bytes());
+            let at = paged.page_of(one);
+            assert_eq!(paged.look(one), None);
+            assert!(paged.put(at, &pages[at]) && !paged.put(at, &pages[at]));
+            assert_eq!(paged.look(one), Some(true));
+            assert!(!paged.take(at) && paged.take(at), "what was asked for stays for once");
+            assert_eq!(paged.look(one), None);
+        }
+        assert_eq!(Pages::of_anything().look(1), Some(true));
+        assert!(Pages::new(1, &[0; 40], &[0; 44]).is_none() && Pages::new(2, &[0; 40], &[0; 24]).is_none());
+        assert!(Pages::new(0, &[], &[]).is_none());
     }
 
     #[test]

@@ -33,6 +33,7 @@
 //! are held for moments only, never for a write. Who needs several locks takes `merging`, `committed`, `folding`, `manifest`,
 //! `hints`, `staging`, `publishing`, in this order.
 
+mod cut;
 mod mend;
 mod reduce;
 mod repair;
@@ -46,6 +47,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use self::retired::Retired;
@@ -56,14 +58,15 @@ use super::budget::{Estimates, FoldRecord, load_estimates};
 use super::cache::Cache;
 use super::copy::{OnPiece, Pieces};
 use super::engine::{self, Changes, Pairs, Place, Site, with_prefix};
-use super::filter::Filter;
+use super::filter::{Filter, Pages};
 use super::home::Home;
 use super::key::{Family, Range};
-use super::manifest::{Commits, Manifest, RunMeta};
-use super::run::{Block, Counts, Merged, Reach, Sink, Source, Writer};
+use super::manifest::{Commits, Epochs, Manifest, RunMeta};
+use super::run::{Block, Counts, Merged, Reach, Sink, Source, Sources, Writer};
 use super::scan::{EntryScan, QuestionScan};
 use super::segment::{JournalPart, Segment};
 use super::sensors::Sensors;
+use super::space::of_copy;
 use super::undo::{self, Undo};
 use super::verify::{Checker, OnProgress, Verification};
 use super::{
@@ -85,8 +88,6 @@ const BLOCK_BYTES: usize = 8 << 10;
 const FILTER_PAGE_BYTES: usize = 6 << 10;
 /// Blocks of a run that are handed to the engine together.
 const APPEND: usize = 256;
-/// Bytes that a copy of the ledger leaves free.
-const ROOM: u64 = 8 << 20;
 /// Bytes before the rows of a part of the journal: how many parts there are, and the family.
 const JOURNAL_HEADER: usize = 3;
 /// How often it is looked whether readers have let go of a place that is to be removed.
@@ -162,6 +163,8 @@ struct View {
     staged: Vec<Arc<Segment>>,
     sensors: Arc<Sensors>,
     folding: Arc<Folding>,
+    /// Which of the runs were there when which cut was made.
+    epochs: Arc<Epochs>,
 }
 
 /// What is known of what was folded.
@@ -177,10 +180,16 @@ impl Folding {
 }
 
 impl View {
-    fn sources(&self) -> Vec<Arc<dyn Source>> {
-        let runs = self.runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>);
-        let in_memory = self.segments.iter().chain(&self.staged);
-        runs.chain(in_memory.map(|segment| Arc::clone(segment) as Arc<dyn Source>)).collect()
+    fn sources(&self) -> Sources {
+        let mut sources = Sources::with_cuts(self.epochs.cuts.clone());
+        for run in &self.runs {
+            sources.push(self.epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn Source>);
+        }
+        // Where there is a cut all that is in memory came after it.
+        for segment in self.segments.iter().chain(&self.staged) {
+            sources.push(self.epochs.cuts.len() as u32, Arc::clone(segment) as Arc<dyn Source>);
+        }
+        sources
     }
 
     /// What is not in the rows themselves.
@@ -202,7 +211,7 @@ impl View {
 /// A run in the engine.
 struct Run {
     meta: RunMeta,
-    filter: Filter,
+    filter: Arc<Pages>,
     home: Arc<Home>,
     /// The manifest no longer names it: it is removed with its last reader.
     retired: AtomicBool,
@@ -219,17 +228,31 @@ impl Drop for Run {
 }
 
 impl Run {
+    /// One that is there. Its filter is read where there is room for it; else as it is asked.
     fn load(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
-        let filter = read_filter(&meta, &RunPairs { home, id: meta.id })?;
+        let pairs = RunPairs { home, id: meta.id };
+        let page = |at| read_filter_page(&meta, &pairs, at);
+        let bad = || damaged(&format!("the filter of run {}", meta.id), "its length is none");
+        let last = meta.filter_pages.checked_sub(1).ok_or_else(bad)?;
+        let pages: Vec<Bytes> = if home.cache().has_room(meta.filter_pages as usize * FILTER_PAGE_BYTES) {
+            (0..=last).map(page).collect::<Result<_, _>>()?
+        } else {
+            vec![page(0)?, page(last)?]
+        };
+        let (first, last) = pages.first().zip(pages.last()).ok_or_else(bad)?;
+        let filter = Arc::new(Pages::new(meta.filter_pages as usize, first, last).ok_or_else(bad)?);
+        if pages.len() == filter.count() {
+            home.cache().offer_pages(meta.id, &filter, &pages);
+        }
         Ok(Run::new(meta, filter, home))
     }
 
     /// One whose filter says nothing, since it may be damaged.
     fn without_filter(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
-        Ok(Run::new(meta, Filter::of_anything(), home))
+        Ok(Run::new(meta, Arc::new(Pages::of_anything()), home))
     }
 
-    fn new(meta: RunMeta, filter: Filter, home: &Arc<Home>) -> Run {
+    fn new(meta: RunMeta, filter: Arc<Pages>, home: &Arc<Home>) -> Run {
         home.hold(meta.id);
         Run { meta, filter, home: Arc::clone(home), retired: AtomicBool::new(false) }
     }
@@ -262,8 +285,17 @@ impl Source for Run {
         self.filter.seed()
     }
 
-    fn may_hold(&self, hash: u64) -> bool {
-        self.filter.may_hold(hash)
+    fn may_hold(&self, hash: u64, reach: Reach) -> Result<bool, StoreError> {
+        if let Some(found) = self.filter.look(hash) {
+            return Ok(found);
+        }
+        if reach == Reach::Memory {
+            return Err(StoreError::NotInMemory);
+        }
+        let at = self.filter.page_of(hash);
+        let page = read_filter_page(&self.meta, &RunPairs { home: &self.home, id: self.meta.id }, at as u32)?;
+        self.home.cache().keep_page(self.meta.id, &self.filter, at, &page);
+        Ok(self.filter.look_in(&page, hash))
     }
 
     fn lookup_floor(&self, family: Family, key: &[u8], reach: Reach) -> Result<Option<Block>, StoreError> {
@@ -320,16 +352,22 @@ impl Pairs for RunPairs<'_> {
     }
 }
 
+/// A page of the filter of a run.
+fn read_filter_page(meta: &RunMeta, pairs: &dyn Pairs, page: u32) -> Result<Bytes, StoreError> {
+    let what = || format!("the filter of run {}", meta.id);
+    let key = filter_key(page);
+    let sealed = pairs.get(&key)?.ok_or_else(|| damaged(&what(), "a page is missing"))?;
+    block::open(&key, &sealed, &what)
+}
+
 /// The filter of a run.
 pub(super) fn read_filter(meta: &RunMeta, pairs: &dyn Pairs) -> Result<Filter, StoreError> {
-    let what = || format!("the filter of run {}", meta.id);
     let mut stored = Vec::new();
     for page in 0..meta.filter_pages {
-        let key = filter_key(page);
-        let sealed = pairs.get(&key)?.ok_or_else(|| damaged(&what(), "a page is missing"))?;
-        stored.extend_from_slice(&block::open(&key, &sealed, &what)?);
+        stored.extend_from_slice(&read_filter_page(meta, pairs, page)?);
     }
-    Filter::from_bytes(&stored).ok_or_else(|| damaged(&what(), "its length is none"))
+    let why = "its length is none";
+    Filter::from_bytes(&stored).ok_or_else(|| damaged(&format!("the filter of run {}", meta.id), why))
 }
 
 /// Takes a block of a run from what is stored under its key.
@@ -465,6 +503,9 @@ impl Drop for Ledger {
             // None has panicked: that ends the process.
             let _ = worker.join();
         }
+        if !self.shared.options.reading {
+            self.keep_reserve();
+        }
     }
 }
 
@@ -482,15 +523,10 @@ pub(super) fn beginning() -> Result<Changes, StoreError> {
     ])
 }
 
-/// Bytes that a copy of so many bytes of blocks needs: also what the engine adds to them, and what is committed meanwhile.
-fn needed(bytes: u64) -> u64 {
-    bytes.saturating_add(bytes / 4).saturating_add(ROOM)
-}
-
 /// Refuses a copy of so many bytes of blocks for which there is no room.
 pub(super) fn check_room(what: &'static str, bytes: u64, free: Option<u64>) -> Result<(), StoreError> {
-    match free.filter(|free| needed(bytes) > *free) {
-        Some(free) => Err(StoreError::NoRoom { what, needed: needed(bytes), free }),
+    match free.filter(|free| of_copy(bytes) > *free) {
+        Some(free) => Err(StoreError::NoRoom { what, needed: of_copy(bytes), free }),
         None => Ok(()),
     }
 }
@@ -597,7 +633,7 @@ pub(super) struct OpenedPart {
     pub parts: u16,
     /// By name, or questions.
     pub family: Family,
-    pub rows: bytes::Bytes,
+    pub rows: Bytes,
 }
 
 /// Takes a part of a journal entry from what is stored under its key.
@@ -710,7 +746,9 @@ impl Shared {
         let entries = manifest.journal_from..committed.record.journal_to;
         let segments = replay(&*home, entries, options, sensors.len())?;
         let folding = Arc::new(Folding::load(&*home)?);
-        let view = View { runs, segments, staged: Vec::new(), sensors: Arc::clone(&sensors), folding };
+        let epochs = Arc::new(Epochs::of(&manifest.cuts));
+        let sensors_then = Arc::clone(&sensors);
+        let view = View { runs, segments, staged: Vec::new(), sensors: sensors_then, folding, epochs };
         let missing = committed.acks.missing_logs();
         if !options.reading {
             // The ledger can be looked into all the same; nothing is committed before it could be written.
@@ -848,7 +886,9 @@ impl Shared {
             Work::Merge => {
                 self.home().has_graves()
                     || lock(&self.left).iter().any(|retired| is_free(&retired.home))
-                    || self.runs_to_merge(&view.runs).is_some()
+                    || self.is_uncounted()
+                    || self.runs_to_merge(&view).is_some()
+                    || self.runs_to_cut(&view).is_some()
                     || self.rewrite_is_due(&view)
                     || self.survey_is_due(&view)
             }
@@ -866,17 +906,21 @@ impl Shared {
                 None => Ok(false),
             },
             Work::Merge => {
-                let group = self.runs_to_merge(&view.runs);
+                let (group, cut) = (self.runs_to_merge(&view), self.runs_to_cut(&view));
                 let (too_large, survey) = (self.rewrite_is_due(&view), self.survey_is_due(&view));
                 self.end_long_readers(&view);
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
                     _ if self.clear_away() || self.home().remove_a_run()? => Ok(true),
+                    _ if self.is_uncounted() => self.count_cuts().map(|()| true),
                     Some(group) => self.merge_runs(group).map(|()| true),
-                    None if survey => self.fold_names_by_itself().map(|()| true),
-                    None if too_large => self.rewrite_by_itself().map(|()| true),
-                    None => Ok(false),
+                    None => match cut {
+                        Some(runs) => self.carry_out_cuts(&runs).map(|()| true),
+                        None if survey => self.fold_names_by_itself().map(|()| true),
+                        None if too_large => self.rewrite_by_itself().map(|()| true),
+                        None => Ok(false),
+                    },
                 }
             }
         }
@@ -891,8 +935,7 @@ impl Shared {
     /// Writes segments as a run.
     fn fold(&self, segments: &[Arc<Segment>]) -> Result<(), StoreError> {
         let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
-        let sources: Vec<Arc<dyn Source>> =
-            segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
+        let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
         let home = self.home();
         let mut folded_keys = Vec::new();
         let mut journal_from = 0;
@@ -906,7 +949,8 @@ impl Shared {
         let folded = |view: &mut View| {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
         };
-        let flip = Flip { add: run, replaced: &[], journal_from: Some(journal_from), batch: None };
+        let journal_from = Some(journal_from);
+        let flip = Flip { add: run, replaced: &[], journal_from, batch: None, ends_cuts: false };
         self.flip(flip, folded)?;
         for keys in folded_keys.chunks(REMOVED_TOGETHER) {
             // They count no more. What is left of them goes when the engine is opened again.
@@ -930,25 +974,31 @@ impl Shared {
     /// Merges runs into one.
     fn merge_runs(&self, group: Vec<Arc<Run>>) -> Result<(), StoreError> {
         let keys = group.iter().map(|run| run.meta.counts.lookup_keys).sum();
-        let sources: Vec<Arc<dyn Source>> =
-            group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        // From one side of each cut, so that none is carried out by this.
+        let sources = group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
         let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources, 0))?;
-        self.flip(Flip { add: run, replaced: &group, journal_from: None, batch: None }, |_| {}).map(drop)
+        let flip = Flip { add: run, replaced: &group, journal_from: None, batch: None, ends_cuts: false };
+        self.flip(flip, |_| {}).map(drop)
     }
 
-    /// The runs of one size that have become too many.
-    fn runs_to_merge(&self, runs: &[Arc<Run>]) -> Option<Vec<Arc<Run>>> {
+    /// The runs of one size that have become too many, or all that came between two cuts.
+    fn runs_to_merge(&self, view: &View) -> Option<Vec<Arc<Run>>> {
+        let View { runs, epochs, .. } = view;
         let fan_in = self.options.fan_in.max(2);
+        let now = epochs.cuts.len() as u32;
         let tier = |run: &Run| {
             let rows = run.meta.counts.rows + run.meta.counts.questions;
-            (rows / (self.options.fold_rows.max(1) as u64))
+            let tier = (rows / (self.options.fold_rows.max(1) as u64))
                 .checked_ilog(fan_in as u64)
-                .map_or(0, |tier| tier + 1)
+                .map_or(0, |tier| tier + 1);
+            let epoch = epochs.epoch(run.meta.id);
+            let is_between = epoch > 0 && epoch < now;
+            (epoch, if is_between { 0 } else { tier }, if is_between { 2 } else { fan_in })
         };
-        let tiers: BTreeSet<u32> = runs.iter().map(|run| tier(run)).collect();
+        let tiers: BTreeSet<_> = runs.iter().map(|run| tier(run)).collect();
         tiers.into_iter().find_map(|wanted| {
             let group: Vec<_> = runs.iter().filter(|run| tier(run) == wanted).map(Arc::clone).collect();
-            (group.len() >= fan_in).then_some(group)
+            (group.len() >= wanted.2).then_some(group)
         })
     }
 
@@ -985,14 +1035,25 @@ impl Shared {
         let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys, self.filter_seed);
         fill(&mut writer)?;
         let (mut sink, counts, filter) = writer.finish()?;
+        let stored = Bytes::from(filter.to_bytes());
+        drop(filter);
+        let from = (0..stored.len()).step_by(FILTER_PAGE_BYTES);
+        let pages: Vec<Bytes> =
+            from.map(|from| stored.slice(from..stored.len().min(from + FILTER_PAGE_BYTES))).collect();
         let mut filter_pages = 0;
-        for page in filter.to_bytes().chunks(FILTER_PAGE_BYTES) {
+        for page in &pages {
             sink.put(filter_key(filter_pages), page)?;
             filter_pages += 1;
         }
         sink.write()?;
         home.sync_in(generation)?;
         let meta = RunMeta { id, counts, bytes: sink.bytes, filter_pages };
+        let filter =
+            pages.first().zip(pages.last()).and_then(|(first, last)| Pages::new(pages.len(), first, last));
+        let filter = Arc::new(filter.ok_or_else(|| damaged("a filter", "its length is none"))?);
+        // Each for itself: one that is let go of must not keep the memory of all.
+        let pages: Vec<Bytes> = pages.iter().map(|page| Bytes::copy_from_slice(page)).collect();
+        home.cache().offer_pages(id, &filter, &pages);
         point("run_written");
         Ok(Arc::new(Run::new(meta, filter, home)))
     }
@@ -1046,8 +1107,8 @@ impl Shared {
                 changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
                 let id = run.meta.id;
                 let before = with_record(&undo, &committed.record)?;
-                let flip =
-                    Flip { add: run, replaced: &[], journal_from: None, batch: Some((changes, before)) };
+                let batch = Some((changes, before));
+                let flip = Flip { add: run, replaced: &[], journal_from: None, batch, ends_cuts: false };
                 self.flip(flip, edit).inspect_err(|_| {
                     committed.doubt = Some(Doubt { record, undo, run: Some(id) });
                 })?
@@ -1092,11 +1153,13 @@ impl Shared {
     fn flip(&self, flip: Flip<'_>, edit: impl FnOnce(&mut View)) -> Result<u32, StoreError> {
         let mut manifest = lock(&self.manifest);
         // When it fails the run is let go of before the lock is: whoever opens the engine again then sees to what became of it.
-        let Flip { add, replaced, journal_from, batch } = flip;
-        let is_replaced = |id: u32| replaced.iter().any(|run| run.meta.id == id);
+        let Flip { add, replaced, journal_from, batch, ends_cuts } = flip;
+        let replaced_ids: Vec<u32> = replaced.iter().map(|run| run.meta.id).collect();
         let mut next = manifest.clone();
-        next.runs.retain(|run| !is_replaced(run.id));
-        next.runs.push(add.meta.clone());
+        if ends_cuts {
+            next.cuts.clear();
+        }
+        next.replace(&replaced_ids, add.meta.clone());
         next.next_run = self.next_run.load(Ordering::SeqCst).max(manifest.next_run.saturating_add(1));
         self.next_run.fetch_max(next.next_run, Ordering::SeqCst);
         let next_run = next.next_run;
@@ -1113,9 +1176,11 @@ impl Shared {
         }
         *manifest = next;
         replaced.iter().for_each(|run| run.retired.store(true, Ordering::Relaxed));
+        let epochs = Arc::new(Epochs::of(&manifest.cuts));
         self.publish(|view| {
-            view.runs.retain(|run| !is_replaced(run.meta.id));
+            view.runs.retain(|run| !replaced_ids.contains(&run.meta.id));
             view.runs.push(add);
+            view.epochs = epochs;
             edit(view);
         });
         Ok(next_run)
@@ -1171,6 +1236,8 @@ struct Flip<'a> {
     journal_from: Option<u64>,
     /// What is committed with it, and what is there before.
     batch: Option<(Changes, Changes)>,
+    /// Whether all cuts are carried out by it.
+    ends_cuts: bool,
 }
 
 /// The segments of one tier that have become too many.
@@ -1218,8 +1285,13 @@ impl ReadStore for Ledger {
         let pending_rows = view.pending().rows;
         let staged_rows = view.staged.iter().map(|segment| segment.counts().rows).sum::<u64>();
         let held_bytes = self.shared.retired_bytes()?;
+        let (expired, (dropped, dropped_questions)) = {
+            let manifest = lock(&self.shared.manifest);
+            (manifest.expired, manifest.left())
+        };
+        let in_runs = view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>();
         Ok(Stats {
-            rows: pending_rows + staged_rows + view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>(),
+            rows: (pending_rows + staged_rows + in_runs).saturating_sub(dropped),
             pending_rows,
             runs: view.runs.len() as u64,
             disk_bytes: self.shared.home().disk_bytes()?.saturating_add(held_bytes),
@@ -1227,7 +1299,8 @@ impl ReadStore for Ledger {
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             max_disk: self.max_disk,
             format: FORMAT,
-            expired: lock(&self.shared.manifest).expired,
+            expired,
+            expired_on_disk: dropped + dropped_questions,
             missing_logs: self.missing_logs(),
             folded: self.shared.folded(),
             growth: lock(&self.shared.growth).clone(),
@@ -1346,34 +1419,31 @@ impl WriteStore for Ledger {
     }
 
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
-        if before <= self.expired_before() {
-            return Ok(lock(&self.shared.manifest).expired);
-        }
-        self.shared.rewrite(before, at, None)
+        self.shared.expire(before, at)
     }
 
     fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
-        let shared = &self.shared;
-        // Nothing is written anew meanwhile: what is, takes the cut over with which it was begun.
-        let _alone = lock(&shared.merging);
-        let mut manifest = lock(&shared.manifest);
-        if before >= manifest.expired.before {
-            return Ok(manifest.expired);
-        }
-        let mut next = manifest.clone();
-        (next.expired.before, next.expired.at) = (before, at);
-        shared.home().commit(vec![(engine::MANIFEST.to_vec(), Some(next.to_bytes()?))])?;
-        let expired = next.expired;
-        *manifest = next;
-        shared.cut.store(expired.before, Ordering::SeqCst);
-        Ok(expired)
+        self.shared.lower_expired(before, at)
     }
+
     fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
-        self.shared.rewrite(self.expired_before(), 0, Some((sensor, *lineage))).map(drop)
+        self.shared.rewrite(Some((sensor, *lineage)))
     }
 
     fn rewrite(&self) -> Result<(), StoreError> {
-        self.shared.rewrite(self.expired_before(), 0, None).map(drop)
+        self.shared.rewrite(None)
+    }
+
+    fn use_reserve(&self) {
+        let live = self.shared.view().runs.iter().map(|run| run.meta.bytes).sum();
+        self.shared.site.use_reserve(live);
+    }
+
+    fn keep_reserve(&self) {
+        // Where the engine cannot be asked it is for another time.
+        if let Ok(stats) = self.stats() {
+            self.shared.site.keep_reserve(stats.disk_bytes, stats.live_bytes);
+        }
     }
 
     fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {

@@ -396,7 +396,7 @@ impl State {
         let mut reduced = Reduced::default();
         let (folding, least, before) = match rule {
             Reduce::Names { at_least } => (self.folding(names), at_least.max(1), None),
-            Reduce::LargeDomains => (self.folding(&names.share(4)), 1, None),
+            Reduce::LargeDomains { part } => (self.folding(&names.share(part)), 1, None),
             Reduce::Unresolved { before } => (BTreeMap::new(), 0, Some(before)),
         };
         if (folding.len() as u64) < least {

@@ -166,10 +166,11 @@ pub trait WriteStore: ReadStore {
     /// Remembers hints and forgets others. They need not survive a crash.
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError>;
 
-    /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds),
-    /// and gives the space back, for which it needs as much room as what stays. Whole rows go or stay. From then on what a
-    /// batch brings that was last seen before that time is left out, so that an old log cannot bring a part of a row back.
-    /// The time never goes back by this. `at` is when this is done, for status.
+    /// Drops rows and questions that were last seen, all their sightings taken together, before a time (epoch seconds). No
+    /// snapshot that is taken after it has them; their space comes back when runs are merged, or by [`WriteStore::rewrite`]. Whole
+    /// rows go or stay. From then on what a batch brings that was last seen before that time is left out, so that an old log
+    /// cannot bring a part of a row back, and what is seen again is a new row. The time never goes back by this. `at` is when
+    /// this is done, for status.
     ///
     /// # Errors
     ///
@@ -177,7 +178,8 @@ pub trait WriteStore: ReadStore {
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError>;
 
     /// Moves the time before which nothing is kept back, where a wrong clock put it too late: what is applied from now on is
-    /// kept from the earlier time on. What was dropped stays dropped. A later time changes nothing. `at` is when this is done.
+    /// kept from the earlier time on. What was dropped is there again only as far as it is still on disk. A later time changes
+    /// nothing. `at` is when this is done.
     ///
     /// # Errors
     ///
@@ -199,6 +201,12 @@ pub trait WriteStore: ReadStore {
     ///
     /// Nothing has changed then.
     fn rewrite(&self) -> Result<(), StoreError>;
+
+    /// Gets disk that is kept in reserve, where the disk is full: for who is about to make room.
+    fn use_reserve(&self) {}
+
+    /// Puts disk in reserve again, where there is enough.
+    fn keep_reserve(&self) {}
 
     /// Makes less of what tells least, by a rule. Totals of a domain that is folded stay what they are. `at` is when this is
     /// done, for status.
@@ -388,8 +396,11 @@ pub enum Reduce {
         /// Names for which it is worth the while.
         at_least: u64,
     },
-    /// Names of domains beyond a quarter of their budget are folded: room is needed.
-    LargeDomains,
+    /// Names of domains beyond a part of their budget are folded: room is needed.
+    LargeDomains {
+        /// One in so many names of the budget.
+        part: u64,
+    },
     /// Questions that were asked once, before this, and never resolved are dropped. Those of a domain that is folded are
     /// folded, too.
     Unresolved {
@@ -454,6 +465,8 @@ pub struct Stats {
     pub format: u32,
     /// What was dropped because it was not seen for long.
     pub expired: Expired,
+    /// Rows and questions of that which are still on disk: merges remove them.
+    pub expired_on_disk: u64,
     /// Logs of which rows are missing that were acknowledged: the ledger was damaged, and has not read them again yet.
     pub missing_logs: u64,
     /// What was folded.

@@ -38,8 +38,9 @@ pub(crate) trait Source: Send + Sync {
     /// The seed of the hashes that its filter is asked with.
     fn filter_seed(&self) -> u64;
 
-    /// Whether rows with a lookup part of this hash may be in it.
-    fn may_hold(&self, hash: u64) -> bool;
+    /// Whether rows with a lookup part of this hash may be in it; with [`Reach::Memory`] nothing is read that may have to be
+    /// waited for.
+    fn may_hold(&self, hash: u64, reach: Reach) -> Result<bool, StoreError>;
 
     /// As [`Source::floor`], for an exact lookup: what it opens is kept for the next one, as far as there is room, and
     /// with [`Reach::Memory`] nothing is read that may have to be waited for.
@@ -50,6 +51,47 @@ pub(crate) trait Source: Send + Sync {
     /// As [`Source::at`], likewise.
     fn lookup_at(&self, family: Family, bound: &[u8], _reach: Reach) -> Result<Block, StoreError> {
         self.at(family, bound)
+    }
+}
+
+/// Runs that are gone through as one, each with how many cuts were made before it was.
+///
+/// Of a row that lies in several runs, those parts count that were there when a cut was made: where the last of them is before the
+/// cut, they are dropped, and what comes in later runs is a new row.
+#[derive(Clone, Default)]
+pub(crate) struct Sources {
+    runs: Vec<(u32, Arc<dyn Source>)>,
+    /// The times of the cuts, the earliest cut first.
+    cuts: Vec<u64>,
+}
+
+impl Sources {
+    /// None yet, and these cuts.
+    pub fn with_cuts(cuts: Vec<u64>) -> Sources {
+        Sources { runs: Vec::new(), cuts }
+    }
+
+    /// Adds one that was made after so many cuts.
+    pub fn push(&mut self, epoch: u32, run: Arc<dyn Source>) {
+        self.runs.push((epoch, run));
+    }
+
+    /// Those that were there when a cut was made, before it.
+    pub fn before_cut(&self, cut: u32) -> Sources {
+        let runs = self.runs.iter().filter(|(epoch, _)| *epoch <= cut).cloned().collect();
+        Sources { runs, cuts: self.cuts.iter().take(cut as usize).copied().collect() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+}
+
+/// Runs of which nothing was dropped.
+impl FromIterator<Arc<dyn Source>> for Sources {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn Source>>>(runs: I) -> Sources {
+        Sources { runs: runs.into_iter().map(|run| (0, run)).collect(), cuts: Vec::new() }
     }
 }
 
@@ -233,7 +275,7 @@ impl<S: Sink> Writer<S> {
     }
 
     /// Appends those rows of several runs, as one, that stay by some rules.
-    pub fn push_kept(&mut self, sources: &[Arc<dyn Source>], rules: &mut Rules) -> Result<(), StoreError> {
+    pub fn push_kept(&mut self, sources: &Sources, rules: &mut Rules) -> Result<(), StoreError> {
         for family in Family::ALL {
             let mut rows = Merged::open(sources, &Range::all(family))?;
             while rows.advance()? {
@@ -246,7 +288,7 @@ impl<S: Sink> Writer<S> {
     }
 
     /// Appends the rows of several runs as one, those that were last seen at `cut` or later.
-    pub fn push_merged(&mut self, sources: &[Arc<dyn Source>], cut: u64) -> Result<(), StoreError> {
+    pub fn push_merged(&mut self, sources: &Sources, cut: u64) -> Result<(), StoreError> {
         for family in Family::ALL {
             let mut rows = Merged::open(sources, &Range::all(family))?;
             while rows.advance()? {
@@ -297,6 +339,8 @@ fn prefix(key: &[u8]) -> u128 {
 /// Goes through the rows of one run in a range.
 struct Cursor {
     source: Arc<dyn Source>,
+    /// How many cuts were made before the run was.
+    epoch: u32,
     family: Family,
     /// How far it goes, if it is an exact lookup's.
     lookup: Option<Reach>,
@@ -309,7 +353,7 @@ struct Cursor {
 impl Cursor {
     /// Stands at the first row; `None` when there is none.
     fn open(
-        source: &Arc<dyn Source>,
+        (epoch, source): (u32, &Arc<dyn Source>),
         range: &Range,
         to: Option<Arc<[u8]>>,
         lookup: Option<Reach>,
@@ -321,6 +365,7 @@ impl Cursor {
         let Some(block) = block else { return Ok(None) };
         let mut cursor = Cursor {
             source: Arc::clone(source),
+            epoch,
             family: range.family,
             lookup,
             next: block.next,
@@ -355,7 +400,7 @@ impl Cursor {
     }
 }
 
-/// Goes through the rows of several runs as if they were one: equal keys are merged.
+/// Goes through the rows of several runs as if they were one: equal keys are merged, and what was dropped is left out.
 pub(crate) struct Merged {
     family: Family,
     cursors: Vec<Cursor>,
@@ -363,20 +408,20 @@ pub(crate) struct Merged {
     order: Vec<usize>,
     key: Vec<u8>,
     value: Vec<u8>,
+    /// The times of the cuts, the earliest cut first.
+    cuts: Vec<u64>,
+    /// Where there are cuts: the parts of a row, each with how many cuts were made before it was.
+    parts: Vec<(u32, Vec<u8>)>,
 }
 
 impl Merged {
     /// Stands before the first row of a range.
-    pub fn open(sources: &[Arc<dyn Source>], range: &Range) -> Result<Merged, StoreError> {
+    pub fn open(sources: &Sources, range: &Range) -> Result<Merged, StoreError> {
         Merged::open_within(sources, range, Reach::Disk)
     }
 
     /// Likewise; an exact lookup goes so far for its rows.
-    pub fn open_within(
-        sources: &[Arc<dyn Source>],
-        range: &Range,
-        reach: Reach,
-    ) -> Result<Merged, StoreError> {
+    pub fn open_within(sources: &Sources, range: &Range, reach: Reach) -> Result<Merged, StoreError> {
         let lookup = range.exact.is_some().then_some(reach);
         if reach == Reach::Memory && lookup.is_none() {
             return Err(StoreError::NotInMemory);
@@ -390,18 +435,20 @@ impl Merged {
             order: Vec::new(),
             key: Vec::new(),
             value: Vec::new(),
+            cuts: sources.cuts.clone(),
+            parts: Vec::new(),
         };
-        for source in sources {
+        for (epoch, source) in &sources.runs {
             if let Some(part) = range.exact.as_deref() {
                 if seed != Some(source.filter_seed()) {
                     seed = Some(source.filter_seed());
                     hash = filter::hash(source.filter_seed(), part);
                 }
-                if !source.may_hold(hash) {
+                if !source.may_hold(hash, reach)? {
                     continue;
                 }
             }
-            if let Some(cursor) = Cursor::open(source, range, to.clone(), lookup)? {
+            if let Some(cursor) = Cursor::open((*epoch, source), range, to.clone(), lookup)? {
                 merged.cursors.push(cursor);
                 merged.put_in_order(merged.cursors.len() - 1);
             }
@@ -426,6 +473,9 @@ impl Merged {
 
     /// Goes to the next row; `false` after the last.
     pub fn advance(&mut self) -> Result<bool, StoreError> {
+        if !self.cuts.is_empty() {
+            return self.advance_over_cuts();
+        }
         let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) else { return Ok(false) };
         self.key.clear();
         self.key.extend_from_slice(cursor.reader.key());
@@ -440,6 +490,64 @@ impl Merged {
             self.advance_least()?;
         }
         Ok(true)
+    }
+
+    /// The same where rows were dropped that are still there.
+    fn advance_over_cuts(&mut self) -> Result<bool, StoreError> {
+        loop {
+            let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) else {
+                return Ok(false);
+            };
+            self.key.clear();
+            self.key.extend_from_slice(cursor.reader.key());
+            let mut parts = 0;
+            while let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) {
+                if cursor.reader.key() != self.key {
+                    break;
+                }
+                if self.parts.len() == parts {
+                    self.parts.push((0, Vec::new()));
+                }
+                if let Some((epoch, value)) = self.parts.get_mut(parts) {
+                    *epoch = cursor.epoch;
+                    value.clear();
+                    value.extend_from_slice(cursor.reader.value());
+                }
+                parts += 1;
+                self.advance_least()?;
+            }
+            if self.judge(parts)? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Joins the first so many parts, cut after cut; whether something of them is left.
+    fn judge(&mut self, parts: usize) -> Result<bool, StoreError> {
+        let Merged { family, parts: all, cuts, value, .. } = self;
+        let Some(parts) = all.get_mut(..parts) else { return Ok(false) };
+        parts.sort_by_key(|(epoch, _)| *epoch);
+        let is_dropped = |value: &[u8], from: u32, to: Option<u32>| {
+            let after = cuts.get(from as usize..).unwrap_or_default();
+            let cuts = after.iter().take(to.map_or(usize::MAX, |to| (to - from) as usize));
+            let Some(cut) = cuts.max() else { return Ok(false) };
+            Ok::<_, StoreError>(value::last_seen(*family, value)? < *cut)
+        };
+        let mut last = None;
+        for (epoch, part) in parts {
+            match last {
+                Some(last) if !is_dropped(value, last, Some(*epoch))? => value::merge(*family, value, part)?,
+                _ => {
+                    value.clear();
+                    value.extend_from_slice(part);
+                }
+            }
+            last = Some(*epoch);
+        }
+        match last {
+            Some(last) => Ok(!is_dropped(value, last, None)?),
+            None => Ok(false),
+        }
     }
 
     fn advance_least(&mut self) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::filter::{Filter, seed_in_memory};
 use super::key::Family;
-use super::run::{Block, Counts, Sink, Source, Writer};
+use super::run::{Block, Counts, Reach, Sink, Source, Writer};
 use super::{StoreError, damaged};
 use crate::store::batch::Batch;
 
@@ -91,8 +91,7 @@ impl Segment {
         tier: u32,
         sequences: Vec<u64>,
     ) -> Result<Segment, StoreError> {
-        let sources: Vec<Arc<dyn Source>> =
-            segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
+        let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
         let keys = segments.iter().map(|segment| segment.counts.lookup_keys).sum();
         let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys, seed_in_memory());
         writer.push_merged(&sources, cut)?;
@@ -162,7 +161,7 @@ impl Source for Segment {
         self.filter.seed()
     }
 
-    fn may_hold(&self, hash: u64) -> bool {
-        self.filter.may_hold(hash)
+    fn may_hold(&self, hash: u64, _reach: Reach) -> Result<bool, StoreError> {
+        Ok(self.filter.may_hold(hash))
     }
 }

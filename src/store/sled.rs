@@ -24,6 +24,7 @@
 //! - What panics in one of sled's own threads leaves those waiting that need it.
 //! - Killed while it writes a snapshot of its page table, it leaves `snap.….generating`, takes that for the newest snapshot at
 //!   the next opening, and finds it damaged. It is worth nothing before it has its name, so it is removed first.
+//! - The file hardly gets shorter: what lies at its end is moved to the front only now and then. Space within it is used again.
 //! - Opening right after the last handle was dropped can find the file still locked for a moment.
 
 use std::any::Any;
@@ -46,7 +47,7 @@ use super::ledger::{FORMAT, Ledger, beginning, check_room};
 use super::migrate::Migration;
 use super::space::{self, MaxDisk};
 use super::verify::Checker;
-use super::{OnProgress, Options, Pair, ReadStore, StoreError, Verification, damaged};
+use super::{OnProgress, Options, Pair, ReadStore, StoreError, Verification, WriteStore, damaged};
 use crate::base::fault::{point, point_in_thread};
 use crate::base::threads::PANICKED;
 use crate::progress::LineageId;
@@ -79,6 +80,7 @@ pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Res
     {
         space::keep(path, bytes);
     }
+    store.keep_reserve();
     Ok(store)
 }
 
@@ -297,6 +299,19 @@ pub fn begin_anew(path: &Path, options: &Options) -> Result<Vec<PathBuf>, StoreE
     folder.begin_anew(&name, &damaged)
 }
 
+/// Removes what a data folder keeps in reserve, where its disk is so full that the ledger may not even be opened: for who is about to
+/// make room there.
+pub fn use_reserve(folder: &Path) {
+    if free_bytes(&folder.join("any")).is_some_and(|free| free < space::SCARCE) {
+        space::let_go(folder);
+    }
+}
+
+/// Takes disk for a file.
+fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
+}
+
 impl SledStore {
     /// Opens the ledger in a data folder: see [`open`].
     ///
@@ -343,6 +358,22 @@ impl Site for SledSite {
 
     fn is_unsettled(&self) -> bool {
         self.folder().is_unsettled()
+    }
+
+    fn use_reserve(&self, live: u64) {
+        let ledger = self.folder().ledger();
+        if let (Some(folder), Some(free)) = (ledger.parent(), free_bytes(&ledger))
+            && free < space::of_copy(live)
+        {
+            space::let_go(folder);
+        }
+    }
+
+    fn keep_reserve(&self, taken: u64, live: u64) {
+        let ledger = self.folder().ledger();
+        if let (Some(folder), Some(free)) = (ledger.parent(), free_bytes(&ledger)) {
+            space::set_aside(folder, (taken, live), free, allocate);
+        }
     }
 
     fn settle(&self) -> Result<(), StoreError> {

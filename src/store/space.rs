@@ -3,9 +3,13 @@
 //! The figure is kept in the data folder, in the file `max-disk`, so that a disk that fills does not make it smaller with
 //! each start. It belongs to the disk and not to the ledger: a snapshot has none, and gets one where it is opened first. Who
 //! removes the file has it made anew from what is free then.
+//!
+//! Beside it is `reserve`, a file of bytes that mean nothing, so that something can be done on a full disk: whoever makes room
+//! removes it first, and writes what stays of the ledger anew where it was. It is made again where there is room.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::StoreError;
@@ -15,6 +19,15 @@ use super::folder::failed;
 pub(super) const FILE: &str = "max-disk";
 /// What it is while it is written.
 const NEXT: &str = "max-disk.next";
+/// The file that keeps some disk for whoever makes room, and the least and the most bytes of it.
+pub(super) const RESERVE: &str = "reserve";
+const RESERVE_BYTES: (u64, u64) = (3 << 20, 1 << 30);
+/// It takes no more than one in so many of the bytes that are free.
+const RESERVE_SHARE: u64 = 8;
+/// Bytes that a copy leaves free.
+pub(super) const ROOM: u64 = 8 << 20;
+/// Where less than this is free it is removed by who makes room.
+pub(super) const SCARCE: u64 = 16 << 20;
 /// No figure is smaller: the engine takes some of it for itself.
 pub const LEAST_DISK: u64 = 16 << 20;
 
@@ -48,6 +61,50 @@ pub(super) fn keep(folder: &Path, bytes: u64) {
     {
         // A disk that is full, or cannot be written: the next start tries again.
         tracing::warn!(%error, "The bound on the disk that the ledger takes could not be kept.");
+    }
+}
+
+/// Bytes that a copy of so many bytes of blocks needs: also what the engine adds to them, and what is committed meanwhile.
+pub(super) fn of_copy(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 4).saturating_add(ROOM)
+}
+
+/// How large the reserve of a ledger should be: enough for a copy of four fifths of it, and with the ledger no more than two and a
+/// half times what is in it.
+fn reserve_of(taken: u64, live: u64) -> u64 {
+    let (least, most) = RESERVE_BYTES;
+    let with_it = (live / 5).saturating_mul(12);
+    of_copy(live / 5 * 4).min(with_it.saturating_sub(taken)).clamp(least, most)
+}
+
+/// Makes the reserve of a data folder whose ledger takes so much, and has so much in it, unless there is one that is large enough.
+pub(super) fn set_aside(
+    folder: &Path,
+    (taken, live): (u64, u64),
+    free: u64,
+    allocate: fn(&File, u64) -> std::io::Result<()>,
+) {
+    let path = folder.join(RESERVE);
+    let there = fs::metadata(&path).map_or(0, |there| there.len());
+    let bytes = reserve_of(taken, live).min(free.saturating_add(there) / RESERVE_SHARE);
+    // It is not made anew for a little more or less.
+    if bytes < RESERVE_BYTES.0 || (bytes / 4 * 3 <= there && there <= bytes.saturating_mul(2)) {
+        return;
+    }
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    if let Err(error) = open.and_then(|file| allocate(&file, bytes)) {
+        tracing::debug!(%error, "No disk could be set aside.");
+        let_go(folder);
+    }
+}
+
+/// Removes the reserve of a data folder.
+pub(super) fn let_go(folder: &Path) {
+    let path = folder.join(RESERVE);
+    match fs::remove_file(&path) {
+        Ok(()) => tracing::info!(?path, "The disk is nearly full: what was kept in reserve is free now."),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(?path, %error, "The reserve could not be removed."),
     }
 }
 
@@ -89,6 +146,31 @@ mod tests {
             keep(path, 4 << 30);
             assert_eq!(kept(path), Some(4 << 30), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn the_reserve_is_what_a_copy_needs_and_no_large_part_of_what_is_free() {
+        assert_eq!(reserve_of(0, 0), 3 << 20);
+        assert_eq!(reserve_of(110 << 20, 100 << 20), 108 << 20);
+        assert_eq!(reserve_of(200 << 20, 100 << 20), 40 << 20);
+        assert_eq!(reserve_of(250 << 20, 100 << 20), 3 << 20);
+        assert_eq!(reserve_of(11 << 30, 10 << 30), 1 << 30);
+        let folder = tempfile::tempdir().unwrap();
+        let (path, reserve) = (folder.path(), folder.path().join(RESERVE));
+        let allocate = |file: &File, bytes| file.set_len(bytes);
+        let size = || fs::metadata(&reserve).map_or(0, |there| there.len());
+        set_aside(path, (0, 0), 20 << 20, allocate);
+        assert_eq!(size(), 0, "there is little free");
+        set_aside(path, (0, 0), 1 << 30, allocate);
+        assert_eq!(size(), 3 << 20);
+        set_aside(path, (110 << 20, 100 << 20), 1 << 40, allocate);
+        set_aside(path, (100 << 20, 100 << 20), 1 << 40, allocate);
+        assert_eq!(size(), 108 << 20);
+        set_aside(path, (300 << 20, 100 << 20), 1 << 40, allocate);
+        assert_eq!(size(), 3 << 20);
+        set_aside(path, (110 << 20, 100 << 20), 1 << 40, |_, _| Err(ErrorKind::StorageFull.into()));
+        assert!(!reserve.exists());
+        let_go(path);
     }
 
     #[test]

@@ -187,6 +187,7 @@ impl<'a> Checker<'a> {
         self.other_keys(engine);
         if let Some(manifest) = &manifest {
             self.missing(engine, manifest.next_run);
+            self.cuts(manifest);
         }
         let mut manifest = manifest.unwrap_or_default();
         self.total = manifest.runs.iter().map(|run| all_rows(run.counts)).sum();
@@ -273,6 +274,18 @@ impl<'a> Checker<'a> {
             self.found.missing_logs += 1;
             let path = known.get(&missing.lineage).map(|(_, path)| path.as_path());
             self.found.fault(&missing.fault(path));
+        }
+    }
+
+    /// Whether each cut names runs that there are, and none twice.
+    fn cuts(&mut self, manifest: &Manifest) {
+        let mut named: HashSet<u32> = manifest.runs.iter().map(|run| run.id).collect();
+        let runs = manifest.cuts.iter().flat_map(|cut| &cut.runs);
+        if let Some(run) = runs.into_iter().find(|run| !named.remove(run)) {
+            self.note(
+                "the manifest of the ledger",
+                &format!("what was dropped names run {run}, which it cannot"),
+            );
         }
     }
 

@@ -128,7 +128,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Reduce(Reduce::Names { at_least: 1 })),
-        1 => Just(Step::Reduce(Reduce::LargeDomains)),
+        1 => (1u64..9).prop_map(|part| Step::Reduce(Reduce::LargeDomains { part })),
         1 => (0u64..3 * DAY).prop_map(|at| Step::Reduce(Reduce::Unresolved { before: NOON + at })),
         1 => (0u64..2 * DAY).prop_map(|at| Step::Expire(NOON + at)),
         1 => Just(Step::Rewrite),

@@ -10,7 +10,7 @@ use crate::base::fault::end_to_start_again;
 use crate::store::StoreError;
 use crate::store::damaged;
 use crate::store::engine::{self, Changes, Pairs};
-use crate::store::manifest::{Commits, Manifest};
+use crate::store::manifest::{Commits, Epochs, Manifest};
 use crate::store::undo;
 
 /// How often it is looked whether something has failed in the background.
@@ -116,6 +116,11 @@ impl Shared {
             home.correct(changes)?;
             committed.doubt = None;
         }
+        if next.cuts.len() > manifest.cuts.len() {
+            // Whoever made the last cut was told that it is not there.
+            next = manifest.clone();
+            home.correct(vec![(engine::MANIFEST.to_vec(), Some(next.to_bytes()?))])?;
+        }
         // Only now: until then it says how to do the same at a start.
         let mut left = undo::find(&*home)?.keys;
         left.extend(journal_before(&*home, next.journal_from)?);
@@ -143,8 +148,10 @@ impl Shared {
         let folding = Arc::new(Folding::load(&*home)?);
         self.cut.store(next.expired.before, Ordering::SeqCst);
         *manifest = next;
+        let epochs = Arc::new(Epochs::of(&manifest.cuts));
         self.publish(|view| {
             view.runs = runs;
+            view.epochs = epochs;
             view.folding = folding;
             view.segments.retain(|segment| segment.sequences.iter().any(|&at| at >= journal_from));
         });

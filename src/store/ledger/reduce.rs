@@ -4,24 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::rewrite::How;
-use super::{Run, Shared, View, lock};
+use super::{Shared, View, lock};
 use crate::base::clock;
 use crate::store::budget::{self, Found, NameBudget, Rules};
-use crate::store::run::Source;
+use crate::store::run::Sources;
 use crate::store::{Folded, Reduce, Reduced, StoreError, Survey};
 
 /// By how much the ledger grows until its names are counted again.
 const GROWS: u64 = 3;
 /// One in so many names must fold for a copy to be worth it.
 const WORTH: u64 = 16;
-/// A domain beyond this part of its budget is folded when room is needed.
-const PRESSED: u64 = 4;
 /// Seconds of a day.
 const DAY: u64 = 86_400;
-
-fn sources(runs: &[Arc<Run>]) -> Vec<Arc<dyn Source>> {
-    runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect()
-}
 
 /// Rows and questions.
 fn rows(view: &View) -> u64 {
@@ -67,7 +61,7 @@ impl Shared {
         Ok(Survey { names: found.names, domains_over: found.domains_over() })
     }
 
-    fn find(&self, sources: &[Arc<dyn Source>], budget: &NameBudget, now: u64) -> Result<Found, StoreError> {
+    fn find(&self, sources: &Sources, budget: &NameBudget, now: u64) -> Result<Found, StoreError> {
         let since = now.saturating_sub(DAY);
         let found = budget::survey(sources, budget, since, &mut || self.check_stop())?;
         lock(&self.growth).clone_from(&found.growth);
@@ -79,11 +73,13 @@ impl Shared {
         let _alone = lock(&self.merging);
         match rule {
             Reduce::Names { at_least } => self.fold_names(&self.options.names, Some(at_least), at, false),
-            Reduce::LargeDomains => self.fold_names(&self.options.names.share(PRESSED), Some(1), at, true),
+            Reduce::LargeDomains { part } => {
+                self.fold_names(&self.options.names.share(part), Some(1), at, true)
+            }
             Reduce::Unresolved { before } => {
                 let rules = Rules { unresolved_before: before, ..self.rules() };
                 let how = How { at, forget: None, in_place: true, pressed: true };
-                self.copy(self.settled_runs()?, rules, how).map(|(_, reduced)| reduced)
+                self.copy(self.settled_runs()?, rules, how)
             }
         }
     }
@@ -91,7 +87,6 @@ impl Shared {
     fn rules(&self) -> Rules {
         let view = self.view();
         Rules {
-            cut: self.cut.load(Ordering::SeqCst),
             known: Arc::clone(&view.folding.estimates),
             seed: view.folding.record.seeded().seed,
             ..Rules::default()
@@ -111,7 +106,7 @@ impl Shared {
         }
         // What is judged is what is copied then: of a name all that there is.
         let runs = self.settled_runs()?;
-        let sources = sources(&runs);
+        let sources = self.sources_of(&runs);
         let surveyed = |view: &View| self.surveyed.store(rows(view), Ordering::Relaxed);
         let found = self.find(&sources, budget, at);
         // Also where it failed: it is not tried again and again.
@@ -130,7 +125,7 @@ impl Shared {
         );
         let rules = Rules { fold: Some(fold), ..rules };
         let how = How { at, forget: None, in_place: true, pressed };
-        let reduced = self.copy(runs, rules, how).map(|(_, reduced)| reduced);
+        let reduced = self.copy(runs, rules, how);
         surveyed(&self.view());
         reduced
     }

@@ -5,7 +5,6 @@
 //! rewrite.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::rewrite::Copy;
 use super::{Ledger, Run, Shared};
@@ -36,14 +35,12 @@ impl Ledger {
             check_rows(run, shared.sensors.len(), &mut done, &mut |done| on_progress(done, 2 * total))?;
         }
         let place = shared.site.next()?;
-        shared.check_room(0, place.free_bytes())?;
+        shared.check_room(place.free_bytes())?;
         let home = shared.open_home(place)?;
         home.abandon(true);
-        let cut = shared.cut.load(Ordering::SeqCst);
-        let mut copy = Copy::new(&shared, home, cut);
+        let mut copy = Copy::new(&shared, home);
         copy.gives_up_missing = true;
-        let sources: Vec<Arc<dyn Source>> =
-            runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        let sources = shared.sources_of(&runs);
         let mut batch = Batch::default();
         for family in [Family::ByName, Family::Questions] {
             let mut rows = Merged::open(&sources, &Range::all(family))?;
@@ -77,7 +74,8 @@ fn check_rows(
     on_progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(), StoreError> {
     for (family, what) in [(Family::ByName, "rows"), (Family::Questions, "questions")] {
-        let source = [Arc::clone(run) as Arc<dyn Source>];
+        // What is dropped and still there, too.
+        let source = [Arc::clone(run) as Arc<dyn Source>].into_iter().collect();
         let mut rows = Merged::open(&source, &Range::all(family))?;
         let (mut found, mut last) = (0, Vec::new());
         while rows.advance()? {

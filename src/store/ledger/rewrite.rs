@@ -1,31 +1,30 @@
-//! Rewriting: the ledger is copied to a fresh place, which then takes over; on the way rows that were not seen for long
-//! are left behind, or those of a sensor.
+//! Rewriting: the ledger is copied to a fresh place, which then takes over; on the way what was dropped is left behind, or the rows
+//! of a sensor.
 //!
-//! An engine does not give space back, and a row that lies in several runs can only be judged where all of it comes
+//! An engine does not give space back, and a name that lies in several runs can only be judged where all of it comes
 //! together: so both are one copy of everything. Commits, folds and lookups go on meanwhile, merges do not. What came
 //! since is copied at the end, while commits wait; then the new place is made current in one step. Until then it is worth
 //! nothing, and after it the old one is: a crash leaves one of them whole. Readers keep the old place until the last of
 //! them lets go.
 //!
 //! Where something is left behind, and there is no room for a copy beside, the copy is made *in place*: new runs in the same
-//! engine, which then replace all others in one step. The engine uses the space again of what was removed, and shortens its
-//! file when the end of it is free.
+//! engine, which then replace all others in one step. The engine uses the space again of what was removed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::cut::share;
 use super::retired::Retired;
-use super::{Folding, Run, Shared, View, check_room, lock, needed};
+use super::{Folding, Run, Shared, View, check_room, lock};
 use crate::observation::SensorId;
 use crate::progress::LineageId;
 use crate::store::batch::Batch;
 use crate::store::budget::Rules;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
-use crate::store::key::{Family, Range};
 use crate::store::manifest::{Commits, Manifest};
-use crate::store::run::{Counts, Merged, Source};
-use crate::store::{Expired, Reduced, StoreError, value};
+use crate::store::run::{Counts, Source, Sources};
+use crate::store::{Reduced, StoreError};
 
 /// Rows that may be left to copy while commits wait.
 const LAST_ROWS: u64 = 50_000;
@@ -33,44 +32,32 @@ const LAST_ROWS: u64 = 50_000;
 const CATCH_UPS: usize = 6;
 
 impl Shared {
-    /// Copies everything last seen at `cut` or later to a fresh place, which takes over. `at` is when this is done.
+    /// Copies everything to a fresh place, which takes over: all that was dropped is gone then. Without a sensor and the progress of a
+    /// log, if so.
     ///
     /// # Errors
     ///
     /// Nothing has changed then.
-    pub(super) fn rewrite(
-        &self,
-        cut: u64,
-        at: u64,
-        without: Option<(SensorId, LineageId)>,
-    ) -> Result<Expired, StoreError> {
+    pub(super) fn rewrite(&self, without: Option<(SensorId, LineageId)>) -> Result<(), StoreError> {
         let _alone = lock(&self.merging);
-        self.rewrite_alone(cut, at, without)
+        self.rewrite_alone(without)
     }
 
     /// As [`Shared::rewrite`], for who has made sure that nothing is merged meanwhile.
-    pub(super) fn rewrite_alone(
-        &self,
-        cut: u64,
-        at: u64,
-        without: Option<(SensorId, LineageId)>,
-    ) -> Result<Expired, StoreError> {
-        let rules = Rules { cut, without: without.map(|(sensor, _)| sensor), ..Rules::default() };
-        let leaves = cut > self.cut.load(Ordering::SeqCst) && without.is_none();
-        let how = How { at, forget: without.map(|(_, lineage)| lineage), in_place: leaves, pressed: false };
+    fn rewrite_alone(&self, without: Option<(SensorId, LineageId)>) -> Result<(), StoreError> {
+        let rules = Rules { without: without.map(|(sensor, _)| sensor), ..Rules::default() };
         let runs = self.settled_runs()?;
-        self.copy(runs, rules, how).map(|(expired, _)| expired)
+        let leaves = without.is_none() && !lock(&self.manifest).cuts.is_empty();
+        let how =
+            How { at: 0, forget: without.map(|(_, lineage)| lineage), in_place: leaves, pressed: false };
+        self.copy(runs, rules, how).map(drop)
     }
 
     /// Copies what stays of some runs, which are all there were when they were asked for, and all that came since.
-    pub(super) fn copy(
-        &self,
-        runs: Vec<Arc<Run>>,
-        rules: Rules,
-        how: How,
-    ) -> Result<(Expired, Reduced), StoreError> {
+    pub(super) fn copy(&self, runs: Vec<Arc<Run>>, rules: Rules, how: How) -> Result<Reduced, StoreError> {
+        self.count_cuts()?;
         let place = self.site.next()?;
-        let in_place = match self.check_room(rules.cut, place.free_bytes()) {
+        let in_place = match self.check_room(place.free_bytes()) {
             Err(StoreError::NoRoom { .. }) if how.in_place => true,
             checked => {
                 checked?;
@@ -86,7 +73,7 @@ impl Shared {
             home.abandon(true);
             home
         };
-        let mut copy = Copy::new(self, home, 0);
+        let mut copy = Copy::new(self, home);
         (copy.forget, copy.rules, copy.in_place, copy.pressed) = (how.forget, rules, in_place, how.pressed);
         copy.add(runs)?;
         let sums = copy.rules.sums()?;
@@ -101,24 +88,13 @@ impl Shared {
     }
 
     /// Whether there is room for a copy of what is kept. Commits that found none because of it would be refused.
-    pub(super) fn check_room(&self, cut: u64, free: Option<u64>) -> Result<(), StoreError> {
-        let Some(free) = free else { return Ok(()) };
+    pub(super) fn check_room(&self, free: Option<u64>) -> Result<(), StoreError> {
         let view = self.view();
         let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
-        if needed(live) <= free {
-            return Ok(());
-        }
-        // How much stays is worth a look only where it matters.
-        let (mut kept, mut all) = (0, 0);
-        if cut > self.cut.load(Ordering::SeqCst) {
-            let mut rows = Merged::open(&view.sources(), &Range::all(Family::ByName))?;
-            while rows.advance()? {
-                all += 1;
-                kept += u64::from(value::last_seen(Family::ByName, rows.value())? >= cut);
-            }
-        }
-        let stays = if all == 0 { live } else { (live as f64 * (kept as f64 / all as f64)) as u64 };
-        check_room("writing the ledger anew", stays, Some(free))
+        let counts = view.runs.iter().fold(view.pending(), |sum, run| sum.plus(run.meta.counts));
+        let (all, (rows, questions)) = (counts.rows + counts.questions, lock(&self.manifest).left());
+        let stays = share(live, all.saturating_sub(rows + questions), all);
+        check_room("writing the ledger anew", stays, free)
     }
 
     /// All runs, once nothing that was committed before is only in the journal.
@@ -140,16 +116,20 @@ impl Shared {
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
         let disk = self.home().disk_bytes().unwrap_or_default();
         let rewritten = self.rewritten.load(Ordering::Relaxed);
+        // While there still is room: later there may be none.
+        let free = self.home().place().free_bytes();
+        let scarce = free.is_some_and(|free| free < live.saturating_mul(3));
+        let most = if scarce { live.saturating_mul(3) / 2 } else { live.saturating_mul(9) / 4 };
         // What a reader holds would have to be waited for.
         lock(&self.left).is_empty()
             && disk > self.options.rewrite_bytes
-            && disk > live.saturating_mul(9) / 4
+            && disk > most
             && disk > rewritten.saturating_add(rewritten / 4)
     }
 
     /// Rewrites the ledger because it is due, and remembers how large it was afterwards.
     pub(super) fn rewrite_by_itself(&self) -> Result<(), StoreError> {
-        let done = self.rewrite_alone(self.cut.load(Ordering::SeqCst), 0, None).map(drop);
+        let done = self.rewrite_alone(None);
         self.rewritten.store(self.home().disk_bytes().unwrap_or_default(), Ordering::Relaxed);
         done
     }
@@ -198,15 +178,14 @@ impl Drop for Copy<'_> {
 }
 
 impl<'a> Copy<'a> {
-    /// One to a home that is empty, of what was last seen at `cut` or later.
-    pub fn new(shared: &'a Shared, home: Arc<Home>, cut: u64) -> Copy<'a> {
-        let rules = Rules { cut, ..Rules::default() };
+    /// One to a home that is empty.
+    pub fn new(shared: &'a Shared, home: Arc<Home>) -> Copy<'a> {
         Copy {
             shared,
             home,
             in_place: false,
             forget: None,
-            rules,
+            rules: Rules::default(),
             pressed: false,
             gives_up_missing: false,
             old: Vec::new(),
@@ -220,10 +199,9 @@ impl<'a> Copy<'a> {
         if keys == 0 {
             return Ok(());
         }
-        let (sensors, cut) = (self.shared.sensors.len(), self.rules.cut);
-        let run = self
-            .shared
-            .write_run(&self.home, keys as u64, |writer| writer.push_batch(batch, sensors, cut))?;
+        let sensors = self.shared.sensors.len();
+        let run =
+            self.shared.write_run(&self.home, keys as u64, |writer| writer.push_batch(batch, sensors, 0))?;
         self.new.push(run);
         Ok(())
     }
@@ -253,20 +231,20 @@ impl<'a> Copy<'a> {
     /// Copies those of these runs that were not copied.
     fn add(&mut self, mut runs: Vec<Arc<Run>>) -> Result<(), StoreError> {
         runs.retain(|run| !self.is_copied(run));
-        let sources = runs.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        let sources = self.shared.sources_of(&runs);
         let keys = runs.iter().map(|run| run.meta.counts.lookup_keys).sum();
-        self.add_sources(sources, keys)?;
+        self.add_sources(&sources, keys)?;
         self.old.extend(runs);
         Ok(())
     }
 
-    fn add_sources(&mut self, sources: Vec<Arc<dyn Source>>, lookup_keys: u64) -> Result<(), StoreError> {
+    fn add_sources(&mut self, sources: &Sources, lookup_keys: u64) -> Result<(), StoreError> {
         if sources.is_empty() {
             return Ok(());
         }
         let rules = &mut self.rules;
         let run =
-            self.shared.write_run(&self.home, lookup_keys, |writer| writer.push_kept(&sources, rules))?;
+            self.shared.write_run(&self.home, lookup_keys, |writer| writer.push_kept(sources, rules))?;
         let counts = run.meta.counts;
         if counts.rows + counts.questions > 0 {
             self.new.push(run);
@@ -277,7 +255,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Copies the rest while commits wait, and puts the new place, or the new runs, in the old one's.
-    pub fn take_over(mut self, at: u64) -> Result<(Expired, Reduced), StoreError> {
+    pub fn take_over(mut self, at: u64) -> Result<Reduced, StoreError> {
         let shared = self.shared;
         let mut committed = lock(&shared.committed);
         shared.mend(Some(&mut committed))?;
@@ -285,9 +263,10 @@ impl<'a> Copy<'a> {
         let view = shared.view();
         let rest: Vec<_> = view.runs.iter().filter(|run| !self.is_copied(run)).map(Arc::clone).collect();
         let keys: u64 = rest.iter().map(|run| run.meta.counts.lookup_keys).sum();
-        let mut sources: Vec<Arc<dyn Source>> = rest.into_iter().map(|run| run as Arc<dyn Source>).collect();
-        sources.extend(view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>));
-        self.add_sources(sources, keys + view.pending().lookup_keys)?;
+        // All of it came after the last cut, which what was copied first has carried out.
+        let rest = rest.into_iter().map(|run| run as Arc<dyn Source>);
+        let segments = view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>);
+        self.add_sources(&rest.chain(segments).collect(), keys + view.pending().lookup_keys)?;
         let old = shared.home();
         let mut journal = Changes::new();
         for sequence in view.segments.iter().flat_map(|segment| &segment.sequences) {
@@ -298,18 +277,12 @@ impl<'a> Copy<'a> {
         drop(view);
         let mut manifest = lock(&shared.manifest);
         let _no_hints = lock(&shared.hints);
-        let last = manifest.expired;
-        let (rows, questions) = self.rules.expired;
         let next = Manifest {
             runs: self.new.iter().map(|run| run.meta.clone()).collect(),
             next_run: shared.next_run.load(Ordering::SeqCst).max(manifest.next_run.saturating_add(1)),
             journal_from: committed.record.journal_to,
-            expired: Expired {
-                before: last.before.max(self.rules.cut),
-                at: if self.rules.cut > last.before { at } else { last.at },
-                rows: last.rows + rows,
-                questions: last.questions + questions,
-            },
+            expired: manifest.expired,
+            cuts: Vec::new(),
         };
         shared.next_run.fetch_max(next.next_run, Ordering::SeqCst);
         let forgotten = self.forget.and_then(|id| Some((id, *committed.lineages.get(&id)?)));
@@ -363,8 +336,6 @@ impl<'a> Copy<'a> {
             committed.lineages.remove(&lineage);
         }
         shared.missing.store(committed.acks.missing_logs(), Ordering::SeqCst);
-        let expired = next.expired;
-        shared.cut.store(expired.before, Ordering::SeqCst);
         *manifest = next;
         let new = std::mem::take(&mut self.new);
         let in_place = self.in_place;
@@ -375,6 +346,7 @@ impl<'a> Copy<'a> {
             view.runs = new;
             view.segments.clear();
             view.folding = folding;
+            view.epochs = Arc::default();
         });
         let (rows, questions) = self.rules.folded;
         let reduced = Reduced { rows, questions: questions + self.rules.unresolved };
@@ -384,7 +356,7 @@ impl<'a> Copy<'a> {
             drop((manifest, committed));
             while shared.home().remove_a_run()? {}
         }
-        Ok((expired, reduced))
+        Ok(reduced)
     }
 
     /// Copies what is in no run.

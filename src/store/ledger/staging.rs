@@ -103,7 +103,7 @@ impl Shared {
             let segment = Segment::to_commit(&staged, committed.record.journal_to, cut)?;
             let rows = if segment.rows() >= self.options.bulk_rows as u64 {
                 let keys = segment.counts().lookup_keys;
-                let sources = [Arc::new(segment) as Arc<dyn Source>];
+                let sources = [Arc::new(segment) as Arc<dyn Source>].into_iter().collect();
                 let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_merged(&sources, 0);
                 Rows::Run(self.write_run(&self.home(), keys, fill)?)
             } else {
