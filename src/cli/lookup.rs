@@ -1,6 +1,7 @@
 //! `lookup`: ask the ledger.
 
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
@@ -9,11 +10,16 @@ use serde::de::IgnoredAny;
 
 use super::access::{Access, LedgerArgs};
 use super::filters::FilterArgs;
+use super::list::{Item, ListArgs, Refused};
 use super::status::MAX_STATUS_BYTES;
 use super::{Exit, Misuse};
 use crate::http::client::Client;
-use crate::lookup::{Filters, Indicator, Limits, Search, Slice, Walk, no_such_sensor, sensors};
-use crate::output::{CSV_HEADER, Row, Table, sanitise};
+use crate::lookup::{
+    self, Filters, Indicator, Limits, Search, Slice, Summary, Walk, no_such_sensor, sensors,
+};
+use crate::observation::Outcome;
+use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
+use crate::output::{CSV_HEADER, Mark, Row, Table, sanitise, time_in};
 use crate::store::ReadStore;
 
 /// Rows that a server is asked for at a time.
@@ -43,8 +49,10 @@ pub struct Args {
     /// Times of the table in the time zone of this machine, not in UTC
     #[arg(long)]
     local: bool,
-    /// What to look for; - reads queries from standard input, a line each
-    #[arg(value_name = "QUERY", required = true)]
+    #[command(flatten)]
+    list: ListArgs,
+    /// What to look for; - reads a list from standard input, a line each
+    #[arg(value_name = "QUERY", required_unless_present = "file")]
     queries: Vec<String>,
 }
 
@@ -66,74 +74,179 @@ enum Format {
     Csv,
 }
 
+/// What came of one query.
+#[derive(Default)]
+struct Came {
+    summary: Summary,
+    questions: Option<Questions>,
+    /// How a summary ended that a daemon made.
+    ended: Option<String>,
+}
+
+impl Came {
+    /// Whether all that was asked was answered.
+    fn is_answered(&self) -> bool {
+        let outcomes = self.questions.iter().flat_map(|questions| questions.outcomes.keys());
+        outcomes.filter(|outcome| *outcome != Outcome::Answered.name()).count() == 0
+    }
+}
+
 /// Answers the queries, one after the other.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     if args.local && args.format != Format::Table {
         let message = "--local is for tables: json and csv have their times in UTC".to_owned();
         return Err(Misuse { message, hint: "leave out --local, or --format" }.into());
     }
-    let mut queries = Vec::new();
-    for text in &args.queries {
-        match text.as_str() {
-            "-" => {
-                for line in io::stdin().lock().lines() {
-                    let line = line.context("reading standard input")?;
-                    if !line.trim().is_empty() {
-                        queries.push(line);
-                    }
-                }
-            }
-            _ => queries.push(text.clone()),
-        }
+    let (items, refused) = items(&args)?;
+    let is_list = args.list.file.is_some() || args.queries.iter().any(|text| text == "-");
+    for Refused { line, given, fault } in &refused {
+        let Fault { message, hint } = fault;
+        let (given, message) = (sanitise(given), sanitise(message));
+        writeln!(io::stderr(), "line {line}: {given}: {message}; try: {}", sanitise(hint))?;
     }
-    let mut searches = Vec::with_capacity(queries.len());
-    for text in &mut queries {
-        let (indicator, search) = search(text, &args)?;
-        if indicator.is_changed {
-            writeln!(io::stderr(), "Asked for {}.", sanitise(&indicator.asked))?;
-        }
-        *text = indicator.asked;
-        searches.push(search);
+    let mut filters = args.filters.parse()?;
+    filters.limit = args.limit;
+    let searches: Vec<Search> = items
+        .iter()
+        .map(|item| Search {
+            query: item.indicator.query.clone(),
+            filters: filters.clone(),
+            pointing: true,
+            merge_sensors: false,
+        })
+        .collect();
+    for item in items.iter().filter(|item| item.line.is_none() && item.indicator.is_changed) {
+        writeln!(io::stderr(), "Asked for {}.", sanitise(&item.indicator.asked))?;
     }
     let access = Access::open(&args.ledger)?;
-    if let (Access::Folder(ledger, _), Some(search)) = (&access, searches.first()) {
-        check_sensor(&**ledger, &search.filters)?;
+    if let Access::Folder(ledger, _) = &access {
+        check_sensor(&**ledger, &filters)?;
     }
-    let mut out = Output::new(args.format, args.local)?;
-    let mut found = vec![false; queries.len()];
-    for (texts, (searches, found)) in
-        queries.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(found.chunks_mut(TOGETHER)))
+    let mut out = (!args.list.summary).then(|| Output::new(args.format, args.local, is_list)).transpose()?;
+    let mut came: Vec<Came> = items.iter().map(|_| Came::default()).collect();
+    for (items, (searches, came)) in
+        items.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(came.chunks_mut(TOGETHER)))
     {
-        let visit = &mut |at: usize, row: Row| {
-            if let Some(found) = found.get_mut(at) {
-                *found = true;
+        let mut visit = |came: &mut Came, item: &Item, row: Row| {
+            came.summary.add_row(row.rrname.as_bytes(), row.time_first, row.time_last);
+            match &mut out {
+                Some(out) => out.push(item, row),
+                None => Ok(()),
             }
-            out.push(row)
         };
         match &access {
             Access::Folder(ledger, _) => {
-                for (at, search) in searches.iter().enumerate() {
-                    walk(&**ledger, search, &mut |row| visit(at, row))?;
+                for ((item, search), came) in items.iter().zip(searches).zip(came) {
+                    walk(&**ledger, search, &mut |row| visit(came, item, row))?;
+                    if let Some(scan) = lookup::Questions::scan_of(&search.query) {
+                        let questions = lookup::Questions::of(&*ledger.now(), &scan, &filters)?;
+                        came.questions = Some((&questions).into());
+                    }
                 }
             }
-            Access::Socket(client) | Access::Server(client) => match texts {
-                [text] => ask(client, text, &args, &mut |row| visit(0, row))?,
-                texts => ask_together(client, texts, &args, visit)?,
+            Access::Socket(client) | Access::Server(client) => match (items, came) {
+                ([item], [came]) if !args.list.summary => {
+                    let asked = &item.indicator.asked;
+                    came.questions = ask(client, asked, &args, &mut |row| visit(came, item, row))?;
+                }
+                (items, came) => ask_together(client, items, &args, came, &mut visit)?,
             },
         }
     }
-    out.finish()?;
-    let nothing: Vec<_> =
-        queries.iter().zip(&found).filter_map(|(text, found)| (!found).then_some(text)).collect();
-    if args.format == Format::Table {
-        for text in &nothing {
-            writeln!(io::stderr(), "Nothing found for {}.", sanitise(text))?;
+    match out {
+        Some(out) => out.finish()?,
+        None => write_summary(&args, &items, &came, &refused)?,
+    }
+    let is_nothing = |came: &Came| came.summary.rows == 0;
+    if !args.list.summary {
+        for (item, came) in items.iter().zip(&came) {
+            tell_questions(item, came, args.format)?;
         }
     }
-    if let (false, Access::Socket(client) | Access::Server(client)) = (nothing.is_empty(), &access) {
+    let nothing = came.iter().filter(|came| is_nothing(came)).count();
+    if let (1.., Access::Socket(client) | Access::Server(client)) = (nothing, &access) {
         tell_unread(client)?;
     }
-    Ok(if nothing.len() == queries.len() { Exit::Nothing } else { Exit::Done })
+    Ok(match nothing == items.len() {
+        _ if !refused.is_empty() => Exit::Partly,
+        true => Exit::Nothing,
+        false => Exit::Done,
+    })
+}
+
+/// What is asked for, in its order, and the lines of lists that are none of it.
+fn items(args: &Args) -> anyhow::Result<(Vec<Item>, Vec<Refused>)> {
+    let (mut items, mut refused) = (Vec::new(), Vec::new());
+    let lists = args.queries.iter().filter(|text| *text == "-").map(|_| Path::new("-"));
+    let lists: Vec<&Path> = lists.chain(args.list.file.as_deref()).collect();
+    if lists.is_empty() && (args.list.column.is_some() || args.list.extract) {
+        let message = "--column and --extract are for lists".to_owned();
+        return Err(Misuse { message, hint: "--file FILE, or - for standard input" }.into());
+    }
+    for text in args.queries.iter().filter(|text| *text != "-") {
+        items.push(Item { line: None, given: text.clone(), indicator: Indicator::read(text)? });
+    }
+    for path in lists {
+        let (more, bad) = args.list.read(path)?;
+        items.extend(more);
+        refused.extend(bad);
+    }
+    Ok((items, refused))
+}
+
+/// Says of a query what was asked, so that nothing found is not taken for nothing known.
+fn tell_questions(item: &Item, came: &Came, format: Format) -> io::Result<()> {
+    let asked = sanitise(&item.indicator.asked);
+    let questions = came.questions.as_ref().map(Questions::in_words);
+    let is_typed = item.line.is_none();
+    match (came.summary.rows, questions) {
+        (0, _) if !is_typed && format != Format::Table => Ok(()),
+        (0, Some(questions)) => writeln!(io::stderr(), "Nothing found for {asked}: {questions}."),
+        (0, None) => writeln!(io::stderr(), "Nothing found for {asked}."),
+        // That what was found was answered goes without saying.
+        (_, Some(questions)) if is_typed && format == Format::Table && !came.is_answered() => {
+            writeln!(io::stderr(), "{asked}: {questions}.")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line for each query, and for each line that is none.
+fn write_summary(args: &Args, items: &[Item], came: &[Came], refused: &[Refused]) -> io::Result<()> {
+    let found = items.iter().zip(came).map(|(item, came)| {
+        let line = SummaryLine {
+            line: item.line,
+            query: item.given.clone(),
+            asked: Some(item.indicator.asked.clone()),
+            questions: came.questions.clone(),
+            ended: Some(came.ended.clone().unwrap_or_else(|| "complete".to_owned())),
+            ..SummaryLine::default()
+        };
+        line.with(&came.summary)
+    });
+    let wrong = refused.iter().map(|refused| SummaryLine {
+        line: Some(refused.line),
+        query: refused.given.clone(),
+        error: Some(refused.fault.clone()),
+        ..SummaryLine::default()
+    });
+    let mut lines: Vec<SummaryLine> = found.chain(wrong).collect();
+    lines.sort_by_key(|line| line.line); // stable
+    let mut out = BufWriter::new(io::stdout());
+    let mut text = Vec::new();
+    match args.format {
+        Format::Table => {
+            let zone = args.local.then(TimeZone::system);
+            push_table(&lines, &|secs| time_in(zone.as_ref(), secs, true), &mut text)?;
+        }
+        Format::Json => lines.iter().for_each(|line| line.push_json(&mut text)),
+        Format::Csv => {
+            text.extend_from_slice(SUMMARY_HEADER.as_bytes());
+            lines.iter().for_each(|line| line.push_csv(&mut text));
+        }
+    }
+    out.write_all(&text)?;
+    out.flush()
 }
 
 /// Refuses a sensor that nobody has: nothing found would be no answer.
@@ -166,15 +279,6 @@ fn tell_unread(client: &Client) -> io::Result<()> {
     Ok(())
 }
 
-/// What was typed, checked before anything is opened or asked.
-fn search(text: &str, args: &Args) -> anyhow::Result<(Indicator, Search)> {
-    let mut filters = args.filters.parse()?;
-    filters.limit = args.limit;
-    let indicator = Indicator::read(text)?;
-    let query = indicator.query.clone();
-    Ok((indicator, Search { query, filters, pointing: true, merge_sensors: false }))
-}
-
 /// Walks this process's own ledger.
 fn walk(
     ledger: &dyn ReadStore,
@@ -197,21 +301,25 @@ fn walk(
 #[derive(Deserialize)]
 struct PageEnd {
     next: Option<String>,
+    questions: Option<Questions>,
 }
 
-/// Asks a daemon, page by page.
+/// Asks a daemon, page by page; how the name was asked for.
 fn ask(
     client: &Client,
     text: &str,
     args: &Args,
     visit: &mut dyn FnMut(Row) -> io::Result<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Questions>> {
+    let mut questions = None;
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut cursor: Option<String> = None;
     loop {
         let limit = left.min(PAGE).to_string();
         let mut params = args.filters.pairs();
         params.extend([("q", text), ("pointing", "true"), ("format", "ndjson"), ("limit", limit.as_str())]);
+        let is_first = cursor.is_none();
+        params.extend(is_first.then_some(("questions", "true")));
         params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let mut answer = BufReader::new(client.get("/api/v1/records", &params)?);
         let mut end = None;
@@ -225,12 +333,13 @@ fn ask(
             }
         }
         let end = end.context("the answer broke off")?;
+        questions = questions.or(end.questions);
         match end.next {
             Some(next) if cursor.as_ref() == Some(&next) => {
                 bail!("the server gives the same page again and again")
             }
             Some(next) if left > 0 => cursor = Some(next),
-            _ => return Ok(()),
+            _ => return Ok(questions),
         }
     }
 }
@@ -253,6 +362,8 @@ struct BulkLine {
     line: Option<usize>,
     /// How the answer to that query ended, with its last line.
     ended: Option<String>,
+    /// How its name was asked for, with its last line.
+    questions: Option<Questions>,
     /// Why there is none: what reads the whole ledger is not asked with others.
     error: Option<IgnoredAny>,
 }
@@ -260,26 +371,32 @@ struct BulkLine {
 /// Asks a daemon many queries at once. Rows come in the order of the queries, with the place of theirs.
 fn ask_together(
     client: &Client,
-    texts: &[String],
+    items: &[Item],
     args: &Args,
-    visit: &mut dyn FnMut(usize, Row) -> io::Result<()>,
+    came: &mut [Came],
+    visit: &mut dyn FnMut(&mut Came, &Item, Row) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let rows = args.limit.map_or(TOGETHER_ROWS, |limit| limit.min(TOGETHER_ROWS));
-    let limit = rows.to_string();
+    let limit = args.limit.filter(|_| args.list.summary).unwrap_or(rows).to_string();
     let mut params = args.filters.pairs();
-    params.extend([("pointing", "true"), ("limit", limit.as_str())]);
+    params.push(("pointing", "true"));
+    // What a summary counts has no bound but the one that was typed.
+    if !args.list.summary || args.limit.is_some() {
+        params.push(("limit", limit.as_str()));
+    }
+    params.extend(args.list.summary.then_some(("summary", "true")));
     let mut body = Vec::new();
-    for text in texts {
-        serde_json::to_writer(&mut body, text).context("writing the queries")?;
+    for item in items {
+        serde_json::to_writer(&mut body, &item.indicator.asked).context("writing the queries")?;
         body.push(b'\n');
     }
     // Of each query its rows, and whether these are all.
-    let mut answers: Vec<(Vec<Row>, Option<bool>)> = texts.iter().map(|_| Default::default()).collect();
+    let mut answers: Vec<(Vec<Row>, Option<bool>)> = items.iter().map(|_| Default::default()).collect();
     let mut is_whole = false;
     let answer = client.post("/api/v1/lookup", &params, Some(Box::new(io::Cursor::new(body))))?;
     let mut answer = BufReader::new(answer);
     while let Some(line) = next_line(&mut answer).context("reading the answer")? {
-        let BulkLine { line: number, ended, error } =
+        let BulkLine { line: number, ended, questions, error } =
             serde_json::from_slice(&line).context("reading the answer")?;
         let Some(number) = number else {
             is_whole = true;
@@ -287,7 +404,17 @@ fn ask_together(
         };
         let at = number.checked_sub(1);
         let answer = at.and_then(|at| answers.get_mut(at)).context("the answer is to another query")?;
+        let came = at.and_then(|at| came.get_mut(at)).context("the answer is to another query")?;
+        if ended.is_some() {
+            came.questions = questions;
+        }
         match (ended.as_deref(), error) {
+            (Some(ended), _) if args.list.summary => {
+                let line: SummaryLine = serde_json::from_slice(&line).context("reading the answer")?;
+                came.summary = Summary::of(line.rows, line.names, line.time_first, line.time_last);
+                came.ended = Some(ended.to_owned());
+                answer.1 = Some(true);
+            }
             (Some("complete"), _) => answer.1 = Some(true),
             (Some("limit"), _) => answer.1 = Some(args.limit == Some(rows)),
             (Some(_), _) | (None, Some(_)) => answer.1 = Some(false),
@@ -303,28 +430,37 @@ fn ask_together(
     if !is_whole {
         bail!("the answer broke off");
     }
-    for (at, (text, (rows, all))) in texts.iter().zip(answers).enumerate() {
+    for ((item, came), (rows, all)) in items.iter().zip(came).zip(answers) {
         match all.context("the answer broke off")? {
-            true => rows.into_iter().try_for_each(|row| visit(at, row))?,
-            false => ask(client, text, args, &mut |row| visit(at, row))?,
+            true => rows.into_iter().try_for_each(|row| visit(came, item, row))?,
+            false => {
+                let questions = ask(client, &item.indicator.asked, args, &mut |row| visit(came, item, row))?;
+                came.questions = came.questions.take().or(questions);
+            }
         }
     }
     Ok(())
 }
 
 /// Rows on their way to standard output.
-enum Output {
+struct Output {
+    /// Whether each says which line and which query it is for.
+    is_marked: bool,
+    to: To,
+}
+
+enum To {
     Table(Table<BufWriter<io::Stdout>>),
     Json(BufWriter<io::Stdout>),
     Csv(BufWriter<io::Stdout>),
 }
 
 impl Output {
-    fn new(format: Format, local: bool) -> io::Result<Output> {
+    fn new(format: Format, local: bool, is_marked: bool) -> io::Result<Output> {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let mut out = BufWriter::new(stdout);
-        Ok(match format {
+        let to = match format {
             Format::Table => {
                 let width =
                     terminal.then(|| terminal_size::terminal_size().map_or(80, |(w, _)| usize::from(w.0)));
@@ -334,25 +470,40 @@ impl Output {
                 let locale = locale.map(|value| value.to_string_lossy().to_ascii_uppercase());
                 let draws = locale.take(1).any(|value| value.contains("UTF-8") || value.contains("UTF8"));
                 let table = Table::new(out, width, colour).with_days(draws);
-                Output::Table(if local { table.in_zone(TimeZone::system()) } else { table })
+                To::Table(if local { table.in_zone(TimeZone::system()) } else { table })
             }
-            Format::Json => Output::Json(out),
+            Format::Json => To::Json(out),
             Format::Csv => {
+                if is_marked {
+                    out.write_all(b"line,query,asked,")?;
+                }
                 out.write_all(CSV_HEADER.as_bytes())?;
-                Output::Csv(out)
+                To::Csv(out)
             }
-        })
+        };
+        Ok(Output { is_marked, to })
     }
 
-    fn push(&mut self, row: Row) -> io::Result<()> {
+    fn push(&mut self, item: &Item, row: Row) -> io::Result<()> {
+        let mark = self.is_marked.then(|| Mark {
+            line: item.line,
+            query: item.given.clone(),
+            asked: item.indicator.asked.clone(),
+        });
         let mut line = Vec::new();
-        match self {
-            Output::Table(table) => table.push(row),
-            Output::Json(out) => {
-                row.push_json(&mut line);
+        match &mut self.to {
+            To::Table(table) => table.push_marked(mark, row),
+            To::Json(out) => {
+                match mark {
+                    Some(mark) => mark.push_json(&row, &mut line),
+                    None => row.push_json(&mut line),
+                }
                 out.write_all(&line)
             }
-            Output::Csv(out) => {
+            To::Csv(out) => {
+                if let Some(mark) = mark {
+                    mark.push_csv(&mut line);
+                }
                 row.push_csv(&mut line);
                 out.write_all(&line)
             }
@@ -360,9 +511,9 @@ impl Output {
     }
 
     fn finish(self) -> io::Result<()> {
-        match self {
-            Output::Table(table) => table.finish(),
-            Output::Json(mut out) | Output::Csv(mut out) => out.flush(),
+        match self.to {
+            To::Table(table) => table.finish(),
+            To::Json(mut out) | To::Csv(mut out) => out.flush(),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | 0 | found, or done |
 //! | 1 | nothing found |
 //! | 2 | it failed |
+//! | 3 | some lines of a list were no query; the others are answered |
 //! | 64 | wrong usage or configuration |
 //!
 //! A pipe that the reader closed is success: `dnsledger export | head` has what it wanted.
@@ -20,6 +21,7 @@ mod expire;
 mod export;
 mod filters;
 mod import;
+mod list;
 mod lookup;
 mod papers;
 mod progress;
@@ -99,6 +101,8 @@ enum Exit {
     Nothing = 1,
     /// It failed.
     Failed = 2,
+    /// Some lines of a list were no query.
+    Partly = 3,
     /// Wrong usage or configuration.
     Usage = 64,
 }

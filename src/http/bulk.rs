@@ -5,12 +5,13 @@
 //!
 //! ```json
 //! {"line": 2, "query": "hxxp://www[.]example[.]com/x", "asked": "www.example.com", "rrname": "www.example.com", "rrtype": "A", ...}
-//! {"line": 2, "query": "hxxp://www[.]example[.]com/x", "asked": "www.example.com", "found": 1, "ended": "complete", "next": null}
+//! {"line": 2, "query": "hxxp://www[.]example[.]com/x", "asked": "www.example.com", "found": 1, "questions": {"count": 1, ...}, "ended": "complete", "next": null}
 //! {"line": 3, "query": "a..b", "error": {"code": "bad_query", "message": "...", "hint": "..."}}
 //! {"queries": 2, "found": 1, "errors": 1, "as_of": "2026-03-04T05:06:07.123Z", "incomplete": []}
 //! ```
 //!
-//! Answers come in the order of the index, so that it is walked once. Each query has a line that ends it, also where nothing
+//! The parameters `column` and `extract` say how a list is written whose lines are not the queries themselves; `summary=true`
+//! gives of each query one line, what its rows come to. Answers come in the order of the index, so that it is walked once. Each query has a line that ends it, also where nothing
 //! was found; the last line is the sum, so an answer without it was cut.
 
 use bytes::{Buf, Bytes};
@@ -28,9 +29,12 @@ use super::answer::{Chunk, as_of, body, in_time, place_for, say_fresh};
 use super::error::ApiError;
 use super::native::{ended, known_filters, pointing};
 use super::request::Request;
-use crate::lookup::{Asks, Bulk, Limits, Of, Query, QueryError, Search, Slice, Told};
+use crate::lookup::{
+    Asks, Bulk, Limits, List, ListForm, Of, Query, QueryError, Search, Slice, Told, parse_bool,
+};
 use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
+use crate::output::summary::{Questions, SummaryLine};
 use crate::store::StoreError;
 
 /// Queries of one request.
@@ -60,11 +64,16 @@ pub async fn lookup<B: Buf>(
         return Err(ApiError::method_not_allowed());
     }
     let config = &state.0.config;
-    request.only(&["pointing"])?;
+    request.only(&["pointing", "column", "extract", "summary"])?;
+    let flag = |name: &str| request.param(name).map_or(Ok(false), parse_bool);
+    let is_summary = flag("summary")?;
+    let form = ListForm { column: request.param("column").map(str::to_owned), extract: flag("extract")? };
     let mut filters = known_filters(&state, &request)?;
-    let rows = filters.limit.take().unwrap_or(config.default_limit).min(config.max_limit);
+    let limit = if is_summary { u64::MAX } else { config.default_limit };
+    let most = if is_summary { u64::MAX } else { config.max_limit };
+    let rows = filters.limit.take().unwrap_or(limit).min(most);
     let template = Search { filters, pointing: pointing(&request)?, ..Search::new(Query::All) };
-    let mut lines = Lines::new(template);
+    let mut lines = Lines::new(template, form);
     let deadline = Instant::now() + config.request_timeout;
     loop {
         let late = |_| ApiError::bad_request("bad_body", "the body did not come in time", "send it faster");
@@ -92,7 +101,8 @@ pub async fn lookup<B: Buf>(
             as_of: sum.as_of,
             incomplete: sum.incomplete,
         };
-        let mut told = Telling { bulk: Bulk::start(ledger, asks, limits, budget), sum, out: bad };
+        let bulk = Bulk::start(ledger, asks, limits, budget);
+        let mut told = Telling { bulk, sum, out: bad, is_summary };
         told.fill().map(|()| told)
     };
     let told = in_time(deadline, begin).await??;
@@ -111,6 +121,7 @@ pub async fn lookup<B: Buf>(
 /// A body being taken apart.
 struct Lines {
     asks: Asks,
+    list: List,
     /// What is answered to lines that are no query.
     bad: Vec<u8>,
     errors: u64,
@@ -121,9 +132,9 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(template: Search) -> Lines {
-        let asks = Asks::new(template);
-        Lines { asks, bad: Vec::new(), errors: 0, number: 0, bytes: 0, begun: Vec::new() }
+    fn new(template: Search, form: ListForm) -> Lines {
+        let (asks, list) = (Asks::new(template), List::new(form));
+        Lines { asks, list, bad: Vec::new(), errors: 0, number: 0, bytes: 0, begun: Vec::new() }
     }
 
     fn take(&mut self, part: &[u8]) -> Result<(), ApiError> {
@@ -173,22 +184,30 @@ impl Lines {
         struct Object {
             q: String,
         }
-        let query = match line.as_bytes().first() {
-            Some(b'"') => serde_json::from_str(line),
-            Some(b'{') => serde_json::from_str::<Object>(line).map(|object| object.q),
-            _ => Ok(line.to_owned()),
-        };
-        match query {
-            Ok(query) => match self.asks.push(self.number, &query) {
-                Ok(()) => Ok(()),
-                Err(QueryError { message, hint, .. }) => self.refuse(&query, &message, hint),
+        let is_plain = self.list.is_plain();
+        let queries = match line.as_bytes().first() {
+            Some(b'"') if is_plain && let Ok(query) = serde_json::from_str(line) => vec![query],
+            Some(b'{') if is_plain => match serde_json::from_str::<Object>(line) {
+                Ok(object) => vec![object.q],
+                Err(_) => {
+                    let message = "the line is not a JSON string or an object with q";
+                    return self.refuse(line, message, "{\"q\": \"a.example\"}");
+                }
             },
-            Err(_) => self.refuse(
-                line,
-                "the line is not a JSON string or an object with q",
-                "{\"q\": \"a.example\"}",
-            ),
+            _ => match self.list.line(line) {
+                Ok(queries) => queries,
+                Err(QueryError { message, hint, .. }) if self.list.fault().is_some() => {
+                    return Err(ApiError::bad_request("bad_column", message, hint));
+                }
+                Err(QueryError { message, hint, .. }) => return self.refuse(line, &message, hint),
+            },
+        };
+        for query in queries {
+            if let Err(QueryError { message, hint, .. }) = self.asks.push(self.number, &query) {
+                self.refuse(&query, &message, hint)?;
+            }
         }
+        Ok(())
     }
 
     /// Says of a line that it is no query; an error of all when most of the body seems to be none.
@@ -238,13 +257,30 @@ struct Telling {
     bulk: Bulk,
     sum: Sum,
     out: Vec<u8>,
+    /// Whether of each query only what its rows come to is told.
+    is_summary: bool,
 }
 
 impl Telling {
     /// Writes until a chunk is full, a slice is over, or all is told.
     fn fill(&mut self) -> Result<(), StoreError> {
-        let Telling { bulk, sum, out } = self;
+        let Telling { bulk, sum, out, is_summary } = self;
         bulk.advance(SLICE, |Of { number, text, asked }, told| {
+            if *is_summary {
+                if let Told::End { end, summary, questions } = told {
+                    sum.found += summary.rows;
+                    let line = SummaryLine {
+                        line: Some(number.into()),
+                        query: text.to_owned(),
+                        asked: Some(asked.to_owned()),
+                        questions: questions.map(Into::into),
+                        ended: Some(ended(end).to_owned()),
+                        ..SummaryLine::default()
+                    };
+                    line.with(summary).push_json(out);
+                }
+                return out.len() < CHUNK_BYTES;
+            }
             out.extend_from_slice(b"{\"line\":");
             push_number(u64::from(number), out);
             out.extend_from_slice(b",\"query\":");
@@ -259,9 +295,12 @@ impl Telling {
                     push_json(found, out);
                     out.remove(start); // its opening brace: the object was begun before
                 }
-                Told::End(end, found) => {
+                Told::End { end, summary, questions } => {
                     out.extend_from_slice(b"\"found\":");
-                    push_number(found, out);
+                    push_number(summary.rows, out);
+                    out.extend_from_slice(b",\"questions\":");
+                    // Plain values to memory: nothing that can fail.
+                    drop(serde_json::to_writer(&mut *out, &questions.map(Questions::from)));
                     out.extend_from_slice(b",\"ended\":");
                     push_str(ended(end), out);
                     out.extend_from_slice(b",\"next\":");

@@ -14,19 +14,23 @@
 
 use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 use serde::Serialize;
+use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Shape, answer, as_of};
+use super::answer::{Shape, answer, as_of, in_time, place_for};
 use super::error::ApiError;
 use super::request::Request;
 use crate::lookup::{
-    Cursor, End, Filters, Found, Indicator, Limits, Query, Search, no_such_sensor, parse_bool, sensors,
+    Cursor, End, Filters, Found, Indicator, Limits, Query, Questions, Search, no_such_sensor, parse_bool,
+    sensors,
 };
 use crate::output::cof::push_export_line;
 use crate::output::json::push_str;
+use crate::output::summary;
 use crate::output::{CSV_HEADER, Row, push_json, sanitise};
 use crate::status::Freshness;
+use crate::store::Scan;
 
 /// What a query was understood as.
 const ASKED: HeaderName = HeaderName::from_static("x-dnsledger-asked");
@@ -41,7 +45,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let Some(q) = request.param("q") else {
         return Err(ApiError::bad_request("bad_query", "the parameter q is missing", "?q=www.example.com"));
     };
-    request.only(&["q", "cursor", "pointing", "format"])?;
+    request.only(&["q", "cursor", "pointing", "format", "questions"])?;
     let mut filters = known_filters(&state, &request)?;
     let config = &state.0.config;
     let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
@@ -52,19 +56,44 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let from = request.param("cursor").map(str::parse).transpose()?;
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
+    let wants_questions = request.param("questions").map_or(Ok(false), parse_bool)?;
+    let questions = match Questions::scan_of(&search.query).filter(|_| wants_questions) {
+        Some(scan) => Some(questions_of(&state, scan, search.filters.clone()).await?),
+        None => None,
+    };
     let shown = asked.clone();
     let response = match format(&request)? {
         Format::Json => {
-            let shape = Json { first: true, as_of: as_of.clone(), asked };
+            let shape = Json { first: true, as_of: as_of.clone(), asked, questions };
             answer(&state, search, limits, from, as_of, shape).await
         }
         Format::Ndjson => {
-            let shape = Ndjson { as_of: as_of.clone(), asked };
+            let shape = Ndjson { as_of: as_of.clone(), asked, questions };
             answer(&state, search, limits, from, as_of, shape).await
         }
         Format::Csv => answer(&state, search, limits, from, as_of, Csv).await,
     };
     response.map(|response| say_asked(response, &shown))
+}
+
+/// How a name, or the names at and below one, were asked for.
+///
+/// # Errors
+///
+/// As any lookup.
+pub async fn questions_of(
+    state: &State,
+    scan: Scan,
+    filters: Filters,
+) -> Result<summary::Questions, ApiError> {
+    let place = place_for(state, false).await?;
+    let ledger = state.0.ledger.now();
+    let work = move || {
+        let _place = place;
+        let questions = Questions::of(&*ledger, &scan, &filters)?;
+        Ok::<_, ApiError>((&questions).into())
+    };
+    in_time(Instant::now() + state.0.config.request_timeout, work).await?
 }
 
 /// Says in a header what was understood, for formats that have no other place for it.
@@ -174,6 +203,8 @@ struct Summary<'a> {
     incomplete: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    questions: Option<&'a summary::Questions>,
 }
 
 impl Summary<'_> {
@@ -186,6 +217,7 @@ impl Summary<'_> {
             as_of: None,
             incomplete: None,
             asked: None,
+            questions: None,
         }
     }
 
@@ -198,6 +230,7 @@ impl Summary<'_> {
             as_of: None,
             incomplete: None,
             asked: None,
+            questions: None,
         }
     }
 
@@ -212,6 +245,7 @@ struct Json {
     first: bool,
     as_of: Freshness,
     asked: String,
+    questions: Option<summary::Questions>,
 }
 
 impl Shape for Json {
@@ -226,6 +260,10 @@ impl Shape for Json {
         drop(serde_json::to_writer(&mut *out, &self.as_of.incomplete));
         out.extend_from_slice(b",\"asked\":");
         push_str(&self.asked, out);
+        if let Some(questions) = &self.questions {
+            out.extend_from_slice(b",\"questions\":");
+            drop(serde_json::to_writer(&mut *out, questions));
+        }
         out.extend_from_slice(b",\"records\":[");
     }
 
@@ -259,13 +297,20 @@ impl Json {
 struct Ndjson {
     as_of: Freshness,
     asked: String,
+    questions: Option<summary::Questions>,
 }
 
 impl Ndjson {
     /// A summary with what is true of the whole answer.
     fn summary<'a>(&'a self, summary: Summary<'a>) -> Summary<'a> {
         let Freshness { as_of, incomplete, .. } = &self.as_of;
-        Summary { as_of: as_of.as_deref(), incomplete: Some(incomplete), asked: Some(&self.asked), ..summary }
+        Summary {
+            as_of: as_of.as_deref(),
+            incomplete: Some(incomplete),
+            asked: Some(&self.asked),
+            questions: self.questions.as_ref(),
+            ..summary
+        }
     }
 }
 

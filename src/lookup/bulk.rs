@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::indicator::Indicator;
 use super::query::{Query, QueryError};
+use super::summary::{Questions, Summary};
 use super::walk::{End, Found, Limits, Search, Slice, Walk};
 use crate::dns::push_address_key;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Scan, Snapshot, StoreError};
 
 /// A query of a list, waiting.
 #[derive(Debug)]
@@ -116,8 +117,23 @@ fn order(query: &Query) -> Box<[u8]> {
 pub enum Told<'a> {
     /// A row of its answer.
     Row(&'a Found<'a>),
-    /// That its answer has ended, how, and after how many rows.
-    End(&'a End, u64),
+    /// That its answer has ended.
+    End {
+        /// How.
+        end: &'a End,
+        /// What its rows come to.
+        summary: &'a Summary,
+        /// How the name was asked for, or all at and below it, where the query is about one.
+        questions: Option<&'a Questions>,
+    },
+}
+
+/// A query being answered.
+struct Current {
+    ask: Ask,
+    walk: Walk,
+    summary: Summary,
+    questions: Option<Scan>,
 }
 
 /// Many queries being answered.
@@ -125,7 +141,7 @@ pub struct Bulk {
     ledger: Arc<dyn Snapshot>,
     template: Search,
     asks: std::vec::IntoIter<Ask>,
-    current: Option<(Ask, Walk)>,
+    current: Option<Current>,
     each: Limits,
     /// Rows that may still be looked at.
     left: u64,
@@ -168,11 +184,14 @@ impl Bulk {
                 let query = Indicator::read(ask.of().asked).map_or(Query::All, |indicator| indicator.query);
                 let search = Search { query, ..self.template.clone() };
                 let limits = Limits { examined: self.each.examined.min(self.left), ..self.each };
-                self.current = Some((ask, Walk::begin(&self.ledger, &search, limits)));
+                let questions = Questions::scan_of(&search.query);
+                let walk = Walk::begin(&self.ledger, &search, limits);
+                self.current = Some(Current { ask, walk, summary: Summary::default(), questions });
             }
-            let Some((ask, walk)) = &mut self.current else { continue };
+            let Some(Current { ask, walk, summary, questions }) = &mut self.current else { continue };
             let before = walk.examined();
             walk.advance(Slice { examined: left }, |found| {
+                summary.add(found);
                 enough = !visit(ask.of(), Told::Row(found));
                 !enough
             })?;
@@ -180,7 +199,11 @@ impl Bulk {
             left = left.saturating_sub(examined.max(1));
             self.left = self.left.saturating_sub(examined);
             if let Some(end) = walk.end() {
-                enough |= !visit(ask.of(), Told::End(end, walk.found()));
+                let scan = questions.take();
+                let filters = &self.template.filters;
+                let questions = scan.map(|scan| Questions::of(&*self.ledger, &scan, filters)).transpose()?;
+                let questions = questions.as_ref();
+                enough |= !visit(ask.of(), Told::End { end, summary, questions });
                 self.current = None;
             }
         }
@@ -224,8 +247,9 @@ mod tests {
                 assert_eq!(text, QUERIES[number as usize]);
                 match told {
                     Told::Row(found) => rows.push(shown(found)),
-                    Told::End(end, found) => {
-                        assert_eq!(found, rows.len() as u64);
+                    Told::End { end, summary, questions } => {
+                        assert_eq!(summary.rows, rows.len() as u64);
+                        assert_eq!(questions.is_some(), !text.contains(':') && !text.starts_with("1"));
                         answers.push((number, std::mem::take(&mut rows), end.clone()));
                     }
                 }

@@ -4,7 +4,7 @@ use crate::base::time::{DAY, parse_date, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen, SensorId};
-use crate::store::ReadStore;
+use crate::store::{Question, ReadStore};
 
 use super::QueryError;
 
@@ -109,6 +109,12 @@ impl Filters {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Whether a question is of a type and a sensor that are wanted.
+    pub fn wants_question(&self, question: &Question) -> bool {
+        self.types.contains(question.qtype)
+            && self.sensor.as_ref().is_none_or(|sensor| **sensor == *question.sensor)
     }
 
     /// The figures of a row that are asked for, if it is wanted by them.

@@ -71,6 +71,11 @@ impl List {
         self.fault.as_ref()
     }
 
+    /// Whether its lines are the queries themselves.
+    pub fn is_plain(&self) -> bool {
+        self.form == ListForm::default()
+    }
+
     /// What the next line asks for: nothing where it is empty or a comment.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ mod indicator;
 mod list;
 mod pattern;
 mod query;
+mod summary;
 mod walk;
 
 pub use bulk::{Asks, Bulk, Of, Told};
@@ -36,4 +37,5 @@ pub use indicator::{Indicator, literal};
 pub use list::{List, ListForm};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};
+pub use summary::{Questions, Summary};
 pub use walk::{End, Found, Limits, Search, Slice, Walk};

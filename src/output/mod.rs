@@ -5,6 +5,7 @@
 
 pub mod cof;
 pub mod json;
+pub mod summary;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -195,12 +196,59 @@ fn push_csv_cell(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+//--- Mark -----------------------------------------------------------------------------------------------------------
+
+/// Which query of a list a row is for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mark {
+    /// The line it was on, from 1; none where it was typed.
+    pub line: Option<u64>,
+    /// As it came.
+    pub query: String,
+    /// As it was understood.
+    pub asked: String,
+}
+
+impl Mark {
+    /// Appends one line of JSON: the mark and the row as one object.
+    pub fn push_json(&self, row: &Row, out: &mut Vec<u8>) {
+        #[derive(Serialize)]
+        struct Marked<'a> {
+            #[serde(flatten)]
+            mark: &'a Mark,
+            #[serde(flatten)]
+            row: &'a Row,
+        }
+        // Writing plain values to memory cannot fail.
+        drop(serde_json::to_writer(&mut *out, &Marked { mark: self, row }));
+        out.push(b'\n');
+    }
+
+    /// Appends the cells of a line of CSV that come before those of the row.
+    pub fn push_csv(&self, out: &mut Vec<u8>) {
+        out.extend(self.line.map(|line| line.to_string()).unwrap_or_default().bytes());
+        for text in [&self.query, &self.asked] {
+            out.push(b',');
+            push_csv_cell(text, out);
+        }
+        out.push(b',');
+    }
+
+    /// What a table has of it: the line, and the query as it was understood.
+    fn shown(&self) -> (String, String) {
+        (self.line.map(|line| line.to_string()).unwrap_or_default(), sanitise(&self.asked).into_owned())
+    }
+}
+
 //--- Table ----------------------------------------------------------------------------------------------------------
 
 /// Rows that are kept back to find the widths of the columns.
 const ROWS_MEASURED: usize = 500;
 /// The fewest characters of a name or of data that a narrow terminal leaves.
 const NARROWEST: usize = 16;
+
+/// The widest column of queries.
+const MARK_WIDEST: usize = 40;
 
 /// The most columns that a cell is filled up to. What is longer stands out; all other rows would be as long with it.
 const WIDEST: usize = 256;
@@ -215,13 +263,15 @@ pub struct Table<W> {
     draws: bool,
     /// Whose times are told; UTC's where there is none.
     zone: Option<TimeZone>,
-    held: Vec<Row>,
+    held: Vec<(Option<Mark>, Row)>,
     layout: Option<Layout>,
 }
 
 /// The columns of a table, once known.
 struct Layout {
     rrname: usize,
+    /// The columns of the line and the query that a row is for.
+    mark: Option<(usize, usize)>,
     rrtype: usize,
     rdata: usize,
     count: usize,
@@ -260,10 +310,19 @@ impl<W: Write> Table<W> {
     ///
     /// When it cannot be written.
     pub fn push(&mut self, row: Row) -> io::Result<()> {
+        self.push_marked(None, row)
+    }
+
+    /// Likewise, with the query that it is for: of all rows or of none.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn push_marked(&mut self, mark: Option<Mark>, row: Row) -> io::Result<()> {
         match &self.layout {
-            Some(layout) => self.out.write_all(layout.line(&row).as_bytes()),
+            Some(layout) => self.out.write_all(layout.line(mark.as_ref(), &row).as_bytes()),
             None => {
-                self.held.push(row);
+                self.held.push((mark, row));
                 if self.held.len() < ROWS_MEASURED { Ok(()) } else { self.settle() }
             }
         }
@@ -290,8 +349,8 @@ impl<W: Write> Table<W> {
             true => writeln!(self.out, "\x1b[1m{head}\x1b[0m")?,
             false => writeln!(self.out, "{head}")?,
         }
-        for row in self.held.drain(..) {
-            self.out.write_all(layout.line(&row).as_bytes())?;
+        for (mark, row) in self.held.drain(..) {
+            self.out.write_all(layout.line(mark.as_ref(), &row).as_bytes())?;
         }
         self.layout = Some(layout);
         Ok(())
@@ -299,9 +358,16 @@ impl<W: Write> Table<W> {
 }
 
 impl Layout {
-    fn fitting(rows: &[Row], width: Option<usize>) -> Layout {
+    fn fitting(held: &[(Option<Mark>, Row)], width: Option<usize>) -> Layout {
+        let rows = || held.iter().map(|(_, row)| row);
+        let mark = held.iter().filter_map(|(mark, _)| mark.as_ref()).map(Mark::shown);
+        let mark = mark.map(|(line, query)| (line.len(), query.chars().count()));
+        let mark = mark.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)));
+        let mark =
+            mark.map(|(line, query)| (line.max("LINE".len()), query.clamp("QUERY".len(), MARK_WIDEST)));
+        let width = width.map(|width| width.saturating_sub(mark.map_or(0, |(line, query)| line + query + 4)));
         let longest = |head: &str, length: &dyn Fn(&Row) -> usize| {
-            rows.iter().map(length).max().unwrap_or_default().min(WIDEST).max(head.len())
+            rows().map(length).max().unwrap_or_default().min(WIDEST).max(head.len())
         };
         let mut layout = Layout {
             rrname: longest("RRNAME", &|row| row.rrname.len()),
@@ -309,7 +375,8 @@ impl Layout {
             rdata: longest("RDATA", &|row| row.rdata.len()),
             count: longest("COUNT", &|row| row.count.to_string().len()),
             clock: true,
-            sensor: rows.iter().any(|row| row.sensor != "default"),
+            mark,
+            sensor: rows().any(|row| row.sensor != "default"),
             sensors: longest("SENSOR", &|row| sanitise(&row.sensor).chars().count()),
             days: false,
             cut: width.is_some(),
@@ -348,6 +415,9 @@ impl Layout {
             (Some(_), false) => ("FIRST", "LAST"),
         };
         let mut head = String::new();
+        if let Some((line, query)) = self.mark {
+            push_mark(("LINE", "QUERY"), (line, query), &mut head);
+        }
         for (title, width) in [("RRNAME", rrname), ("TYPE", rrtype), ("RDATA", rdata)] {
             push_padded(title, *width, &mut head);
             head.push_str("  ");
@@ -369,10 +439,14 @@ impl Layout {
         head.trim_end().to_owned()
     }
 
-    fn line(&self, row: &Row) -> String {
+    fn line(&self, mark: Option<&Mark>, row: &Row) -> String {
         let Layout { rrname, rrtype, rdata, count, .. } = *self;
         // Filled up by hand: a width in a format is at most 65,535, and a panic beyond it.
         let mut line = String::new();
+        if let Some(widths) = self.mark {
+            let (number, query) = mark.map(Mark::shown).unwrap_or_default();
+            push_mark((&number, &query), widths, &mut line);
+        }
         let cells = [
             (cut_left(&row.rrname, self.width_of(rrname)), rrname),
             (row.rrtype.as_str().into(), rrtype),
@@ -406,20 +480,15 @@ impl Layout {
 
     /// A time, epoch seconds, or its day alone.
     fn time(&self, secs: u64) -> String {
-        let local = self.zone.as_ref().and_then(|zone| {
-            let time = Timestamp::from_second(secs.try_into().ok()?).ok()?;
-            Some(time.to_zoned(zone.clone()))
-        });
-        match (local, self.clock) {
-            (Some(local), true) => local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            (Some(local), false) => local.strftime("%Y-%m-%d").to_string(),
-            (None, true) => format_utc(secs),
-            (None, false) => format_date(secs),
-        }
+        time_in(self.zone.as_ref(), secs, self.clock)
     }
 
     /// Columns before the picture of days; sensors that come later may be longer, and move it.
     fn before_days(&self) -> usize {
+        self.mark.map_or(0, |(line, query)| line + query + 4) + self.before_days_of_row()
+    }
+
+    fn before_days_of_row(&self) -> usize {
         let sensor = if self.sensor { 2 + self.sensors } else { 0 };
         self.rrname + self.rrtype + self.rdata + self.count + 2 * 19 + "direct".len() + 6 * 2 + sensor
     }
@@ -427,6 +496,29 @@ impl Layout {
     /// The width that text of a column is cut to.
     fn width_of(&self, column: usize) -> usize {
         if self.cut { column } else { usize::MAX }
+    }
+}
+
+/// Appends the line and the query that a row is for.
+fn push_mark((line, query): (&str, &str), widths: (usize, usize), out: &mut String) {
+    out.extend(std::iter::repeat_n(' ', widths.0.saturating_sub(line.len())));
+    out.push_str(line);
+    out.push_str("  ");
+    push_padded(query, widths.1, out);
+    out.push_str("  ");
+}
+
+/// A time in a zone, UTC where there is none: with its time of day, or its day alone.
+pub fn time_in(zone: Option<&TimeZone>, secs: u64, clock: bool) -> String {
+    let local = zone.and_then(|zone| {
+        let time = Timestamp::from_second(secs.try_into().ok()?).ok()?;
+        Some(time.to_zoned(zone.clone()))
+    });
+    match (local, clock) {
+        (Some(local), true) => local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        (Some(local), false) => local.strftime("%Y-%m-%d").to_string(),
+        (None, true) => format_utc(secs),
+        (None, false) => format_date(secs),
     }
 }
 

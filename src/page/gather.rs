@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use super::link::{Column, MAX_SORTED, Sort, View};
 use crate::dns::{Name, Rdata, registrable};
-use crate::lookup::{Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Walk};
+use crate::lookup::{self, Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Walk};
 use crate::observation::Seen;
+use crate::output::summary::Questions;
 use crate::store::{Entry, Question, Scan, Snapshot, StoreError};
 
 /// Rows that are looked at between two glances at the clock.
@@ -78,6 +79,8 @@ pub struct Results {
     pub next: Option<Next>,
     /// Whether looking stopped before the end for lack of time, or after as many rows as one page may look at.
     pub stopped_early: bool,
+    /// How the name was asked for, or all at and below it, where the query is about one.
+    pub questions: Option<Questions>,
 }
 
 /// Where a page begins.
@@ -89,12 +92,25 @@ pub enum Next {
     Page(u64),
 }
 
-/// Answers a search with one page of rows.
+/// Answers a search with one page of rows, and with what was asked.
 ///
 /// # Errors
 ///
 /// When the cursor is of another search, or the store fails.
 pub fn search(
+    ledger: &Arc<dyn Snapshot>,
+    search: &Search,
+    view: &View,
+    examined: u64,
+    until: Instant,
+) -> Result<Results, GatherError> {
+    let results = rows_of(ledger, search, view, examined, until)?;
+    let scan = lookup::Questions::scan_of(&search.query);
+    let questions = scan.map(|scan| lookup::Questions::of(&**ledger, &scan, &search.filters)).transpose()?;
+    Ok(Results { questions: questions.as_ref().map(Questions::from), ..results })
+}
+
+fn rows_of(
     ledger: &Arc<dyn Snapshot>,
     search: &Search,
     view: &View,
@@ -115,7 +131,14 @@ pub fn search(
             let total = rows.len() as u64;
             rows.truncate(usize::try_from(view.rows).unwrap_or(usize::MAX));
             let next = (total > view.rows).then_some(Next::Page(2));
-            return Ok(Results { rows, sort: Some(sort), total: Some(total), next, stopped_early: false });
+            return Ok(Results {
+                rows,
+                sort: Some(sort),
+                total: Some(total),
+                next,
+                stopped_early: false,
+                questions: None,
+            });
         }
     }
     let first = cursor.is_none();
@@ -123,7 +146,7 @@ pub fn search(
     let total = (first && part.end == End::Complete).then_some(part.rows.len() as u64);
     let stopped_early = matches!(part.end, End::Budget(_));
     let next = part.end.next().cloned().map(Next::Cursor);
-    Ok(Results { rows: part.rows, sort: None, total, next, stopped_early })
+    Ok(Results { rows: part.rows, sort: None, total, next, stopped_early, questions: None })
 }
 
 /// The rows of one page in an order that no index has: everything is looked at, and the best are kept.
@@ -159,6 +182,7 @@ fn sorted(
         total: complete.then_some(walk.found()),
         next: more.then_some(Next::Page(view.page + 1)),
         stopped_early: !complete,
+        questions: None,
     })
 }
 

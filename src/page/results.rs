@@ -96,6 +96,9 @@ pub fn results_page(
                 p.lede role="status" { "Asked for " a.dns href=(Place::Search(indicator.asked.clone()).href(&view.trail)) { (safe(&indicator.asked)) } "." }
             }
             p.lede { (meaning(query)) }
+            @if let (Some(questions), Some(_)) = (&results.questions, &axis) {
+                p.lede { "It was " (safe(&questions.in_words())) "." }
+            }
             @if let Some(place) = place(query) {
                 p.about { a href=(place.href(&trail)) { "All about " span.dns { (place.text()) } } }
             }
@@ -283,6 +286,7 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results) -> Markup {
             } @else {
                 p { "No row of the ledger fits " span.dns { (text) }
                     @if view.filters.is_empty() { "." } @else { " with these filters." }
+                    @if let Some(questions) = &results.questions { " It was " (safe(&questions.in_words())) "." }
                 }
             }
             ul {
@@ -299,7 +303,7 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results) -> Markup {
                     li { a.dns href=(Place::Search(wider.clone()).href(&view.trail)) { (wider) } " and everything below it" }
                 }
                 @if let Query::Name(name) = query {
-                    li { a href=(Place::name(name).href(&trail)) { "Whether it was ever asked for" } }
+                    li { a href=(Place::name(name).href(&trail)) { "All about what was asked" } }
                 }
                 @if let Query::Name(name) = query {
                     @let loose = format!("~{name}");

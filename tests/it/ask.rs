@@ -293,3 +293,196 @@ fn endpoints_of_other_ledgers_fold_a_final_dot_case_and_unicode() {
     // Their clients' rules are kept: a URL is no name there.
     assert_eq!(text(daemon.get("/dns/update%5B.%5Devil-c2.example").body), "{\"records\": []}\n");
 }
+
+//--- lists ----------------------------------------------------------------------------------------------------------
+
+const LIST: &str = "# iocs of today\n\
+    hxxps://update[.]evil-c2[.]example/gate.php\n\
+    \n\
+    203.0.113.256\n\
+    gone.evil-c2.example   # a remark\n\
+    203.0.113[.]67\n\
+    *.evil-c2.example\n\
+    never.example\n\
+    ns[12].example.com\n\
+    two words\n";
+
+/// Asks with a list, without a daemon and with one: both must say the same.
+fn asked_both_ways(options: &[&str], list: &str) -> (Option<i32>, String, String) {
+    let env = ledger();
+    let ask = || {
+        let ended = env.finish(
+            env.with_input(&mut env.command(&[&["lookup", "--data", "data"], options].concat()), list),
+        );
+        (ended.status.code(), text(ended.stdout), ended.stderr)
+    };
+    let alone = ask();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    let served = ask();
+    assert_eq!((alone.0, &alone.1), (served.0, &served.1), "{}", served.2);
+    let own =
+        |said: &str| said.lines().filter(|line| !line.starts_with("Not all")).collect::<Vec<_>>().join("\n");
+    assert_eq!(own(&alone.2), own(&served.2));
+    alone
+}
+
+#[test]
+fn a_line_that_is_no_query_is_reported_with_its_number_and_the_others_are_answered() {
+    let (code, stdout, stderr) = asked_both_ways(&["-f", "json", "-"], LIST);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(
+        stderr.contains("line 4: 203.0.113.256: ") && stderr.contains("line 10: two words: "),
+        "{stderr}"
+    );
+    assert_eq!(stderr.matches("; try: ").count(), 2, "{stderr}");
+    let rows: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of: Vec<(u64, &str, &str)> = rows
+        .iter()
+        .map(|row| {
+            (row["line"].as_u64().unwrap(), row["asked"].as_str().unwrap(), row["rdata"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        of,
+        [
+            (2, NAME, V4),
+            (2, NAME, V6),
+            (6, "203.0.113.67", "203.0.113.67"),
+            (7, "*.evil-c2.example", V4),
+            (7, "*.evil-c2.example", V6),
+            (9, "ns[12].example.com", "192.0.2.8"),
+        ]
+    );
+    assert_eq!(rows[0]["query"], "hxxps://update[.]evil-c2[.]example/gate.php");
+    let (_, csv, _) = asked_both_ways(&["-f", "csv", "--file", "input"], LIST);
+    assert!(csv.starts_with("line,query,asked,rrname,rrtype,"), "{csv}");
+    assert!(csv.contains("\n6,203.0.113[.]67,203.0.113.67,xn--bcher-kva.example,A,203.0.113.67,1,"), "{csv}");
+    let (_, table, said) = asked_both_ways(&["-"], LIST);
+    assert!(table.starts_with("LINE  QUERY "), "{table}");
+    assert!(table.lines().nth(3).unwrap().starts_with("   6  203.0.113.67 "), "{table}");
+    assert!(said.contains(
+        "Nothing found for gone.evil-c2.example: asked 2 times, NXDOMAIN, first 2024-03-01 12:00:05, last"
+    ));
+    assert!(said.contains("Nothing found for never.example: never asked."), "{said}");
+}
+
+#[test]
+fn a_summary_has_a_line_for_each_indicator() {
+    let (code, stdout, _) = asked_both_ways(&["-f", "json", "--summary", "-"], LIST);
+    assert_eq!(code, Some(3));
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let figures: Vec<Value> = lines
+        .iter()
+        .map(|line| {
+            json!([
+                line["line"],
+                line["rows"],
+                line["names"],
+                line["questions"]["outcomes"],
+                line["error"].is_null()
+            ])
+        })
+        .collect();
+    assert_eq!(
+        figures,
+        [
+            json!([2, 2, 1, {"answered": 2, "nxdomain": 1}, true]),
+            json!([4, 0, 0, null, false]),
+            json!([5, 0, 0, {"nxdomain": 2}, true]),
+            json!([6, 1, 1, null, true]),
+            json!([7, 2, 1, {"answered": 2, "nxdomain": 3}, true]),
+            json!([8, 0, 0, {}, true]),
+            json!([9, 1, 1, null, true]),
+            json!([10, 0, 0, null, false]),
+        ]
+    );
+    assert_eq!(lines[0]["time_first"], 1_709_294_400);
+    let (_, table, _) = asked_both_ways(&["--summary", "-"], LIST);
+    let table: Vec<&str> = table.lines().collect();
+    assert_eq!(table.len(), 9, "{table:?}");
+    assert!(
+        table[1].contains("update.evil-c2.example") && table[1].ends_with("answered 2, NXDOMAIN 1"),
+        "{table:?}"
+    );
+    assert!(table[2].contains("203.0.113.256") && table[2].contains("no query: 256 is no part"), "{table:?}");
+    assert!(table[6].ends_with("never asked"), "{table:?}");
+    let (_, csv, _) = asked_both_ways(&["--summary", "-f", "csv", "-"], LIST);
+    assert!(
+        csv.starts_with("line,query,asked,rows,names,time_first,time_last,questions,outcome\n2,"),
+        "{csv}"
+    );
+    assert!(csv.contains("\n5,gone.evil-c2.example,gone.evil-c2.example,0,0,,,2,NXDOMAIN 2\n"), "{csv}");
+}
+
+#[test]
+fn a_column_of_a_csv_and_a_report_are_lists_too() {
+    let csv = "id,indicator,note\n1,\"update[.]evil-c2[.]example\",c2\n2,,none\n3,203.0.113.67,\n";
+    let (code, stdout, stderr) = asked_both_ways(&["-f", "json", "--column", "Indicator", "-"], csv);
+    assert!(code == Some(3) && stderr.contains("line 3: 2,,none: there is nothing in column 2"), "{stderr}");
+    assert_eq!(stdout.lines().count(), 3, "{stdout}");
+    assert_eq!(asked_both_ways(&["-f", "json", "--column", "2", "-"], csv).1, stdout);
+    let (code, _, stderr) = asked_both_ways(&["--column", "host", "-"], csv);
+    assert!(code == Some(64) && stderr.contains("there are: id, indicator, note"), "{stderr}");
+    let report = "The implant (update[.]evil-c2[.]example) resolved to 203.0.113[.]66.\nSee hxxp://gone.evil-c2.example/x, too.\n";
+    let (code, stdout, stderr) = asked_both_ways(&["-f", "json", "--extract", "--summary", "-"], report);
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let asked: Vec<_> =
+        lines.iter().map(|line| (line["line"].as_u64().unwrap(), line["asked"].as_str().unwrap())).collect();
+    assert_eq!(asked, [(1, NAME), (1, V4), (2, "gone.evil-c2.example")], "{stderr}");
+    assert_eq!(code, Some(0));
+    assert_eq!(asked_both_ways(&["-"], "# nothing\nnever.example\n").0, Some(1));
+}
+
+#[test]
+fn the_native_api_takes_the_same_lists() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    let csv = "id,indicator\n1,update[.]evil-c2[.]example\n2,203.0.113.256\n3,gone.evil-c2.example\n";
+    let answers = lines(daemon.post("/api/v1/lookup?column=indicator&summary=true", csv).body);
+    let of = |line: u64| answers.iter().find(|answer| answer["line"] == line).unwrap();
+    assert_eq!((&of(2)["rows"], &of(2)["questions"]["count"]), (&json!(2), &json!(3)), "{answers:?}");
+    assert_eq!((&of(2)["asked"], &of(2)["ended"]), (&json!(NAME), &json!("complete")));
+    assert!(of(3)["error"]["message"].as_str().unwrap().contains("256"), "{answers:?}");
+    assert_eq!(of(4)["questions"]["outcomes"], json!({"nxdomain": 2}));
+    let report =
+        daemon.post("/api/v1/lookup?extract=true", "see update[.]evil-c2[.]example, and 203.0.113.67.");
+    let asked: Vec<Value> = lines(report.body).into_iter().filter(|line| !line["ended"].is_null()).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    let wrong = daemon.post("/api/v1/lookup?column=host", csv);
+    assert!(wrong.status == 400 && text(wrong.body).contains("there are: id, indicator"));
+}
+
+#[test]
+fn what_was_asked_and_never_answered_is_an_answer() {
+    let env = ledger();
+    let ask = |query: &str| env.run(&["lookup", "--data", "data", query]);
+    let gone = ask("gone.evil-c2.example");
+    assert_eq!(gone.status.code(), Some(1));
+    let said = "Nothing found for gone.evil-c2.example: asked 2 times, NXDOMAIN, first 2024-03-01 12:00:05, last 2024-03-01 12:00:06.";
+    assert!(gone.stderr.contains(said), "{}", gone.stderr);
+    assert!(ask("never.example").stderr.contains("Nothing found for never.example: never asked."));
+    let found = ask("*.evil-c2.example");
+    assert!(
+        found.stderr.contains("asked 5 times of 2 names (NXDOMAIN 3, answered 2), first "),
+        "{}",
+        found.stderr
+    );
+    assert_eq!(ask("xn--bcher-kva.example").stderr, "", "that it was answered goes without saying");
+    let daemon = env.daemon("logs", "data");
+    assert!(ask("gone.evil-c2.example").stderr.contains(said));
+    let answer = daemon.json("/api/v1/records?q=gone.evil-c2.example&questions=true");
+    assert_eq!(answer["questions"]["outcomes"], json!({"nxdomain": 2}), "{answer}");
+    let bulk = lines(daemon.post("/api/v1/lookup", "*.evil-c2.example\n203.0.113.66\n").body);
+    let ends: Vec<&Value> = bulk.iter().filter(|line| !line["ended"].is_null()).collect();
+    let counts: Vec<_> = ends.iter().map(|end| (&end["line"], &end["questions"]["count"])).collect();
+    assert!(
+        counts.contains(&(&json!(1), &json!(5))) && counts.contains(&(&json!(2), &Value::Null)),
+        "{counts:?}"
+    );
+    let page = text(daemon.get("/?q=gone.evil-c2.example").body);
+    assert!(page.contains("Nothing found") && page.contains("asked 2 times, NXDOMAIN"), "{page}");
+    assert!(text(daemon.get("/?q=never.example").body).contains("never asked"));
+    let page = text(daemon.get("/?q=*.evil-c2.example").body);
+    assert!(page.contains("asked 5 times of 2 names (NXDOMAIN 3, answered 2)"), "{page}");
+}

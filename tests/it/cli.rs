@@ -189,10 +189,10 @@ fn many_queries_are_answered_by_a_daemon_as_without_one() {
     for (options, alone) in options.iter().zip(alone) {
         assert!(asked(options) == alone, "{options:?}");
     }
-    // What is no query is refused before anything is asked.
+    // A line that is no query is reported, and the others are answered.
     let mut command = env.command(&["lookup", "--data", "data", "-"]);
     let refused = env.finish(env.with_input(&mut command, "a.example\n/(/\n"));
-    assert_eq!(refused.status.code(), Some(64), "{}", refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{}", refused.stderr);
 }
 
 #[test]
@@ -257,7 +257,12 @@ fn a_failure_is_one_line_and_what_to_try() {
             "--local is for tables",
             Some("leave out"),
         ),
-        (vec!["lookup", "--data", &data, "nothing.example"], 1, "Nothing found for nothing.example.", None),
+        (
+            vec!["lookup", "--data", &data, "nothing.example"],
+            1,
+            "Nothing found for nothing.example: never asked.",
+            None,
+        ),
         (vec!["lookup", "--data", &data, "a..b"], 64, "character 3 of \"a..b\"", Some("*.name")),
         (
             vec!["lookup", "--data", &data, "x", "--type", "BOGUS"],
@@ -676,7 +681,10 @@ fn who_finds_nothing_hears_which_logs_are_not_read() {
     let output = run(&["lookup", "--data", path(&data), "nothing.example"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("Nothing found for nothing.example.\nNot all logs are read. "), "{said}");
+    assert!(
+        said.starts_with("Nothing found for nothing.example: never asked.\nNot all logs are read. "),
+        "{said}"
+    );
     assert!(said.contains("/file/logs is not read: Not a directory"), "{said}");
     daemon.stop();
 }

@@ -821,14 +821,23 @@ fn many_queries_are_answered_each_with_its_line() {
     );
     assert_eq!(
         *www[1],
-        json!({"line": 1, "query": "www.example.com", "asked": "www.example.com", "found": 1, "ended": "complete", "next": null})
+        json!({
+            "line": 1, "query": "www.example.com", "asked": "www.example.com", "found": 1, "ended": "complete", "next": null,
+            "questions": {
+                "count": 2, "time_first": 1_767_323_045, "time_last": 1_772_600_767, "outcomes": {"answered": 2}, "names": 1,
+                "complete": true,
+            },
+        })
     );
     assert_eq!(of(2).len(), 3, "{lines:?}");
     assert_eq!(
         of(4),
-        [
-            &json!({"line": 4, "query": "nothing.example", "asked": "nothing.example", "found": 0, "ended": "complete", "next": null})
-        ]
+        [&json!({
+            "line": 4, "query": "nothing.example", "asked": "nothing.example", "found": 0, "ended": "complete", "next": null,
+            "questions": {
+                "count": 0, "time_first": null, "time_last": null, "outcomes": {}, "names": 0, "complete": true,
+            },
+        })]
     );
     for line in 5..=7 {
         assert_eq!((of(line).len(), &of(line)[0]["error"]["code"]), (1, &json!("bad_query")), "{lines:?}");
