@@ -14,6 +14,7 @@ use super::Line;
 use super::header::{Role, is_dns_path};
 use super::json::{Cursor, MAX_DEPTH, NOT_JSON, Stop, is_list_rest, role_of};
 use super::record::LogRecord;
+use crate::tally::Malformed;
 
 /// Objects of a line that may be the record.
 const MAX_OBJECTS: usize = 64;
@@ -111,7 +112,15 @@ impl Outline {
             cursor.skip_space();
             let role = scoped_role(key.raw);
             // What has the right name and holds something else is not Zeek's.
-            Ok(if role == Role::Id || fits(role, cursor.rest) { role } else { Role::Other })
+            if role == Role::Id || fits(role, cursor.rest) {
+                return Ok(role);
+            }
+            // But answers that are there and cannot be read are not none.
+            let is_something = matches!(cursor.rest.first(), Some(b'{' | b'['));
+            if role == Role::Answers && is_something {
+                return Err(Stop::Malformed(Malformed::Value));
+            }
+            Ok(Role::Other)
         })?;
         if times.ts.is_none() {
             let time = self.time_around(at);
@@ -366,13 +375,14 @@ fn scoped_role(key: &[u8]) -> Role {
 /// Whether a value is of the kind that Zeek writes for a role.
 fn fits(role: Role, value: &[u8]) -> bool {
     let is_number = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-');
-    let element = || value.strip_prefix(b"[").map(<[u8]>::trim_ascii_start).and_then(|rest| rest.first());
+    // One element may stand alone.
+    let element = || value.strip_prefix(b"[").map_or(value, <[u8]>::trim_ascii_start).first();
     match role {
         Role::Ts => value.first().is_some_and(|byte| *byte == b'"' || byte.is_ascii_digit() || *byte == b'-'),
         Role::RespH | Role::Query | Role::QtypeName | Role::Path => value.first() == Some(&b'"'),
         Role::RespP | Role::Qclass | Role::Qtype | Role::Rcode | Role::Opcode => is_number(value.first()),
         Role::Answers => matches!(element(), Some(b'"' | b'n' | b']')),
-        Role::Ttls => matches!(element(), Some(b'n' | b']')) || is_number(element()),
+        Role::Ttls => matches!(element(), Some(b'"' | b'n' | b']')) || is_number(element()),
         Role::Other | Role::Id => false,
     }
 }
@@ -391,6 +401,16 @@ fn begins_record(text: &[u8]) -> Option<usize> {
         rest.starts_with(b"\\\"")
     });
     object.or_else(|| memmem::find(lead, b"\\t").map(|_| 0))
+}
+
+/// Where the object begins that a line ends with, behind what syslog, a collector or `docker compose logs` has put before it.
+pub(super) fn behind_prefix(line: &[u8]) -> Option<&[u8]> {
+    let line = Some(line.trim_ascii_end()).filter(|line| line.ends_with(b"}"))?;
+    let lead = line.get(..MAX_LEAD).unwrap_or(line);
+    // An object with a first member begins so.
+    let at = memchr::memchr_iter(b'{', lead)
+        .find(|at| line.get(at + 1..).unwrap_or_default().trim_ascii_start().first() == Some(&b'"'))?;
+    line.get(at..)
 }
 
 #[cfg(test)]

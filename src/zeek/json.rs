@@ -405,7 +405,7 @@ impl<'a> Cursor<'a> {
     fn ttls(&mut self, record: &mut LogRecord) -> Result<(), Stop> {
         record.ttls.clear();
         self.array(|cursor| {
-            let ttl = match cursor.scalar()? {
+            let ttl = match cursor.scalar_or_text()? {
                 b"null" => 0,
                 b"true" | b"false" => return Err(NOT_JSON),
                 number => {
@@ -417,12 +417,20 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// An array, or `null`.
-    fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
-        if self.null() {
-            return Ok(());
+    /// A number and its like, or one that somebody has quoted.
+    fn scalar_or_text(&mut self) -> Result<&'a [u8], Stop> {
+        match self.rest.first() {
+            Some(b'"') => Ok(self.string()?.raw),
+            _ => self.scalar(),
         }
-        self.expect(b'[')?;
+    }
+
+    /// An array, or `null`. Some make one element of an array of one (Elasticsearch and its like know no arrays).
+    fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
+        let [b'[', rest @ ..] = self.rest else {
+            return if self.null() { Ok(()) } else { element(self) };
+        };
+        self.rest = rest;
         if self.next_is(b']') {
             return Ok(());
         }

@@ -231,7 +231,7 @@ impl Reader {
             return Line::OtherLog;
         }
         let read = match self.header.roles.is_empty() {
-            true => Line::Malformed(Malformed::NoHeader),
+            true => self.read_behind_prefix(line, record).unwrap_or(Line::Malformed(Malformed::NoHeader)),
             false => tsv::read(&self.header, line, record),
         };
         match read {
@@ -241,6 +241,20 @@ impl Reader {
                 read
             }
             _ => read,
+        }
+    }
+
+    /// Reads a record behind a prefix, in a line of which no header says what it is.
+    #[cold]
+    fn read_behind_prefix(&mut self, line: &[u8], record: &mut LogRecord) -> Option<Line> {
+        let object = envelope::behind_prefix(line)?;
+        match self.read_json(object, record, 0) {
+            Line::Record if record.is_of_dns() => Some(Line::Record),
+            Line::OtherLog => Some(Line::OtherLog),
+            _ => {
+                record.clear();
+                None
+            }
         }
     }
 
@@ -653,7 +667,7 @@ mod tests {
             (r#"{"ts":1.0,"qtype":"1"}"#, Malformed::Json),
             (r#"{"ts":1.0,"qtype":true}"#, Malformed::Json),
             (r#"{"ts":1.0,"qtype":65536}"#, Malformed::Value),
-            (r#"{"ts":1.0,"answers":"a"}"#, Malformed::Json),
+            (r#"{"ts":1.0,"answers":7}"#, Malformed::Json),
             (r#"{"ts":1.0,"answers":["a","b"],"TTLs":[1.0]}"#, Malformed::Value),
             (r#"{"ts":1.0,"TTLs":[-1.0]}"#, Malformed::Value),
             (r#"{"query":"a"}"#, Malformed::Time),
@@ -664,6 +678,47 @@ mod tests {
         ] {
             assert_eq!(fate(&mut reader, line.as_bytes()), Line::Malformed(reason), "{line}");
         }
+    }
+
+    #[test]
+    fn one_element_may_stand_for_an_array_of_one_and_numbers_may_be_quoted() {
+        let plain =
+            br#"{"ts":1.0,"id.resp_p":53,"query":"a","qtype":1,"answers":["192.0.2.1"],"TTLs":[60.0]}"#;
+        let plain = read(&mut reader(&[]), plain);
+        for (answers, ttls) in
+            [(r#""192.0.2.1""#, "60.0"), (r#""192.0.2.1""#, r#""60.0""#), (r#"["192.0.2.1"]"#, r#"["60.0"]"#)]
+        {
+            let line = format!(
+                r#"{{"ts":1.0,"id.resp_p":53,"query":"a","qtype":1,"answers":{answers},"TTLs":{ttls}}}"#
+            );
+            assert_eq!(read(&mut reader(&[]), line.as_bytes()), plain, "{line}");
+            // In an object of a shipper, too.
+            assert_eq!(read(&mut reader(&[]), format!(r#"{{"dns":{line}}}"#).as_bytes()), plain, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_record_may_stand_behind_what_a_collector_puts_before_each_line() {
+        let json = std::str::from_utf8(JSON).unwrap();
+        let plain = read(&mut reader(&[]), JSON);
+        for prefix in [
+            "Apr 19 00:00:00 sensor zeek_dns: ",
+            "<14>1 2024-04-19T00:00:00Z sensor zeek - - - @cee: ",
+            "2024-04-19T00:00:00+00:00\tzeek.dns\t",
+            "zeek_1  | ",
+            "\u{1e}",
+        ] {
+            let line = format!("{prefix}{json}");
+            assert_eq!(read(&mut reader(&[]), line.as_bytes()), plain, "{line}");
+        }
+        for line in
+            ["Apr 19 sensor app: {\"level\":\"info\",\"ts\":1.0}", "text {", "{} }", "x {\"query\":1}"]
+        {
+            assert!(matches!(fate(&mut reader(&[]), line.as_bytes()), Line::Malformed(_)), "{line}");
+        }
+        // Behind a header a line is columns, whatever is in them.
+        let line = format!("prefix {json}");
+        assert_eq!(fate(&mut reader(HEADER), line.as_bytes()), Line::Malformed(Malformed::Columns));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Recogniser {
     record: LogRecord,
     /// What the first line that is no header was.
     first: Option<First>,
+    /// Whether some line has names of a DNS log in it, and could not be read.
+    names_fields: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +75,12 @@ enum First {
 impl Recogniser {
     /// Begins at the start of a file.
     pub fn new(options: &Options) -> Recogniser {
-        Recogniser { reader: Reader::new(options), record: LogRecord::default(), first: None }
+        Recogniser {
+            reader: Reader::new(options),
+            record: LogRecord::default(),
+            first: None,
+            names_fields: false,
+        }
     }
 
     /// Takes a line, given without its newline. Says whether the file is a DNS log: it holds a record of one, or lines
@@ -87,6 +94,13 @@ impl Recogniser {
             Line::Directive | Line::Close => return false,
             Line::OtherLog => First::OtherLog,
             Line::Record => First::Json,
+            Line::Malformed(_) if names_fields(line) => {
+                self.names_fields = true;
+                match line.trim_ascii_start().first() {
+                    Some(b'{' | b'[') => First::Json,
+                    _ => First::Columns,
+                }
+            }
             Line::Malformed(_) => match line.trim_ascii_start().first() {
                 Some(b'{' | b'[') => First::Json,
                 _ if !is_text(line) => First::Binary,
@@ -103,9 +117,9 @@ impl Recogniser {
         self.reader.header_shows_dns()
     }
 
-    /// Whether the file may be a DNS log all the same, whose columns nobody has named.
+    /// Whether the file may be a DNS log all the same, whose columns nobody has named, or in a form that is not read.
     pub fn may_hold_records(&self) -> bool {
-        matches!(self.first, Some(First::Columns)) && self.reader.other_log().is_none()
+        (matches!(self.first, Some(First::Columns)) || self.names_fields) && self.reader.other_log().is_none()
     }
 
     /// What the file is, if it is no DNS log.
@@ -114,12 +128,26 @@ impl Recogniser {
             self.reader.other_log().and_then(|path| OTHER_LOGS.iter().find(|name| name.as_bytes() == path));
         let what = match (self.first, other) {
             (_, Some(name)) => return format!("no DNS log: its header says that it is Zeek's {name} log"),
+            _ if let Some(name) = self.reader.other_log().and_then(part_of_dns) => {
+                return format!(
+                    "no DNS log: its header says that it is the log {name}, which a filter of Zeek made as a part or a copy of the DNS \
+                     log; only one that is called dns is read"
+                );
+            }
             (Some(First::OtherLog), None) => "its records say that they are of another log",
+            (Some(First::Json), _) if self.names_fields => {
+                "it holds JSON with fields of a DNS log, and no line of it is a record with a time; as Zeek writes it, and \
+                 `jq -c .` too, each record is an object on a line of its own"
+            }
             (Some(First::Json), _) => {
                 "it holds JSON, and no record in it has columns of a DNS log (query, qtype, answers)"
             }
             (Some(First::Columns), _) => {
                 "its lines have no header that names their columns; if they are Zeek's, set `fields` of the source"
+            }
+            (Some(First::Text), _) if self.names_fields => {
+                "its lines name fields of a DNS log behind something else; where each line is JSON, or a line of Zeek without \
+                 anything before it, they are read"
             }
             (Some(First::Text), _) => "it holds text that is no log of Zeek",
             (Some(First::Binary), _) => "it is no text",
@@ -127,6 +155,25 @@ impl Recogniser {
         };
         format!("no DNS log: {what}")
     }
+}
+
+/// The name of a log that some filter has made of the DNS log, if it can be shown.
+fn part_of_dns(name: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_one = name.len() <= 64 && name.get(..3)?.eq_ignore_ascii_case(b"dns") && name.iter().all(is_plain);
+    std::str::from_utf8(name).ok().filter(|_| is_one)
+}
+
+/// Whether a line has names in it that fields of a DNS log have, and those of few others.
+fn names_fields(line: &[u8]) -> bool {
+    let line = line.get(..64 << 10).unwrap_or(line);
+    // One field a line is as a record looks that was made pretty.
+    let pretty = line.trim_ascii_start();
+    let has = |name: &[u8]| memchr::memmem::find(line, name).is_some();
+    [&b"\"qtype_name\":"[..], b"\"qclass_name\":", b"\"rcode_name\":"]
+        .iter()
+        .any(|name| pretty.starts_with(name))
+        || (has(b"query") && has(b"answers") && has(b"uid"))
 }
 
 /// Whether a line is text, as far as can be told without knowing its language.
@@ -200,14 +247,22 @@ mod tests {
             (b"root:x:0:0:root:/root:/bin/bash\n", "no log of Zeek"),
             (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "no text"),
             (b"#separator \\x09\n#path\tconn\n#fields\tts\tuid\n1.0\tC", "Zeek's conn log"),
+            (b"#separator \\x09\n#path\tdns_lan\n#fields\tts\tuid\n1.0\tC", "the log dns_lan"),
             (b"#separator \\x09\n#path\tSECRET\n#fields\tts\tuid\n1.0\tC", "another log"),
             (b"{\"_path\":\"conn\",\"ts\":1.0}", "another log"),
             (b"{\"ts\":1.0,\"id.orig_h\":\"10.0.0.1\",\"id.resp_p\":80,\"history\":\"S\"}", "JSON"),
             (b"{\"level\":\"info\",\"ts\":1.0,\"msg\":\"x\"}", "JSON"),
             (columns.as_bytes(), "`fields`"),
+            (b"ts,uid,id.orig_h,query,answers\n1.0,C,10.0.0.1,a,b\n", "`fields`"),
+            (b"{\n  \"ts\": 1.0,\n  \"query\": \"a\",\n  \"qtype_name\": \"A\"\n}\n", "line of its own"),
+            (b"{\"ts\":1.0,\"uid\":\"C\",\"query\":\"a\",\"answers\":[]}{\"ts\":2.0}\n", "line of its own"),
         ] {
             let said = look(text, &Options::default()).unwrap_err();
             assert!(said.contains(why) && !said.contains("SECRET"), "{said}");
+            let mut recogniser = Recogniser::new(&Options::default());
+            assert!(!text.split(|byte| *byte == b'\n').any(|line| recogniser.take(line)));
+            let may = ["`fields`", "line of its own"].contains(&why);
+            assert_eq!(recogniser.may_hold_records(), may, "{said}");
         }
     }
 }

@@ -87,8 +87,8 @@ fn iso_8601(text: &[u8]) -> Option<u64> {
     micros += (days_since_epoch(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second) * MICROS;
     match rest {
         b"Z" => bounded(micros),
-        [sign @ (b'+' | b'-'), hours @ .., b':', m1, m2] if hours.len() == 2 => {
-            let offset = (digits(hours)? * 3_600 + digits(&[*m1, *m2])? * 60) * MICROS;
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
+            let offset = (digits(&[*h1, *h2])? * 3_600 + digits(&[*m1, *m2])? * 60) * MICROS;
             bounded(if *sign == b'+' { micros.checked_sub(offset)? } else { micros + offset })
         }
         _ => None,
@@ -211,6 +211,7 @@ mod tests {
         assert_eq!(text(b"2018-03-24T17:15:20Z"), Some(T / MICROS * MICROS));
         assert_eq!(text(b"2018-03-24T19:15:20.865716+02:00"), Some(T));
         assert_eq!(text(b"2018-03-24T15:45:20.8657164-01:30"), Some(T));
+        assert_eq!(text(b"2018-03-24T19:15:20.865716+0200"), Some(T));
         assert_eq!(text(b"2018-12-31T23:59:59.1000000Z"), text(b"2019-01-01T00:00:00.000000Z"));
         assert_eq!(text(b"1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(text(b"2000-02-29T00:00:00Z"), Some(951_782_400 * MICROS));

@@ -61,7 +61,9 @@ fn decode(
     if set(Role::Path).is_some_and(|path| !is_dns_path(path)) {
         return Ok(Line::OtherLog);
     }
-    record.ts_micros = set(Role::Ts).and_then(time::seconds).ok_or(Malformed::Time)?;
+    // Zeek writes seconds; `zeek-cut -D` and its like make dates of them.
+    let ts = set(Role::Ts).and_then(|ts| time::seconds(ts).or_else(|| time::text(ts)));
+    record.ts_micros = ts.ok_or(Malformed::Time)?;
     record.resp_p = number(Role::RespP)?;
     record.qclass = number(Role::Qclass)?;
     record.qtype = number(Role::Qtype)?;
