@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::claims::Claims;
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
-use super::look::{Look, look_into};
+use super::look::{Look, by_name, look_into};
 use super::{Config, Context, DEFAULT_SENSOR, How, ImportProgress, IngestError, Summary, reading_hint};
 use super::{cof, dump, twins};
 use crate::base::shutdown::Stop;
@@ -261,7 +261,8 @@ impl<'a> Worker<'a> {
     }
 
     /// The file is no DNS log.
-    fn no_log(&mut self, path: &Path, (kind, why): (UnreadKind, String)) -> Met {
+    fn no_log(&mut self, path: &Path, fault: (UnreadKind, String)) -> Met {
+        let (kind, why) = by_name(path, fault);
         self.verdict = Some((kind, why.clone()));
         self.summary.no_log.push((path.to_owned(), why));
         Met::Read
@@ -397,7 +398,9 @@ impl<'a> Worker<'a> {
         let is_no_log = !is_empty && intake.is_no_log();
         self.lineage =
             intake.lineage().map(|(lineage, complete)| (lineage, complete || ending == Ending::Sound));
-        let known_whole = self.lineage.is_some_and(|(_, complete)| complete);
+        // Where its last line was read here, what stands behind that is not known: another log, perhaps.
+        let ends_here = intake.has_seen_close();
+        let known_whole = !ends_here && self.lineage.is_some_and(|(_, complete)| complete);
         let tally = intake.end(ending, &mut self.batch);
         self.summary.tally.merge(&tally);
         match &end {

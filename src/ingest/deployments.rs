@@ -840,6 +840,51 @@ fn columns_that_nobody_has_named_are_not_taken_for_read() {
 }
 
 #[test]
+fn what_stands_behind_the_end_of_a_log_in_an_archive_is_not_said_to_be_read() {
+    let (first, second) = (log(0..10) + CLOSE, log(10..20) + CLOSE);
+    let zstd = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
+    for (name, archive) in [
+        ("dns.1.log.gz", [gzip(first.as_bytes()), zstd(&second)].concat()),
+        ("dns.1.log.gz", [gzip(first.as_bytes()), second.clone().into_bytes()].concat()),
+        ("dns.1.log.gz", [gzip(first.as_bytes()), gzip(second.as_bytes())[..12].to_vec()].concat()),
+        ("dns.1.log.zst", [zstd(&first), gzip(second.as_bytes())].concat()),
+    ] {
+        let mut host = Host::new("logs");
+        host.put(&format!("logs/{name}"), archive);
+        for _ in 0..2 {
+            host.holds(0..10);
+            let status = host.status();
+            assert!(!status.caught_up, "{status:?}");
+            let unread = &status.sources[0].unread;
+            assert_eq!((unread.len(), unread[0].kind), (1, UnreadKind::Undecodable), "{unread:?}");
+            host.kill();
+        }
+    }
+}
+
+#[test]
+fn what_has_the_name_of_a_live_log_and_is_packed_is_an_archive_for_as_long_as_it_is() {
+    let mut host = Host::new("logs");
+    host.put("logs/dns.log", gzip(log(0..10).as_bytes()));
+    host.put("logs/lan/dns.log", b"\xff\xfe#\0s\0e\0p\0");
+    host.holds(0..10);
+    let status = host.status();
+    let unread = &status.sources[0].unread;
+    assert!(unread.len() == 1 && unread[0].reason.contains("UTF-16"), "{unread:?}");
+    assert!(!status.caught_up && unread[0].kind == UnreadKind::Undecodable);
+    host.remove("logs/dns.log");
+    host.put("logs/dns.log", log(10..20));
+    host.put("logs/lan/dns.log", log(20..30));
+    host.holds(0..30);
+    assert!(host.status().caught_up);
+    // They are followed again.
+    host.append("logs/dns.log", records(30..35));
+    host.daemon().turn();
+    host.daemon().commit();
+    assert_eq!(host.status().totals.counted, 35);
+}
+
+#[test]
 fn logrotate_with_dateext_renames_and_zeek_goes_on_in_the_renamed_file_over_restarts() {
     let mut host = Host::new("logs");
     host.put("logs/dns.log-20240417.gz", gzip((log(0..5) + CLOSE).as_bytes()));

@@ -262,6 +262,11 @@ impl Intake {
         self.core.closed && !self.lines.is_inside_line()
     }
 
+    /// Whether the last whole line was `#close`, also where another one has begun since.
+    pub fn has_seen_close(&self) -> bool {
+        self.core.closed
+    }
+
     /// What was counted by this intake so far.
     pub fn counted(&self) -> &Tally {
         &self.core.new

@@ -52,6 +52,22 @@ impl Look {
     }
 }
 
+/// What compressors and ciphers add to the names of files whose content does not tell what it is.
+const PACKED_ENDINGS: &[&str] = &["age", "asc", "br", "enc", "gpg", "lzma", "pgp", "zz"];
+
+/// What a file that is no DNS log is by its name: one that is packed in a way that nobody knows may hold records.
+pub fn by_name(path: &Path, (kind, why): (UnreadKind, String)) -> (UnreadKind, String) {
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    match ending.filter(|ending| kind == UnreadKind::PassedOver && PACKED_ENDINGS.contains(&ending.as_str()))
+    {
+        Some(_) => (
+            UnreadKind::Undecodable,
+            format!("{why}; by its name it is packed: where that is so, repack it with gzip or zstd"),
+        ),
+        None => (kind, why),
+    }
+}
+
 /// Reads the first part of a file; the error says what it is, if it is no DNS log.
 pub fn look_into(
     mut decoder: Decoder,
@@ -86,6 +102,7 @@ pub fn look_at(path: &Path, options: &zeek::Options) -> Result<(), (UnreadKind, 
     let decoder = Decoder::open(path).map_err(|error| (UnreadKind::Unreadable, error.to_string()))?;
     match decoder.packing() {
         Packing::Unsupported(ending) => Err((UnreadKind::Undecodable, Packing::refusal(ending))),
-        _ => look_into(decoder, options, super::Config::default().max_line_bytes),
+        _ => look_into(decoder, options, super::Config::default().max_line_bytes)
+            .map_err(|fault| by_name(path, fault)),
     }
 }

@@ -464,3 +464,22 @@ fn names_of_other_tools_and_deep_folders_are_read() {
     assert_eq!(contents(&*ledger), expected(0..60));
     assert_eq!(import_paths(&ledger, &[&root.join("a [1]")]).already, 1);
 }
+
+#[test]
+fn what_is_packed_in_a_way_that_only_its_name_tells_is_not_said_to_be_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, is_named) in
+        [("dns.1.log.br", &b"\x0b\x02\x80\x00\x01"[..], true), ("dns.2.log", b"\x0b\x02\x80\x00\x01", false)]
+    {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let (kind, why) = look_at(&path, &Default::default()).unwrap_err();
+        assert_eq!(
+            (kind == crate::status::UnreadKind::Undecodable, why.contains("by its name")),
+            (is_named, is_named)
+        );
+        let summary = import_paths(&ledger(), &[&path]);
+        assert_eq!(summary.no_log.len(), 1, "{summary:?}");
+        assert_eq!(summary.no_log[0].1.contains("by its name"), is_named);
+    }
+}

@@ -42,10 +42,24 @@ impl Packing {
         (b"PK\x03\x04", Packing::Unsupported("zip")),
         (b"7z\xbc\xaf\x27\x1c", Packing::Unsupported("7z")),
         (b"\xff\x06\x00\x00sNaPp", Packing::Unsupported("sz")),
+        (b"x\x01", Packing::Unsupported("zlib")),
+        (b"x\x9c", Packing::Unsupported("zlib")),
+        (b"x\xda", Packing::Unsupported("zlib")),
+        (b"Rar!\x1a\x07", Packing::Unsupported("rar")),
+        (b"\xff\xfe", Packing::Unsupported(UTF_16)),
+        (b"\xfe\xff", Packing::Unsupported(UTF_16)),
     ];
 
     /// Tells the packing from the first bytes of a file.
     pub fn of(start: &[u8]) -> Packing {
+        if let [b'#' | b'{' | b'[', 0, b, 0, ..] | [0, b'#' | b'{' | b'[', 0, b, ..] = start
+            && *b != 0
+        {
+            return Packing::Unsupported(UTF_16); // without its mark
+        }
+        if start.get(TAR_MAGIC_AT..).is_some_and(|magic| magic.starts_with(b"ustar")) {
+            return Packing::Unsupported(TAR);
+        }
         if is_skippable(start) && start.len() >= 4 {
             return Packing::Zstd;
         }
@@ -61,9 +75,31 @@ impl Packing {
 
     /// What to say of a file that is packed in a way that is not read.
     pub fn refusal(ending: &str) -> String {
-        format!("{ending} archives are not read; repack it with gzip or zstd")
+        match ending {
+            UTF_16 => {
+                "text in UTF-16 is not read; make it UTF-8: `iconv -f UTF-16 -t UTF-8 OLD > NEW`".to_owned()
+            }
+            TAR => {
+                "tar archives are not read, for there are several files in them; unpack it: `tar -xf FILE`"
+                    .to_owned()
+            }
+            NESTED => {
+                "it is packed twice, and what is in an archive within an archive is not read; unpack it once"
+                    .to_owned()
+            }
+            ending => format!("{ending} archives are not read; repack it with gzip or zstd"),
+        }
     }
 }
+
+/// What [`Packing::Unsupported`] says of what has no ending of its own.
+const UTF_16: &str = "UTF-16";
+const TAR: &str = "tar";
+const NESTED: &str = "nested";
+/// Where tar has its magic number, in the header of the first file.
+const TAR_MAGIC_AT: usize = 257;
+/// Bytes of the content that are looked at: the header of a tar archive.
+const HEAD_BYTES: usize = 512;
 
 /// Whether these bytes begin a skippable frame (RFC 8878 3.1.2), as far as they go. `pzstd` begins its files so.
 fn is_skippable(start: &[u8]) -> bool {
@@ -132,7 +168,7 @@ impl Decoder {
             return Ok(Decoder { packing, inner: Box::new(io::empty()) });
         }
         let stream = io::Cursor::new(start).chain(stream);
-        let inner: Box<dyn Read + Send> = match packing {
+        let mut inner: Box<dyn Read + Send> = match packing {
             Packing::Gzip => Box::new(Gzip::new(BufReader::with_capacity(1 << 16, stream))),
             Packing::Zstd => {
                 let stream = BufReader::with_capacity(1 << 16, stream);
@@ -142,7 +178,17 @@ impl Decoder {
             }
             Packing::Plain | Packing::Unsupported(_) => Box::new(stream),
         };
-        Ok(Decoder { packing, inner })
+        if let Packing::Unsupported(_) = packing {
+            return Ok(Decoder { packing, inner });
+        }
+        let (head, failed) = head(&mut inner);
+        let packing = match Packing::of(&head) {
+            Packing::Plain => packing,
+            within @ Packing::Unsupported(UTF_16 | TAR) => within,
+            _ if packing == Packing::Plain => packing, // it had become so since its first bytes were looked at
+            _ => Packing::Unsupported(NESTED),
+        };
+        Ok(Decoder { packing, inner: Box::new(io::Cursor::new(head).chain(Failed(failed)).chain(inner)) })
     }
 
     /// How it is packed.
@@ -189,6 +235,35 @@ impl Read for Decoder {
             ((0, Some(End::Corrupt(why))), _) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
             ((n, _), _) => Ok(n),
         }
+    }
+}
+
+/// The first bytes of the content, and why there are no more of them, if that is not its end.
+fn head(content: &mut dyn Read) -> (Vec<u8>, Option<io::Error>) {
+    let mut head = vec![0; HEAD_BYTES];
+    let mut filled = 0;
+    let mut failed = None;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match content.read(rest) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    head.truncate(filled);
+    (head, failed)
+}
+
+/// Fails once where what was read ahead had ended so.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
     }
 }
 
@@ -370,6 +445,37 @@ mod tests {
                 assert!(buffer[..n] == *first || text.starts_with(&buffer[..n]), "{begun}: {n}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_packed_twice_or_holds_files_or_other_text_is_refused_by_name() {
+        let text = b"#separator \\x09\n#path\tdns\n".to_vec();
+        let mut tar = vec![0; 1024];
+        tar[..7].copy_from_slice(b"dns.log");
+        tar[257..262].copy_from_slice(b"ustar");
+        let wide = |mark: &[u8], order: fn(u16) -> [u8; 2]| {
+            let wide = text.iter().flat_map(|byte| order(u16::from(*byte)));
+            mark.iter().copied().chain(wide).collect::<Vec<u8>>()
+        };
+        for (bytes, refused, says) in [
+            (gzip(&gzip(&text)), NESTED, "packed twice"),
+            (zstd::encode_all(&gzip(&text)[..], 1).unwrap(), NESTED, "packed twice"),
+            (gzip(b"\xfd7zXZ\x00rest"), NESTED, "packed twice"),
+            (tar.clone(), TAR, "tar -xf"),
+            (gzip(&tar), TAR, "tar -xf"),
+            (wide(b"\xff\xfe", u16::to_le_bytes), UTF_16, "iconv"),
+            (wide(b"\xfe\xff", u16::to_be_bytes), UTF_16, "iconv"),
+            (wide(b"", u16::to_le_bytes), UTF_16, "iconv"),
+            (wide(b"", u16::to_be_bytes), UTF_16, "iconv"),
+            (gzip(&wide(b"\xff\xfe", u16::to_le_bytes)), UTF_16, "iconv"),
+            (b"x\x9cpacked".to_vec(), "zlib", "repack it"),
+        ] {
+            let decoder = Decoder::new(Box::new(io::Cursor::new(bytes.clone()))).unwrap();
+            assert_eq!(decoder.packing(), Packing::Unsupported(refused), "{}", bytes.escape_ascii());
+            assert!(Packing::refusal(refused).contains(says));
+        }
+        // A hole that copytruncate left is none of these.
+        assert_eq!(Packing::of(b"\0\0\0\0\0\0\0\0{"), Packing::Plain);
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
         };
         match done {
             Ok(()) => {
-                if is_job {
+                // What was refused may be gone since.
+                if is_job || shared.has_no_archives_left() {
                     shared.works(Part::Archives);
                 }
                 pause = STORE_RETRY;
@@ -209,6 +210,14 @@ impl Reading {
 }
 
 impl Shared {
+    /// Whether no archive is to be read, nor to be tried again.
+    fn has_no_archives_left(&self) -> bool {
+        self.sources
+            .iter()
+            .map(|source| lock(&source.state))
+            .all(|standing| standing.pending == 0 && !standing.unsettled)
+    }
+
     /// Archives are read *and* applied: from now on they are passed over, also after a restart.
     fn finish(&self, done: &mut Vec<Job>) {
         let mut hints: Vec<Pair> = Vec::new();

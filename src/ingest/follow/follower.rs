@@ -17,7 +17,7 @@ use crate::base::descriptors;
 use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
 use crate::ingest::intake::{Ending, Halt, Intake};
-use crate::ingest::look::Look;
+use crate::ingest::look::{LOOK_BYTES, Look};
 use crate::ingest::twins::{self, Known, Side, Twin, Twins};
 use crate::ingest::{reading_hint, shown};
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
@@ -43,8 +43,6 @@ const LONGEST_SCAN_PAUSE: Duration = Duration::from_secs(30);
 const ALSO_LIVE: usize = 16;
 /// What is larger than this is read as an archive first, by those who read faster.
 const FRESH_BYTES: u64 = 8 << 20;
-/// How far a live file is looked into that begins with no record.
-const LOOK_LIVE_BYTES: usize = 256 << 10;
 /// The longest time between two looks into a live file that is no DNS log.
 const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(300);
 /// How many files are named at the start that an earlier run could not read; the status lists all.
@@ -82,6 +80,8 @@ pub(super) struct Live {
     gone: bool,
     /// Another file at its path holds the same log (rsync replaces files so): there is nothing to wait for in this one.
     superseded: bool,
+    /// Whether it has shown that it is a log.
+    is_known: bool,
 }
 
 /// Follows one source.
@@ -127,6 +127,8 @@ pub(super) struct Follower<'a> {
     also_live: HashSet<PathBuf>,
     /// Live files that are no DNS logs so far: when to look again, and after which pause.
     pub(super) no_logs: HashMap<PathBuf, (Instant, Duration)>,
+    /// Files with the names of live logs that are packed: they are read as archives.
+    packed: HashSet<PathBuf>,
     /// Live files that could not be opened or read.
     live_failed: HashSet<PathBuf>,
     /// Archives are read that changed at or after this instant, nanoseconds since the epoch; none before the first look.
@@ -201,6 +203,7 @@ impl<'a> Follower<'a> {
             said: HashMap::new(),
             also_live: HashSet::new(),
             no_logs: HashMap::new(),
+            packed: HashSet::new(),
             live_failed: HashSet::new(),
             put_off: HashMap::new(),
             cut: None,
@@ -386,6 +389,7 @@ impl<'a> Follower<'a> {
         self.unsay(&logs);
         self.failures = 0;
         let mut listing = listing;
+        self.set_packed_apart(&mut listing);
         let nothing_held = self.pair(&mut listing);
         let files: Vec<PathBuf> = listing.live.iter().map(|found| found.path.clone()).collect();
         let (base, mut folders) = (base(&logs), listing.folders.clone());
@@ -409,6 +413,25 @@ impl<'a> Follower<'a> {
             self.resting.retain(|path, _| there.contains(path));
         }
         nothing_left && nothing_held
+    }
+
+    /// Puts what has the name of a live log and is packed to the archives, for as long as it is.
+    fn set_packed_apart(&mut self, listing: &mut Listing) {
+        if self.packed.is_empty() {
+            return;
+        }
+        let Listing { live, streaming, .. } = listing;
+        self.packed.retain(|path| live.iter().chain(&*streaming).any(|found| found.path == *path));
+        for live in [&mut listing.live, &mut listing.streaming] {
+            for found in std::mem::take(live) {
+                if self.packed.contains(&found.path) && Form::of(&found) == Form::Packed {
+                    listing.archives.push(found);
+                } else {
+                    self.packed.remove(&found.path);
+                    live.push(found);
+                }
+            }
+        }
     }
 
     /// Puts streaming logs to the others, but those whose events are told by plain logs. Says whether nothing had to be left
@@ -724,7 +747,8 @@ impl<'a> Follower<'a> {
                         info!(path = shown(path), "Following.");
                         let last_change = Instant::now();
                         let (gone, superseded) = (false, false);
-                        self.live.push(Live { file, intake, last_change, gone, superseded });
+                        let is_known = false;
+                        self.live.push(Live { file, intake, last_change, gone, superseded, is_known });
                     }
                     Err(error) => {
                         self.refused(&error);
@@ -863,9 +887,10 @@ impl<'a> Follower<'a> {
                         return self.at_end(at);
                     }
                     if live.file.offset() == n as u64 && Packing::of(bytes) != Packing::Plain {
+                        // Whatever it is called, it is an archive, or nothing that can be read: the next look takes it for one.
                         let path = live.file.path().to_owned();
-                        self.put_off.insert(path.clone(), Instant::now() + RETRY);
-                        self.say(&path, "it is compressed while Zeek writes it; its archive is read");
+                        self.packed.insert(path);
+                        (self.changed, self.settled) = (true, false);
                         return Turn::LetGo;
                     }
                     live.last_change = Instant::now();
@@ -880,11 +905,11 @@ impl<'a> Follower<'a> {
                     let Some(live) = self.live.get_mut(at) else { return Turn::End };
                     match fed {
                         Ok(()) => {
-                            if !self.no_logs.is_empty() && live.intake.lineage().is_some() {
-                                let path = live.file.path().to_owned();
-                                if self.no_logs.remove(&path).is_some() {
-                                    lock(&self.source.state).failed.remove(&path);
-                                }
+                            if !live.is_known && live.intake.lineage().is_some() {
+                                live.is_known = true;
+                                // Whatever it was before, it is a log now.
+                                self.no_logs.remove(live.file.path());
+                                lock(&self.source.state).failed.remove(live.file.path());
                             }
                         }
                         Err(Halt::Unproven) => return self.look(at),
@@ -925,6 +950,7 @@ impl<'a> Follower<'a> {
                         Ok(intake) => {
                             let Some(live) = self.live.get_mut(at) else { return Turn::End };
                             let old = std::mem::replace(&mut live.intake, intake);
+                            live.is_known = false;
                             old.end(Ending::Exhausted, &mut self.read);
                             live.file.rewind();
                             lock(&self.source.state).shadowed.clear(); // a copy may hold what we did not see
@@ -948,7 +974,7 @@ impl<'a> Follower<'a> {
     fn look(&mut self, at: usize) -> Turn {
         let Some(live) = self.live.get_mut(at) else { return Turn::End };
         let path = live.file.path().to_owned();
-        let head = match live.file.head(LOOK_LIVE_BYTES) {
+        let head = match live.file.head(LOOK_BYTES) {
             Ok(head) => head,
             Err(error) => {
                 self.cannot_read(&path, &error, RETRY);
@@ -966,6 +992,7 @@ impl<'a> Follower<'a> {
                 }
                 Err(error) => {
                     self.refused(&error);
+                    self.put_off.insert(path, Instant::now() + STORE_RETRY);
                     return Turn::LetGo;
                 }
             }
@@ -1135,7 +1162,7 @@ enum Form {
 impl Form {
     fn of(found: &Found) -> Form {
         let Ok((file, metadata)) = open_log(&found.path) else { return Form::Packed };
-        let mut start = [0; Packing::BYTES];
+        let mut start = [0; 512];
         let Ok(n) = file.read_at(&mut start, 0) else { return Form::Packed };
         let start = start.get(..n).unwrap_or_default();
         if Packing::is_undecided(start) || Packing::of(start) != Packing::Plain {

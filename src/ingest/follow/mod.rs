@@ -319,7 +319,13 @@ impl Shared {
         });
         match &applied {
             Ok(()) => self.works(part),
-            Err(_) => self.context.claims.abandon(batch),
+            Err(_) => {
+                self.context.claims.abandon(batch);
+                // A client that was told so is not waited for.
+                if part == Part::Import {
+                    lock(&self.failing).remove(&part);
+                }
+            }
         }
         applied
     }
