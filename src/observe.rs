@@ -4,7 +4,7 @@
 //! answer stands for, from the type that was asked, from how the answer looks, and from its place in the list. What it
 //! cannot decide it leaves out, with a reason. It never guesses a type, and it never fails.
 //!
-//! The rules, their evidence and where they fail are in `docs/typing.md`; sections are cited below as (typing 2.1).
+//! The rules, their evidence and where they fail are in `docs/dev/typing.md`; sections are cited below as (typing 2.1).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

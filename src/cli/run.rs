@@ -39,7 +39,7 @@ impl Args {
 }
 
 /// What glibc's allocator is told, which reads it when a process starts: without it a daemon keeps twice the memory
-/// (docs/performance.md). Whoever has set one of these knows better.
+/// (docs/dev/performance.md). Whoever has set one of these knows better.
 const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
 
 /// Starts this program once more, in this process, with the allocator told. Where that cannot be done (without `/proc` the

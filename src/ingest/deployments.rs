@@ -1,4 +1,4 @@
-//! Every way in which Zeek is deployed and its logs are rotated, one test each; `docs/following.md` says which is which.
+//! Every way in which Zeek is deployed and its logs are rotated, one test each; `docs/dev/following.md` says which is which.
 //!
 //! Stepped by hand, as in the interpreter: no threads, no clock.
 

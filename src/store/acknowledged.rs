@@ -12,7 +12,7 @@
 //!   it no longer fits together, and it is damaged.
 //!
 //! The mark is a table that is written as a whole when a ledger is opened, and grows by what is acknowledged. The bytes are
-//! in `docs/format.md`.
+//! in `docs/dev/format.md`.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

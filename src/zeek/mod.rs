@@ -4,7 +4,7 @@
 //! keeps the header in force; and reads only the columns that the ledger needs. It does no I/O, knows no clock and
 //! cannot fail: what cannot be read is [`Line::Malformed`] with its reason, and leaves no trace in the next line.
 //!
-//! What the records mean is [`crate::observe`]'s business. How each Zeek version writes is told in `docs/typing.md`,
+//! What the records mean is [`crate::observe`]'s business. How each Zeek version writes is told in `docs/dev/typing.md`,
 //! section 1.
 
 mod envelope;

@@ -14,13 +14,13 @@ fn read(path: &str) -> String {
 #[test]
 fn every_direct_dependency_is_explained() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    let page = read("docs/dependencies.md");
+    let page = read("docs/dev/dependencies.md");
     for section in ["dependencies", "dev-dependencies"] {
         for name in manifest[section].as_table().unwrap().keys() {
             let named = page
                 .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'))
                 .any(|word| word == name);
-            assert!(named, "docs/dependencies.md does not say what {name} is for");
+            assert!(named, "docs/dev/dependencies.md does not say what {name} is for");
         }
     }
 }
@@ -39,7 +39,7 @@ fn accepted_advisories_are_the_same_on_the_page_and_in_the_configuration() {
     };
     let configured = ids(&read("deny.toml"));
     assert!(!configured.is_empty());
-    assert_eq!(ids(&read("docs/dependencies.md")), configured);
+    assert_eq!(ids(&read("docs/dev/dependencies.md")), configured);
 }
 
 /// The metrics that the page lists.
@@ -155,7 +155,7 @@ fn each_test_that_the_pages_on_following_and_on_threats_name_is_there() {
     for folder in ["src", "tests"] {
         code_below(&root.join(folder), &mut code);
     }
-    let following = std::fs::read_to_string(root.join("docs/following.md")).unwrap();
+    let following = std::fs::read_to_string(root.join("docs/dev/following.md")).unwrap();
     let threats = std::fs::read_to_string(root.join("THREATS.md")).unwrap();
     let (_, costs) = threats.split_once("## What hostile input costs").unwrap();
     let (costs, _) = costs.split_once("\n## ").unwrap();
