@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::Misuse;
+use super::client::ClientConfig;
 use super::progress::Progress;
-use crate::daemon::config::{Config, Source};
+use crate::daemon::config::{Config, ConfigError, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::http::client::{Client, ClientError};
 use crate::output::sanitise;
@@ -21,14 +22,14 @@ const ONE_TRY: u32 = 1;
 /// Which ledger.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LedgerArgs {
-    /// Ask the daemon at this URL, such as http://127.0.0.1:8081 or https://ledger.example:8081
+    /// Ask the daemon at this URL, such as 127.0.0.1:8081 or https://ledger.example:8081 [env: DNSLEDGER_SERVER]
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     server: Option<String>,
-    /// Send the token in this file to the server
-    #[arg(long, value_name = "FILE", requires = "server")]
+    /// Send the token in this file to the server [env: DNSLEDGER_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     token_file: Option<PathBuf>,
-    /// Trust the certificates in this PEM file, instead of those of the system, when the URL is https
-    #[arg(long, value_name = "FILE", requires = "server")]
+    /// Trust the certificates in this PEM file, instead of those of the system, when the URL is https [env: DNSLEDGER_CA]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     ca: Option<PathBuf>,
     #[command(flatten)]
     folder: FolderArgs,
@@ -46,6 +47,11 @@ pub struct FolderArgs {
 }
 
 impl FolderArgs {
+    /// Whether one was typed.
+    fn is_typed(&self) -> bool {
+        self.data.is_some() || self.config.is_some()
+    }
+
     /// The configuration, with the folder that was typed.
     pub fn load(&self) -> anyhow::Result<Config> {
         let mut config = match &self.config {
@@ -120,12 +126,31 @@ impl Access {
     ///
     /// As [`Access::open`].
     pub fn open_for(args: &LedgerArgs, purpose: Purpose) -> anyhow::Result<Access> {
-        match &args.server {
-            Some(url) => {
-                let token = args.token_file.as_deref().map(read_token).transpose()?;
-                Ok(Access::Server(Client::of_url(url, token.as_deref(), args.ca.as_deref())?))
+        let told = match args.folder.is_typed() {
+            true => ClientConfig::default(),
+            false => ClientConfig::load()?,
+        };
+        let token_file = args.token_file.as_ref().or(told.token_file.as_ref());
+        let ca = args.ca.as_deref().or(told.ca.as_deref());
+        let token = || token_file.map(|path| read_token(path)).transpose();
+        if let Some(url) = args.server.as_ref().or(told.server.as_ref()) {
+            return Ok(Access::Server(Client::of_url(url, token()?.as_deref(), ca)?));
+        }
+        let denied = match Access::open_folder(&args.folder, purpose) {
+            Err(error) if !args.folder.is_typed() && is_denied(&error) => error,
+            opened if args.token_file.is_none() && args.ca.is_none() => return opened,
+            _ => {
+                let message = "there is no server to send a token to, or to trust".to_owned();
+                return Err(Misuse { message, hint: "--server URL says which" }.into());
             }
-            None => Access::open_folder(&args.folder, purpose),
+        };
+        // The daemon of this machine may answer who may not open its folder.
+        let config = Config::load_default().unwrap_or_default();
+        let (url, cert) = daemon::own_url(&config.http);
+        let client = Client::of_url(&url, token()?.as_deref(), ca.or(cert.as_deref()))?;
+        match client.get("/healthz", &[]) {
+            Ok(_) => Ok(Access::Server(client)),
+            Err(error) => Err(denied.context(format!("{url} does not answer either ({error})"))),
         }
     }
 
@@ -180,11 +205,27 @@ pub fn no_ledger(folder: &Path) -> anyhow::Error {
     Misuse { message, hint }.into()
 }
 
+/// Whether this user may not read what was to be opened.
+fn is_denied(error: &anyhow::Error) -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    error.chain().any(|cause| match cause.downcast_ref() {
+        Some(ClientError::Unreachable { error, .. }) => denied(error),
+        _ => match cause.downcast_ref() {
+            Some(ConfigError::Unreadable { error, .. }) => denied(error),
+            _ => false,
+        },
+    })
+}
+
 /// The daemon that has a folder, if one answers. A socket that a dead one left is nobody.
 pub fn daemon_of(folder: &Path) -> Result<Option<Client>, ClientError> {
     let socket = folder.join(CONTROL_SOCKET);
-    if !socket.exists() {
-        return Ok(None);
+    match socket.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(error) => {
+            return Err(ClientError::Unreachable { server: socket.display().to_string(), error });
+        }
     }
     let client = Client::of_socket(&socket)?;
     match client.get("/healthz", &[]) {

@@ -15,6 +15,7 @@
 //! A pipe that the reader closed is success: `dnsledger export | head` has what it wanted.
 
 mod access;
+mod client;
 mod config;
 mod doctor;
 mod expire;

@@ -17,7 +17,7 @@ pub mod supervisor;
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +38,7 @@ use crate::daemon::sandbox::Restricted;
 use crate::daemon::supervisor::Supervisor;
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
-use crate::http::{Listener, State, serve, watch};
+use crate::http::{self, Listener, State, serve, watch};
 use crate::ingest::{self, ImportProgress};
 use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
 use crate::status::Notices;
@@ -404,6 +404,21 @@ fn needs_restart(started: &Config, config: &Config) -> bool {
         same.http.tls_key.clone_from(&started.http.tls_key);
     }
     same != *started
+}
+
+/// Where this machine reaches the daemon of this configuration, and the certificate that it shows.
+pub fn own_url(http: &http::Config) -> (String, Option<PathBuf>) {
+    let mut address = http.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    match !http.tls_cert.as_os_str().is_empty() {
+        true => (format!("https://{address}"), Some(http.tls_cert.clone())),
+        false => (format!("http://{address}"), None),
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, PortError> {

@@ -74,6 +74,12 @@ pub enum ClientError {
         /// The reason.
         error: io::Error,
     },
+    /// What answers speaks no HTTP.
+    #[error("{server} does not answer in HTTP")]
+    NoHttp {
+        /// The URL.
+        server: String,
+    },
 }
 
 impl ClientError {
@@ -99,7 +105,12 @@ impl ClientError {
             ClientError::Trust(error) => Some(error.hint()),
             ClientError::Unreachable { .. } => Some("check the address, and that `dnsledger run` is running"),
             ClientError::BadUrl { .. } => Some("--server http://127.0.0.1:8081"),
+            ClientError::Refused { status: 401, .. } => Some(
+                "--token-file FILE, DNSLEDGER_TOKEN_FILE, or token_file in ~/.config/dnsledger/client.toml: a file with a token, \
+                 which `dnsledger token new NAME` makes where the daemon is",
+            ),
             ClientError::Refused { hint, .. } => hint.as_deref(),
+            ClientError::NoHttp { .. } => Some("if that port speaks TLS, ask https://"),
             ClientError::Broken { .. } => None,
         }
     }
@@ -139,7 +150,10 @@ impl Client {
     /// When the URL, the token or the file cannot be used.
     pub fn of_url(url: &str, token: Option<&str>, ca: Option<&Path>) -> Result<Client, ClientError> {
         let bad = |why| ClientError::BadUrl { url: url.to_owned(), why };
-        let uri: Uri = url.parse().map_err(|_| bad("not a URL"))?;
+        // A host and a port alone are asked over HTTP.
+        let has_scheme = url.is_empty() || url.contains("://");
+        let full = if has_scheme { url.to_owned() } else { format!("http://{url}") };
+        let uri: Uri = full.parse().map_err(|_| bad("not a URL"))?;
         let secure = match uri.scheme_str() {
             Some("http") if ca.is_some() => {
                 return Err(bad("without https:// there is no certificate to trust"));
@@ -235,7 +249,10 @@ impl Client {
                 .await
                 .map_err(|error| broken(error.into()))?;
             tokio::spawn(connection);
-            sender.send_request(request).await.map_err(|error| broken(error.into()))
+            sender.send_request(request).await.map_err(|error| match error.is_parse() {
+                true => ClientError::NoHttp { server: self.server.to_string() },
+                false => broken(error.into()),
+            })
         })?;
         let status = response.status();
         let truncated = response.headers().contains_key("x-truncated");
@@ -366,12 +383,17 @@ mod tests {
 
     #[test]
     fn only_what_can_be_asked_is_a_server() {
-        for url in ["http://127.0.0.1:8081", "http://[::1]:8081/", "http://sensor"] {
+        for url in [
+            "http://127.0.0.1:8081",
+            "http://[::1]:8081/",
+            "http://sensor",
+            "sensor:8081",
+            "[::1]:8081",
+            "localhost",
+        ] {
             assert!(Client::of_url(url, Some("abc"), None).is_ok(), "{url}");
         }
-        for url in
-            ["127.0.0.1:8081", "https://u:p@x", "ftp://x", "http://u:p@x", "http://x/dns", "http://", ""]
-        {
+        for url in ["u@x:8081", "https://u:p@x", "ftp://x", "http://u:p@x", "http://x/dns", "http://", ""] {
             assert!(matches!(Client::of_url(url, None, None), Err(ClientError::BadUrl { .. })), "{url}");
         }
         assert!(Client::of_url("http://x", Some("a\nb"), None).is_err());

@@ -4,10 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 pub use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Where systems keep the certificates that are trusted on them: Debian and its kind, Fedora and its kind.
@@ -53,7 +58,8 @@ pub fn load(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// A client's side, which trusts the certificates in this file, or without one those that the system trusts.
+/// A client's side, which trusts the certificates in this file, or without one those that the system trusts. A server that
+/// shows a certificate which is itself in the file is who it says, see [`Named`].
 ///
 /// # Errors
 ///
@@ -64,18 +70,82 @@ pub fn trusting(ca: Option<&Path>) -> Result<TlsConnector, TlsError> {
     let path = ca.or_else(system).unwrap_or(Path::new(usual));
     let fault = |why: String| TlsError { path: path.to_owned(), why, hint: CA_HINT };
     let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(certificates(path).map_err(fault)?);
+    let named = certificates(path).map_err(fault)?;
+    let (added, ignored) = roots.add_parsable_certificates(named.clone());
     // A bundle of the system may hold some that are not understood; a file that was named may not.
     if added == 0 || ca.is_some() && ignored > 0 {
         return Err(fault("it has a certificate that cannot be used as an authority's".to_owned()));
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+    let chains = chains.map_err(|error| fault(error.to_string()))?;
+    // Of the hundreds that a system trusts none is a server.
+    let named = ca.map(|_| named).unwrap_or_default();
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| fault(error.to_string()))?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Named { chains, named }))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Checks a server as browsers do, and knows one by its very certificate where that can do no more: what `openssl req -x509`
+/// makes is an authority's, which no server may show, and often names no host.
+#[derive(Debug)]
+struct Named {
+    chains: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let error = match self.chains.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            Err(Error::InvalidCertificate(error)) => error,
+            verified => return verified,
+        };
+        let says_otherwise = match &error {
+            // It names hosts, and this is none of them.
+            CertificateError::NotValidForName => true,
+            CertificateError::NotValidForNameContext { presented, .. } => !presented.is_empty(),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => true,
+            _ => false,
+        };
+        match !says_otherwise && self.named.iter().any(|named| named == end_entity) {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(Error::InvalidCertificate(error)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// The certificates in a file, one at least; else why not.

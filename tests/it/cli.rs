@@ -412,6 +412,48 @@ fn a_daemon_with_tokens_takes_new_ones_at_a_signal_and_says_none() {
     assert!(said.contains("Asked.") && said.contains("second") && said.contains("nothing.example"), "{said}");
 }
 
+#[test]
+fn the_server_and_its_token_may_be_told_once_for_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, home) = (folder.path().join("dnsledger.toml"), folder.path().join("home"));
+    let text = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"tokens\"\n\
+                [[source]]\nlogs = \"no-logs-yet\"\n";
+    fs::write(&config, text).unwrap();
+    let token = run(&["token", "new", "mine", "--config", path(&config)]).stdout;
+    let daemon = Daemon::start_with(&["run", "--config", path(&config)], path(&folder.path().join("data")));
+    let server = daemon.url().replace("http://", "");
+    fs::create_dir_all(home.join("dnsledger")).unwrap();
+    fs::write(home.join("dnsledger/token"), token).unwrap();
+    let ask = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = program(arguments);
+        command.env("XDG_CONFIG_HOME", &home).envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let lookup = ["lookup", "nothing.example"];
+    // From the environment, with an address that is no URL, and without the token.
+    let (code, said) = ask(&lookup, &[("DNSLEDGER_SERVER", &server)]);
+    assert!(code == Some(2) && said.contains("--token-file") && said.contains("client.toml"), "{said}");
+    let token_file = home.join("dnsledger/token");
+    let with_token = [("DNSLEDGER_SERVER", &*server), ("DNSLEDGER_TOKEN_FILE", path(&token_file))];
+    assert_eq!(
+        ask(&lookup, &with_token),
+        ask(&[&lookup[..], &["--server", &server, "--token-file", path(&token_file)]].concat(), &[])
+    );
+    assert_eq!(ask(&lookup, &with_token).0, Some(1));
+    // From the user's file, where paths are beside it.
+    let file = home.join("dnsledger/client.toml");
+    fs::write(&file, format!("server = \"{server}\"\ntoken_file = \"token\"\n")).unwrap();
+    assert_eq!(ask(&lookup, &[]).0, Some(1));
+    // What is typed goes first: here there is no ledger.
+    let empty = folder.path().join("empty");
+    let (code, said) = ask(&["lookup", "--data", path(&empty), "nothing.example"], &[]);
+    assert!(code == Some(64) && said.contains("there is no ledger"), "{said}");
+    fs::write(&file, "servr = \"x\"\n").unwrap();
+    let (code, said) = ask(&lookup, &[]);
+    assert!(code == Some(2) && said.contains("client.toml") && said.contains("servr"), "{said}");
+}
+
 //--- with a daemon --------------------------------------------------------------------------------------------------
 
 #[test]

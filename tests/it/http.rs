@@ -1314,7 +1314,11 @@ fn the_client_trusts_the_certificates_that_it_is_told_of_and_no_other() {
     assert!(get(&url, Some(&path("good.pem"))).unwrap().contains("www.example.com"));
     let plain = format!("http://{}", server.address);
     assert!(matches!(get(&plain, Some(&path("good.pem"))), Err(ClientError::BadUrl { .. })));
-    assert!(matches!(get(&plain, None), Err(ClientError::Broken { .. })), "plain HTTP is not answered");
+    let error = get(&plain, None).unwrap_err();
+    assert!(
+        matches!(error, ClientError::NoHttp { .. }) && error.hint().unwrap().contains("https://"),
+        "{error}"
+    );
     // Another certificate, and that of another host.
     let error = get(&url, Some(&path("other.pem"))).unwrap_err();
     assert!(
@@ -1324,6 +1328,15 @@ fn the_client_trusts_the_certificates_that_it_is_told_of_and_no_other() {
     server.state.set_tls(tls::load(&path("other.pem"), &path("other.key")).unwrap());
     let error = get(&url, Some(&path("other.pem"))).unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
+    // As `openssl req -x509` makes them: of an authority, and without a name; named by its very certificate it is known.
+    let mut made = rcgen::CertificateParams::new([]).unwrap();
+    made.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(path("made.pem"), made.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(path("made.key"), key.serialize_pem()).unwrap();
+    server.state.set_tls(tls::load(&path("made.pem"), &path("made.key")).unwrap());
+    assert!(get(&url, Some(&path("made.pem"))).unwrap().contains("www.example.com"));
+    assert!(get(&url, Some(&path("good.pem"))).unwrap_err().to_string().contains("certificate"));
     // A file that holds none.
     for (name, says) in [("absent.pem", "it is not there"), ("good.key", "no certificate in it")] {
         let error = get(&url, Some(&path(name))).unwrap_err();

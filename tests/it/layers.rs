@@ -67,7 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("psl", &["dns/", "ingest/dump.rs"]),
     ("hyperloglockless", &["store/sketch.rs"]),
     ("regex", &["lookup/"]),
-    ("toml", &["daemon/config.rs"]),
+    ("toml", &["daemon/config.rs", "cli/client.rs"]),
     ("clap", &["cli/"]),
     ("anyhow", &["cli/", "daemon/mod.rs", "main.rs"]),
     ("tracing_subscriber", &["daemon/logging.rs"]),
