@@ -143,6 +143,41 @@ pub fn parse_date(text: &str) -> Result<u64, TimeError> {
     checked_secs(civil)
 }
 
+/// The first and the last second of a year, a month, a day, an hour or a minute: `2024`, `2024-04`, `2024-04-12`,
+/// `2024-04-12T19`, `2024-04-12T19:29`, the latter two with or without a `Z`.
+///
+/// # Errors
+///
+/// When the text is of another form, or there is no such time.
+pub fn parse_period(text: &str) -> Result<(u64, u64), TimeError> {
+    let bytes = text.as_bytes();
+    let mut cursor = Cursor(if bytes.len() > 10 { bytes.strip_suffix(b"Z").unwrap_or(bytes) } else { bytes });
+    let mut civil = Civil { year: cursor.number(4)?, month: 1, day: 1, hour: 0, minute: 0, second: 0 };
+    let mut length = None;
+    if cursor.skip(|byte| byte == b'-') {
+        civil.month = cursor.number(2)? as u8;
+        length = Some(DAY * u64::from(days_in_month(civil.year, civil.month)));
+        if cursor.skip(|byte| byte == b'-') {
+            civil.day = cursor.number(2)? as u8;
+            length = Some(DAY);
+            if cursor.skip(|byte| matches!(byte, b'T' | b't' | b' ')) {
+                civil.hour = cursor.number(2)? as u8;
+                length = Some(3_600);
+                if cursor.skip(|byte| byte == b':') {
+                    civil.minute = cursor.number(2)? as u8;
+                    length = Some(60);
+                }
+            }
+        }
+    }
+    if !cursor.0.is_empty() {
+        return Err(TimeError::Form);
+    }
+    let start = checked_secs(civil)?;
+    let days = if days_in_month(civil.year, 2) == 29 { 366 } else { 365 };
+    Ok((start, start + length.unwrap_or(days * DAY) - 1))
+}
+
 /// Epoch seconds from an RFC 3339 time such as `2024-04-12T19:29:12Z` or `2024-04-12t21:29:12.5+02:00`.
 ///
 /// A space may stand for the `T`, and without an offset the time is UTC, so that [`format_utc`] is read back. A fraction
@@ -313,6 +348,30 @@ mod tests {
         assert_eq!(parse_date("2100-02-29"), Err(TimeError::Range));
     }
 
+    #[test]
+    fn a_period_has_its_first_and_its_last_second() {
+        for (text, first, last) in [
+            ("2024", "2024-01-01 00:00:00", "2024-12-31 23:59:59"),
+            ("2023", "2023-01-01 00:00:00", "2023-12-31 23:59:59"),
+            ("2024-02", "2024-02-01 00:00:00", "2024-02-29 23:59:59"),
+            ("2024-12", "2024-12-01 00:00:00", "2024-12-31 23:59:59"),
+            ("2024-04-12", "2024-04-12 00:00:00", "2024-04-12 23:59:59"),
+            ("2024-04-12T19", "2024-04-12 19:00:00", "2024-04-12 19:59:59"),
+            ("2024-04-12 19:29", "2024-04-12 19:29:00", "2024-04-12 19:29:59"),
+            ("2024-04-12T19Z", "2024-04-12 19:00:00", "2024-04-12 19:59:59"),
+            ("9999", "9999-01-01 00:00:00", "9999-12-31 23:59:59"),
+        ] {
+            let (start, end) = parse_period(text).unwrap();
+            assert_eq!((format_utc(start).as_str(), format_utc(end).as_str()), (first, last), "{text}");
+        }
+        for text in ["", "24", "2024-4", "2024-", "2024-04-12T", "2024-04-12T19:29:12", "2024-04Z", "20240"] {
+            assert_eq!(parse_period(text), Err(TimeError::Form), "{text}");
+        }
+        assert_eq!(parse_period("2024-13"), Err(TimeError::Range));
+        assert_eq!(parse_period("2023-02-29"), Err(TimeError::Range));
+        assert_eq!(parse_period("1969"), Err(TimeError::Year));
+    }
+
     proptest! {
         #[test]
         fn every_form_is_read_back(secs in 0u64..=253_402_300_799) {
@@ -324,7 +383,7 @@ mod tests {
 
         #[test]
         fn no_text_is_too_strange(text in "\\PC{0,32}") {
-            let _ = (parse_date(&text), parse_rfc3339(&text));
+            let _ = (parse_date(&text), parse_rfc3339(&text), parse_period(&text));
         }
     }
 }

@@ -5,7 +5,7 @@ use anyhow::Context;
 use crate::base::clock::now;
 use crate::lookup::Filters;
 
-/// Which rows are wanted. A time is epoch seconds, 2024-03-01, 2024-03-01T12:00:00Z, or an age such as 7d.
+/// Which rows are wanted.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
@@ -18,6 +18,10 @@ pub struct FilterArgs {
     /// Only what was seen at the name itself, not through a chain of CNAMEs
     #[arg(long)]
     direct: bool,
+    /// Seen within this time, first what is known to be: a year 2026, a month 2026-03, a day 2026-03-24, an hour 2026-03-24T17,
+    /// today, yesterday, the last days 7d, or from one time to another A..B
+    #[arg(long, value_name = "TIME")]
+    during: Option<String>,
     /// First seen at this time or before
     #[arg(long, value_name = "TIME")]
     first_before: Option<String>,
@@ -39,6 +43,7 @@ impl FilterArgs {
             ("type", self.types.as_deref()),
             ("sensor", self.sensor.as_deref()),
             ("direct", self.direct.then_some("true")),
+            ("during", self.during.as_deref()),
             ("first_before", self.first_before.as_deref()),
             ("first_after", self.first_after.as_deref()),
             ("last_before", self.last_before.as_deref()),

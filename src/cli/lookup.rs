@@ -64,6 +64,7 @@ const FORMS: &str = "Queries:
   192.0.2.0/24, 192.0.2.3-192.0.2.9   names that had an address in it
   rdata:ns1.example.net               rows whose data is that name; rdata:*.example.net below it
   '~text', '/regex/'                  rows that contain or match (reads the whole ledger)
+Times (UTC): 2026-03-24, 2026-03, 2026-03-24T17, 2026-03-24T17:05:00Z, today, yesterday, 7d (an age, with its unit), epoch seconds
 As they are pasted: hxxps://www[.]example[.]com/x, 192.0.2.7:443, user@example.com, 'www.example.com|192.0.2.7'";
 
 /// How rows are written.

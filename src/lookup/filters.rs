@@ -1,6 +1,6 @@
 //! Filters: which of the rows found are wanted.
 
-use crate::base::time::{DAY, parse_date, parse_rfc3339};
+use crate::base::time::{DAY, parse_period, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen, SensorId};
@@ -9,8 +9,17 @@ use crate::store::{Question, ReadStore};
 use super::QueryError;
 
 /// The filters by name, as URL parameters have them.
-pub const FILTER_KEYS: &[&str] =
-    &["type", "sensor", "direct", "first_before", "first_after", "last_before", "last_after", "limit"];
+pub const FILTER_KEYS: &[&str] = &[
+    "type",
+    "sensor",
+    "direct",
+    "first_before",
+    "first_after",
+    "last_before",
+    "last_after",
+    "during",
+    "limit",
+];
 
 //--- Types ----------------------------------------------------------------------------------------------------------
 
@@ -84,6 +93,8 @@ pub struct Filters {
     pub last_before: Option<u64>,
     /// Last seen at this second or after.
     pub last_after: Option<u64>,
+    /// Seen from this second to that one, as far as the first and the last sighting tell.
+    pub during: Option<(u64, u64)>,
     /// Only rrnames at or below this name; it has no key, for a query says the same.
     pub below: Option<Name>,
     /// At most so many rows.
@@ -105,6 +116,7 @@ impl Filters {
             "first_after" => self.first_after = Some(parse_time(value, now, false)?),
             "last_before" => self.last_before = Some(parse_time(value, now, true)?),
             "last_after" => self.last_after = Some(parse_time(value, now, false)?),
+            "during" => self.during = Some(parse_during(value, now)?),
             "limit" => self.limit = Some(parse_limit(value)?),
             _ => return Ok(false),
         }
@@ -123,9 +135,22 @@ impl Filters {
         let fences = self.first_before.is_none_or(|t| seen.time_first <= t)
             && self.first_after.is_none_or(|t| seen.time_first >= t)
             && self.last_before.is_none_or(|t| seen.time_last <= t)
-            && self.last_after.is_none_or(|t| seen.time_last >= t);
+            && self.last_after.is_none_or(|t| seen.time_last >= t)
+            && self.during.is_none_or(|(from, to)| seen.time_first <= to && seen.time_last >= from);
         (fences && !seen.is_none()).then_some(seen)
     }
+}
+
+/// Whether a row was seen on a day of a stretch of time, as far as its days are known.
+pub fn is_seen_within(seen: &Seen, (from, to): (u64, u64)) -> bool {
+    let is_within = |time: u64| (from..=to).contains(&time);
+    let last_day = seen.time_last / DAY;
+    is_within(seen.time_first)
+        || is_within(seen.time_last)
+        || (0..64).filter(|bit| seen.days >> bit & 1 == 1).any(|bit| {
+            let start = last_day.saturating_sub(bit) * DAY;
+            start <= to && start + DAY > from
+        })
 }
 
 /// Reads a truth value as clients spell it: `true`, `True`, `t`, `1`, `yes`, and their opposites.
@@ -163,8 +188,8 @@ fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
             Err(_) => Err(QueryError::new(text, 0, "not a time", TIMES)),
         };
     }
-    if let Ok(start) = parse_date(text) {
-        return Ok(if end { start + DAY - 1 } else { start });
+    if let Some((first, last)) = period(text, now) {
+        return Ok(if end { last } else { first });
     }
     if let Ok(age) = parse_duration(text) {
         return Ok(now.saturating_sub(age.as_secs()));
@@ -182,7 +207,47 @@ fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
 
 /// Epoch seconds below this are a slip of the hand: no record is older than 2000.
 const LEAST_TIME: u64 = 100_000_000;
-const TIMES: &str = "epoch seconds, a date such as 2024-03-01, 2024-03-01T12:00:00Z, or an age such as 7d";
+const TIMES: &str = "a date such as 2024-03-01, a month 2024-03, an hour 2024-03-01T17, 2024-03-01T12:00:00Z, today, \
+                     yesterday, an age with its unit such as 7d, or epoch seconds";
+
+/// A month, a day, an hour or a minute, `today` and `yesterday`: the first and the last second. All is UTC.
+fn period(text: &str, now: u64) -> Option<(u64, u64)> {
+    let day = |start: u64| (start, start + DAY - 1);
+    match text.to_ascii_lowercase().as_str() {
+        "today" => Some(day(now - now % DAY)),
+        "yesterday" => Some(day((now - now % DAY).saturating_sub(DAY))),
+        _ => parse_period(text).ok(),
+    }
+}
+
+/// A stretch of time: a period, a year, the last so many days (`7d`), or from one time to another (`A..B`, `A..`, `..B`).
+fn parse_during(text: &str, now: u64) -> Result<(u64, u64), QueryError> {
+    let text = text.trim();
+    if let Some((from, to)) = text.split_once("..") {
+        let (from, to) = (from.trim(), to.trim());
+        if from.is_empty() && to.is_empty() {
+            return Err(QueryError::new(text, 0, "not a time: the range has no end", TIMES));
+        }
+        let year = |text: &str| if text.len() == 4 { parse_period(text).ok() } else { None };
+        let end = |text: &str, open: u64, is_end: bool| match (text, year(text)) {
+            ("", _) => Ok(open),
+            (_, Some((first, last))) => Ok(if is_end { last } else { first }),
+            _ => parse_time(text, now, is_end),
+        };
+        let (from, to) = (end(from, 0, false)?, end(to, u64::MAX, true)?);
+        if from > to {
+            return Err(QueryError::new(text, 0, "not a time: the range ends before it begins", TIMES));
+        }
+        return Ok((from, to));
+    }
+    if let Some(period) = period(text, now) {
+        return Ok(period);
+    }
+    if let Ok(age) = parse_duration(text) {
+        return Ok((now.saturating_sub(age.as_secs()), now));
+    }
+    parse_time(text, now, false).map(|time| (time, time))
+}
 
 /// The sensors of a ledger, by name.
 pub fn sensors(store: &dyn ReadStore) -> Vec<String> {
@@ -251,7 +316,7 @@ mod tests {
             "30",
             "2024",
             "20240301",
-            "yesterday",
+            "some day",
             "-5",
             "2024-13-01",
             "99999999999999999999",
@@ -272,6 +337,35 @@ mod tests {
         assert!(set("type", "ANY-DNSSEC").unwrap().types.contains(RrType::DS));
         assert_eq!(set("type", "A,BOGUS").unwrap_err().at, 2);
         assert!(set("type", "").is_err());
+    }
+
+    #[test]
+    fn a_stretch_of_time_is_read_in_every_form() {
+        let day = NOON - NOON % DAY;
+        for (value, from, to) in [
+            ("today", day, day + DAY - 1),
+            ("Yesterday", day - DAY, day - 1),
+            ("2024-03-01", day, day + DAY - 1),
+            ("2024-03-01T12", NOON, NOON + 3599),
+            ("2024-03", day, day + 31 * DAY - 1),
+            ("2024", day - 60 * DAY, day + 306 * DAY - 1),
+            ("7d", NOON - 7 * DAY, NOON),
+            ("7d..", NOON - 7 * DAY, u64::MAX),
+            ("..2024-03-01", 0, day + DAY - 1),
+            ("2024-02..2024-03", day - 29 * DAY, day + 31 * DAY - 1),
+            ("2024..2024", day - 60 * DAY, day + 306 * DAY - 1),
+            ("2024-03-01T12:00:00Z .. today", NOON, day + DAY - 1),
+        ] {
+            assert_eq!(set("during", value).unwrap().during, Some((from, to)), "{value}");
+        }
+        for wrong in
+            ["", "..", "7", "30", "soon", "2024-13", "2024-03..2024-02", "March", "2024-03-32", "7..9"]
+        {
+            let error = set("during", wrong).unwrap_err();
+            assert!(error.message.starts_with("not a time") && error.hint.contains("7d"), "{wrong}: {error}");
+        }
+        assert_eq!(set("last_after", "2024-03").unwrap().last_after, Some(day));
+        assert_eq!(set("last_before", "yesterday").unwrap().last_before, Some(day - 1));
     }
 
     #[test]

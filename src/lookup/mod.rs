@@ -32,7 +32,7 @@ mod walk;
 
 pub use bulk::{Asks, Bulk, Of, Told};
 pub use cursor::{Cursor, CursorError};
-pub use filters::{FILTER_KEYS, Filters, Types, no_such_sensor, parse_bool, sensors};
+pub use filters::{FILTER_KEYS, Filters, Types, is_seen_within, no_such_sensor, parse_bool, sensors};
 pub use indicator::{Indicator, literal};
 pub use list::{List, ListForm};
 pub use pattern::{Pattern, PatternError};

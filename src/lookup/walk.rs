@@ -9,7 +9,7 @@ use crate::observation::Seen;
 use crate::store::{Entries, Entry, Position, Scan, Snapshot, StoreError};
 
 use super::cursor::{Cursor, CursorError};
-use super::filters::Filters;
+use super::filters::{Filters, is_seen_within};
 use super::pattern::Pattern;
 use super::query::Query;
 
@@ -177,6 +177,8 @@ pub struct Walk {
     ledger: Arc<dyn Snapshot>,
     /// The scans of it that are walked, one after the other.
     steps: Arc<[Scan]>,
+    /// How many they are before they are walked again, for rows that come last.
+    once: usize,
     /// The place it has come to.
     at: Cursor,
     limits: Limits,
@@ -190,7 +192,13 @@ pub struct Walk {
 impl Walk {
     /// Begins an answer as of one moment of the ledger. It waits for nothing.
     pub fn begin(ledger: &Arc<dyn Snapshot>, search: &Search, limits: Limits) -> Walk {
-        let (scans, test) = search.plan();
+        let (mut scans, test) = search.plan();
+        let (once, mut examined) = (scans.len(), limits.examined);
+        if search.filters.during.is_some() {
+            // First what is known to have been seen in that time, then what may have been.
+            scans.extend_from_within(..);
+            examined = examined.saturating_mul(2);
+        }
         let rows = search.filters.limit.unwrap_or(u64::MAX).min(limits.rows);
         Walk {
             filters: search.filters.clone(),
@@ -198,8 +206,9 @@ impl Walk {
             merge_sensors: search.merge_sensors,
             ledger: Arc::clone(ledger),
             steps: scans.into(),
+            once,
             at: Cursor { step: 0, after: None },
-            limits: Limits { rows, ..limits },
+            limits: Limits { rows, examined },
             found: 0,
             examined: 0,
             end: None,
@@ -362,7 +371,12 @@ impl Walk {
             return None;
         }
         let seen = filters.select(&entry.halves)?;
-        let mut before = steps.iter().take(usize::from(self.at.step));
+        let (step, once) = (usize::from(self.at.step), self.once.max(1));
+        let first_of_pass = step - step % once;
+        if filters.during.is_some_and(|during| is_seen_within(&seen, during) != (first_of_pass == 0)) {
+            return None;
+        }
+        let mut before = steps.iter().take(step).skip(first_of_pass);
         let known = before.any(|earlier| earlier.matches(&entry.tuple));
         (!known && self.test.passes(entry, &mut self.shown)).then_some(seen)
     }

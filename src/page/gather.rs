@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use super::link::{Column, MAX_SORTED, Sort, View};
 use crate::dns::{Name, Rdata, registrable};
-use crate::lookup::{self, Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Walk};
+use crate::lookup::{
+    self, Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Walk, is_seen_within,
+};
 use crate::observation::Seen;
 use crate::output::summary::Questions;
 use crate::store::{Entry, Question, Scan, Snapshot, StoreError};
@@ -127,7 +129,10 @@ fn rows_of(
         if small.end == End::Complete {
             let sort = Sort { column: Column::Last, descending: true };
             let mut rows = small.rows;
-            rows.sort_by(|a, b| order(sort, a, b));
+            // What is known to have been seen in the time that is asked for stays first.
+            let filters = &search.filters;
+            let is_known = |row: &Row| filters.during.is_none_or(|during| is_seen_within(&row.seen, during));
+            rows.sort_by(|a, b| is_known(b).cmp(&is_known(a)).then_with(|| order(sort, a, b)));
             let total = rows.len() as u64;
             rows.truncate(usize::try_from(view.rows).unwrap_or(usize::MAX));
             let next = (total > view.rows).then_some(Next::Page(2));

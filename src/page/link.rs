@@ -247,6 +247,15 @@ impl View {
     pub fn from_params(params: &[(String, String)]) -> View {
         let mut view =
             View { rows: DEFAULT_ROWS, page: 1, trail: Trail::from_params(params), ..View::default() };
+        // Two fields of the form are one filter.
+        let field = |name: &str| {
+            let value = params.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.trim());
+            value.unwrap_or_default()
+        };
+        let between = [field("from"), field("to")];
+        if between.iter().any(|end| !end.is_empty()) {
+            view.filters.push(("during", between.join("..")));
+        }
         for (key, value) in params {
             let value = value.trim();
             if value.is_empty() {
@@ -275,6 +284,20 @@ impl View {
     /// The value of a filter, empty where it is not set.
     pub fn filter(&self, key: &str) -> &str {
         self.filters.iter().find(|(known, _)| *known == key).map_or("", |(_, value)| value)
+    }
+
+    /// The two ends of the time in which rows were seen, as fields of the form have them.
+    pub fn between(&self) -> (&str, &str) {
+        let during = self.filter("during");
+        during.split_once("..").unwrap_or((during, during))
+    }
+
+    /// The first page of the same with another time in which rows were seen.
+    pub fn during(&self, during: &str) -> View {
+        let mut view = self.first_page();
+        view.filters.retain(|(key, _)| *key != "during");
+        view.filters.push(("during", during.to_owned()));
+        view
     }
 
     /// The place it shows.

@@ -42,6 +42,9 @@ const TYPES: [&str; 14] = [
     "ANY-DNSSEC",
 ];
 
+/// Times in which rows were seen that can be picked.
+const PRESETS: [(&str, &str); 3] = [("today..today", "today"), ("7d..", "7 days"), ("30d..", "a month")];
+
 /// Numbers of rows on a page that can be picked.
 const ROWS: [u64; 4] = [25, DEFAULT_ROWS, 100, 500];
 
@@ -53,6 +56,11 @@ pub fn home_page(stats: &Stats, as_of: Option<&Freshness>) -> String {
             p.lede {
                 "The ledger holds " strong { (counted(stats.rows, "row", "rows")) } " in "
                 (size(stats.disk_bytes)) ": every name, type and answer that the logs held."
+            }
+            p {
+                a href="/?q=%2A&first_after=today&sort=-first" { "New today" } " · "
+                a href="/?q=%2A&first_after=7d&sort=-first" { "New within 7 days" }
+                ": rows that were first seen then, the newest first."
             }
             h2 { "Ask for" }
             dl.examples {
@@ -213,7 +221,8 @@ fn pager(view: &View, results: &Results) -> Markup {
 
 /// Filters as controls of the search form.
 pub fn filters(view: &View) -> Markup {
-    let more = ["first_after", "first_before", "sensor", "direct"];
+    let more = ["first_after", "first_before", "last_after", "last_before", "sensor", "direct"];
+    let (from, to) = view.between();
     let open = more.iter().any(|key| !view.filter(key).is_empty()) || view.rows != DEFAULT_ROWS;
     let kind = view.filter("type");
     let listed = kind.is_empty() || TYPES.contains(&kind);
@@ -234,11 +243,22 @@ pub fn filters(view: &View) -> Markup {
                     @for known in TYPES { option value=(known) selected[known == kind] { (known) } }
                 }
             }
-            (field("last_after", "Seen since", "7d or 2024-03-01"))
-            (field("last_before", "Not seen after", "2024-03-31"))
+            label { span { "Seen between" }
+                input form="search" name="from" value=(from) placeholder="2026-03 or 7d" autocomplete="off" spellcheck="false" aria-describedby="times";
+            }
+            label { span { "and" }
+                input form="search" name="to" value=(to) placeholder="2026-03 or today" autocomplete="off" spellcheck="false" aria-describedby="times";
+            }
+            p.presets {
+                @for (during, words) in PRESETS {
+                    a href=(view.during(during).href()) aria-current=[(view.filter("during") == during).then_some("true")] { (words) } " "
+                }
+            }
             details open[open] {
                 summary { "More filters" }
                 div {
+                    (field("last_after", "Last seen since", "7d or 2024-03-01"))
+                    (field("last_before", "Not seen after", "2024-03-31"))
                     (field("first_after", "First seen since", "24h"))
                     (field("first_before", "First seen before", "2024-03-01"))
                     (field("sensor", "Sensor", "default"))
@@ -259,6 +279,7 @@ pub fn filters(view: &View) -> Markup {
                     }
                 }
             }
+            p.note #times { "Times are UTC: 2026-03-24, a month 2026-03, an hour 2026-03-24T17, today, yesterday, or an age such as 7d." }
             @for step in view.trail.steps() { input form="search" type="hidden" name="via" value=(step); }
             button form="search" type="submit" { "Apply" }
             @if !view.filters.is_empty() {

@@ -486,3 +486,80 @@ fn what_was_asked_and_never_answered_is_an_answer() {
     let page = text(daemon.get("/?q=*.evil-c2.example").body);
     assert!(page.contains("asked 5 times of 2 names (NXDOMAIN 3, answered 2)"), "{page}");
 }
+
+//--- times ----------------------------------------------------------------------------------------------------------
+
+/// Noon of a day, of which the month counts from January 2026.
+fn noon(month: u64, day: u64) -> u64 {
+    let before: u64 = [31, 28, 31, 30, 31][..month as usize - 1].iter().sum();
+    1_767_225_600 + (before + day - 1) * 86_400 + 43_200
+}
+
+#[test]
+fn march_has_what_was_seen_in_it_first_and_what_may_have_been_behind() {
+    let env = TestEnv::new();
+    let spans = [
+        ("before", (1, 5), (2, 10)),
+        ("into", (2, 20), (3, 5)),
+        ("within", (3, 10), (3, 20)),
+        ("equal", (3, 1), (3, 31)),
+        ("over", (2, 1), (5, 20)),
+        ("outof", (3, 25), (4, 10)),
+        ("after", (4, 1), (4, 10)),
+    ];
+    let log: String = spans
+        .iter()
+        .flat_map(|(name, first, last)| [*first, *last].map(|(month, day)| (noon(month, day), name)))
+        .map(|(ts, name)| record(ts, &format!("{name}.march.example"), A, 0, &["192.0.2.3"]))
+        .collect();
+    std::fs::create_dir(env.path("logs")).unwrap();
+    std::fs::write(env.path("logs/dns.log"), log).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    // What encloses the month and was seen on no day of it is last; all else is in the order of the ledger.
+    let found = ["equal", "into", "outof", "within", "over"].map(|name| format!("{name}.march.example"));
+    let names = |rows: &[Value]| -> Vec<String> {
+        rows.iter().map(|row| row["rrname"].as_str().unwrap().to_owned()).collect()
+    };
+    let asked = |query: &str| {
+        let ended = env.run(&["lookup", "--data", "data", "-f", "json", "--during", "2026-03", query]);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        names(&lines(ended.stdout))
+    };
+    for query in ["*.march.example", "192.0.2.3", "~march"] {
+        assert_eq!(asked(query), found, "{query}");
+    }
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    assert_eq!(asked("192.0.2.3"), found);
+    for during in
+        ["2026-03", "2026-03-01..2026-03-31", "2026-03..2026-03", "2026-03-01T00:00:00Z..2026-03-31T23"]
+    {
+        let answer = daemon.json(&format!("/api/v1/records?q=192.0.2.3&during={during}"));
+        assert_eq!(names(answer["records"].as_array().unwrap()), found, "{during}");
+    }
+    // Page by page, over the border between the two.
+    let mut next = String::new();
+    for name in &found {
+        let answer = daemon.json(&format!("/api/v1/records?q=*.march.example&during=2026-03&limit=1{next}"));
+        assert_eq!(names(answer["records"].as_array().unwrap()), [name.as_str()]);
+        next = format!("&cursor={}", answer["next"].as_str().unwrap_or_default());
+    }
+    assert_eq!(next, "&cursor=");
+    let html = text(daemon.get("/?q=192.0.2.3&from=2026-03&to=2026-03").body);
+    for (name, ..) in spans {
+        let is_found = found.contains(&format!("{name}.march.example"));
+        assert_eq!(html.contains(&format!("/name/{name}.march.example")), is_found, "{name}: {html}");
+    }
+    assert!(html.contains("name=\"from\" value=\"2026-03\"") && html.contains("5 rows"), "{html}");
+    let hour = daemon.json("/api/v1/records?q=192.0.2.3&during=2026-03-20T12");
+    assert_eq!(names(hour["records"].as_array().unwrap())[0], "within.march.example");
+    for wrong in ["7", "2026-13", "soon"] {
+        let answer = daemon.get(&format!("/api/v1/records?q=192.0.2.3&during={wrong}"));
+        assert!(answer.status == 400 && text(answer.body).contains("7d"), "{wrong}");
+        let ended = env.run(&["lookup", "--data", "data", "--during", wrong, "192.0.2.3"]);
+        assert!(ended.status.code() == Some(64) && ended.stderr.contains("7d"), "{}", ended.stderr);
+    }
+    let home = text(daemon.get("/").body);
+    assert!(home.contains("/?q=%2A&amp;first_after=today&amp;sort=-first"), "{home}");
+    assert_eq!(daemon.get("/?q=*&first_after=today&sort=-first").status, 200);
+}
