@@ -135,7 +135,8 @@ impl Followed {
     ///
     /// When the file cannot be read; the place is kept.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
-        if self.size()? < self.offset || !self.starts_as_before()? {
+        let size = self.size()?;
+        if size < self.offset || !self.starts_as_before()? {
             return Ok(Read::Replaced);
         }
         let n = loop {
@@ -151,6 +152,13 @@ impl Followed {
         }
         if n == 0 {
             return Ok(Read::End);
+        }
+        if size == 0 && self.size()? == 0 {
+            // It would be taken for one that was rewritten, again and again.
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it says that it is empty, and gives bytes: its file system does not tell how long files are",
+            ));
         }
         let read = buffer.get(..n).unwrap_or_default();
         let missing = START_BYTES - self.start.len();
