@@ -3,6 +3,8 @@
 //! It changes nothing. Run by root it judges as the user that owns the data folder, for that is who will open the logs:
 //! by the mode and the access list of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`).
 
+mod disk;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -14,8 +16,8 @@ use std::time::Duration;
 
 use super::Exit;
 use super::access::SourceArgs;
-use super::import::human_size;
 use crate::base::clock::now;
+use crate::base::time::format_date;
 use crate::daemon::CONTROL_SOCKET;
 use crate::daemon::config::{Config, Source};
 use crate::http::client::Client;
@@ -24,11 +26,12 @@ use crate::http::token::Tokens;
 use crate::ingest::look_at;
 use crate::output::sanitise;
 use crate::status::{Unread, UnreadKind, shown_path};
-use crate::store::sled::{format_of, kept_before, set_asides};
-use crate::store::{FORMAT, MaxDisk, kept_max_disk};
+use crate::store::FORMAT;
+use crate::store::sled::{kept_before, set_asides, whole_format_of};
 use crate::tail::decode::Decoder;
 use crate::tail::discover::discover;
 use crate::tail::open::open;
+use crate::tail::wake::try_events;
 
 /// Logs that are tried for each source: the newest of them.
 const TRIED: usize = 20;
@@ -42,6 +45,8 @@ const HEAD_BYTES: u64 = 16 << 10;
 const STATUS_BYTES: u64 = 64 << 20;
 /// Watches that a long archive wants.
 const WATCHES: u64 = 8192;
+/// A certificate that ends sooner is near its end.
+const CERTIFICATE_DAYS: u64 = 14;
 /// 2024-01-01: a clock before it is not set.
 const EARLIEST: u64 = 1_704_067_200;
 
@@ -102,13 +107,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let told = check_folder(&mut findings, &config.data_dir);
-    check_space(&mut findings, &config);
     let user = User::of_folder(&config.data_dir);
     let running = told.is_some();
+    disk::check(&mut findings, &config, &user, running);
     check_sources(&mut findings, &config, &config.sources(), &user, &told.unwrap_or_default());
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
-    check_limits(&mut findings);
+    check_limits(&mut findings, &config.data_dir);
     let now = now();
     match now {
         0..EARLIEST => findings.bad("clock", "it is not set", "set the time, and keep it by NTP"),
@@ -212,6 +217,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> Option<HashSet<String
     let running = Client::of_socket(&socket).and_then(|client| client.get("/healthz", &[])).is_ok();
     if running {
         findings.good("data", format!("{shown}: its daemon is running"));
+        check_ready(findings, &socket);
         let told = Standing::of(&socket).tell(findings);
         tell_kept(findings, folder);
         return Some(told);
@@ -247,10 +253,22 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> Option<HashSet<String
     None
 }
 
-/// Looks at the version of the ledger's format.
+/// Looks at whether the daemon is ready.
+fn check_ready(findings: &mut Findings, socket: &Path) {
+    let ready = Client::of_socket(socket).and_then(|client| client.get("/readyz", &[]));
+    if let Err(error) = ready {
+        findings.bad(
+            "daemon",
+            format!("it is not ready: {error}"),
+            "`dnsledger status` says more; so does its log",
+        );
+    }
+}
+
+/// Looks at the ledger that is named, and at the version of its format.
 fn check_format(findings: &mut Findings, folder: &Path) {
     let shown = folder.display();
-    match format_of(folder) {
+    match whole_format_of(folder) {
         Ok(Some(found)) if found < FORMAT => findings.good(
             "data",
             format!("{shown} is of format {found}: it is brought up to format {FORMAT} at the next start, and kept as it is"),
@@ -279,31 +297,6 @@ fn tell_kept(findings: &mut Findings, folder: &Path) {
             format!("{aside} was set aside, {megabytes} MiB: it is damaged, or nothing says what it is; nothing uses it"),
             format!("`rm -r {aside}` once you know that nothing in it is missed"),
         );
-    }
-}
-
-/// Looks at how much disk the ledger may take, and how much is free.
-fn check_space(findings: &mut Findings, config: &Config) {
-    // The nearest folder that there is: the data folder may have to be made.
-    let there = config.data_dir.ancestors().find(|folder| folder.is_dir());
-    let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let free = rustix::fs::statvfs(there).ok().and_then(|space| space.f_bavail.checked_mul(space.f_frsize));
-    let left = free.map(|free| format!(", {} free", human_size(free))).unwrap_or_default();
-    let kept = kept_max_disk(&config.data_dir);
-    match config.store.max_disk {
-        MaxDisk::Bytes(most) => findings.good("disk", format!("at most {}{left}", human_size(most))),
-        MaxDisk::Auto => {
-            let most = match kept {
-                Some(most) => format!("at most {}, by what was free at the first start", human_size(most)),
-                None => "at most four fifths of what is free at the first start".to_owned(),
-            };
-            findings.good("disk", most + &left);
-        }
-        MaxDisk::Unbounded => findings.warn(
-            "disk",
-            format!("no bound on what the ledger takes{left}"),
-            "store.max_disk = \"auto\": who can make DNS queries can fill the disk",
-        ),
     }
 }
 
@@ -345,7 +338,10 @@ fn check_keys(findings: &mut Findings, config: &Config, user: &User) {
     }
     if !http.tls_cert.as_os_str().is_empty() {
         match tls::load(&http.tls_cert, &http.tls_key) {
-            Ok(_) => findings.good("tls", "certificate and key belong together"),
+            Ok(_) => {
+                findings.good("tls", "certificate and key belong together");
+                check_end(findings, &http.tls_cert);
+            }
             Err(error) => findings.bad("tls", error.to_string(), error.hint()),
         }
     } else if !http.listen.ip().is_loopback() {
@@ -354,7 +350,23 @@ fn check_keys(findings: &mut Findings, config: &Config, user: &User) {
     }
 }
 
-fn check_limits(findings: &mut Findings) {
+/// Looks at how long a certificate is good.
+fn check_end(findings: &mut Findings, cert: &Path) {
+    let says = match tls::ends(cert) {
+        Ok(end) => match (end.saturating_sub(now())) / 86_400 {
+            CERTIFICATE_DAYS.. => return,
+            0 if end <= now() => format!("the certificate ended on {}", format_date(end)),
+            days => format!("the certificate ends in {days} days, on {}", format_date(end)),
+        },
+        Err(error) => return findings.bad("tls", error.to_string(), error.hint()),
+    };
+    findings.bad("tls", says, "put a new one in its place, and `systemctl reload dnsledger`");
+}
+
+fn check_limits(findings: &mut Findings, folder: &Path) {
+    if let Err(why) = try_events(folder) {
+        return findings.bad("inotify", why.to_string(), why.advice());
+    }
     let limit = |name: &str| {
         let text = fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?;
         text.trim().parse::<u64>().ok()

@@ -269,9 +269,12 @@ impl Client {
         let part = |key: &str| {
             error.as_ref().and_then(|e| e.pointer(&format!("/error/{key}"))?.as_str().map(str::to_owned))
         };
+        // Why it is not ready, a server says in another shape.
+        let reason = || error.as_ref()?.get("reason")?.as_str().map(str::to_owned);
+        let message = part("message").or_else(reason);
         Err(ClientError::Refused {
             status: status.as_u16(),
-            message: part("message").unwrap_or_else(|| format!("the server answered {status}")),
+            message: message.unwrap_or_else(|| format!("the server answered {status}")),
             hint: part("hint"),
         })
     }

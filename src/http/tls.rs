@@ -14,6 +14,8 @@ use tokio_rustls::rustls::{
     SignatureScheme,
 };
 pub use tokio_rustls::{TlsAcceptor, TlsConnector};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 /// Where systems keep the certificates that are trusted on them: Debian and its kind, Fedora and its kind.
 const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
@@ -56,6 +58,21 @@ pub fn load(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
         .map_err(|error| fault(key, error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// When the first certificate of a chain ends that does, epoch seconds.
+///
+/// # Errors
+///
+/// When the file cannot be read, or holds what is no certificate.
+pub fn ends(cert: &Path) -> Result<u64, TlsError> {
+    let fault = |why: String| TlsError { path: cert.to_owned(), why, hint: SERVER_HINT };
+    let mut first = u64::MAX;
+    for der in certificates(cert).map_err(fault)? {
+        let read = Certificate::from_der(&der).map_err(|error| fault(format!("no certificate: {error}")))?;
+        first = first.min(read.tbs_certificate.validity.not_after.to_unix_duration().as_secs());
+    }
+    Ok(first)
 }
 
 /// A client's side, which trusts the certificates in this file, or without one those that the system trusts. A server that

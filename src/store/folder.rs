@@ -287,14 +287,7 @@ impl Folder {
     }
 
     fn check_files(&self, ledgers: &[String]) -> Result<(), StoreError> {
-        let Some(missing) = self.files().into_iter().find(|file| !file.exists()) else { return Ok(()) };
-        let others: Vec<String> =
-            ledgers.iter().filter(|ledger| **ledger != self.current.ledger).cloned().collect();
-        let why = match others.as_slice() {
-            [] => "it is missing".to_owned(),
-            _ => format!("it is missing, and there is a {}; nothing was removed", others.join(" and a ")),
-        };
-        Err(damaged(&missing.display().to_string(), &why))
+        check_files(&self.path, &self.current, ledgers)
     }
 
     /// The folder of the ledger.
@@ -414,11 +407,6 @@ impl Folder {
         Ok(())
     }
 
-    /// Files without which there is no ledger.
-    fn files(&self) -> [PathBuf; 2] {
-        [self.ledger().join("conf"), self.ledger().join("db")]
-    }
-
     fn write_current(&self, current: &Current) -> Result<(), StoreError> {
         self.write_file(CURRENT, current)
     }
@@ -505,6 +493,30 @@ fn read_current(folder: &Path) -> Result<Option<Current>, StoreError> {
 /// The version of the format of the ledger in a folder; `None` when there is none, or it was never whole.
 pub fn format(folder: &Path) -> Result<Option<u32>, StoreError> {
     Ok(read_current(folder)?.filter(|current| !current.is_new).map(|current| current.format))
+}
+
+/// Checks that what `CURRENT` names is there.
+pub fn check(folder: &Path) -> Result<(), StoreError> {
+    match read_current(folder)?.filter(|current| !current.is_new) {
+        Some(current) => check_files(folder, &current, &ledgers(folder)?),
+        None => Ok(()),
+    }
+}
+
+/// Files without which there is no ledger.
+fn files(ledger: &Path) -> [PathBuf; 2] {
+    [ledger.join("conf"), ledger.join("db")]
+}
+
+fn check_files(folder: &Path, current: &Current, ledgers: &[String]) -> Result<(), StoreError> {
+    let missing = files(&folder.join(&current.ledger)).into_iter().find(|file| !file.exists());
+    let Some(missing) = missing else { return Ok(()) };
+    let others: Vec<String> = ledgers.iter().filter(|ledger| **ledger != current.ledger).cloned().collect();
+    let why = match others.as_slice() {
+        [] => "it is missing".to_owned(),
+        _ => format!("it is missing, and there is a {}; nothing was removed", others.join(" and a ")),
+    };
+    Err(damaged(&missing.display().to_string(), &why))
 }
 
 fn first_line(text: &str) -> Option<u32> {
@@ -685,7 +697,7 @@ mod tests {
 
     fn make_files(folder: &Folder) {
         fs::create_dir_all(folder.ledger()).unwrap();
-        folder.files().iter().for_each(|file| fs::write(file, b"x").unwrap());
+        files(&folder.ledger()).iter().for_each(|file| fs::write(file, b"x").unwrap());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use copy::OnPiece;
 pub use ledger::FORMAT;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
-pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk};
+pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since};
 
 use std::cmp::Ordering;
 use std::net::IpAddr;

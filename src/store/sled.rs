@@ -175,6 +175,16 @@ pub fn format_of(path: &Path) -> Result<Option<u32>, StoreError> {
     folder::format(path)
 }
 
+/// Likewise, of a ledger whose files are all there.
+///
+/// # Errors
+///
+/// As [`format_of`], and when what `CURRENT` names is not there.
+pub fn whole_format_of(path: &Path) -> Result<Option<u32>, StoreError> {
+    folder::check(path)?;
+    folder::format(path)
+}
+
 /// The file in a data folder that keeps the ledger as it was in an older format.
 pub fn kept_by(path: &Path, format: u32) -> PathBuf {
     path.join(folder::before(format))

@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::StoreError;
 use super::folder::failed;
@@ -52,6 +53,11 @@ pub(super) fn of_free(free: u64, taken: u64) -> u64 {
 pub fn kept(folder: &Path) -> Option<u64> {
     let text = fs::read_to_string(folder.join(FILE)).ok()?;
     text.trim_end().parse().ok().filter(|bytes| *bytes >= LEAST_DISK)
+}
+
+/// When that figure was made: at the first start. `None` where none is kept.
+pub fn kept_since(folder: &Path) -> Option<SystemTime> {
+    fs::metadata(folder.join(FILE)).and_then(|file| file.modified()).ok()
 }
 
 /// Keeps the figure of a data folder, where none is kept that makes sense.

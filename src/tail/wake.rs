@@ -73,6 +73,28 @@ impl From<notify::Error> for NoEvents {
     }
 }
 
+impl NoEvents {
+    /// What the operator can do.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            NoEvents::Watches => "sysctl fs.inotify.max_user_watches=524288, and a file in /etc/sysctl.d",
+            NoEvents::Instances => "sysctl fs.inotify.max_user_instances=512, and a file in /etc/sysctl.d",
+            NoEvents::Other(_) => "logs are polled; poll_interval says how often",
+        }
+    }
+}
+
+/// Asks for the events of a folder, or of the nearest above it that there is, and takes no notice of them.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn try_events(folder: &Path) -> Result<(), NoEvents> {
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let mut watcher = notify::recommended_watcher(|_: Result<notify::Event, notify::Error>| {})?;
+    Ok(watcher.watch(there, RecursiveMode::NonRecursive)?)
+}
+
 /// What is said when the kernel had more events than its queue holds: nothing is missed, for everything is looked at then.
 pub const LOST_EVENTS: &str = "its queue was full and events were lost, so everything was looked at; should it happen often, \
     raise the limit: sysctl fs.inotify.max_queued_events=65536";

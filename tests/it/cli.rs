@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::env::{TestEnv, made_up_log};
+use crate::env::{TestEnv, made_up_log, skipped};
 
 /// A small Zeek log folder with archives and a live log.
 fn tree() -> PathBuf {
@@ -649,6 +650,99 @@ fn the_doctor_names_what_is_wrong_and_what_to_do() {
     let (code, said) = doctor(&logs, free);
     assert!(code == Some(2) && said.contains("no columns of answers"), "{said}");
     assert!(!data.exists(), "a doctor makes nothing");
+}
+
+/// What `doctor` says fails, where something must.
+fn failing(doctor: &mut Command) -> String {
+    let output = doctor.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let (mut failing, mut lines) = (String::new(), said.lines().peekable());
+    while let Some(line) = lines.next() {
+        if line.starts_with("FAIL") {
+            let advice = lines.peek().unwrap_or(&"");
+            assert!(advice.trim_start().starts_with("try: "), "no advice: {said}");
+            failing += line;
+            failing.push('\n');
+        }
+    }
+    failing
+}
+
+#[test]
+fn the_doctor_fails_for_a_ledger_that_is_gone_or_in_a_folder_that_is_closed() {
+    let (folder, data) = ledger();
+    let config = folder.path().join("dnsledger.toml");
+    fs::write(&config, "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let doctor = || {
+        let tree = tree();
+        program(&["doctor", "--config", path(&config), "--data", &data, "--logs", path(&tree)])
+    };
+    assert_eq!(doctor().status().unwrap().code(), Some(0));
+    // Its owner may not write to it; root is asked about its owner.
+    let (kept, closed) = (Path::new(&data), fs::Permissions::from_mode(0o500));
+    fs::set_permissions(kept, closed).unwrap();
+    if std::os::unix::fs::chown(kept, Some(4242), None).is_ok() {
+        assert!(failing(&mut doctor()).contains("uid 4242 may not write in"));
+    } else {
+        assert!(failing(&mut doctor()).contains("may not write in"));
+    }
+    fs::set_permissions(kept, fs::Permissions::from_mode(0o700)).unwrap();
+    drop(std::os::unix::fs::chown(kept, Some(0), None));
+    let ledger = kept.join("ledger-1");
+    fs::rename(&ledger, kept.join("ledger-7")).unwrap();
+    let said = failing(&mut doctor());
+    assert!(said.contains("ledger-1") && said.contains("there is a ledger-7"), "{said}");
+}
+
+#[test]
+fn the_doctor_fails_for_a_certificate_that_ends_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(
+        at("dnsledger.toml"),
+        "[http]\nlisten = \"127.0.0.1:0\"\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n",
+    )
+    .unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(at("key.pem"), key.serialize_pem()).unwrap();
+    let (config, data, tree) = (at("dnsledger.toml"), at("data"), tree());
+    let doctor = |hours: i64| {
+        let mut made = rcgen::CertificateParams::new(["ledger.example".to_owned()]).unwrap();
+        let ends = std::time::SystemTime::now() + std::time::Duration::from_secs(hours.unsigned_abs() * 3600);
+        made.not_after = if hours < 0 { rcgen::date_time_ymd(2020, 1, 1) } else { ends.into() };
+        fs::write(at("cert.pem"), made.self_signed(&key).unwrap().pem()).unwrap();
+        program(&["doctor", "--config", path(&config), "--data", path(&data), "--logs", path(&tree)])
+    };
+    assert_eq!(doctor(24 * 40).status().unwrap().code(), Some(0));
+    assert!(failing(&mut doctor(24 * 5 + 1)).contains("the certificate ends in 5 days"));
+    assert!(failing(&mut doctor(-1)).contains("the certificate ended on 2020-01-01"));
+}
+
+#[test]
+fn the_doctor_fails_where_no_watch_and_no_instance_of_inotify_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("dnsledger.toml");
+    fs::write(&config, "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    for (limit, says) in
+        [("watches", "no inotify watch is left"), ("instances", "no inotify instance is left")]
+    {
+        // In a user namespace of its own the limit is no one else's.
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c"]);
+        command
+            .arg(format!("echo 0 > /proc/sys/user/max_inotify_{limit} && echo set && exec \"$@\""))
+            .arg("sh");
+        command.arg(env!("CARGO_BIN_EXE_dnsledger")).args(["doctor", "--config", path(&config), "--data"]);
+        command.arg(folder.path().join("data")).arg("--logs").arg(tree());
+        let output = command.output();
+        let said = output.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
+        if !said.starts_with("set\n") {
+            return skipped("no user namespace can be made here");
+        }
+        let planted = said.lines().find(|line| line.starts_with("FAIL")).unwrap_or(&said);
+        assert!(planted.contains(says), "{said}");
+    }
 }
 
 #[test]

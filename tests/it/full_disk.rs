@@ -90,6 +90,9 @@ pub fn goes_on<S>(
     });
     // Why, is in the log: anybody may ask this.
     assert!(reason.contains("the ledger cannot be written"), "{reason}");
+    let doctor = env.run(&["doctor", "--data", data, "--logs", "logs"]);
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert!(said.contains("FAIL  daemon   it is not ready: "), "{said}");
     for (name, count) in [("n5.example", 1), ("n3999.example", 1), ("all.example", 4000)] {
         let found = daemon.json(&format!("/api/v1/records?q={name}"));
         assert_eq!(found["records"][0]["count"], count, "{name}: {found}");
@@ -146,6 +149,14 @@ fn on_a_file_system_that_is_read_only_each_command_says_so() {
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains("Read-only file system"), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stdout.is_empty(), "{arguments:?}: what cannot be looked up is not empty");
+    }
+    let doctor = env.run(&["doctor", "--data", "disk/data", "--logs", "logs"]);
+    assert_eq!(doctor.status.code(), Some(2));
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    for planted in
+        ["is mounted read-only", "is in memory: what is there is gone at the next boot", "disk/data is full"]
+    {
+        assert!(said.lines().any(|line| line.starts_with("FAIL") && line.contains(planted)), "{said}");
     }
     disk.remount("rw");
     assert_eq!(env.export("disk/data").lines().count(), 101);

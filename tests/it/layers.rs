@@ -48,9 +48,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
     ("ring", &["http/"]),
+    ("x509_cert", &["http/tls.rs"]),
     (
         "rustix",
-        &["store/private.rs", "store/sled.rs", "cli/doctor.rs", "base/descriptors.rs", "tail/open.rs"],
+        &[
+            "store/private.rs",
+            "store/sled.rs",
+            "cli/doctor.rs",
+            "cli/doctor/disk.rs",
+            "base/descriptors.rs",
+            "tail/open.rs",
+        ],
     ),
     ("prometheus_client", &["http/"]),
     ("jiff", &["output/", "cli/"]),
