@@ -1,4 +1,4 @@
-//! The page over HTTP: `/`, `/name/{name}`, `/address/{address}`, `/status` and `/assets/{file}`.
+//! The page over HTTP: `/`, `/list`, `/name/{name}`, `/address/{address}`, `/status` and `/assets/{file}`.
 //!
 //! What is served is made by [`crate::page`]; here are paths, headers and bounds. A page may load the style, the script and
 //! the icon of this very origin and nothing else, and nothing inline. Assets have their content's hash in their URL, so a
@@ -7,21 +7,26 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use hyper::StatusCode;
+use bytes::Buf;
+use futures_util::{Stream, StreamExt};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use hyper::{Method, StatusCode};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use warp::reply::Response;
 
 use super::State;
 use super::answer::{as_of, in_time, place_for, place_for_report, say_fresh};
 use super::error::ApiError;
-use super::request::Request;
+use super::request::{Request, form_pairs};
 use crate::base::clock::now;
 use crate::dns::Name;
-use crate::lookup::{Filters, Indicator, Query, Search};
-use crate::page::{self, ASSETS, Standing, Trail, View};
+use crate::lookup::{
+    Asks, Bulk, End, Filters, Indicator, Limits, List, ListForm, Query, QueryError, Search, Slice, Told,
+};
+use crate::output::summary::{Fault, SummaryLine};
+use crate::page::{self, ASSETS, Listed, Standing, Trail, View};
 use crate::status::Freshness;
 use crate::status::history::INTERVAL;
 
@@ -32,6 +37,12 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 /// How long a page looks for rows. Then it shows what it has, says so, and leads on.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a list on the page.
+const MAX_LIST_BYTES: usize = 1 << 20;
+/// Indicators of it that are asked for.
+const MAX_LISTED: usize = 1000;
+/// Rows of a list that are looked at between two glances at the clock.
+const LIST_SLICE: u64 = 4096;
 
 /// Takes a sample of the readers every few seconds, for as long as the runtime lasts.
 pub async fn watch(state: State) {
@@ -92,6 +103,134 @@ async fn found(
         Ok(page::results_page(&view, &indicator, &results?, config.max_limit, as_of.as_ref()))
     })
     .await
+}
+
+/// Answers `/list`: a box for a list, and what is known of each indicator in it.
+pub async fn list<B: Buf>(
+    state: State,
+    request: Request,
+    sent: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+) -> Response {
+    let as_of = as_of(&state);
+    if !request.segments.is_empty() {
+        return fault(&View::default(), ApiError::not_found(), None);
+    }
+    if matches!(request.method, Method::GET | Method::HEAD) {
+        let html = page::list_page(&Listed::default(), Some(&as_of));
+        return html_response(StatusCode::OK, html, Some(&as_of));
+    }
+    match listed(&state, &request, sent).await {
+        Ok(listed) => {
+            let status = if listed.fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+            html_response(status, page::list_page(&listed, Some(&as_of)), Some(&as_of))
+        }
+        Err(error) => fault(&View::default(), error, Some(&as_of)),
+    }
+}
+
+/// Reads a form with a list, and asks for each indicator.
+async fn listed<B: Buf>(
+    state: &State,
+    request: &Request,
+    mut sent: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+) -> Result<Listed, ApiError> {
+    if request.method != Method::POST {
+        return Err(ApiError::method_not_allowed());
+    }
+    let deadline = Instant::now() + state.0.config.request_timeout;
+    let mut body = Vec::new();
+    loop {
+        match timeout_at(deadline, sent.next()).await.map_err(|_| ApiError::stalled())? {
+            Some(Ok(mut part)) => body.extend_from_slice(&part.copy_to_bytes(part.remaining())),
+            Some(Err(_)) => {
+                return Err(ApiError::bad_request("bad_body", "the body broke off", "send it again"));
+            }
+            None => break,
+        }
+        if body.len() > MAX_LIST_BYTES {
+            return Err(ApiError::too_large("a list on the page has at most 1 MiB"));
+        }
+    }
+    let form = std::str::from_utf8(&body)
+        .map_err(|_| ApiError::bad_request("bad_encoding", "the list is not UTF-8", "a list in UTF-8"))?;
+    let form = form_pairs(form)?;
+    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
+    let mut listed = Listed {
+        text: field("list").unwrap_or_default().to_owned(),
+        column: field("column").unwrap_or_default().to_owned(),
+        extract: field("extract").is_some(),
+        ..Listed::default()
+    };
+    let column = Some(listed.column.clone()).filter(|column| !column.is_empty() && !listed.extract);
+    let mut list = List::new(ListForm { column, extract: listed.extract });
+    let mut asks = Asks::new(Search { pointing: true, ..Search::new(Query::All) });
+    let mut lines = Vec::new();
+    for (number, text) in (1..).zip(listed.text.lines()) {
+        let refused = |query: &str, error: QueryError| SummaryLine {
+            line: Some(u64::from(number)),
+            query: query.chars().take(200).collect(),
+            // A scan is a query that can be asked by itself.
+            asked: Indicator::read(query).ok().map(|indicator| indicator.asked),
+            error: Some(Fault { message: error.message, hint: error.hint.to_owned() }),
+            ..SummaryLine::default()
+        };
+        let queries = match list.line(text) {
+            Ok(queries) => queries,
+            Err(error) if list.fault().is_some() => {
+                listed.fault = Some(error.message);
+                return Ok(listed);
+            }
+            Err(error) => {
+                lines.push(refused(text, error));
+                continue;
+            }
+        };
+        for query in queries {
+            if asks.len() + lines.len() >= MAX_LISTED {
+                listed.left_out += 1;
+            } else if let Err(error) = asks.push(number, &query) {
+                lines.push(refused(&query, error));
+            }
+        }
+    }
+    let place = place_for(state, false).await?;
+    let found = blocking(state, move |state| {
+        let _place = place;
+        let until = std::time::Instant::now() + PATIENCE;
+        let limits = Limits { rows: u64::MAX, examined: u64::MAX };
+        let mut bulk = Bulk::start(state.0.ledger.now(), asks, limits, state.0.config.scan_rows);
+        let mut found = Vec::new();
+        while !bulk.is_done() {
+            // What there is no time for is told to be left.
+            if std::time::Instant::now() >= until {
+                found
+                    .extend(bulk.left().map(|of| (of.number, of.text.to_owned(), of.asked.to_owned(), None)));
+                break;
+            }
+            bulk.advance(Slice { examined: LIST_SLICE }, |of, told| {
+                if let Told::End { end, summary, questions } = told {
+                    let came = (summary.clone(), questions.map(Into::into), *end == End::Complete);
+                    found.push((of.number, of.text.to_owned(), of.asked.to_owned(), Some(came)));
+                }
+                true
+            })?;
+        }
+        Ok(found)
+    });
+    for (number, query, asked, came) in found.await? {
+        let line =
+            SummaryLine { line: Some(number.into()), query, asked: Some(asked), ..SummaryLine::default() };
+        lines.push(match came {
+            Some((summary, questions, is_all)) => {
+                let ended = if is_all { "complete" } else { "budget" };
+                SummaryLine { questions, ended: Some(ended.to_owned()), ..line }.with(&summary)
+            }
+            None => line,
+        });
+    }
+    lines.sort_by_key(|line| line.line);
+    listed.lines = Some(lines);
+    Ok(listed)
 }
 
 /// Answers `/name/{name}`. The root has no segment: a browser takes a dot in a path for the folder itself.

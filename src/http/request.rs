@@ -31,22 +31,9 @@ pub struct Request {
 
 impl Request {
     fn parse(method: Method, tail: &str, query: &str, headers: HeaderMap) -> Result<Request, ApiError> {
-        let decode = |part: &str| {
-            percent_decode_str(part).decode_utf8().map(String::from).map_err(|_| {
-                ApiError::bad_request("bad_encoding", "the URL is not UTF-8", "percent-encode UTF-8 bytes")
-            })
-        };
         let segments =
             tail.split('/').filter(|part| !part.is_empty()).map(decode).collect::<Result<_, _>>()?;
-        let params = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .take(MAX_PARAMS)
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Ok((decode(&key.replace('+', " "))?, decode(&value.replace('+', " "))?))
-            })
-            .collect::<Result<_, ApiError>>()?;
+        let params = form_pairs(query)?;
         Ok(Request { method, segments, params, headers })
     }
 
@@ -97,6 +84,23 @@ impl Request {
             _ => Err(ApiError::method_not_allowed()),
         }
     }
+}
+
+fn decode(part: &str) -> Result<String, ApiError> {
+    percent_decode_str(part).decode_utf8().map(String::from).map_err(|_| {
+        ApiError::bad_request("bad_encoding", "the URL is not UTF-8", "percent-encode UTF-8 bytes")
+    })
+}
+
+/// Names and values, as a URL and the body of a form have them.
+pub fn form_pairs(text: &str) -> Result<Vec<(String, String)>, ApiError> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty()).take(MAX_PARAMS);
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(&key.replace('+', " "))?, decode(&value.replace('+', " "))?))
+        })
+        .collect()
 }
 
 /// What is left of the path, and everything else of a request but its body.

@@ -73,10 +73,15 @@ pub fn routes(
         warp::path("address").and(asked.clone()).then(|state, request| shown(state, request, page::address));
     let status =
         warp::path("status").and(asked.clone()).then(|state, request| shown(state, request, page::status));
+    let list =
+        warp::path("list").and(asked.clone()).and(warp::body::stream()).then(|state, request, body| {
+            shown(state, request, |state, request| page::list(state, request, Box::pin(body)))
+        });
     let assets = warp::path("assets")
         .and(asked.clone())
         .then(|_, request| read(request, |request| ready(page::asset(&request))));
-    let pages = home.or(name).unify().or(address).unify().or(status).unify().or(assets).unify();
+    let pages =
+        home.or(name).unify().or(address).unify().or(list).unify().or(status).unify().or(assets).unify();
     let metrics = warp::path("metrics")
         .and(asked.clone())
         .then(|state, request| read(request, |request| metrics::respond(state, request)));

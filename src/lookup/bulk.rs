@@ -161,6 +161,11 @@ impl Bulk {
         self.done
     }
 
+    /// What is not answered yet.
+    pub fn left(&self) -> impl Iterator<Item = Of<'_>> {
+        self.current.iter().map(|current| &current.ask).chain(self.asks.as_slice()).map(Ask::of)
+    }
+
     /// Hands out what is found, with the query that it is for, until the visitor has enough (`false`), about
     /// so many rows were looked at, or all is answered. A query counts as one row at least.
     ///

@@ -6,7 +6,7 @@
 //! - [`link`] is a view as its URL has it, and the way there;
 //! - [`gather`] asks the ledger, within bounds; [`crate::dns`] knows where registrable names begin;
 //! - [`shell`] is the frame of every page, [`table`] and [`timeline`] are rows with their bars on one axis of time;
-//! - [`results`], [`name`], [`address`], [`status`] and [`fault`] are the pages.
+//! - [`results`], [`list`], [`name`], [`address`], [`status`] and [`fault`] are the pages.
 //!
 //! # Escaping
 //!
@@ -20,6 +20,7 @@ mod address;
 mod fault;
 mod gather;
 mod link;
+mod list;
 mod name;
 mod results;
 mod shell;
@@ -33,6 +34,7 @@ pub use address::address_page;
 pub use fault::fault_page;
 pub use gather::{Address, GatherError, Profile, Results, address, name, search};
 pub use link::{Place, Trail, View};
+pub use list::{Listed, list_page};
 pub use name::name_page;
 pub use results::{home_page, results_page};
 pub use shell::Frame;

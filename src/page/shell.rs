@@ -55,7 +55,7 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
                             aria-keyshortcuts="/" autofocus[frame.title.is_empty()];
                         button type="submit" { "Search" }
                     }
-                    nav aria-label="Pages" { a href="/status" { "Status" } }
+                    nav aria-label="Pages" { a href="/list" { "List" } " " a href="/status" { "Status" } }
                 }
                 main #content tabindex="-1" data-live[frame.live] { (crumbs(&frame.trail)) (content) }
                 footer {

@@ -563,3 +563,29 @@ fn march_has_what_was_seen_in_it_first_and_what_may_have_been_behind() {
     assert!(home.contains("/?q=%2A&amp;first_after=today&amp;sort=-first"), "{home}");
     assert_eq!(daemon.get("/?q=*&first_after=today&sort=-first").status, 200);
 }
+
+#[test]
+fn the_page_takes_a_list_and_has_a_line_with_a_link_for_each_indicator() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    assert!(text(daemon.get("/").body).contains("href=\"/list\""));
+    assert!(text(daemon.get("/list").body).contains("<textarea"));
+    let page = |fields: &[(&str, &str)]| {
+        let form: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let answer = daemon.post("/list", &form.join("&"));
+        (answer.status, text(answer.body))
+    };
+    let (status, html) = page(&[("list", LIST), ("column", "")]);
+    assert_eq!(status, 200);
+    assert!(html.contains("<strong>5 indicators</strong>, 3 seen"), "{html}");
+    assert!(html.contains("href=\"/?q=update.evil-c2.example\""), "{html}");
+    assert!(html.contains("NXDOMAIN 2") && html.contains("never asked"), "{html}");
+    assert!(html.contains("256 is no part of an address") && html.contains("Try: "), "{html}");
+    // What reads the whole ledger is asked by itself, one click away.
+    assert!(html.contains("href=\"/?q=ns%5B12%5D.example.com\""), "{html}");
+    let (_, html) = page(&[("list", "see update[.]evil-c2[.]example <b>"), ("extract", "true")]);
+    assert!(html.contains("<strong>1 indicator</strong>, 1 seen") && !html.contains("<b>"), "{html}");
+    let (status, html) = page(&[("list", "id,ioc\n1,www.example.com\n"), ("column", "host")]);
+    assert!(status == 400 && html.contains("there are: id, ioc"), "{html}");
+}

@@ -1,0 +1,104 @@
+//! A list of indicators, and what is known of each.
+
+use maud::{Markup, html};
+
+use super::link::{Place, Trail};
+use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe};
+use crate::output::summary::{Questions, SummaryLine};
+use crate::status::Freshness;
+
+/// A list as it was given, and what came of it.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The text.
+    pub text: String,
+    /// The column of a CSV that is asked for.
+    pub column: String,
+    /// Whether names and addresses are taken out of a text.
+    pub extract: bool,
+    /// What is known of each, in the order of the lines; none where nothing was asked yet.
+    pub lines: Option<Vec<SummaryLine>>,
+    /// Why no line could be read.
+    pub fault: Option<String>,
+    /// Indicators that were left out, for there were too many.
+    pub left_out: u64,
+}
+
+/// The page of a list.
+pub fn list_page(listed: &Listed, as_of: Option<&Freshness>) -> String {
+    let content = html! {
+        div.title {
+            h1 { "Ask for a list" }
+            p.lede { "An indicator a line, as it was pasted; comments begin with #. Or a CSV of which a column is asked for, or a report." }
+        }
+        form.list action="/list" method="post" {
+            label.hidden for="list" { "Indicators" }
+            textarea #list name="list" rows="10" spellcheck="false" autocomplete="off" autocapitalize="none" { (listed.text) }
+            p {
+                label.check { input type="checkbox" name="extract" value="true" checked[listed.extract]; span { "It is a text: take the names and addresses out of it" } }
+                " "
+                label { span { "Column of a CSV " } input name="column" value=(listed.column) placeholder="indicator, or 2" autocomplete="off" spellcheck="false"; }
+                " "
+                button type="submit" { "Ask" }
+            }
+        }
+        @if let Some(fault) = &listed.fault {
+            section.fault role="alert" { p { (safe(fault)) } }
+        }
+        @if let Some(lines) = &listed.lines {
+            (incomplete(as_of))
+            (found(lines, listed.left_out))
+        }
+    };
+    document(&Frame { title: "A list", as_of, ..Frame::default() }, content)
+}
+
+fn found(lines: &[SummaryLine], left_out: u64) -> Markup {
+    let asked = lines.iter().filter(|line| line.error.is_none()).count() as u64;
+    let seen = lines.iter().filter(|line| line.rows > 0).count() as u64;
+    let wrong = lines.len() as u64 - asked;
+    html! {
+        p role="status" {
+            strong { (counted(asked, "indicator", "indicators")) } ", " (grouped(seen)) " seen"
+            @if wrong > 0 { ", " span.warning { (counted(wrong, "line that is no query", "lines that are no query")) } }
+            "."
+            @if left_out > 0 { span.warning { " The " (grouped(left_out)) " after these were left out: ask for them by themselves, or by `dnsledger lookup --file`." } }
+        }
+        div.scroll tabindex="0" role="region" aria-label="What is known of each" {
+            table.plain {
+                thead { tr {
+                    th.number scope="col" { "Line" } th scope="col" { "Indicator" } th.number scope="col" { "Rows" }
+                    th.number scope="col" { "Names" } th scope="col" { "First (UTC)" } th scope="col" { "Last (UTC)" }
+                    th.number scope="col" { "Asked" } th scope="col" { "Outcome" }
+                } }
+                tbody { @for line in lines { (row(line)) } }
+            }
+        }
+    }
+}
+
+fn row(line: &SummaryLine) -> Markup {
+    let asked = line.asked.as_deref().unwrap_or(&line.query);
+    html! {
+        tr {
+            td.number { @if let Some(number) = line.line { (grouped(number)) } }
+            td.name {
+                @if line.asked.is_some() { a.dns href=(Place::Search(asked.to_owned()).href(&Trail::default())) { (safe(asked)) } }
+                @else { span.dns { (safe(asked)) } }
+                @if !asked.eq_ignore_ascii_case(&line.query) { " " span.note { (safe(&line.query)) } }
+            }
+            @match &line.error {
+                Some(fault) => td colspan="6" { span.warning { (safe(&fault.message)) } " " span.note { "Try: " (safe(&fault.hint)) } },
+                None => {
+                    td.number { (grouped(line.rows)) }
+                    td.number { (grouped(line.names)) }
+                    td.when { @if let Some(time) = line.time_first { (moment(time)) } }
+                    td.when { @if let Some(time) = line.time_last { (moment(time)) } }
+                    td.number { @if let Some(questions) = &line.questions { (grouped(questions.count)) } }
+                    td { (safe(&line.questions.as_ref().map(Questions::outcome).unwrap_or_default()))
+                        @if line.ended.as_deref() != Some("complete") { span.warning { " not looked through to the end" } } }
+                }
+            }
+        }
+    }
+}
