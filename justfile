@@ -56,6 +56,10 @@ bench-import *LOGS:
 store-crash KILLS="200" LOSSES="20" SEED="1":
     DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_LOSSES={{LOSSES}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it store_crash -- --nocapture
 
+# Floods of so many names over a week, from one domain and from as many as are said; and so many kills while names are folded.
+flood NAMES="20000000" DOMAINS="5000" KILLS="100" SEED="1":
+    DNSLEDGER_FLOOD={{NAMES}} DNSLEDGER_FLOOD_DOMAINS={{DOMAINS}} DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it flood:: -- --nocapture --test-threads 1
+
 # Many disks that are full, broken or read-only for a while, at random moments (as root, with strace).
 disk-trouble FILLS="200" SEED="1":
     DNSLEDGER_FILLS={{FILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --test it disk_trouble -- --nocapture

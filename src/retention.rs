@@ -137,9 +137,25 @@ impl fmt::Display for Forecast {
 ///
 /// When the ledger cannot be read or written anew. What was dropped before is dropped; all else is as it was.
 pub fn keep(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Kept, StoreError> {
+    store.use_reserve();
     let kept = bring_within(store, bounds, now, Space::AtOnce);
     store.keep_reserve();
     kept
+}
+
+/// Commits what is read before room is made, so that it is judged with the rest. On a full disk this may take a moment.
+///
+/// # Errors
+///
+/// As `commit` has them.
+pub fn commit_first(
+    store: &dyn WriteStore,
+    commit: impl Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    store.use_reserve();
+    let done = patiently(commit);
+    store.keep_reserve();
+    done
 }
 
 /// When the space of what is dropped by age is given back.
@@ -166,10 +182,7 @@ fn patiently<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreErro
 fn write_anew(store: &dyn WriteStore) -> Result<bool, StoreError> {
     for _ in 0..TRIES {
         match store.rewrite() {
-            Err(StoreError::NoRoom { .. }) => return Ok(false),
-            Err(StoreError::Io { error, .. }) if error.kind() == std::io::ErrorKind::StorageFull => {
-                return Ok(false);
-            }
+            Err(error) if error.is_full() => return Ok(false),
             // A write of somebody else failed meanwhile.
             Err(StoreError::Io { .. }) => std::thread::park_timeout(PAUSE),
             done => return done.map(|()| true),
@@ -179,15 +192,21 @@ fn write_anew(store: &dyn WriteStore) -> Result<bool, StoreError> {
 }
 
 fn bring_within(store: &dyn WriteStore, bounds: &Bounds, now: u64, space: Space) -> Result<Kept, StoreError> {
-    store.use_reserve();
     let newest = newest(store, now)?;
     let Stats { disk_bytes: disk_before, expired: before, folded: folded_before, .. } = store.stats()?;
     if let Some(cut) = bounds.cut(now, newest) {
         patiently(|| store.expire(cut, now))?;
     }
-    let folded = store.reduce(Reduce::Names { at_least: 1 }, now);
-    // Where there is no room for that it waits for another time.
-    folded.map(drop).or_else(|error| if error.can_pass() { Ok(()) } else { Err(error) })?;
+    // Only so many domains are folded at a time.
+    for _ in 0..ROUNDS {
+        match store.reduce(Reduce::Names { at_least: 1 }, now) {
+            Ok(reduced) if reduced == Reduced::default() => break,
+            Ok(_) => {}
+            // Where there is no room for that it waits for another time.
+            Err(error) if error.can_pass() => break,
+            Err(error) => return Err(error),
+        }
+    }
     if space == Space::AtOnce && store.stats()?.expired_on_disk > 0 {
         write_anew(store)?;
     }
@@ -416,7 +435,11 @@ impl Keeper {
             return Ok(Look::Asks(told));
         }
         self.left = None;
-        let kept = bring_within(store, &bounds, now, Space::Later);
+        let kept = if is_large {
+            keep(store, &bounds, now)
+        } else {
+            bring_within(store, &bounds, now, Space::Later)
+        };
         if is_large {
             let fits = kept.as_ref().is_ok_and(|kept| kept.fits);
             self.in_vain = (!fits).then_some((now, kept.as_ref().map_or(disk_bytes, |kept| kept.disk)));

@@ -33,7 +33,7 @@ use super::request::Request;
 use crate::base::clock::now;
 use crate::ingest::{How, Summary};
 use crate::observation::check_sensor_name;
-use crate::retention::{Bounds, Forecast, Kept, RETENTION, forecast, keep};
+use crate::retention::{Bounds, Forecast, Kept, RETENTION, commit_first, forecast, keep};
 use crate::status::shown_path;
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
@@ -300,10 +300,13 @@ pub fn expire(state: &State, request: &Request, is_forecast: bool) -> Result<Res
     let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
     // What it does goes on, and no words of it can be said before.
     at_length(state, Bytes::new(), move |lines| {
-        let done = ingest.commit().and_then(|()| match is_forecast {
+        let done = match is_forecast {
+            // What cannot be written just now is told of all the same.
             true => forecast(&*ledger, &bounds, now()).map(ExpireLine::Forecast),
-            false => keep(&*ledger, &bounds, now()).map(ExpireLine::Kept),
-        });
+            false => commit_first(&*ledger, || ingest.commit())
+                .and_then(|()| keep(&*ledger, &bounds, now()))
+                .map(ExpireLine::Kept),
+        };
         let line = match done {
             Ok(line) => {
                 if matches!(line, ExpireLine::Kept(_)) {

@@ -65,9 +65,9 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
             }
             let share = goal as f64 / size as f64;
             let went = match step {
-                Step::Names => went(store.reduce(Reduce::Names { at_least: 1 }, now)?),
+                Step::Names => went(reduce(store, Reduce::Names { at_least: 1 }, now)?),
                 Step::Unresolved => drop_unresolved(store, share, now)?,
-                Step::LargeDomains(part) => went(store.reduce(Reduce::LargeDomains { part }, now)?),
+                Step::LargeDomains(part) => went(reduce(store, Reduce::LargeDomains { part }, now)?),
                 Step::Age => match find_cut(store, share, from)? {
                     Some(cut) if cut > store.expired_before() => {
                         patiently(|| store.expire(cut, now))?;
@@ -94,6 +94,14 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
         }
     }
     Ok(())
+}
+
+/// Nothing, where there is no room to write anew what stays.
+fn reduce(store: &dyn WriteStore, rule: Reduce, now: u64) -> Result<Reduced, StoreError> {
+    match store.reduce(rule, now) {
+        Err(error) if error.is_full() => Ok(Reduced::default()),
+        done => done,
+    }
 }
 
 fn went(reduced: Reduced) -> bool {
@@ -130,5 +138,5 @@ fn drop_unresolved(store: &dyn WriteStore, share: f64, now: u64) -> Result<bool,
     if before == 0 {
         return Ok(false);
     }
-    Ok(went(store.reduce(Reduce::Unresolved { before }, now)?))
+    Ok(went(reduce(store, Reduce::Unresolved { before }, now)?))
 }

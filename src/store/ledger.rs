@@ -127,6 +127,8 @@ struct Shared {
     hints: Mutex<()>,
     /// Rows last seen before this are not kept, epoch seconds.
     cut: AtomicU64,
+    /// Whether somebody makes room, who will write the ledger anew.
+    making_room: AtomicBool,
     /// Bytes on disk when the ledger was last rewritten by itself, or could not be; 0 before.
     rewritten: AtomicU64,
     /// Logs of which rows are missing that were acknowledged.
@@ -769,6 +771,7 @@ impl Shared {
             folding: Mutex::default(),
             hints: Mutex::default(),
             cut: AtomicU64::new(manifest.expired.before),
+            making_room: AtomicBool::new(false),
             rewritten: AtomicU64::new(0),
             surveyed: AtomicU64::new(0),
             growth: Mutex::default(),
@@ -1435,14 +1438,19 @@ impl WriteStore for Ledger {
     }
 
     fn use_reserve(&self) {
-        let live = self.shared.view().runs.iter().map(|run| run.meta.bytes).sum();
-        self.shared.site.use_reserve(live);
+        self.shared.making_room.store(true, Ordering::SeqCst);
+        let view = self.shared.view();
+        let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
+        self.shared.site.use_reserve(live + view.pending_bytes() as u64);
     }
 
     fn keep_reserve(&self) {
+        self.shared.making_room.store(false, Ordering::SeqCst);
+        self.shared.bell.ring();
         // Where the engine cannot be asked it is for another time.
         if let Ok(stats) = self.stats() {
-            self.shared.site.keep_reserve(stats.disk_bytes, stats.live_bytes);
+            let pending = self.shared.view().pending_bytes() as u64;
+            self.shared.site.keep_reserve(stats.disk_bytes, stats.live_bytes + pending);
         }
     }
 

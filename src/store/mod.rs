@@ -202,10 +202,11 @@ pub trait WriteStore: ReadStore {
     /// Nothing has changed then.
     fn rewrite(&self) -> Result<(), StoreError>;
 
-    /// Gets disk that is kept in reserve, where the disk is full: for who is about to make room.
+    /// Somebody is about to make room: disk that is kept in reserve is let go of where it is needed, and no merge carries out meanwhile
+    /// what a rewrite is to.
     fn use_reserve(&self) {}
 
-    /// Puts disk in reserve again, where there is enough.
+    /// It is done: disk is put in reserve again, where there is enough.
     fn keep_reserve(&self) {}
 
     /// Makes less of what tells least, by a rule. Totals of a domain that is folded stay what they are. `at` is when this is
@@ -695,6 +696,15 @@ impl StoreError {
     /// Whether waiting can help: a full disk, a read-only file system, a folder in use.
     pub fn can_pass(&self) -> bool {
         matches!(self, StoreError::Locked { .. } | StoreError::Io { .. } | StoreError::NoRoom { .. })
+    }
+
+    /// Whether it is that there is no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            StoreError::NoRoom { .. } => true,
+            StoreError::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
     }
 
     /// The same error once more, for another who waited for the same work.

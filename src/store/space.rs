@@ -20,13 +20,16 @@ use super::folder::failed;
 pub(super) const FILE: &str = "max-disk";
 /// What it is while it is written.
 const NEXT: &str = "max-disk.next";
-/// The file that keeps some disk for whoever makes room, and the least and the most bytes of it.
+/// The file that keeps some disk for whoever makes room, and the least and the most bytes of it. The least is what is in the ledger,
+/// within these bounds: what is read and not committed yet needs some, too.
 pub(super) const RESERVE: &str = "reserve";
-const RESERVE_BYTES: (u64, u64) = (3 << 20, 1 << 30);
+const RESERVE_LEAST: (u64, u64) = (3 << 20, 8 << 20);
+const RESERVE_MOST: u64 = 1 << 30;
 /// It takes no more than one in so many of the bytes that are free.
-const RESERVE_SHARE: u64 = 8;
-/// Bytes that a copy leaves free.
-pub(super) const ROOM: u64 = 8 << 20;
+const RESERVE_SHARE: u64 = 2;
+/// Bytes that a copy leaves free, and those that it needs at least beside its own.
+const ROOM: u64 = 7 << 20;
+const LEAST_ROOM: u64 = 1 << 20;
 /// Where less than this is free it is removed by who makes room.
 pub(super) const SCARCE: u64 = 16 << 20;
 /// No figure is smaller: the engine takes some of it for itself.
@@ -72,15 +75,20 @@ pub(super) fn keep(folder: &Path, bytes: u64) {
 
 /// Bytes that a copy of so many bytes of blocks needs: also what the engine adds to them, and what is committed meanwhile.
 pub(super) fn of_copy(bytes: u64) -> u64 {
-    bytes.saturating_add(bytes / 4).saturating_add(ROOM)
+    with_slack(bytes).saturating_add(ROOM)
+}
+
+/// The same where the disk is full, and nothing can be committed anyway.
+pub(super) fn with_slack(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 4).saturating_add(LEAST_ROOM)
 }
 
 /// How large the reserve of a ledger should be: enough for a copy of four fifths of it, and with the ledger no more than two and a
 /// half times what is in it.
 fn reserve_of(taken: u64, live: u64) -> u64 {
-    let (least, most) = RESERVE_BYTES;
     let with_it = (live / 5).saturating_mul(12);
-    of_copy(live / 5 * 4).min(with_it.saturating_sub(taken)).clamp(least, most)
+    let least = live.clamp(RESERVE_LEAST.0, RESERVE_LEAST.1);
+    with_slack(live / 5 * 4).min(with_it.saturating_sub(taken)).clamp(least, RESERVE_MOST)
 }
 
 /// Makes the reserve of a data folder whose ledger takes so much, and has so much in it, unless there is one that is large enough.
@@ -94,7 +102,7 @@ pub(super) fn set_aside(
     let there = fs::metadata(&path).map_or(0, |there| there.len());
     let bytes = reserve_of(taken, live).min(free.saturating_add(there) / RESERVE_SHARE);
     // It is not made anew for a little more or less.
-    if bytes < RESERVE_BYTES.0 || (bytes / 4 * 3 <= there && there <= bytes.saturating_mul(2)) {
+    if bytes < RESERVE_LEAST.0 || (bytes / 4 * 3 <= there && there <= bytes.saturating_mul(2)) {
         return;
     }
     let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
@@ -157,23 +165,24 @@ mod tests {
     #[test]
     fn the_reserve_is_what_a_copy_needs_and_no_large_part_of_what_is_free() {
         assert_eq!(reserve_of(0, 0), 3 << 20);
-        assert_eq!(reserve_of(110 << 20, 100 << 20), 108 << 20);
+        assert_eq!(reserve_of(110 << 20, 100 << 20), 101 << 20);
         assert_eq!(reserve_of(200 << 20, 100 << 20), 40 << 20);
-        assert_eq!(reserve_of(250 << 20, 100 << 20), 3 << 20);
+        assert_eq!(reserve_of(250 << 20, 100 << 20), 8 << 20);
+        assert_eq!(reserve_of(15 << 20, 6 << 20), 6 << 20);
         assert_eq!(reserve_of(11 << 30, 10 << 30), 1 << 30);
         let folder = tempfile::tempdir().unwrap();
         let (path, reserve) = (folder.path(), folder.path().join(RESERVE));
         let allocate = |file: &File, bytes| file.set_len(bytes);
         let size = || fs::metadata(&reserve).map_or(0, |there| there.len());
-        set_aside(path, (0, 0), 20 << 20, allocate);
+        set_aside(path, (0, 0), 5 << 20, allocate);
         assert_eq!(size(), 0, "there is little free");
         set_aside(path, (0, 0), 1 << 30, allocate);
         assert_eq!(size(), 3 << 20);
         set_aside(path, (110 << 20, 100 << 20), 1 << 40, allocate);
         set_aside(path, (100 << 20, 100 << 20), 1 << 40, allocate);
-        assert_eq!(size(), 108 << 20);
+        assert_eq!(size(), 101 << 20);
         set_aside(path, (300 << 20, 100 << 20), 1 << 40, allocate);
-        assert_eq!(size(), 3 << 20);
+        assert_eq!(size(), 8 << 20);
         set_aside(path, (110 << 20, 100 << 20), 1 << 40, |_, _| Err(ErrorKind::StorageFull.into()));
         assert!(!reserve.exists());
         let_go(path);

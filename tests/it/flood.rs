@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::time::Duration;
 
+use generate::Random;
 use serde_json::Value;
 
-use crate::env::{TestEnv, setting, until};
+use crate::env::{TestEnv, pause, setting, until};
 
 /// A log line of JSON.
 fn line(out: &mut String, uid: &str, time: f64, name: &str, address: Option<&str>) {
@@ -49,7 +51,7 @@ fn logs(env: &TestEnv, names: u64, domains: u64) -> Vec<String> {
     }
     fs::write(env.path("dns.before.log"), before).unwrap();
     logs.push("dns.before.log".to_owned());
-    let days = 4;
+    let days = 7;
     for day in 0..days {
         let mut text = String::new();
         for i in (day * names / days)..((day + 1) * names / days) {
@@ -89,7 +91,8 @@ fn config(env: &TestEnv, budget: u64) {
     fs::write(env.path("whole.toml"), "data_dir = \"whole\"\n[store]\nnames_per_domain = 0\n").unwrap();
 }
 
-fn flooded(names: u64, domains: u64, budget: u64) {
+/// What it came to, for people.
+fn flooded(names: u64, domains: u64, budget: u64) -> String {
     let mut env = TestEnv::new();
     env.set("DNSLEDGER_TEST_FOLD_ROWS", "2000");
     config(&env, budget);
@@ -103,6 +106,7 @@ fn flooded(names: u64, domains: u64, budget: u64) {
     let turned: Vec<&String> = logs.iter().rev().collect();
     import("whole.toml", &in_order);
     let (whole, all_rows, _) = sums(&env.export("whole"));
+    let mut report = String::new();
     for order in [&in_order, &turned] {
         drop(fs::remove_dir_all(env.path("ledger"))); // there is none the first time
         for log in order {
@@ -110,6 +114,8 @@ fn flooded(names: u64, domains: u64, budget: u64) {
         }
         env.ok(&["expire", "--config", "dnsledger.toml", "--max-disk", "1GiB"]);
         let (folded, rows, names) = sums(&env.export("ledger"));
+        let bytes = env.status("ledger")["store"]["disk_bytes"].as_u64().unwrap();
+        report.push_str(&format!("{domains} domains: {rows} rows of {all_rows}, {bytes} bytes on disk\n"));
         assert_eq!(folded, whole, "the totals of each domain");
         assert!(rows < all_rows / 2, "{rows} rows of {all_rows}");
         for i in 0..300 {
@@ -126,16 +132,57 @@ fn flooded(names: u64, domains: u64, budget: u64) {
     }
     let status = env.status("ledger");
     assert!(status["store"]["folded"]["rows"].as_u64().unwrap() > 0, "{status:#}");
+    report
 }
 
 #[test]
 fn a_flood_of_one_domain_is_a_row_and_what_was_there_before_stays() {
-    flooded(setting("DNSLEDGER_FLOOD", 6_000), 1, 500);
+    let names = setting("DNSLEDGER_FLOOD", 6_000);
+    println!("{}", flooded(names, 1, names / 12));
 }
 
 #[test]
 fn a_flood_of_many_domains_is_a_row_for_each() {
-    flooded(setting("DNSLEDGER_FLOOD", 9_000), 30, 120);
+    let (names, domains) = (setting("DNSLEDGER_FLOOD", 9_000), setting("DNSLEDGER_FLOOD_DOMAINS", 30));
+    println!("{}", flooded(names, domains, names / domains * 2 / 5));
+}
+
+#[test]
+fn no_kill_changes_the_totals_of_a_folded_domain() {
+    let (seed, kills) = (setting("DNSLEDGER_SEED", 1), setting("DNSLEDGER_KILLS", 4));
+    let mut env = TestEnv::new();
+    env.set("DNSLEDGER_TEST_FOLD_ROWS", "500");
+    config(&env, 100);
+    let logs = logs(&env, 3_000, 3);
+    let import = |config| {
+        let mut words = vec!["import", "--config", config];
+        words.extend(logs.iter().map(String::as_str));
+        words
+    };
+    env.ok(&import("whole.toml"));
+    let (whole, all_rows, _) = sums(&env.export("whole"));
+    let mut random = Random::new(seed);
+    let expire = ["expire", "--config", "dnsledger.toml", "--max-disk", "1GiB"];
+    for kill in 0..kills {
+        let is_there = env.path("ledger/CURRENT").exists();
+        let fold = is_there && random.chance(0.5);
+        let work = if fold { expire.to_vec() } else { import("dnsledger.toml") };
+        let working = env.begin(&work);
+        pause(Duration::from_micros(random.between(1_000, 300_000)));
+        working.kill();
+        if kill % 8 == 3 && env.path("ledger/CURRENT").exists() {
+            let verified = env.run(&["verify", "--data", "ledger"]);
+            let said = String::from_utf8(verified.stdout).unwrap() + &verified.stderr;
+            let sound = verified.status.success() || said.contains("there is no ledger");
+            assert!(sound, "seed {seed}, kill {kill}: {said}");
+        }
+    }
+    env.ok(&import("dnsledger.toml"));
+    env.ok(&expire);
+    let (folded, rows, _) = sums(&env.export("ledger"));
+    assert_eq!(folded, whole, "seed {seed}, after {kills} kills");
+    assert!(rows < all_rows / 2, "{rows} rows of {all_rows}");
+    env.ok(&["verify", "--data", "ledger"]);
 }
 
 #[test]

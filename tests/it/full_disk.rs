@@ -161,3 +161,56 @@ fn on_a_file_system_that_is_read_only_each_command_says_so() {
     disk.remount("rw");
     assert_eq!(env.export("disk/data").lines().count(), 101);
 }
+
+/// A ledger of rows of fifty days on a disk that is full to the last byte.
+fn filled(env: &TestEnv, disk: &SmallDisk, records: u64) {
+    let mut text = HEADER.to_owned();
+    for i in 0..records {
+        let time = 1_690_000_000 + i * 50 * 86_400 / records;
+        let part = |part: u64| format!("{:016x}", (i * 32 + part).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let data: String = (0..12).map(part).collect();
+        text.push_str(&format!("{time}.5\tC{i}\t10.0.0.1\t53\t{i}.test\t1\t16\t0\tTXT 192 {data}\t60.0\n"));
+    }
+    fs::write(env.path("dns.log"), text).unwrap();
+    env.ok(&["import", "--data", "disk/data", "dns.log"]);
+    disk.fill();
+}
+
+#[test]
+fn on_a_full_disk_expire_gives_space_back() {
+    let env = TestEnv::new();
+    let Some(disk) = SmallDisk::mount(env.path("disk"), "160m") else { return };
+    filled(&env, &disk, 100_000);
+    let before = fs::metadata(env.path("disk/data/ledger-1/db")).unwrap().len();
+    let said = String::from_utf8(env.ok(&["expire", "--data", "disk/data", "--max-disk", "16MiB"])).unwrap();
+    let store = env.status("disk/data")["store"].clone();
+    let (now, live) = (store["disk_bytes"].as_u64().unwrap(), store["live_bytes"].as_u64().unwrap());
+    assert!(now < 16 << 20 && now < before * 3 / 4 && now < 5 * live / 2, "{said}{before}: {store}");
+    env.ok(&["verify", "--data", "disk/data"]);
+    // What stays is whole, and the rest is really gone.
+    let rows = env.export("disk/data").lines().count() as u64;
+    assert!(rows == store["rows"].as_u64().unwrap() && rows > 1000, "{rows}: {store}");
+}
+
+#[test]
+fn a_daemon_on_a_full_disk_drops_rows_when_it_is_told_to() {
+    let env = TestEnv::new();
+    let Some(disk) = SmallDisk::mount(env.path("disk"), "96m") else { return };
+    filled(&env, &disk, 20_000);
+    fs::remove_file(disk.0.join("filler")).unwrap();
+    fs::create_dir(env.path("logs")).unwrap();
+    write(&env.path("logs/dns.log"), 0..100);
+    let daemon = env.daemon("logs", "disk/data");
+    daemon.wait_for_lines(20_200);
+    disk.fill();
+    write(&env.path("logs/dns.log"), 100..4000);
+    let said =
+        String::from_utf8(env.ok(&["expire", "--data", "disk/data", "--before", "2023-08-26"])).unwrap();
+    assert!(said.contains(" rows and ") && !said.starts_with("0 rows"), "{said}");
+    until("the daemon writes", || (daemon.get("/readyz").status == 200).then_some(()));
+    daemon.wait_for_lines(28_000);
+    assert!(daemon.stop().status.success());
+    env.ok(&["verify", "--data", "disk/data"]);
+    let all = env.export("disk/data");
+    assert!(all.lines().any(|row| row.contains("\"all.example\"") && row.contains("\"count\":4000,")));
+}

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dnsledger::base::fault::{TAKE_OVER_POINTS, VARIABLE};
 
@@ -168,10 +167,12 @@ fn killed_while_a_ledger_takes_over_nothing_is_lost_and_nothing_is_left_over() {
     for point in TAKE_OVER_POINTS {
         let env = ledger();
         let expected = env.export("ledger");
-        // Nothing is as old as that; the ledger is written anew all the same.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let age = format!("{}s", now - 1_600_000_000);
-        let expire = ["expire", "--data", "ledger", "--older-than", &age];
+        // One row is as old as that, so that the ledger is written anew.
+        let old = "{\"ts\":1590000000.5,\"uid\":\"C1\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\"query\":\"old.test\",\
+            \"qclass\":1,\"qtype\":1,\"rcode\":0,\"answers\":[\"192.0.2.1\"],\"TTLs\":[60.0]}\n";
+        fs::write(env.path("dns.old.log"), old).unwrap();
+        env.ok(&["import", "--data", "ledger", "dns.old.log"]);
+        let expire = ["expire", "--data", "ledger", "--before", "2021-01-01"];
         let killed = env.run_with(&expire, &[(VARIABLE, &format!("{point}:1"))]);
         let gone = env.run_with(
             &["import", "--data", "fresh", &testdata("zeek-tree")],

@@ -164,7 +164,7 @@ impl Shared {
     /// The runs that were there before the last cut, where it is worth the while to write anew what stays of them, and there is room.
     pub(super) fn runs_to_cut(&self, view: &View) -> Option<Vec<Arc<Run>>> {
         let cuts = view.epochs.cuts.len();
-        if cuts == 0 || self.is_uncounted() {
+        if cuts == 0 || self.making_room.load(Ordering::SeqCst) || self.is_uncounted() {
             return None;
         }
         let is_before = |run: &&Arc<Run>| view.epochs.epoch(run.meta.id) < cuts as u32;

@@ -35,7 +35,7 @@ impl Ledger {
             check_rows(run, shared.sensors.len(), &mut done, &mut |done| on_progress(done, 2 * total))?;
         }
         let place = shared.site.next()?;
-        shared.check_room(place.free_bytes())?;
+        shared.check_room(place.free_bytes(), false)?;
         let home = shared.open_home(place)?;
         home.abandon(true);
         let mut copy = Copy::new(&shared, home);

@@ -24,6 +24,7 @@ use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
 use crate::store::manifest::{Commits, Manifest};
 use crate::store::run::{Counts, Source, Sources};
+use crate::store::space::with_slack;
 use crate::store::{Reduced, StoreError};
 
 /// Rows that may be left to copy while commits wait.
@@ -57,7 +58,7 @@ impl Shared {
     pub(super) fn copy(&self, runs: Vec<Arc<Run>>, rules: Rules, how: How) -> Result<Reduced, StoreError> {
         self.count_cuts()?;
         let place = self.site.next()?;
-        let in_place = match self.check_room(place.free_bytes()) {
+        let in_place = match self.check_room(place.free_bytes(), how.in_place) {
             Err(StoreError::NoRoom { .. }) if how.in_place => true,
             checked => {
                 checked?;
@@ -87,13 +88,17 @@ impl Shared {
         copy.take_over(how.at)
     }
 
-    /// Whether there is room for a copy of what is kept. Commits that found none because of it would be refused.
-    pub(super) fn check_room(&self, free: Option<u64>) -> Result<(), StoreError> {
+    /// Whether there is room for a copy of what is kept. Commits that found none because of it would be refused; where something is left
+    /// behind, that is for a moment only.
+    pub(super) fn check_room(&self, free: Option<u64>, leaves: bool) -> Result<(), StoreError> {
         let view = self.view();
         let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
         let counts = view.runs.iter().fold(view.pending(), |sum, run| sum.plus(run.meta.counts));
         let (all, (rows, questions)) = (counts.rows + counts.questions, lock(&self.manifest).left());
         let stays = share(live, all.saturating_sub(rows + questions), all);
+        if leaves && free.is_some_and(|free| with_slack(stays) <= free) {
+            return Ok(());
+        }
         check_room("writing the ledger anew", stays, free)
     }
 
