@@ -15,6 +15,8 @@ use super::open::open;
 
 /// Bytes of the beginning that are compared. A header and a record fit in.
 const START_BYTES: usize = 4096;
+/// Bytes before the place that are compared where the beginning is a hole, which tells nothing.
+const END_BYTES: usize = 64;
 
 /// A live file and how far it was read.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Followed {
     offset: u64,
     /// The first bytes as they were read, at most [`START_BYTES`].
     start: Vec<u8>,
+    /// The last bytes as they were read, at most [`END_BYTES`]; empty where the file does not begin with a hole.
+    end: Vec<u8>,
 }
 
 /// Reads a part of a file, whatever else is read of it.
@@ -74,6 +78,7 @@ impl Followed {
             file,
             offset: 0,
             start: Vec::new(),
+            end: Vec::new(),
         })
     }
 
@@ -164,6 +169,11 @@ impl Followed {
         let missing = START_BYTES - self.start.len();
         self.start.extend_from_slice(read.get(..missing.min(n)).unwrap_or_default());
         self.offset += n as u64;
+        if self.start.first() == Some(&0) {
+            let kept = END_BYTES.saturating_sub(n).min(self.end.len());
+            self.end.drain(..self.end.len() - kept);
+            self.end.extend_from_slice(read.get(n.saturating_sub(END_BYTES)..).unwrap_or_default());
+        }
         Ok(Read::Bytes(n))
     }
 
@@ -176,6 +186,7 @@ impl Followed {
     pub fn rewind(&mut self) {
         self.offset = 0;
         self.start.clear();
+        self.end.clear();
     }
 
     /// Whether the path still leads to this file.
@@ -193,11 +204,19 @@ impl Followed {
         }
     }
 
+    /// Whether the file begins as it did. One that was truncated under a writer that goes on at its place begins with a hole; if
+    /// it did before, the bytes before our place tell, which lie in the hole now.
     fn starts_as_before(&self) -> io::Result<bool> {
+        let end = self.end.len() as u64;
+        Ok(self.is_as_before(&self.start, 0)?
+            && (end == 0 || self.is_as_before(&self.end, self.offset - end)?))
+    }
+
+    fn is_as_before(&self, before: &[u8], at: u64) -> io::Result<bool> {
         let mut now = [0; START_BYTES];
-        let now = now.get_mut(..self.start.len()).unwrap_or_default();
-        match self.file.read_exact_at(now, 0) {
-            Ok(()) => Ok(*now == *self.start),
+        let now = now.get_mut(..before.len()).unwrap_or_default();
+        match self.file.read_exact_at(now, at) {
+            Ok(()) => Ok(*now == *before),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
         }
@@ -234,6 +253,26 @@ mod tests {
         fs::remove_file(folder.path().join("old")).unwrap();
         file.write_all(b"three\n").unwrap();
         assert_eq!(read(&mut followed), Ok(b"three\n".to_vec()));
+    }
+
+    #[test]
+    fn a_file_that_begins_with_a_hole_is_known_by_what_was_read_last_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dns.log");
+        let file = File::create(&path).unwrap();
+        file.write_all_at(b"one\ntwo\n", 10_000).unwrap();
+        let mut followed = Followed::open(&path).unwrap();
+        let mut all = Vec::new();
+        while let Ok(bytes) = read(&mut followed) {
+            all.extend(bytes);
+        }
+        assert!(all.ends_with(b"\0one\ntwo\n"));
+        file.write_all_at(b"three\n", 10_008).unwrap();
+        assert_eq!(read(&mut followed), Ok(b"three\n".to_vec()));
+        // Truncated again, and written to at the same place on.
+        file.set_len(0).unwrap();
+        file.write_all_at(b"four\n", 10_014).unwrap();
+        assert_eq!(read(&mut followed), Err(Read::Replaced));
     }
 
     #[test]
