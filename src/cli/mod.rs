@@ -218,6 +218,45 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The words of a command in a page, up to where a shell or a remark goes on; quotes keep them together.
+    fn words(line: &str) -> Vec<String> {
+        let end = [" | ", " && ", " < ", " > ", "   ", "  #"].iter().filter_map(|end| line.find(end)).min();
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for c in line[..end.unwrap_or(line.len())].trim_end().chars() {
+            match c {
+                '"' | '\'' if quote.is_none() => quote = Some(c),
+                c if quote == Some(c) => quote = None,
+                ' ' if quote.is_none() => words.push(String::new()),
+                c => words.last_mut().unwrap().push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn each_command_that_a_page_shows_is_one() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let mut seen = 0;
+        for page in docs.filter(|path| path.is_file()).chain([root.join("README.md")]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let inline = text.split('`').skip(1).step_by(2).filter(|code| !code.contains('\n'));
+            let blocks = text.lines().filter_map(|line| line.strip_prefix("    "));
+            for line in
+                inline.chain(blocks).filter(|line| line.starts_with("dnsledger ") && !line.contains('…'))
+            {
+                use clap::error::ErrorKind::{ArgumentConflict, InvalidSubcommand, UnknownArgument};
+                seen += 1;
+                // That a value is only named (`--max-disk SIZE`), and that one is left out, is how pages speak.
+                let fault = Cli::try_parse_from(words(line)).err().map(|error| error.kind());
+                let is_none = matches!(fault, Some(UnknownArgument | InvalidSubcommand | ArgumentConflict));
+                assert!(!is_none, "{}: {line}: {fault:?}", page.display());
+            }
+        }
+        assert!(seen > 40, "{seen}");
+    }
+
     #[test]
     fn every_flag_and_command_says_what_it_does() {
         fn check(command: &clap::Command) {
