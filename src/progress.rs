@@ -51,6 +51,8 @@ pub struct Progress {
     pub tally: Tally,
     /// The time of its latest record, epoch seconds; 0 before one was counted.
     pub newest: u64,
+    /// The time of its oldest record, likewise; 0 also where an earlier version has counted a part of it, which did not note it.
+    pub oldest: u64,
     /// Whether its end was seen (`#close` last, or an archive that ended well). A hint only: growth reopens it.
     pub complete: bool,
     /// Bytes on disk of the archive that was last read to its sound end; 0 where there was none. With the length that
@@ -65,6 +67,15 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Takes the time of a record into [`Progress::oldest`], before it is taken into [`Progress::newest`].
+    pub fn note_oldest(&mut self, time: u64) {
+        if self.newest == 0 {
+            self.oldest = time;
+        } else if self.oldest > 0 {
+            self.oldest = self.oldest.min(time);
+        }
+    }
+
     /// The beginning of a lineage of which nothing was read.
     pub fn start(lineage: LineageId, sensor: &str) -> Progress {
         Progress {
@@ -75,6 +86,7 @@ impl Progress {
             header: None,
             tally: Tally::default(),
             newest: 0,
+            oldest: 0,
             complete: false,
             archive_bytes: 0,
             prefix_changed: 0,

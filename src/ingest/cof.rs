@@ -376,6 +376,7 @@ impl Incoming {
                     self.row_key.extend_from_slice(&self.sensor);
                     batch.add_halves(&self.row_key, &row.halves);
                 }
+                self.progress.note_oldest(row.halves.combined().time_first);
                 self.progress.newest = newest(self.progress.newest, row.halves.time_last(), self.bounds.now);
                 Fate::Counted
             }

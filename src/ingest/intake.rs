@@ -520,6 +520,7 @@ impl Core {
                     let cut = self.observations.answers_cut();
                     place.progress.tally.cut_answers(cut);
                     self.new.cut_answers(cut);
+                    place.progress.note_oldest(self.observations.time());
                     place.progress.newest = newest(place.progress.newest, self.observations.time(), self.now);
                 }
                 fate

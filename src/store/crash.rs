@@ -17,11 +17,11 @@ use proptest::prelude::*;
 
 use super::acknowledged::MarkFile;
 use super::engine::{self, Changes, Engine, Pairs, Place, Site};
-use super::ledger::Ledger;
-use super::manifest::Manifest;
+use super::ledger::{FORMAT, Ledger};
+use super::manifest::{Commits, Manifest};
 use super::memory::MemoryStore;
 use super::migrate::Migration;
-use super::{Entry, Options, Pair, Question, ReadStore, Scan, StoreError, WriteStore};
+use super::{Entry, Mark, Options, Pair, Question, ReadStore, Scan, StoreError, WriteStore};
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
 use crate::progress::{LineageId, Progress};
@@ -692,6 +692,67 @@ proptest! {
     }
 }
 
+/// What has changed since a mark, and the mark after it.
+fn changed(store: &dyn WriteStore, mark: Mark) -> (Vec<Entry>, Vec<Question>, Mark) {
+    let now = store.now();
+    let changed = now.changed_since(mark).unwrap();
+    let entries = changed.entries.collect::<Result<_, _>>().unwrap();
+    (entries, changed.questions.collect::<Result<_, _>>().unwrap(), changed.mark)
+}
+
+#[test]
+fn what_has_changed_since_a_mark_is_told_whole_and_nothing_is_left_out() {
+    // Without merges and folds it is told exactly.
+    for (options, is_exact) in [(Options { bulk_rows: 1, ..tiny() }, true), (tiny(), false)] {
+        let options = Options { fan_in: if is_exact { 100 } else { 2 }, ..options };
+        let site = VolatileSite::new(usize::MAX, 1);
+        let mut ledger = Ledger::open_site(Arc::new(site.clone()), true, &options).unwrap();
+        let model = MemoryStore::default();
+        let mut marks = vec![(Mark::default(), Mark::default())];
+        for number in 1..=BATCHES {
+            for store in [&ledger as &dyn WriteStore, &model] {
+                let batch = batch(number, store).unwrap();
+                if number % 2 == 0 {
+                    store.apply(&batch).unwrap();
+                } else {
+                    store.stage(&batch).unwrap();
+                }
+                if number % 4 == 3 {
+                    store.commit().unwrap();
+                }
+            }
+            if number % 5 == 0 {
+                // What is staged only is no change yet.
+                for store in [&ledger as &dyn WriteStore, &model] {
+                    store.commit().unwrap();
+                }
+                for (mark, of_model) in &marks {
+                    let (entries, questions, _) = changed(&ledger, *mark);
+                    let (all, all_questions, _) = changed(&model, *of_model);
+                    if is_exact {
+                        assert_eq!((&entries, &questions), (&all, &all_questions), "{number} since {mark:?}");
+                    }
+                    assert!(all.iter().all(|row| entries.contains(row)), "{number} since {mark:?}");
+                    assert!(all_questions.iter().all(|question| questions.contains(question)));
+                    let there = contents(&ledger);
+                    assert!(entries.iter().all(|row| there.0.contains(row)), "each is whole");
+                }
+                marks.push((changed(&ledger, Mark::default()).2, changed(&model, Mark::default()).2));
+            }
+            if number == 20 && !is_exact {
+                settle(&ledger);
+                ledger.rewrite().unwrap();
+                drop(ledger);
+                ledger = Ledger::open_site(Arc::new(site.clone()), false, &options).unwrap();
+            }
+        }
+        let (_, _, last) = changed(&ledger, Mark::default());
+        assert_eq!(changed(&ledger, last), (vec![], vec![], last), "nothing has");
+        // A mark of another ledger, which is ahead of this one.
+        assert_eq!(changed(&ledger, Mark(last.0 + 1)).0, contents(&ledger).0);
+    }
+}
+
 #[test]
 fn what_expires_while_it_is_staged_is_not_committed() {
     let (site, ledger) = filled_ledger();
@@ -854,27 +915,39 @@ fn closed_ledger() -> (VolatileSite, Contents, Vec<(u32, Vec<u8>)>) {
     (site, there, places)
 }
 
-/// Makes a ledger of format 1 of one whose rows never expired.
-fn make_older(site: &VolatileSite) {
+/// Makes a ledger of an older format of one whose rows never expired.
+fn make_older(site: &VolatileSite, format: u32) {
     let (main, _) = site.maps();
     let manifest = Manifest::from_bytes(main.get(engine::MANIFEST).cloned()).unwrap();
+    let commits = Commits::from_bytes(main.get(engine::COMMITS).cloned()).unwrap();
     let engine = site.current().open().unwrap();
-    let older = [(engine::FORMAT, 1u32.to_be_bytes().to_vec()), (engine::MANIFEST, manifest.to_format_1())];
+    let expired = (format > 1).then_some(manifest.expired);
+    let older = [
+        (engine::FORMAT, format.to_be_bytes().to_vec()),
+        (engine::MANIFEST, manifest.to_older(expired)),
+        (engine::COMMITS, commits.to_older()),
+    ];
     engine.write(older.map(|(key, value)| (key.to_vec(), Some(value))).into()).unwrap();
     engine.sync().unwrap();
 }
 
 #[test]
 fn a_migration_that_is_cut_short_anywhere_goes_on_from_there() {
+    for format in 1..FORMAT {
+        cut_migration_short(format);
+    }
+}
+
+fn cut_migration_short(format: u32) {
     let (whole, there, _) = closed_ledger();
-    make_older(&whole);
+    make_older(&whole, format);
     assert!(Ledger::open_site(Arc::new(whole.twin()), false, &tiny()).is_err());
     let mut went_on = 0;
     for calls in 0.. {
         let site = whole.twin();
         let (old, place) = (site.current().open().unwrap(), site.next().unwrap());
         let before = site.maps();
-        let migration = Migration::of(&*old, 1).unwrap();
+        let migration = Migration::of(&*old, format).unwrap();
         site.disk().left = calls;
         let cut_short = migration.copy_to(&*place.open().unwrap(), &mut |_, _| true).is_err();
         site.disk().left = usize::MAX;
@@ -907,6 +980,8 @@ fn a_migration_that_is_cut_short_anywhere_goes_on_from_there() {
         assert!(found.is_sound(), "{calls}: {:?}", found.faults);
         assert_eq!(contents(&ledger), there);
         assert_eq!((applied(&ledger), ledger.cached().unwrap().len()), (10, 1));
+        let (known, runs) = ledger.known_extents();
+        assert!(known == runs && runs > 0, "between which keys {known} of {runs} runs are");
         if !cut_short {
             break;
         }
@@ -917,7 +992,7 @@ fn a_migration_that_is_cut_short_anywhere_goes_on_from_there() {
 #[test]
 fn a_migration_of_another_ledger_is_not_gone_on_with() {
     let (site, _, _) = closed_ledger();
-    make_older(&site);
+    make_older(&site, 1);
     let (old, new) = (site.current().open().unwrap(), site.next().unwrap().open().unwrap());
     let begun = |from| Migration::of(&*old, from).map(|migration| migration.is_begun_in(&*new));
     assert!(!begun(1).unwrap());
@@ -929,7 +1004,7 @@ fn a_migration_of_another_ledger_is_not_gone_on_with() {
     });
     assert!(matches!(ended, Err(StoreError::Closed)) && begun(1).unwrap());
     let manifest = Manifest { next_run: 77, ..Manifest::default() };
-    old.write(vec![(engine::MANIFEST.to_vec(), Some(manifest.to_format_1()))]).unwrap();
+    old.write(vec![(engine::MANIFEST.to_vec(), Some(manifest.to_older(None)))]).unwrap();
     assert!(!begun(1).unwrap(), "the older program went on meanwhile");
     assert!(begun(2).is_err());
 }

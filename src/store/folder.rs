@@ -14,7 +14,7 @@
 //! ```
 //!
 //! `CURRENT` is replaced as a whole: written beside, synced, renamed, and the folder synced. It has two lines,
-//! `dnsledger format 2` and `ledger-2`, and a third one, `new`, while a first ledger is being made: what is in it then is
+//! `dnsledger format 3` and `ledger-2`, and a third one, `new`, while a first ledger is being made: what is in it then is
 //! worth nothing. Before it names a ledger, the files of that ledger are synced.
 //!
 //! # What is removed
@@ -728,10 +728,10 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_and_nothing_is_written() {
-        let dir = with_current("dnsledger format 3\nsomething else\n");
+        let dir = with_current("dnsledger format 4\nsomething else\n");
         let refused = Folder::open(dir.path());
         assert!(
-            matches!(refused, Err(StoreError::NewerFormat { found: 3, known: 2, before: None, .. })),
+            matches!(refused, Err(StoreError::NewerFormat { found: 4, known: 3, before: None, .. })),
             "{refused:?}"
         );
         assert_eq!(names(dir.path()), ["CURRENT"]);
@@ -739,15 +739,15 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_with_the_way_back_if_there_is_one() {
-        let dir = with_current("dnsledger format 4\nledger-9\n");
-        for (format, ledger) in [(1, "ledger-1"), (2, "ledger-4"), (3, "ledger-7")] {
+        let dir = with_current("dnsledger format 5\nledger-9\n");
+        for (format, ledger) in [(1, "ledger-1"), (3, "ledger-4"), (4, "ledger-7")] {
             let text = format!("dnsledger format {format}\n{ledger}\n");
             fs::write(dir.path().join(format!("{BEFORE}{format}")), text).unwrap();
             fs::create_dir(dir.path().join(ledger)).unwrap();
         }
         let said = Folder::open(dir.path()).unwrap_err().to_string();
         assert!(
-            said.contains("/CURRENT.format-2 ") && said.contains("`mv ") && !said.contains("format-3"),
+            said.contains("/CURRENT.format-3 ") && said.contains("`mv ") && !said.contains("format-4"),
             "{said}"
         );
         fs::remove_dir(dir.path().join("ledger-4")).unwrap();
@@ -814,7 +814,7 @@ mod tests {
         let (dir, folder) = with_older();
         drop(folder);
         let refused = Folder::look(dir.path());
-        assert!(matches!(refused, Err(StoreError::OlderFormat { found: 1, known: 2, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::OlderFormat { found: 1, known: 3, .. })), "{refused:?}");
         fs::write(dir.path().join(CURRENT), "dnsledger format 1\nledger-3\nnew\n").unwrap();
         let folder = Folder::open(dir.path()).unwrap();
         assert!(folder.is_new() && !folder.is_older() && folder.format() == FORMAT);
@@ -880,7 +880,7 @@ mod tests {
 
     #[test]
     fn what_a_crash_left_behind_is_removed_and_what_nothing_explains_is_set_aside() {
-        let dir = with_current("dnsledger format 2\nledger-2\n");
+        let dir = with_current("dnsledger format 3\nledger-2\n");
         let folder = |name: &str, replaces: &str| {
             let path = dir.path().join(name);
             fs::create_dir(&path).unwrap();
@@ -927,7 +927,7 @@ mod tests {
 
     #[test]
     fn a_current_that_names_a_ledger_that_is_not_there_takes_nothing_from_the_one_that_is() {
-        let dir = with_current("dnsledger format 2\nledger-4\n");
+        let dir = with_current("dnsledger format 3\nledger-4\n");
         fs::create_dir(dir.path().join("ledger-3")).unwrap();
         for open in [|path: &Path| Folder::open(path).map(Some), |path: &Path| Folder::look(path)] {
             let refused = open(dir.path()).unwrap_err().to_string();
@@ -944,7 +944,7 @@ mod tests {
         let (dir, mut folder) = with_older();
         fs::remove_dir_all(dir.path()).unwrap();
         fs::create_dir(dir.path()).unwrap();
-        fs::write(dir.path().join(CURRENT), "dnsledger format 2\nledger-3\n").unwrap();
+        fs::write(dir.path().join(CURRENT), "dnsledger format 3\nledger-3\n").unwrap();
         folder.current.format = FORMAT;
         make_files(&folder);
         // One that is not there is not named: its files could not be synced.

@@ -15,30 +15,82 @@
 use crate::dns::{Rdata, RrType, push_address_key, split_name_key, split_rdata_key};
 use crate::observation::{SensorId, Tuple, question_from_row_key};
 
-use super::{Position, Scan, StoreError};
+use super::{Position, Scan, StoreError, damaged};
 
 /// Bytes of a sensor's number at the end of each key.
 const SENSOR: usize = 2;
 
-/// A family of rows. Its byte is part of stored keys.
+/// A family of rows. A further one is a line here, and its definition below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub(crate) enum Family {
     /// Sightings by record data.
-    ByRdata = b'd',
+    ByRdata,
     /// Sightings by owner name.
-    ByName = b'f',
+    ByName,
     /// Questions by owner name.
-    Questions = b'q',
+    Questions,
+}
+
+/// Splits a key in two.
+type Split = fn(&[u8]) -> Option<(&[u8], &[u8])>;
+
+/// What there is to know of a family.
+pub(crate) struct Definition {
+    /// In stored keys. They are in the order of [`Family::ALL`].
+    byte: u8,
+    /// What a row of it is called.
+    name: &'static str,
+    /// Splits a key behind the part that exact lookups ask for, and filters remember.
+    split: Split,
+    /// What the values are.
+    pub values: Values,
+    /// Whether it is the index of another family: the journal does not hold it, for it is made again of that one.
+    pub is_index: bool,
+}
+
+/// What values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// How often and when a tuple was seen.
+    Sightings,
+    /// How often, when, and how it ended.
+    Questions,
 }
 
 impl Family {
     /// All families, in the order of their bytes.
     pub const ALL: [Family; 3] = [Family::ByRdata, Family::ByName, Family::Questions];
 
+    /// The table of families.
+    pub fn definition(self) -> &'static Definition {
+        match self {
+            Family::ByRdata => &Definition {
+                byte: b'd',
+                name: "a row by record data",
+                split: split_rdata_key,
+                values: Values::Sightings,
+                is_index: true,
+            },
+            Family::ByName => &Definition {
+                byte: b'f',
+                name: "a row",
+                split: split_name_key,
+                values: Values::Sightings,
+                is_index: false,
+            },
+            Family::Questions => &Definition {
+                byte: b'q',
+                name: "a question",
+                split: split_name_key,
+                values: Values::Questions,
+                is_index: false,
+            },
+        }
+    }
+
     /// The byte in stored keys.
     pub fn byte(self) -> u8 {
-        self as u8
+        self.definition().byte
     }
 
     /// The family of a byte.
@@ -46,24 +98,56 @@ impl Family {
         Family::ALL.into_iter().find(|family| family.byte() == byte)
     }
 
+    /// What the values are.
+    pub fn values(self) -> Values {
+        self.definition().values
+    }
+
+    /// Those that hold rows of the ledger, and no index of them.
+    pub fn primary() -> impl Iterator<Item = Family> {
+        Family::ALL.into_iter().filter(|family| !family.definition().is_index)
+    }
+
     /// The part of a row's key that exact lookups ask for, and filters remember: the record data, or the name.
     pub fn lookup_part(self, key: &[u8]) -> Option<&[u8]> {
-        match self {
-            Family::ByRdata => split_rdata_key(key),
-            Family::ByName | Family::Questions => split_name_key(key),
+        (self.definition().split)(key).map(|(part, _)| part)
+    }
+}
+
+/// Something of each family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Each<T>([T; Family::ALL.len()]);
+
+impl<T> Each<T> {
+    /// That of a family.
+    pub fn of(&self, family: Family) -> &T {
+        let [by_rdata, by_name, questions] = &self.0;
+        match family {
+            Family::ByRdata => by_rdata,
+            Family::ByName => by_name,
+            Family::Questions => questions,
         }
-        .map(|(part, _)| part)
+    }
+
+    /// The same, to change it.
+    pub fn of_mut(&mut self, family: Family) -> &mut T {
+        let [by_rdata, by_name, questions] = &mut self.0;
+        match family {
+            Family::ByRdata => by_rdata,
+            Family::ByName => by_name,
+            Family::Questions => questions,
+        }
+    }
+
+    /// All of them, in the order of [`Family::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Family, &T)> {
+        Family::ALL.into_iter().zip(&self.0)
     }
 }
 
 /// Why a row cannot be kept or read.
 pub(crate) fn bad_key(family: Family) -> StoreError {
-    let what = match family {
-        Family::ByRdata => "a row by record data",
-        Family::ByName => "a row",
-        Family::Questions => "a question",
-    };
-    StoreError::Damaged { what: what.to_owned(), why: "its key is not one".to_owned() }
+    damaged(family.definition().name, "its key is not one")
 }
 
 /// Splits the sensor's number off the end of a key; what is before it names the tuple or the question.
@@ -144,7 +228,8 @@ impl Range {
         Range { family, to: after_prefix(&prefix), from: prefix, exact: None }
     }
 
-    fn exact(family: Family, part: Vec<u8>) -> Range {
+    /// The rows with a lookup part.
+    pub fn exact(family: Family, part: Vec<u8>) -> Range {
         Range { exact: Some(part.clone()), ..Range::prefix(family, part) }
     }
 
@@ -195,7 +280,7 @@ impl Range {
                 key.extend_from_slice(position.tuple.rrname.key());
                 key.extend_from_slice(&position.tuple.rrtype.0.to_be_bytes());
             }
-            Family::ByName | Family::Questions => position.tuple.push_key(&mut key),
+            _ => position.tuple.push_key(&mut key),
         }
         if key > self.from {
             self.from.clone_from(&key);

@@ -62,7 +62,7 @@ use super::filter::{Filter, Pages};
 use super::home::Home;
 use super::key::{Family, Range};
 use super::manifest::{Commits, Epochs, Manifest, RunMeta};
-use super::run::{Block, Counts, Merged, Reach, Sink, Source, Sources, Writer};
+use super::run::{Block, CommitRange, Counts, Extents, Merged, Reach, Sink, Source, Sources, Whole, Writer};
 use super::scan::{EntryScan, QuestionScan};
 use super::segment::{JournalPart, Segment};
 use super::sensors::Sensors;
@@ -70,8 +70,8 @@ use super::space::of_copy;
 use super::undo::{self, Undo};
 use super::verify::{Checker, OnProgress, Verification};
 use super::{
-    Entries, Expired, Growth, Options, Pair, Position, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot,
-    Stats, StoreError, Survey, WriteStore, block, damaged, value,
+    Changed, Entries, Expired, Growth, Mark, Options, Pair, Position, Questions, ReadStore, Reduce, Reduced,
+    Scan, Snapshot, Stats, StoreError, Survey, WriteStore, block, damaged, value,
 };
 use crate::base::fault::point;
 use crate::base::keyed::new_seed;
@@ -81,7 +81,7 @@ use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 
 /// The version of the format that this program writes, and the newest it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Raw bytes of a block on disk. Compressed it is 3 to 4 KB: sixteen of them are one page of sled.
 const BLOCK_BYTES: usize = 8 << 10;
 /// Bytes of a page of a filter, which does not get smaller: sixteen of them are one page of sled, which must be below 128 KB.
@@ -163,6 +163,8 @@ struct View {
     segments: Vec<Arc<Segment>>,
     /// What is staged and not committed.
     staged: Vec<Arc<Segment>>,
+    /// The number of the last commit.
+    last_commit: u64,
     sensors: Arc<Sensors>,
     folding: Arc<Folding>,
     /// Which of the runs were there when which cut was made.
@@ -200,7 +202,7 @@ impl View {
     }
 
     fn pending(&self) -> Counts {
-        self.segments.iter().fold(Counts::default(), |sum, segment| sum.plus(segment.counts()))
+        self.segments.iter().fold(Counts::default(), |sum, segment| sum.plus(*segment.counts()))
     }
 
     fn pending_bytes(&self) -> usize {
@@ -271,7 +273,7 @@ impl Source for Run {
             Some((key, sealed)) if key.first() == Some(&family.byte()) => {
                 open_block(self.meta.id, &key, &sealed).map(Some)
             }
-            _ if self.meta.counts.of(family) == 0 => Ok(None),
+            _ if self.meta.counts().of(family) == 0 => Ok(None),
             _ => Err(self.missing()),
         }
     }
@@ -281,6 +283,14 @@ impl Source for Run {
         let sealed = self.home.in_run(self.meta.id, |pairs| pairs.get(&key))?;
         let sealed = sealed.ok_or_else(|| self.missing())?;
         open_block(self.meta.id, &key, &sealed)
+    }
+
+    fn counts(&self) -> &Counts {
+        self.meta.counts()
+    }
+
+    fn extents(&self) -> &Extents {
+        &self.meta.contents.extents
     }
 
     fn filter_seed(&self) -> u64 {
@@ -301,7 +311,7 @@ impl Source for Run {
     }
 
     fn lookup_floor(&self, family: Family, key: &[u8], reach: Reach) -> Result<Option<Block>, StoreError> {
-        if self.meta.counts.of(family) == 0 {
+        if self.meta.counts().of(family) == 0 {
             return Ok(None);
         }
         if let Some(block) = self.home.cache().floor(self.meta.id, family, key) {
@@ -389,7 +399,7 @@ pub(super) fn open_block(run: u32, key: &[u8], sealed: &[u8]) -> Result<Block, S
     }
 }
 
-fn block_key(family: Family, bound: &[u8]) -> Vec<u8> {
+pub(super) fn block_key(family: Family, bound: &[u8]) -> Vec<u8> {
     engine::join(&[&[family.byte()], bound])
 }
 
@@ -601,6 +611,11 @@ struct Doubt {
 }
 
 impl Committed {
+    /// The number of the next commit.
+    fn next(&self) -> CommitRange {
+        CommitRange::one(self.record.number.saturating_add(1))
+    }
+
     /// Takes it from an engine, and what was acknowledged from the mark beside it.
     fn load(
         engine: &dyn Pairs,
@@ -645,17 +660,16 @@ pub(super) fn open_journal_part(sequence: u64, key: &[u8], sealed: &[u8]) -> Res
     let Some([a, b, family]) = raw.first_chunk::<JOURNAL_HEADER>() else {
         return Err(damaged(&what(), "a part is cut"));
     };
-    let family = match Family::from_byte(*family) {
-        Some(family @ (Family::ByName | Family::Questions)) => family,
-        _ => return Err(damaged(&what(), "it has rows of an unknown family")),
-    };
+    let family = Family::from_byte(*family).filter(|family| !family.definition().is_index);
+    let family = family.ok_or_else(|| damaged(&what(), "it has rows of an unknown family"))?;
     Ok(OpenedPart { parts: u16::from_be_bytes([*a, *b]), family, rows: raw.slice(JOURNAL_HEADER..) })
 }
 
-/// Makes segments of entries of the journal.
+/// Makes segments of entries of the journal, which these commits brought.
 fn replay(
     engine: &dyn Pairs,
     entries: std::ops::Range<u64>,
+    commits: CommitRange,
     options: &Options,
     sensors: usize,
 ) -> Result<Vec<Arc<Segment>>, StoreError> {
@@ -664,7 +678,7 @@ fn replay(
     for sequence in entries {
         if batch.bytes() > options.fold_bytes() {
             let (full, sequences) = (std::mem::take(&mut batch), std::mem::take(&mut sequences));
-            segments.push(Arc::new(Segment::from_batch(&full, sensors, sequences, 0)?));
+            segments.push(Arc::new(Segment::from_batch(&full, sensors, sequences, commits, 0)?));
         }
         sequences.push(sequence);
         let bad = |why: &str| damaged(&format!("entry {sequence} of the journal"), why);
@@ -677,15 +691,12 @@ fn replay(
             part += 1;
             let mut rows = block::Reader::new(opened.rows);
             while rows.advance()? {
-                match opened.family {
-                    Family::Questions => batch.add_asked(rows.key(), &value::asked(rows.value())?),
-                    _ => batch.add_halves(rows.key(), &value::halves(rows.value())?),
-                }
+                value::add_row(opened.family, rows.key(), rows.value(), &mut batch)?;
             }
         }
     }
     if !sequences.is_empty() {
-        segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences, 0)?));
+        segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences, commits, 0)?));
     }
     Ok(segments)
 }
@@ -746,11 +757,13 @@ impl Shared {
         let seeds = runs.iter().map(|run| run.filter.seed());
         let filter_seed = seeds.filter(|seed| *seed != 0).max().unwrap_or_else(new_seed);
         let entries = manifest.journal_from..committed.record.journal_to;
-        let segments = replay(&*home, entries, options, sensors.len())?;
+        let last_commit = committed.record.number;
+        let commits = CommitRange { first: manifest.journal_after.saturating_add(1), last: last_commit };
+        let segments = replay(&*home, entries, commits, options, sensors.len())?;
         let folding = Arc::new(Folding::load(&*home)?);
         let epochs = Arc::new(Epochs::of(&manifest.cuts));
-        let sensors_then = Arc::clone(&sensors);
-        let view = View { runs, segments, staged: Vec::new(), sensors: sensors_then, folding, epochs };
+        let (staged, sensors_then) = (Vec::new(), Arc::clone(&sensors));
+        let view = View { runs, segments, staged, last_commit, sensors: sensors_then, folding, epochs };
         let missing = committed.acks.missing_logs();
         if !options.reading {
             // The ledger can be looked into all the same; nothing is committed before it could be written.
@@ -931,7 +944,7 @@ impl Shared {
 
     fn fold_is_due(&self, view: &View) -> bool {
         let pending = view.pending();
-        pending.rows + pending.questions >= self.options.fold_rows as u64
+        pending.primary() >= self.options.fold_rows as u64
             || view.pending_bytes() >= self.options.fold_bytes()
     }
 
@@ -948,12 +961,13 @@ impl Shared {
             }
             journal_from = journal_from.max(sequence + 1);
         }
-        let run = self.write_run(&home, keys, |writer| writer.push_merged(&sources, 0))?;
+        let commits = CommitRange::over(segments.iter().map(|segment| segment.commits));
+        let run = self.write_run(&home, keys, commits, |writer| writer.push_merged(&sources, 0))?;
         let folded = |view: &mut View| {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
         };
-        let journal_from = Some(journal_from);
-        let flip = Flip { add: run, replaced: &[], journal_from, batch: None, ends_cuts: false };
+        let journal = Some((journal_from, commits.last));
+        let flip = Flip { add: run, replaced: &[], journal, batch: None, ends_cuts: false };
         self.flip(flip, folded)?;
         for keys in folded_keys.chunks(REMOVED_TOGETHER) {
             // They count no more. What is left of them goes when the engine is opened again.
@@ -976,11 +990,12 @@ impl Shared {
 
     /// Merges runs into one.
     fn merge_runs(&self, group: Vec<Arc<Run>>) -> Result<(), StoreError> {
-        let keys = group.iter().map(|run| run.meta.counts.lookup_keys).sum();
+        let keys = group.iter().map(|run| run.meta.counts().lookup_keys).sum();
+        let commits = CommitRange::over(group.iter().map(|run| run.meta.commits));
         // From one side of each cut, so that none is carried out by this.
         let sources = group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
-        let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources, 0))?;
-        let flip = Flip { add: run, replaced: &group, journal_from: None, batch: None, ends_cuts: false };
+        let run = self.write_run(&self.home(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
+        let flip = Flip { add: run, replaced: &group, journal: None, batch: None, ends_cuts: false };
         self.flip(flip, |_| {}).map(drop)
     }
 
@@ -990,8 +1005,7 @@ impl Shared {
         let fan_in = self.options.fan_in.max(2);
         let now = epochs.cuts.len() as u32;
         let tier = |run: &Run| {
-            let rows = run.meta.counts.rows + run.meta.counts.questions;
-            let tier = (rows / (self.options.fold_rows.max(1) as u64))
+            let tier = (run.meta.counts().primary() / (self.options.fold_rows.max(1) as u64))
                 .checked_ilog(fan_in as u64)
                 .map_or(0, |tier| tier + 1);
             let epoch = epochs.epoch(run.meta.id);
@@ -1012,6 +1026,7 @@ impl Shared {
         &self,
         home: &Arc<Home>,
         lookup_keys: u64,
+        commits: CommitRange,
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
         // In this order: a number that was given before the engine was opened again is not written to after it.
@@ -1019,7 +1034,7 @@ impl Shared {
         let id = self.next_run.fetch_add(1, Ordering::SeqCst);
         // From its first block on: whoever opens the engine again must not take it for one that was left behind.
         home.hold(id);
-        self.try_write_run(home, generation, id, lookup_keys, fill).inspect_err(|_| {
+        self.try_write_run(home, generation, id, (lookup_keys, commits), fill).inspect_err(|_| {
             home.let_go(id);
             home.bury(id);
         })
@@ -1030,14 +1045,14 @@ impl Shared {
         home: &Arc<Home>,
         generation: u64,
         id: u32,
-        lookup_keys: u64,
+        (lookup_keys, commits): (u64, CommitRange),
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
         let waiting = Vec::new();
         let sink = RunSink { shared: self, home, generation, id, written: 0, waiting, bytes: 0 };
         let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys, self.filter_seed);
         fill(&mut writer)?;
-        let (mut sink, counts, filter) = writer.finish()?;
+        let (mut sink, contents, filter) = writer.finish()?;
         let stored = Bytes::from(filter.to_bytes());
         drop(filter);
         let from = (0..stored.len()).step_by(FILTER_PAGE_BYTES);
@@ -1050,7 +1065,7 @@ impl Shared {
         }
         sink.write()?;
         home.sync_in(generation)?;
-        let meta = RunMeta { id, counts, bytes: sink.bytes, filter_pages };
+        let meta = RunMeta { id, contents, commits, bytes: sink.bytes, filter_pages };
         let filter =
             pages.first().zip(pages.last()).and_then(|(first, last)| Pages::new(pages.len(), first, last));
         let filter = Arc::new(filter.ok_or_else(|| damaged("a filter", "its length is none"))?);
@@ -1086,6 +1101,12 @@ impl Shared {
     ) -> Result<(), StoreError> {
         let home = self.home();
         let mut record = committed.record;
+        record.number += 1;
+        let number = record.number;
+        let edit = |view: &mut View| {
+            view.last_commit = number;
+            edit(view);
+        };
         let (mut changes, mut undo, mut hashes) = (Changes::new(), Changes::new(), Vec::new());
         for progress in progress {
             let key = engine::progress(&progress.lineage);
@@ -1111,7 +1132,7 @@ impl Shared {
                 let id = run.meta.id;
                 let before = with_record(&undo, &committed.record)?;
                 let batch = Some((changes, before));
-                let flip = Flip { add: run, replaced: &[], journal_from: None, batch, ends_cuts: false };
+                let flip = Flip { add: run, replaced: &[], journal: None, batch, ends_cuts: false };
                 self.flip(flip, edit).inspect_err(|_| {
                     committed.doubt = Some(Doubt { record, undo, run: Some(id) });
                 })?
@@ -1138,7 +1159,7 @@ impl Shared {
                 })?;
                 self.publish(|view| {
                     if count > 0 {
-                        view.segments.push(Arc::new(segment));
+                        view.segments.push(Arc::from(segment));
                     }
                     edit(view);
                 });
@@ -1156,7 +1177,7 @@ impl Shared {
     fn flip(&self, flip: Flip<'_>, edit: impl FnOnce(&mut View)) -> Result<u32, StoreError> {
         let mut manifest = lock(&self.manifest);
         // When it fails the run is let go of before the lock is: whoever opens the engine again then sees to what became of it.
-        let Flip { add, replaced, journal_from, batch, ends_cuts } = flip;
+        let Flip { add, replaced, journal, batch, ends_cuts } = flip;
         let replaced_ids: Vec<u32> = replaced.iter().map(|run| run.meta.id).collect();
         let mut next = manifest.clone();
         if ends_cuts {
@@ -1166,7 +1187,9 @@ impl Shared {
         next.next_run = self.next_run.load(Ordering::SeqCst).max(manifest.next_run.saturating_add(1));
         self.next_run.fetch_max(next.next_run, Ordering::SeqCst);
         let next_run = next.next_run;
-        next.journal_from = journal_from.unwrap_or(next.journal_from);
+        if let Some(journal) = journal {
+            (next.journal_from, next.journal_after) = journal;
+        }
         let (home, change) = (self.home(), (engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
         match batch {
             Some((mut changes, mut before)) => {
@@ -1220,7 +1243,7 @@ impl Shared {
 /// Rows that are to be committed.
 enum Rows {
     /// They become an entry of the journal.
-    Segment(Segment),
+    Segment(Box<Segment>),
     /// They are a run that nobody knows yet.
     Run(Arc<Run>),
 }
@@ -1235,8 +1258,8 @@ fn with_record(before: &Changes, record: &Commits) -> Result<Changes, StoreError
 struct Flip<'a> {
     add: Arc<Run>,
     replaced: &'a [Arc<Run>],
-    /// Where the journal begins now, if it was cut.
-    journal_from: Option<u64>,
+    /// Where the journal begins now, if it was cut, and the number of the last commit before that.
+    journal: Option<(u64, u64)>,
     /// What is committed with it, and what is there before.
     batch: Option<(Changes, Changes)>,
     /// Whether all cuts are carried out by it.
@@ -1285,14 +1308,14 @@ impl ReadStore for Ledger {
 
     fn stats(&self) -> Result<Stats, StoreError> {
         let view = self.shared.view();
-        let pending_rows = view.pending().rows;
-        let staged_rows = view.staged.iter().map(|segment| segment.counts().rows).sum::<u64>();
+        let pending_rows = view.pending().rows();
+        let staged_rows = view.staged.iter().map(|segment| segment.counts().rows()).sum::<u64>();
         let held_bytes = self.shared.retired_bytes()?;
         let (expired, (dropped, dropped_questions)) = {
             let manifest = lock(&self.shared.manifest);
             (manifest.expired, manifest.left())
         };
-        let in_runs = view.runs.iter().map(|run| run.meta.counts.rows).sum::<u64>();
+        let in_runs = view.runs.iter().map(|run| run.meta.counts().rows()).sum::<u64>();
         Ok(Stats {
             rows: (pending_rows + staged_rows + in_runs).saturating_sub(dropped),
             pending_rows,
@@ -1398,13 +1421,15 @@ impl WriteStore for Ledger {
         shared.mend(Some(&mut committed))?;
         let progress: Vec<&Progress> = batch.progress().collect();
         let (sensors, cut) = (shared.sensors.len(), shared.cut.load(Ordering::SeqCst));
+        let commits = committed.next();
         let rows = if batch.tuples().len() + batch.questions().len() >= shared.options.bulk_rows {
             let keys = 2 * batch.tuples().len() + batch.questions().len();
             let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, sensors, cut);
-            Rows::Run(shared.write_run(&shared.home(), keys as u64, fill)?)
+            Rows::Run(shared.write_run(&shared.home(), keys as u64, commits, fill)?)
         } else {
             shared.wait_for_room()?;
-            Rows::Segment(Segment::from_batch(batch, sensors, vec![committed.record.journal_to], cut)?)
+            let sequences = vec![committed.record.journal_to];
+            Rows::Segment(Box::new(Segment::from_batch(batch, sensors, sequences, commits, cut)?))
         };
         shared.commit_rows(&mut committed, &progress, rows, |_| {})
     }
@@ -1487,7 +1512,35 @@ impl Snapshot for View {
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
         let Some(range) = Range::questions(scan) else { return Ok(Box::new(std::iter::empty())) };
         let rows = Merged::open(&self.sources(), &range)?;
-        Ok(Box::new(QuestionScan::new(rows, self.known())))
+        Ok(Box::new(QuestionScan::new(rows.into(), self.known())))
+    }
+
+    fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {
+        // A mark that is ahead is of another ledger: all of this one is new.
+        let mark = if mark.0 > self.last_commit { 0 } else { mark.0 };
+        let mut all = Sources::with_cuts(self.epochs.cuts.clone());
+        let mut newer = Vec::new();
+        let now = self.epochs.cuts.len() as u32;
+        let runs = self.runs.iter().map(|run| {
+            (self.epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn Source>, run.meta.commits)
+        });
+        let segments = self
+            .segments
+            .iter()
+            .map(|segment| (now, Arc::clone(segment) as Arc<dyn Source>, segment.commits));
+        for (epoch, source, commits) in runs.chain(segments) {
+            if commits.last > mark {
+                newer.push(Arc::clone(&source));
+            }
+            all.push(epoch, source);
+        }
+        let rows = Whole::open(Family::ByName, &newer, &all)?;
+        let questions = Whole::open(Family::Questions, &newer, &all)?;
+        Ok(Changed {
+            entries: Box::new(EntryScan::new(rows.into(), Family::ByName, self.known(), None)),
+            questions: Box::new(QuestionScan::new(questions.into(), self.known())),
+            mark: Mark(self.last_commit),
+        })
     }
 }
 
@@ -1501,6 +1554,6 @@ impl View {
         let Some(mut range) = Range::entries(scan) else { return Ok(Box::new(std::iter::empty())) };
         let skip = after.map(|after| (range.skip_to(after), Arc::clone(&after.sensor)));
         let rows = Merged::open_within(&self.sources(), &range, reach)?;
-        Ok(Box::new(EntryScan::new(rows, range.family, self.known(), skip)))
+        Ok(Box::new(EntryScan::new(rows.into(), range.family, self.known(), skip)))
     }
 }

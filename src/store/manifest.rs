@@ -7,50 +7,29 @@ use std::collections::HashMap;
 use bincode::{Decode, Encode};
 
 use super::engine::{COMMITS, MANIFEST};
-use super::run::Counts;
+use super::key::Family;
+use super::run::{CommitRange, Contents, Counts, Extent};
 use super::{Expired, StoreError, block, damaged, value};
 
 /// A run on disk.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunMeta {
     /// Its number, which its stored keys start with. Never given twice.
     pub id: u32,
     /// What it holds.
-    pub counts: Counts,
+    pub contents: Contents,
+    /// The commits that brought it.
+    pub commits: CommitRange,
     /// Bytes of its blocks as stored.
     pub bytes: u64,
     /// Pages of its filter.
     pub filter_pages: u32,
 }
 
-/// Versions of the manifest. Format 1 has the first two, format 2 the second, and the third while rows that were dropped are still
-/// on disk.
-#[derive(Encode, Decode)]
-enum Stored {
-    V1(ManifestV1),
-    V2(ManifestV2),
-    V3(ManifestV2, Vec<Cut>),
-}
-
-#[derive(Encode, Decode)]
-struct ManifestV1 {
-    runs: Vec<RunMeta>,
-    next_run: u32,
-    journal_from: u64,
-}
-
-#[derive(Encode, Decode)]
-struct ManifestV2 {
-    runs: Vec<RunMeta>,
-    next_run: u32,
-    journal_from: u64,
-    expired: Expired,
-}
-
-impl ManifestV2 {
-    fn with(self, cuts: Vec<Cut>) -> Manifest {
-        let ManifestV2 { runs, next_run, journal_from, expired } = self;
-        Manifest { runs, next_run, journal_from, expired, cuts }
+impl RunMeta {
+    /// How many rows it holds.
+    pub fn counts(&self) -> &Counts {
+        &self.contents.counts
     }
 }
 
@@ -104,18 +83,122 @@ pub(crate) struct Manifest {
     pub next_run: u32,
     /// The journal begins with this entry: all before are in runs.
     pub journal_from: u64,
-    /// What was dropped because it was not seen for long.
+    /// The number of the last commit before that entry.
+    pub journal_after: u64,
+    /// What was left behind because it was not seen for long.
     pub expired: Expired,
     /// What of that is still on disk, the earliest first.
     pub cuts: Vec<Cut>,
 }
 
+/// Versions of the manifest. Format 1 has the first two, format 2 the second, format 3 the third.
+#[derive(Encode, Decode)]
+enum Stored {
+    V1(OlderManifest),
+    V2(OlderManifest, Expired),
+    V3 {
+        runs: Vec<StoredRun>,
+        next_run: u32,
+        journal_from: u64,
+        journal_after: u64,
+        expired: Expired,
+        cuts: Vec<Cut>,
+    },
+}
+
+#[derive(Encode, Decode)]
+struct StoredRun {
+    id: u32,
+    bytes: u64,
+    filter_pages: u32,
+    lookup_keys: u64,
+    commits: (u64, u64),
+    families: Vec<StoredFamily>,
+}
+
+/// What a run holds of a family that it has rows of.
+#[derive(Encode, Decode)]
+struct StoredFamily {
+    byte: u8,
+    rows: u64,
+    first: Vec<u8>,
+    /// Empty where neither is known.
+    last: Vec<u8>,
+}
+
+#[derive(Encode, Decode)]
+struct OlderManifest {
+    runs: Vec<OlderRun>,
+    next_run: u32,
+    journal_from: u64,
+}
+
+#[derive(Encode, Decode)]
+struct OlderRun {
+    id: u32,
+    rows: u64,
+    by_rdata: u64,
+    questions: u64,
+    lookup_keys: u64,
+    bytes: u64,
+    filter_pages: u32,
+}
+
+impl From<&RunMeta> for StoredRun {
+    fn from(run: &RunMeta) -> StoredRun {
+        let Contents { counts, extents } = &run.contents;
+        let stored = |family: Family| {
+            let Extent { first, last } = extents.of(family).clone().unwrap_or_default();
+            StoredFamily { byte: family.byte(), rows: counts.of(family), first, last }
+        };
+        StoredRun {
+            id: run.id,
+            bytes: run.bytes,
+            filter_pages: run.filter_pages,
+            lookup_keys: counts.lookup_keys,
+            commits: (run.commits.first, run.commits.last),
+            families: Family::ALL.into_iter().map(stored).filter(|family| family.rows > 0).collect(),
+        }
+    }
+}
+
+impl StoredRun {
+    fn meta(self) -> Result<RunMeta, StoreError> {
+        let mut contents = Contents::default();
+        contents.counts.lookup_keys = self.lookup_keys;
+        for StoredFamily { byte, rows, first, last } in self.families {
+            let family = Family::from_byte(byte)
+                .ok_or_else(|| damaged(WHAT, "a run has rows of an unknown family"))?;
+            *contents.counts.slot(family) = rows;
+            *contents.extents.of_mut(family) = (!last.is_empty()).then_some(Extent { first, last });
+        }
+        let commits = CommitRange { first: self.commits.0, last: self.commits.1 };
+        let StoredRun { id, bytes, filter_pages, .. } = self;
+        Ok(RunMeta { id, contents, commits, bytes, filter_pages })
+    }
+}
+
+impl From<OlderRun> for RunMeta {
+    /// What older formats do not say: all of it is as of the first commit, and the extents are not known.
+    fn from(older: OlderRun) -> RunMeta {
+        let OlderRun { id, rows, by_rdata, questions, lookup_keys, bytes, filter_pages } = older;
+        let mut contents = Contents::default();
+        contents.counts.lookup_keys = lookup_keys;
+        for (family, rows) in
+            [(Family::ByName, rows), (Family::ByRdata, by_rdata), (Family::Questions, questions)]
+        {
+            *contents.counts.slot(family) = rows;
+        }
+        RunMeta { id, contents, commits: CommitRange::one(FIRST_COMMIT), bytes, filter_pages }
+    }
+}
+
 impl Manifest {
     /// What is stored.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
-        let Manifest { runs, next_run, journal_from, expired, cuts } = self.clone();
-        let first = ManifestV2 { runs, next_run, journal_from, expired };
-        seal(MANIFEST, &if cuts.is_empty() { Stored::V2(first) } else { Stored::V3(first, cuts) })
+        let Manifest { runs, next_run, journal_from, journal_after, expired, cuts } = self.clone();
+        let runs = runs.iter().map(StoredRun::from).collect();
+        seal(MANIFEST, &Stored::V3 { runs, next_run, journal_from, journal_after, expired, cuts })
     }
 
     /// A run takes the place of others, of which all were there when a cut was made, or none.
@@ -153,36 +236,55 @@ impl Manifest {
     /// Takes a manifest from what is stored.
     pub fn from_bytes(stored: Option<Vec<u8>>) -> Result<Manifest, StoreError> {
         match open(MANIFEST, stored, WHAT)? {
-            Stored::V1(_) => Err(damaged(WHAT, "it is one of format 1")),
-            Stored::V2(manifest) => Ok(manifest.with(Vec::new())),
-            Stored::V3(manifest, cuts) => Ok(manifest.with(cuts)),
+            Stored::V1(_) | Stored::V2(..) => Err(damaged(WHAT, "it is one of an older format")),
+            Stored::V3 { runs, next_run, journal_from, journal_after, expired, cuts } => {
+                let runs = runs.into_iter().map(StoredRun::meta).collect::<Result<_, _>>()?;
+                Ok(Manifest { runs, next_run, journal_from, journal_after, expired, cuts })
+            }
         }
     }
 
-    /// Takes a manifest from what is stored in a ledger of format 1.
-    pub fn of_format_1(stored: Option<Vec<u8>>) -> Result<Manifest, StoreError> {
-        Ok(match open(MANIFEST, stored, WHAT)? {
-            Stored::V1(ManifestV1 { runs, next_run, journal_from }) => {
-                let expired = Expired::default();
-                Manifest { runs, next_run, journal_from, expired, cuts: Vec::new() }
-            }
-            Stored::V2(manifest) => manifest.with(Vec::new()),
-            Stored::V3(manifest, cuts) => manifest.with(cuts),
-        })
+    /// Takes a manifest from what is stored in a ledger of an older format.
+    pub fn of_older(stored: Option<Vec<u8>>) -> Result<Manifest, StoreError> {
+        let (older, expired) = match open(MANIFEST, stored, WHAT)? {
+            Stored::V1(older) => (older, Expired::default()),
+            Stored::V2(older, expired) => (older, expired),
+            Stored::V3 { .. } => return Err(damaged(WHAT, "it is one of a newer format")),
+        };
+        let OlderManifest { runs, next_run, journal_from } = older;
+        let runs = runs.into_iter().map(RunMeta::from).collect();
+        Ok(Manifest { runs, next_run, journal_from, journal_after: 0, expired, cuts: Vec::new() })
     }
 
-    /// What format 1 stored before anything could be dropped.
+    /// What format 2 stored, and format 1 once something could be dropped; with `None` what it stored before.
     #[cfg(test)]
-    pub fn to_format_1(&self) -> Vec<u8> {
-        let Manifest { runs, next_run, journal_from, .. } = self.clone();
-        seal(MANIFEST, &Stored::V1(ManifestV1 { runs, next_run, journal_from })).unwrap()
+    pub fn to_older(&self, expired: Option<Expired>) -> Vec<u8> {
+        let run = |run: &RunMeta| OlderRun {
+            id: run.id,
+            rows: run.counts().rows(),
+            by_rdata: run.counts().of(Family::ByRdata),
+            questions: run.counts().of(Family::Questions),
+            lookup_keys: run.counts().lookup_keys,
+            bytes: run.bytes,
+            filter_pages: run.filter_pages,
+        };
+        let Manifest { next_run, journal_from, .. } = *self;
+        let older = OlderManifest { runs: self.runs.iter().map(run).collect(), next_run, journal_from };
+        let stored = match expired {
+            Some(expired) => Stored::V2(older, expired),
+            None => Stored::V1(older),
+        };
+        seal(MANIFEST, &stored).unwrap()
     }
 }
 
 //--- Commits --------------------------------------------------------------------------------------------------------
 
+/// The number of the first commit, and of all that older formats committed, which have no numbers.
+pub(crate) const FIRST_COMMIT: u64 = 1;
+
 /// What every commit changes: by it one sees that nothing of the journal and of the progress was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Commits {
     /// The journal ends before this entry.
     pub journal_to: u64,
@@ -190,23 +292,41 @@ pub(crate) struct Commits {
     pub lineages: u64,
     /// The hashes of their progress, joined by exclusive or.
     pub digest: u64,
+    /// The number of the last commit.
+    pub number: u64,
 }
 
+/// Versions of the record: the second since format 3.
 #[derive(Encode, Decode)]
 enum StoredCommits {
-    V1(Commits),
+    V1 { journal_to: u64, lineages: u64, digest: u64 },
+    V2 { journal_to: u64, lineages: u64, digest: u64, number: u64 },
 }
 
 impl Commits {
     /// What is stored.
     pub fn to_bytes(self) -> Result<Vec<u8>, StoreError> {
-        seal(COMMITS, &StoredCommits::V1(self))
+        let Commits { journal_to, lineages, digest, number } = self;
+        seal(COMMITS, &StoredCommits::V2 { journal_to, lineages, digest, number })
     }
 
-    /// Takes them from what is stored.
+    /// Takes them from what is stored, also in an older format.
     pub fn from_bytes(stored: Option<Vec<u8>>) -> Result<Commits, StoreError> {
-        let StoredCommits::V1(commits) = open(COMMITS, stored, "the record of the last commit")?;
-        Ok(commits)
+        Ok(match open(COMMITS, stored, "the record of the last commit")? {
+            StoredCommits::V1 { journal_to, lineages, digest } => {
+                Commits { journal_to, lineages, digest, number: FIRST_COMMIT }
+            }
+            StoredCommits::V2 { journal_to, lineages, digest, number } => {
+                Commits { journal_to, lineages, digest, number }
+            }
+        })
+    }
+
+    /// What older formats stored.
+    #[cfg(test)]
+    pub fn to_older(self) -> Vec<u8> {
+        let Commits { journal_to, lineages, digest, .. } = self;
+        seal(COMMITS, &StoredCommits::V1 { journal_to, lineages, digest }).unwrap()
     }
 }
 

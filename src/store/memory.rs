@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Entries, Entry, Expired, Folded, NameBudget, OnPiece, OnProgress, Pair, Position, Question, Questions,
-    ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification, WriteStore, budget,
-    damaged,
+    Changed, Entries, Entry, Expired, Folded, Mark, NameBudget, OnPiece, OnProgress, Pair, Position,
+    Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification,
+    WriteStore, budget, damaged,
 };
 use crate::dns::{Name, RrType, registrable};
 use crate::observation::{Asked, Halves, SensorId, Tuple, question_from_row_key};
@@ -44,6 +44,10 @@ struct State {
     sensors: Vec<Arc<str>>,
     rows: BTreeMap<(Tuple, Arc<str>), Halves>,
     questions: BTreeMap<(Name, RrType, Arc<str>), Asked>,
+    /// How many commits there were, and the last one of each row and question.
+    commits: u64,
+    changed_rows: BTreeMap<RowKey, u64>,
+    changed_questions: BTreeMap<QuestionKey, u64>,
     lineages: BTreeMap<LineageId, Progress>,
     hints: BTreeMap<Vec<u8>, Vec<u8>>,
     expired: Expired,
@@ -115,13 +119,16 @@ impl State {
                 question_from_row_key(key).map_err(|e| bad_batch(&e.to_string()))?;
             questions.push(((rrname, qtype, self.sensor_name(sensor)?), asked));
         }
+        let number = self.commits + 1;
         for (row, halves) in rows {
             if halves.combined().time_last >= self.expired.before {
+                self.changed_rows.insert(row.clone(), number);
                 self.rows.entry(row).or_default().merge(halves);
             }
         }
         for (question, asked) in questions {
             if asked.time_last >= self.expired.before {
+                self.changed_questions.insert(question.clone(), number);
                 self.questions.entry(question).or_default().merge(asked);
             }
         }
@@ -308,8 +315,11 @@ impl WriteStore for MemoryStore {
 
     fn commit(&self) -> Result<Vec<Progress>, StoreError> {
         let Stored { state, seen, staged } = &mut *self.stored();
+        if seen.is_some() || !staged.is_empty() {
+            state.commits += 1;
+        }
         if let Some(seen) = seen.take() {
-            *state = seen;
+            *state = State { commits: state.commits, ..seen };
         }
         state.lineages.extend(staged.clone());
         Ok(std::mem::take(staged).into_values().collect())
@@ -320,6 +330,7 @@ impl WriteStore for MemoryStore {
             if !self.keeps_no_rows {
                 state.add(batch)?;
             }
+            state.commits += 1;
             state.lineages.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
             Ok(())
         })
@@ -454,6 +465,24 @@ impl State {
 }
 
 impl Snapshot for State {
+    fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {
+        let mark = if mark.0 > self.commits { 0 } else { mark.0 };
+        let is_new = move |number: Option<&u64>| number.is_some_and(|number| *number > mark);
+        let rows = self.entries(&Scan::All, None)?;
+        let questions = self.questions(&Scan::All)?;
+        Ok(Changed {
+            entries: Box::new(rows.filter(move |row| {
+                let key = |row: &Entry| (row.tuple.clone(), Arc::clone(&row.sensor));
+                row.as_ref().is_ok_and(|row| is_new(self.changed_rows.get(&key(row))))
+            })),
+            questions: Box::new(questions.filter(move |question| {
+                let key = |q: &Question| (q.rrname.clone(), q.qtype, Arc::clone(&q.sensor));
+                question.as_ref().is_ok_and(|q| is_new(self.changed_questions.get(&key(q))))
+            })),
+            mark: Mark(self.commits),
+        })
+    }
+
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         let mut rows: Vec<_> = self.rows.iter().filter(|((tuple, _), _)| scan.matches(tuple)).collect();
         rows.sort_by(|((a, x), _), ((b, y), _)| scan.compare((a, x), (b, y)));

@@ -8,15 +8,19 @@
 //! | from | what differs |
 //! |---|---|
 //! | 1 | the manifest may not say yet what was dropped because it was not seen for long |
+//! | 1, 2 | the manifest does not say yet which commits brought a run, nor between which keys its rows are; commits have no numbers |
 
 use bincode::{Decode, Encode};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::engine::{self, Changes, Engine, with_prefix};
+use super::engine::{self, Changes, Engine, Pairs, with_prefix};
+use super::key::{Family, after_prefix};
 use super::ledger::FORMAT;
-use super::manifest::{self, Manifest};
+use super::ledger::{block_key, open_block};
+use super::manifest::{self, Commits, Manifest, RunMeta};
+use super::run::{Block, Extent};
 use super::verify::OnProgress;
-use super::{Pair, StoreError, damaged};
+use super::{Pair, StoreError, block, damaged};
 use crate::base::fault::point;
 
 /// Where a copy that is not whole notes how far it is.
@@ -55,7 +59,7 @@ impl<'a> Migration<'a> {
         let hash =
             |stored: &Option<Vec<u8>>, seed| xxh3_64_with_seed(stored.as_deref().unwrap_or_default(), seed);
         let of = hash(&commits, hash(&runs, xxh3_64(&from.to_be_bytes())));
-        Ok(Migration { old, manifest: Manifest::of_format_1(runs)?, of })
+        Ok(Migration { old, manifest: Manifest::of_older(runs)?, of })
     }
 
     /// Whether a copy of this very ledger was begun in an engine.
@@ -130,12 +134,17 @@ impl<'a> Migration<'a> {
             new.write(vec![(NOTE.to_vec(), Some(manifest::seal(NOTE, &note)?))])?;
             point("run_migrated");
         }
+        let mut manifest = self.manifest.clone();
+        for run in &mut manifest.runs {
+            find_extents(run, &*new.run(run.id)?);
+        }
         let mut changes: Changes = vec![(NOTE.to_vec(), None)];
         for pair in with_prefix(self.old, b"") {
             let (key, value) = pair?;
             let value = match key.as_slice() {
                 engine::FORMAT => FORMAT.to_be_bytes().to_vec(),
-                engine::MANIFEST => self.manifest.to_bytes()?,
+                engine::MANIFEST => manifest.to_bytes()?,
+                engine::COMMITS => Commits::from_bytes(Some(value))?.to_bytes()?,
                 _ => value,
             };
             changes.push((key, Some(value)));
@@ -143,4 +152,33 @@ impl<'a> Migration<'a> {
         new.write(changes)?;
         new.sync()
     }
+}
+
+/// Finds out between which keys the rows of a run are. Of a family of which that cannot be read it is left open: what is
+/// damaged is found where it is looked up.
+fn find_extents(run: &mut RunMeta, pairs: &dyn Pairs) {
+    let block = |pair: Result<Option<Pair>, StoreError>, family: Family| -> Option<Block> {
+        let (key, sealed) = pair.ok()??;
+        (key.first() == Some(&family.byte())).then(|| open_block(run.id, &key, &sealed).ok())?
+    };
+    for family in Family::ALL.into_iter().filter(|family| run.contents.counts.of(*family) > 0) {
+        let first_key = block_key(family, &[]);
+        let beyond = after_prefix(&first_key).unwrap_or_default();
+        let first = block(pairs.at_most(&first_key), family).and_then(|block| keys(block, 1));
+        let last = block(pairs.at_most(&beyond), family).and_then(|block| keys(block, usize::MAX));
+        *run.contents.extents.of_mut(family) = first.zip(last).map(|(first, last)| Extent::of(&first, &last));
+    }
+}
+
+/// The key of the row at a place in a block, or of the last one.
+fn keys(block: Block, at_most: usize) -> Option<Vec<u8>> {
+    let mut rows = block::Reader::new(block.rows);
+    let mut key = None;
+    for _ in 0..at_most {
+        if !rows.advance().ok()? {
+            break;
+        }
+        key = Some(rows.key().to_vec());
+    }
+    key
 }

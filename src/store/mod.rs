@@ -253,6 +253,31 @@ pub trait Snapshot: Send + Sync {
     ///
     /// As for [`Snapshot::entries`].
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError>;
+
+    /// The rows and questions that commits after a mark have changed, each whole, with all its sightings. Some that have not
+    /// changed may be among them, where runs were merged or the ledger was opened since. What is only staged is not in it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError>;
+}
+
+/// How far somebody has seen what changes: up to a commit. The default is before the first; it means something to the ledger
+/// that gave it, and for another one it is before the first.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct Mark(pub u64);
+
+/// What has changed since a mark.
+pub struct Changed<'a> {
+    /// Rows, in the order of [`Scan::All`].
+    pub entries: Entries<'a>,
+    /// Questions, likewise.
+    pub questions: Questions<'a>,
+    /// Where to go on from.
+    pub mark: Mark,
 }
 
 /// A stream of entries.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::block::{Builder, Reader};
 use super::budget::Rules;
 use super::filter::{self, Filter};
-use super::key::{self, Family, Range};
+use super::key::{self, Each, Family, Range};
 use super::{StoreError, damaged, value};
 use crate::observation::SensorId;
 use crate::store::batch::{Batch, Table};
@@ -41,6 +41,18 @@ pub(crate) trait Source: Send + Sync {
     /// Whether rows with a lookup part of this hash may be in it; with [`Reach::Memory`] nothing is read that may have to be
     /// waited for.
     fn may_hold(&self, hash: u64, reach: Reach) -> Result<bool, StoreError>;
+
+    /// How many rows it holds.
+    fn counts(&self) -> &Counts;
+
+    /// Between which keys they are.
+    fn extents(&self) -> &Extents;
+
+    /// Whether no row of a range can be in it.
+    fn is_apart(&self, range: &Range) -> bool {
+        self.counts().of(range.family) == 0
+            || self.extents().of(range.family).as_ref().is_some_and(|extent| extent.is_apart(range))
+    }
 
     /// As [`Source::floor`], for an exact lookup: what it opens is kept for the next one, as far as there is room, and
     /// with [`Reach::Memory`] nothing is read that may have to be waited for.
@@ -118,47 +130,115 @@ pub(crate) trait Sink {
 
 //--- Writer ---------------------------------------------------------------------------------------------------------
 
-/// What a run holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bincode::Encode, bincode::Decode)]
+/// How many rows a run holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Counts {
-    /// Rows by name: the rows of the ledger.
-    pub rows: u64,
-    /// Rows by record data.
-    pub by_rdata: u64,
-    /// Questions.
-    pub questions: u64,
+    /// Rows of each family.
+    families: Each<u64>,
     /// Distinct lookup parts, as far as neighbours tell: what the filter was filled with.
     pub lookup_keys: u64,
 }
 
 impl Counts {
     /// Rows of a family.
-    pub fn of(self, family: Family) -> u64 {
-        match family {
-            Family::ByRdata => self.by_rdata,
-            Family::ByName => self.rows,
-            Family::Questions => self.questions,
-        }
+    pub fn of(&self, family: Family) -> u64 {
+        *self.families.of(family)
     }
 
     /// The count of a family.
     pub fn slot(&mut self, family: Family) -> &mut u64 {
-        match family {
-            Family::ByRdata => &mut self.by_rdata,
-            Family::ByName => &mut self.rows,
-            Family::Questions => &mut self.questions,
-        }
+        self.families.of_mut(family)
+    }
+
+    /// Rows by name: the rows of the ledger.
+    pub fn rows(&self) -> u64 {
+        self.of(Family::ByName)
+    }
+
+    /// Rows and questions: all but what is in an index.
+    pub fn primary(&self) -> u64 {
+        Family::primary().map(|family| self.of(family)).sum()
+    }
+
+    /// Everything.
+    pub fn all(&self) -> u64 {
+        self.families.iter().map(|(_, rows)| rows).sum()
     }
 
     /// The sum of two.
-    pub fn plus(self, other: Counts) -> Counts {
-        Counts {
-            rows: self.rows.saturating_add(other.rows),
-            by_rdata: self.by_rdata.saturating_add(other.by_rdata),
-            questions: self.questions.saturating_add(other.questions),
-            lookup_keys: self.lookup_keys.saturating_add(other.lookup_keys),
+    pub fn plus(mut self, other: Counts) -> Counts {
+        for family in Family::ALL {
+            *self.slot(family) = self.of(family).saturating_add(other.of(family));
         }
+        self.lookup_keys = self.lookup_keys.saturating_add(other.lookup_keys);
+        self
     }
+}
+
+/// Between which keys all rows of a family in a run are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Extent {
+    /// Not greater than any key.
+    pub first: Vec<u8>,
+    /// Not smaller than any.
+    pub last: Vec<u8>,
+}
+
+/// Bytes of a key in an extent, at most: what is longer is bounded by its beginning.
+const EXTENT_BYTES: usize = 96;
+
+impl Extent {
+    /// That of rows from one key to another.
+    pub fn of(first: &[u8], last: &[u8]) -> Extent {
+        let bounded = |key: &[u8]| key.get(..EXTENT_BYTES).unwrap_or(key).to_vec();
+        let last = if last.len() > EXTENT_BYTES { key::after_prefix(&bounded(last)) } else { None }
+            .unwrap_or_else(|| last.to_vec());
+        Extent { first: bounded(first), last }
+    }
+
+    /// Whether a key may be in it.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        self.first.as_slice() <= key && key <= self.last.as_slice()
+    }
+
+    /// Whether no row of a range can be in it.
+    fn is_apart(&self, range: &Range) -> bool {
+        self.last < range.from || range.to.as_ref().is_some_and(|to| self.first >= *to)
+    }
+}
+
+/// The extent of each family, where it is known.
+pub(crate) type Extents = Each<Option<Extent>>;
+
+/// Which commits brought rows of a run, by their numbers: all of them lie between these two, both included. 0 is what is not
+/// committed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CommitRange {
+    pub first: u64,
+    pub last: u64,
+}
+
+impl CommitRange {
+    /// One commit.
+    pub fn one(number: u64) -> CommitRange {
+        CommitRange { first: number, last: number }
+    }
+
+    /// The least one that holds several.
+    pub fn over(ranges: impl Iterator<Item = CommitRange>) -> CommitRange {
+        let both = |a: CommitRange, b: CommitRange| CommitRange {
+            first: a.first.min(b.first),
+            last: a.last.max(b.last),
+        };
+        ranges.reduce(both).unwrap_or_default()
+    }
+}
+
+/// What a run holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Contents {
+    pub counts: Counts,
+    pub extents: Extents,
 }
 
 /// Puts a run together from rows that come in order, family by family.
@@ -172,7 +252,9 @@ pub(crate) struct Writer<S> {
     /// The lookup part of the last row.
     part: Vec<u8>,
     filter: Filter,
-    counts: Counts,
+    /// The first key of the family.
+    first: Vec<u8>,
+    contents: Contents,
 }
 
 impl<S: Sink> Writer<S> {
@@ -187,15 +269,18 @@ impl<S: Sink> Writer<S> {
             bound: Vec::new(),
             part: Vec::new(),
             filter: Filter::new(lookup_keys, filter_seed),
-            counts: Counts::default(),
+            first: Vec::new(),
+            contents: Contents::default(),
         }
     }
 
     /// Appends a row.
     pub fn push(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if self.family != Some(family) {
-            self.close_block(None)?;
+            self.close_family()?;
             self.family = Some(family);
+            self.first.clear();
+            self.first.extend_from_slice(key);
             self.bound.clear();
             self.part.clear();
         } else if self.builder.len() + key.len() + value.len() > self.block_bytes {
@@ -207,14 +292,14 @@ impl<S: Sink> Writer<S> {
             self.bound.extend_from_slice(next);
         }
         self.builder.push(key, value);
-        *self.counts.slot(family) += 1;
+        *self.contents.counts.slot(family) += 1;
         // A lookup part ends itself, so a key that starts with it has the same one.
         if self.part.is_empty() || !key.starts_with(&self.part) {
             let part = family.lookup_part(key).ok_or_else(|| key::bad_key(family))?;
             self.part.clear();
             self.part.extend_from_slice(part);
             self.filter.insert(filter::hash(self.filter.seed(), part));
-            self.counts.lookup_keys += 1;
+            self.contents.counts.lookup_keys += 1;
         }
         Ok(())
     }
@@ -229,11 +314,19 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    /// Ends the run: what it holds, its filter, and the sink.
-    pub fn finish(mut self) -> Result<(S, Counts, Filter), StoreError> {
+    fn close_family(&mut self) -> Result<(), StoreError> {
         self.close_block(None)?;
-        self.filter.shrink(self.counts.lookup_keys);
-        Ok((self.sink, self.counts, self.filter))
+        if let Some(family) = self.family {
+            *self.contents.extents.of_mut(family) = Some(Extent::of(&self.first, self.builder.last()));
+        }
+        Ok(())
+    }
+
+    /// Ends the run: what it holds, its filter, and the sink.
+    pub fn finish(mut self) -> Result<(S, Contents, Filter), StoreError> {
+        self.close_family()?;
+        self.filter.shrink(self.contents.counts.lookup_keys);
+        Ok((self.sink, self.contents, self.filter))
     }
 
     /// Appends the rows of a batch that were seen at `cut` or later.
@@ -438,7 +531,7 @@ impl Merged {
             cuts: sources.cuts.clone(),
             parts: Vec::new(),
         };
-        for (epoch, source) in &sources.runs {
+        for (epoch, source) in sources.runs.iter().filter(|(_, source)| !source.is_apart(range)) {
             if let Some(part) = range.exact.as_deref() {
                 if seed != Some(source.filter_seed()) {
                     seed = Some(source.filter_seed());
@@ -568,5 +661,80 @@ impl Merged {
     /// The value of the row.
     pub fn value(&self) -> &[u8] {
         &self.value
+    }
+}
+
+/// One in so many rows must have changed for all to be gone through at once, instead of being looked up name by name.
+const LOOKED_UP: u64 = 16;
+
+/// Goes through the rows of some runs, each whole: with what others hold of its key.
+pub(crate) struct Whole {
+    newer: Merged,
+    /// All runs, those included.
+    all: Sources,
+    /// Rows of all runs from about the row on: of one lookup part, or of everything.
+    rows: Option<Merged>,
+    /// Whether they stand at one.
+    is_ahead: bool,
+    /// That lookup part.
+    part: Option<Vec<u8>>,
+}
+
+impl Whole {
+    /// Stands before the first row of a family.
+    pub fn open(family: Family, newer: &[Arc<dyn Source>], all: &Sources) -> Result<Whole, StoreError> {
+        let rows = |source: &Arc<dyn Source>| source.counts().of(family);
+        let range = Range::all(family);
+        let newer_rows = newer.iter().map(rows).sum::<u64>();
+        let at_once = newer_rows.saturating_mul(LOOKED_UP) >= all.runs.iter().map(|(_, run)| rows(run)).sum();
+        Ok(Whole {
+            newer: Merged::open(&newer.iter().map(Arc::clone).collect(), &range)?,
+            rows: if at_once { Some(Merged::open(all, &range)?) } else { None },
+            is_ahead: false,
+            all: all.clone(),
+            part: (!at_once).then(Vec::new),
+        })
+    }
+
+    /// Goes to the next row; `false` after the last. What was dropped is left out.
+    pub fn advance(&mut self) -> Result<bool, StoreError> {
+        while self.newer.advance()? {
+            if self.find()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Finds the whole row of the key, unless it was dropped.
+    fn find(&mut self) -> Result<bool, StoreError> {
+        let (family, key) = (self.newer.family, self.newer.key());
+        // A lookup part ends itself, so a key that starts with it has the same one.
+        if let Some(part) = self.part.as_mut().filter(|part| part.is_empty() || !key.starts_with(part)) {
+            *part = family.lookup_part(key).ok_or_else(|| key::bad_key(family))?.to_vec();
+            self.rows = Some(Merged::open(&self.all, &Range::exact(family, part.clone()))?);
+            self.is_ahead = false;
+        }
+        let Some(rows) = self.rows.as_mut() else { return Ok(false) };
+        // After one that was dropped the rows are at the one behind it.
+        while !self.is_ahead || rows.key() < key {
+            self.is_ahead = rows.advance()?;
+            if !self.is_ahead {
+                // Nothing comes any more of this part; what may come of another is opened then.
+                self.rows = None;
+                return Ok(false);
+            }
+        }
+        Ok(rows.key() == key)
+    }
+
+    /// The key of the row.
+    pub fn key(&self) -> &[u8] {
+        self.newer.key()
+    }
+
+    /// The value of the row.
+    pub fn value(&self) -> &[u8] {
+        self.rows.as_ref().map_or(&[], Merged::value)
     }
 }

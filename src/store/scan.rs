@@ -7,15 +7,56 @@ use std::sync::Arc;
 
 use super::budget::Estimates;
 use super::key::{self, Family};
-use super::run::Merged;
+use super::run::{Merged, Whole};
 use super::sensors::Sensors;
 use super::{Entry, Question, StoreError, damaged, value};
 use crate::dns::{Name, RrType};
 use crate::observation::{Asked, Halves};
 
+/// Rows in the order of their keys.
+pub(crate) enum Rows {
+    Merged(Merged),
+    Whole(Box<Whole>),
+}
+
+impl From<Merged> for Rows {
+    fn from(rows: Merged) -> Rows {
+        Rows::Merged(rows)
+    }
+}
+
+impl From<Whole> for Rows {
+    fn from(rows: Whole) -> Rows {
+        Rows::Whole(Box::new(rows))
+    }
+}
+
+impl Rows {
+    fn advance(&mut self) -> Result<bool, StoreError> {
+        match self {
+            Rows::Merged(rows) => rows.advance(),
+            Rows::Whole(rows) => rows.advance(),
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        match self {
+            Rows::Merged(rows) => rows.key(),
+            Rows::Whole(rows) => rows.key(),
+        }
+    }
+
+    fn value(&self) -> &[u8] {
+        match self {
+            Rows::Merged(rows) => rows.value(),
+            Rows::Whole(rows) => rows.value(),
+        }
+    }
+}
+
 /// Goes through groups of rows whose keys differ in nothing but the sensor.
 struct Groups<V> {
-    rows: Merged,
+    rows: Rows,
     sensors: Arc<Sensors>,
     estimates: Arc<Estimates>,
     decode: fn(&[u8]) -> Result<V, StoreError>,
@@ -29,7 +70,7 @@ struct Groups<V> {
 
 impl<V> Groups<V> {
     fn new(
-        rows: Merged,
+        rows: Rows,
         (sensors, estimates): (Arc<Sensors>, Arc<Estimates>),
         decode: fn(&[u8]) -> Result<V, StoreError>,
     ) -> Groups<V> {
@@ -89,7 +130,7 @@ pub(crate) struct EntryScan {
 
 impl EntryScan {
     pub fn new(
-        rows: Merged,
+        rows: Rows,
         family: Family,
         known: (Arc<Sensors>, Arc<Estimates>),
         skip: Option<(Vec<u8>, Arc<str>)>,
@@ -133,7 +174,7 @@ pub(crate) struct QuestionScan {
 }
 
 impl QuestionScan {
-    pub fn new(rows: Merged, known: (Arc<Sensors>, Arc<Estimates>)) -> QuestionScan {
+    pub fn new(rows: Rows, known: (Arc<Sensors>, Arc<Estimates>)) -> QuestionScan {
         QuestionScan { groups: Groups::new(rows, known, value::asked) }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::filter::{Filter, seed_in_memory};
-use super::key::Family;
-use super::run::{Block, Counts, Reach, Sink, Source, Writer};
+use super::key::{Each, Family};
+use super::run::{Block, CommitRange, Contents, Counts, Extents, Reach, Sink, Source, Writer};
 use super::{StoreError, damaged};
 use crate::store::batch::Batch;
 
@@ -20,24 +20,18 @@ const PART_BYTES: usize = 4 << 10;
 pub(crate) struct Segment {
     blocks: Blocks,
     filter: Filter,
-    counts: Counts,
+    contents: Contents,
     bytes: usize,
     /// How often it is the result of a merge of segments.
     pub tier: u32,
     /// The entries of the journal that hold its rows; none while it is staged.
     pub sequences: Vec<u64>,
+    /// The commits that brought its rows.
+    pub commits: CommitRange,
 }
 
-/// The blocks of each family with their bounds, in the order of [`Family::ALL`].
-#[derive(Debug, Default, Clone)]
-struct Blocks([Vec<(Vec<u8>, Block)>; Family::ALL.len()]);
-
-impl Blocks {
-    fn of(&self, family: Family) -> &[(Vec<u8>, Block)] {
-        let at = Family::ALL.iter().position(|known| *known == family);
-        at.and_then(|at| self.0.get(at)).map_or(&[], Vec::as_slice)
-    }
-}
+/// The blocks of each family with their bounds.
+type Blocks = Each<Vec<(Vec<u8>, Block)>>;
 
 impl Sink for Blocks {
     fn block(
@@ -47,11 +41,8 @@ impl Sink for Blocks {
         next: Option<&[u8]>,
         rows: &[u8],
     ) -> Result<(), StoreError> {
-        let at = Family::ALL.iter().position(|known| *known == family);
-        if let Some(blocks) = at.and_then(|at| self.0.get_mut(at)) {
-            let block = Block { next: next.map(Bytes::copy_from_slice), rows: Bytes::copy_from_slice(rows) };
-            blocks.push((bound.to_vec(), block));
-        }
+        let block = Block { next: next.map(Bytes::copy_from_slice), rows: Bytes::copy_from_slice(rows) };
+        self.of_mut(family).push((bound.to_vec(), block));
         Ok(())
     }
 }
@@ -62,26 +53,35 @@ impl Segment {
         batch: &Batch,
         sensors: usize,
         sequences: Vec<u64>,
+        commits: CommitRange,
         cut: u64,
     ) -> Result<Segment, StoreError> {
         let keys = 2 * batch.tuples().len() + batch.questions().len();
         let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys as u64, seed_in_memory());
         writer.push_batch(batch, sensors, cut)?;
-        Segment::finish(writer, 0, sequences)
+        Segment::finish(writer, 0, sequences, commits)
     }
 
     /// Merges several into one.
     pub fn merge(segments: &[Arc<Segment>]) -> Result<Segment, StoreError> {
         let tier = segments.iter().map(|s| s.tier).max().unwrap_or(0) + 1;
         let sequences = segments.iter().flat_map(|s| &s.sequences).copied().collect();
-        Segment::merged(segments, 0, tier, sequences)
+        let commits = CommitRange::over(segments.iter().map(|segment| segment.commits));
+        Segment::merged(segments, 0, tier, sequences, commits)
     }
 
-    /// Makes one of staged segments, which becomes an entry of the journal. Rows that were last seen before `cut` are left out.
-    pub fn to_commit(staged: &[Arc<Segment>], sequence: u64, cut: u64) -> Result<Segment, StoreError> {
+    /// Makes one of staged segments, which becomes an entry of the journal by a commit of this number. Rows that were last
+    /// seen before `cut` are left out.
+    pub fn to_commit(
+        staged: &[Arc<Segment>],
+        sequence: u64,
+        number: u64,
+        cut: u64,
+    ) -> Result<Segment, StoreError> {
+        let (sequences, commits) = (vec![sequence], CommitRange::one(number));
         match staged {
-            [only] if cut == 0 => Ok(Segment { tier: 0, sequences: vec![sequence], ..Segment::clone(only) }),
-            _ => Segment::merged(staged, cut, 0, vec![sequence]),
+            [only] if cut == 0 => Ok(Segment { tier: 0, sequences, commits, ..Segment::clone(only) }),
+            _ => Segment::merged(staged, cut, 0, sequences, commits),
         }
     }
 
@@ -90,30 +90,33 @@ impl Segment {
         cut: u64,
         tier: u32,
         sequences: Vec<u64>,
+        commits: CommitRange,
     ) -> Result<Segment, StoreError> {
         let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
-        let keys = segments.iter().map(|segment| segment.counts.lookup_keys).sum();
+        let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
         let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys, seed_in_memory());
         writer.push_merged(&sources, cut)?;
-        Segment::finish(writer, tier, sequences)
+        Segment::finish(writer, tier, sequences, commits)
     }
 
-    fn finish(writer: Writer<Blocks>, tier: u32, sequences: Vec<u64>) -> Result<Segment, StoreError> {
-        let (blocks, counts, filter) = writer.finish()?;
-        let of_blocks =
-            blocks.0.iter().flatten().map(|(bound, block)| block.rows.len() + 2 * bound.len() + 128);
+    fn finish(
+        writer: Writer<Blocks>,
+        tier: u32,
+        sequences: Vec<u64>,
+        commits: CommitRange,
+    ) -> Result<Segment, StoreError> {
+        let (blocks, contents, filter) = writer.finish()?;
+        let of_blocks = blocks
+            .iter()
+            .flat_map(|(_, blocks)| blocks)
+            .map(|(bound, block)| block.rows.len() + 2 * bound.len() + 128);
         let bytes = of_blocks.sum::<usize>() + filter.bytes();
-        Ok(Segment { blocks, filter, counts, bytes, tier, sequences })
-    }
-
-    /// What it holds.
-    pub fn counts(&self) -> Counts {
-        self.counts
+        Ok(Segment { blocks, filter, contents, bytes, tier, sequences, commits })
     }
 
     /// Rows and questions.
     pub fn rows(&self) -> u64 {
-        self.counts.rows + self.counts.questions
+        self.contents.counts.primary()
     }
 
     /// Bytes of memory, about.
@@ -121,10 +124,10 @@ impl Segment {
         self.bytes
     }
 
-    /// Its rows as parts of a journal entry: families by name and questions, from which the third is made again.
+    /// Its rows as parts of a journal entry: all but indexes, which are made again of them.
     pub fn journal_parts(&self) -> Vec<JournalPart> {
         let mut parts = Vec::new();
-        for family in [Family::ByName, Family::Questions] {
+        for family in Family::primary() {
             let mut rows = Vec::new();
             let mut blocks = self.blocks.of(family).iter().peekable();
             while let Some((_, block)) = blocks.next() {
@@ -155,6 +158,14 @@ impl Source for Segment {
 
     fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
         self.floor(family, bound)?.ok_or_else(|| damaged("a segment in memory", "a block is missing"))
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.contents.counts
+    }
+
+    fn extents(&self) -> &Extents {
+        &self.contents.extents
     }
 
     fn filter_seed(&self) -> u64 {

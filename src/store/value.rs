@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use bincode::config::{BigEndian, Configuration, Limit, Varint};
 use bincode::{Decode, Encode};
 
-use super::key::Family;
+use super::batch::Batch;
+use super::key::{Family, Values};
 use super::{StoreError, damaged};
 use crate::observation::{Asked, Halves, Outcome, Seen};
 use crate::progress::{LineageId, Mark, Progress};
@@ -125,28 +126,42 @@ pub(crate) fn asked(stored: &[u8]) -> Result<Asked, StoreError> {
 
 /// When a row of a family was last seen, or a question last asked, by its stored value.
 pub(crate) fn last_seen(family: Family, stored: &[u8]) -> Result<u64, StoreError> {
-    Ok(match family {
-        Family::ByRdata | Family::ByName => halves(stored)?.combined().time_last,
-        Family::Questions => asked(stored)?.time_last,
+    Ok(match family.values() {
+        Values::Sightings => halves(stored)?.combined().time_last,
+        Values::Questions => asked(stored)?.time_last,
     })
 }
 
 /// Merges a stored value of a family into another.
 pub(crate) fn merge(family: Family, into: &mut Vec<u8>, other: &[u8]) -> Result<(), StoreError> {
-    match family {
-        Family::ByRdata | Family::ByName => {
+    match family.values() {
+        Values::Sightings => {
             let mut sum = halves(into)?;
             sum.merge(&halves(other)?);
             into.clear();
             push_halves(&sum, into)
         }
-        Family::Questions => {
+        Values::Questions => {
             let mut sum = asked(into)?;
             sum.merge(&asked(other)?);
             into.clear();
             push_asked(&sum, into)
         }
     }
+}
+
+/// Adds a stored row of a family, which is no index, to a batch.
+pub(crate) fn add_row(
+    family: Family,
+    key: &[u8],
+    stored: &[u8],
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    match family.values() {
+        Values::Sightings => batch.add_halves(key, &halves(stored)?),
+        Values::Questions => batch.add_asked(key, &asked(stored)?),
+    }
+    Ok(())
 }
 
 //--- progress -------------------------------------------------------------------------------------------------------
@@ -177,6 +192,12 @@ enum StoredProgress {
     V2 {
         v1: ProgressV1,
         answers_cut: u64,
+    },
+    /// And the time of the oldest record, since format 3.
+    V3 {
+        v1: ProgressV1,
+        answers_cut: u64,
+        oldest: u64,
     },
 }
 
@@ -215,9 +236,10 @@ pub(crate) fn progress_to_bytes(progress: &Progress) -> Result<Vec<u8>, StoreErr
         path: progress.path.as_os_str().as_bytes().to_vec(),
         read_at: progress.read_at,
     };
-    let stored = match progress.tally.answers_cut {
-        0 => StoredProgress::V1(v1),
-        answers_cut => StoredProgress::V2 { v1, answers_cut },
+    let stored = match (progress.tally.answers_cut, progress.oldest) {
+        (0, 0) => StoredProgress::V1(v1),
+        (answers_cut, 0) => StoredProgress::V2 { v1, answers_cut },
+        (answers_cut, oldest) => StoredProgress::V3 { v1, answers_cut, oldest },
     };
     let mut out = Vec::new();
     push(&stored, &mut out)?;
@@ -226,9 +248,10 @@ pub(crate) fn progress_to_bytes(progress: &Progress) -> Result<Vec<u8>, StoreErr
 
 /// Takes a lineage's progress from its stored form.
 pub(crate) fn progress(lineage: LineageId, stored: &[u8]) -> Result<Progress, StoreError> {
-    let (v1, answers_cut) = match take(stored, "the progress of a log")? {
-        StoredProgress::V1(v1) => (v1, 0),
-        StoredProgress::V2 { v1, answers_cut } => (v1, answers_cut),
+    let (v1, answers_cut, oldest) = match take(stored, "the progress of a log")? {
+        StoredProgress::V1(v1) => (v1, 0, 0),
+        StoredProgress::V2 { v1, answers_cut } => (v1, answers_cut, 0),
+        StoredProgress::V3 { v1, answers_cut, oldest } => (v1, answers_cut, oldest),
     };
     let ProgressV1 {
         sensor,
@@ -255,6 +278,7 @@ pub(crate) fn progress(lineage: LineageId, stored: &[u8]) -> Result<Progress, St
         header,
         tally,
         newest,
+        oldest,
         complete,
         archive_bytes,
         prefix_changed,
@@ -369,5 +393,9 @@ mod tests {
         let with_cut = progress_to_bytes(&known).unwrap();
         assert_eq!(with_cut[1..], [&stored[1..], &[9]].concat());
         assert_eq!(progress(known.lineage, &with_cut).unwrap(), known);
+        for oldest in [0, 1_700_000_000] {
+            known.oldest = oldest;
+            assert_eq!(progress(known.lineage, &progress_to_bytes(&known).unwrap()).unwrap(), known);
+        }
     }
 }

@@ -20,10 +20,10 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::acknowledged::Acknowledged;
 use super::engine::{self, Engine, Pairs, with_prefix};
 use super::filter::{self, Filter};
-use super::key::{self, Family};
+use super::key::{self, Family, Values};
 use super::ledger::{check_format, open_block, open_journal_part, open_progress, progress_hash, read_filter};
 use super::manifest::{Commits, Manifest, RunMeta};
-use super::run::Counts;
+use super::run::{Counts, Extents};
 use super::undo::Undone;
 use super::{StoreError, block, budget, damaged, value};
 use crate::base::keyed;
@@ -190,7 +190,7 @@ impl<'a> Checker<'a> {
             self.cuts(manifest);
         }
         let mut manifest = manifest.unwrap_or_default();
-        self.total = manifest.runs.iter().map(|run| all_rows(run.counts)).sum();
+        self.total = manifest.runs.iter().map(|run| run.counts().all()).sum();
         if let Some(stored) = self.take(stored) {
             let mut named = HashSet::new();
             for RunMeta { id, .. } in &manifest.runs {
@@ -383,7 +383,7 @@ impl<'a> Checker<'a> {
         self.found.runs += 1;
         let faults_before = self.found.faults.len() as u64 + self.found.more_faults;
         let filter = self.take(read_filter(meta, pairs));
-        let mut state = RunState::new(meta.id, filter, self.sensors);
+        let mut state = RunState::new(meta, filter, self.sensors);
         for pair in with_prefix(pairs, b"") {
             let Some((key, sealed)) = self.take(pair) else {
                 state.expected = Expected::Unknown;
@@ -421,15 +421,14 @@ impl<'a> Checker<'a> {
             }
         }
         state.leave(&mut self.found);
-        let Counts { rows, by_rdata, questions, .. } = state.counts;
-        self.found.rows += rows;
-        self.found.index_entries += by_rdata;
-        self.found.questions += questions;
+        self.found.rows += state.counts.rows();
+        self.found.index_entries += state.counts.of(Family::ByRdata);
+        self.found.questions += state.counts.of(Family::Questions);
         let what = format!("run {}", meta.id);
         for (family, name) in
             [(Family::ByName, "rows"), (Family::ByRdata, "index entries"), (Family::Questions, "questions")]
         {
-            let (there, counted) = (state.counts.of(family), meta.counts.of(family));
+            let (there, counted) = (state.counts.of(family), meta.counts().of(family));
             if there != counted {
                 self.note(&what, &format!("{there} {name} can be read, and {counted} were written"));
             }
@@ -438,7 +437,7 @@ impl<'a> Checker<'a> {
         if self.found.faults.len() as u64 + self.found.more_faults > faults_before {
             return Ok(());
         }
-        if state.counts.lookup_keys != meta.counts.lookup_keys || state.bytes != meta.bytes {
+        if state.counts.lookup_keys != meta.counts().lookup_keys || state.bytes != meta.bytes {
             self.note(&what, "the manifest counts other keys or bytes than there are");
         }
         if state.sums.iter().any(|sum| *sum != 0) {
@@ -492,10 +491,6 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn all_rows(counts: Counts) -> u64 {
-    counts.rows.saturating_add(counts.by_rdata).saturating_add(counts.questions)
-}
-
 /// Says of damage from where on it is.
 fn at_place(error: StoreError, place: &str) -> StoreError {
     match error {
@@ -529,8 +524,8 @@ pub(super) fn check_row(family: Family, key: &[u8], stored: &[u8], sensors: usiz
         Some((_, SensorId(number))) if usize::from(number) < sensors => {}
         _ => return Err(bad("it has a sensor that nobody is")),
     }
-    match family {
-        Family::ByName | Family::ByRdata => {
+    match family.values() {
+        Values::Sightings => {
             key::tuple(family, key)?;
             let Halves { direct, alias } = value::halves(stored)?;
             let sound =
@@ -539,7 +534,7 @@ pub(super) fn check_row(family: Family, key: &[u8], stored: &[u8], sensors: usiz
                 return Err(bad("its sightings make no sense"));
             }
         }
-        Family::Questions => {
+        Values::Questions => {
             key::question(key)?;
             let asked = value::asked(stored)?;
             if asked.count() == 0 || asked.time_first > asked.time_last {
@@ -615,6 +610,8 @@ struct RunState {
     last: Vec<u8>,
     part: Vec<u8>,
     counts: Counts,
+    /// What the manifest says of its keys.
+    extents: Extents,
     bytes: u64,
     /// Hashes of rows, added, and of entries of the index, subtracted.
     sums: Vec<u128>,
@@ -622,9 +619,9 @@ struct RunState {
 }
 
 impl RunState {
-    fn new(run: u32, filter: Option<Filter>, sensors: usize) -> RunState {
+    fn new(meta: &RunMeta, filter: Option<Filter>, sensors: usize) -> RunState {
         RunState {
-            run,
+            run: meta.id,
             filter,
             sensors,
             family: None,
@@ -632,6 +629,7 @@ impl RunState {
             last: Vec::new(),
             part: Vec::new(),
             counts: Counts::default(),
+            extents: meta.contents.extents.clone(),
             bytes: 0,
             sums: vec![0; SUMS],
             entry: Vec::new(),
@@ -673,6 +671,10 @@ impl RunState {
                 return Err(damaged(&what(), "its rows are not in order"));
             }
             check_row(family, key, rows.value(), self.sensors)?;
+            if self.extents.of(family).as_ref().is_some_and(|extent| !extent.holds(key)) {
+                let why = format!("the manifest says that it does not hold {}", shown(family, key));
+                return Err(damaged(&format!("run {}", self.run), &why));
+            }
             if self.part.is_empty() || !key.starts_with(&self.part) {
                 let part = family.lookup_part(key).ok_or_else(|| key::bad_key(family))?;
                 if self

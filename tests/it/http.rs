@@ -21,8 +21,8 @@ use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::{
-    Entries, Expired, OnPiece, OnProgress, Pair, Position, Questions, ReadStore, Reduce, Reduced, Scan,
-    Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
+    Changed, Entries, Expired, Mark, OnPiece, OnProgress, Pair, Position, Questions, ReadStore, Reduce,
+    Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -273,6 +273,11 @@ impl Snapshot for Stalled {
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
         self.disk.read();
         self.moment.questions(scan)
+    }
+
+    fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {
+        self.disk.read();
+        self.moment.changed_since(mark)
     }
 }
 

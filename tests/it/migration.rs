@@ -6,13 +6,20 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dnsledger::base::fault::{MIGRATION_POINTS, VARIABLE};
+use dnsledger::store::FORMAT;
 
 use crate::env::{TestEnv, copy_folder, unpack_store};
 
 #[test]
 fn killed_anywhere_on_the_way_it_is_brought_up_at_the_next_try() {
+    for format in 1..FORMAT {
+        killed_anywhere(format);
+    }
+}
+
+fn killed_anywhere(format: u32) {
     let env = TestEnv::new();
-    unpack_store("v1", &env.path("old"));
+    unpack_store(&format!("v{format}"), &env.path("old"));
     copy_folder(&env.path("old"), &env.path("model"));
     let expected = env.export("model");
     assert!(expected.lines().count() > 30);
@@ -24,13 +31,14 @@ fn killed_anywhere_on_the_way_it_is_brought_up_at_the_next_try() {
         assert!(killed.status.code().is_none() && killed.stdout.is_empty(), "{point}: {killed:?}");
         // Before that the older program could go on with it: it is current still.
         let current = fs::read_to_string(env.path(&data).join("CURRENT")).unwrap();
-        assert_eq!(current, "dnsledger format 1\nledger-1\n", "{point}");
+        assert_eq!(current, format!("dnsledger format {format}\nledger-1\n"), "{point}");
         assert_eq!(env.export(&data), expected, "{point}");
         assert!(env.run(&["verify", "--data", &data]).status.success(), "{point}");
         let mut names: Vec<_> =
             fs::read_dir(env.path(&data)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["CURRENT", "CURRENT.format-1", "ledger-1", "ledger-2", "lock"], "{point}");
+        let kept = format!("CURRENT.format-{format}");
+        assert_eq!(names, ["CURRENT", &kept, "ledger-1", "ledger-2", "lock"], "{point}");
     }
 }
 
@@ -43,13 +51,13 @@ fn the_way_back_and_the_way_to_be_rid_of_it_are_told() {
         String::from_utf8(ended.stdout).unwrap()
     };
     assert!(
-        doctor().contains("is of format 1: it is brought up to format 2 at the next start"),
+        doctor().contains("is of format 1: it is brought up to format 3 at the next start"),
         "{}",
         doctor()
     );
     let brought_up = env.run(&["export", "--data", "data"]);
     let expected = String::from_utf8(brought_up.stdout).unwrap();
-    let said = "The ledger was brought up to format 2; as it was it is kept, until data/CURRENT.format-1 is removed.\n";
+    let said = "The ledger was brought up to format 3; as it was it is kept, until data/CURRENT.format-1 is removed.\n";
     assert_eq!(brought_up.stderr, said);
     assert_eq!(env.run(&["export", "--data", "data"]).stderr, "");
     let said = doctor();
@@ -65,11 +73,11 @@ fn the_way_back_and_the_way_to_be_rid_of_it_are_told() {
     );
     assert_eq!(daemon.stop().status.code(), Some(0));
     // To this program a later one's ledger is what this one's is to an earlier one.
-    fs::write(env.path("data/CURRENT"), "dnsledger format 3\nledger-2\n").unwrap();
+    fs::write(env.path("data/CURRENT"), "dnsledger format 4\nledger-2\n").unwrap();
     let refused = env.run(&["export", "--data", "data"]).stderr;
     let way = refused.split('`').nth(1).unwrap_or_else(|| panic!("{refused}")).to_owned();
     assert_eq!(way, "mv data/CURRENT.format-1 data/CURRENT");
-    assert!(doctor().contains("FAIL  data     data has format 3"), "{}", doctor());
+    assert!(doctor().contains("FAIL  data     data has format 4"), "{}", doctor());
     let gone_back = Command::new("sh").args(["-c", &way]).current_dir(env.path("")).status().unwrap();
     assert!(gone_back.success());
     assert_eq!(env.export("data"), expected);

@@ -55,7 +55,7 @@ fn a_snapshot_of_a_daemon_of_another_version_is_refused_as_what_it_is() {
     taken(FORMAT).unwrap();
     let older = taken(1).unwrap_err();
     assert!(matches!(older, StoreError::OlderFormat { found: 1, known: FORMAT, .. }), "{older:?}");
-    assert!(older.to_string().contains("backup has format 1, and not yet 2"), "{older}");
+    assert!(older.to_string().contains("backup has format 1, and not yet 3"), "{older}");
     let newer = taken(9).unwrap_err();
     assert!(matches!(newer, StoreError::NewerFormat { found: 9, known: FORMAT, .. }), "{newer:?}");
     assert_eq!(named(&env, "backup"), [""; 0]);

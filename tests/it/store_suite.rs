@@ -851,7 +851,7 @@ fn an_older_ledger_is_brought_up_once_and_can_be_gone_back_to() {
 fn a_newer_format_is_refused_and_not_one_byte_is_written() {
     let dir = tempfile::tempdir().unwrap();
     unpack_store("v1", dir.path());
-    std::fs::write(dir.path().join("CURRENT"), "dnsledger format 3\nledger-1\n").unwrap();
+    std::fs::write(dir.path().join("CURRENT"), "dnsledger format 4\nledger-1\n").unwrap();
     let listing = || {
         let mut files = Vec::new();
         for folder in [dir.path().to_owned(), dir.path().join("ledger-1")] {
@@ -869,6 +869,6 @@ fn a_newer_format_is_refused_and_not_one_byte_is_written() {
     };
     let before = listing();
     let refused = SledStore::open(dir.path(), &tiny()).map(|_| ());
-    assert!(matches!(refused, Err(StoreError::NewerFormat { found: 3, known: 2, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerFormat { found: 4, known: 3, .. })), "{refused:?}");
     assert!(before == listing());
 }

@@ -42,7 +42,7 @@ fn the_ledger_of_an_older_format_is_sound_once_it_is_brought_up_and_not_touched_
         let refused = env.run(arguments);
         assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
         assert!(
-            refused.stderr.contains("has format 1, and not yet 2\ntry: `dnsledger run`"),
+            refused.stderr.contains("has format 1, and not yet 3\ntry: `dnsledger run`"),
             "{}",
             refused.stderr
         );
@@ -114,7 +114,7 @@ fn names(env: &TestEnv, data: &str) -> Vec<String> {
 fn no_command_removes_the_ledger_that_is_there_when_current_names_another() {
     let env = ledger();
     let expected = env.export("ledger");
-    fs::write(env.path("ledger/CURRENT"), "dnsledger format 2\nledger-2\n").unwrap();
+    fs::write(env.path("ledger/CURRENT"), "dnsledger format 3\nledger-2\n").unwrap();
     let tree = testdata("zeek-tree");
     for arguments in [
         &["lookup", "www.zediye.com.example"] as &[_],
@@ -134,7 +134,7 @@ fn no_command_removes_the_ledger_that_is_there_when_current_names_another() {
         assert!(said.contains("it is missing, and there is a ledger-1; nothing was removed"), "{said}");
         assert_eq!(names(&env, "ledger"), ["CURRENT", "ledger-1"], "{arguments:?}");
     }
-    fs::write(env.path("ledger/CURRENT"), "dnsledger format 2\nledger-1\n").unwrap();
+    fs::write(env.path("ledger/CURRENT"), "dnsledger format 3\nledger-1\n").unwrap();
     assert_eq!(env.export("ledger"), expected);
 }
 
@@ -256,7 +256,7 @@ fn no_command_touches_a_newer_format() {
     ] {
         let ended = env.run(&[arguments, &["--data", "ledger"]].concat());
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", ended.stderr);
-        let says = "has format 9, and this version reads up to 2";
+        let says = "has format 9, and this version reads up to 3";
         assert!(ended.stderr.contains(says) && ended.stderr.contains("\ntry: install"), "{}", ended.stderr);
         assert!(ended.stdout.is_empty(), "{arguments:?}");
         assert!(contents() == before, "{arguments:?}");

@@ -15,7 +15,7 @@ use crate::store::budget::{Estimates, folded_place};
 use crate::store::engine;
 use crate::store::key::{Family, Range};
 use crate::store::manifest::{Cut, Epochs, Manifest};
-use crate::store::run::{Merged, Source, Sources};
+use crate::store::run::{CommitRange, Merged, Source, Sources};
 use crate::store::space::of_copy;
 use crate::store::{Expired, StoreError, value};
 
@@ -171,7 +171,7 @@ impl Shared {
         let runs: Vec<Arc<Run>> = view.runs.iter().filter(is_before).map(Arc::clone).collect();
         let sum = |of: fn(&Run) -> u64| runs.iter().map(|run| of(run)).sum::<u64>();
         let (rows, questions) = lock(&self.manifest).left();
-        let (all, left) = (sum(|run| run.meta.counts.rows + run.meta.counts.questions), rows + questions);
+        let (all, left) = (sum(|run| run.meta.counts().primary()), rows + questions);
         if left.saturating_mul(SHARE) < all && cuts <= MOST_CUTS {
             return None;
         }
@@ -186,10 +186,11 @@ impl Shared {
 
     /// Writes what stays of the runs before the last cut as one: all cuts are carried out then.
     pub(super) fn carry_out_cuts(&self, runs: &[Arc<Run>]) -> Result<(), StoreError> {
-        let keys = runs.iter().map(|run| run.meta.counts.lookup_keys).sum();
+        let keys = runs.iter().map(|run| run.meta.counts().lookup_keys).sum();
+        let commits = CommitRange::over(runs.iter().map(|run| run.meta.commits));
         let sources = self.sources_of(runs);
-        let run = self.write_run(&self.home(), keys, |writer| writer.push_merged(&sources, 0))?;
-        let flip = Flip { add: run, replaced: runs, journal_from: None, batch: None, ends_cuts: true };
+        let run = self.write_run(&self.home(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
+        let flip = Flip { add: run, replaced: runs, journal: None, batch: None, ends_cuts: true };
         self.flip(flip, |_| {}).map(drop)
     }
 
@@ -300,13 +301,7 @@ mod tests {
             assert_eq!(rows(&ledger), rows(&model));
             let now = ledger.stats().unwrap().expired_on_disk;
             carried_out += u64::from(now < left);
-            let all: u64 = ledger
-                .shared
-                .view()
-                .runs
-                .iter()
-                .map(|run| run.meta.counts.rows + run.meta.counts.questions)
-                .sum();
+            let all: u64 = ledger.shared.view().runs.iter().map(|run| run.meta.counts().primary()).sum();
             assert!(now * SHARE < all.max(1) || all == 0, "{now} of {all} are dropped and still there");
             assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound());
         }

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::store::crash::{VolatileSite, batch, tiny};
     use crate::store::memory::MemoryStore;
-    use crate::store::run::Writer;
+    use crate::store::run::{CommitRange, Writer};
 
     #[test]
     fn a_run_that_is_being_written_is_not_taken_for_one_that_was_left_behind() {
@@ -183,13 +183,13 @@ mod tests {
             assert!(home.is_held(id));
             writer.push_batch(&batch, 1, 0)
         };
-        let run = shared.write_run(&home, 80, fill).unwrap();
+        let run = shared.write_run(&home, 80, CommitRange::one(1), fill).unwrap();
         // Another write fails before it is named.
         home.fail(&StoreError::Closed);
         shared.mend(None).unwrap();
         assert!(home.runs().unwrap().contains(&id) && !home.has_graves());
         // One that fails is removed, and so is one that nobody names.
-        let gone = shared.write_run(&home, 80, |_| Err(StoreError::Closed)).map(drop);
+        let gone = shared.write_run(&home, 80, CommitRange::one(1), |_| Err(StoreError::Closed)).map(drop);
         assert!(gone.is_err() && !home.is_held(id + 1));
         assert!(home.remove_a_run().unwrap() && !home.has_graves());
         drop(run);

@@ -20,8 +20,8 @@ const DAY: u64 = 86_400;
 /// Rows and questions.
 fn rows(view: &View) -> u64 {
     let pending = view.pending();
-    let in_runs = view.runs.iter().map(|run| run.meta.counts.rows + run.meta.counts.questions);
-    in_runs.sum::<u64>() + pending.rows + pending.questions
+    let in_runs = view.runs.iter().map(|run| run.meta.counts().primary());
+    in_runs.sum::<u64>() + pending.primary()
 }
 
 impl Shared {

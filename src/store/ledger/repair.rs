@@ -29,7 +29,7 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let shared = Shared::open(site, false, options, Run::without_filter)?;
         let runs = shared.view().runs.clone();
-        let total: u64 = runs.iter().map(|run| run.meta.counts.rows + run.meta.counts.questions).sum();
+        let total: u64 = runs.iter().map(|run| run.meta.counts().primary()).sum();
         let mut done = 0;
         for run in &runs {
             check_rows(run, shared.sensors.len(), &mut done, &mut |done| on_progress(done, 2 * total))?;
@@ -42,13 +42,10 @@ impl Ledger {
         copy.gives_up_missing = true;
         let sources = shared.sources_of(&runs);
         let mut batch = Batch::default();
-        for family in [Family::ByName, Family::Questions] {
+        for family in Family::primary() {
             let mut rows = Merged::open(&sources, &Range::all(family))?;
             while rows.advance()? {
-                match family {
-                    Family::Questions => batch.add_asked(rows.key(), &value::asked(rows.value())?),
-                    _ => batch.add_halves(rows.key(), &value::halves(rows.value())?),
-                }
+                value::add_row(family, rows.key(), rows.value(), &mut batch)?;
                 done += 1;
                 // As much again is needed to sort it.
                 if batch.bytes() as u64 > options.memory / 4 {
@@ -94,7 +91,7 @@ fn check_rows(
                 return Err(StoreError::Closed);
             }
         }
-        let expected = run.meta.counts.of(family);
+        let expected = run.meta.counts().of(family);
         if found != expected {
             let why = format!("{found} {what} can be read, and there were {expected}");
             return Err(damaged(&format!("run {}", run.meta.id), &why));

@@ -22,8 +22,8 @@ use crate::store::batch::Batch;
 use crate::store::budget::Rules;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
-use crate::store::manifest::{Commits, Manifest};
-use crate::store::run::{Counts, Source, Sources};
+use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
+use crate::store::run::{CommitRange, Source, Sources};
 use crate::store::space::with_slack;
 use crate::store::{Reduced, StoreError};
 
@@ -93,8 +93,8 @@ impl Shared {
     pub(super) fn check_room(&self, free: Option<u64>, leaves: bool) -> Result<(), StoreError> {
         let view = self.view();
         let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
-        let counts = view.runs.iter().fold(view.pending(), |sum, run| sum.plus(run.meta.counts));
-        let (all, (rows, questions)) = (counts.rows + counts.questions, lock(&self.manifest).left());
+        let counts = view.runs.iter().fold(view.pending(), |sum, run| sum.plus(*run.meta.counts()));
+        let (all, (rows, questions)) = (counts.primary(), lock(&self.manifest).left());
         let stays = share(live, all.saturating_sub(rows + questions), all);
         if leaves && free.is_some_and(|free| with_slack(stays) <= free) {
             return Ok(());
@@ -205,8 +205,11 @@ impl<'a> Copy<'a> {
             return Ok(());
         }
         let sensors = self.shared.sensors.len();
-        let run =
-            self.shared.write_run(&self.home, keys as u64, |writer| writer.push_batch(batch, sensors, 0))?;
+        // Rows made of others are as of all commits so far.
+        let commits = CommitRange { first: FIRST_COMMIT, last: self.shared.view().last_commit };
+        let run = self
+            .shared
+            .write_run(&self.home, keys as u64, commits, |writer| writer.push_batch(batch, sensors, 0))?;
         self.new.push(run);
         Ok(())
     }
@@ -228,30 +231,35 @@ impl<'a> Copy<'a> {
     /// Whether little has come since.
     fn is_nearly_done(&self) -> bool {
         let view = self.shared.view();
-        let rows = |counts: Counts| counts.rows + counts.questions;
-        let runs = view.runs.iter().filter(|run| !self.is_copied(run)).map(|run| rows(run.meta.counts));
-        runs.sum::<u64>() + rows(view.pending()) <= LAST_ROWS
+        let runs = view.runs.iter().filter(|run| !self.is_copied(run));
+        runs.map(|run| run.meta.counts().primary()).sum::<u64>() + view.pending().primary() <= LAST_ROWS
     }
 
     /// Copies those of these runs that were not copied.
     fn add(&mut self, mut runs: Vec<Arc<Run>>) -> Result<(), StoreError> {
         runs.retain(|run| !self.is_copied(run));
         let sources = self.shared.sources_of(&runs);
-        let keys = runs.iter().map(|run| run.meta.counts.lookup_keys).sum();
-        self.add_sources(&sources, keys)?;
+        let keys = runs.iter().map(|run| run.meta.counts().lookup_keys).sum();
+        let commits = CommitRange::over(runs.iter().map(|run| run.meta.commits));
+        self.add_sources(&sources, keys, commits)?;
         self.old.extend(runs);
         Ok(())
     }
 
-    fn add_sources(&mut self, sources: &Sources, lookup_keys: u64) -> Result<(), StoreError> {
+    fn add_sources(
+        &mut self,
+        sources: &Sources,
+        lookup_keys: u64,
+        commits: CommitRange,
+    ) -> Result<(), StoreError> {
         if sources.is_empty() {
             return Ok(());
         }
         let rules = &mut self.rules;
-        let run =
-            self.shared.write_run(&self.home, lookup_keys, |writer| writer.push_kept(sources, rules))?;
-        let counts = run.meta.counts;
-        if counts.rows + counts.questions > 0 {
+        let run = self
+            .shared
+            .write_run(&self.home, lookup_keys, commits, |writer| writer.push_kept(sources, rules))?;
+        if run.meta.counts().primary() > 0 {
             self.new.push(run);
         } else {
             self.home.bury(run.meta.id);
@@ -267,11 +275,13 @@ impl<'a> Copy<'a> {
         let _nothing_is_folded = lock(&shared.folding);
         let view = shared.view();
         let rest: Vec<_> = view.runs.iter().filter(|run| !self.is_copied(run)).map(Arc::clone).collect();
-        let keys: u64 = rest.iter().map(|run| run.meta.counts.lookup_keys).sum();
+        let keys: u64 = rest.iter().map(|run| run.meta.counts().lookup_keys).sum();
+        let in_memory = view.segments.iter().map(|segment| segment.commits);
+        let commits = CommitRange::over(rest.iter().map(|run| run.meta.commits).chain(in_memory));
         // All of it came after the last cut, which what was copied first has carried out.
         let rest = rest.into_iter().map(|run| run as Arc<dyn Source>);
         let segments = view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>);
-        self.add_sources(&rest.chain(segments).collect(), keys + view.pending().lookup_keys)?;
+        self.add_sources(&rest.chain(segments).collect(), keys + view.pending().lookup_keys, commits)?;
         let old = shared.home();
         let mut journal = Changes::new();
         for sequence in view.segments.iter().flat_map(|segment| &segment.sequences) {
@@ -286,6 +296,7 @@ impl<'a> Copy<'a> {
             runs: self.new.iter().map(|run| run.meta.clone()).collect(),
             next_run: shared.next_run.load(Ordering::SeqCst).max(manifest.next_run.saturating_add(1)),
             journal_from: committed.record.journal_to,
+            journal_after: committed.record.number,
             expired: manifest.expired,
             cuts: Vec::new(),
         };

@@ -17,7 +17,7 @@ use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
 use crate::store::StoreError;
 use crate::store::batch::Batch;
-use crate::store::run::{Source, Writer};
+use crate::store::run::{CommitRange, Source, Writer};
 use crate::store::segment::Segment;
 
 /// Rows and questions of staged segments that are merged by who stages: it takes a few milliseconds at most. Larger ones are
@@ -52,7 +52,13 @@ impl Shared {
     /// Stages a batch.
     pub(super) fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
         let cut = self.cut.load(Ordering::SeqCst);
-        let segment = Arc::new(Segment::from_batch(batch, self.sensors.len(), Vec::new(), cut)?);
+        let segment = Arc::new(Segment::from_batch(
+            batch,
+            self.sensors.len(),
+            Vec::new(),
+            CommitRange::default(),
+            cut,
+        )?);
         let mut group = {
             let mut staging = lock(&self.staging);
             staging.progress.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
@@ -100,14 +106,15 @@ impl Shared {
             point("apply_begun");
             self.wait_for_room()?;
             let cut = self.cut.load(Ordering::SeqCst);
-            let segment = Segment::to_commit(&staged, committed.record.journal_to, cut)?;
+            let commits = committed.next();
+            let segment = Segment::to_commit(&staged, committed.record.journal_to, commits.last, cut)?;
             let rows = if segment.rows() >= self.options.bulk_rows as u64 {
                 let keys = segment.counts().lookup_keys;
                 let sources = [Arc::new(segment) as Arc<dyn Source>].into_iter().collect();
                 let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_merged(&sources, 0);
-                Rows::Run(self.write_run(&self.home(), keys, fill)?)
+                Rows::Run(self.write_run(&self.home(), keys, commits, fill)?)
             } else {
-                Rows::Segment(segment)
+                Rows::Segment(Box::new(segment))
             };
             let progress: Vec<&Progress> = progress.iter().collect();
             self.commit_rows(&mut committed, &progress, rows, |view| {
@@ -135,5 +142,18 @@ impl super::Ledger {
     pub(in crate::store) fn segments(&self) -> (usize, usize) {
         let view = self.shared.view();
         (view.segments.len(), view.staged.len())
+    }
+
+    /// Of how many runs it is known between which keys they are, and how many there are.
+    pub(in crate::store) fn known_extents(&self) -> (usize, usize) {
+        let view = self.shared.view();
+        let is_known = |run: &&std::sync::Arc<super::Run>| {
+            let contents = &run.meta.contents;
+            contents
+                .extents
+                .iter()
+                .all(|(family, extent)| extent.is_some() || contents.counts.of(family) == 0)
+        };
+        (view.runs.iter().filter(is_known).count(), view.runs.len())
     }
 }
