@@ -15,7 +15,8 @@ use super::status::MAX_STATUS_BYTES;
 use super::{Exit, Misuse};
 use crate::http::client::Client;
 use crate::lookup::{
-    self, Filters, Indicator, Limits, Search, Slice, Summary, Walk, no_such_sensor, sensors,
+    self, Filters, Found, Indicator, Limits, MAX_SORTED, Search, Slice, Sort, Summary, Top, Walk,
+    no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
 use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
@@ -43,6 +44,10 @@ pub struct Args {
     /// At most so many rows for each query
     #[arg(short = 'n', long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    /// Sort by name, type, data, first, last, count or ttl; with a minus sign the greatest first: --sort -last -n 20 for the
+    /// newest 20. All rows are looked at, and 10,000 kept at most
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true, value_parser = sort)]
+    sort: Option<Sort>,
     /// How rows are written; json is an object a line
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -75,6 +80,10 @@ enum Format {
     Csv,
 }
 
+fn sort(text: &str) -> Result<Sort, &'static str> {
+    Sort::parse(text).ok_or("name, type, data, first, last, count or ttl; -last for the latest first")
+}
+
 /// What came of one query.
 #[derive(Default)]
 struct Came {
@@ -98,6 +107,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let message = "--local is for tables: json and csv have their times in UTC".to_owned();
         return Err(Misuse { message, hint: "leave out --local, or --format" }.into());
     }
+    if args.sort.is_some() && (args.list.summary || args.limit.is_some_and(|limit| limit > MAX_SORTED)) {
+        let message = "a sorted answer has at most 10,000 rows, and a summary has no order".to_owned();
+        return Err(Misuse { message, hint: "--sort -last -n 10000" }.into());
+    }
     let (items, refused) = items(&args)?;
     let is_list = args.list.file.is_some() || args.queries.iter().any(|text| text == "-");
     for Refused { line, given, fault } in &refused {
@@ -106,7 +119,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         writeln!(io::stderr(), "line {line}: {given}: {message}; try: {}", sanitise(hint))?;
     }
     let mut filters = args.filters.parse()?;
-    filters.limit = args.limit;
+    // Of a sorted answer all is looked at first.
+    filters.limit = args.limit.filter(|_| args.sort.is_none());
     let searches: Vec<Search> = items
         .iter()
         .map(|item| Search {
@@ -138,7 +152,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         match &access {
             Access::Folder(ledger, _) => {
                 for ((item, search), came) in items.iter().zip(searches).zip(came) {
-                    walk(&**ledger, search, &mut |row| visit(came, item, row))?;
+                    walk(&**ledger, search, &args, &mut |row| visit(came, item, row))?;
                     if let Some(scan) = lookup::Questions::scan_of(&search.query) {
                         let questions = lookup::Questions::of(&*ledger.now(), &scan, &filters)?;
                         came.questions = Some((&questions).into());
@@ -146,9 +160,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 }
             }
             Access::Socket(client) | Access::Server(client) => match (items, came) {
-                ([item], [came]) if !args.list.summary => {
-                    let asked = &item.indicator.asked;
-                    came.questions = ask(client, asked, &args, &mut |row| visit(came, item, row))?;
+                (items, came) if !args.list.summary && (items.len() == 1 || args.sort.is_some()) => {
+                    for (item, came) in items.iter().zip(came) {
+                        let asked = &item.indicator.asked;
+                        came.questions = ask(client, asked, &args, &mut |row| visit(came, item, row))?;
+                    }
                 }
                 (items, came) => ask_together(client, items, &args, came, &mut visit)?,
             },
@@ -284,9 +300,25 @@ fn tell_unread(client: &Client) -> io::Result<()> {
 fn walk(
     ledger: &dyn ReadStore,
     search: &Search,
+    args: &Args,
     visit: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let mut walk = Walk::start(&ledger.now(), search, Limits::NONE, None)?;
+    if let Some(sort) = args.sort {
+        let mut top = Top::new(sort, args.limit.unwrap_or(MAX_SORTED));
+        while walk.end().is_none() {
+            walk.advance(Slice { examined: u64::MAX }, |found| {
+                top.push(found);
+                true
+            })?;
+        }
+        let (rows, given) = top.into_rows();
+        tell_cut(args, given > rows.len() as u64)?;
+        for (entry, seen) in &rows {
+            visit((&Found { entry, seen: *seen }).into())?;
+        }
+        return Ok(());
+    }
     let mut written = Ok(());
     while walk.end().is_none() {
         walk.advance(Slice { examined: u64::MAX }, |found| {
@@ -298,9 +330,21 @@ fn walk(
     Ok(())
 }
 
+/// Says that there are more rows than a sorted answer has, where nobody asked for fewer.
+fn tell_cut(args: &Args, is_cut: bool) -> io::Result<()> {
+    match (is_cut, args.limit) {
+        (true, None) => {
+            writeln!(io::stderr(), "These are the first 10,000 rows in that order; there are more.")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The last line of a page.
 #[derive(Deserialize)]
 struct PageEnd {
+    #[serde(default)]
+    truncated: bool,
     next: Option<String>,
     questions: Option<Questions>,
 }
@@ -321,6 +365,8 @@ fn ask(
         params.extend([("q", text), ("pointing", "true"), ("format", "ndjson"), ("limit", limit.as_str())]);
         let is_first = cursor.is_none();
         params.extend(is_first.then_some(("questions", "true")));
+        let sort = args.sort.map(Sort::text);
+        params.extend(sort.as_deref().map(|sort| ("sort", sort)));
         params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let mut answer = BufReader::new(client.get("/api/v1/records", &params)?);
         let mut end = None;
@@ -335,6 +381,9 @@ fn ask(
         }
         let end = end.context("the answer broke off")?;
         questions = questions.or(end.questions);
+        if args.sort.is_some() {
+            tell_cut(args, end.truncated)?;
+        }
         match end.next {
             Some(next) if cursor.as_ref() == Some(&next) => {
                 bail!("the server gives the same page again and again")

@@ -18,12 +18,14 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Shape, answer, as_of, in_time, place_for};
+use super::answer::{
+    Ended, Gathered, Shape, answer, as_of, gather, in_time, place_for, say_truncated, with_headers,
+};
 use super::error::ApiError;
 use super::request::Request;
 use crate::lookup::{
-    Cursor, End, Filters, Found, Indicator, Limits, Query, Questions, Search, no_such_sensor, parse_bool,
-    sensors,
+    Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Questions, Search, Sort, Top,
+    no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
 use crate::output::json::push_str;
@@ -45,7 +47,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let Some(q) = request.param("q") else {
         return Err(ApiError::bad_request("bad_query", "the parameter q is missing", "?q=www.example.com"));
     };
-    request.only(&["q", "cursor", "pointing", "format", "questions"])?;
+    request.only(&["q", "cursor", "pointing", "format", "questions", "sort"])?;
     let mut filters = known_filters(&state, &request)?;
     let config = &state.0.config;
     let rows = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
@@ -62,6 +64,19 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         None => None,
     };
     let shown = asked.clone();
+    if let Some(sort) = request.param("sort") {
+        let Some(sort) = Sort::parse(sort) else {
+            let hint = "name, type, data, first, last, count or ttl; with a minus sign the greatest first";
+            return Err(ApiError::bad_request("bad_sort", "there is no such order", hint));
+        };
+        if from.is_some() || limits.rows > MAX_SORTED {
+            let message = "a sorted answer is one page of at most 10,000 rows";
+            return Err(ApiError::bad_request("bad_sort", message, "limit=10000, and no cursor"));
+        }
+        let format = format(&request)?;
+        let response = sorted(&state, search, limits, sort, (asked, questions), as_of, format).await;
+        return response.map(|response| say_asked(response, &shown));
+    }
     let response = match format(&request)? {
         Format::Json => {
             let shape = Json { first: true, as_of: as_of.clone(), asked, questions };
@@ -74,6 +89,63 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         Format::Csv => answer(&state, search, limits, from, as_of, Csv).await,
     };
     response.map(|response| say_asked(response, &shown))
+}
+
+/// Answers with the first rows in an order that no index has: all are looked at, and so many are kept.
+async fn sorted(
+    state: &State,
+    search: Search,
+    limits: Limits,
+    sort: Sort,
+    (asked, questions): (String, Option<summary::Questions>),
+    as_of: Freshness,
+    format: Format,
+) -> Result<Response, ApiError> {
+    let all = Limits { rows: u64::MAX, ..limits };
+    let visit = |top: &mut Top, found: &Found<'_>| {
+        top.push(found);
+        true
+    };
+    let Gathered { value: top, ended, .. } =
+        gather(state, search, all, None, Top::new(sort, limits.rows), visit).await?;
+    let (rows, given) = top.into_rows();
+    let ended = match ended {
+        Ended::Answer(End::Complete) if given > rows.len() as u64 => "limit",
+        Ended::Answer(end) => self::ended(&end),
+        Ended::Enough | Ended::Time => "time",
+    };
+    let truncated = ended != "complete";
+    let summary = Summary { truncated, ended, ..Summary::new(&End::Complete) };
+    let mut out = Vec::new();
+    let write = |shape: &mut dyn FnMut(&Found<'_>, &mut Vec<u8>), out: &mut Vec<u8>| {
+        rows.iter().for_each(|(entry, seen)| shape(&Found { entry, seen: *seen }, out));
+    };
+    let content_type = match format {
+        Format::Json => {
+            let mut shape = Json { first: true, as_of: as_of.clone(), asked, questions };
+            shape.begin(&mut out);
+            write(&mut |found, out| shape.row(found, out), &mut out);
+            Json::close(&summary, &mut out);
+            shape.content_type()
+        }
+        Format::Ndjson => {
+            let shape = Ndjson { as_of: as_of.clone(), asked, questions };
+            write(&mut |found, out| push_json(found, out), &mut out);
+            shape.summary(summary).push(&mut out);
+            out.push(b'\n');
+            shape.content_type()
+        }
+        Format::Csv => {
+            Csv.begin(&mut out);
+            write(&mut |found, out| Csv.row(found, out), &mut out);
+            Csv.content_type()
+        }
+    };
+    let mut response = with_headers(Response::new(out.into()), content_type, as_of);
+    if truncated {
+        say_truncated(&mut response);
+    }
+    Ok(response)
 }
 
 /// How a name, or the names at and below one, were asked for.

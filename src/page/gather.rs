@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::link::{Column, MAX_SORTED, Sort, View};
+use super::link::{MAX_SORTED, View};
 use crate::dns::{Name, Rdata, registrable};
 use crate::lookup::{
-    self, Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Walk, is_seen_within,
+    self, Column, Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Sort, Top, Walk,
+    is_seen_within,
 };
 use crate::observation::Seen;
 use crate::output::summary::Questions;
@@ -162,27 +163,22 @@ fn sorted(
     sort: Sort,
     until: Instant,
 ) -> Result<Results, GatherError> {
-    let upto = usize::try_from(view.page.saturating_mul(view.rows).min(MAX_SORTED)).unwrap_or(usize::MAX);
-    let mut best: Vec<Row> = Vec::new();
+    let upto = view.page.saturating_mul(view.rows).min(MAX_SORTED);
+    let mut best = Top::new(sort, upto);
     let limits = Limits { rows: u64::MAX, examined: SORTED_EXAMINED };
     let mut walk = Walk::begin(ledger, search, limits);
     while walk.end().is_none() && Instant::now() < until {
         walk.advance(SLICE, |found| {
-            best.push(Row::from(found));
-            if best.len() > upto * 2 + 1_024 {
-                best.sort_by(|a, b| order(sort, a, b));
-                best.truncate(upto);
-            }
+            best.push(found);
             true
         })?;
     }
-    best.sort_by(|a, b| order(sort, a, b));
-    best.truncate(upto);
+    let (best, _) = best.into_rows();
     let complete = walk.end() == Some(&End::Complete);
-    let more = walk.found() > upto as u64 && (upto as u64) < MAX_SORTED;
+    let more = walk.found() > upto && upto < MAX_SORTED;
     let skip = usize::try_from((view.page - 1).saturating_mul(view.rows)).unwrap_or(usize::MAX);
     Ok(Results {
-        rows: best.into_iter().skip(skip).collect(),
+        rows: best.into_iter().skip(skip).map(|(entry, seen)| Row { entry, seen }).collect(),
         sort: Some(sort),
         total: complete.then_some(walk.found()),
         next: more.then_some(Next::Page(view.page + 1)),
@@ -193,17 +189,7 @@ fn sorted(
 
 /// The order of two rows; what is equal in it keeps the order of names.
 fn order(sort: Sort, a: &Row, b: &Row) -> Ordering {
-    let by = match sort.column {
-        Column::Name => a.entry.tuple.rrname.cmp(&b.entry.tuple.rrname),
-        Column::Type => a.entry.tuple.rrtype.cmp(&b.entry.tuple.rrtype),
-        Column::Data => a.entry.tuple.rdata.cmp(&b.entry.tuple.rdata),
-        Column::First => a.seen.time_first.cmp(&b.seen.time_first),
-        Column::Last => a.seen.time_last.cmp(&b.seen.time_last),
-        Column::Count => a.seen.count.cmp(&b.seen.count),
-        Column::Ttl => a.seen.ttl.cmp(&b.seen.ttl),
-    };
-    let by = if sort.descending { by.reverse() } else { by };
-    by.then_with(|| a.entry.tuple.cmp(&b.entry.tuple)).then_with(|| a.entry.sensor.cmp(&b.entry.sensor))
+    sort.compare((&a.entry, &a.seen), (&b.entry, &b.seen))
 }
 
 /// Some rows and how they ended.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::dns::Name;
-use crate::lookup::FILTER_KEYS;
+use crate::lookup::{Column, FILTER_KEYS, Sort};
 
 /// What is percent-encoded: everything but RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -160,65 +160,6 @@ impl Trail {
     }
 }
 
-//--- Sort -----------------------------------------------------------------------------------------------------------
-
-/// What rows are sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
-    /// The owner name, as a tree.
-    Name,
-    /// The record type.
-    Type,
-    /// The record data.
-    Data,
-    /// The first sighting.
-    First,
-    /// The last sighting.
-    Last,
-    /// The number of sightings.
-    Count,
-    /// The time to live.
-    Ttl,
-}
-
-impl Column {
-    const ALL: [(Column, &'static str); 7] = [
-        (Column::Name, "name"),
-        (Column::Type, "type"),
-        (Column::Data, "data"),
-        (Column::First, "first"),
-        (Column::Last, "last"),
-        (Column::Count, "count"),
-        (Column::Ttl, "ttl"),
-    ];
-
-    fn key(self) -> &'static str {
-        Column::ALL.iter().find(|(column, _)| *column == self).map_or("", |(_, key)| key)
-    }
-
-    /// Whether people look for the greatest first.
-    pub fn is_descending_at_first(self) -> bool {
-        matches!(self, Column::First | Column::Last | Column::Count | Column::Ttl)
-    }
-}
-
-/// An order of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sort {
-    /// By what.
-    pub column: Column,
-    /// Whether the greatest comes first.
-    pub descending: bool,
-}
-
-impl Sort {
-    fn parse(text: &str) -> Option<Sort> {
-        let (descending, key) = text.strip_prefix('-').map_or((false, text), |key| (true, key));
-        let (column, _) = Column::ALL.iter().find(|(_, known)| *known == key)?;
-        Some(Sort { column: *column, descending })
-    }
-}
-
 //--- View -----------------------------------------------------------------------------------------------------------
 
 /// A view of results, as its URL has it.
@@ -313,8 +254,7 @@ impl View {
             url.param("limit", &self.rows.to_string());
         }
         if let Some(sort) = self.sort {
-            let sign = if sort.descending { "-" } else { "" };
-            url.param("sort", &format!("{sign}{}", sort.column.key()));
+            url.param("sort", &sort.text());
         }
         if self.page > 1 {
             url.param("page", &self.page.to_string());

@@ -3,10 +3,11 @@
 use maud::{Markup, html};
 
 use super::gather::Row;
-use super::link::{Column, Place, Sort, Trail, View};
+use super::link::{Place, Trail, View};
 use super::shell::{grouped, moment, pivot, safe};
 use super::timeline::Axis;
 use crate::dns::Rdata;
+use crate::lookup::{Column, Sort};
 
 /// What a table shows, and where its links lead.
 pub struct Table<'a> {

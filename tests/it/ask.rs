@@ -589,3 +589,34 @@ fn the_page_takes_a_list_and_has_a_line_with_a_link_for_each_indicator() {
     let (status, html) = page(&[("list", "id,ioc\n1,www.example.com\n"), ("column", "host")]);
     assert!(status == 400 && html.contains("there are: id, ioc"), "{html}");
 }
+
+//--- order ----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn rows_come_in_the_order_that_is_asked_for_and_the_newest_only() {
+    let env = ledger();
+    let rdata = |rows: &[Value]| -> Vec<String> {
+        rows.iter().map(|row| row["rdata"].as_str().unwrap().to_owned()).collect()
+    };
+    let newest = ["fe80::1", "fe80.example.com", "192.0.2.7"];
+    let ask = || {
+        let ended = env.run(&["lookup", "--data", "data", "-f", "json", "--sort", "-last", "-n", "3", "*"]);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        rdata(&lines(ended.stdout))
+    };
+    assert_eq!(ask(), newest);
+    let daemon = env.daemon("logs", "data");
+    assert_eq!(ask(), newest);
+    let answer = daemon.json("/api/v1/records?q=*&sort=-last&limit=3");
+    assert_eq!(rdata(answer["records"].as_array().unwrap()), newest);
+    assert_eq!((&answer["ended"], &answer["next"]), (&json!("limit"), &Value::Null));
+    let answer = daemon.json("/api/v1/records?q=*.evil-c2.example&sort=first");
+    assert_eq!(rdata(answer["records"].as_array().unwrap()), [V4, V6]);
+    assert_eq!((&answer["ended"], &answer["truncated"]), (&json!("complete"), &json!(false)));
+    let csv = text(daemon.get("/api/v1/records?q=*&sort=name&format=csv&limit=1").body);
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    for wrong in ["sort=size", "sort=last&limit=10001", "sort=last&cursor=AQA"] {
+        assert_eq!(daemon.get(&format!("/api/v1/records?q=*&{wrong}")).status, 400, "{wrong}");
+    }
+    assert_eq!(env.run(&["lookup", "--data", "data", "--sort", "size", "*"]).status.code(), Some(64));
+}

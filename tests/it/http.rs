@@ -951,7 +951,7 @@ fn every_route_is_documented() {
     let document = documented(&Server::start());
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     // What the server's own table of routes names, but for what its owner reaches and what is for people.
-    let others = ["control", "import", "export", "name", "address", "status", "assets"];
+    let others = ["control", "import", "export", "name", "address", "list", "status", "assets"];
     let routes = include_str!("../../src/http/routes.rs");
     let mut named = 0;
     for part in routes.split("warp::path(\"").skip(1) {
