@@ -106,6 +106,7 @@ impl Outline {
     ) -> Result<(), Stop> {
         let from = |start: usize| Cursor { rest: line.get(start..).unwrap_or_default(), tsv_escapes };
         let Some(object) = self.objects.get(at) else { return Err(NOT_JSON) };
+        let mut has_others = false;
         let mut times = from(object.start).members(record, |cursor| {
             let key = cursor.string()?;
             cursor.expect(b':')?;
@@ -115,13 +116,13 @@ impl Outline {
             if role == Role::Id || fits(role, cursor.rest) {
                 return Ok(role);
             }
-            // But answers that are there and cannot be read are not none.
-            let is_something = matches!(cursor.rest.first(), Some(b'{' | b'['));
-            if role == Role::Answers && is_something {
-                return Err(Stop::Malformed(Malformed::Value));
-            }
+            has_others |= role == Role::Answers && matches!(cursor.rest.first(), Some(b'{' | b'['));
             Ok(Role::Other)
         })?;
+        // Answers that are there and cannot be read are not none.
+        if has_others && record.answers.is_empty() {
+            return Err(Stop::Malformed(Malformed::Value));
+        }
         if times.ts.is_none() {
             let time = self.time_around(at);
             times.ts = time.and_then(|time| from(time).ts().ok());

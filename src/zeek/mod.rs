@@ -668,6 +668,7 @@ mod tests {
             (r#"{"ts":1.0,"qtype":true}"#, Malformed::Json),
             (r#"{"ts":1.0,"qtype":65536}"#, Malformed::Value),
             (r#"{"ts":1.0,"answers":7}"#, Malformed::Json),
+            (r#"{"ts":1.0,"query":"a","qtype":1,"answers":{"0":"a"}}"#, Malformed::Value),
             (r#"{"ts":1.0,"answers":["a","b"],"TTLs":[1.0]}"#, Malformed::Value),
             (r#"{"ts":1.0,"TTLs":[-1.0]}"#, Malformed::Value),
             (r#"{"query":"a"}"#, Malformed::Time),
