@@ -505,6 +505,8 @@ impl SledEngine {
             .cache_capacity((options.memory / CACHE_SHARE).max(1 << 20))
             .flush_every_ms(Some(1000));
         remove_unfinished(path)?;
+        // Also where it is only verified: sled writes whenever it opens.
+        super::private::begin();
         end_with_threads_of_sled();
         let _opening = Opening::begin();
         let until = Instant::now() + LOCK_PATIENCE;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use generate::{Config, Format, Random, write_log};
 
@@ -258,6 +259,34 @@ fn what_is_lost_at_the_end_is_named_asked_for_and_read_again() {
     assert!(logged.contains("All rows that were missing are there again."), "{logged}");
     env.ok(&["verify", "--data", "data"]);
     assert_eq!(env.export("data"), expected);
+}
+
+#[test]
+fn after_a_kill_whoever_opens_a_ledger_first_leaves_nothing_that_others_could_read() {
+    use std::os::unix::fs::PermissionsExt;
+    fn open_to_others(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let (entry, path) = entry.map(|entry| (entry.metadata().unwrap(), entry.path())).unwrap();
+            if entry.permissions().mode() & 0o077 != 0 {
+                found.push(path.clone());
+            }
+            if entry.is_dir() {
+                open_to_others(&path, found);
+            }
+        }
+    }
+    let (env, _) = killed("60", 600);
+    let mut found = Vec::new();
+    env.copy("base", "data");
+    // As a copy is made by this test, by its umask.
+    assert!(Command::new("chmod").args(["-R", "go="]).arg(env.path("data")).status().unwrap().success());
+    env.ok(&["verify", "--data", "data"]);
+    open_to_others(&env.path("data"), &mut found);
+    assert!(found.is_empty(), "{found:?}");
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    let said = daemon.stop().stderr;
+    assert!(!said.contains("Others could enter"), "{said}");
 }
 
 #[test]
