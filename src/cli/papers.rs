@@ -1,5 +1,7 @@
 //! `completions` and `man`: what a package puts where the shell and `man` look, made of the command line itself.
 
+mod pages;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,7 +42,13 @@ pub fn man(mut command: Command, args: &ManArgs) -> anyhow::Result<Exit> {
     command.build();
     match &args.output {
         None => io::stdout().write_all(&page(&command)?)?,
-        Some(folder) => write_pages(&command, folder)?,
+        Some(folder) => {
+            write_pages(&command, folder)?;
+            for (name, text) in pages::pages() {
+                let path = folder.join(name);
+                fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            }
+        }
     }
     Ok(Exit::Done)
 }

@@ -66,6 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("seccompiler", &["daemon/sandbox.rs"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
+    ("roff", &["cli/papers/"]),
     ("tokio", &["http/", "daemon/mod.rs", "main.rs"]),
     ("notify", &["tail/"]),
     ("flate2", &["tail/", "http/gzip.rs"]),
