@@ -346,6 +346,27 @@ impl Home {
         }
     }
 
+    /// As [`Home::revoke`], and closes it, whoever still holds it: a reader that is slow may not look for long. Of one that is abandoned
+    /// nothing is left then. `false` while it is spared, or somebody just reads.
+    pub fn end(&self) -> bool {
+        self.revoke();
+        if !self.revoked.load(Ordering::SeqCst) {
+            return false;
+        }
+        let engine = match self.state.try_write() {
+            Ok(mut state) => {
+                state.runs = RwLock::default();
+                state.engine.take()
+            }
+            Err(_) => return false,
+        };
+        drop(engine);
+        if self.abandoned.swap(false, Ordering::Relaxed) {
+            self.place.remove();
+        }
+        true
+    }
+
     /// Spares it for as long as this lives: a backup or a verification may take long, and is to come to its end.
     pub fn spare(self: &Arc<Home>) -> Spared {
         self.spared.fetch_add(1, Ordering::SeqCst);

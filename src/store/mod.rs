@@ -545,6 +545,8 @@ pub struct Options {
     pub fan_in: usize,
     /// Bytes on disk from which on the ledger is rewritten when most of them are not needed.
     pub rewrite_bytes: u64,
+    /// Bytes on disk from which on readers are ended soon that hold a ledger which makes it too large.
+    pub held_bytes: u64,
     /// How long a reader may hold a ledger that another has taken over from, where it is in the way.
     pub reader_grace: Duration,
     /// The most bytes on disk that it may take.
@@ -567,6 +569,7 @@ impl Default for Options {
             bulk_rows: 50_000,
             fan_in: 6,
             rewrite_bytes: 64 << 20,
+            held_bytes: 8 << 20,
             reader_grace: Duration::from_secs(30),
             max_disk: MaxDisk::Auto,
             names: NameBudget::default(),

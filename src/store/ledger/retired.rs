@@ -2,7 +2,8 @@
 //!
 //! A reader sees one moment, and so may hold the whole place where that moment is, long after another has taken over. Each
 //! costs as much disk as a ledger. So a rewrite waits while one is held, and a reader that holds one for long is ended
-//! where that makes the ledger too large, or where a rewrite waits for it: its next read fails.
+//! where a rewrite waits for it, and soon where that makes the ledger too large: the place is closed and removed, and the next read
+//! fails.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use super::{CLEAR_PAUSE, Shared, View, is_free, lock};
 use crate::store::StoreError;
 use crate::store::home::Home;
 
+/// How long a reader may hold one where the ledger is too large for it.
+const SHORTLY: Duration = Duration::from_secs(1);
 /// How long a rewrite waits for readers that were told to end.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -46,22 +49,33 @@ impl Shared {
         homes.iter().map(|home| home.disk_bytes()).sum()
     }
 
-    /// Ends readers that hold one for longer than they may, where the ledger is too large for it: it may take two and a half
+    /// Ends readers that hold one for longer than a moment, where the ledger is too large for it: it may take two and a half
     /// times what is live.
     pub(super) fn end_long_readers(&self, view: &View) {
-        let is_old = |retired: &Retired| retired.since.elapsed() >= self.options.reader_grace;
+        let grace = self.options.reader_grace.min(SHORTLY);
+        let is_old = |retired: &Retired| retired.since.elapsed() >= grace;
         if !lock(&self.left).iter().any(is_old) {
             return;
         }
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
         let disk = self.home().disk_bytes().and_then(|now| Ok(now + self.retired_bytes()?));
         let disk = disk.unwrap_or(u64::MAX);
-        if disk > self.options.rewrite_bytes && disk > live.saturating_mul(5) / 2 {
-            lock(&self.left)
-                .iter()
-                .filter(|retired| is_old(retired))
-                .for_each(|retired| retired.home.revoke());
+        // A small one has journal and log in its file, and little to give back.
+        if disk > self.options.held_bytes && disk > live.saturating_mul(5) / 2 {
+            self.end_readers(grace);
         }
+    }
+
+    /// Closes and removes what readers have held for so long.
+    fn end_readers(&self, grace: Duration) {
+        let old: Vec<_> = {
+            let left = lock(&self.left);
+            let old = left.iter().filter(|retired| retired.since.elapsed() >= grace);
+            old.map(|retired| Arc::clone(&retired.home)).collect()
+        };
+        // Outside the lock: closing takes a while.
+        let ended: Vec<_> = old.into_iter().filter(|home| home.end()).collect();
+        lock(&self.left).retain(|retired| !ended.iter().any(|home| Arc::ptr_eq(home, &retired.home)));
     }
 
     /// Waits until no reader holds one: there must never be many of them.
@@ -78,9 +92,8 @@ impl Shared {
                 if left.is_empty() {
                     return Ok(());
                 }
-                let old = left.iter().filter(|retired| retired.since.elapsed() >= self.options.reader_grace);
-                old.for_each(|retired| retired.home.revoke());
             }
+            self.end_readers(self.options.reader_grace);
             self.check_stop()?;
             if Instant::now() >= until {
                 return Err(StoreError::Io {
@@ -152,8 +165,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_reader_holds_that_does_not_read_goes_where_the_ledger_is_too_large() {
+        let ledger =
+            ledger(&Options { reader_grace: Duration::ZERO, rewrite_bytes: 0, held_bytes: 0, ..tiny() });
+        ledger.rewrite().unwrap();
+        let held = ledger.now();
+        ledger.rewrite().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        // Places of this engine say that they take nothing unless they are told to.
+        while ledger.shared.retired_bytes().unwrap() > 0 || !lock(&ledger.shared.left).is_empty() {
+            assert!(Instant::now() < until);
+            ledger.shared.end_readers(Duration::ZERO);
+        }
+        assert!(matches!(read(&*held), Err(StoreError::Superseded)));
+        assert!(read(&*ledger.now()).is_ok());
+    }
+
+    #[test]
     fn a_backup_comes_to_its_end_whatever_is_written_meanwhile() {
-        let ledger = ledger(&Options { reader_grace: Duration::ZERO, rewrite_bytes: 0, ..tiny() });
+        let ledger =
+            ledger(&Options { reader_grace: Duration::ZERO, rewrite_bytes: 0, held_bytes: 0, ..tiny() });
         ledger.rewrite().unwrap();
         let mut pieces = 0;
         ledger
