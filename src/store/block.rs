@@ -21,6 +21,8 @@
 //! which the block is stored: a block in the wrong place is damage too. The version covers the layout of rows and of the
 //! values in them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -124,6 +126,26 @@ impl Reader {
         Some(())
     }
 
+    /// Goes to the first row whose key is not less than this one, from the row of a restart point on where there is one before
+    /// it; `false` when there is none.
+    pub fn seek(&mut self, restarts: &Restarts, key: &[u8]) -> Result<bool, StoreError> {
+        let after = restarts.0.partition_point(|restart| *restart.key <= *key);
+        if let Some(restart) = after.checked_sub(1).and_then(|at| restarts.0.get(at)) {
+            self.key.clear();
+            self.key.extend_from_slice(&restart.key);
+            (self.value, self.at) = (restart.value.clone(), restart.value.end);
+            if self.key.as_slice() >= key {
+                return Ok(true);
+            }
+        }
+        while self.advance()? {
+            if self.key.as_slice() >= key {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The key of the row.
     pub fn key(&self) -> &[u8] {
         &self.key
@@ -132,6 +154,40 @@ impl Reader {
     /// The value of the row.
     pub fn value(&self) -> &[u8] {
         self.raw.get(self.value.clone()).unwrap_or_default()
+    }
+}
+
+/// Rows of a block from which on it can be gone through, with their whole keys: by them a row is found without going through
+/// half of the block.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Restarts(Arc<[Restart]>);
+
+#[derive(Debug)]
+struct Restart {
+    key: Box<[u8]>,
+    /// Where its value is; the next row is behind it.
+    value: std::ops::Range<usize>,
+}
+
+/// From one restart point to the next.
+const RESTART_ROWS: usize = 16;
+
+impl Restarts {
+    /// Those of a raw block.
+    pub fn of(raw: &Bytes) -> Result<Restarts, StoreError> {
+        let (mut rows, mut restarts, mut row) = (Reader::new(raw.clone()), Vec::new(), 0usize);
+        while rows.advance()? {
+            if row > 0 && row.is_multiple_of(RESTART_ROWS) {
+                restarts.push(Restart { key: rows.key().into(), value: rows.value.clone() });
+            }
+            row += 1;
+        }
+        Ok(Restarts(restarts.into()))
+    }
+
+    /// Bytes of memory, about.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|restart| restart.key.len() + size_of::<Restart>()).sum()
     }
 }
 
@@ -296,6 +352,34 @@ mod tests {
         #[test]
         fn shared_prefixes_are_counted(a in proptest::collection::vec(0u8..2, 0..30), b in proptest::collection::vec(0u8..2, 0..30)) {
             prop_assert_eq!(shared_prefix(&a, &b), a.iter().zip(&b).take_while(|(a, b)| a == b).count());
+        }
+    }
+
+    #[test]
+    fn a_row_is_found_from_the_restart_point_before_it_as_it_is_from_the_beginning() {
+        let mut builder = Builder::default();
+        let key = |i: u32| format!("name-{:05}", 3 * i);
+        for i in 0..100 {
+            builder.push(key(i).as_bytes(), &i.to_be_bytes());
+        }
+        let raw = Bytes::copy_from_slice(builder.raw());
+        let restarts = Restarts::of(&raw).unwrap();
+        assert!(restarts.bytes() > 0);
+        for points in [&restarts, &Restarts::default()] {
+            for i in 0..100u32 {
+                for (sought, found) in [(key(i), i), (format!("name-{:05}", 3 * i + 1), i + 1)] {
+                    let mut rows = Reader::new(raw.clone());
+                    assert_eq!(rows.seek(points, sought.as_bytes()).unwrap(), found < 100, "{sought}");
+                    // And the rows behind it follow.
+                    for next in found..100 {
+                        assert_eq!(rows.key(), key(next).as_bytes());
+                        assert_eq!(rows.value(), next.to_be_bytes());
+                        assert_eq!(rows.advance().unwrap(), next < 99);
+                    }
+                }
+            }
+            let mut rows = Reader::new(raw.clone());
+            assert!(rows.seek(points, b"").unwrap() && rows.key() == key(0).as_bytes());
         }
     }
 

@@ -618,6 +618,8 @@ proptest! {
             if let Ok(ledger) = Ledger::open_site(Arc::new(site.clone()), site.is_new(), &tiny()) {
                 let there = applied(&ledger);
                 prop_assert!(there >= sure, "{there} batches are left of {sure} that were durable");
+                // A commit that failed may be there all the same after a crash.
+                sure = there;
                 prop_assert_eq!(ledger.stats().unwrap().missing_logs, 0, "a crash is no damage");
                 let model = oracle(there, &Expiries::new());
                 prop_assert_eq!(contents(&ledger), contents(&model));
@@ -629,7 +631,7 @@ proptest! {
                     if number % every == 0 || number == BATCHES {
                         sure = if ledger.commit().is_ok() { number } else { sure };
                         prop_assert_eq!(contents(&ledger), contents(&model), "whatever came of it");
-                        prop_assert_eq!(applied(&ledger), sure.max(there), "progress is what was committed");
+                        prop_assert_eq!(applied(&ledger), sure, "progress is what was committed");
                     }
                 }
             }

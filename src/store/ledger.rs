@@ -54,6 +54,7 @@ use self::retired::Retired;
 use self::staging::Staging;
 use super::acknowledged::{AckLog, MarkFile};
 use super::bell::Bell;
+use super::block::Restarts;
 use super::budget::{Estimates, FoldRecord, load_estimates};
 use super::cache::Cache;
 use super::copy::{OnPiece, Pieces};
@@ -323,7 +324,8 @@ impl Source for Run {
         let key = block_key(family, key);
         match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
             Some((key, sealed)) if key.first() == Some(&family.byte()) => {
-                let block = open_block(self.meta.id, &key, &sealed)?;
+                let mut block = open_block(self.meta.id, &key, &sealed)?;
+                block.restarts = Restarts::of(&block.rows)?;
                 self.home.cache().keep(self.meta.id, family, key.get(1..).unwrap_or_default(), &block);
                 Ok(Some(block))
             }
@@ -338,7 +340,8 @@ impl Source for Run {
         if reach == Reach::Memory {
             return Err(StoreError::NotInMemory);
         }
-        let block = self.at(family, bound)?;
+        let mut block = self.at(family, bound)?;
+        block.restarts = Restarts::of(&block.rows)?;
         self.home.cache().keep(self.meta.id, family, bound, &block);
         Ok(block)
     }
@@ -392,9 +395,11 @@ pub(super) fn open_block(run: u32, key: &[u8], sealed: &[u8]) -> Result<Block, S
         None => (None, at),
     });
     match bounds {
-        Some((next, rows)) if rows <= raw.len() => {
-            Ok(Block { next: next.map(|next| raw.slice(next)), rows: raw.slice(rows..) })
-        }
+        Some((next, rows)) if rows <= raw.len() => Ok(Block {
+            next: next.map(|next| raw.slice(next)),
+            rows: raw.slice(rows..),
+            restarts: Restarts::default(),
+        }),
         _ => Err(damaged(&what(), "the bound of the next block reaches beyond its end")),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::block::{Builder, Reader};
+use super::block::{Builder, Reader, Restarts};
 use super::budget::Rules;
 use super::filter::{self, Filter};
 use super::key::{self, Each, Family, Range};
@@ -25,6 +25,8 @@ pub(crate) struct Block {
     pub next: Option<Bytes>,
     /// The rows, raw.
     pub rows: Bytes,
+    /// Where it can be entered but at its beginning; none in one that was only just opened.
+    pub restarts: Restarts,
 }
 
 /// Where the blocks of a run are.
@@ -453,6 +455,8 @@ impl Cursor {
     ) -> Result<Option<Cursor>, StoreError> {
         let block = match lookup {
             Some(reach) => source.lookup_floor(range.family, &range.from, reach)?,
+            // Lookups of one network or domain come again and begin in the same block; what is behind it is read once.
+            None if range.to.is_some() => source.lookup_floor(range.family, &range.from, Reach::Disk)?,
             None => source.floor(range.family, &range.from)?,
         };
         let Some(block) = block else { return Ok(None) };
@@ -465,12 +469,12 @@ impl Cursor {
             to,
             reader: Reader::new(block.rows),
         };
-        while cursor.advance()? {
-            if cursor.reader.key() >= range.from.as_slice() {
-                return Ok(Some(cursor));
-            }
+        if cursor.reader.seek(&block.restarts, &range.from)? {
+            let is_in = cursor.to.as_deref().is_none_or(|to| cursor.reader.key() < to);
+            return Ok(is_in.then_some(cursor));
         }
-        Ok(None)
+        // All of it is before the range; what is in the next block is not.
+        Ok(cursor.advance()?.then_some(cursor))
     }
 
     /// Goes to the next row; `false` after the last.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::block::Restarts;
 use super::filter::{Filter, seed_in_memory};
 use super::key::{Each, Family};
 use super::run::{Block, CommitRange, Contents, Counts, Extents, Reach, Sink, Source, Writer};
@@ -41,7 +42,8 @@ impl Sink for Blocks {
         next: Option<&[u8]>,
         rows: &[u8],
     ) -> Result<(), StoreError> {
-        let block = Block { next: next.map(Bytes::copy_from_slice), rows: Bytes::copy_from_slice(rows) };
+        let (next, rows) = (next.map(Bytes::copy_from_slice), Bytes::copy_from_slice(rows));
+        let block = Block { next, rows, restarts: Restarts::default() };
         self.of_mut(family).push((bound.to_vec(), block));
         Ok(())
     }
