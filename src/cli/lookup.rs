@@ -54,6 +54,9 @@ pub struct Args {
     /// Times of the table in the time zone of this machine, not in UTC
     #[arg(long)]
     local: bool,
+    /// Lines as long as what is in them, also on a terminal
+    #[arg(long)]
+    wide: bool,
     #[command(flatten)]
     list: ListArgs,
     /// What to look for; - reads a list from standard input, a line each
@@ -137,7 +140,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if let Access::Folder(ledger, _) = &access {
         check_sensor(&**ledger, &filters)?;
     }
-    let mut out = (!args.list.summary).then(|| Output::new(args.format, args.local, is_list)).transpose()?;
+    let mut out =
+        (!args.list.summary).then(|| Output::new(args.format, args.local, args.wide, is_list)).transpose()?;
     let mut came: Vec<Came> = items.iter().map(|_| Came::default()).collect();
     for (items, (searches, came)) in
         items.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(came.chunks_mut(TOGETHER)))
@@ -506,20 +510,22 @@ enum To {
 }
 
 impl Output {
-    fn new(format: Format, local: bool, is_marked: bool) -> io::Result<Output> {
+    fn new(format: Format, local: bool, wide: bool, is_marked: bool) -> io::Result<Output> {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let mut out = BufWriter::new(stdout);
         let to = match format {
             Format::Table => {
-                let width =
-                    terminal.then(|| terminal_size::terminal_size().map_or(80, |(w, _)| usize::from(w.0)));
-                let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+                let size = || terminal_size::terminal_size().map_or(80, |(w, _)| usize::from(w.0));
+                let width = (terminal && !wide).then(size);
+                let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+                let colour =
+                    terminal && !is_dumb && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
                 let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(std::env::var_os);
                 let locale = locale.filter(|value| !value.is_empty());
                 let locale = locale.map(|value| value.to_string_lossy().to_ascii_uppercase());
                 let draws = locale.take(1).any(|value| value.contains("UTF-8") || value.contains("UTF8"));
-                let table = Table::new(out, width, colour).with_days(draws);
+                let table = Table::new(out, width, colour).with_days(draws && !is_dumb);
                 To::Table(if local { table.in_zone(TimeZone::system()) } else { table })
             }
             Format::Json => To::Json(out),

@@ -73,6 +73,13 @@ impl Indicator {
             Some((word, rest)) if word.eq_ignore_ascii_case("rdata:") => ("rdata:", rest.trim_start()),
             _ => ("", given),
         };
+        if side.is_empty() && is_plain(given) {
+            // Most are: nothing is to be taken away from them.
+            let query = Query::parse(given)?;
+            check(given, &query, given)?;
+            let asked = as_query(&query, given.to_owned());
+            return Ok(Indicator { query, asked, is_changed: false });
+        }
         let first = if rest.is_empty() { Some(String::new()) } else { clean(given, rest)? };
         let Some(mut text) = first else {
             // A query as it is.
@@ -100,7 +107,11 @@ impl Indicator {
 /// A name as text that is understood as that name, whatever is in it.
 pub fn literal(name: &Name) -> String {
     let shown = name.to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_plain_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_address = || shown.parse::<IpAddr>().is_ok();
+    if is_plain(&shown) && numeric(&shown).is_none() && !is_digest(&shown) && !is_address() {
+        return shown;
+    }
     let is_read_back = || {
         let stays = |text: String| matches!(clean(&text, &text), Ok(Some(clean)) if clean == text);
         let forms = [shown.clone(), format!("*.{shown}"), format!("{shown}.*")];
@@ -124,7 +135,7 @@ pub fn literal(name: &Name) -> String {
                     out.extend(next);
                 }
             },
-            c if is_plain(c) => out.push(c),
+            c if is_plain_char(c) => out.push(c),
             // Brackets around a dot are none, whether there is a backslash or not.
             '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' => out.push_str(&format!("\\{:03}", u32::from(c))),
             c => out.extend(['\\', c]),
@@ -136,6 +147,12 @@ pub fn literal(name: &Name) -> String {
         }
         _ => out,
     }
+}
+
+/// Whether a text has only what names and addresses of IPv4 are made of, and nothing doubled.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    text.bytes().all(is_plain) && !text.contains("..") && !text.is_empty() && !text.ends_with('.')
 }
 
 /// A query as text, in the form that is read back as the same.

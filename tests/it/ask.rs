@@ -105,6 +105,7 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("update.evil-c2.example).", NAME),
             ("update.evil-c2.example\",", NAME),
             ("update.evil-c2.example...", NAME),
+            ("203.0.113.66.", V4),
             ("- update[.]evil-c2[.]example", NAME),
             ("\u{feff}update.evil-c2.\u{200b}example\u{a0}", NAME),
             ("[c2](https://update.evil-c2.example/x)", NAME),
@@ -619,4 +620,46 @@ fn rows_come_in_the_order_that_is_asked_for_and_the_newest_only() {
         assert_eq!(daemon.get(&format!("/api/v1/records?q=*&{wrong}")).status, 400, "{wrong}");
     }
     assert_eq!(env.run(&["lookup", "--data", "data", "--sort", "size", "*"]).status.code(), Some(64));
+}
+
+#[test]
+fn five_hundred_lines_are_each_answered_or_reported_by_one_command() {
+    let env = TestEnv::new();
+    env.ok(&["import", "--data", "data", &crate::env::testdata("zeek-tree")]);
+    let export = text(env.ok(&["export", "--data", "data", "--format", "csv"]));
+    let names: Vec<&str> = export.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    let mut csv = String::from("id,indicator,note\n");
+    let (mut asked, mut wrong) = (0, 0);
+    for (id, name) in (0..499).zip(names.iter().filter(|name| !name.contains(['"', '\\'])).cycle()) {
+        let cell = match id % 7 {
+            0 => format!("hxxps://{}/a,b?x=1", name.replace('.', "[.]")),
+            1 => format!("\"{name}.\""),
+            2 => format!("203.0.113.{}", 300 + id),
+            3 => {
+                csv.push_str("# a comment, with a comma\n");
+                continue;
+            }
+            4 => format!("{name}:443"),
+            5 => format!("198.51.100.{}/24", id % 256),
+            _ => format!("user@{name}"),
+        };
+        let is_wrong = id % 7 == 2;
+        (asked, wrong) = if is_wrong { (asked, wrong + 1) } else { (asked + 1, wrong) };
+        csv.push_str(&format!("{id},\"{}\",x\n", cell.replace('"', "\"\"")));
+    }
+    let args = ["lookup", "--data", "data", "--summary", "-f", "json", "--column", "indicator", "-"];
+    let ended = env.finish(env.with_input(&mut env.command(&args), &csv));
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.stderr);
+    let answers = lines(ended.stdout);
+    let is_wrong = |line: &&Value| !line["error"].is_null();
+    assert_eq!(answers.iter().filter(is_wrong).count(), wrong);
+    assert_eq!(answers.len(), asked + wrong);
+    let numbers: Vec<u64> = answers.iter().map(|line| line["line"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted() && numbers.iter().all(|line| *line > 1));
+    // Each name of the sample is found, however it was written.
+    let missed = answers.iter().filter(|line| line["rows"] == 0 && line["error"].is_null());
+    let missed: Vec<&Value> =
+        missed.filter(|line| !line["asked"].as_str().unwrap().ends_with("/24")).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+    assert_eq!(ended.stderr.matches("line ").count(), wrong, "{}", ended.stderr);
 }
