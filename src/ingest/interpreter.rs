@@ -36,6 +36,23 @@ fn line(record: u32) -> String {
     format!("17{record:08}.5\tC{record}\t10.0.0.1\t53\tr{record}.example\t1\t1\t0\t192.0.2.1\t60.0\n")
 }
 
+fn json_line(record: u32) -> String {
+    format!(
+        "{{\"ts\":17{record:08}.5,\"uid\":\"C{record}\",\"id.resp_p\":53,\"query\":\"r{record}.example\",\"qclass\":1,\"qtype\":1,\
+         \"rcode\":0,\"answers\":[\"192.0.2.1\"],\"TTLs\":[60.0]}}\n"
+    )
+}
+
+/// The record of a whole line.
+fn record_of(line: &str) -> Option<u32> {
+    let line = line.trim_start_matches('\0').strip_suffix('\n')?;
+    let uid = match line.starts_with("{\"ts\":17") && line.ends_with('}') {
+        true => line.split('"').nth(5),
+        false => line.split('\t').nth(1).filter(|_| line.starts_with("17")),
+    };
+    uid?.strip_prefix('C').map(|number| number.parse().unwrap())
+}
+
 /// A store whose disk may be full.
 #[derive(Default)]
 struct Disk {
@@ -171,6 +188,8 @@ impl WriteStore for Disk {
 /// Zeek with one logger, writing in one folder.
 struct Zeek {
     folder: PathBuf,
+    /// Whether it writes JSON: that has no header to lose, and no end.
+    json: bool,
     /// The open log and the place in it: Zeek does not append.
     open: Option<(File, u64)>,
     /// The rest of a line of which only the beginning was written, and its record.
@@ -283,7 +302,7 @@ impl World {
                     i => format!("sensors/{i}/spool"),
                 });
                 fs::create_dir_all(&folder).unwrap();
-                Zeek { folder, open: None, torn: None }
+                Zeek { folder, json: i == 1, open: None, torn: None }
             })
             .collect();
         let mut world = World {
@@ -388,8 +407,9 @@ impl World {
         let zeek = self.zeek(logger);
         if zeek.open.is_none() {
             let file = File::create(zeek.folder.join("dns.log")).unwrap();
-            file.write_all_at(HEADER.as_bytes(), 0).unwrap();
-            zeek.open = Some((file, HEADER.len() as u64));
+            let header = if zeek.json { "" } else { HEADER };
+            file.write_all_at(header.as_bytes(), 0).unwrap();
+            zeek.open = Some((file, header.len() as u64));
         }
         let (file, place) = zeek.open.as_mut().unwrap();
         let mut put = |bytes: &[u8]| {
@@ -400,7 +420,7 @@ impl World {
             put(&rest);
         }
         for record in from..from + records {
-            let text = line(record);
+            let text = if zeek.json { json_line(record) } else { line(record) };
             match tear_at {
                 Some(at) if record + 1 == from + records => {
                     let (begin, rest) = text.as_bytes().split_at(1 + usize::from(at) % (text.len() - 1));
@@ -422,7 +442,9 @@ impl World {
                 let name = self.new_name(".log");
                 let zeek = self.zeek(logger);
                 let (file, place) = zeek.open.take().unwrap();
-                file.write_all_at(b"#close\t2024-04-12-19-34-07\n", place).unwrap();
+                if !zeek.json {
+                    file.write_all_at(b"#close\t2024-04-12-19-34-07\n", place).unwrap();
+                }
                 zeek.rename_to(&name);
             }
             Action::Restart { logger } => {
@@ -450,7 +472,9 @@ impl World {
                     file.set_len(0).unwrap();
                     // What is written to this file from now on comes after a hole, and its header is gone: it is read
                     // with the one of the same open file, which only a daemon that followed it has.
-                    self.uncertain.extend(from..from + 1000);
+                    if !zeek.json {
+                        self.uncertain.extend(from..from + 1000);
+                    }
                 }
             }
             Action::RenameOpen { logger } => {
@@ -645,9 +669,7 @@ impl World {
             for line in text.split_inclusive(|&b| b == b'\n') {
                 // The first bytes of an archive do not yet tell that they are one.
                 let Ok(line) = std::str::from_utf8(line) else { continue };
-                let line = line.trim_start_matches('\0');
-                let uid = line.split('\t').nth(1).filter(|_| line.ends_with('\n') && line.starts_with("17"));
-                readable.extend(uid.and_then(|uid| uid.strip_prefix('C')).map(|n| n.parse::<u32>().unwrap()));
+                readable.extend(record_of(line));
             }
         }
         readable
