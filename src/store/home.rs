@@ -367,6 +367,11 @@ impl Home {
         true
     }
 
+    /// Whether it is being ended, or was.
+    pub fn is_ended(&self) -> bool {
+        self.revoked.load(Ordering::SeqCst)
+    }
+
     /// Spares it for as long as this lives: a backup or a verification may take long, and is to come to its end.
     pub fn spare(self: &Arc<Home>) -> Spared {
         self.spared.fetch_add(1, Ordering::SeqCst);

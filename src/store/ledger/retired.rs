@@ -46,7 +46,8 @@ impl Shared {
         let held = left.iter().filter(|retired| !is_free(&retired.home));
         let homes: Vec<_> = held.map(|retired| Arc::clone(&retired.home)).collect();
         drop(left);
-        homes.iter().map(|home| home.disk_bytes()).sum()
+        // One that has just been ended takes none any more.
+        homes.iter().filter(|home| !home.is_ended()).map(|home| home.disk_bytes()).sum()
     }
 
     /// Ends readers that hold one for longer than a moment, where the ledger is too large for it: it may take two and a half
