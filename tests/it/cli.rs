@@ -762,7 +762,7 @@ fn papers_are_made_of_the_command_line() {
         assert!(printed(&["completions", shell]).contains("dnsledger"), "{shell}");
     }
     let version = printed(&["--version"]);
-    assert!(version.contains("commit ") && version.contains("format 2"), "{version}");
+    assert!(version.contains("commit ") && version.contains("format 3"), "{version}");
 }
 
 #[test]
