@@ -1,6 +1,6 @@
 //! Keeping the ledger within bounds: how long a row stays that is not seen any more, and how much disk all of it takes.
 //!
-//! Both are one cut: what was last seen before it goes ([`Store::expire`]), at once for whoever looks something up, and from the
+//! Both are one cut: what was last seen before it goes ([`WriteStore::expire`]), at once for whoever looks something up, and from the
 //! disk with later merges. For an age the cut is that long ago, at the start of a day (UTC). For a budget it is the time
 //! before which as much goes as the ledger is too large: found by counting the rows by their last sighting, and, since rows
 //! are not all of one size, found again from what is left.

@@ -45,7 +45,7 @@ impl Replica {
         Ok(Replica { target, partial, engine: Some(engine), taken, named: false, folder })
     }
 
-    /// Takes the next piece of what [`super::Store::copy`] gives.
+    /// Takes the next piece of what [`super::ReadStore::copy`] gives.
     ///
     /// # Errors
     ///
