@@ -26,13 +26,7 @@ use super::request::Request;
 use crate::dns::{Name, RrType};
 use crate::lookup::{End, Filters, Found, Indicator, Limits, Query, Search};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
-use crate::store::{Question, Scan};
-
-/// Whether filters leave a question in.
-fn is_wanted(filters: &Filters, question: &Question) -> bool {
-    filters.types.contains(question.qtype)
-        && filters.sensor.as_ref().is_none_or(|sensor| **sensor == *question.sensor)
-}
+use crate::store::Scan;
 
 /// Answers `/api/v1/names/{rrname}`.
 ///
@@ -58,7 +52,7 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
     let mut all = Asked::default();
     let mut shown = Vec::new();
-    for question in questions.iter().filter(|question| is_wanted(&filters, question)) {
+    for question in questions.iter().filter(|question| filters.wants_question(question)) {
         // Of a domain: what was asked of names below it is not of its own.
         if question.qtype != RrType::FOLDED {
             all.merge(&question.asked);
@@ -164,7 +158,7 @@ async fn asked_for(state: &State, name: &Name, filters: &Filters) -> Result<Aske
     };
     let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
     let mut all = Asked::default();
-    for question in questions.iter().filter(|question| is_wanted(filters, question)) {
+    for question in questions.iter().filter(|question| filters.wants_question(question)) {
         all.merge(&question.asked);
     }
     Ok(all)
