@@ -239,7 +239,10 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
         let mut seen = 0;
-        for page in docs.filter(|path| path.is_file()).chain([root.join("README.md")]) {
+        for page in docs
+            .filter(|path| path.extension().is_some_and(|end| end == "md"))
+            .chain([root.join("README.md")])
+        {
             let text = std::fs::read_to_string(&page).unwrap();
             let inline = text.split('`').skip(1).step_by(2).filter(|code| !code.contains('\n'));
             let blocks = text.lines().filter_map(|line| line.strip_prefix("    "));
