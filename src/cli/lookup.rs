@@ -164,11 +164,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 }
             }
             Access::Socket(client) | Access::Server(client) => match (items, came) {
-                (items, came) if !args.list.summary && (items.len() == 1 || args.sort.is_some()) => {
-                    for (item, came) in items.iter().zip(came) {
-                        let asked = &item.indicator.asked;
-                        came.questions = ask(client, asked, &args, &mut |row| visit(came, item, row))?;
-                    }
+                ([item], [came]) if !args.list.summary => {
+                    let asked = &item.indicator.asked;
+                    came.questions = ask(client, asked, &args, &mut |row| visit(came, item, row))?;
                 }
                 (items, came) => ask_together(client, items, &args, came, &mut visit)?,
             },
@@ -439,6 +437,8 @@ fn ask_together(
         params.push(("limit", limit.as_str()));
     }
     params.extend(args.list.summary.then_some(("summary", "true")));
+    let sort = args.sort.map(Sort::text);
+    params.extend(sort.as_deref().map(|sort| ("sort", sort)));
     let mut body = Vec::new();
     for item in items {
         serde_json::to_writer(&mut body, &item.indicator.asked).context("writing the queries")?;
@@ -567,9 +567,16 @@ impl Output {
     }
 
     fn finish(self) -> io::Result<()> {
-        match self.to {
-            To::Table(table) => table.finish(),
-            To::Json(mut out) | To::Csv(mut out) => out.flush(),
+        let cut = match self.to {
+            To::Table(table) => table.finish()?,
+            To::Json(mut out) | To::Csv(mut out) => return out.flush(),
+        };
+        match cut {
+            0 => Ok(()),
+            1 => writeln!(io::stderr(), "Of the data of 1 row the middle is left out: --wide shows it."),
+            rows => {
+                writeln!(io::stderr(), "Of the data of {rows} rows the middle is left out: --wide shows it.")
+            }
         }
     }
 }

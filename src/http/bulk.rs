@@ -10,6 +10,8 @@
 //! {"queries": 2, "found": 1, "errors": 1, "as_of": "2026-03-04T05:06:07.123Z", "incomplete": []}
 //! ```
 //!
+//! With `sort` the rows of each query come in that order, and the first of it only; `ended` is `limit` where there are more, and `next` is null.
+//!
 //! The parameters `column` and `extract` say how a list is written whose lines are not the queries themselves; `summary=true`
 //! gives of each query one line, what its rows come to. Answers come in the order of the index, so that it is walked once. Each query has a line that ends it, also where nothing
 //! was found; the last line is the sum, so an answer without it was cut.
@@ -27,10 +29,11 @@ use warp::reply::Response;
 use super::State;
 use super::answer::{Chunk, as_of, body, in_time, place_for, say_fresh};
 use super::error::ApiError;
-use super::native::{ended, known_filters, pointing};
+use super::native::{ended, known_filters, pointing, sort};
 use super::request::Request;
 use crate::lookup::{
-    Asks, Bulk, Limits, List, ListForm, Of, Query, QueryError, Search, Slice, Told, parse_bool,
+    Asks, Bulk, End, Limits, List, ListForm, MAX_SORTED, Of, Query, QueryError, Search, Slice, Sort, Told,
+    parse_bool,
 };
 use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
@@ -64,16 +67,25 @@ pub async fn lookup<B: Buf>(
         return Err(ApiError::method_not_allowed());
     }
     let config = &state.0.config;
-    request.only(&["pointing", "column", "extract", "summary"])?;
+    request.only(&["pointing", "column", "extract", "summary", "sort"])?;
     let flag = |name: &str| request.param(name).map_or(Ok(false), parse_bool);
     let is_summary = flag("summary")?;
+    let sort = sort(&request)?;
+    if sort.is_some() && is_summary {
+        let message = "a summary has no order";
+        return Err(ApiError::bad_request("bad_sort", message, "leave out sort, or summary"));
+    }
     let form = ListForm { column: request.param("column").map(str::to_owned), extract: flag("extract")? };
     let mut filters = known_filters(&state, &request)?;
     let limit = if is_summary { u64::MAX } else { config.default_limit };
     let most = if is_summary { u64::MAX } else { config.max_limit };
     let rows = filters.limit.take().unwrap_or(limit).min(most);
+    if sort.is_some() && rows > MAX_SORTED {
+        let message = "a sorted answer has at most 10,000 rows";
+        return Err(ApiError::bad_request("bad_sort", message, "limit=10000"));
+    }
     let template = Search { filters, pointing: pointing(&request)?, ..Search::new(Query::All) };
-    let mut lines = Lines::new(template, form);
+    let mut lines = Lines::new(template, sort, form);
     let deadline = Instant::now() + config.request_timeout;
     loop {
         let late = |_| ApiError::bad_request("bad_body", "the body did not come in time", "send it faster");
@@ -102,7 +114,7 @@ pub async fn lookup<B: Buf>(
             incomplete: sum.incomplete,
         };
         let bulk = Bulk::start(ledger, asks, limits, budget);
-        let mut told = Telling { bulk, sum, out: bad, is_summary };
+        let mut told = Telling { bulk, sum, out: bad, is_summary, is_sorted: sort.is_some() };
         told.fill().map(|()| told)
     };
     let told = in_time(deadline, begin).await??;
@@ -132,8 +144,8 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(template: Search, form: ListForm) -> Lines {
-        let (asks, list) = (Asks::new(template), List::new(form));
+    fn new(template: Search, sort: Option<Sort>, form: ListForm) -> Lines {
+        let (asks, list) = (Asks::new(template).sorted(sort), List::new(form));
         Lines { asks, list, bad: Vec::new(), errors: 0, number: 0, bytes: 0, begun: Vec::new() }
     }
 
@@ -259,15 +271,17 @@ struct Telling {
     out: Vec<u8>,
     /// Whether of each query only what its rows come to is told.
     is_summary: bool,
+    /// Whether rows come in an order of their own.
+    is_sorted: bool,
 }
 
 impl Telling {
     /// Writes until a chunk is full, a slice is over, or all is told.
     fn fill(&mut self) -> Result<(), StoreError> {
-        let Telling { bulk, sum, out, is_summary } = self;
+        let Telling { bulk, sum, out, is_summary, is_sorted } = self;
         bulk.advance(SLICE, |Of { number, text, asked }, told| {
             if *is_summary {
-                if let Told::End { end, summary, questions } = told {
+                if let Told::End { end, summary, questions, .. } = told {
                     sum.found += summary.rows;
                     let line = SummaryLine {
                         line: Some(number.into()),
@@ -295,16 +309,18 @@ impl Telling {
                     push_json(found, out);
                     out.remove(start); // its opening brace: the object was begun before
                 }
-                Told::End { end, summary, questions } => {
+                Told::End { end, is_cut, summary, questions } => {
                     out.extend_from_slice(b"\"found\":");
                     push_number(summary.rows, out);
                     out.extend_from_slice(b",\"questions\":");
                     // Plain values to memory: nothing that can fail.
                     drop(serde_json::to_writer(&mut *out, &questions.map(Questions::from)));
                     out.extend_from_slice(b",\"ended\":");
-                    push_str(ended(end), out);
+                    let is_limit = is_cut && *end == End::Complete;
+                    push_str(if is_limit { "limit" } else { ended(end) }, out);
                     out.extend_from_slice(b",\"next\":");
-                    match end.next() {
+                    // What was put in order has no place at which to go on.
+                    match end.next().filter(|_| !*is_sorted) {
                         Some(next) => push_str(&next.to_string(), out),
                         None => out.extend_from_slice(b"null"),
                     }

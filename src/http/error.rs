@@ -50,7 +50,7 @@ impl ApiError {
     /// 403: a browser was led here under another name (DNS rebinding).
     pub(super) fn bad_host() -> ApiError {
         ApiError::new(StatusCode::FORBIDDEN, "bad_host", "the Host header is not a loopback name or address")
-            .hint("ask for localhost, 127.0.0.1 or [::1]")
+            .hint("ask for localhost, 127.0.0.1 or [::1], or name the host by http.allowed_hosts")
     }
 
     /// 403: a page of another site made a browser ask this.
@@ -109,6 +109,25 @@ impl ApiError {
     pub(super) fn not_found() -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
             .hint("/dns/{query}, /dns/full/{text}, /api/v1/records?q=, /api/v1/export, /api/v1/status")
+    }
+
+    /// 404: there is no page at this path, for who looks for one.
+    pub(super) fn no_page() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no page at this path")
+            .hint("search for a name or an address above, or begin at the first page")
+    }
+
+    /// Whether there is nothing at the path that was asked for.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.code == "not_found"
+    }
+
+    /// Whether whoever asks is not let in.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+        )
     }
 
     /// 404: the path is right and nothing was found, where clients expect that to be an error.
@@ -171,6 +190,8 @@ impl ApiError {
     pub(super) fn title(&self) -> &'static str {
         match self.status {
             StatusCode::BAD_REQUEST => "That cannot be asked",
+            StatusCode::UNAUTHORIZED => "A token is needed",
+            StatusCode::FORBIDDEN => "That is not allowed",
             StatusCode::NOT_FOUND => "There is nothing here",
             StatusCode::TOO_MANY_REQUESTS => "Too much at once",
             StatusCode::GATEWAY_TIMEOUT => "That took too long",

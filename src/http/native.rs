@@ -12,7 +12,7 @@
 //!
 //! `export` takes the filters and `pointing`, and writes the whole ledger, or the part that `q` names, as COF lines or CSV.
 
-use hyper::header::{ACCEPT, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_DISPOSITION, HeaderName, HeaderValue};
 use serde::Serialize;
 use tokio::time::Instant;
 use warp::reply::Response;
@@ -30,7 +30,7 @@ use crate::lookup::{
 use crate::output::cof::push_export_line;
 use crate::output::json::push_str;
 use crate::output::summary;
-use crate::output::{CSV_HEADER, Row, push_json, sanitise};
+use crate::output::{CSV_HEADER, Row, file_name, push_json, sanitise};
 use crate::status::Freshness;
 use crate::store::Scan;
 
@@ -64,20 +64,16 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         None => None,
     };
     let shown = asked.clone();
-    if let Some(sort) = request.param("sort") {
-        let Some(sort) = Sort::parse(sort) else {
-            let hint = "name, type, data, first, last, count or ttl; with a minus sign the greatest first";
-            return Err(ApiError::bad_request("bad_sort", "there is no such order", hint));
-        };
+    let format = format(&request)?;
+    if let Some(sort) = sort(&request)? {
         if from.is_some() || limits.rows > MAX_SORTED {
             let message = "a sorted answer is one page of at most 10,000 rows";
             return Err(ApiError::bad_request("bad_sort", message, "limit=10000, and no cursor"));
         }
-        let format = format(&request)?;
         let response = sorted(&state, search, limits, sort, (asked, questions), as_of, format).await;
-        return response.map(|response| say_asked(response, &shown));
+        return response.map(|response| named(say_asked(response, &shown), &shown, format));
     }
-    let response = match format(&request)? {
+    let response = match format {
         Format::Json => {
             let shape = Json { first: true, as_of: as_of.clone(), asked, questions };
             answer(&state, search, limits, from, as_of, shape).await
@@ -88,7 +84,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         }
         Format::Csv => answer(&state, search, limits, from, as_of, Csv).await,
     };
-    response.map(|response| say_asked(response, &shown))
+    response.map(|response| named(say_asked(response, &shown), &shown, format))
 }
 
 /// Answers with the first rows in an order that no index has: all are looked at, and so many are kept.
@@ -176,6 +172,24 @@ fn say_asked(mut response: Response, asked: &str) -> Response {
     response
 }
 
+/// Names the file that a browser makes of an answer after its query. JSON it shows by itself; what it cannot show it keeps.
+fn named(response: Response, asked: &str, format: Format) -> Response {
+    let (how, extension) = match format {
+        Format::Json => ("inline", "json"),
+        Format::Ndjson => ("attachment", "ndjson"),
+        Format::Csv => ("attachment", "csv"),
+    };
+    disposed(response, how, &file_name(asked, extension))
+}
+
+/// Says what a browser shall do with an answer, and under which name.
+fn disposed(mut response: Response, how: &str, name: &str) -> Response {
+    if let Ok(disposition) = HeaderValue::try_from(format!("{how}; filename=\"{name}\"")) {
+        response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
+    }
+    response
+}
+
 /// Answers `/api/v1/export`: everything, without a limit or a budget of rows.
 ///
 /// # Errors
@@ -197,6 +211,8 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
         Some("csv") => answer(&state, search, Limits::NONE, None, as_of, Csv).await,
         Some(_) => Err(ApiError::bad_request("bad_format", "there is no such format", "cof or csv")),
     };
+    let extension = if request.param("format") == Some("csv") { "csv" } else { "jsonl" };
+    let response = response.map(|response| disposed(response, "attachment", &file_name(&asked, extension)));
     response.map(|response| if asked.is_empty() { response } else { say_asked(response, &asked) })
 }
 
@@ -218,6 +234,7 @@ pub fn known_filters(state: &State, request: &Request) -> Result<Filters, ApiErr
     Ok(filters)
 }
 
+#[derive(Clone, Copy)]
 enum Format {
     Json,
     Ndjson,
@@ -256,6 +273,18 @@ pub fn ended(end: &End) -> &'static str {
         End::Limit(_) => "limit",
         End::Budget(_) => "budget",
     }
+}
+
+/// The order that is asked for, if any is.
+///
+/// # Errors
+///
+/// 400 when there is no such order.
+pub fn sort(request: &Request) -> Result<Option<Sort>, ApiError> {
+    let Some(text) = request.param("sort") else { return Ok(None) };
+    let hint = "name, type, data, first, last, count or ttl; with a minus sign the greatest first";
+    let none = || ApiError::bad_request("bad_sort", "there is no such order", hint);
+    Sort::parse(text).ok_or_else(none).map(Some)
 }
 
 /// Whether rows that point at a name are asked for, too.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Buf;
 use futures_util::{Stream, StreamExt};
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
 };
 use hyper::{Method, StatusCode};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -113,7 +113,7 @@ pub async fn list<B: Buf>(
 ) -> Response {
     let as_of = as_of(&state);
     if !request.segments.is_empty() {
-        return fault(&View::default(), ApiError::not_found(), None);
+        return fault(&View::default(), ApiError::no_page(), None);
     }
     if matches!(request.method, Method::GET | Method::HEAD) {
         let html = page::list_page(&Listed::default(), Some(&as_of));
@@ -208,7 +208,7 @@ async fn listed<B: Buf>(
                 break;
             }
             bulk.advance(Slice { examined: LIST_SLICE }, |of, told| {
-                if let Told::End { end, summary, questions } = told {
+                if let Told::End { end, summary, questions, .. } = told {
                     let came = (summary.clone(), questions.map(Into::into), *end == End::Complete);
                     found.push((of.number, of.text.to_owned(), of.asked.to_owned(), Some(came)));
                 }
@@ -238,7 +238,7 @@ pub async fn name(state: State, request: Request) -> Response {
     let shown = match request.segments.as_slice() {
         [] => ".",
         [one] => one.as_str(),
-        _ => return fault(&View::default(), ApiError::not_found(), None),
+        _ => return fault(&View::default(), ApiError::no_page(), None),
     };
     let as_of = as_of(&state);
     let trail = Trail::from_params(&request.params);
@@ -266,7 +266,7 @@ pub async fn name(state: State, request: Request) -> Response {
 /// Answers `/address/{address}`.
 pub async fn address(state: State, request: Request) -> Response {
     let [shown] = request.segments.as_slice() else {
-        return fault(&View::default(), ApiError::not_found(), None);
+        return fault(&View::default(), ApiError::no_page(), None);
     };
     let as_of = as_of(&state);
     let trail = Trail::from_params(&request.params);
@@ -298,7 +298,7 @@ pub async fn address(state: State, request: Request) -> Response {
 /// Answers `/status`.
 pub async fn status(state: State, request: Request) -> Response {
     if !request.segments.is_empty() {
-        return fault(&View::default(), ApiError::not_found(), None);
+        return fault(&View::default(), ApiError::no_page(), None);
     }
     let as_of = as_of(&state);
     let gathered = async {
@@ -347,6 +347,22 @@ pub fn asset(request: &Request) -> Result<Response, ApiError> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
     insert(headers, ETAG, &tag);
     Ok(response)
+}
+
+/// An error as whoever asked expects it: a page for a browser that asks for one where there is nothing, or that is not let in.
+pub fn told(error: ApiError, is_browser: bool, allow: &'static str) -> Response {
+    match is_browser {
+        true if error.is_not_found() => fault(&View::default(), ApiError::no_page(), None),
+        true if error.is_refusal() => fault(&View::default(), error, None),
+        _ => error.into_response(allow),
+    }
+}
+
+/// Whether a request is of a browser that is to show a page.
+pub fn is_of_a_browser(method: &Method, headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_html = |part: &str| part.split(';').next().is_some_and(|kind| kind.trim() == "text/html");
+    matches!(*method, Method::GET | Method::HEAD) && accepted.any(|value| value.split(',').any(is_html))
 }
 
 /// Asks the ledger, and makes the page of what it says, on a thread that may block.

@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use super::indicator::Indicator;
+use super::order::{Sort, Top};
 use super::query::{Query, QueryError};
 use super::summary::{Questions, Summary};
 use super::walk::{End, Found, Limits, Search, Slice, Walk};
 use crate::dns::push_address_key;
-use crate::store::{Scan, Snapshot, StoreError};
+use crate::observation::Seen;
+use crate::store::{Entry, Scan, Snapshot, StoreError};
 
 /// A query of a list, waiting.
 #[derive(Debug)]
@@ -48,13 +50,21 @@ impl Ask {
 pub struct Asks {
     /// Asked of each of them.
     template: Search,
+    /// The order of the rows of each; that of the index where there is none.
+    sort: Option<Sort>,
     asks: Vec<Ask>,
 }
 
 impl Asks {
     /// An empty list; filters and the like are those of `template`, whose own query does not matter.
     pub fn new(template: Search) -> Asks {
-        Asks { template, asks: Vec::new() }
+        Asks { template, sort: None, asks: Vec::new() }
+    }
+
+    /// The same, with the rows of each answer in an order: all are looked at, and the first [`MAX_SORTED`](super::MAX_SORTED) kept at
+    /// most.
+    pub fn sorted(self, sort: Option<Sort>) -> Asks {
+        Asks { sort, ..self }
     }
 
     /// Adds an indicator or a query, under a number of the caller's.
@@ -121,6 +131,8 @@ pub enum Told<'a> {
     End {
         /// How.
         end: &'a End,
+        /// Whether rows were left out that come later in the order asked for.
+        is_cut: bool,
         /// What its rows come to.
         summary: &'a Summary,
         /// How the name was asked for, or all at and below it, where the query is about one.
@@ -134,12 +146,38 @@ struct Current {
     walk: Walk,
     summary: Summary,
     questions: Option<Scan>,
+    /// The first rows so far, where they have an order.
+    top: Option<Top>,
+    /// What is still to be handed out of them.
+    sorted: Option<std::vec::IntoIter<(Entry, Seen)>>,
+    is_cut: bool,
+}
+
+impl Current {
+    /// Hands out the rows that were put in order, until the visitor has enough (`false`).
+    fn hand_out(&mut self, visit: &mut impl FnMut(Of<'_>, Told<'_>) -> bool) -> bool {
+        if let Some(top) = self.top.take() {
+            let (rows, given) = top.into_rows();
+            self.is_cut = given > rows.len() as u64;
+            self.sorted = Some(rows.into_iter());
+        }
+        while let Some((entry, seen)) = self.sorted.as_mut().and_then(Iterator::next) {
+            let found = Found { entry: &entry, seen };
+            self.summary.add(&found);
+            if !visit(self.ask.of(), Told::Row(&found)) {
+                return false;
+            }
+        }
+        self.sorted = None;
+        true
+    }
 }
 
 /// Many queries being answered.
 pub struct Bulk {
     ledger: Arc<dyn Snapshot>,
     template: Search,
+    sort: Option<Sort>,
     asks: std::vec::IntoIter<Ask>,
     current: Option<Current>,
     each: Limits,
@@ -151,9 +189,10 @@ pub struct Bulk {
 impl Bulk {
     /// Begins to answer as of one moment. Each query has the limits `each`; together they look at `examined` rows at most.
     pub fn start(ledger: Arc<dyn Snapshot>, asks: Asks, each: Limits, examined: u64) -> Bulk {
-        let Asks { template, mut asks } = asks;
+        let Asks { template, sort, mut asks } = asks;
         asks.sort_unstable_by(|a, b| a.order.cmp(&b.order).then(a.number.cmp(&b.number)));
-        Bulk { ledger, template, asks: asks.into_iter(), current: None, each, left: examined, done: false }
+        let asks = asks.into_iter();
+        Bulk { ledger, template, sort, asks, current: None, each, left: examined, done: false }
     }
 
     /// Whether all that was asked is answered.
@@ -188,27 +227,42 @@ impl Bulk {
                 // It was a query when it came, so it is one now.
                 let query = Indicator::read(ask.of().asked).map_or(Query::All, |indicator| indicator.query);
                 let search = Search { query, ..self.template.clone() };
-                let limits = Limits { examined: self.each.examined.min(self.left), ..self.each };
+                let examined = self.each.examined.min(self.left);
+                let top = self.sort.map(|sort| Top::new(sort, self.each.rows));
+                let rows = if top.is_some() { u64::MAX } else { self.each.rows };
                 let questions = Questions::scan_of(&search.query);
-                let walk = Walk::begin(&self.ledger, &search, limits);
-                self.current = Some(Current { ask, walk, summary: Summary::default(), questions });
+                let walk = Walk::begin(&self.ledger, &search, Limits { rows, examined });
+                let summary = Summary::default();
+                self.current =
+                    Some(Current { ask, walk, summary, questions, top, sorted: None, is_cut: false });
             }
-            let Some(Current { ask, walk, summary, questions }) = &mut self.current else { continue };
+            let Some(current) = &mut self.current else { continue };
+            let Current { ask, walk, summary, top, .. } = current;
             let before = walk.examined();
             walk.advance(Slice { examined: left }, |found| {
-                summary.add(found);
-                enough = !visit(ask.of(), Told::Row(found));
+                match top {
+                    Some(top) => top.push(found),
+                    None => {
+                        summary.add(found);
+                        enough = !visit(ask.of(), Told::Row(found));
+                    }
+                }
                 !enough
             })?;
             let examined = walk.examined() - before;
             left = left.saturating_sub(examined.max(1));
             self.left = self.left.saturating_sub(examined);
-            if let Some(end) = walk.end() {
+            if current.walk.end().is_none() {
+                continue;
+            }
+            enough |= !current.hand_out(&mut visit);
+            let Current { ask, walk, summary, questions, sorted, is_cut, .. } = current;
+            if let Some(end) = walk.end().filter(|_| sorted.is_none()) {
                 let scan = questions.take();
                 let filters = &self.template.filters;
                 let questions = scan.map(|scan| Questions::of(&*self.ledger, &scan, filters)).transpose()?;
-                let questions = questions.as_ref();
-                enough |= !visit(ask.of(), Told::End { end, summary, questions });
+                let (questions, is_cut) = (questions.as_ref(), *is_cut);
+                enough |= !visit(ask.of(), Told::End { end, is_cut, summary, questions });
                 self.current = None;
             }
         }
@@ -252,7 +306,7 @@ mod tests {
                 assert_eq!(text, QUERIES[number as usize]);
                 match told {
                     Told::Row(found) => rows.push(shown(found)),
-                    Told::End { end, summary, questions } => {
+                    Told::End { end, summary, questions, .. } => {
                         assert_eq!(summary.rows, rows.len() as u64);
                         assert_eq!(questions.is_some(), !text.contains(':') && !text.starts_with("1"));
                         answers.push((number, std::mem::take(&mut rows), end.clone()));
@@ -288,6 +342,42 @@ mod tests {
         assert_eq!(few.len(), QUERIES.len(), "each is told how it ended");
         assert!(few.iter().map(|(_, rows, _)| rows.len()).sum::<usize>() <= 6 + QUERIES.len());
         assert!(few.iter().any(|(_, _, end)| matches!(end, End::Budget(_))));
+    }
+
+    #[test]
+    fn rows_of_each_come_in_an_order_and_the_first_of_it_only() {
+        let sort = Sort::parse("-name").unwrap();
+        for (slice, stop) in [(u64::MAX, false), (1, false), (3, true)] {
+            for rows in [1, 2, u64::MAX] {
+                let mut asks = Asks::new(template()).sorted(Some(sort));
+                for (number, text) in (0..).zip(QUERIES) {
+                    asks.push(number, text).unwrap();
+                }
+                let each = Limits { rows, examined: u64::MAX };
+                let mut bulk = Bulk::start(sample(), asks, each, u64::MAX);
+                let (mut ended, mut names) = (0, Vec::new());
+                while !bulk.is_done() {
+                    bulk.advance(Slice { examined: slice }, |of, told| {
+                        match told {
+                            Told::Row(found) => names.push(found.entry.tuple.rrname.clone()),
+                            Told::End { end, is_cut, summary, .. } => {
+                                let search = Search { query: Query::parse(of.text).unwrap(), ..template() };
+                                let all = ask(&sample(), &search).len();
+                                assert_eq!((end, summary.rows), (&End::Complete, names.len() as u64));
+                                assert_eq!(names.len(), all.min(usize::try_from(rows).unwrap()));
+                                assert_eq!(is_cut, all > names.len());
+                                assert!(names.iter().rev().is_sorted(), "{}: {names:?}", of.text);
+                                names.clear();
+                                ended += 1;
+                            }
+                        }
+                        !stop
+                    })
+                    .unwrap();
+                }
+                assert_eq!(ended, QUERIES.len());
+            }
+        }
     }
 
     #[test]

@@ -267,6 +267,8 @@ pub struct Table<W> {
     zone: Option<TimeZone>,
     held: Vec<(Option<Mark>, Row)>,
     layout: Option<Layout>,
+    /// Cells of which the middle was left out.
+    cut: u64,
 }
 
 /// The columns of a table, once known.
@@ -295,7 +297,7 @@ impl<W: Write> Table<W> {
     /// A table. `width` is the width of the terminal, absent where rows may be of any length; `colour` whether the head
     /// may be highlighted.
     pub fn new(out: W, width: Option<usize>, colour: bool) -> Table<W> {
-        Table { out, width, colour, draws: false, zone: None, held: Vec::new(), layout: None }
+        Table { out, width, colour, draws: false, zone: None, held: Vec::new(), layout: None, cut: 0 }
     }
 
     /// The same with a picture of the days of each row, where the terminal has room for it.
@@ -324,7 +326,10 @@ impl<W: Write> Table<W> {
     /// When it cannot be written.
     pub fn push_marked(&mut self, mark: Option<Mark>, row: Row) -> io::Result<()> {
         match &self.layout {
-            Some(layout) => self.out.write_all(layout.line(mark.as_ref(), &row).as_bytes()),
+            Some(layout) => {
+                self.cut += u64::from(layout.is_cut(&row));
+                self.out.write_all(layout.line(mark.as_ref(), &row).as_bytes())
+            }
             None => {
                 self.held.push((mark, row));
                 if self.held.len() < ROWS_MEASURED { Ok(()) } else { self.settle() }
@@ -332,16 +337,17 @@ impl<W: Write> Table<W> {
         }
     }
 
-    /// Writes what was kept back. Without any row, not even a head is written.
+    /// Writes what was kept back. Without any row, not even a head is written. In so many cells the middle was left out.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<u64> {
         if self.layout.is_none() && !self.held.is_empty() {
             self.settle()?;
         }
-        self.out.flush()
+        self.out.flush()?;
+        Ok(self.cut)
     }
 
     fn settle(&mut self) -> io::Result<()> {
@@ -355,6 +361,7 @@ impl<W: Write> Table<W> {
             false => writeln!(self.out, "{head}")?,
         }
         for (mark, row) in self.held.drain(..) {
+            self.cut += u64::from(layout.is_cut(&row));
             self.out.write_all(layout.line(mark.as_ref(), &row).as_bytes())?;
         }
         self.layout = Some(layout);
@@ -454,9 +461,8 @@ impl Layout {
             push_mark((&number, &query), widths, &mut line);
         }
         // Names and addresses are whole, on as many lines as they take; other data may be of any length.
-        let is_reference = !row.rdata.contains([' ', '"']) && row.rdata.len() <= REFERENCE_LONGEST;
         let names = wrapped(&row.rrname, self.width_of(rrname));
-        let data = match is_reference {
+        let data = match is_reference(&row.rdata) {
             true => wrapped(&row.rdata, self.width_of(rdata)),
             false => vec![cut_middle(&row.rdata, self.width_of(rdata), self.mark_of_cut)],
         };
@@ -499,6 +505,11 @@ impl Layout {
             line.push('\n');
         }
         line
+    }
+
+    /// Whether the middle of the data of a row is left out.
+    fn is_cut(&self, row: &Row) -> bool {
+        !is_reference(&row.rdata) && row.rdata.is_ascii() && row.rdata.len() > self.width_of(self.rdata)
     }
 
     /// A time, epoch seconds, or its day alone.
@@ -572,6 +583,11 @@ fn draw_days(days: u64) -> String {
     (0..DAY_CELLS).map(cell).collect()
 }
 
+/// Whether data is a name or an address, which is never cut.
+fn is_reference(rdata: &str) -> bool {
+    !rdata.contains([' ', '"']) && rdata.len() <= REFERENCE_LONGEST
+}
+
 /// Text in pieces of a width, divided behind a dot or a colon where there is one.
 fn wrapped(mut text: &str, width: usize) -> Vec<Cow<'_, str>> {
     let mut pieces = Vec::new();
@@ -596,6 +612,28 @@ fn cut_middle<'a>(text: &'a str, width: usize, mark: &str) -> Cow<'a, str> {
     let (head, tail) =
         (text.get(..start).unwrap_or_default(), text.get(text.len() - end..).unwrap_or_default());
     format!("{head}{mark}{tail}").into()
+}
+
+//--- file names ---------------------------------------------------------------------------------------------------
+
+/// Characters of a query that are in the name of a file, at most.
+const FILE_NAME_LONGEST: usize = 100;
+
+/// The name of a file with the answer to a query: of characters that no system and no header takes for something else.
+pub fn file_name(asked: &str, extension: &str) -> String {
+    let mut name = String::from("dnsledger");
+    if !asked.is_empty() {
+        name.push('-');
+    }
+    for c in asked.chars().take(FILE_NAME_LONGEST) {
+        match c {
+            '*' => name.push_str("any"),
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' => name.push(c),
+            _ => name.push('_'),
+        }
+    }
+    name.truncate(name.trim_end_matches('.').len());
+    format!("{name}.{extension}")
 }
 
 //--- sanitise -------------------------------------------------------------------------------------------------------
@@ -794,7 +832,8 @@ mod tests {
             let mut out = Vec::new();
             let mut table = Table::new(&mut out, Some(80), false).with_days(draws);
             table.push(row("a.example", &spf)).unwrap();
-            table.finish().unwrap();
+            table.push(row("b.example", address)).unwrap();
+            assert_eq!(table.finish().unwrap(), 1, "it is known that one is cut");
             String::from_utf8(out).unwrap()
         };
         assert!(draws(true).contains('\u{2026}') && draws(false).is_ascii());
@@ -912,6 +951,16 @@ mod tests {
             Row::from(&found).push_json(&mut by_row);
             assert_eq!(String::from_utf8(straight).unwrap(), String::from_utf8(by_row).unwrap());
         }
+    }
+
+    #[test]
+    fn a_file_is_named_after_its_query_in_plain_characters() {
+        assert_eq!(file_name("", "jsonl"), "dnsledger.jsonl");
+        assert_eq!(file_name("www.example.com", "csv"), "dnsledger-www.example.com.csv");
+        assert_eq!(file_name("*.example.com.", "csv"), "dnsledger-any.example.com.csv");
+        assert_eq!(file_name("2001:db8::/32", "json"), "dnsledger-2001_db8___32.json");
+        assert_eq!(file_name("../\"\u{202e}\r\n;x", "csv"), "dnsledger-..______x.csv");
+        assert!(file_name(&"x".repeat(4_096), "csv").len() < 120);
     }
 
     #[test]

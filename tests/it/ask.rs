@@ -623,6 +623,89 @@ fn rows_come_in_the_order_that_is_asked_for_and_the_newest_only() {
 }
 
 #[test]
+fn each_query_of_a_list_has_its_own_newest_rows() {
+    let list = "*.example.com\n203.0.113.66\n*.evil-c2.example\n";
+    let options = ["-f", "json", "--sort", "-last", "-n", "2", "-"];
+    let (code, stdout, stderr) = asked_both_ways(&options, list);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let rows: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of: Vec<_> = rows.iter().map(|row| (&row["line"], row["rdata"].as_str().unwrap())).collect();
+    let [one, two, three] = [json!(1), json!(2), json!(3)];
+    let newest = [(&one, "fe80::1"), (&one, "fe80.example.com"), (&two, V4), (&three, V6), (&three, V4)];
+    assert_eq!(of, newest);
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    let bulk = |query: &str| lines(daemon.post(&format!("/api/v1/lookup?{query}"), list).body);
+    let answers = bulk("sort=-last&limit=2");
+    let of = |line: u64| -> Vec<&Value> { answers.iter().filter(|answer| answer["line"] == line).collect() };
+    let rdata: Vec<&Value> = of(1).iter().map(|answer| &answer["rdata"]).collect();
+    assert_eq!(rdata, [&json!("fe80::1"), &json!("fe80.example.com"), &Value::Null]);
+    let ends: Vec<&Value> = [1, 2, 3].map(|line| of(line).last().copied().unwrap()).to_vec();
+    let ends: Vec<_> = ends.iter().map(|end| (&end["found"], &end["ended"], &end["next"])).collect();
+    let (limit, complete) = (json!("limit"), json!("complete"));
+    assert_eq!(
+        ends,
+        [
+            (&json!(2), &limit, &Value::Null),
+            (&json!(1), &complete, &Value::Null),
+            (&json!(2), &complete, &Value::Null)
+        ]
+    );
+    assert_eq!(bulk("sort=first&limit=10000").len(), 4 + 1 + 2 + 3 + 1);
+    for wrong in ["sort=size", "sort=last&limit=10001", "sort=last&summary=true"] {
+        let answer = daemon.post(&format!("/api/v1/lookup?{wrong}"), list);
+        assert!(answer.status == 400 && text(answer.body).contains("bad_sort"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_terminal_is_told_what_is_cut_and_a_dumb_one_gets_plain_text() {
+    if !std::process::Command::new("script").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        return crate::env::skipped("script (util-linux) is not here: it makes a terminal");
+    }
+    let env = TestEnv::new();
+    let name = format!("{}.example.com", ["a-label-of-some-length"; 5].join("."));
+    let spf = format!("TXT 200 v=spf1 {}-all", "include:_spf.example.com ".repeat(7));
+    let log = [
+        record(1_709_294_400, &name, A, 0, &["192.0.2.7"]),
+        record(1_709_294_401, "text.example.com", (16, "TXT"), 0, &[&spf]),
+    ];
+    std::fs::write(env.path("dns.log"), log.concat()).unwrap();
+    env.ok(&["import", "--data", "data", "dns.log"]);
+    // A terminal of 80 columns, as a person has it.
+    let shown = |term: &str, options: &str| {
+        let program = env!("CARGO_BIN_EXE_dnsledger");
+        let line = format!("stty cols 80; {program} lookup --data data {options} '*.example.com'");
+        let mut command = env.tool("script");
+        command
+            .args(["-qec", &line, "/dev/null"])
+            .env("TERM", term)
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("NO_COLOR");
+        let ended = env.finish(&mut command);
+        assert!(ended.status.success(), "{}", ended.stderr);
+        text(ended.stdout).replace('\r', "")
+    };
+    let narrow = shown("xterm", "");
+    assert!(narrow.starts_with("\u{1b}[1mRRNAME") && narrow.contains('\u{2026}'), "{narrow}");
+    assert!(narrow.contains("\nOf the data of 1 row the middle is left out: --wide shows it.\n"), "{narrow}");
+    let rows = || narrow.lines().filter(|line| !line.starts_with(['\u{1b}', 'O']));
+    assert!(rows().all(|line| line.chars().count() <= 80), "{narrow}");
+    // The name goes on in the next line, and nothing of it is left out.
+    let cells: String = rows().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(cells.replace("text.example.com", "").contains(&name), "{narrow}");
+    let wide = shown("xterm", "--wide");
+    assert!(
+        wide.contains(&format!("\n{name}  A ")) && wide.contains("include:_spf.example.com -all"),
+        "{wide}"
+    );
+    assert!(!wide.contains("left out"), "{wide}");
+    let dumb = shown("dumb", "");
+    assert!(dumb.is_ascii() && !dumb.contains('\u{1b}') && dumb.contains("..."), "{dumb}");
+    assert!(dumb.contains("left out: --wide"), "{dumb}");
+}
+
+#[test]
 fn five_hundred_lines_are_each_answered_or_reported_by_one_command() {
     let env = TestEnv::new();
     env.ok(&["import", "--data", "data", &crate::env::testdata("zeek-tree")]);
