@@ -14,7 +14,7 @@ use super::logging;
 use crate::base::time::{format_date, parse_date};
 use crate::base::units::{self, duration};
 use crate::dns::{Name, NameError};
-use crate::http::Origins;
+use crate::http::{Hosts, Origins, Proxies};
 use crate::ingest::{self, Backfill};
 use crate::observation::check_sensor_name;
 use crate::store::MaxDisk;
@@ -316,6 +316,18 @@ impl Config {
             return fault(
                 format!("http.cors_origins: {origin:?} is no origin: {why}"),
                 "cors_origins = [\"https://dash.example\"]",
+            );
+        }
+        if let Err(host) = Hosts::parse(&self.http.allowed_hosts) {
+            return fault(
+                format!("http.allowed_hosts: {host:?} is no host: a name or an address, without a port"),
+                "allowed_hosts = [\"ledger.example\"]",
+            );
+        }
+        if let Err(proxy) = Proxies::parse(&self.http.trusted_proxies) {
+            return fault(
+                format!("http.trusted_proxies: {proxy:?} is no address, network or range"),
+                "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]",
             );
         }
         let positive = [
@@ -717,6 +729,22 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_defaults() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn hosts_and_proxies_are_names_and_addresses() {
+        let named =
+            "[http]\nallowed_hosts = [\"ledger.example\"]\ntrusted_proxies = [\"::1\", \"10.0.0.0/8\"]";
+        let named = Config::parse(named).unwrap();
+        assert_eq!(named.http.allowed_hosts, ["ledger.example"]);
+        assert_eq!(named.http.trusted_proxies, ["::1", "10.0.0.0/8"]);
+        for (key, value) in
+            [("allowed_hosts", "https://ledger.example"), ("trusted_proxies", "proxy.example")]
+        {
+            let (_, message, hint) = fault(&format!("[http]\n{key} = [\"{value}\"]"));
+            assert!(message.contains(key) && message.contains(value), "{message}");
+            assert!(hint.starts_with(key), "{hint}");
+        }
     }
 
     #[test]

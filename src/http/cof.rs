@@ -267,7 +267,7 @@ impl Lines {
     /// Lines whose origin is the URL that was asked.
     fn new(state: &State, request: &Request) -> Lines {
         let host = text(&request.headers, &HOST).unwrap_or("localhost");
-        let scheme = if state.tls().is_some() { "https" } else { "http" };
+        let scheme = state.1.scheme.name();
         Lines { origin: format!("{scheme}://{host}/") }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | door | without tokens | with tokens |
 //! |---|---|---|
-//! | network | on a loopback address only, and only if `Host` is a loopback name | everything but health needs one |
+//! | network | on a loopback address only, and only if `Host` is a loopback name, or one of `allowed_hosts` | everything but health needs one |
 //! | control socket | its owner may do everything | the same |
 //!
 //! A token comes as `Authorization: Bearer`, as `X-API-Key`, or as the password of `Authorization: Basic`, which is what
@@ -30,6 +30,7 @@ use hyper::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
+use super::proxy::{Hosts, Scheme};
 use super::token::{self, Scope, Token, Tokens};
 
 /// Carries a token, as DNSDB's clients send it.
@@ -86,12 +87,14 @@ pub struct Asker {
     pub network: Option<IpAddr>,
     /// Whether it has a token, or is the owner of the ledger.
     pub is_known: bool,
+    /// How it asked.
+    pub scheme: Scheme,
 }
 
 impl Asker {
     /// Who asks from an address.
-    pub fn new(peer: Option<IpAddr>, caller: &Caller) -> Asker {
-        Asker { network: peer.map(network), is_known: *caller != Caller::Anyone }
+    pub fn new(peer: Option<IpAddr>, caller: &Caller, scheme: Scheme) -> Asker {
+        Asker { network: peer.map(network), is_known: *caller != Caller::Anyone, scheme }
     }
 }
 
@@ -116,13 +119,15 @@ pub struct Guard {
     /// Requests a second; 0 is no limit.
     rate: f64,
     audit: bool,
+    /// Names that a request may be for where no token is wanted.
+    hosts: Hosts,
     buckets: Mutex<Buckets>,
 }
 
 impl Guard {
     /// A guard without tokens. `rate` is in requests a second, 0 for no limit; `audit` logs each request.
-    pub fn new(rate: u32, audit: bool) -> Guard {
-        Guard { tokens: RwLock::default(), rate: rate.into(), audit, buckets: Mutex::default() }
+    pub fn new(rate: u32, audit: bool, hosts: Hosts) -> Guard {
+        Guard { tokens: RwLock::default(), rate: rate.into(), audit, hosts, buckets: Mutex::default() }
     }
 
     /// From now on these are let in, and nobody else.
@@ -154,7 +159,7 @@ impl Guard {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(tokens) = tokens else {
             return match loopback {
-                true if is_for_loopback(headers) => Ok(Caller::Anyone),
+                true if self.hosts.allow(headers) => Ok(Caller::Anyone),
                 true => Err(ApiError::bad_host()),
                 // The configuration does not allow this; should it come to it, nobody is let in.
                 false => Err(ApiError::unauthorized(is_dnsdb(path))),
@@ -322,26 +327,6 @@ impl Credentials {
     }
 }
 
-/// Whether the `Host` header names this machine to itself. A browser that was led here by a name of someone else's, whose
-/// address was changed to ours (DNS rebinding), sends that name.
-fn is_for_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => {
-            name.eq_ignore_ascii_case("localhost")
-                || name.len() > 10
-                    && name.get(name.len() - 10..).is_some_and(|end| end.eq_ignore_ascii_case(".localhost"))
-        }
-    }
-}
-
 //--- Buckets --------------------------------------------------------------------------------------------------------
 
 /// Who shares one allowance.
@@ -416,7 +401,7 @@ mod tests {
 
     /// A guard with a token of each scope.
     fn with_tokens() -> (Guard, String, String) {
-        let guard = Guard::new(0, false);
+        let guard = Guard::new(0, false, Hosts::default());
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
         let (read, read_line) = make("misp", Scope::Read, "now").unwrap();
@@ -427,30 +412,8 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_this_machine_are_let_in() {
-        let is_in = |host: &str| is_for_loopback(&headers(&[("host", host)]));
-        for host in [
-            "localhost",
-            "LOCALHOST:8081",
-            "127.0.0.1:8081",
-            "127.9.9.9",
-            "[::1]:8081",
-            "[::1]",
-            "a.localhost",
-        ] {
-            assert!(is_in(host), "{host}");
-        }
-        for host in
-            ["example.com", "192.0.2.1:8081", "localhost.example.com", "evillocalhost", "[2001:db8::1]", ""]
-        {
-            assert!(!is_in(host), "{host}");
-        }
-        assert!(is_for_loopback(&HeaderMap::new()));
-    }
-
-    #[test]
     fn without_tokens_only_loopback_is_served() {
-        let guard = Guard::new(0, false);
+        let guard = Guard::new(0, false, Hosts::default());
         assert_eq!(ask(&guard, LOOPBACK, "/dns/a", &[("host", "localhost")]), Ok(Caller::Anyone));
         assert_eq!(ask(&guard, LOOPBACK, "/dns/a", &[("host", "evil.example")]), Err(403));
         assert_eq!(ask(&guard, OUTSIDE, "/dns/a", &[("host", "localhost")]), Err(401));
@@ -568,7 +531,7 @@ mod tests {
     #[test]
     fn what_a_page_of_another_site_makes_a_browser_ask_is_refused() {
         let (guard, read, _) = with_tokens();
-        let open = Guard::new(0, false);
+        let open = Guard::new(0, false, Hosts::default());
         let basic = format!("Basic {}", STANDARD.encode(format!("anyone:{read}")));
         let bearer = format!("Bearer {read}");
         let asked = |guard: &Guard, path: &str, more: &[(&'static str, &str)]| {

@@ -5,7 +5,7 @@
 //!
 //! - [`server`] accepts connections, with TLS where [`tls`] has a certificate;
 //! - [`guard`] lets a request in or turns it away, by the tokens of [`token`];
-//! - [`cors`] says whose pages may read the answer;
+//! - [`cors`] says whose pages may read the answer, [`proxy`] what is taken from a proxy in front;
 //! - [`request`] is a request as the routes see it, path segments decoded once;
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds, [`places`] say how much of that at once;
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
@@ -39,6 +39,7 @@ mod native;
 mod pace;
 mod page;
 mod places;
+mod proxy;
 mod recipe;
 mod request;
 mod routes;
@@ -60,6 +61,7 @@ pub use cors::Origins;
 pub use error::ApiError;
 pub use machine::report;
 pub use page::watch;
+pub use proxy::{Hosts, Proxies};
 pub use server::{Listener, serve};
 
 use self::guard::{Asker, Guard};
@@ -116,6 +118,10 @@ pub struct Config {
     pub audit: bool,
     /// Sites whose pages may read answers, as their origins.
     pub cors_origins: Vec<String>,
+    /// Names that a request may be for on a loopback address without tokens, besides this machine's own.
+    pub allowed_hosts: Vec<String>,
+    /// Addresses and networks of proxies whose `X-Forwarded-Proto` is believed.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for Config {
@@ -139,6 +145,8 @@ impl Default for Config {
             rate_limit: 100,
             audit: false,
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -192,6 +200,7 @@ struct Shared {
     streams: Places,
     guard: Guard,
     origins: Origins,
+    proxies: Proxies,
     metrics: Metrics,
     tls: RwLock<Option<TlsAcceptor>>,
     /// The last hour, as far as [`watch`] runs.
@@ -207,9 +216,11 @@ impl State {
         let reports = Places::new(config.max_lookups, usize::MAX);
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let streams = Places::new(cores, usize::MAX);
-        let guard = Guard::new(config.rate_limit, config.audit);
         // What is none was refused with the configuration.
         let origins = Origins::parse(&config.cors_origins).unwrap_or_default();
+        let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
+        let hosts = Hosts::parse(&config.allowed_hosts).unwrap_or_default();
+        let guard = Guard::new(config.rate_limit, config.audit, hosts);
         let (metrics, tls, history) = (Metrics::default(), RwLock::default(), Mutex::default());
         let shared = Shared {
             ledger,
@@ -223,6 +234,7 @@ impl State {
             streams,
             guard,
             origins,
+            proxies,
             metrics,
             tls,
             history,
@@ -257,6 +269,10 @@ impl State {
 
     fn origins(&self) -> &Origins {
         &self.0.origins
+    }
+
+    fn proxies(&self) -> &Proxies {
+        &self.0.proxies
     }
 
     fn metrics(&self) -> &Metrics {

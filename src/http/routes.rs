@@ -101,7 +101,7 @@ pub fn routes(
         .and(asked.clone())
         .then(|state, request| read(request, |request| native::export(state, request)));
     let control =
-        owner.and(asked).then(|state, request| write(request, |request| controlled(state, request)));
+        owner.and(asked.clone()).then(|state, request| write(request, |request| controlled(state, request)));
     // A box around each group keeps the types small: the time that rustc takes for one grows exponentially with its depth.
     let recipe = dns.boxed();
     let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().or(passive_ssl).unify().boxed();
@@ -111,8 +111,13 @@ pub fn routes(
     let control = import.or(export).unify().or(control).unify().boxed();
     let pages = pages.boxed();
     let found = recipe.or(native).unify().or(cof).unify().or(dnsdb).unify().boxed();
-    let found = found.or(pages).unify().or(machine).unify().or(control).unify();
-    found.recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
+    let found = found.or(pages).unify().or(machine).unify().or(control).unify().boxed();
+    let nothing =
+        asked.then(|_, request| read(request, |_| ready(Err::<Response, _>(ApiError::not_found())))).boxed();
+    found
+        .or(nothing)
+        .unify()
+        .recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
 }
 
 /// What is below `/dns`: zeek-pdns' paths have three segments there, the recipe's one or two.
@@ -176,7 +181,9 @@ async fn read<F>(request: Result<Request, ApiError>, handle: impl FnOnce(Request
 where
     F: Future<Output = Result<Response, ApiError>>,
 {
-    answered(request, handle).await.unwrap_or_else(|error| error.into_response("GET, HEAD"))
+    let is_browser =
+        request.as_ref().is_ok_and(|request| page::is_of_a_browser(&request.method, &request.headers));
+    answered(request, handle).await.unwrap_or_else(|error| page::told(error, is_browser, "GET, HEAD"))
 }
 
 /// Answers at a path that is written to.

@@ -30,6 +30,7 @@ use super::cors;
 use super::error::ApiError;
 use super::guard::{Asker, Door, network};
 use super::gzip;
+use super::page;
 use super::request::without_doubled_slashes;
 use super::routes::routes;
 use crate::base::descriptors::FOR_CONTROL;
@@ -224,6 +225,7 @@ where
     let (guard, began) = (state.guard(), Instant::now());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let gzip = method != Method::HEAD && gzip::is_asked(request.headers());
+    let is_browser = page::is_of_a_browser(&method, request.headers());
     let origin = state.origins().of(request.headers());
     if origin.is_some() && cors::is_preflight(&method, request.headers()) {
         let mut response = cors::preflight();
@@ -232,12 +234,13 @@ where
     }
     let caller = guard.admit(doors.door, peer, &method, &uri, request.headers_mut(), origin.is_some());
     if let Ok(caller) = &caller {
-        request.extensions_mut().insert(Asker::new(peer, caller));
+        let scheme = state.proxies().scheme(peer, request.headers(), state.tls().is_some());
+        request.extensions_mut().insert(Asker::new(peer, caller, scheme));
     }
     let mut response = match &caller {
         Ok(caller) if caller.may_control() => doors.control.call(request).await?,
         Ok(_) => doors.usual.call(request).await?,
-        Err(error) => error.clone().into_response(""),
+        Err(error) => page::told(error.clone(), is_browser, ""),
     };
     state.metrics().answered(uri.path(), response.status(), began.elapsed());
     guard.record(caller.as_ref().ok(), peer, &method, &uri, response.status());

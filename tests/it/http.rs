@@ -1125,6 +1125,80 @@ fn only_loopback_names_are_answered_and_every_answer_is_guarded() {
 }
 
 #[test]
+fn a_proxy_passes_on_its_own_host_name_and_says_that_it_has_tls() {
+    let allowed_hosts = vec!["ledger.example".to_owned()];
+    let trusted_proxies = vec!["127.0.0.0/8".to_owned()];
+    let trusting = Config { allowed_hosts: allowed_hosts.clone(), trusted_proxies, ..Config::default() };
+    for (config, scheme) in [(trusting, "https"), (Config { allowed_hosts, ..Config::default() }, "http")] {
+        let server = Server::with(config);
+        server.feed("lan", &[(1_767_323_045, "www.example.com", "A", 1, &["192.0.2.10"], 600)]);
+        let asked = |host: &str| {
+            server.raw(&format!(
+                "GET /pdns/query/www.example.com HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"
+            ))
+        };
+        let answer = asked("ledger.example");
+        let origin = format!("\"origin\":\"{scheme}://ledger.example/\"");
+        assert!(answer.status == 200 && answer.body.contains(&origin), "{}", answer.body);
+        assert_eq!(asked("localhost").status, 200);
+        let other = asked("evil.example");
+        assert!(other.status == 403 && other.body.contains("http.allowed_hosts"), "{}", other.body);
+    }
+}
+
+#[test]
+fn a_browser_gets_a_page_where_there_is_nothing_and_programs_get_json() {
+    let server = Server::sample();
+    let asked = |path: &str, accept: &str, host: &str| {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        let answer = server.raw(&head);
+        let kind = answer.header("content-type").unwrap().to_owned();
+        (answer.status, kind, answer.body)
+    };
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for path in ["/nothing", "/nothing/at/all?q=1", "/api/v1/nothing", "/dns", "/ui/", "/favicon.ico"] {
+        let (status, kind, page) = asked(path, browser, "localhost");
+        assert_eq!((status, kind.as_str()), (404, "text/html; charset=utf-8"), "{path}");
+        assert!(page.contains("There is nothing here") && page.contains("id=\"q\""), "{path}: {page}");
+        for program in ["*/*", "application/json", "application/json, text/html2"] {
+            let (status, kind, json) = asked(path, program, "localhost");
+            assert_eq!((status, kind.as_str()), (404, "application/json"), "{path}");
+            assert!(json.contains("\"not_found\""), "{path}: {json}");
+        }
+    }
+    // Where an API says that nothing is known, that is an answer and no missing page.
+    assert_eq!(asked("/api/v1/seen/nothing.example", browser, "localhost").1, "application/json");
+    let (status, kind, page) = asked("/", browser, "evil.example");
+    assert!(status == 403 && kind.starts_with("text/html") && page.contains("http.allowed_hosts"), "{page}");
+}
+
+#[test]
+fn what_a_browser_keeps_is_named_after_the_query() {
+    let server = Server::sample();
+    let name = |path: &str| server.get(path).header("content-disposition").unwrap_or_default().to_owned();
+    for (path, disposition) in [
+        ("/api/v1/export", "attachment; filename=\"dnsledger.jsonl\""),
+        ("/api/v1/export?q=www.example.com", "attachment; filename=\"dnsledger-www.example.com.jsonl\""),
+        (
+            "/api/v1/export?q=*.example.com&format=csv",
+            "attachment; filename=\"dnsledger-any.example.com.csv\"",
+        ),
+        (
+            "/api/v1/records?q=hxxp://www[.]example[.]com/x&format=csv",
+            "attachment; filename=\"dnsledger-www.example.com.csv\"",
+        ),
+        (
+            "/api/v1/records?q=192.0.2.0/24&sort=-last&limit=5",
+            "inline; filename=\"dnsledger-192.0.2.0_24.json\"",
+        ),
+        ("/api/v1/records?q=~%22%0d%0aX:y", "inline; filename=\"dnsledger-____x_y.json\""),
+    ] {
+        assert_eq!(name(path), disposition, "{path}");
+    }
+}
+
+#[test]
 fn without_a_place_the_client_is_told_to_come_back() {
     let server = Server::with(Config { max_scans: 0, ..Config::default() });
     let answer = server.get("/dns/full/x");
