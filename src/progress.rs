@@ -53,6 +53,9 @@ pub struct Progress {
     pub newest: u64,
     /// The time of its oldest record, likewise; 0 also where an earlier version has counted a part of it, which did not note it.
     pub oldest: u64,
+    /// The time of its latest record, whatever the clock was: [`Progress::newest`] is never ahead of that. 0 also where an
+    /// earlier version has counted all of it.
+    pub latest: u64,
     /// Whether its end was seen (`#close` last, or an archive that ended well). A hint only: growth reopens it.
     pub complete: bool,
     /// Bytes on disk of the archive that was last read to its sound end; 0 where there was none. With the length that
@@ -67,13 +70,20 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Takes the time of a record into [`Progress::oldest`], before it is taken into [`Progress::newest`].
-    pub fn note_oldest(&mut self, time: u64) {
-        if self.newest == 0 {
+    /// Takes down the time of a record, before it is taken into [`Progress::newest`].
+    pub fn note_time(&mut self, time: u64) {
+        if self.newest == 0 && self.latest == 0 {
             self.oldest = time;
         } else if self.oldest > 0 {
             self.oldest = self.oldest.min(time);
         }
+        // What an earlier version has counted may have been as late as the newest it noted.
+        self.latest = self.latest.max(self.newest).max(time);
+    }
+
+    /// Between which times its records lie, both included, epoch seconds, as far as that is known.
+    pub fn times(&self) -> (u64, u64) {
+        (self.oldest, self.latest.max(self.newest))
     }
 
     /// The beginning of a lineage of which nothing was read.
@@ -87,6 +97,7 @@ impl Progress {
             tally: Tally::default(),
             newest: 0,
             oldest: 0,
+            latest: 0,
             complete: false,
             archive_bytes: 0,
             prefix_changed: 0,

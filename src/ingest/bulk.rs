@@ -379,6 +379,7 @@ impl<'a> Worker<'a> {
             counted = lines;
             if std::mem::take(&mut first) && intake.is_passed_over(length_fits) {
                 self.summary.already += 1;
+                intake.note_place(&mut self.batch);
                 return Ok(Met::Read);
             }
             if self.batch.bytes() > self.batch_bytes {

@@ -289,6 +289,11 @@ fn origin(sensor: &str) -> LineageId {
     LineageId(xxh3_128(format!("dnsledger: COF imported as {sensor}").as_bytes()).to_be_bytes())
 }
 
+/// Whether progress is that of an origin, of which there are no logs.
+pub fn is_origin(progress: &Progress) -> bool {
+    progress.lineage == origin(&progress.sensor)
+}
+
 /// What a file is called, without what says how it is written.
 fn name_of(path: &Path) -> Option<String> {
     let mut name = path.file_name()?.to_str()?;
@@ -376,7 +381,8 @@ impl Incoming {
                     self.row_key.extend_from_slice(&self.sensor);
                     batch.add_halves(&self.row_key, &row.halves);
                 }
-                self.progress.note_oldest(row.halves.combined().time_first);
+                self.progress.note_time(row.halves.combined().time_first);
+                self.progress.latest = self.progress.latest.max(row.halves.time_last());
                 self.progress.newest = newest(self.progress.newest, row.halves.time_last(), self.bounds.now);
                 Fate::Counted
             }

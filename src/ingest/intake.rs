@@ -13,17 +13,16 @@ use std::sync::{Arc, PoisonError};
 use tracing::warn;
 
 use super::claims::Claimed;
+use super::meaning::{self, Meaning};
 use super::twins::Twin;
 use super::{Context, newest, shown};
-use crate::observation::Observations;
-use crate::observe::Observer;
 use crate::progress::{LineageId, Mark, Progress};
 use crate::store::StoreError;
 use crate::store::batch::Batch;
 use crate::tail::lineage::{Prefix, push_mark};
 use crate::tail::lines::{Block, Lines};
-use crate::tally::{Fate, Malformed, Skip, Tally};
-use crate::zeek::{self, Line, LogRecord, Reader};
+use crate::tally::{Fate, Malformed, Tally};
+use crate::zeek::{self, Line, Reader};
 
 /// Why an intake does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +62,7 @@ struct Core {
     path: PathBuf,
     sensor: String,
     zeek: zeek::Options,
-    reader: Reader,
-    record: LogRecord,
-    observer: Observer,
-    observations: Observations,
+    meaning: Meaning,
     /// Now, as of the last bytes, epoch seconds.
     now: u64,
     /// Whether it is followed live.
@@ -132,10 +128,7 @@ impl Intake {
         header: Option<&[u8]>,
     ) -> Result<Intake, StoreError> {
         let sensor_id = context.store.sensor(sensor)?;
-        let reader = match header {
-            Some(header) => Reader::with_header(zeek, header),
-            None => Reader::new(zeek),
-        };
+        let reader = meaning::reader(zeek, header);
         Ok(Intake {
             lines: Lines::new(context.max_line_bytes),
             core: Core {
@@ -143,10 +136,7 @@ impl Intake {
                 path: path.to_owned(),
                 sensor: sensor.to_owned(),
                 zeek: zeek.clone(),
-                reader,
-                record: LogRecord::default(),
-                observer: Observer::new(&context.observe),
-                observations: Observations::new(sensor_id).with_max_tuples(context.observe.max_tuples),
+                meaning: Meaning::new(reader, &context.observe, sensor_id),
                 now: 0,
                 live,
                 state: State::Seeking(Prefix::default()),
@@ -195,8 +185,7 @@ impl Intake {
     pub fn feed(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), Halt> {
         let Intake { lines, core } = self;
         let before = core.new.lines();
-        core.observer.set_expired_before(core.context.expired_before());
-        core.observer.set_not_after(core.context.not_after());
+        core.meaning.set_bounds(core.context.expired_before(), core.context.not_after());
         core.now = core.context.clock.newest();
         let taken = lines.push(bytes, &mut |block| core.block(block, batch));
         let read = core.new.lines().saturating_sub(before);
@@ -226,10 +215,20 @@ impl Intake {
         }
     }
 
+    /// Takes down that a log which needs no reading lies here now.
+    pub fn note_place(&self, batch: &mut Batch) {
+        if let State::Known(place, _) = &self.core.state
+            && place.progress.path != self.core.path
+        {
+            let progress = Progress { path: self.core.path.clone(), ..(*place.progress).clone() };
+            self.core.context.claims.advance(batch, progress);
+        }
+    }
+
     /// Whether what came so far is not even the beginning of a DNS log: no record, and no header of one.
     pub fn is_no_log(&self) -> bool {
         match &self.core.state {
-            State::Seeking(_) => self.core.at_file_start && !self.core.reader.header_shows_dns(),
+            State::Seeking(_) => self.core.at_file_start && !self.core.meaning.reader.header_shows_dns(),
             _ => false,
         }
     }
@@ -254,7 +253,7 @@ impl Intake {
 
     /// The header in force, for the same open file should it lose its own.
     pub fn header(&self) -> Option<Vec<u8>> {
-        self.core.reader.header()
+        self.core.meaning.reader.header()
     }
 
     /// Whether the last line was `#close`: Zeek writes nothing after it.
@@ -311,10 +310,10 @@ impl Core {
             at += length + 1;
             match &self.state {
                 State::Reading(_) => {
-                    let parsed = self.reader.read(line, &mut self.record);
+                    let parsed = self.meaning.read(line);
                     self.settle(parsed, batch);
                 }
-                State::Seeking(_) => match self.reader.read(line, &mut self.record) {
+                State::Seeking(_) => match self.meaning.read(line) {
                     Line::Directive => self.inherited_header &= line.is_empty(),
                     Line::Close => {}
                     parsed => {
@@ -325,8 +324,8 @@ impl Core {
                 },
                 State::Known(_, reach) => {
                     let stop = reach.stop;
-                    if self.reader.is_directive(line) {
-                        self.closed = self.reader.read(line, &mut self.record) == Line::Close;
+                    if self.meaning.reader.is_directive(line) {
+                        self.closed = self.meaning.read(line) == Line::Close;
                     } else {
                         self.closed = false;
                     }
@@ -347,7 +346,7 @@ impl Core {
         let line = element.strip_suffix(b"\n").unwrap_or(element);
         let parsed = match &self.state {
             State::Known(..) => Line::Directive,
-            State::Seeking(_) | State::Reading(_) => self.reader.read(line, &mut self.record),
+            State::Seeking(_) | State::Reading(_) => self.meaning.read(line),
         };
         self.hash(element);
         match (&self.state, parsed) {
@@ -399,7 +398,7 @@ impl Core {
     /// Ends the lineage before a `#separator` line and seeks the next one.
     fn begin_another(&mut self, batch: &mut Batch) {
         self.end(Ending::Sound, false, batch);
-        self.reader = Reader::new(&self.zeek);
+        self.meaning.reader = Reader::new(&self.zeek);
         self.inherited_header = false;
         self.at_file_start = false;
     }
@@ -415,21 +414,26 @@ impl Core {
         let prefix = prefix.clone();
         match known {
             // What begins like no DNS log may be one all the same: a torn line, another log before it.
-            None if self.at_file_start && !self.proven && !self.reader.shows_dns(parsed, &self.record) => {
+            None if self.at_file_start
+                && !self.proven
+                && !self.meaning.reader.shows_dns(parsed, &self.meaning.record) =>
+            {
                 self.context.claims.release(&id);
                 Err(Halt::Unproven)
             }
             None => {
                 let mut progress = Box::new(Progress::start(id, &self.sensor));
                 if self.inherited_header {
-                    progress.header = self.reader.header();
+                    progress.header = self.meaning.reader.header();
                 }
                 self.state = State::Reading(Place { prefix, progress, dirty: true, line_start: None });
                 Ok(true)
             }
             Some(progress) => {
-                if let Some(header) = progress.header.as_ref().filter(|_| self.reader.header().is_none()) {
-                    self.reader = Reader::with_header(&self.zeek, header);
+                if let Some(header) =
+                    progress.header.as_ref().filter(|_| self.meaning.reader.header().is_none())
+                {
+                    self.meaning.reader = Reader::with_header(&self.zeek, header);
                 }
                 let here = prefix.offset();
                 let next_mark = progress.marks.partition_point(|mark| mark.offset <= here);
@@ -487,11 +491,11 @@ impl Core {
     fn is_told(&mut self) -> bool {
         let here = place_offset(&self.state);
         let until = self.told_until.filter(|(_, bytes)| here < *bytes);
-        if until.is_some_and(|(time, _)| self.record.ts_micros() / 1_000_000 <= time) {
+        if until.is_some_and(|(time, _)| self.meaning.record.ts_micros() / 1_000_000 <= time) {
             return true;
         }
         self.twin.as_ref().is_some_and(|Twin { twins, side }| {
-            twins.lock().unwrap_or_else(PoisonError::into_inner).tell(*side, &self.record)
+            twins.lock().unwrap_or_else(PoisonError::into_inner).tell(*side, &self.meaning.record)
         })
     }
 
@@ -502,30 +506,22 @@ impl Core {
             return;
         }
         let State::Reading(place) = &mut self.state else { return };
-        let fate = match parsed {
-            Line::Directive => return,
-            Line::Close => {
-                self.closed = true;
-                return;
-            }
-            Line::OtherLog => Fate::Skipped(Skip::OtherLog),
-            Line::Malformed(reason) => {
-                self.context.sampler.malformed(&self.path, place.prefix.offset(), reason);
-                Fate::Malformed(reason)
-            }
-            Line::Record => {
-                let fate = self.observer.observe(&self.record, &mut self.observations);
-                if matches!(fate, Fate::Counted | Fate::Skipped(Skip::NoAnswer)) {
-                    batch.add(&self.observations);
-                    let cut = self.observations.answers_cut();
-                    place.progress.tally.cut_answers(cut);
-                    self.new.cut_answers(cut);
-                    place.progress.note_oldest(self.observations.time());
-                    place.progress.newest = newest(place.progress.newest, self.observations.time(), self.now);
-                }
-                fate
-            }
+        let Some(fate) = self.meaning.fate(parsed) else {
+            self.closed |= parsed == Line::Close;
+            return;
         };
+        if let Fate::Malformed(reason) = fate {
+            self.context.sampler.malformed(&self.path, place.prefix.offset(), reason);
+        }
+        if Meaning::is_kept(fate) {
+            let observations = &self.meaning.observations;
+            batch.add(observations);
+            let cut = observations.answers_cut();
+            place.progress.tally.cut_answers(cut);
+            self.new.cut_answers(cut);
+            place.progress.note_time(observations.time());
+            place.progress.newest = newest(place.progress.newest, observations.time(), self.now);
+        }
         self.closed = false;
         place.progress.tally.add(fate);
         self.new.add(fate);
@@ -577,7 +573,10 @@ impl Core {
                 let progress = &mut place.progress;
                 let lines = u64::from(unterminated);
                 let complete = progress.complete || self.closed || ending == Ending::Sound;
-                if lines != progress.tally.malformed(Malformed::Unterminated) || complete != progress.complete
+                let has_moved = progress.path != self.path;
+                if lines != progress.tally.malformed(Malformed::Unterminated)
+                    || complete != progress.complete
+                    || has_moved
                 {
                     if lines > progress.tally.malformed(Malformed::Unterminated) {
                         self.new.add(Fate::Malformed(Malformed::Unterminated));

@@ -1,6 +1,6 @@
 //! Feeding the ledger: the parts below brought together, with threads and back-pressure.
 //!
-//! - [`intake`] is one log on its way in, from bytes to a batch;
+//! - [`intake`] is one log on its way in, from bytes to a batch; [`meaning`] says what its lines are;
 //! - [`look`] finds out whether a file is a log at all, where its first record does not tell;
 //! - [`bulk`] reads whole files into batches of their own: imports and history;
 //! - [`cof`] merges what other sites saw;
@@ -31,6 +31,7 @@ mod intake;
 #[cfg(test)]
 mod interpreter;
 mod look;
+mod meaning;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -46,10 +47,12 @@ use tracing::warn;
 
 use self::claims::Claims;
 pub use bulk::{Listed, STANDARD_INPUT, files_under, import};
+pub use cof::is_origin;
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
 pub use gone::gone;
 pub use look::look_at;
+pub use meaning::{Meaning, reader};
 
 use crate::base::clock::Clock;
 use crate::base::time::DAY;

@@ -91,6 +91,34 @@ fn a_log_counts_once_however_it_is_named_packed_or_copied() {
 }
 
 #[test]
+fn where_a_log_lies_is_where_it_was_met_last_and_between_which_times_its_records_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let (first, moved) = (root.join("dns.log"), root.join("2024-04-12.dns.log"));
+    let packed = root.join("2024-04-12.dns.log.gz");
+    let text = log(0..500) + CLOSE;
+    fs::write(&first, &text).unwrap();
+    let ledger = ledger();
+    for place in [&first, &moved, &packed, &first, &packed] {
+        match place == &packed {
+            true => fs::write(place, gzip(text.as_bytes())).unwrap(),
+            false => fs::write(place, &text).unwrap(),
+        }
+        let before = contents(&*ledger);
+        let summary = import_paths(&ledger, &[place]);
+        let [progress] = &ledger.lineages().unwrap()[..] else { panic!() };
+        assert_eq!(&progress.path, place);
+        assert_eq!(progress.times(), (1_700_000_000, 1_700_000_000 + 499 * 3600));
+        assert!(before.1 == 0 || (summary.already == 1 && contents(&*ledger) == before));
+    }
+    // A copy that lacks the end is not where the log is.
+    let part = root.join("part.dns.log");
+    fs::write(&part, log(0..100)).unwrap();
+    import_paths(&ledger, &[&part]);
+    assert_eq!(ledger.lineages().unwrap()[0].path, packed);
+}
+
+#[test]
 fn a_log_that_grew_is_read_on_where_it_was_left() {
     let folder = tempfile::tempdir().unwrap();
     let plain = folder.path().join("dns.log");

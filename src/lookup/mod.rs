@@ -40,4 +40,4 @@ pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};
 pub use summary::{Questions, Summary};
-pub use walk::{End, Found, Limits, Search, Slice, Walk};
+pub use walk::{End, Found, Limits, RowTest, Search, Slice, Walk};

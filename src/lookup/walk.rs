@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::dns::{Name, Rdata};
-use crate::observation::Seen;
+use crate::observation::{Seen, Tuple};
 use crate::store::{Entries, Entry, Position, Scan, Snapshot, StoreError};
 
 use super::cursor::{Cursor, CursorError};
-use super::filters::{Filters, is_seen_within};
+use super::filters::{Filters, Types, is_seen_within};
 use super::pattern::Pattern;
 use super::query::Query;
 
@@ -93,24 +93,53 @@ enum Test {
 }
 
 impl Test {
-    fn passes(&self, entry: &Entry, shown: &mut Vec<u8>) -> bool {
+    fn passes(&self, tuple: &Tuple, shown: &mut Vec<u8>) -> bool {
         match self {
             Test::None => true,
             Test::Prefix(name) => {
                 // In key form the first labels are the last, and each starts behind an END or at the very front.
-                let (key, prefix) = (entry.tuple.rrname.key(), name.key());
+                let (key, prefix) = (tuple.rrname.key(), name.key());
                 key.strip_suffix(prefix).is_some_and(|before| before.last().is_none_or(|&end| end == 0))
             }
-            Test::Rdata(text) => match &entry.tuple.rdata {
+            Test::Rdata(text) => match &tuple.rdata {
                 Rdata::Text(rdata) => rdata.eq_ignore_ascii_case(text),
                 _ => false,
             },
-            Test::Data(data) => data.iter().any(|rdata| match (rdata, &entry.tuple.rdata) {
+            Test::Data(data) => data.iter().any(|rdata| match (rdata, &tuple.rdata) {
                 (Rdata::Text(wanted), Rdata::Text(rdata)) => rdata.eq_ignore_ascii_case(wanted),
                 (wanted, rdata) => wanted == rdata,
             }),
-            Test::Pattern(pattern) => pattern.matches(&entry.tuple, shown),
+            Test::Pattern(pattern) => pattern.matches(tuple, shown),
         }
+    }
+}
+
+//--- RowTest --------------------------------------------------------------------------------------------------------
+
+/// Says of single rows whether a search finds them, whatever order they come in and whether or not they are in a ledger.
+#[derive(Debug, Clone)]
+pub struct RowTest {
+    scans: Vec<Scan>,
+    test: Test,
+    types: Types,
+    below: Option<Name>,
+    shown: Vec<u8>,
+}
+
+impl RowTest {
+    /// That of a search, as far as names, types and data go: not of sensors and times.
+    pub fn of(search: &Search) -> RowTest {
+        let (scans, test) = search.plan();
+        let Filters { types, below, .. } = &search.filters;
+        RowTest { scans, test, types: types.clone(), below: below.clone(), shown: Vec::new() }
+    }
+
+    /// Whether the search finds a row of this tuple.
+    pub fn passes(&mut self, tuple: &Tuple) -> bool {
+        self.types.contains(tuple.rrtype)
+            && self.below.as_ref().is_none_or(|top| top.is_at_or_above(&tuple.rrname))
+            && self.scans.iter().any(|scan| scan.matches(tuple))
+            && self.test.passes(tuple, &mut self.shown)
     }
 }
 
@@ -378,7 +407,7 @@ impl Walk {
         }
         let mut before = steps.iter().take(step).skip(first_of_pass);
         let known = before.any(|earlier| earlier.matches(&entry.tuple));
-        (!known && self.test.passes(entry, &mut self.shown)).then_some(seen)
+        (!known && self.test.passes(&entry.tuple, &mut self.shown)).then_some(seen)
     }
 }
 

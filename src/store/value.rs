@@ -199,6 +199,13 @@ enum StoredProgress {
         answers_cut: u64,
         oldest: u64,
     },
+    /// And the time of the latest record: written only where that was ahead of the clock.
+    V4 {
+        v1: ProgressV1,
+        answers_cut: u64,
+        oldest: u64,
+        latest: u64,
+    },
 }
 
 #[derive(Encode, Decode)]
@@ -237,6 +244,9 @@ pub(crate) fn progress_to_bytes(progress: &Progress) -> Result<Vec<u8>, StoreErr
         read_at: progress.read_at,
     };
     let stored = match (progress.tally.answers_cut, progress.oldest) {
+        (answers_cut, oldest) if progress.latest > progress.newest => {
+            StoredProgress::V4 { v1, answers_cut, oldest, latest: progress.latest }
+        }
         (0, 0) => StoredProgress::V1(v1),
         (answers_cut, 0) => StoredProgress::V2 { v1, answers_cut },
         (answers_cut, oldest) => StoredProgress::V3 { v1, answers_cut, oldest },
@@ -248,10 +258,11 @@ pub(crate) fn progress_to_bytes(progress: &Progress) -> Result<Vec<u8>, StoreErr
 
 /// Takes a lineage's progress from its stored form.
 pub(crate) fn progress(lineage: LineageId, stored: &[u8]) -> Result<Progress, StoreError> {
-    let (v1, answers_cut, oldest) = match take(stored, "the progress of a log")? {
-        StoredProgress::V1(v1) => (v1, 0, 0),
-        StoredProgress::V2 { v1, answers_cut } => (v1, answers_cut, 0),
-        StoredProgress::V3 { v1, answers_cut, oldest } => (v1, answers_cut, oldest),
+    let (v1, answers_cut, oldest, latest) = match take(stored, "the progress of a log")? {
+        StoredProgress::V1(v1) => (v1, 0, 0, 0),
+        StoredProgress::V2 { v1, answers_cut } => (v1, answers_cut, 0, 0),
+        StoredProgress::V3 { v1, answers_cut, oldest } => (v1, answers_cut, oldest, 0),
+        StoredProgress::V4 { v1, answers_cut, oldest, latest } => (v1, answers_cut, oldest, latest),
     };
     let ProgressV1 {
         sensor,
@@ -279,6 +290,7 @@ pub(crate) fn progress(lineage: LineageId, stored: &[u8]) -> Result<Progress, St
         tally,
         newest,
         oldest,
+        latest: latest.max(newest),
         complete,
         archive_bytes,
         prefix_changed,
@@ -382,6 +394,7 @@ mod tests {
         known.tally.add(Fate::Skipped(Skip::Port));
         known.tally.add(Fate::Malformed(Malformed::Nul));
         known.newest = 1_790_000_000;
+        known.latest = known.newest;
         known.complete = true;
         known.prefix_changed = 2;
         known.path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/logs/\xff/dns.log"));
@@ -397,5 +410,10 @@ mod tests {
             known.oldest = oldest;
             assert_eq!(progress(known.lineage, &progress_to_bytes(&known).unwrap()).unwrap(), known);
         }
+        let before = progress_to_bytes(&known).unwrap();
+        known.latest += 3600;
+        let ahead = progress_to_bytes(&known).unwrap();
+        assert!(ahead.len() > before.len(), "it is written only where it says something");
+        assert_eq!(progress(known.lineage, &ahead).unwrap(), known);
     }
 }

@@ -33,6 +33,10 @@ pub(super) struct Outline {
     /// The first address and port of a responder.
     resp_h: Option<usize>,
     resp_p: Option<usize>,
+    /// The first address, port and connection of who asked.
+    orig_h: Option<usize>,
+    orig_p: Option<usize>,
+    uid: Option<usize>,
     /// Whether something says that it is a record of another log.
     other_log: bool,
     /// Whether something says when it was.
@@ -61,6 +65,8 @@ enum Inside {
     Id,
     /// The responder in the Elastic Common Schema and its like.
     Destination,
+    /// Who asked, likewise.
+    Source,
     /// One of several elements of an array: which of them would be meant?
     Several,
 }
@@ -71,6 +77,7 @@ impl Outline {
         self.objects.clear();
         self.texts_found = 0;
         (self.resp_h, self.resp_p) = (None, None);
+        (self.orig_h, self.orig_p, self.uid) = (None, None, None);
         (self.other_log, self.has_time) = (false, false);
         let mut cursor = Cursor { rest: line, tsv_escapes: false };
         let mut walk = Walk { outline: self, length: line.len() };
@@ -137,6 +144,17 @@ impl Outline {
             && let Some(start) = self.resp_h
         {
             record.resp_h = from(start).optional_string(record)?;
+        }
+        if let Some(client) = record.client {
+            for (role, start, known) in [
+                (Role::Uid, self.uid, client.uid.is_some()),
+                (Role::OrigH, self.orig_h, client.orig_h.is_some()),
+                (Role::OrigP, self.orig_p, client.orig_p.is_some()),
+            ] {
+                if let Some(start) = start.filter(|_| !known) {
+                    from(start).client(role, record)?;
+                }
+            }
         }
         Ok(())
     }
@@ -210,6 +228,7 @@ impl Walk<'_> {
                 _ if inside == Inside::Several => Inside::Several,
                 b"id" => Inside::Id,
                 b"destination" | b"dest" | b"dst" | b"server" | b"responder" | b"resp" => Inside::Destination,
+                b"source" | b"src" | b"client" | b"originator" | b"orig" => Inside::Source,
                 _ => Inside::Anything,
             };
             self.value(cursor, index, depth, within)?;
@@ -246,6 +265,9 @@ impl Walk<'_> {
             Role::RespH if fits(role, cursor.rest) => {
                 outline.resp_h.get_or_insert(at);
             }
+            Role::OrigP => _ = outline.orig_p.get_or_insert(at),
+            Role::OrigH => _ = outline.orig_h.get_or_insert(at),
+            Role::Uid => _ = outline.uid.get_or_insert(at),
             // Opcodes and their like are in other logs, too.
             Role::Query
             | Role::Qclass
@@ -266,6 +288,20 @@ impl Walk<'_> {
                     }
                     b"resp_p" if inside == Inside::Id => outline.resp_p = outline.resp_p.or(Some(at)),
                     b"resp_h" if inside == Inside::Id => outline.resp_h = outline.resp_h.or(Some(at)),
+                    b"orig_p" if inside == Inside::Id => outline.orig_p = outline.orig_p.or(Some(at)),
+                    b"orig_h" if inside == Inside::Id => outline.orig_h = outline.orig_h.or(Some(at)),
+                    b"port" | b"p" if inside == Inside::Source => {
+                        outline.orig_p = outline.orig_p.or(Some(at));
+                    }
+                    b"ip" | b"address" | b"addr" | b"h" if inside == Inside::Source => {
+                        outline.orig_h = outline.orig_h.or(Some(at));
+                    }
+                    b"source.port" | b"source_port" | b"src_port" | b"client.port" => {
+                        outline.orig_p = outline.orig_p.or(Some(at));
+                    }
+                    b"source.ip" | b"source.address" | b"source_ip" | b"src_ip" | b"client.ip" => {
+                        outline.orig_h = outline.orig_h.or(Some(at));
+                    }
                     b"port" | b"p" if inside == Inside::Destination => {
                         outline.resp_p = outline.resp_p.or(Some(at));
                     }
@@ -348,16 +384,6 @@ impl Walk<'_> {
     }
 }
 
-impl Cursor<'_> {
-    /// A port, perhaps in quotes; nothing where it is none.
-    fn port(&mut self) -> Option<u16> {
-        match self.rest.first() {
-            Some(b'"') => super::count(self.string().ok()?.raw),
-            _ => super::count(self.scalar().ok()?),
-        }
-    }
-}
-
 /// The role of a key that may have the names of objects around it before its own, joined by dots or the like:
 /// `zeek.dns.query`, `dns.id.resp_h`.
 fn scoped_role(key: &[u8]) -> Role {
@@ -384,6 +410,8 @@ fn fits(role: Role, value: &[u8]) -> bool {
         Role::RespP | Role::Qclass | Role::Qtype | Role::Rcode | Role::Opcode => is_number(value.first()),
         Role::Answers => matches!(element(), Some(b'"' | b'n' | b']')),
         Role::Ttls => matches!(element(), Some(b'"' | b'n' | b']')) || is_number(element()),
+        // Whatever it is, it counts for nothing.
+        Role::Uid | Role::OrigH | Role::OrigP => true,
         Role::Other | Role::Id => false,
     }
 }

@@ -22,6 +22,10 @@ pub(super) enum Role {
     Ttls,
     Opcode,
     Path,
+    /// The next three are needed only where it is asked who asked: [`super::LogRecord::with_client`].
+    Uid,
+    OrigH,
+    OrigP,
     /// Any other column.
     Other,
     /// In JSON alone: `id` as an object that holds the addresses and ports.
@@ -50,8 +54,11 @@ impl Role {
             b"TTLs" => Role::Ttls,
             b"opcode" => Role::Opcode,
             b"_path" | b"@stream" => Role::Path,
+            b"uid" => Role::Uid,
+            b"id.orig_h" => Role::OrigH,
+            b"id.orig_p" => Role::OrigP,
             [b'i', b'd', scope @ .., b'r', b'e', b's', b'p', b'_', end @ (b'h' | b'p')]
-                if !scope.is_empty() && !scope.iter().any(u8::is_ascii_alphanumeric) =>
+                if is_scope(scope) =>
             {
                 if *end == b'h' {
                     Role::RespH
@@ -59,9 +66,23 @@ impl Role {
                     Role::RespP
                 }
             }
+            [b'i', b'd', scope @ .., b'o', b'r', b'i', b'g', b'_', end @ (b'h' | b'p')]
+                if is_scope(scope) =>
+            {
+                if *end == b'h' {
+                    Role::OrigH
+                } else {
+                    Role::OrigP
+                }
+            }
             _ => Role::Other,
         }
     }
+}
+
+/// Whether this may stand between `id` and what is in it.
+fn is_scope(scope: &[u8]) -> bool {
+    !scope.is_empty() && !scope.iter().any(u8::is_ascii_alphanumeric)
 }
 
 /// Whether a log of this path (`#path`, `_path`, `@stream`) is Zeek's DNS log.

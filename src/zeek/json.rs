@@ -203,6 +203,7 @@ impl<'a> Cursor<'a> {
                     }
                     record.says_dns = true;
                 }
+                Role::Uid | Role::OrigH | Role::OrigP => self.client(role, record)?,
                 Role::Id if self.rest.first() == Some(&b'{') => self.id(record)?,
                 Role::Id => self.skip_value()?,
             }
@@ -226,11 +227,37 @@ impl<'a> Cursor<'a> {
             match key.raw {
                 b"resp_h" => record.resp_h = self.optional_string(record)?,
                 b"resp_p" => record.resp_p = self.count()?,
+                b"orig_h" => self.client(Role::OrigH, record)?,
+                b"orig_p" => self.client(Role::OrigP, record)?,
                 _ => self.skip_value()?,
             }
             if !self.more(b'}')? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Reads a part of who asked. It counts for nothing: what is no such value is passed over, as if nobody had asked.
+    pub(super) fn client(&mut self, role: Role, record: &mut LogRecord) -> Result<(), Stop> {
+        let value = self.rest;
+        self.skip_value()?;
+        let Some(mut client) = record.client else { return Ok(()) };
+        let mut value = Cursor { rest: value, tsv_escapes: self.tsv_escapes };
+        match (role, value.rest.first()) {
+            (Role::Uid, Some(b'"')) => client.uid = value.optional_string(record).ok().flatten(),
+            (Role::OrigH, Some(b'"')) => client.orig_h = value.optional_string(record).ok().flatten(),
+            (Role::OrigP, _) => client.orig_p = value.port(),
+            _ => {}
+        }
+        record.client = Some(client);
+        Ok(())
+    }
+
+    /// A port, perhaps in quotes; nothing where it is none.
+    pub(super) fn port(&mut self) -> Option<u16> {
+        match self.rest.first() {
+            Some(b'"') => count(self.string().ok()?.raw),
+            _ => count(self.scalar().ok()?),
         }
     }
 

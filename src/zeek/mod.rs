@@ -360,6 +360,43 @@ mod tests {
     }
 
     #[test]
+    fn who_asked_is_taken_down_where_it_is_wanted_and_nowhere_else() {
+        let header = |fields: &str| [HEADER[0], HEADER[4], fields].map(str::to_owned);
+        let tsv = header("#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_p\tquery\tqtype");
+        let text = b"5.5\tC1\t10.9.8.7\t4711\t53\ta.example\t1";
+        let mut reader = reader(&tsv.each_ref().map(String::as_str));
+        let json = [
+            r#"{"ts":5.5,"uid":"C1","id.orig_h":"10.9.8.7","id.orig_p":4711,"id.resp_p":53,"query":"a.example","qtype":1}"#,
+            r#"{"ts":5.5,"uid":"C1","id_orig_h":"10.9.8.7","id_orig_p":4711,"id_resp_p":53,"query":"a.example","qtype":1}"#,
+            r#"{"ts":5.5,"uid":"C1","id":{"orig_h":"10.9.8.7","orig_p":4711,"resp_p":53},"query":"a.example","qtype":1}"#,
+            r#"{"@timestamp":"1970-01-01T00:00:05.5Z","source":{"ip":"10.9.8.7","port":4711},"destination":{"port":53},"uid":"C1","zeek":{"dns":{"query":"a.example","qtype":1,"rcode":0}}}"#,
+        ];
+        for line in [&text[..]].into_iter().chain(json.map(str::as_bytes)) {
+            let mut record = LogRecord::with_client();
+            for _ in 0..2 {
+                assert_eq!(reader.read(line, &mut record), Line::Record, "{}", line.escape_ascii());
+                assert_eq!(
+                    (record.uid(), record.orig_h(), record.orig_p()),
+                    (Some(&b"C1"[..]), Some(&b"10.9.8.7"[..]), Some(4711)),
+                    "{}",
+                    line.escape_ascii()
+                );
+            }
+            let plain = read(&mut reader, line);
+            assert_eq!(plain, record);
+            assert_eq!((plain.uid(), plain.orig_h(), plain.orig_p()), (None, None, None));
+        }
+        // What counts for nothing makes no line malformed.
+        let odd = br#"{"ts":5.5,"uid":7,"id.orig_h":["x"],"id.orig_p":"no","id.resp_p":53,"query":"a.example","qtype":1}"#;
+        let mut record = LogRecord::with_client();
+        assert_eq!(reader.read(odd, &mut record), Line::Record);
+        assert_eq!((record.uid(), record.orig_h(), record.orig_p()), (None, None, None));
+        reader.read(text, &mut record);
+        reader.read(b"5.5\t-\t-\t-\t53\ta.example\t1", &mut record);
+        assert_eq!((record.uid(), record.orig_h(), record.orig_p()), (None, None, None));
+    }
+
+    #[test]
     fn a_record_leaves_no_trace_in_the_next() {
         let mut reader = reader(HEADER);
         let mut record = LogRecord::default();

@@ -21,12 +21,22 @@ pub struct LogRecord {
     pub(super) opcode: Option<u16>,
     /// Whether the record itself says that it is one of the DNS log (`_path`, `@stream`).
     pub(super) says_dns: bool,
+    /// Who asked, and where that was, if this is wanted.
+    pub(super) client: Option<Client>,
     /// The elements of `answers`; `None` for an unset element, so that places agree with `ttls`.
     pub(super) answers: Vec<Option<Span>>,
     /// Whole seconds, one for each of `answers`, or empty when the log does not tell.
     pub(super) ttls: Vec<u32>,
     /// What the spans point into.
     pub(super) buffer: Vec<u8>,
+}
+
+/// Who asked: what the ledger does not keep.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Client {
+    pub(super) uid: Option<Span>,
+    pub(super) orig_h: Option<Span>,
+    pub(super) orig_p: Option<u16>,
 }
 
 /// A piece of the record's buffer.
@@ -37,6 +47,26 @@ pub(super) struct Span {
 }
 
 impl LogRecord {
+    /// One that also takes down who asked, of each line that is read into it.
+    pub fn with_client() -> LogRecord {
+        LogRecord { client: Some(Client::default()), ..LogRecord::default() }
+    }
+
+    /// The address of who asked, as text (`id.orig_h`).
+    pub fn orig_h(&self) -> Option<&[u8]> {
+        self.client?.orig_h.and_then(|span| self.bytes(span))
+    }
+
+    /// The port of who asked (`id.orig_p`).
+    pub fn orig_p(&self) -> Option<u16> {
+        self.client?.orig_p
+    }
+
+    /// Zeek's name for the connection (`uid`).
+    pub fn uid(&self) -> Option<&[u8]> {
+        self.client?.uid.and_then(|span| self.bytes(span))
+    }
+
     /// When Zeek saw the query, or the reply if it saw no query: microseconds since the epoch, UTC.
     pub fn ts_micros(&self) -> u64 {
         self.ts_micros
@@ -112,13 +142,14 @@ impl LogRecord {
 
     /// Forgets the record before.
     pub(super) fn clear(&mut self) {
-        let LogRecord { answers, ttls, buffer, .. } = self;
+        let LogRecord { answers, ttls, buffer, client, .. } = self;
+        let client = client.map(|_| Client::default());
         let (mut answers, mut ttls, mut buffer) =
             (std::mem::take(answers), std::mem::take(ttls), std::mem::take(buffer));
         answers.clear();
         ttls.clear();
         buffer.clear();
-        *self = LogRecord { answers, ttls, buffer, ..LogRecord::default() };
+        *self = LogRecord { answers, ttls, buffer, client, ..LogRecord::default() };
     }
 
     /// What was appended to the buffer since it was `start` bytes long.

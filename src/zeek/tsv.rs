@@ -3,7 +3,7 @@
 use memchr::{memchr, memmem};
 
 use super::header::{Header, ROLES, Role, is_dns_path};
-use super::record::LogRecord;
+use super::record::{Client, LogRecord};
 use super::words::Places;
 use super::{Line, count, qtype_of_name, time};
 use crate::tally::Malformed;
@@ -96,6 +96,13 @@ fn decode(
         }
     }
     record.agree()?;
+    if record.client.is_some() {
+        let uid = set(Role::Uid).map(|uid| record.keep(uid));
+        let orig_h = set(Role::OrigH).map(|address| record.keep(address));
+        // It counts for nothing: one that is none is not told, and makes no line malformed.
+        let orig_p = set(Role::OrigP).and_then(count);
+        record.client = Some(Client { uid, orig_h, orig_p });
+    }
     Ok(Line::Record)
 }
 
