@@ -136,6 +136,18 @@ impl Tally {
         }
     }
 
+    /// Takes away what was added by [`Tally::merge`].
+    pub fn subtract(&mut self, other: &Tally) {
+        self.counted = self.counted.saturating_sub(other.counted);
+        self.answers_cut = self.answers_cut.saturating_sub(other.answers_cut);
+        for (mine, theirs) in self.skipped.iter_mut().zip(&other.skipped) {
+            *mine = mine.saturating_sub(*theirs);
+        }
+        for (mine, theirs) in self.malformed.iter_mut().zip(&other.malformed) {
+            *mine = mine.saturating_sub(*theirs);
+        }
+    }
+
     /// All lines read: the sum of everything.
     pub fn lines(&self) -> u64 {
         self.counted

@@ -227,7 +227,7 @@ pub async fn info(state: State, request: Request) -> Result<Response, ApiError> 
     let place = place_for_report(&state).await?;
     let work = move || {
         let _place = place;
-        let status = state.0.ingest.status()?;
+        let status = state.0.ingest.overview();
         let mut sensors: Vec<Sensor> = Vec::new();
         for source in status.sources {
             match sensors.iter_mut().find(|sensor| sensor.sensor_id == source.sensor) {

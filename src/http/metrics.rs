@@ -122,7 +122,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
     let place = place_for_report(&state).await?;
     let work = move || {
         let _place = place;
-        let status = state.0.ingest.status()?;
+        let status = state.0.ingest.overview();
         let stats = state.0.ledger.stats()?;
         let failing = state.failing().is_some();
         let mut text = String::with_capacity(16 << 10);
@@ -228,8 +228,7 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
             let labels = [sensor, logs, ("kind", kind.name().to_owned())];
             unread.get_or_create(&labels).set(source.unread_counts.of(kind));
         }
-        let sum = source.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.prefix_changed));
-        changed.get_or_create(&labels).inc_by(sum);
+        changed.get_or_create(&labels).inc_by(source.prefix_changed);
     }
 
     let help = "Rows, at most: one that lies in several runs counts in each";

@@ -56,7 +56,7 @@ fn malformed(tally: &Tally) -> u64 {
 }
 
 fn context() -> Arc<Context> {
-    Context::new(&ledger(), &Config { max_line_bytes: LIMIT, ..Config::default() })
+    Context::new(&ledger(), &Config { max_line_bytes: LIMIT, ..Config::default() }).unwrap()
 }
 
 fn intake(context: &Arc<Context>) -> Intake {

@@ -566,7 +566,7 @@ pub fn import<'a>(
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
     stop: &Stop,
 ) -> Result<Summary, IngestError> {
-    let (how, context) = (how.into(), Context::new(store, config));
+    let (how, context) = (how.into(), Context::new(store, config)?);
     let listed = files_under(paths)?;
     let (files, summary) = (listed.files.clone(), listed.summary.clone());
     let total = ImportProgress {

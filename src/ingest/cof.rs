@@ -464,7 +464,7 @@ impl Worker<'_> {
             true => {
                 // Nothing of it waits to be applied: it could not be claimed then.
                 let number = store.sensor(&sensor)?;
-                if let Err(error) = store.forget(number, &id) {
+                if let Err(error) = claims.forget(number, &id) {
                     claims.release(&id);
                     return Err(error.into());
                 }

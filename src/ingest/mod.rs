@@ -35,6 +35,7 @@ mod meaning;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod twins;
 
 use std::io;
@@ -289,24 +290,23 @@ pub struct Context {
 }
 
 impl Context {
-    fn new(store: &Arc<dyn WriteStore>, config: &Config) -> Arc<Context> {
+    fn new(store: &Arc<dyn WriteStore>, config: &Config) -> Result<Arc<Context>, StoreError> {
         let clock = config.clock.clone();
-        // A ledger that cannot be asked has nothing to say; whoever reads with it finds that out.
-        if let Ok(lineages) = store.lineages() {
-            // The ledger was read to then by the clock, and had records of then: both had to be wrong.
-            let read_at = lineages.iter().map(|progress| progress.read_at).max().unwrap_or_default();
-            let newest = lineages.iter().map(|progress| progress.newest).max().unwrap_or_default();
-            clock.witness(read_at.min(newest));
-        }
-        Arc::new(Context {
+        let logs = store.lineages()?;
+        // The ledger was read to then by the clock, and had records of then: both had to be wrong.
+        let read_at = logs.iter().map(|progress| progress.read_at).max().unwrap_or_default();
+        let newest = logs.iter().map(|progress| progress.newest).max().unwrap_or_default();
+        clock.witness(read_at.min(newest));
+        let sources = config.sources.iter().map(|source| (source.logs.clone(), source.sensor.clone()));
+        Ok(Arc::new(Context {
             store: Arc::clone(store),
-            claims: Claims::new(store),
+            claims: Claims::new(store, sources.collect(), &logs),
             observe: config.observe.clone(),
             max_line_bytes: config.max_line_bytes,
             sampler: Sampler::default(),
             clock,
             lines_read: AtomicU64::new(0),
-        })
+        }))
     }
 
     /// The time after which a record is one of the future, epoch seconds.

@@ -192,7 +192,7 @@ fn a_log_whose_known_part_changed_is_never_counted_again() {
 fn a_hole_before_the_first_record_keeps_the_header_it_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dns.log");
-    let context = Context::new(&ledger(), &config());
+    let context = Context::new(&ledger(), &config()).unwrap();
     let zeek = zeek::Options::default();
     let mut first = Intake::new(&context, &path, "s", &zeek, false, None).unwrap();
     let mut batch = Batch::default();
@@ -221,7 +221,7 @@ fn a_hole_before_the_first_record_keeps_the_header_it_lost() {
 fn any_split_into_reads_gives_the_same() {
     let text = log(0..40) + CLOSE + &log(40..60);
     for size in [1, 2, 3, 7, 64, 1000] {
-        let context = Context::new(&ledger(), &config());
+        let context = Context::new(&ledger(), &config()).unwrap();
         let mut intake =
             Intake::new(&context, Path::new("x"), "s", &zeek::Options::default(), false, None).unwrap();
         for piece in text.as_bytes().chunks(size) {
@@ -243,7 +243,7 @@ fn a_log_can_be_left_at_any_byte_and_taken_up_again() {
     let whole = expected(0..30);
     for cut in (0..text.len()).step_by(37) {
         let ledger = ledger();
-        let context = Context::new(&ledger, &config());
+        let context = Context::new(&ledger, &config()).unwrap();
         for part in [&text.as_bytes()[..cut], text.as_bytes()] {
             let mut intake =
                 Intake::new(&context, Path::new("x"), "s", &zeek::Options::default(), false, None).unwrap();
@@ -259,7 +259,7 @@ fn a_log_can_be_left_at_any_byte_and_taken_up_again() {
 #[test]
 fn one_reader_at_a_time_has_a_log() {
     let ledger = ledger();
-    let context = Context::new(&ledger, &config());
+    let context = Context::new(&ledger, &config()).unwrap();
     let new = || Intake::new(&context, Path::new("x"), "s", &zeek::Options::default(), false, None).unwrap();
     let (mut a, mut b) = (new(), new());
     let mut batch = Batch::default();

@@ -78,6 +78,9 @@ pub struct SourceStatus {
     pub unread: Vec<Unread>,
     /// The lines of this source, by how they ended.
     pub totals: Tally,
+    /// How often the content of one of its logs differed from what was read before.
+    #[serde(skip)]
+    pub prefix_changed: u64,
     /// Each log.
     pub files: Vec<FileStatus>,
 }
@@ -386,19 +389,27 @@ pub struct FileStatus {
     pub tally: Tally,
 }
 
-impl From<&Progress> for FileStatus {
-    fn from(progress: &Progress) -> FileStatus {
+impl FileStatus {
+    /// How far a log was read; `now` is the wall clock, epoch seconds.
+    pub fn at(progress: &Progress, now: u64) -> FileStatus {
+        let newest = |until| Some(progress.newest).filter(|newest| *newest > 0 && *newest <= until);
         FileStatus {
             path: progress.path.clone(),
             lineage: progress.lineage.to_string(),
             consumed: progress.consumed.offset,
-            newest: (progress.newest > 0).then_some(progress.newest),
+            newest: newest(now + CLOCK_SLACK),
             complete: progress.complete,
             prefix_changed: progress.prefix_changed,
             read_at: progress.read_at,
             tally: progress.tally.clone(),
         }
     }
+}
+
+/// The time of the latest record that is not of the future, given the latest one until a time.
+pub fn newest_past(newest_until: impl FnOnce(u64) -> Option<u64>, now: u64) -> Option<u64> {
+    // A clock that was set back a little makes the present the future for a moment.
+    newest_until(now + CLOCK_SLACK).map(|newest| newest.min(now))
 }
 
 impl Status {
@@ -408,28 +419,35 @@ impl Status {
         let mut status = Status::default();
         for progress in lineages {
             status.totals.merge(&progress.tally);
-            // A clock that was set back a little makes the present the future for a moment.
-            let newest = Some(progress.newest).filter(|newest| *newest > 0 && *newest <= now + CLOCK_SLACK);
-            status.newest = status.newest.max(newest.map(|newest| newest.min(now)));
-            let at = match status.sources.iter().position(|source| source.sensor == progress.sensor) {
-                Some(at) => at,
-                None => {
-                    let sensor = progress.sensor.clone();
-                    let state = SourceState::Imported;
-                    status.sources.push(SourceStatus { sensor, state, ..SourceStatus::default() });
-                    status.sources.len() - 1
-                }
-            };
+            let file = FileStatus::at(progress, now);
+            status.newest = status.newest.max(newest_past(|_| file.newest, now));
+            let at = status.imported_from(&progress.sensor);
             if let Some(source) = status.sources.get_mut(at) {
                 source.totals.merge(&progress.tally);
-                source.files.push(FileStatus { newest, ..progress.into() });
+                source.prefix_changed = source.prefix_changed.saturating_add(progress.prefix_changed);
+                source.files.push(file);
             }
         }
         status.sources.sort_by(|a, b| a.sensor.cmp(&b.sensor));
-        for source in &mut status.sources {
+        status.sort_files();
+        status
+    }
+
+    /// Where what was imported under a sensor stands among the sources.
+    pub fn imported_from(&mut self, sensor: &str) -> usize {
+        let is_it = |source: &SourceStatus| source.state == SourceState::Imported && source.sensor == sensor;
+        self.sources.iter().position(is_it).unwrap_or_else(|| {
+            let (sensor, state) = (sensor.to_owned(), SourceState::Imported);
+            self.sources.push(SourceStatus { sensor, state, ..SourceStatus::default() });
+            self.sources.len() - 1
+        })
+    }
+
+    /// Puts the logs of each source in order.
+    pub fn sort_files(&mut self) {
+        for source in &mut self.sources {
             source.files.sort_by(|a, b| (&a.path, &a.lineage).cmp(&(&b.path, &b.lineage)));
         }
-        status
     }
 }
 

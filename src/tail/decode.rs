@@ -100,6 +100,8 @@ const NESTED: &str = "nested";
 const TAR_MAGIC_AT: usize = 257;
 /// Bytes of the content that are looked at: the header of a tar archive.
 const HEAD_BYTES: usize = 512;
+/// Bytes that are read from disk at a time. Most archives of a quiet hour are no larger.
+const READ_AT_ONCE: usize = 64 << 10;
 
 /// Whether these bytes begin a skippable frame (RFC 8878 3.1.2), as far as they go. `pzstd` begins its files so.
 fn is_skippable(start: &[u8]) -> bool {
@@ -169,9 +171,9 @@ impl Decoder {
         }
         let stream = io::Cursor::new(start).chain(stream);
         let mut inner: Box<dyn Read + Send> = match packing {
-            Packing::Gzip => Box::new(Gzip::new(BufReader::with_capacity(1 << 16, stream))),
+            Packing::Gzip => Box::new(Gzip::new(BufReader::with_capacity(READ_AT_ONCE, stream))),
             Packing::Zstd => {
-                let stream = BufReader::with_capacity(1 << 16, stream);
+                let stream = BufReader::with_capacity(READ_AT_ONCE, stream);
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)?;
                 decoder.window_log_max(MAX_WINDOW_LOG)?;
                 Box::new(decoder)
@@ -267,13 +269,14 @@ impl Read for Failed {
     }
 }
 
-/// Reads the first bytes of a stream, behind those that were read of it. One that ends within them ends there for good.
+/// Reads the first bytes of a stream, behind those that were read of it, and what comes with them. One that ends within them
+/// ends there for good.
 fn first_bytes(stream: &mut Box<dyn Read + Send>, read: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut start = read;
     let mut filled = start.len();
-    start.resize(Packing::BYTES.max(filled), 0);
-    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match stream.read(rest) {
+    start.resize(READ_AT_ONCE.max(filled), 0);
+    while filled < Packing::BYTES {
+        match stream.read(start.get_mut(filled..).unwrap_or_default()) {
             Ok(0) => {
                 *stream = Box::new(io::empty());
                 break;
@@ -383,6 +386,9 @@ pub fn gzip_length(path: &Path) -> io::Result<Option<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
@@ -569,5 +575,25 @@ mod tests {
         let middle = broken.len() / 2;
         broken[middle] ^= 0xff;
         assert_ne!(read(broken).1, End::Whole);
+    }
+
+    #[test]
+    fn a_small_archive_is_read_from_disk_by_one_call() {
+        struct Calls(io::Cursor<Vec<u8>>, Arc<AtomicUsize>);
+        impl Read for Calls {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let n = self.0.read(buffer)?;
+                self.1.fetch_add(usize::from(n > 0), Ordering::Relaxed);
+                Ok(n)
+            }
+        }
+        for packed in [gzip(b"one\ntwo\n"), zstd::encode_all(&b"one\ntwo\n"[..], 1).unwrap()] {
+            let calls = Arc::new(AtomicUsize::new(0));
+            let stream = Calls(io::Cursor::new(packed), Arc::clone(&calls));
+            let mut decoder = Decoder::new(Box::new(stream)).unwrap();
+            let mut buffer = [0; 64];
+            assert_eq!(decoder.fill(&mut buffer).unwrap(), (8, Some(End::Whole)));
+            assert_eq!(calls.load(Ordering::Relaxed), 1);
+        }
     }
 }

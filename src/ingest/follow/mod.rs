@@ -33,10 +33,9 @@ use crate::base::liveness::Liveness;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::status::history::Pulse;
-use crate::status::{BackfillStatus, Notices, SourceState, SourceStatus, Status};
+use crate::status::{BackfillStatus, FileStatus, Notices, SourceState, SourceStatus, Status, newest_past};
 use crate::store::batch::Batch;
 use crate::store::{StoreError, WriteStore};
-use crate::tail::discover::is_glob;
 use crate::tail::wake::Wake;
 
 /// How long a source that failed, or a file in it, is left alone.
@@ -111,9 +110,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Errors
 ///
-/// When no thread can be started.
+/// When no thread can be started, or the ledger cannot be asked.
 pub fn start(config: Config, store: Arc<dyn WriteStore>, stop: Stop) -> Result<Ingest, IngestError> {
-    let shared = Shared::new(config, &store, stop);
+    let shared = Shared::new(config, &store, stop)?;
     let mut running = Vec::new();
     let mut spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
         let shared = Arc::clone(&shared);
@@ -131,13 +130,18 @@ pub fn start(config: Config, store: Arc<dyn WriteStore>, stop: Stop) -> Result<I
 }
 
 impl Ingest {
-    /// How far everything is.
+    /// How far everything is, with each log.
     ///
     /// # Errors
     ///
     /// When the ledger cannot be asked.
     pub fn status(&self) -> Result<Status, StoreError> {
         self.shared.status()
+    }
+
+    /// How far everything is, without the single logs: it takes no longer where there are many of them.
+    pub fn overview(&self) -> Status {
+        self.shared.overview()
     }
 
     /// Which of the threads that must get on does not: those that follow, and the one that commits. A ledger that cannot be
@@ -258,7 +262,7 @@ impl Ingest {
 }
 
 impl Shared {
-    fn new(config: Config, store: &Arc<dyn WriteStore>, stop: Stop) -> Arc<Shared> {
+    fn new(config: Config, store: &Arc<dyn WriteStore>, stop: Stop) -> Result<Arc<Shared>, StoreError> {
         let source = |source: &SourceConfig| Source {
             config: source.clone(),
             state: Mutex::default(),
@@ -266,8 +270,8 @@ impl Shared {
             following: Liveness::new(format!("follow {}", source.sensor), LONGEST_STEP),
         };
         let readers = (0..config.threads.max(1)).map(|_| Arc::default()).collect();
-        Arc::new(Shared {
-            context: Context::new(store, &config),
+        Ok(Arc::new(Shared {
+            context: Context::new(store, &config)?,
             sources: config.sources.iter().map(source).collect(),
             config,
             stop,
@@ -280,7 +284,7 @@ impl Shared {
             notices: Notices::default(),
             told_as_of: AtomicU64::new(0),
             told_incomplete: Mutex::default(),
-        })
+        }))
     }
 
     fn store(&self) -> &dyn WriteStore {
@@ -349,9 +353,26 @@ impl Shared {
     }
 
     fn status(&self) -> Result<Status, StoreError> {
-        let lineages = self.context.claims.lineages()?;
-        let at_rest = Status::at_rest(&lineages, self.context.clock.now());
-        let mut status = Status { totals: at_rest.totals, newest: at_rest.newest, ..Status::default() };
+        let mut status = self.overview();
+        let (totals, now) = (self.context.claims.totals(), self.context.clock.now());
+        for progress in self.context.claims.lineages()? {
+            let source = totals.source_of(&progress.sensor, &progress.path);
+            let at = source.unwrap_or_else(|| status.imported_from(&progress.sensor));
+            if let Some(source) = status.sources.get_mut(at) {
+                source.files.push(FileStatus::at(&progress, now));
+            }
+        }
+        status.sort_files();
+        Ok(status)
+    }
+
+    /// The status without the single logs.
+    fn overview(&self) -> Status {
+        let totals = self.context.claims.totals();
+        let mut status = Status {
+            newest: newest_past(|until| totals.newest(until), self.context.clock.now()),
+            ..Status::default()
+        };
         // It may have begun to fail since the last turn.
         status.caught_up = lock(&self.failing).is_empty()
             && self.store().failing().is_none()
@@ -382,25 +403,15 @@ impl Shared {
         }
         status.as_of_ms = self.as_of_ms();
         // Each log belongs to the source it was seen in; what was imported stands apart.
-        for at_rest_source in at_rest.sources {
-            let mut imported = SourceStatus { sensor: at_rest_source.sensor, ..SourceStatus::default() };
-            imported.state = SourceState::Imported;
-            for file in at_rest_source.files {
-                let tally = file.tally.clone();
-                let home = status.sources.iter_mut().find(|source| {
-                    source.state != SourceState::Imported
-                        && source.sensor == imported.sensor
-                        && (is_glob(&source.logs) || file.path.starts_with(&source.logs))
-                });
-                let home = home.unwrap_or(&mut imported);
-                home.totals.merge(&tally);
-                home.files.push(file);
-            }
-            if !imported.files.is_empty() {
-                status.sources.push(imported);
+        for ((source, sensor), sum) in totals.groups() {
+            status.totals.merge(&sum.tally);
+            let at = source.unwrap_or_else(|| status.imported_from(sensor));
+            if let Some(source) = status.sources.get_mut(at) {
+                source.totals.merge(&sum.tally);
+                source.prefix_changed = source.prefix_changed.saturating_add(sum.prefix_changed);
             }
         }
-        Ok(status)
+        status
     }
 
     /// Why answers may lack what the logs hold; nothing where how a source stands cannot be had.
@@ -608,7 +619,7 @@ pub(super) struct Stepped {
 #[cfg(test)]
 impl Stepped {
     pub fn start(config: Config, store: &Arc<dyn WriteStore>) -> Stepped {
-        let shared = Shared::new(config, store, Stop::new());
+        let shared = Shared::new(config, store, Stop::new()).unwrap();
         // Followers borrow what they share; a test may leak it.
         let leaked: &'static Shared = Box::leak(Box::new(Arc::clone(&shared)));
         let followers = (0..shared.sources.len()).filter_map(|at| Follower::new(leaked, at)).collect();
