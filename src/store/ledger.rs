@@ -916,9 +916,14 @@ impl Shared {
         }
     }
 
-    /// Does one piece of work; `false` when none is due.
+    /// Does one piece of work; `false` when none is due, and `true` also where a failure is to be mended first.
     fn step(&self, work: Work) -> Result<bool, StoreError> {
         let _alone = lock(if work == Work::Fold { &self.folding } else { &self.merging });
+        // Who had the lock before may have failed since this thread saw to it that all is well: what it wrote may be there all
+        // the same, and its rows in the view too. That is seen to first.
+        if self.home().failure().is_some() {
+            return Ok(true);
+        }
         let view = self.view();
         match work {
             Work::Fold if self.fold_is_due(&view) => self.fold(&view.segments).map(|()| true),

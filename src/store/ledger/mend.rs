@@ -165,11 +165,12 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RunSink;
+    use super::super::{Ledger, RunSink, Work};
     use super::*;
     use crate::store::crash::{VolatileSite, batch, tiny};
     use crate::store::memory::MemoryStore;
     use crate::store::run::{CommitRange, Writer};
+    use crate::store::{Options, WriteStore};
 
     #[test]
     fn a_run_that_is_being_written_is_not_taken_for_one_that_was_left_behind() {
@@ -199,5 +200,28 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(home.remove_a_run().unwrap() && home.runs().unwrap().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_merged_before_a_failed_write_was_seen_to() {
+        let site = Arc::new(VolatileSite::new(usize::MAX, 1));
+        let options = Options { fold_rows: usize::MAX, bulk_rows: usize::MAX, ..tiny() };
+        let shared = Shared::open(site, true, &options, Run::load).unwrap();
+        let ledger = Ledger { shared: Arc::clone(&shared), workers: Vec::new(), max_disk: None };
+        let mut number = 0;
+        while !shared.is_due(Work::Fold) {
+            number += 1;
+            ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
+        }
+        // The failed write may have been a fold of the same segments, by another thread, that is on disk.
+        shared.home().fail(&StoreError::Closed);
+        let before = shared.view();
+        assert!(shared.step(Work::Fold).unwrap());
+        assert!(Arc::ptr_eq(&before, &shared.view()));
+        while shared.mend(None).is_err() {
+            std::thread::yield_now();
+        }
+        assert!(shared.step(Work::Fold).unwrap());
+        assert!(shared.view().segments.len() < before.segments.len());
     }
 }
