@@ -1,7 +1,9 @@
 //! A one-way stop signal that threads wait on.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 /// Says once, to everyone who holds a clone, that it is time to stop.
 #[derive(Debug, Clone, Default)]
@@ -18,23 +20,21 @@ impl Stop {
     /// Gives the signal; giving it again changes nothing.
     pub fn stop(&self) {
         let (stopped, changed) = &*self.shared;
-        *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *stopped.lock() = true;
         changed.notify_all();
     }
 
     /// Whether it was given.
     pub fn is_stopped(&self) -> bool {
-        *self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.shared.0.lock()
     }
 
     /// Waits for the signal, at most so long; says whether it was given.
     pub fn wait(&self, at_most: Duration) -> bool {
         let (stopped, changed) = &*self.shared;
-        let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        let (guard, _) = changed
-            .wait_timeout_while(guard, at_most, |stopped| !*stopped)
-            .unwrap_or_else(PoisonError::into_inner);
-        *guard
+        let mut stopped = stopped.lock();
+        changed.wait_while_for(&mut stopped, |stopped| !*stopped, at_most);
+        *stopped
     }
 }
 

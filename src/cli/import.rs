@@ -2,10 +2,11 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use parking_lot::Mutex;
 
 use super::access::{Access, FolderArgs, Purpose};
 use super::progress::Progress;
@@ -150,7 +151,7 @@ fn send(
             }
             Err(error) => return Err(error),
         }
-        let mut so_far = so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut so_far = so_far.lock();
         so_far.files_done += 1;
         so_far.lines = summary.tally.lines();
     }
@@ -177,7 +178,7 @@ fn send_one(
         inner: file,
         seen: move |bytes| {
             counted.fetch_add(bytes, Ordering::Relaxed);
-            let mut so_far = so_far.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut so_far = so_far.lock();
             so_far.bytes_done += bytes;
             progress.show(&so_far);
         },

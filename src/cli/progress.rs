@@ -1,8 +1,9 @@
 //! How far long work is: a bar on a terminal, else a line a second. Work of less than a second says nothing.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::ingest::ImportProgress;
 
@@ -40,7 +41,7 @@ impl Progress {
 
     fn show_text(&self, share: f64, text: impl FnOnce() -> String) {
         let pause = if self.terminal { BAR } else { LINE };
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock();
         if shown.unwrap_or(self.started).elapsed() < pause {
             return;
         }
@@ -56,7 +57,7 @@ impl Progress {
 
     /// Clears the bar.
     pub fn finish(&self) {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.lock();
         if self.terminal && shown.is_some() {
             let mut stderr = io::stderr().lock();
             let _ = write!(stderr, "\r\x1b[2K").and_then(|()| stderr.flush());

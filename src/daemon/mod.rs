@@ -20,10 +20,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use tracing::{debug, error, info, warn};
 
 use crate::base::clock::now;
@@ -476,7 +477,7 @@ fn open_or_begin_anew(
     error!(damage, "The ledger is damaged. Looking whether the logs still hold all that it had read.");
     let told = Mutex::new(None::<Instant>);
     let on_progress = |done: &ImportProgress| {
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = told.lock();
         if told.is_none_or(|at| at.elapsed() >= MIGRATION_TOLD_EVERY) {
             *told = Some(Instant::now());
             supervisor.recovering(done.bytes_done, done.bytes_total);

@@ -19,13 +19,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, StatusCode, Uri};
+use parking_lot::{Mutex, RwLock};
 
 use percent_encoding::percent_decode_str;
 
@@ -132,7 +133,7 @@ impl Guard {
 
     /// From now on these are let in, and nobody else.
     pub fn set_tokens(&self, tokens: Tokens) {
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tokens));
+        *self.tokens.write() = Some(Arc::new(tokens));
     }
 
     /// Lets a request in, or says why not. Takes the headers that carry a token away.
@@ -156,7 +157,7 @@ impl Guard {
         if by_itself && !known_origin && is_made_by_another_site(method, headers) {
             return Err(ApiError::cross_site());
         }
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let tokens = self.tokens.read().clone();
         let Some(tokens) = tokens else {
             return match loopback {
                 true if self.hosts.allow(headers) => Ok(Caller::Anyone),
@@ -193,7 +194,7 @@ impl Guard {
             return Ok(());
         }
         let key = Key { network: peer.map(network), token: token.map(|token| Arc::clone(&token.name)) };
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock();
         match buckets.spend(key, self.rate, Instant::now()) {
             None => Ok(()),
             Some(wait) => Err(ApiError::too_often(wait)),

@@ -50,9 +50,10 @@ mod zeek_pdns;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio_rustls::TlsAcceptor;
 
@@ -254,7 +255,7 @@ impl State {
 
     /// From now on connections over the network speak TLS, with this certificate.
     pub fn set_tls(&self, tls: TlsAcceptor) {
-        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+        *self.0.tls.write() = Some(tls);
     }
 
     /// Why the ledger does not take what is read, if it does not: readers cannot hand it on, or work on it fails.
@@ -280,7 +281,7 @@ impl State {
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {
-        self.0.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.tls.read().clone()
     }
 }
 

@@ -4,7 +4,6 @@
 //! the icon of this very origin and nothing else, and nothing inline. Assets have their content's hash in their URL, so a
 //! browser keeps them for ever; pages are never kept.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -52,7 +51,7 @@ pub async fn watch(state: State) {
     loop {
         let now = ticks.tick().await;
         let pulse = state.0.ingest.pulse();
-        let mut history = state.0.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut history = state.0.history.lock();
         history.push(pulse, now.duration_since(before));
         before = now;
     }
@@ -307,7 +306,7 @@ pub async fn status(state: State, request: Request) -> Response {
         let place = place_for_report(&state).await?;
         blocking(&state, move |state| {
             let _place = place;
-            let samples = state.0.history.lock().unwrap_or_else(PoisonError::into_inner).samples();
+            let samples = state.0.history.lock().samples();
             let standing = Standing {
                 status: state.0.ingest.status()?,
                 stats: state.0.ledger.stats()?,

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Addresses that are remembered without need.
@@ -41,7 +42,7 @@ impl Places {
     /// Those that somebody at an address may have; none is the owner of the ledger.
     pub fn of(&self, address: Option<IpAddr>) -> PlacesOf {
         let own = address.filter(|_| self.each != usize::MAX).map(|address| {
-            let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut of = self.of.lock();
             if of.len() >= REMEMBERED && !of.contains_key(&address) {
                 // Who has or wants one holds it.
                 of.retain(|_, own| Arc::strong_count(own) > 1);
@@ -100,7 +101,7 @@ mod tests {
         for i in 0..10 * REMEMBERED as u32 {
             drop(places.of(Some(i.to_be_bytes().into())));
         }
-        assert!(places.of.lock().unwrap().len() <= REMEMBERED);
+        assert!(places.of.lock().len() <= REMEMBERED);
         let one = Places::new(1, 3);
         assert!(one.of(Some([192, 0, 2, 1].into())).try_take().is_some());
     }

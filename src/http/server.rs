@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
@@ -299,15 +300,11 @@ impl Crowds {
         Crowds { each, of: Mutex::default() }
     }
 
-    fn of(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// One more connection from an address, unless it has as many as it may have.
     fn enter(self: &Arc<Crowds>, peer: Option<IpAddr>) -> Option<Crowd> {
         let network = peer.map(network);
         if let Some(network) = network {
-            let mut of = self.of();
+            let mut of = self.of.lock();
             let here = of.entry(network).or_default();
             if *here >= self.each {
                 return None;
@@ -327,7 +324,7 @@ struct Crowd {
 impl Drop for Crowd {
     fn drop(&mut self) {
         if let Some(network) = self.network {
-            let mut of = self.crowds.of();
+            let mut of = self.crowds.of.lock();
             if let Some(here) = of.get_mut(&network) {
                 *here -= 1;
                 if *here == 0 {

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::claims::Claims;
 use super::dump::Dump;
@@ -585,7 +587,7 @@ pub fn import<'a>(
     let counters: Vec<(Arc<AtomicU64>, Arc<AtomicU64>)> = (0..workers).map(|_| Default::default()).collect();
     let failed: Mutex<Option<IngestError>> = Mutex::default();
     let fail = |error: IngestError| {
-        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        failed.lock().get_or_insert(error);
     };
     std::thread::scope(|scope| {
         let writer = || {
@@ -611,8 +613,7 @@ pub fn import<'a>(
                 worker.replaces = how.replace;
                 let mut each = |worker: &Worker<'_>| {
                     let mut progress = *total;
-                    progress.files_done =
-                        done.lock().unwrap_or_else(PoisonError::into_inner).files + worker.summary.files;
+                    progress.files_done = done.lock().files + worker.summary.files;
                     for (bytes, lines) in counters {
                         progress.bytes_done += bytes.load(Ordering::Relaxed);
                         progress.lines += lines.load(Ordering::Relaxed);
@@ -622,20 +623,18 @@ pub fn import<'a>(
                 if let Err(error) = work_off(&mut worker, queue, how.sensor, zeek, stop, &mut each) {
                     fail(error);
                 }
-                done.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .merge(std::mem::take(&mut worker.summary));
+                done.lock().merge(std::mem::take(&mut worker.summary));
             };
             spawn(scope, "import", work).map_err(IngestError::Thread)?;
         }
         drop(to_writer);
         Ok::<(), IngestError>(())
     })?;
-    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(error) = failed.into_inner() {
         return Err(error);
     }
     store.flush()?;
-    let mut summary = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut summary = done.into_inner();
     listed.judge(&mut summary);
     Ok(summary)
 }
@@ -661,7 +660,7 @@ fn work_off(
     each: &mut dyn FnMut(&Worker<'_>),
 ) -> Result<(), IngestError> {
     let mut busy = Vec::new();
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = || queue.lock().pop_front();
     while let Some(found) = next() {
         if stop.is_stopped() {
             break;

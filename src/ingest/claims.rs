@@ -9,8 +9,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use super::totals::Totals;
 use crate::base::fault::point;
@@ -92,10 +94,6 @@ impl Claims {
         Claims { store: Arc::clone(store), table: Mutex::new(table), released: Condvar::new() }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Asks for a lineage, to read on in it; `live` says that the reader follows a live log.
     ///
     /// # Errors
@@ -103,7 +101,7 @@ impl Claims {
     /// When the store cannot say how far it was read; the lineage is not claimed then.
     pub fn claim(&self, id: &LineageId, live: bool) -> Result<Claimed, StoreError> {
         {
-            let mut table = self.table();
+            let mut table = self.table.lock();
             if let Some(claim) = table.claims.get(id) {
                 return Ok(Claimed::Busy { live: claim.live });
             }
@@ -113,7 +111,7 @@ impl Claims {
         match self.store.lineage(id) {
             Ok(progress) => {
                 // It is in the totals already.
-                if let Some(claim) = self.table().claims.get_mut(id) {
+                if let Some(claim) = self.table.lock().claims.get_mut(id) {
                     claim.committed.clone_from(&progress);
                 }
                 Ok(Claimed::Yes(progress.map(Box::new)))
@@ -127,7 +125,7 @@ impl Claims {
 
     /// Puts progress into a batch. The caller holds the lineage.
     pub fn advance(&self, batch: &mut Batch, progress: Progress) {
-        let mut table = self.table();
+        let mut table = self.table.lock();
         let id = progress.lineage;
         table.claims.entry(id).or_default();
         table.change(&id, |claim| claim.uncommitted = Some(progress.clone()));
@@ -137,7 +135,7 @@ impl Claims {
 
     /// Gives a lineage back. It can be claimed again once all progress in it is committed.
     pub fn release(&self, id: &LineageId) {
-        let mut table = self.table();
+        let mut table = self.table.lock();
         if let Some(claim) = table.claims.get_mut(id) {
             claim.held = false;
             claim.live = false;
@@ -153,7 +151,7 @@ impl Claims {
     /// When the store refuses. Nothing was dropped then.
     pub fn forget(&self, sensor: SensorId, id: &LineageId) -> Result<(), StoreError> {
         self.store.forget(sensor, id)?;
-        self.table().change(id, |claim| (claim.committed, claim.uncommitted) = (None, None));
+        self.table.lock().change(id, |claim| (claim.committed, claim.uncommitted) = (None, None));
         Ok(())
     }
 
@@ -209,7 +207,7 @@ impl Claims {
         progress: impl Iterator<Item = &'a Progress>,
         change: impl Fn(&mut Claim, &Progress),
     ) {
-        let mut table = self.table();
+        let mut table = self.table.lock();
         for progress in progress {
             table.change(&progress.lineage, |claim| change(claim, progress));
             table.end(&progress.lineage);
@@ -219,15 +217,15 @@ impl Claims {
 
     /// Waits until some claim has ended, at most so long.
     pub fn wait_for_release(&self, at_most: Duration) {
-        let table = self.table();
+        let mut table = self.table.lock();
         if !table.claims.is_empty() {
-            drop(self.released.wait_timeout(table, at_most).unwrap_or_else(PoisonError::into_inner));
+            self.released.wait_for(&mut table, at_most);
         }
     }
 
     /// The sums over all lineages, as far as they were read, committed or not.
     pub fn totals(&self) -> Totals {
-        self.table().totals.clone()
+        self.table.lock().totals.clone()
     }
 
     /// How far a lineage was read, committed or not.
@@ -236,7 +234,7 @@ impl Claims {
     ///
     /// When the store cannot be read.
     pub fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
-        let uncommitted = self.table().claims.get(id).and_then(|claim| claim.uncommitted.clone());
+        let uncommitted = self.table.lock().claims.get(id).and_then(|claim| claim.uncommitted.clone());
         uncommitted.map_or_else(|| self.store.lineage(id), |progress| Ok(Some(progress)))
     }
 
@@ -247,7 +245,7 @@ impl Claims {
     /// When the store cannot be read.
     pub fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
         let uncommitted: Vec<Progress> =
-            self.table().claims.values().filter_map(|claim| claim.uncommitted.clone()).collect();
+            self.table.lock().claims.values().filter_map(|claim| claim.uncommitted.clone()).collect();
         let mut all: HashMap<LineageId, Progress> =
             self.store.lineages()?.into_iter().map(|progress| (progress.lineage, progress)).collect();
         for progress in uncommitted {

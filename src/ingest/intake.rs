@@ -7,8 +7,8 @@
 //! Rows and the progress that covers them go into the same batch; see [`super::claims`] for why that is exactly once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use tracing::warn;
 
@@ -494,9 +494,7 @@ impl Core {
         if until.is_some_and(|(time, _)| self.meaning.record.ts_micros() / 1_000_000 <= time) {
             return true;
         }
-        self.twin.as_ref().is_some_and(|Twin { twins, side }| {
-            twins.lock().unwrap_or_else(PoisonError::into_inner).tell(*side, &self.meaning.record)
-        })
+        self.twin.as_ref().is_some_and(|Twin { twins, side }| twins.lock().tell(*side, &self.meaning.record))
     }
 
     /// Counts one line of the new part.

@@ -40,10 +40,11 @@ mod twins;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::warn;
 
 use self::claims::Claims;
@@ -344,7 +345,7 @@ impl Sampler {
     const QUIET: Duration = Duration::from_secs(60);
 
     fn malformed(&self, path: &Path, offset: u64, reason: Malformed) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let Some(last) = last.get_mut(reason as usize) else { return };
         if last.is_none_or(|at| at.elapsed() >= Sampler::QUIET) {
             *last = Some(Instant::now());

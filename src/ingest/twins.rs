@@ -13,8 +13,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::claims::Claims;
@@ -161,7 +162,7 @@ pub(super) fn look_through(
     known: Known,
 ) -> Result<(), IngestTrouble> {
     let (mut reader, mut record) = (Reader::new(options), LogRecord::default());
-    let mut twins = twin.twins.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut twins = twin.twins.lock();
     let (mut prefix, mut end, mut at) = (Prefix::default(), None, 0);
     if let Known::Bytes(bytes) = known {
         end = Some(bytes);

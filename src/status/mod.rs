@@ -6,8 +6,9 @@ pub mod history;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::progress::Progress;
@@ -122,7 +123,7 @@ pub struct Notices(Arc<Mutex<BTreeMap<&'static str, String>>>);
 impl Notices {
     /// Puts up a notice, or takes it down. Says whether that changes anything.
     pub fn set(&self, about: &'static str, says: Option<String>) -> bool {
-        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = self.0.lock();
         let is_new = notices.get(about) != says.as_ref();
         match says {
             Some(says) => drop(notices.insert(about, says)),
@@ -133,7 +134,7 @@ impl Notices {
 
     /// All that are up.
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.lock().values().cloned().collect()
     }
 }
 

@@ -1,7 +1,8 @@
 //! A bell: threads that wait for something to change hear it, also when it rang just before they listened.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
@@ -10,32 +11,26 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How often it rang: what [`Bell::wait`] is given, taken before one looks whether there is reason to wait.
     pub fn count(&self) -> u64 {
-        *self.lock()
+        *self.rung.lock()
     }
 
     /// Wakes all who wait.
     pub fn ring(&self) {
-        *self.lock() += 1;
+        *self.rung.lock() += 1;
         self.heard.notify_all();
     }
 
     /// Waits until it has rung more often than this, or for so long.
     pub fn wait(&self, count: u64, at_most: Option<Duration>) {
         let until = at_most.map(|wait| Instant::now() + wait);
-        let mut rung = self.lock();
+        let mut rung = self.rung.lock();
         while *rung == count {
             match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return,
-                Some(left) => {
-                    rung = self.heard.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
-                }
-                None => rung = self.heard.wait(rung).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => drop(self.heard.wait_for(&mut rung, left)),
+                None => self.heard.wait(&mut rung),
             }
         }
     }

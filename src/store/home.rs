@@ -14,12 +14,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
-};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::bell::Bell;
 use super::cache::Cache;
@@ -116,7 +116,7 @@ struct Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let mut calls = lock(&self.home.calls);
+        let mut calls = self.home.calls.lock();
         if let Some(at) = calls.iter().position(|began| *began == self.began) {
             calls.swap_remove(at);
         }
@@ -129,10 +129,6 @@ fn end(why: &str) -> ! {
         "The engine of the ledger {why} after a failed write. The process ends, to be started again; nothing is lost, for the logs are read again from what is on disk."
     );
     end_to_start_again()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn not_open() -> StoreError {
@@ -181,7 +177,7 @@ impl Home {
             std::thread::park_timeout(PAUSE);
         }
         // Nothing panics while it is changed: engines turn their panics into errors.
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     /// The place.
@@ -201,15 +197,15 @@ impl Home {
 
     /// Why nothing can be written, if it cannot.
     pub fn failure(&self) -> Option<StoreError> {
-        lock(&self.failure).as_ref().map(|failure| failure.error.again())
+        self.failure.lock().as_ref().map(|failure| failure.error.again())
     }
 
     /// Nothing is written any more until the engine was opened again.
     pub fn fail(&self, error: &StoreError) {
-        let mut failure = lock(&self.failure);
+        let mut failure = self.failure.lock();
         if failure.is_none() {
             *failure = Some(Failure { error: error.again(), since: Instant::now() });
-            let mut retries = lock(&self.retries);
+            let mut retries = self.retries.lock();
             if retries.passed.is_some_and(|passed| passed.elapsed() < SAME_TROUBLE) {
                 retries.put_off();
             } else {
@@ -223,11 +219,7 @@ impl Home {
     /// Looks whether the engine has failed by itself, and whether a call does not return from one that has.
     pub fn watch(&self) {
         // Who opens it again has it to itself, and watches the time.
-        let state = match self.state.try_read() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(state)) => state.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(state) = self.state.try_read() else { return };
         if let Some(engine) = &state.engine
             && let Some(error) = engine.failure()
         {
@@ -239,21 +231,21 @@ impl Home {
         }
         drop(state);
         let hung = patience(HUNG);
-        let failed = lock(&self.failure).as_ref().is_some_and(|failure| failure.since.elapsed() > hung);
-        if failed && lock(&self.calls).iter().any(|began| began.elapsed() > hung) {
+        let failed = self.failure.lock().as_ref().is_some_and(|failure| failure.since.elapsed() > hung);
+        if failed && self.calls.lock().iter().any(|began| began.elapsed() > hung) {
             end("does not return from a call");
         }
     }
 
     /// Why it is too soon to try again to open the engine, if it is.
     pub fn too_soon(&self) -> Option<StoreError> {
-        let not_before = lock(&self.retries).not_before;
+        let not_before = self.retries.lock().not_before;
         not_before.filter(|not_before| *not_before > Instant::now()).and_then(|_| self.failure())
     }
 
     /// The engine could not be opened again: the next try is put off.
     pub fn put_off(&self) {
-        lock(&self.retries).put_off();
+        self.retries.lock().put_off();
     }
 
     /// Has the engine to itself, once all calls have returned.
@@ -262,10 +254,9 @@ impl Home {
         let until = Instant::now() + patience(HUNG);
         let state = loop {
             match self.state.try_write() {
-                Ok(state) => break state,
-                Err(TryLockError::Poisoned(state)) => break state.into_inner(),
-                Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::park_timeout(PAUSE),
-                Err(TryLockError::WouldBlock) => end("does not return from a call"),
+                Some(state) => break state,
+                None if Instant::now() < until => std::thread::park_timeout(PAUSE),
+                None => end("does not return from a call"),
             }
         };
         self.closing.store(false, Ordering::Relaxed);
@@ -327,8 +318,8 @@ impl Home {
 
     /// The failure has passed: others may write again.
     pub fn mended(&self) {
-        *lock(&self.failure) = None;
-        let mut retries = lock(&self.retries);
+        *self.failure.lock() = None;
+        let mut retries = self.retries.lock();
         (retries.passed, retries.not_before) = (Some(Instant::now()), None);
         drop(retries);
         self.bell.ring();
@@ -354,11 +345,11 @@ impl Home {
             return false;
         }
         let engine = match self.state.try_write() {
-            Ok(mut state) => {
+            Some(mut state) => {
                 state.runs = RwLock::default();
                 state.engine.take()
             }
-            Err(_) => return false,
+            None => return false,
         };
         drop(engine);
         if self.abandoned.swap(false, Ordering::Relaxed) {
@@ -380,7 +371,7 @@ impl Home {
 
     fn call(&self) -> Call<'_> {
         let began = Instant::now();
-        lock(&self.calls).push(began);
+        self.calls.lock().push(began);
         Call { home: self, began }
     }
 
@@ -468,12 +459,12 @@ impl Home {
         }
         let state = self.state();
         let Some(engine) = &state.engine else { return Err(self.closed()) };
-        let known = state.runs.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let known = state.runs.read().get(&id).cloned();
         if let Some(run) = known {
             return work(&*run);
         }
         let run = engine.run(id)?;
-        state.runs.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&run));
+        state.runs.write().insert(id, Arc::clone(&run));
         work(&*run)
     }
 
@@ -481,38 +472,38 @@ impl Home {
 
     /// Somebody reads a run, or writes it.
     pub fn hold(&self, id: u32) {
-        lock(&self.held).insert(id);
+        self.held.lock().insert(id);
     }
 
     /// Nobody reads a run any more, nor writes it.
     pub fn let_go(&self, id: u32) {
-        lock(&self.held).remove(&id);
+        self.held.lock().remove(&id);
     }
 
     /// Whether somebody reads a run, or writes it.
     pub fn is_held(&self, id: u32) -> bool {
-        lock(&self.held).contains(&id)
+        self.held.lock().contains(&id)
     }
 
     /// Nobody needs a run any more: [`Home::remove_a_run`] removes it.
     pub fn bury(&self, id: u32) {
-        lock(&self.graves).insert(id);
+        self.graves.lock().insert(id);
         self.bell.ring();
     }
 
     /// Whether there is a run to be removed.
     pub fn has_graves(&self) -> bool {
-        !lock(&self.graves).is_empty()
+        !self.graves.lock().is_empty()
     }
 
     /// Removes what is left of a run that nobody needs; `false` when there is none.
     pub fn remove_a_run(&self) -> Result<bool, StoreError> {
-        let Some(id) = lock(&self.graves).first().copied() else { return Ok(false) };
+        let Some(id) = self.graves.lock().first().copied() else { return Ok(false) };
         self.change(None, |engine| engine.remove_run(id))?;
         let state = self.state();
-        state.runs.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        state.runs.write().remove(&id);
         drop(state);
-        lock(&self.graves).remove(&id);
+        self.graves.lock().remove(&id);
         Ok(true)
     }
 }
@@ -534,7 +525,7 @@ impl Pairs for Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let failed = self.failure().is_some();
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut();
         state.runs = RwLock::default();
         if let Some(engine) = state.engine.take() {
             if failed { let_go(engine) } else { drop(engine) }

@@ -43,11 +43,12 @@ mod staging;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use self::retired::Retired;
@@ -97,11 +98,6 @@ const CLEAR_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 const REMOVED_TOGETHER: usize = 64;
 /// Segments of one tier that are merged in memory into one of the next.
 const SEGMENT_FAN_IN: usize = 8;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is replaced as a whole: a panic cannot leave half of it.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A ledger that is open.
 pub struct Ledger {
@@ -500,8 +496,8 @@ impl Ledger {
     pub fn settle(&self) -> Result<(), StoreError> {
         loop {
             let rung = self.shared.bell.count();
-            drop(lock(&self.shared.merging));
-            drop(lock(&self.shared.folding));
+            drop(self.shared.merging.lock());
+            drop(self.shared.folding.lock());
             if !self.shared.is_due(Work::Fold) && !self.shared.is_due(Work::Merge) {
                 return Ok(());
             }
@@ -811,13 +807,13 @@ impl Shared {
     }
 
     fn home(&self) -> Arc<Home> {
-        Arc::clone(&lock(&self.home))
+        Arc::clone(&self.home.lock())
     }
 
     /// Opens another place, and watches it too.
     fn open_home(&self, place: Arc<dyn Place>) -> Result<Arc<Home>, StoreError> {
         let home = Arc::new(Home::open(place, &self.bell, self.home().cache(), self.options.retry)?);
-        lock(&self.homes).push(Arc::downgrade(&home));
+        self.homes.lock().push(Arc::downgrade(&home));
         Ok(home)
     }
 
@@ -833,7 +829,7 @@ impl Shared {
 
     /// Replaces the view by one that `edit` has changed.
     fn show(&self, edit: impl FnOnce(&mut View)) {
-        let publishing = lock(&self.publishing);
+        let publishing = self.publishing.lock();
         let mut next = View::clone(&self.view.load());
         edit(&mut next);
         let last = self.view.swap(Arc::new(next));
@@ -849,13 +845,13 @@ impl Shared {
     fn failure(&self, work: Work) -> Result<(), StoreError> {
         self.failures
             .get(work as usize)
-            .and_then(|failure| lock(failure).as_ref().map(StoreError::again))
+            .and_then(|failure| failure.lock().as_ref().map(StoreError::again))
             .map_or(Ok(()), Err)
     }
 
     fn set_failure(&self, work: Work, failure: Option<StoreError>) {
         if let Some(slot) = self.failures.get(work as usize) {
-            *lock(slot) = failure;
+            *slot.lock() = failure;
         }
     }
 
@@ -876,7 +872,7 @@ impl Shared {
                 }
                 Ok(false) => {
                     // Readers ring no bell when they let go.
-                    let left = work == Work::Merge && !lock(&self.left).is_empty();
+                    let left = work == Work::Merge && !self.left.lock().is_empty();
                     self.bell.wait(rung, left.then_some(CLEAR_PAUSE));
                 }
                 Err(_) if self.check_stop().is_err() => return,
@@ -906,7 +902,7 @@ impl Shared {
             Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
             Work::Merge => {
                 self.home().has_graves()
-                    || lock(&self.left).iter().any(|retired| is_free(&retired.home))
+                    || self.left.lock().iter().any(|retired| is_free(&retired.home))
                     || self.is_uncounted()
                     || self.runs_to_merge(&view).is_some()
                     || self.runs_to_cut(&view).is_some()
@@ -918,7 +914,7 @@ impl Shared {
 
     /// Does one piece of work; `false` when none is due, and `true` also where a failure is to be mended first.
     fn step(&self, work: Work) -> Result<bool, StoreError> {
-        let _alone = lock(if work == Work::Fold { &self.folding } else { &self.merging });
+        let _alone = (if work == Work::Fold { &self.folding } else { &self.merging }).lock();
         // Who had the lock before may have failed since this thread saw to it that all is well: what it wrote may be there all
         // the same, and its rows in the view too. That is seen to first.
         if self.home().failure().is_some() {
@@ -1162,7 +1158,7 @@ impl Shared {
                 record.journal_to += u64::from(count > 0);
                 changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
                 // Before it is committed: a change that comes between is not one that came before.
-                let next_run = lock(&self.manifest).next_run;
+                let next_run = self.manifest.lock().next_run;
                 let before = with_record(&undo, &committed.record)?;
                 self.commit(&home, changes, &before).inspect_err(|_| {
                     committed.doubt = Some(Doubt { record, undo, run: None });
@@ -1185,7 +1181,7 @@ impl Shared {
     /// Changes the manifest, with a batch or alone, and shows it to readers. Gives the number of the next run, which each such
     /// change makes greater: by it one sees that none is missing.
     fn flip(&self, flip: Flip<'_>, edit: impl FnOnce(&mut View)) -> Result<u32, StoreError> {
-        let mut manifest = lock(&self.manifest);
+        let mut manifest = self.manifest.lock();
         // When it fails the run is let go of before the lock is: whoever opens the engine again then sees to what became of it.
         let Flip { add, replaced, journal, batch, ends_cuts } = flip;
         let replaced_ids: Vec<u32> = replaced.iter().map(|run| run.meta.id).collect();
@@ -1301,7 +1297,7 @@ impl ReadStore for Ledger {
         let home = self.shared.home();
         if home.failure().is_some() {
             // A batch that was refused may be in the engine all the same, or a part of it.
-            let committed = lock(&self.shared.committed);
+            let committed = self.shared.committed.lock();
             let undo = committed.doubt.iter().flat_map(|doubt| &doubt.undo);
             if let Some((_, before)) = undo.into_iter().find(|(changed, _)| *changed == key) {
                 return before.as_ref().map(|sealed| open_progress(&key, sealed)).transpose();
@@ -1322,7 +1318,7 @@ impl ReadStore for Ledger {
         let staged_rows = view.staged.iter().map(|segment| segment.counts().rows()).sum::<u64>();
         let held_bytes = self.shared.retired_bytes()?;
         let (expired, (dropped, dropped_questions)) = {
-            let manifest = lock(&self.shared.manifest);
+            let manifest = self.shared.manifest.lock();
             (manifest.expired, manifest.left())
         };
         let in_runs = view.runs.iter().map(|run| run.meta.counts().rows()).sum::<u64>();
@@ -1339,7 +1335,7 @@ impl ReadStore for Ledger {
             expired_on_disk: dropped + dropped_questions,
             missing_logs: self.missing_logs(),
             folded: self.shared.folded(),
-            growth: lock(&self.shared.growth).clone(),
+            growth: self.shared.growth.lock().clone(),
         })
     }
 
@@ -1362,11 +1358,11 @@ impl ReadStore for Ledger {
     fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let (main, lost, view, _spared) = {
-            let mut committed = lock(&shared.committed);
+            let mut committed = shared.committed.lock();
             shared.mend(Some(&mut committed))?;
             let lost = committed.acks.lost();
-            let _folds_wait = lock(&shared.manifest);
-            let _hints_wait = lock(&shared.hints);
+            let _folds_wait = shared.manifest.lock();
+            let _hints_wait = shared.hints.lock();
             let home = shared.home();
             // Progress and hints, of which there is one for each log, and a journal that is bounded.
             let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
@@ -1384,9 +1380,9 @@ impl ReadStore for Ledger {
     fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
         let mut checker = Checker::new(on_progress);
         let (view, _spared) = {
-            let committed = lock(&self.shared.committed);
+            let committed = self.shared.committed.lock();
             checker = checker.acknowledged(committed.acks.table().clone());
-            let _folds_wait = lock(&self.shared.manifest);
+            let _folds_wait = self.shared.manifest.lock();
             let home = self.shared.home();
             checker.main(&*home, home.runs());
             (self.shared.view(), home.spare())
@@ -1404,7 +1400,7 @@ impl WriteStore for Ledger {
         if let Some(known) = shared.sensors.number(name) {
             return Ok(known);
         }
-        let mut committed = lock(&shared.committed);
+        let mut committed = shared.committed.lock();
         if let Some(known) = shared.sensors.number(name) {
             return Ok(known);
         }
@@ -1427,7 +1423,7 @@ impl WriteStore for Ledger {
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         let shared = &*self.shared;
         point("apply_begun");
-        let mut committed = lock(&shared.committed);
+        let mut committed = shared.committed.lock();
         shared.mend(Some(&mut committed))?;
         let progress: Vec<&Progress> = batch.progress().collect();
         let (sensors, cut) = (shared.sensors.len(), shared.cut.load(Ordering::SeqCst));
@@ -1452,7 +1448,7 @@ impl WriteStore for Ledger {
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
         let key = |path: &[u8]| engine::join(&[engine::CACHE, path]);
         let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
-        let _not_while_it_moves = lock(&self.shared.hints);
+        let _not_while_it_moves = self.shared.hints.lock();
         self.shared.home().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
     }
 

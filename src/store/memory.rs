@@ -3,7 +3,9 @@
 //! It is written to be obviously right, not fast: a snapshot copies everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::{
     Changed, Entries, Entry, Expired, Folded, Mark, NameBudget, OnPiece, OnProgress, Pair, Position,
@@ -80,18 +82,13 @@ impl MemoryStore {
 
     /// Forgets what is staged, as a crash does.
     pub fn crash(&self) {
-        let mut stored = self.stored();
+        let mut stored = self.stored.lock();
         (stored.seen, stored.staged) = (None, BTreeMap::new());
-    }
-
-    fn stored(&self) -> MutexGuard<'_, Stored> {
-        // A panic elsewhere cannot leave half a batch here: it is checked before it is added.
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes what is committed, and what is seen where that is more.
     fn change<T>(&self, change: impl Fn(&mut State) -> T) -> T {
-        let Stored { state, seen, .. } = &mut *self.stored();
+        let Stored { state, seen, .. } = &mut *self.stored.lock();
         if let Some(seen) = seen {
             change(seen);
         }
@@ -227,34 +224,34 @@ fn bad_batch(why: &str) -> StoreError {
 
 impl ReadStore for MemoryStore {
     fn now(&self) -> Arc<dyn Snapshot> {
-        Arc::new(self.stored().seen().clone())
+        Arc::new(self.stored.lock().seen().clone())
     }
 
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
-        self.stored().state.sensor_name(sensor).ok()
+        self.stored.lock().state.sensor_name(sensor).ok()
     }
 
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
-        Ok(self.stored().state.lineages.get(id).cloned())
+        Ok(self.stored.lock().state.lineages.get(id).cloned())
     }
 
     fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
-        Ok(self.stored().state.lineages.values().cloned().collect())
+        Ok(self.stored.lock().state.lineages.values().cloned().collect())
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
-        let stored = self.stored();
+        let stored = self.stored.lock();
         let state = stored.seen();
         let folded = Folded { domains: state.folded_names.len() as u64, ..state.folded };
         Ok(Stats { rows: state.rows.len() as u64, expired: state.expired, folded, ..Stats::default() })
     }
 
     fn expired_before(&self) -> u64 {
-        self.stored().state.expired.before
+        self.stored.lock().state.expired.before
     }
 
     fn survey(&self, _now: u64) -> Result<Survey, StoreError> {
-        let domains = self.stored().seen().domains(&self.names);
+        let domains = self.stored.lock().seen().domains(&self.names);
         let is_over =
             |names: &&BTreeMap<Name, Known>| self.names.names > 0 && names.len() as u64 > self.names.names;
         Ok(Survey {
@@ -273,7 +270,7 @@ impl ReadStore for MemoryStore {
     }
 
     fn verify(&self, _on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
-        let Stored { state, .. } = &*self.stored();
+        let Stored { state, .. } = &*self.stored.lock();
         Ok(Verification {
             rows: state.rows.len() as u64,
             questions: state.questions.len() as u64,
@@ -300,7 +297,7 @@ impl WriteStore for MemoryStore {
     }
 
     fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
-        let Stored { state, seen, staged } = &mut *self.stored();
+        let Stored { state, seen, staged } = &mut *self.stored.lock();
         if !self.keeps_no_rows {
             seen.get_or_insert_with(|| state.clone()).add(batch)?;
         }
@@ -309,12 +306,12 @@ impl WriteStore for MemoryStore {
     }
 
     fn staged_bytes(&self) -> usize {
-        let stored = self.stored();
+        let stored = self.stored.lock();
         usize::from(stored.seen.is_some()) + stored.staged.len()
     }
 
     fn commit(&self) -> Result<Vec<Progress>, StoreError> {
-        let Stored { state, seen, staged } = &mut *self.stored();
+        let Stored { state, seen, staged } = &mut *self.stored.lock();
         if seen.is_some() || !staged.is_empty() {
             state.commits += 1;
         }
@@ -337,7 +334,7 @@ impl WriteStore for MemoryStore {
     }
 
     fn cached(&self) -> Result<Vec<Pair>, StoreError> {
-        Ok(self.stored().state.hints.clone().into_iter().collect())
+        Ok(self.stored.lock().state.hints.clone().into_iter().collect())
     }
 
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {

@@ -1,7 +1,9 @@
 //! Numbers of sensors, given durably.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::engine::{self, Pairs, with_prefix};
 use super::{StoreError, block, damaged};
@@ -49,17 +51,17 @@ impl Sensors {
     }
 
     pub fn len(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).names.len()
+        self.known.read().names.len()
     }
 
     pub fn name(&self, number: SensorId) -> Option<Arc<str>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         known.names.get(usize::from(number.0)).cloned()
     }
 
     /// The number of a name, if it has one.
     pub fn number(&self, name: &str) -> Option<SensorId> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).numbers.get(name).copied()
+        self.known.read().numbers.get(name).copied()
     }
 
     /// Gives a number to a name that has none, once `keep` has stored the pair. One caller at a time.
@@ -73,7 +75,7 @@ impl Sensors {
         let key = engine::sensor(number);
         let sealed = block::seal(&key, name.as_bytes());
         keep(key, sealed)?;
-        self.known.write().unwrap_or_else(PoisonError::into_inner).add(SensorId(number), name);
+        self.known.write().add(SensorId(number), name);
         Ok(SensorId(number))
     }
 }

@@ -36,8 +36,10 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::acknowledged::{Acknowledged, DiskMark, MarkFile};
 use super::engine::{Changes, Engine, Pairs, Place, Site};
@@ -115,11 +117,11 @@ fn open_folder(
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
     let mut ledger = Ledger::open_site(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
     if is_new {
-        site.folder().keep()?;
+        site.folder.lock().keep()?;
     }
     ledger.max_disk = match options.max_disk {
         MaxDisk::Auto => {
-            let place = site.folder().ledger();
+            let place = site.folder.lock().ledger();
             let kept = place.parent().and_then(space::kept);
             let taken = ledger.stats()?.disk_bytes;
             kept.or_else(|| free_bytes(&place).map(|free| space::of_free(free, taken)))
@@ -342,10 +344,6 @@ struct SledSite {
 }
 
 impl SledSite {
-    fn folder(&self) -> MutexGuard<'_, Folder> {
-        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn place(&self, path: PathBuf, replaces: Option<String>) -> Arc<dyn Place> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Arc::new(SledPlace { path, name, replaces, options: self.options.clone() })
@@ -354,24 +352,24 @@ impl SledSite {
 
 impl Site for SledSite {
     fn current(&self) -> Arc<dyn Place> {
-        self.place(self.folder().ledger(), None)
+        self.place(self.folder.lock().ledger(), None)
     }
 
     fn next(&self) -> Result<Arc<dyn Place>, StoreError> {
-        let (path, replaces) = self.folder().next_ledger()?;
+        let (path, replaces) = self.folder.lock().next_ledger()?;
         Ok(self.place(path, Some(replaces)))
     }
 
     fn switch(&self, to: &dyn Place) -> Result<(), StoreError> {
-        self.folder().switch(to.name())
+        self.folder.lock().switch(to.name())
     }
 
     fn is_unsettled(&self) -> bool {
-        self.folder().is_unsettled()
+        self.folder.lock().is_unsettled()
     }
 
     fn use_reserve(&self, live: u64) {
-        let ledger = self.folder().ledger();
+        let ledger = self.folder.lock().ledger();
         if let (Some(folder), Some(free)) = (ledger.parent(), free_bytes(&ledger))
             && free < space::of_copy(live)
         {
@@ -380,14 +378,14 @@ impl Site for SledSite {
     }
 
     fn keep_reserve(&self, taken: u64, live: u64) {
-        let ledger = self.folder().ledger();
+        let ledger = self.folder.lock().ledger();
         if let (Some(folder), Some(free)) = (ledger.parent(), free_bytes(&ledger)) {
             space::set_aside(folder, (taken, live), free, allocate);
         }
     }
 
     fn settle(&self) -> Result<(), StoreError> {
-        self.folder().settle()
+        self.folder.lock().settle()
     }
 }
 
@@ -533,7 +531,7 @@ impl SledEngine {
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, HashSet<OsString>> {
-        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+        self.synced.lock()
     }
 
     /// Syncs the files of large pages.

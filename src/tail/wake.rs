@@ -15,13 +15,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
 
 /// Links that a path may go through, as the kernel has it.
 const MAX_LINKS: usize = 40;
@@ -163,10 +164,6 @@ impl Touched {
 }
 
 impl Heard {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What an event means to the follower; nothing for one that does not concern it.
     fn hear(&self, event: Result<notify::Event, notify::Error>) -> Option<Wake> {
         if event.as_ref().is_ok_and(notify::Event::need_rescan) {
@@ -177,7 +174,7 @@ impl Heard {
         if event.paths.is_empty() || event.need_rescan() {
             return Some(wake);
         }
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let State { wanted, dead, touched } = &mut *state;
         let goes = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
         let mut concerns = false;
@@ -251,7 +248,7 @@ impl Alarm {
         }
         let wanted = wanted(root, folders, &self.links);
         let dead = {
-            let mut state = self.heard.state();
+            let mut state = self.heard.state.lock();
             state.wanted = wanted.values().map(|(path, interest)| (path.clone(), interest.clone())).collect();
             std::mem::take(&mut state.dead)
         };
@@ -284,7 +281,7 @@ impl Alarm {
 
     /// The files that were written to since this was asked last, as far as events tell.
     pub fn take_touched(&self) -> Touched {
-        std::mem::take(&mut self.heard.state().touched)
+        std::mem::take(&mut self.heard.state.lock().touched)
     }
 
     /// Whether there are events at all; where there are none it only polls.

@@ -1,13 +1,15 @@
 //! Archives: read by a few threads, in batches of their own that become visible when they are applied whole.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::warn;
 
 use super::source::Verdict;
-use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared, lock};
+use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared};
 use crate::base::fault::point;
 use crate::ingest::bulk::{Met, Worker};
 use crate::ingest::{IngestError, Summary, shown};
@@ -46,11 +48,9 @@ pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
     let mut pause = STORE_RETRY;
     while !shared.stop.is_stopped() {
         let patience = if reader.worker.has_unapplied() { Duration::ZERO } else { Duration::from_secs(1) };
-        let queue = lock(&shared.archives);
-        let (mut queue, _) = shared
-            .archives_changed
-            .wait_timeout_while(queue, patience, |queue| queue.is_empty() && !shared.stop.is_stopped())
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut queue = shared.archives.lock();
+        let nothing = |queue: &mut VecDeque<Job>| queue.is_empty() && !shared.stop.is_stopped();
+        shared.archives_changed.wait_while_for(&mut queue, nothing, patience);
         let job = queue.pop_front();
         drop(queue);
         let is_job = job.is_some();
@@ -109,10 +109,10 @@ impl<'a> ArchiveReader<'a> {
     pub(super) fn read(&mut self, mut job: Job) -> Result<(), IngestError> {
         let Some(source) = self.shared.sources.get(job.source) else { return Ok(()) };
         self.worker.summary = Summary::default();
-        *lock(&self.reading.source) = Some(job.source);
+        *self.reading.source.lock() = Some(job.source);
         let met = self.worker.read_file(&job.found, Some(&source.config.sensor), &source.config.zeek);
         let summary = &self.worker.summary;
-        let mut standing = lock(&source.state);
+        let mut standing = source.state.lock();
         self.reading.rest();
         let met = match met {
             Ok(met) => met,
@@ -190,7 +190,7 @@ impl<'a> ArchiveReader<'a> {
         }
         for job in self.read.drain(..) {
             if let Some(source) = self.shared.sources.get(job.source) {
-                let mut standing = lock(&source.state);
+                let mut standing = source.state.lock();
                 standing.unsettled = true;
                 standing.backfill.bytes_done -= job.found.stamp.size;
                 standing.forget(&job);
@@ -202,7 +202,7 @@ impl<'a> ArchiveReader<'a> {
 impl Reading {
     /// The archive is done with: what was read of it is the source's from now on.
     fn rest(&self) {
-        let mut source = lock(&self.source);
+        let mut source = self.source.lock();
         *source = None;
         self.bytes.store(0, Ordering::Relaxed);
         self.lines.store(0, Ordering::Relaxed);
@@ -214,7 +214,7 @@ impl Shared {
     fn has_no_archives_left(&self) -> bool {
         self.sources
             .iter()
-            .map(|source| lock(&source.state))
+            .map(|source| source.state.lock())
             .all(|standing| standing.pending == 0 && !standing.unsettled)
     }
 
@@ -239,14 +239,14 @@ impl Shared {
         }
         for job in done.drain(..) {
             let Some(source) = self.sources.get(job.source) else { continue };
-            let mut standing = lock(&source.state);
+            let mut standing = source.state.lock();
             standing.settled_one();
             standing.backfill.files_done += 1;
             standing.troubled.remove(&job.found.path);
             if standing.pending == 0 {
                 drop(standing);
                 // The follower says when everything is read.
-                if let Some(bell) = &*lock(&source.bell) {
+                if let Some(bell) = &*source.bell.lock() {
                     let _ = bell.try_send(Wake::Poll); // full means that it is awake
                 }
             }

@@ -5,14 +5,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::archives::Job;
 use super::source::{Source, Standing};
-use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared, lock};
+use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared};
 use crate::base::descriptors;
 use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
@@ -178,7 +179,7 @@ impl<'a> Follower<'a> {
     pub(super) fn new(shared: &'a Shared, at: usize) -> Option<Follower<'a>> {
         let source = shared.sources.get(at)?;
         let (alarm, no_events) = Alarm::new();
-        *lock(&source.bell) = Some(alarm.bell());
+        *source.bell.lock() = Some(alarm.bell());
         let mut follower = Follower {
             shared,
             at,
@@ -225,7 +226,7 @@ impl<'a> Follower<'a> {
             Err(error) => follower.refused(&error),
         }
         // What an earlier run could not read is said again: it is not tried before it changes.
-        let known = lock(&source.state).failed.news(&UnreadSet::default());
+        let known = source.state.lock().failed.news(&UnreadSet::default());
         for Unread { path, reason, .. } in known.into_iter().take(TOLD_AGAIN) {
             warn!(path = shown(&path), reason = %reason.escape_debug(), "A file is not read, or not whole, as before.");
         }
@@ -312,7 +313,7 @@ impl<'a> Follower<'a> {
             Some(why) => self.say(Path::new("inotify watches"), why),
             None => self.unsay(Path::new("inotify watches")),
         }
-        lock(&self.source.state).notice = why.map(str::to_owned);
+        self.source.state.lock().notice = why.map(str::to_owned);
     }
 
     /// A live file cannot be opened or read.
@@ -321,14 +322,14 @@ impl<'a> Follower<'a> {
         self.say(path, &reason);
         self.put_off.insert(path.to_owned(), Instant::now() + pause);
         self.live_failed.insert(path.to_owned());
-        lock(&self.source.state).failed.put(path, UnreadKind::Unreadable, &reason);
+        self.source.state.lock().failed.put(path, UnreadKind::Unreadable, &reason);
     }
 
     /// A live file can be read.
     fn can_read(&mut self, path: &Path) {
         if self.live_failed.remove(path) {
             self.unsay(path);
-            lock(&self.source.state).failed.remove(path);
+            self.source.state.lock().failed.remove(path);
         }
     }
 
@@ -338,7 +339,7 @@ impl<'a> Follower<'a> {
         for Unread { path, kind, reason } in &listing.unread {
             seen.put(path, *kind, reason);
         }
-        let mut standing = lock(&self.source.state);
+        let mut standing = self.source.state.lock();
         let news = seen.news(&standing.seen);
         standing.seen = seen;
         standing.reason = None;
@@ -371,7 +372,7 @@ impl<'a> Follower<'a> {
                 let reason = format!("{error}; {hint}");
                 self.say(&logs, &reason);
                 self.failures = if missing { 0 } else { self.failures.saturating_add(1) };
-                let mut standing = lock(&self.source.state);
+                let mut standing = self.source.state.lock();
                 standing.state = if missing { SourceState::Waiting } else { SourceState::Failing };
                 standing.reason = Some(reason);
                 if missing {
@@ -468,13 +469,13 @@ impl<'a> Follower<'a> {
             }
         }
         let mut nothing_held = true;
-        let archives_read = lock(&self.source.state).pending == 0 && !is_first;
+        let archives_read = self.source.state.lock().pending == 0 && !is_first;
         for found in archives {
             let known = self.judged.get(&found.path).filter(|(stamp, _)| *stamp == found.stamp);
             let is_told = match known {
                 Some((_, is_told)) => *is_told,
                 None if !homes.contains(&twins::home(&found.path)) => false,
-                None if lock(&self.source.state).met.get(&found.path) == Some(&found.stamp) => false,
+                None if self.source.state.lock().met.get(&found.path) == Some(&found.stamp) => false,
                 // What was written while it was followed is known; the plain ones are read first.
                 None if !archives_read => {
                     nothing_held = false;
@@ -556,7 +557,7 @@ impl<'a> Follower<'a> {
             return None;
         }
         let began = i128::from(twins::began(path, zeek).unwrap_or_default()) * 1_000_000_000;
-        let standing = lock(&self.source.state);
+        let standing = self.source.state.lock();
         let waits = self.plain_archives.iter().any(|found| {
             is_of(&found.path)
                 && found.stamp.modified >= began
@@ -607,7 +608,7 @@ impl<'a> Follower<'a> {
         let cut = self.cut(&archives, wall);
         let mut due = Vec::new();
         {
-            let mut standing = lock(&self.source.state);
+            let mut standing = self.source.state.lock();
             standing.unsettled = false;
             if standing.met.len() > archives.len() {
                 self.forget_gone(&mut standing, &archives);
@@ -663,7 +664,7 @@ impl<'a> Follower<'a> {
         }
         if !new.is_empty() {
             new.reverse(); // the oldest first
-            let mut standing = lock(&self.source.state);
+            let mut standing = self.source.state.lock();
             for job in &new {
                 standing.met.insert(job.found.path.clone(), job.found.stamp);
                 standing.pending += 1;
@@ -672,7 +673,7 @@ impl<'a> Follower<'a> {
                 standing.backfill.bytes_total += job.found.stamp.size;
             }
             drop(standing);
-            lock(&self.shared.archives).extend(new);
+            self.shared.archives.lock().extend(new);
             self.shared.archives_changed.notify_all();
         }
         nothing_left
@@ -801,7 +802,7 @@ impl<'a> Follower<'a> {
         let live = self.live.swap_remove(at);
         let header = live.intake.header();
         live.intake.end(Ending::Exhausted, &mut self.read);
-        let mut standing = lock(&self.source.state);
+        let mut standing = self.source.state.lock();
         standing.shadowed.clear(); // its archive can be met, once this is committed
         if self.grown.contains(&path) {
             standing.met.insert(path, stamp);
@@ -909,7 +910,7 @@ impl<'a> Follower<'a> {
                                 live.is_known = true;
                                 // Whatever it was before, it is a log now.
                                 self.no_logs.remove(live.file.path());
-                                lock(&self.source.state).failed.remove(live.file.path());
+                                self.source.state.lock().failed.remove(live.file.path());
                             }
                         }
                         Err(Halt::Unproven) => return self.look(at),
@@ -917,7 +918,7 @@ impl<'a> Follower<'a> {
                             // A copy of what is followed: it can hold nothing new before that is finished.
                             let path = live.file.path().to_owned();
                             self.also_live.remove(&path);
-                            lock(&self.source.state).shadowed.insert(path, Instant::now() + RETRY);
+                            self.source.state.lock().shadowed.insert(path, Instant::now() + RETRY);
                             return Turn::LetGo;
                         }
                         Err(halt) => {
@@ -953,7 +954,7 @@ impl<'a> Follower<'a> {
                             live.is_known = false;
                             old.end(Ending::Exhausted, &mut self.read);
                             live.file.rewind();
-                            lock(&self.source.state).shadowed.clear(); // a copy may hold what we did not see
+                            self.source.state.lock().shadowed.clear(); // a copy may hold what we did not see
                             live.last_change = Instant::now();
                             return Turn::More;
                         }
@@ -1002,7 +1003,7 @@ impl<'a> Follower<'a> {
         let pause = self.no_logs.get(&path).map_or(self.source.config.poll_interval, |(_, pause)| *pause * 2);
         let pause = pause.min(LONGEST_LOOK_PAUSE);
         self.say(&path, &why);
-        lock(&self.source.state).failed.put(&path, kind, &why);
+        self.source.state.lock().failed.put(&path, kind, &why);
         self.no_logs.insert(path, (Instant::now() + pause, pause));
         Turn::LetGo
     }
@@ -1017,13 +1018,13 @@ impl<'a> Follower<'a> {
                 if self.also_live.contains(live.file.path())
                     && (live.intake.is_closed()
                         || live.last_change.elapsed() > self.shared.config.active
-                        || !lock(&self.source.state).shadowed.is_empty())
+                        || !self.source.state.lock().shadowed.is_empty())
                     && let Ok(stamp) = live.file.stamp() =>
             {
                 let path = live.file.path().to_owned();
                 self.also_live.remove(&path);
                 self.live_paths.retain(|live| *live != path);
-                lock(&self.source.state).met.insert(path, stamp);
+                self.source.state.lock().met.insert(path, stamp);
                 return self.finish(at);
             }
             Ok(true) => {
@@ -1054,11 +1055,11 @@ impl<'a> Follower<'a> {
         if live.intake.is_closed()
             && let Some((lineage, _)) = live.intake.lineage()
         {
-            lock(&self.source.state).completed(&lineage);
+            self.source.state.lock().completed(&lineage);
         }
         live.intake.end(Ending::Exhausted, &mut self.read);
         self.stage();
-        lock(&self.source.state).shadowed.clear(); // its archive can be met, once this is committed
+        self.source.state.lock().shadowed.clear(); // its archive can be met, once this is committed
         self.shared.ring();
         Turn::Gone
     }
@@ -1072,10 +1073,10 @@ impl<'a> Follower<'a> {
         let lag = lag.sum();
         // A log that is put off is visible and not read.
         let all_read = all_read && self.put_off.is_empty() && self.held.is_empty();
-        let writes_fail = !lock(&self.shared.failing).is_empty();
+        let writes_fail = !self.shared.failing.lock().is_empty();
         let lacks_rows = self.shared.store().missing_logs() > 0;
         let may_be_partial = !self.also_live.is_empty();
-        let mut standing = lock(&self.source.state);
+        let mut standing = self.source.state.lock();
         standing.lag_bytes = lag;
         let waits = may_be_partial && !standing.shadowed.is_empty();
         standing.settled = all_read && standing.pending == 0 && !standing.unsettled && !waits;

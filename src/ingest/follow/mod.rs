@@ -13,11 +13,12 @@ mod source;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{info, warn};
 
 #[cfg(test)]
@@ -102,10 +103,6 @@ enum Part {
     Follower(usize),
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Starts following. Nothing that is missing or unreadable is an error here: it is waited for.
 ///
 /// # Errors
@@ -153,7 +150,7 @@ impl Ingest {
 
     /// Why the ledger cannot be written, if it cannot.
     pub fn failing(&self) -> Option<String> {
-        lock(&self.shared.failing).values().next().cloned()
+        self.shared.failing.lock().values().next().cloned()
     }
 
     /// Rings for a commit.
@@ -188,8 +185,8 @@ impl Ingest {
     ///
     /// It does not wait for who reads: while that changes, it is what was told last.
     pub fn incomplete(&self) -> Vec<String> {
-        let told = || lock(&self.shared.told_incomplete).clone();
-        self.shared.incomplete(|source| source.state.try_lock().ok()).unwrap_or_else(told)
+        let told = || self.shared.told_incomplete.lock().clone();
+        self.shared.incomplete(|source| source.state.try_lock()).unwrap_or_else(told)
     }
 
     /// The sensors of the sources that are followed.
@@ -200,7 +197,7 @@ impl Ingest {
     /// Whether a source cannot be read at all, or its live log cannot.
     pub fn has_failing_source(&self) -> bool {
         let is_failing = |standing: MutexGuard<'_, Standing>| standing.state == SourceState::Failing;
-        self.shared.sources.iter().any(|source| source.state.try_lock().is_ok_and(is_failing))
+        self.shared.sources.iter().any(|source| source.state.try_lock().is_some_and(is_failing))
     }
 
     /// Reads one log that a client sends, and returns when it is applied.
@@ -247,7 +244,7 @@ impl Ingest {
         self.shared.ring();
         self.shared.archives_changed.notify_all();
         for source in &self.shared.sources {
-            if let Some(bell) = &*lock(&source.bell) {
+            if let Some(bell) = &*source.bell.lock() {
                 let _ = bell.try_send(Wake::Poll); // full means that it is awake
             }
         }
@@ -298,7 +295,7 @@ impl Shared {
 
     /// Rings for a commit.
     fn ring(&self) {
-        *lock(&self.commit_now.0) = true;
+        *self.commit_now.0.lock() = true;
         self.commit_now.1.notify_all();
     }
 
@@ -327,7 +324,7 @@ impl Shared {
                 self.context.claims.abandon(batch);
                 // A client that was told so is not waited for.
                 if part == Part::Import {
-                    lock(&self.failing).remove(&part);
+                    self.failing.lock().remove(&part);
                 }
             }
         }
@@ -336,7 +333,7 @@ impl Shared {
 
     /// Something could not be done with the ledger.
     fn fails(&self, part: Part, error: &StoreError) {
-        let mut failing = lock(&self.failing);
+        let mut failing = self.failing.lock();
         let text = error.to_string();
         if !failing.values().any(|said| *said == text) {
             warn!(%error, hint = error.hint(), "The ledger cannot be written; lookups go on, and writing is tried again.");
@@ -346,7 +343,7 @@ impl Shared {
 
     /// Something was done with the ledger.
     fn works(&self, part: Part) {
-        let mut failing = lock(&self.failing);
+        let mut failing = self.failing.lock();
         if failing.remove(&part).is_some() && failing.is_empty() {
             info!("The ledger can be written again.");
         }
@@ -374,14 +371,14 @@ impl Shared {
             ..Status::default()
         };
         // It may have begun to fail since the last turn.
-        status.caught_up = lock(&self.failing).is_empty()
+        status.caught_up = self.failing.lock().is_empty()
             && self.store().failing().is_none()
             && self.store().missing_logs() == 0;
         status.warnings = self.notices.all();
         status.warnings.extend(self.context.clock.fault());
-        status.incomplete = self.incomplete(|source| Some(lock(&source.state))).unwrap_or_default();
+        status.incomplete = self.incomplete(|source| Some(source.state.lock())).unwrap_or_default();
         for (at, source) in self.sources.iter().enumerate() {
-            let standing = lock(&source.state);
+            let standing = source.state.lock();
             let mut described = SourceStatus {
                 logs: source.config.logs.clone(),
                 sensor: source.config.sensor.clone(),
@@ -420,7 +417,7 @@ impl Shared {
         stands: impl Fn(&'a Source) -> Option<MutexGuard<'a, Standing>>,
     ) -> Option<Vec<String>> {
         let mut reasons = Vec::new();
-        if let Some(why) = lock(&self.failing).values().next() {
+        if let Some(why) = self.failing.lock().values().next() {
             reasons.push(format!("The ledger cannot be written: {why}."));
         } else if let Some(why) = self.store().failing() {
             reasons.push(format!("The ledger cannot be written: {why}."));
@@ -477,7 +474,7 @@ impl Shared {
         if more > 0 {
             reasons.push(format!("{more} more reasons are in the status."));
         }
-        lock(&self.told_incomplete).clone_from(&reasons);
+        self.told_incomplete.lock().clone_from(&reasons);
         Some(reasons)
     }
 
@@ -496,11 +493,8 @@ impl Shared {
         if self.lacks_rows() {
             return None;
         }
-        let instants = self.sources.iter().map(|source| match source.state.try_lock() {
-            Ok(standing) => Some(standing.as_of_ms),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner().as_of_ms),
-            Err(TryLockError::WouldBlock) => None,
-        });
+        let instants =
+            self.sources.iter().map(|source| source.state.try_lock().map(|source| source.as_of_ms));
         match instants.collect::<Option<Vec<_>>>() {
             Some(instants) => {
                 let as_of = earliest(instants);
@@ -516,7 +510,7 @@ impl Shared {
         let mut rated = standing.backfill;
         for reading in &self.readers {
             // The lock holds the figures and what they belong to together.
-            let source = lock(&reading.source);
+            let source = reading.source.lock();
             if *source == Some(at) {
                 rated.bytes_done += reading.bytes.load(Ordering::Relaxed);
                 rated.lines += reading.lines.load(Ordering::Relaxed);
@@ -536,7 +530,7 @@ impl Shared {
     fn keep_as_of(&self, instants: &[Option<u64>]) {
         let (mut hints, now_ms) = (Vec::new(), self.context.clock.now_ms());
         for (source, as_of) in self.sources.iter().zip(instants) {
-            let mut standing = lock(&source.state);
+            let mut standing = source.state.lock();
             // One that is ahead of the clock was kept while the clock was.
             let is_news =
                 |as_of: &u64| standing.kept_as_of_ms.is_none_or(|kept| kept < *as_of || kept > now_ms);
@@ -553,7 +547,7 @@ impl Shared {
 
     /// As of when each source stands.
     fn instants(&self) -> Vec<Option<u64>> {
-        self.sources.iter().map(|source| lock(&source.state).as_of_ms).collect()
+        self.sources.iter().map(|source| source.state.lock().as_of_ms).collect()
     }
 }
 
@@ -576,14 +570,11 @@ fn commit(shared: &Shared) {
             let pause = Duration::from_millis(125) * (1 << failures.min(5));
             shared.stop.wait(pause.min(LONGEST_WRITE_PAUSE));
         } else {
-            let guard = lock(rung);
+            let mut guard = rung.lock();
             let interval = shared.config.commit_interval;
-            drop(
-                bell.wait_timeout_while(guard, interval, |rung| !*rung)
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
+            bell.wait_while_for(&mut guard, |rung| !*rung, interval);
         }
-        *lock(rung) = false;
+        *rung.lock() = false;
         shared.committing.steps(LONGEST_COMMIT);
         let (instants, is_due) = (shared.instants(), shared.store().staged_bytes() > 0);
         match shared.context.claims.commit() {
@@ -645,7 +636,7 @@ impl Stepped {
 
     /// One archive is read and applied, if one is queued. Where the ledger refuses, it is given back at once.
     pub fn read_archive(&mut self) {
-        let Some(job) = lock(&self.shared.archives).pop_front() else { return };
+        let Some(job) = self.shared.archives.lock().pop_front() else { return };
         let apply = |batch: Batch| {
             let claims = &self.shared.context.claims;
             claims.apply(&batch).inspect_err(|_| claims.abandon(&batch)).map_err(IngestError::from)
@@ -673,16 +664,16 @@ impl Stepped {
     /// Goes on until everything is read and committed.
     pub fn settle(&mut self) {
         for source in &self.shared.sources {
-            lock(&source.state).shadowed.clear();
+            source.state.lock().shadowed.clear();
         }
         for _ in 0..1000 {
             self.turn();
-            while !lock(&self.shared.archives).is_empty() {
+            while !self.shared.archives.lock().is_empty() {
                 self.read_archive();
             }
             self.commit();
-            let settled = self.shared.sources.iter().all(|source| lock(&source.state).settled);
-            if settled && lock(&self.shared.archives).is_empty() {
+            let settled = self.shared.sources.iter().all(|source| source.state.lock().settled);
+            if settled && self.shared.archives.lock().is_empty() {
                 return;
             }
         }

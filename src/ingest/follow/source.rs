@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::archives::Job;
-use super::lock;
 use crate::base::liveness::Liveness;
 use crate::ingest::bulk::READ_ELSEWHERE;
 use crate::ingest::{SourceConfig, shown};
@@ -206,7 +206,7 @@ impl Source {
         let mut unread = Vec::new();
         let as_of_key = self.hint_key(b"as_of");
         let mut cut = None;
-        let mut standing = lock(&self.state);
+        let mut standing = self.state.lock();
         for (key, value) in store.cached()? {
             if key == cut_key {
                 cut = value.try_into().ok().map(i128::from_be_bytes);

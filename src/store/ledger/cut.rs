@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Flip, Folding, Run, Shared, View, lock};
+use super::{Flip, Folding, Run, Shared, View};
 use crate::observation::SensorId;
 use crate::store::budget::{Estimates, folded_place};
 use crate::store::engine;
@@ -29,20 +29,20 @@ const LOOK: u64 = 4096;
 impl Shared {
     /// Drops what was last seen before a time. Nothing is written anew.
     pub(super) fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
-        let _alone = lock(&self.merging);
+        let _alone = self.merging.lock();
         if before <= self.cut.load(Ordering::SeqCst) {
-            return Ok(lock(&self.manifest).expired);
+            return Ok(self.manifest.lock().expired);
         }
         {
-            let mut committed = lock(&self.committed);
+            let mut committed = self.committed.lock();
             self.mend(Some(&mut committed))?;
-            let _nothing_is_folded = lock(&self.folding);
+            let _nothing_is_folded = self.folding.lock();
             let view = self.view();
             if !view.segments.is_empty() {
                 self.fold(&view.segments)?;
             }
             drop(view);
-            let mut manifest = lock(&self.manifest);
+            let mut manifest = self.manifest.lock();
             let mut next = manifest.clone();
             let (epochs, now) = (Epochs::of(&next.cuts), next.cuts.len() as u32);
             let ids = next.runs.iter().map(|run| run.id);
@@ -57,14 +57,14 @@ impl Shared {
             // It is dropped; the next merge counts it.
             tracing::warn!(%error, "What was dropped could not be counted yet.");
         }
-        Ok(lock(&self.manifest).expired)
+        Ok(self.manifest.lock().expired)
     }
 
     /// Moves the time before which nothing is kept back. What is still on disk of what was dropped is there again.
     pub(super) fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
         // Nothing is written anew meanwhile: what is, takes the cut over with which it was begun.
-        let _alone = lock(&self.merging);
-        let mut manifest = lock(&self.manifest);
+        let _alone = self.merging.lock();
+        let mut manifest = self.manifest.lock();
         if before >= manifest.expired.before {
             return Ok(manifest.expired);
         }
@@ -95,14 +95,14 @@ impl Shared {
 
     /// Whether it was not counted yet what a cut drops.
     pub(super) fn is_uncounted(&self) -> bool {
-        lock(&self.manifest).cuts.iter().any(|cut| !cut.is_counted)
+        self.manifest.lock().cuts.iter().any(|cut| !cut.is_counted)
     }
 
     /// Counts what each cut drops. Nothing is merged meanwhile, and no other cut made.
     pub(super) fn count_cuts(&self) -> Result<(), StoreError> {
         loop {
             let (at, before, view) = {
-                let manifest = lock(&self.manifest);
+                let manifest = self.manifest.lock();
                 let Some(at) = manifest.cuts.iter().position(|cut| !cut.is_counted) else { return Ok(()) };
                 (at, manifest.cuts.get(at).map_or(0, |cut| cut.before), self.view())
             };
@@ -129,7 +129,7 @@ impl Shared {
                 Ok::<_, StoreError>(dropped)
             };
             let (rows, questions) = (count(Family::ByName)?, count(Family::Questions)?);
-            let mut manifest = lock(&self.manifest);
+            let mut manifest = self.manifest.lock();
             let mut next = manifest.clone();
             if let Some(cut) = next.cuts.get_mut(at) {
                 (cut.is_counted, cut.rows, cut.questions) = (true, rows, questions);
@@ -170,7 +170,7 @@ impl Shared {
         let is_before = |run: &&Arc<Run>| view.epochs.epoch(run.meta.id) < cuts as u32;
         let runs: Vec<Arc<Run>> = view.runs.iter().filter(is_before).map(Arc::clone).collect();
         let sum = |of: fn(&Run) -> u64| runs.iter().map(|run| of(run)).sum::<u64>();
-        let (rows, questions) = lock(&self.manifest).left();
+        let (rows, questions) = self.manifest.lock().left();
         let (all, left) = (sum(|run| run.meta.counts().primary()), rows + questions);
         if left.saturating_mul(SHARE) < all && cuts <= MOST_CUTS {
             return None;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use std::time::Duration;
 
-use super::{Committed, Folding, Run, Shared, journal_before, lock};
+use super::{Committed, Folding, Run, Shared, journal_before};
 use crate::base::fault::end_to_start_again;
 use crate::store::StoreError;
 use crate::store::damaged;
@@ -28,7 +28,7 @@ impl Shared {
         }
         match committed {
             Some(committed) => self.mend_now(committed),
-            None => self.mend_now(&mut lock(&self.committed)),
+            None => self.mend_now(&mut self.committed.lock()),
         }
     }
 
@@ -70,7 +70,7 @@ impl Shared {
             if self.check_stop().is_err() {
                 return;
             }
-            lock(&self.homes).retain(|home| match home.upgrade() {
+            self.homes.lock().retain(|home| match home.upgrade() {
                 Some(home) => {
                     home.watch();
                     true
@@ -90,7 +90,7 @@ impl Shared {
             }
             let failed = self.home().failure().is_some();
             // Whoever holds the lock mends, or comes to it.
-            if failed && let Ok(mut committed) = self.committed.try_lock() {
+            if failed && let Some(mut committed) = self.committed.try_lock() {
                 // Who writes next says why it fails.
                 drop(self.mend(Some(&mut committed)));
             }
@@ -101,7 +101,7 @@ impl Shared {
     /// Makes what is on disk and what is in memory the same again; then others may write.
     fn take_up(&self, committed: &mut Committed) -> Result<(), StoreError> {
         let home = self.home();
-        let mut manifest = lock(&self.manifest);
+        let mut manifest = self.manifest.lock();
         let mut next = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
         let record = Commits::from_bytes(home.get(engine::COMMITS)?)?;
         let doubtful = committed.doubt.as_ref().is_some_and(|doubt| doubt.record == record);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::rewrite::How;
-use super::{Shared, View, lock};
+use super::{Shared, View};
 use crate::base::clock;
 use crate::store::budget::{self, Found, NameBudget, Rules};
 use crate::store::run::Sources;
@@ -64,13 +64,13 @@ impl Shared {
     fn find(&self, sources: &Sources, budget: &NameBudget, now: u64) -> Result<Found, StoreError> {
         let since = now.saturating_sub(DAY);
         let found = budget::survey(sources, budget, since, &mut || self.check_stop())?;
-        lock(&self.growth).clone_from(&found.growth);
+        self.growth.lock().clone_from(&found.growth);
         Ok(found)
     }
 
     /// Makes less by a rule.
     pub(super) fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
-        let _alone = lock(&self.merging);
+        let _alone = self.merging.lock();
         match rule {
             Reduce::Names { at_least } => self.fold_names(&self.options.names, Some(at_least), at, false),
             Reduce::LargeDomains { part } => {

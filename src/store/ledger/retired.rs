@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{CLEAR_PAUSE, Shared, View, is_free, lock};
+use super::{CLEAR_PAUSE, Shared, View, is_free};
 use crate::store::StoreError;
 use crate::store::home::Home;
 
@@ -32,7 +32,7 @@ impl Retired {
 impl Shared {
     /// Closes and removes those that no reader holds any more; whether there was such a one.
     pub(super) fn clear_away(&self) -> bool {
-        let mut left = lock(&self.left);
+        let mut left = self.left.lock();
         let (free, held): (Vec<_>, Vec<_>) =
             std::mem::take(&mut *left).into_iter().partition(|retired| is_free(&retired.home));
         *left = held;
@@ -42,7 +42,7 @@ impl Shared {
 
     /// Bytes on disk of those that readers hold; the others are being removed.
     pub(super) fn retired_bytes(&self) -> Result<u64, StoreError> {
-        let left = lock(&self.left);
+        let left = self.left.lock();
         let held = left.iter().filter(|retired| !is_free(&retired.home));
         let homes: Vec<_> = held.map(|retired| Arc::clone(&retired.home)).collect();
         drop(left);
@@ -55,7 +55,7 @@ impl Shared {
     pub(super) fn end_long_readers(&self, view: &View) {
         let grace = self.options.reader_grace.min(SHORTLY);
         let is_old = |retired: &Retired| retired.since.elapsed() >= grace;
-        if !lock(&self.left).iter().any(is_old) {
+        if !self.left.lock().iter().any(is_old) {
             return;
         }
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
@@ -70,13 +70,13 @@ impl Shared {
     /// Closes and removes what readers have held for so long.
     fn end_readers(&self, grace: Duration) {
         let old: Vec<_> = {
-            let left = lock(&self.left);
+            let left = self.left.lock();
             let old = left.iter().filter(|retired| retired.since.elapsed() >= grace);
             old.map(|retired| Arc::clone(&retired.home)).collect()
         };
         // Outside the lock: closing takes a while.
         let ended: Vec<_> = old.into_iter().filter(|home| home.end()).collect();
-        lock(&self.left).retain(|retired| !ended.iter().any(|home| Arc::ptr_eq(home, &retired.home)));
+        self.left.lock().retain(|retired| !ended.iter().any(|home| Arc::ptr_eq(home, &retired.home)));
     }
 
     /// Waits until no reader holds one: there must never be many of them.
@@ -89,7 +89,7 @@ impl Shared {
         loop {
             self.clear_away();
             {
-                let left = lock(&self.left);
+                let left = self.left.lock();
                 if left.is_empty() {
                     return Ok(());
                 }
@@ -174,7 +174,7 @@ mod tests {
         ledger.rewrite().unwrap();
         let until = Instant::now() + Duration::from_secs(20);
         // Places of this engine say that they take nothing unless they are told to.
-        while ledger.shared.retired_bytes().unwrap() > 0 || !lock(&ledger.shared.left).is_empty() {
+        while ledger.shared.retired_bytes().unwrap() > 0 || !ledger.shared.left.lock().is_empty() {
             assert!(Instant::now() < until);
             ledger.shared.end_readers(Duration::ZERO);
         }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use super::cut::share;
 use super::retired::Retired;
-use super::{Folding, Run, Shared, View, check_room, lock};
+use super::{Folding, Run, Shared, View, check_room};
 use crate::observation::SensorId;
 use crate::progress::LineageId;
 use crate::store::batch::Batch;
@@ -40,7 +40,7 @@ impl Shared {
     ///
     /// Nothing has changed then.
     pub(super) fn rewrite(&self, without: Option<(SensorId, LineageId)>) -> Result<(), StoreError> {
-        let _alone = lock(&self.merging);
+        let _alone = self.merging.lock();
         self.rewrite_alone(without)
     }
 
@@ -48,7 +48,7 @@ impl Shared {
     fn rewrite_alone(&self, without: Option<(SensorId, LineageId)>) -> Result<(), StoreError> {
         let rules = Rules { without: without.map(|(sensor, _)| sensor), ..Rules::default() };
         let runs = self.settled_runs()?;
-        let leaves = without.is_none() && !lock(&self.manifest).cuts.is_empty();
+        let leaves = without.is_none() && !self.manifest.lock().cuts.is_empty();
         let how =
             How { at: 0, forget: without.map(|(_, lineage)| lineage), in_place: leaves, pressed: false };
         self.copy(runs, rules, how).map(drop)
@@ -94,7 +94,7 @@ impl Shared {
         let view = self.view();
         let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
         let counts = view.runs.iter().fold(view.pending(), |sum, run| sum.plus(*run.meta.counts()));
-        let (all, (rows, questions)) = (counts.primary(), lock(&self.manifest).left());
+        let (all, (rows, questions)) = (counts.primary(), self.manifest.lock().left());
         let stays = share(live, all.saturating_sub(rows + questions), all);
         if leaves && free.is_some_and(|free| with_slack(stays) <= free) {
             return Ok(());
@@ -104,9 +104,9 @@ impl Shared {
 
     /// All runs, once nothing that was committed before is only in the journal.
     pub(super) fn settled_runs(&self) -> Result<Vec<Arc<Run>>, StoreError> {
-        let mut committed = lock(&self.committed);
+        let mut committed = self.committed.lock();
         self.mend(Some(&mut committed))?;
-        let _alone = lock(&self.folding);
+        let _alone = self.folding.lock();
         let view = self.view();
         if !view.segments.is_empty() {
             self.fold(&view.segments)?;
@@ -126,7 +126,7 @@ impl Shared {
         let scarce = free.is_some_and(|free| free < live.saturating_mul(3));
         let most = if scarce { live.saturating_mul(3) / 2 } else { live.saturating_mul(9) / 4 };
         // What a reader holds would have to be waited for.
-        lock(&self.left).is_empty()
+        self.left.lock().is_empty()
             && disk > self.options.rewrite_bytes
             && disk > most
             && disk > rewritten.saturating_add(rewritten / 4)
@@ -270,9 +270,9 @@ impl<'a> Copy<'a> {
     /// Copies the rest while commits wait, and puts the new place, or the new runs, in the old one's.
     pub fn take_over(mut self, at: u64) -> Result<Reduced, StoreError> {
         let shared = self.shared;
-        let mut committed = lock(&shared.committed);
+        let mut committed = shared.committed.lock();
         shared.mend(Some(&mut committed))?;
-        let _nothing_is_folded = lock(&shared.folding);
+        let _nothing_is_folded = shared.folding.lock();
         let view = shared.view();
         let rest: Vec<_> = view.runs.iter().filter(|run| !self.is_copied(run)).map(Arc::clone).collect();
         let keys: u64 = rest.iter().map(|run| run.meta.counts().lookup_keys).sum();
@@ -290,8 +290,8 @@ impl<'a> Copy<'a> {
             }
         }
         drop(view);
-        let mut manifest = lock(&shared.manifest);
-        let _no_hints = lock(&shared.hints);
+        let mut manifest = shared.manifest.lock();
+        let _no_hints = shared.hints.lock();
         let next = Manifest {
             runs: self.new.iter().map(|run| run.meta.clone()).collect(),
             next_run: shared.next_run.load(Ordering::SeqCst).max(manifest.next_run.saturating_add(1)),
@@ -341,11 +341,11 @@ impl<'a> Copy<'a> {
             }
             committed.acks = acks;
             self.home.abandon(false);
-            let old = std::mem::replace(&mut *lock(&shared.home), Arc::clone(&self.home));
+            let old = std::mem::replace(&mut *shared.home.lock(), Arc::clone(&self.home));
             old.abandon(true);
             // Nobody writes there any more, and who watches must not be the last to hold it.
-            lock(&shared.homes).retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
-            lock(&shared.left).push(Retired::new(old));
+            shared.homes.lock().retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
+            shared.left.lock().push(Retired::new(old));
         }
         committed.record = record;
         if let Some((lineage, _)) = forgotten {

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Rows, RunSink, Shared, View, lock, segments_to_merge};
+use super::{Rows, RunSink, Shared, View, segments_to_merge};
 use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
 use crate::store::StoreError;
@@ -60,7 +60,7 @@ impl Shared {
             cut,
         )?);
         let mut group = {
-            let mut staging = lock(&self.staging);
+            let mut staging = self.staging.lock();
             staging.progress.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
             if segment.rows() > 0 {
                 self.show(|view| view.staged.push(segment));
@@ -69,7 +69,7 @@ impl Shared {
         };
         while let Some(merging) = group {
             let merged = Arc::new(Segment::merge(&merging)?);
-            let staging = lock(&self.staging);
+            let staging = self.staging.lock();
             let is_there = |segment| is_among(&self.view.load().staged, segment);
             // A commit may have taken them meanwhile, or another who stages has merged them.
             if !merging.iter().all(|one| is_there(one) && !is_among(&staging.taken, one)) {
@@ -86,15 +86,15 @@ impl Shared {
 
     /// Bytes of memory of what is staged, about.
     pub(super) fn staged_bytes(&self) -> usize {
-        let progress = lock(&self.staging).progress.len() * PROGRESS_BYTES;
+        let progress = self.staging.lock().progress.len() * PROGRESS_BYTES;
         progress + self.view.load().staged.iter().map(|segment| segment.bytes()).sum::<usize>()
     }
 
     /// Commits what is staged. Gives the progress that was committed.
     pub(super) fn commit_staged(&self) -> Result<Vec<Progress>, StoreError> {
-        let mut committed = lock(&self.committed);
+        let mut committed = self.committed.lock();
         let (staged, progress) = {
-            let mut staging = lock(&self.staging);
+            let mut staging = self.staging.lock();
             staging.taken.clone_from(&self.view.load().staged);
             (staging.taken.clone(), staging.progress.values().cloned().collect::<Vec<_>>())
         };
@@ -121,7 +121,7 @@ impl Shared {
                 view.staged.retain(|segment| !is_among(&staged, segment));
             })
         });
-        let mut staging = lock(&self.staging);
+        let mut staging = self.staging.lock();
         staging.taken.clear();
         done?;
         for committed in &progress {
