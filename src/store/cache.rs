@@ -3,7 +3,9 @@
 //! A lookup that must not wait, because it runs within the event loop, answers from here and from what is in memory
 //! anyway, or not at all ([`StoreError::NotInMemory`]); who may wait then asks the engine and leaves here what it found.
 //! Only exact lookups do, and the first step of one of a network or a domain: what a scan or a merge reads once would leave
-//! nothing of use. What is kept has restart points, so that a row is found without going through half of its block.
+//! nothing of use. Of an exact lookup its rows alone are kept, also where there are none: they are a fraction of the block,
+//! and names that are asked for are seldom neighbours. Of the others it is the block, with restart points, so that a row is
+//! found without going through half of it.
 //!
 //! The blocks of a run never change and its number is never given again, so nothing here is ever out of date.
 //!
@@ -16,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
 
 use bytes::Bytes;
 
+use super::block::Restarts;
 use super::filter::Pages;
 use super::key::Family;
 use super::run::Block;
@@ -39,6 +42,8 @@ pub(crate) struct Cache {
 #[derive(Default)]
 struct Kept {
     blocks: HashMap<Part, BTreeMap<Bytes, Slot>>,
+    /// Rows of exact lookups, by the key that they begin at.
+    extracts: HashMap<Part, HashMap<Bytes, Slot>>,
     /// All of them, in the order in which they are looked at when there is no room.
     order: VecDeque<Item>,
     bytes: usize,
@@ -47,13 +52,14 @@ struct Kept {
 /// What is kept.
 enum Item {
     Block(Part, Bytes),
+    Extract(Part, Bytes),
     Page { run: u32, filter: Weak<Pages>, at: usize, cost: usize },
 }
 
 impl Item {
     fn run(&self) -> u32 {
         match self {
-            Item::Block((run, _), _) | Item::Page { run, .. } => *run,
+            Item::Block((run, _), _) | Item::Extract((run, _), _) | Item::Page { run, .. } => *run,
         }
     }
 }
@@ -65,6 +71,10 @@ struct Slot {
 }
 
 impl Slot {
+    fn was_not_asked_for(&self) -> bool {
+        !self.asked_for.swap(false, Ordering::Relaxed)
+    }
+
     fn give(&self) -> Block {
         // A write only where it changes something: the line of memory is shared by all who read.
         if !self.asked_for.load(Ordering::Relaxed) {
@@ -103,13 +113,46 @@ impl Cache {
         let upto = (Bound::Unbounded, Bound::Included(key));
         let (_, slot) = kept.blocks.get(&(run, family.byte()))?.range::<[u8], _>(upto).next_back()?;
         // Blocks between this one and the key may not be here.
-        slot.block.next.as_ref().is_none_or(|next| key < &**next).then(|| slot.give())
+        slot.block.is_before_next(key).then(|| slot.give())
     }
 
-    /// The block of a run with this bound, if it is here.
-    pub fn at(&self, run: u32, family: Family, bound: &[u8]) -> Option<Block> {
+    /// Rows of a run that were kept for an exact lookup, if they are those from this key on, or all of the name or the data in it.
+    pub fn extract(&self, run: u32, family: Family, from: &[u8]) -> Option<Block> {
         let kept = self.read()?;
-        kept.blocks.get(&(run, family.byte()))?.get(bound).map(Slot::give)
+        let of_part = kept.extracts.get(&(run, family.byte()))?;
+        let all = || of_part.get(family.lookup_part(from)?).filter(|all| all.block.is_before_next(from));
+        of_part.get(from).or_else(all).map(Slot::give)
+    }
+
+    /// Keeps the rows of an exact lookup from this key on, and lets others go for them.
+    pub fn keep_extract(&self, run: u32, family: Family, from: &[u8], extract: &Block) {
+        let needed = cost(from, extract);
+        if needed > self.capacity / LARGEST_SHARE {
+            return;
+        }
+        // One allocation for all of it.
+        let next = extract.next.as_deref();
+        let mut bytes = Vec::with_capacity(from.len() + next.map_or(0, <[u8]>::len) + extract.rows.len());
+        bytes.extend_from_slice(from);
+        bytes.extend_from_slice(next.unwrap_or_default());
+        bytes.extend_from_slice(&extract.rows);
+        let rows = bytes.len() - extract.rows.len();
+        let bytes = Bytes::from(bytes);
+        let block = Block {
+            next: next.map(|_| bytes.slice(from.len()..rows)),
+            rows: bytes.slice(rows..),
+            restarts: Restarts::default(),
+        };
+        let (part, from) = ((run, family.byte()), bytes.slice(..from.len()));
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let of_part = kept.extracts.entry(part).or_default();
+        if of_part.contains_key(&from) {
+            return;
+        }
+        of_part.insert(from.clone(), Slot { block, asked_for: AtomicBool::new(false) });
+        kept.order.push_back(Item::Extract(part, from));
+        kept.bytes += needed;
+        while kept.bytes > self.capacity && kept.let_one_go() {}
     }
 
     /// Keeps a block, and lets others go for it.
@@ -161,11 +204,15 @@ impl Cache {
     /// Lets the blocks of a run go, and the pages of its filter, which nobody reads any more.
     pub fn forget(&self, run: u32) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let Kept { blocks, order, bytes } = &mut *kept;
+        let Kept { blocks, extracts, order, bytes } = &mut *kept;
         let mut any = false;
         for family in Family::ALL {
             if let Some(part) = blocks.remove(&(run, family.byte())) {
                 *bytes -= part.iter().map(|(bound, slot)| cost(bound, &slot.block)).sum::<usize>();
+                any = true;
+            }
+            if let Some(part) = extracts.remove(&(run, family.byte())) {
+                *bytes -= part.iter().map(|(from, slot)| cost(from, &slot.block)).sum::<usize>();
                 any = true;
             }
         }
@@ -195,28 +242,35 @@ impl Kept {
     /// Looks at what is kept until something was not asked for, and lets that go; `false` when there is nothing at all.
     fn let_one_go(&mut self) -> bool {
         while let Some(item) = self.order.pop_front() {
-            let Item::Block(part, bound) = &item else {
-                if let Item::Page { filter, at, cost, .. } = &item {
-                    if filter.upgrade().is_none_or(|filter| filter.take(*at)) {
-                        self.bytes -= cost;
-                        return true;
+            let gone = match &item {
+                Item::Block(part, bound) => {
+                    let Some(of_part) = self.blocks.get_mut(part) else { continue };
+                    let Some(slot) = of_part.get(bound) else { continue };
+                    let cost = slot.was_not_asked_for().then(|| cost(bound, &slot.block));
+                    if cost.is_some() {
+                        of_part.remove(bound);
                     }
-                    self.order.push_back(item);
+                    cost
                 }
-                continue;
-            };
-            let Some(of_part) = self.blocks.get_mut(part) else { continue };
-            match of_part.get(bound) {
-                Some(slot) if slot.asked_for.swap(false, Ordering::Relaxed) => self.order.push_back(item),
-                Some(slot) => {
-                    self.bytes -= cost(bound, &slot.block);
-                    of_part.remove(bound);
-                    if of_part.is_empty() {
-                        self.blocks.remove(part);
+                Item::Extract(part, from) => {
+                    let Some(of_part) = self.extracts.get_mut(part) else { continue };
+                    let Some(slot) = of_part.get(from) else { continue };
+                    let cost = slot.was_not_asked_for().then(|| cost(from, &slot.block));
+                    if cost.is_some() {
+                        of_part.remove(from);
                     }
+                    cost
+                }
+                Item::Page { filter, at, cost, .. } => {
+                    filter.upgrade().is_none_or(|filter| filter.take(*at)).then_some(*cost)
+                }
+            };
+            match gone {
+                Some(cost) => {
+                    self.bytes -= cost;
                     return true;
                 }
-                None => {}
+                None => self.order.push_back(item),
             }
         }
         false
@@ -245,27 +299,49 @@ mod tests {
         assert_eq!([found(1, b"d"), found(1, b"e")], [None, None]);
         assert_eq!([found(1, b"f"), found(1, b"z")], [Some(11), Some(11)]);
         assert_eq!((found(2, b"c"), cache.floor(1, Family::ByRdata, b"c").is_some()), (None, false));
-        assert!(cache.at(1, FAMILY, b"b").is_some() && cache.at(1, FAMILY, b"c").is_none());
     }
 
     #[test]
     fn there_is_a_bound_and_what_is_asked_for_stays() {
         let cache = Cache::new(20 * (1000 + OVERHEAD as u64));
         for i in 0..200u8 {
-            cache.keep(1, FAMILY, &[i], &block(None, 980));
-            assert!(cache.at(1, FAMILY, &[0]).is_some(), "it is asked for each time");
+            cache.keep(1, FAMILY, &[i], &block(None, if i == 0 { 481 } else { 480 }));
+            cache.keep_extract(1, FAMILY, &[i], &block(None, 480 - OVERHEAD));
+            assert_eq!(
+                cache.floor(1, FAMILY, &[0]).map(|block| block.rows.len()),
+                Some(481),
+                "it is asked for"
+            );
             assert!(cache.kept.read().unwrap().bytes <= cache.capacity);
         }
-        let here = (0..200u8).filter(|i| cache.at(1, FAMILY, &[*i]).is_some()).count();
-        assert!((15..=20).contains(&here), "{here}");
+        let kept = cache.kept.read().unwrap();
+        let here = (kept.blocks[&(1, FAMILY.byte())].len(), kept.extracts[&(1, FAMILY.byte())].len());
+        assert!((14..=24).contains(&here.0) && (14..=24).contains(&here.1), "{here:?}");
+        drop(kept);
         cache.keep(1, FAMILY, b"long", &block(None, 5000));
-        assert!(cache.at(1, FAMILY, b"long").is_none(), "one alone must not take the place of all");
+        assert!(
+            !cache.kept.read().unwrap().blocks[&(1, FAMILY.byte())].contains_key(&b"long"[..]),
+            "one alone must not take the place of all"
+        );
+    }
+
+    #[test]
+    fn rows_of_one_lookup_are_for_that_lookup() {
+        let cache = Cache::new(1 << 20);
+        cache.keep_extract(1, FAMILY, b"b", &block(Some("c"), 3));
+        cache.keep_extract(1, FAMILY, b"x", &block(None, 0));
+        let found = |from: &[u8]| cache.extract(1, FAMILY, from).map(|e| (e.next, e.rows.len()));
+        assert_eq!(found(b"b"), Some((Some(Bytes::from_static(b"c")), 3)));
+        assert_eq!(found(b"x"), Some((None, 0)), "that there are none is known too");
+        assert_eq!([found(b"ba"), found(b"c")], [None, None]);
+        assert!(cache.floor(1, FAMILY, b"b").is_none(), "for a scan it is no block");
     }
 
     #[test]
     fn a_run_that_is_gone_leaves_nothing() {
         let cache = Cache::new(1 << 20);
         for run in [1, 2] {
+            cache.keep_extract(run, FAMILY, b"k", &block(None, 100));
             cache.keep(run, FAMILY, b"", &block(None, 100));
             cache.keep(run, Family::Questions, b"", &block(None, 100));
         }

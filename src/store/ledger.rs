@@ -261,18 +261,26 @@ impl Run {
     fn missing(&self) -> StoreError {
         damaged(&format!("run {}", self.meta.id), "a block is missing")
     }
+
+    /// The block of a family, which has rows, where a key is, with its bound.
+    fn read_floor(&self, family: Family, key: &[u8]) -> Result<(Vec<u8>, Block), StoreError> {
+        let key = block_key(family, key);
+        match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
+            Some((key, sealed)) if key.first() == Some(&family.byte()) => {
+                let block = open_block(self.meta.id, &key, &sealed)?;
+                Ok((key.get(1..).unwrap_or_default().to_vec(), block))
+            }
+            _ => Err(self.missing()),
+        }
+    }
 }
 
 impl Source for Run {
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
-        let key = block_key(family, key);
-        match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
-            Some((key, sealed)) if key.first() == Some(&family.byte()) => {
-                open_block(self.meta.id, &key, &sealed).map(Some)
-            }
-            _ if self.meta.counts().of(family) == 0 => Ok(None),
-            _ => Err(self.missing()),
+        if self.meta.counts().of(family) == 0 {
+            return Ok(None);
         }
+        self.read_floor(family, key).map(|(_, block)| Some(block))
     }
 
     fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
@@ -307,39 +315,43 @@ impl Source for Run {
         Ok(self.filter.look_in(&page, hash))
     }
 
-    fn lookup_floor(&self, family: Family, key: &[u8], reach: Reach) -> Result<Option<Block>, StoreError> {
+    fn first(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
         if self.meta.counts().of(family) == 0 {
             return Ok(None);
         }
         if let Some(block) = self.home.cache().floor(self.meta.id, family, key) {
             return Ok(Some(block));
         }
-        if reach == Reach::Memory {
-            return Err(StoreError::NotInMemory);
-        }
-        let key = block_key(family, key);
-        match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
-            Some((key, sealed)) if key.first() == Some(&family.byte()) => {
-                let mut block = open_block(self.meta.id, &key, &sealed)?;
-                block.restarts = Restarts::of(&block.rows)?;
-                self.home.cache().keep(self.meta.id, family, key.get(1..).unwrap_or_default(), &block);
-                Ok(Some(block))
-            }
-            _ => Err(self.missing()),
-        }
+        let (bound, mut block) = self.read_floor(family, key)?;
+        block.restarts = Restarts::of(&block.rows)?;
+        self.home.cache().keep(self.meta.id, family, &bound, &block);
+        Ok(Some(block))
     }
 
-    fn lookup_at(&self, family: Family, bound: &[u8], reach: Reach) -> Result<Block, StoreError> {
-        if let Some(block) = self.home.cache().at(self.meta.id, family, bound) {
-            return Ok(block);
+    fn extract(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        reach: Reach,
+    ) -> Result<Option<Block>, StoreError> {
+        if self.meta.counts().of(family) == 0 {
+            return Ok(None);
+        }
+        let cache = self.home.cache();
+        if let Some(extract) = cache.extract(self.meta.id, family, from) {
+            return Ok(Some(extract));
+        }
+        if let Some(block) = cache.floor(self.meta.id, family, from) {
+            return Ok(Some(block));
         }
         if reach == Reach::Memory {
             return Err(StoreError::NotInMemory);
         }
-        let mut block = self.at(family, bound)?;
-        block.restarts = Restarts::of(&block.rows)?;
-        self.home.cache().keep(self.meta.id, family, bound, &block);
-        Ok(block)
+        let (_, block) = self.read_floor(family, from)?;
+        let extract = block.extract(from, to)?;
+        cache.keep_extract(self.meta.id, family, from, &extract);
+        Ok(Some(extract))
     }
 }
 

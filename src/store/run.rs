@@ -29,6 +29,29 @@ pub(crate) struct Block {
     pub restarts: Restarts,
 }
 
+impl Block {
+    /// Whether a key is before the next block.
+    pub fn is_before_next(&self, key: &[u8]) -> bool {
+        self.next.as_deref().is_none_or(|next| key < next)
+    }
+
+    /// Its rows from a key on and before another: less to keep than all of it.
+    pub fn extract(&self, from: &[u8], to: Option<&[u8]>) -> Result<Block, StoreError> {
+        let (mut rows, mut part) = (Reader::new(self.rows.clone()), Builder::default());
+        let mut is_row = rows.seek(&self.restarts, from)?;
+        while is_row && to.is_none_or(|to| rows.key() < to) {
+            part.push(rows.key(), rows.value());
+            is_row = rows.advance()?;
+        }
+        let next = if is_row {
+            to.map(Bytes::copy_from_slice)
+        } else {
+            self.next.as_deref().map(Bytes::copy_from_slice)
+        };
+        Ok(Block { next, rows: Bytes::copy_from_slice(part.raw()), restarts: Restarts::default() })
+    }
+}
+
 /// Where the blocks of a run are.
 pub(crate) trait Source: Send + Sync {
     /// The block of a family where a key is, if it is anywhere; `None` when the family is empty.
@@ -56,15 +79,22 @@ pub(crate) trait Source: Send + Sync {
             || self.extents().of(range.family).as_ref().is_some_and(|extent| extent.is_apart(range))
     }
 
-    /// As [`Source::floor`], for an exact lookup: what it opens is kept for the next one, as far as there is room, and
-    /// with [`Reach::Memory`] nothing is read that may have to be waited for.
-    fn lookup_floor(&self, family: Family, key: &[u8], _reach: Reach) -> Result<Option<Block>, StoreError> {
+    /// As [`Source::floor`], for the first step of a scan: what it opens is kept for the next one, as far as there is room.
+    fn first(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
         self.floor(family, key)
     }
 
-    /// As [`Source::at`], likewise.
-    fn lookup_at(&self, family: Family, bound: &[u8], _reach: Reach) -> Result<Block, StoreError> {
-        self.at(family, bound)
+    /// The rows of an exact lookup from a key on and before another, as far as one block has them, and perhaps more; what
+    /// it opens is kept for the next one, as far as there is room, and with [`Reach::Memory`] nothing is read that may have
+    /// to be waited for.
+    fn extract(
+        &self,
+        family: Family,
+        from: &[u8],
+        _to: Option<&[u8]>,
+        _reach: Reach,
+    ) -> Result<Option<Block>, StoreError> {
+        self.floor(family, from)
     }
 }
 
@@ -454,9 +484,9 @@ impl Cursor {
         lookup: Option<Reach>,
     ) -> Result<Option<Cursor>, StoreError> {
         let block = match lookup {
-            Some(reach) => source.lookup_floor(range.family, &range.from, reach)?,
+            Some(reach) => source.extract(range.family, &range.from, to.as_deref(), reach)?,
             // Lookups of one network or domain come again and begin in the same block; what is behind it is read once.
-            None if range.to.is_some() => source.lookup_floor(range.family, &range.from, Reach::Disk)?,
+            None if range.to.is_some() => source.first(range.family, &range.from)?,
             None => source.floor(range.family, &range.from)?,
         };
         let Some(block) = block else { return Ok(None) };
@@ -484,9 +514,10 @@ impl Cursor {
             match self.next.take() {
                 Some(next) if to.is_none_or(|to| *next < *to) => {
                     let block = match self.lookup {
-                        Some(reach) => self.source.lookup_at(self.family, &next, reach)?,
-                        None => self.source.at(self.family, &next)?,
+                        Some(reach) => self.source.extract(self.family, &next, to, reach)?,
+                        None => Some(self.source.at(self.family, &next)?),
                     };
+                    let Some(block) = block else { return Ok(false) };
                     self.next = block.next;
                     self.reader.reset(block.rows);
                 }
