@@ -252,7 +252,7 @@ pub async fn name(state: State, request: Request) -> Response {
         blocking(&state, move |state| {
             let profile = page::name(&state.0.ledger.now(), &name, std::time::Instant::now() + PATIENCE);
             drop(place);
-            Ok(page::name_page(&profile?, &trail, Some(&as_of)))
+            Ok(page::name_page(&profile?, &trail, Some(&as_of), now()))
         })
         .await
     };

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::gather::{Address, Neighbour, Row};
 use super::link::{Place, Trail};
-use super::shell::{Frame, counted, document, grouped, moment, pivot};
+use super::shell::{Frame, counted, document, grouped, moment, pivot, utc};
 use super::table::Table;
 use super::timeline::Axis;
 use crate::status::Freshness;
@@ -87,7 +87,7 @@ fn story(found: &Address) -> Markup {
     html! {
         @match spans {
             Some((first, last)) => {
-                (more) (counted(names.len() as u64, "name", "names")) " had it, from " (moment(first)) " to " (moment(last)) " UTC."
+                (more) (counted(names.len() as u64, "name", "names")) " had it, from " (moment(first)) " to " (moment(last)) " " (utc()) "."
             },
             None => "No name was seen to have it.",
         }
@@ -141,7 +141,7 @@ fn neighbours_table(neighbours: &[Neighbour], here: IpAddr, trail: &Trail) -> Ma
             table.plain {
                 thead { tr {
                     th scope="col" { "Address" } th.number scope="col" { "Names" } th scope="col" { "Seen last as" }
-                    th scope="col" { "Last (UTC)" }
+                    th scope="col" { "Last (" (utc()) ")" }
                 } }
                 tbody {
                     @for neighbour in neighbours {

@@ -16,7 +16,7 @@ pub fn fault_page(
     as_of: Option<&Freshness>,
 ) -> String {
     let content = html! {
-        @if !view.q.is_empty() { (filters(view)) }
+        @if !view.q.is_empty() { (filters(view, None)) }
         section.fault role="alert" {
             h1 { (title) }
             p { (safe(message)) }

@@ -20,7 +20,7 @@ use crate::store::{Entry, Question, Scan, Snapshot, StoreError};
 const SLICE: Slice = Slice { examined: 4_096 };
 /// A result of so many rows is small: it is sorted by its last sightings unless another order is asked for.
 const SMALL: u64 = 2_000;
-/// Rows that a sorted result looks at.
+/// Rows that a sorted result looks at, where a scan may look at fewer.
 const SORTED_EXAMINED: u64 = 1_000_000;
 /// Rows of one part of a page about a name or an address.
 const PART_ROWS: u64 = 500;
@@ -121,7 +121,7 @@ fn rows_of(
     until: Instant,
 ) -> Result<Results, GatherError> {
     if let Some(sort) = view.sort {
-        return sorted(ledger, search, view, sort, until);
+        return sorted(ledger, search, view, sort, examined, until);
     }
     let cursor = view.cursor.as_deref().map(str::parse).transpose()?;
     if cursor.is_none() && !search.query.is_scan() {
@@ -161,11 +161,12 @@ fn sorted(
     search: &Search,
     view: &View,
     sort: Sort,
+    examined: u64,
     until: Instant,
 ) -> Result<Results, GatherError> {
     let upto = view.page.saturating_mul(view.rows).min(MAX_SORTED);
     let mut best = Top::new(sort, upto);
-    let limits = Limits { rows: u64::MAX, examined: SORTED_EXAMINED };
+    let limits = Limits { rows: u64::MAX, examined: examined.max(SORTED_EXAMINED) };
     let mut walk = Walk::begin(ledger, search, limits);
     while walk.end().is_none() && Instant::now() < until {
         walk.advance(SLICE, |found| {

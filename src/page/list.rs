@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::link::{Place, Trail};
-use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe};
+use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe, utc};
 use crate::output::summary::{Questions, SummaryLine};
 use crate::status::Freshness;
 
@@ -68,7 +68,7 @@ fn found(lines: &[SummaryLine], left_out: u64) -> Markup {
             table.plain {
                 thead { tr {
                     th.number scope="col" { "Line" } th scope="col" { "Indicator" } th.number scope="col" { "Rows" }
-                    th.number scope="col" { "Names" } th scope="col" { "First (UTC)" } th scope="col" { "Last (UTC)" }
+                    th.number scope="col" { "Names" } th scope="col" { "First (" (utc()) ")" } th scope="col" { "Last (" (utc()) ")" }
                     th.number scope="col" { "Asked" } th scope="col" { "Outcome" }
                 } }
                 tbody { @for line in lines { (row(line)) } }

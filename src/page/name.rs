@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::gather::{Profile, Row, Sibling, is_address};
 use super::link::{Place, Trail};
-use super::shell::{Frame, counted, document, grouped, moment, pivot, safe};
+use super::shell::{Frame, counted, day, document, grouped, moment, pivot, utc};
 use super::table::Table;
 use super::timeline::Axis;
 use crate::base::time::DAY;
@@ -14,15 +14,18 @@ use crate::observation::{Asked, Outcome};
 use crate::status::Freshness;
 use crate::store::Question;
 
-/// The page of a name.
-pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) -> String {
+/// The page of a name, as it is read `now`.
+pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>, now: u64) -> String {
     let shown = profile.name.to_string();
     let text = literal(&profile.name);
     let here = Place::name(&profile.name);
     let onward = trail.then(&here);
     let (addresses, others): (Vec<Row>, Vec<Row>) =
         profile.rows.iter().cloned().partition(|row| is_address(&row.entry.tuple.rdata));
-    let (now, before) = split_by_age(addresses);
+    let (latest, before) = split_by_age(addresses);
+    // What was seen long ago may be anything by now.
+    let last = latest.iter().map(|row| row.seen.time_last).max().unwrap_or_default();
+    let heading = if last.saturating_add(DAY) >= now { "Addresses now" } else { "Addresses last seen" };
     let spans = profile.rows.iter().chain(&profile.pointing).map(Row::span);
     let asked = profile.questions.iter().map(|q| (q.asked.time_first, q.asked.time_last));
     let siblings = profile.siblings.iter().map(|s| (s.seen.time_first, s.seen.time_last));
@@ -47,9 +50,9 @@ pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>) ->
             }
         }
         @if let Some(axis) = &axis {
-            @if !now.is_empty() {
-                section { h2 { "Addresses now" } p.note { "Seen within a day of the latest sighting of any of them." }
-                    (table("Addresses now", false, true).of(&now, axis)) }
+            @if !latest.is_empty() {
+                section { h2 { (heading) } p.note { "Seen on " (day(last)) ", or within a day before. It may have others by now." }
+                    (table(heading, false, true).of(&latest, axis)) }
             }
             @if !before.is_empty() {
                 section { h2 { "Addresses before" } (table("Addresses before", false, true).of(&before, axis)) }
@@ -123,7 +126,7 @@ fn story(profile: &Profile) -> Markup {
     let spans = profile.rows.iter().map(Row::span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
     html! {
         @match spans {
-            Some((first, last)) => { "Seen from " (moment(first)) " to " (moment(last)) " UTC" },
+            Some((first, last)) => { "Seen from " (moment(first)) " to " (moment(last)) " " (utc()) },
             None if asked.count() > 0 => { "Asked for, and never answered with anything the ledger keeps" },
             None => { "Never seen" },
         }
@@ -157,8 +160,8 @@ fn questions(questions: &[Question], axis: &Axis) -> Markup {
                     th.type role="columnheader" scope="col" { "Type" }
                     th.outcome role="columnheader" scope="col" { "How they ended" }
                     th.time role="columnheader" scope="col" { span.hidden { "When it was asked" } (axis.head()) }
-                    th.when role="columnheader" scope="col" { "First (UTC)" }
-                    th.when role="columnheader" scope="col" { "Last (UTC)" }
+                    th.when role="columnheader" scope="col" { "First (" (utc()) ")" }
+                    th.when role="columnheader" scope="col" { "Last (" (utc()) ")" }
                     th.number role="columnheader" scope="col" { "Count" }
                 }
             }
@@ -225,7 +228,7 @@ fn siblings_list(siblings: &[&Sibling], trail: &Trail) -> Markup {
             @for sibling in siblings {
                 li {
                     (pivot(&Place::name(&sibling.name), trail))
-                    span.note { (safe(&crate::base::time::format_date(sibling.seen.time_last))) }
+                    span.note { (day(sibling.seen.time_last)) }
                 }
             }
         }

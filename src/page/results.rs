@@ -8,6 +8,7 @@ use super::shell::{Frame, counted, document, grouped, incomplete, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
 use crate::lookup::{Indicator, Query, literal};
+use crate::output::file_name;
 use crate::status::Freshness;
 use crate::store::Stats;
 
@@ -24,23 +25,22 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("/^mail[0-9]+\\./", "any row that matches"),
 ];
 
-/// Types that can be picked; others are typed into the URL.
-const TYPES: [&str; 14] = [
-    "A",
-    "AAAA",
-    "A,AAAA",
-    "CNAME",
-    "NS",
-    "MX",
-    "TXT",
-    "PTR",
-    "SRV",
-    "SOA",
-    "CAA",
-    "HTTPS",
-    "ANY",
-    "ANY-DNSSEC",
-];
+/// Types that can be picked where rows may have any; others are typed into the URL. Answers of HTTPS, SVCB and CAA are in no log
+/// of Zeek.
+const TYPES: [&str; 12] =
+    ["A", "AAAA", "A,AAAA", "CNAME", "NS", "MX", "TXT", "PTR", "SRV", "SOA", "ANY", "ANY-DNSSEC"];
+/// Types whose data is a name.
+const TYPES_OF_NAMES: [&str; 6] = ["CNAME", "NS", "MX", "PTR", "SRV", "SOA"];
+
+/// The types that rows of a query may have.
+fn types(query: Option<&Query>) -> &'static [&'static str] {
+    match query {
+        Some(Query::Addresses(first, _)) if first.is_ipv4() => &["A"],
+        Some(Query::Addresses(..)) => &["AAAA"],
+        Some(Query::Target(_) | Query::TargetSubtree(_)) => &TYPES_OF_NAMES,
+        _ => &TYPES,
+    }
+}
 
 /// Times in which rows were seen that can be picked.
 const PRESETS: [(&str, &str); 3] = [("today..today", "today"), ("7d..", "7 days"), ("30d..", "a month")];
@@ -111,12 +111,12 @@ pub fn results_page(
                 p.about { a href=(place.href(&trail)) { "All about " span.dns { (place.text()) } } }
             }
         }
-        (filters(view))
+        (filters(view, Some(query)))
         @match &axis {
             Some(axis) => {
                 div.tools {
                     p role="status" { (summary(view, results)) }
-                    (exports(view, query, max_limit))
+                    (exports(view, indicator, max_limit))
                 }
                 (table.of(&results.rows, axis))
                 (pager(view, results))
@@ -181,17 +181,18 @@ fn summary(view: &View, results: &Results) -> Markup {
 }
 
 /// Links to the whole result as files.
-fn exports(view: &View, query: &Query, max_limit: u64) -> Markup {
-    let pointing = matches!(query, Query::Name(_) | Query::Pair(..));
+fn exports(view: &View, indicator: &Indicator, max_limit: u64) -> Markup {
+    let pointing = matches!(indicator.query, Query::Name(_) | Query::Pair(..));
+    let name = |extension| file_name(&indicator.asked, extension);
     let cof = view.export_href("/api/v1/export", "cof", None, pointing);
     let csv = view.export_href("/api/v1/export", "csv", None, pointing);
     let json = view.export_href("/api/v1/records", "json", Some(max_limit), pointing);
     html! {
         p.exports {
             "Export "
-            a href=(cof) download="dnsledger.jsonl" { "COF" } " "
-            a href=(csv) download="dnsledger.csv" { "CSV" } " "
-            a href=(json) download="dnsledger.json" { "JSON" }
+            a href=(cof) download=(name("jsonl")) { "COF" } " "
+            a href=(csv) download=(name("csv")) { "CSV" } " "
+            a href=(json) download=(name("json")) { "JSON" }
         }
     }
 }
@@ -219,13 +220,14 @@ fn pager(view: &View, results: &Results) -> Markup {
     }
 }
 
-/// Filters as controls of the search form.
-pub fn filters(view: &View) -> Markup {
+/// Filters as controls of the search form; of a query, where what was typed is one.
+pub fn filters(view: &View, query: Option<&Query>) -> Markup {
+    let types = types(query);
     let more = ["first_after", "first_before", "last_after", "last_before", "sensor", "direct"];
     let (from, to) = view.between();
     let open = more.iter().any(|key| !view.filter(key).is_empty()) || view.rows != DEFAULT_ROWS;
     let kind = view.filter("type");
-    let listed = kind.is_empty() || TYPES.contains(&kind);
+    let listed = kind.is_empty() || types.contains(&kind);
     let field = |key: &str, label: &str, example: &str| {
         html! {
             label { span { (label) }
@@ -240,7 +242,7 @@ pub fn filters(view: &View) -> Markup {
                 select form="search" name="type" {
                     option value="" { "all" }
                     @if !listed { option value=(kind) selected { (safe(kind)) } }
-                    @for known in TYPES { option value=(known) selected[known == kind] { (known) } }
+                    @for known in types { option value=(known) selected[*known == kind] { (known) } }
                 }
             }
             label { span { "Seen between" }
@@ -279,7 +281,7 @@ pub fn filters(view: &View) -> Markup {
                     }
                 }
             }
-            p.note #times { "Times are UTC: 2026-03-24, a month 2026-03, an hour 2026-03-24T17, today, yesterday, or an age such as 7d." }
+            p.note #times { "Times that are typed here are UTC: 2026-03-24, a month 2026-03, an hour 2026-03-24T17, today, yesterday, or an age such as 7d." }
             @for step in view.trail.steps() { input form="search" type="hidden" name="via" value=(step); }
             button form="search" type="submit" { "Apply" }
             @if !view.filters.is_empty() {

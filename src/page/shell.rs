@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::asset_path;
 use super::link::{Place, Trail};
-use crate::base::time::{Civil, format_rfc3339};
+use crate::base::time::{Civil, format_date, format_rfc3339};
 use crate::output::sanitise;
 use crate::status::Freshness;
 
@@ -55,12 +55,16 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
                             aria-keyshortcuts="/" autofocus[frame.title.is_empty()];
                         button type="submit" { "Search" }
                     }
-                    nav aria-label="Pages" { a href="/list" { "List" } " " a href="/status" { "Status" } }
+                    nav aria-label="Pages" {
+                        a href="/list" { "List" } " " a href="/status" { "Status" } " "
+                        // Only a script knows where its reader is.
+                        button #zone type="button" aria-pressed="false" hidden { "Local times" }
+                    }
                 }
                 main #content tabindex="-1" data-live[frame.live] { (crumbs(&frame.trail)) (content) }
                 footer {
                     @match frame.as_of {
-                        Some(Freshness { as_of: Some(as_of), .. }) => span { "True as of " time datetime=(as_of) { (readable(as_of)) } " UTC" },
+                        Some(Freshness { as_of: Some(as_of), .. }) => span { "True as of " time datetime=(as_of) { (readable(as_of)) } " " (utc()) },
                         Some(Freshness { is_followed: false, .. }) | None => span { "Nothing is followed: the ledger is as it was last fed" },
                         Some(_) => span { "Not everything that is visible was read yet" },
                     }
@@ -159,6 +163,16 @@ pub fn length(seconds: f64) -> String {
         s if s < 2.0 * 86_400.0 => format!("{:.0} h", s / 3_600.0),
         s => format!("{:.0} d", s / 86_400.0),
     }
+}
+
+/// The zone of the times beside it: a browser that shows them in its reader's zone says that here.
+pub fn utc() -> Markup {
+    html! { span.zone { "UTC" } }
+}
+
+/// The day of a moment.
+pub fn day(seconds: u64) -> Markup {
+    html! { time.day datetime=(format_rfc3339(seconds)) { (format_date(seconds)) } }
 }
 
 /// A moment, its time of day behind its date.

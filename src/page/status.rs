@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::shell::{Frame, counted, document, facts, grouped, length, moment, safe, size};
+use super::shell::{Frame, counted, document, facts, grouped, length, moment, safe, size, utc};
 use crate::status::history::{INTERVAL, SAMPLES, Sample};
 use crate::status::{BackfillStatus, FileStatus, Freshness, SourceState, SourceStatus, Status};
 use crate::store::Stats;
@@ -51,12 +51,11 @@ pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
         }
         (facts(&[
             ("Caught up", html! { (if status.caught_up { "yes" } else { "not yet" }) }),
-            ("Newest record (UTC)", html! { @match status.newest { Some(newest) => (moment(newest)), None => "none yet" } }),
+            ("Newest record", html! { @match status.newest { Some(newest) => { (moment(newest)) " " (utc()) }, None => "none yet" } }),
             ("Lines read", html! { (grouped(status.totals.lines())) }),
             ("Rows", html! { (grouped(stats.rows)) }),
             ("On disk", html! { (size(stats.disk_bytes)) @if let Some(most) = stats.max_disk { " of at most " (size(most)) } }),
-            ("Waiting for a run", html! { (counted(stats.pending_rows, "row", "rows")) }),
-            ("Runs", html! { (grouped(stats.runs)) }),
+            ("Not on disk yet", html! { (counted(stats.pending_rows, "row", "rows")) }),
             ("Expired", html! {
                 @if stats.expired.before == 0 { "nothing" } @else {
                     (counted(stats.expired.rows, "row", "rows")) " last seen before " (moment(stats.expired.before))
@@ -74,7 +73,7 @@ pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
                     }
                 }
             }),
-            ("Version", html! { (env!("CARGO_PKG_VERSION")) ", format " (stats.format) }),
+            ("Version", html! { (env!("CARGO_PKG_VERSION")) ", ledger of format " (stats.format) }),
         ]))
         section.graphs {
             h2.hidden { "The last hour" }
@@ -152,11 +151,14 @@ fn graph(title: &str, values: Vec<Option<f64>>, shown: impl Fn(f64) -> String) -
 
 /// How lines ended: three figures that add up, and the reasons that occurred.
 fn tally(tally: &Tally) -> Markup {
-    let skipped: Vec<(&str, u64)> =
-        Skip::ALL.iter().map(|r| (r.name(), tally.skipped(*r))).filter(|(_, lines)| *lines > 0).collect();
+    let skipped: Vec<(&str, u64)> = Skip::ALL
+        .iter()
+        .map(|r| (why_skipped(*r), tally.skipped(*r)))
+        .filter(|(_, lines)| *lines > 0)
+        .collect();
     let malformed: Vec<(&str, u64)> = Malformed::ALL
         .iter()
-        .map(|r| (r.name(), tally.malformed(*r)))
+        .map(|r| (why_malformed(*r), tally.malformed(*r)))
         .filter(|(_, lines)| *lines > 0)
         .collect();
     let sum = |reasons: &[(&str, u64)]| reasons.iter().map(|(_, lines)| lines).sum::<u64>();
@@ -190,13 +192,44 @@ fn tally(tally: &Tally) -> Markup {
                         dd {
                             strong { (grouped(lines)) }
                             @if !reasons.is_empty() {
-                                ul { @for (reason, lines) in reasons { li { (reason) " " span { (grouped(*lines)) } } } }
+                                ul { @for (reason, lines) in reasons { li { (reason) ": " span { (grouped(*lines)) } } } }
                             }
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// Why a record is not kept, for who reads the page; programs get [`Skip::name`].
+fn why_skipped(reason: Skip) -> &'static str {
+    match reason {
+        Skip::OtherLog => "of another log of Zeek",
+        Skip::Port => "NetBIOS, mDNS or LLMNR",
+        Skip::Class => "of another class than IN",
+        Skip::Opcode => "no query: NOTIFY or an update",
+        Skip::Transfer => "transfer of a zone",
+        Skip::NoQuery => "without the name that was asked for",
+        Skip::BadName => "with a name that cannot be",
+        Skip::Expired => "older than what is kept",
+        Skip::NoAnswer => "without an answer; the question is counted",
+        Skip::UnusableAnswers => "with no answer that can be kept",
+        Skip::TimeRange => "of a time that cannot be",
+    }
+}
+
+/// Why a line could not be read, likewise.
+fn why_malformed(reason: Malformed) -> &'static str {
+    match reason {
+        Malformed::Columns => "with other columns than its header",
+        Malformed::Time => "without a time",
+        Malformed::Value => "with a value that cannot be",
+        Malformed::Json => "no JSON object of a record",
+        Malformed::TooLong => "too long",
+        Malformed::NoHeader => "before any header",
+        Malformed::Unterminated => "cut off at the end of its file",
+        Malformed::Nul => "with zeros in it",
     }
 }
 
@@ -238,7 +271,7 @@ fn source(source: &SourceStatus) -> Markup {
                     div.scroll tabindex="0" role="region" aria-label={ "Logs of " (title) } {
                         table.plain {
                             thead { tr {
-                                th scope="col" { "Log" } th.number scope="col" { "Position" } th scope="col" { "Newest (UTC)" }
+                                th scope="col" { "Log" } th.number scope="col" { "Read up to" } th scope="col" { "Newest (" (utc()) ")" }
                                 th.number scope="col" { "Lines" } th.number scope="col" { "Counted" }
                                 th.number scope="col" { "Skipped" } th.number scope="col" { "Malformed" } th scope="col" { "End" }
                             } }
@@ -259,7 +292,7 @@ fn file(file: &FileStatus, source: &SourceStatus) -> Markup {
     let skipped = file.tally.lines() - file.tally.counted - malformed(&file.tally);
     html! {
         tr {
-            td.path title=(file.lineage) { (shown(if path.as_os_str().is_empty() { &file.path } else { path })) }
+            td.path { (shown(if path.as_os_str().is_empty() { &file.path } else { path })) }
             td.number { (size(file.consumed)) }
             td.when { @if let Some(newest) = file.newest { (moment(newest)) } }
             td.number { (grouped(file.tally.lines())) }
@@ -321,7 +354,10 @@ mod tests {
         };
         let page = status_page(&standing, None);
         assert!(page.contains("/logs/&lt;b&gt;.log") && page.contains("dmz\\u{202e}"));
-        assert!(page.contains("disk &lt;full&gt;") && page.contains("no_answer <span>1</span>"));
+        assert!(
+            page.contains("disk &lt;full&gt;")
+                && page.contains("without an answer; the question is counted: <span>1</span>")
+        );
         assert!(
             page.contains("5 now, 20 at most") && page.contains("points=\"357,31.0 358,3.0 359,45.0\""),
             "{page}"

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::gather::Row;
 use super::link::{Place, Trail, View};
-use super::shell::{grouped, moment, pivot, safe};
+use super::shell::{grouped, moment, pivot, safe, utc};
 use super::timeline::Axis;
 use crate::dns::Rdata;
 use crate::lookup::{Column, Sort};
@@ -33,14 +33,14 @@ impl Table<'_> {
                 caption.hidden { (self.caption) }
                 thead role="rowgroup" {
                     tr role="row" {
-                        @if self.names { (self.head("Name", "name", Column::Name)) }
-                        (self.head("Type", "type", Column::Type))
-                        @if self.data { (self.head("Data", "data", Column::Data)) }
+                        @if self.names { (self.head(html! { "Name" }, "name", Column::Name)) }
+                        (self.head(html! { "Type" }, "type", Column::Type))
+                        @if self.data { (self.head(html! { "Data" }, "data", Column::Data)) }
                         th.time role="columnheader" scope="col" { span.hidden { "When it was seen" } (axis.head()) }
-                        (self.head("First (UTC)", "when", Column::First))
-                        (self.head("Last (UTC)", "when", Column::Last))
-                        (self.head("Count", "number", Column::Count))
-                        (self.head("TTL", "number ttl", Column::Ttl))
+                        (self.head(html! { "First (" (utc()) ")" }, "when", Column::First))
+                        (self.head(html! { "Last (" (utc()) ")" }, "when", Column::Last))
+                        (self.head(html! { "Count" }, "number", Column::Count))
+                        (self.head(html! { "TTL" }, "number ttl", Column::Ttl))
                         @if self.sensors { th.sensor role="columnheader" scope="col" { "Sensor" } }
                     }
                 }
@@ -51,7 +51,7 @@ impl Table<'_> {
         }
     }
 
-    fn head(&self, title: &str, class: &str, column: Column) -> Markup {
+    fn head(&self, title: Markup, class: &str, column: Column) -> Markup {
         let Some((view, shown)) = self.sort else {
             return html! { th class=(class) role="columnheader" scope="col" { (title) } };
         };
@@ -67,14 +67,16 @@ impl Table<'_> {
 
     fn row(&self, row: &Row, axis: &Axis) -> Markup {
         let Row { entry, seen } = row;
+        let kind = entry.tuple.rrtype.to_string();
         let (direct, alias) = (!entry.halves.direct.is_none(), !entry.halves.alias.is_none());
         html! {
             tr role="row" {
                 @if self.names {
                     td.name role="cell" { (pivot(&Place::name(&entry.tuple.rrname), self.trail)) }
                 }
-                td.type role="cell" {
-                    (entry.tuple.rrtype)
+                // A type and its mark are one thing; only the longest types go on in a second line.
+                td.type.whole[kind.len() <= 6] role="cell" {
+                    (kind)
                     @if alias {
                         " "
                         span.mark title=(if direct { "seen directly, and through a chain of CNAMEs" } else { "seen through a chain of CNAMEs" }) {

@@ -18,6 +18,13 @@ const MARGIN: f64 = 0.02;
 const MOST_STEPS: u64 = 4;
 /// The same for long labels (`2024-03`, `12:00:05`).
 const MOST_LONG_STEPS: u64 = 3;
+/// Widths of an axis, in pixels, from each of which on some more labels have room. The style has a rule for each.
+const WIDTHS: [u32; 9] = [70, 90, 115, 145, 180, 220, 270, 340, 440];
+/// The width of a digit of a label, rather more than less, and the room between two labels, in pixels.
+const DIGIT: f64 = 6.8;
+const GAP: f64 = 8.0;
+/// How far a label may reach over the end of its axis, in pixels: less than the margin of the cell.
+const OVERHANG: f64 = 6.0;
 
 /// Ticks of one axis at most, whatever the times are.
 const MOST_TICKS: usize = 8;
@@ -46,13 +53,75 @@ const STEPS: [u64; 20] = [
     20 * DAY,
 ];
 /// Steps from a month on, in months.
-const MONTHS: [u64; 11] = [1, 2, 3, 4, 6, 12, 24, 48, 120, 240, 1200];
+const MONTHS: [u64; 15] = [1, 2, 3, 4, 6, 12, 24, 48, 120, 240, 600, 1_200, 2_400, 6_000, 12_000];
 
 /// From when to when, and where on it there are ticks.
 pub struct Axis {
     from: f64,
     span: f64,
-    ticks: Vec<(u64, String)>,
+    ticks: Ticks,
+}
+
+/// Round moments along an axis.
+#[derive(Debug, Default)]
+struct Ticks {
+    /// From one to the next: seconds, or months where it ends in `m`.
+    step: String,
+    all: Vec<Tick>,
+}
+
+/// A round moment, and what tells it.
+#[derive(Debug, PartialEq, Eq)]
+struct Tick {
+    at: u64,
+    /// As much of it as the step tells apart.
+    label: String,
+    /// The rest, where it is another than before: the date of a time of day, the year of a day.
+    date: String,
+}
+
+impl Tick {
+    /// The width of its label, in pixels.
+    fn width(&self) -> f64 {
+        self.label.len().max(self.date.len()) as f64 * DIGIT
+    }
+}
+
+/// Where a label stands beside its tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+impl Anchor {
+    /// That of a tick at so many percent.
+    fn at(x: f64) -> Anchor {
+        match x {
+            ..15.0 => Anchor::Start,
+            x if x > 85.0 => Anchor::End,
+            _ => Anchor::Middle,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        }
+    }
+
+    /// From where to where a label reaches that has its tick at `x`.
+    fn reach(self, x: f64, width: f64) -> (f64, f64) {
+        let left = match self {
+            Anchor::Start => x,
+            Anchor::Middle => x - width / 2.0,
+            Anchor::End => x - width,
+        };
+        (left, left + width)
+    }
 }
 
 impl Axis {
@@ -72,25 +141,63 @@ impl Axis {
         ((second as f64 - self.from) / self.span * 100.0).clamp(0.0, 100.0)
     }
 
-    /// The head of the column: labels, and the lines that bars refer to.
+    /// The head of the column: labels, and the lines that bars refer to. How wide it will be is known to the browser alone, so each
+    /// label says from which width on it collides with none of the others. A script that draws them for another zone finds here
+    /// what it needs.
     pub fn head(&self) -> Markup {
+        let Ticks { step, all } = &self.ticks;
+        let widths = self.widths();
         html! {
-            svg.axis aria-hidden="true" {
-                defs {
-                    g #grid {
-                        @for (at, _) in &self.ticks {
-                            @let x = percent(self.x(*at));
-                            line.tick x1=(x) x2=(x) y1="0" y2="100%" {}
+            div.scale {
+                svg.axis aria-hidden="true" data-from=(format!("{:.0}", self.from)) data-span=(format!("{:.0}", self.span)) data-step=(step) {
+                    defs {
+                        g #grid {
+                            @for tick in all {
+                                @let x = percent(self.x(tick.at));
+                                line.tick x1=(x) x2=(x) y1="0" y2="100%" {}
+                            }
+                        }
+                    }
+                    @for (tick, width) in all.iter().zip(widths) {
+                        @if let Some(width) = width {
+                            @let (x, anchor) = (self.x(tick.at), Anchor::at(self.x(tick.at)).name());
+                            text.{ "w" (width) } x=(percent(x)) y="11" text-anchor=(anchor) { (tick.label) }
+                            @if !tick.date.is_empty() {
+                                text.{ "w" (width) } x=(percent(x)) y="23" text-anchor=(anchor) { (tick.date) }
+                            }
                         }
                     }
                 }
-                @for (at, label) in &self.ticks {
-                    @let x = self.x(*at);
-                    @let anchor = if x < 7.0 { "start" } else if x > 93.0 { "end" } else { "middle" };
-                    text x=(percent(x)) y="12" text-anchor=(anchor) { (label) }
+            }
+        }
+    }
+
+    /// The width of the axis from which on each label is shown, if it ever is: one that carries a date comes before the others.
+    fn widths(&self) -> Vec<Option<u32>> {
+        let ticks = &self.ticks.all;
+        let mut order: Vec<usize> = (0..ticks.len()).collect();
+        order.sort_by_key(|at| ticks.get(*at).is_none_or(|tick| tick.date.is_empty()));
+        let mut shown: Vec<Option<u32>> = vec![None; ticks.len()];
+        for width in WIDTHS {
+            let reach = |tick: &Tick| {
+                let x = self.x(tick.at);
+                Anchor::at(x).reach(x / 100.0 * f64::from(width), tick.width())
+            };
+            for at in &order {
+                let (Some(tick), Some(None)) = (ticks.get(*at), shown.get(*at)) else { continue };
+                let (left, right) = reach(tick);
+                let is_within = left >= -OVERHANG && right <= f64::from(width) + OVERHANG;
+                let is_free =
+                    ticks.iter().zip(&shown).filter(|(_, shown)| shown.is_some()).all(|(other, _)| {
+                        let (start, end) = reach(other);
+                        right + GAP <= start || end + GAP <= left
+                    });
+                if let Some(shown) = shown.get_mut(*at).filter(|_| is_within && is_free) {
+                    *shown = Some(width);
                 }
             }
         }
+        shown
     }
 
     /// The bar of one row: a line from its first to its last sighting, thick on the days with one. Days before the last 64
@@ -115,7 +222,7 @@ impl Axis {
 
     /// The bar of something of which only the ends are known.
     pub fn plain_bar(&self, first: u64, last: u64) -> Markup {
-        let label = format!("{} to {}", format_utc(first), format_utc(last));
+        let label = format!("{} to {} (UTC)", format_utc(first), format_utc(last));
         html! {
             svg.bar role="img" aria-label=(label) {
                 title { (label) }
@@ -169,7 +276,7 @@ fn stretches(seen: &Seen) -> Vec<(u64, u64)> {
     runs
 }
 
-/// A bar in words.
+/// A bar in words; days are those of UTC.
 fn described(seen: &Seen) -> String {
     let (first, last) = (format_date(seen.time_first), format_date(seen.time_last));
     if first == last {
@@ -180,21 +287,27 @@ fn described(seen: &Seen) -> String {
     if span <= DAYS_KNOWN {
         format!("seen on {days} of {span} days, {first} to {last}")
     } else {
-        format!("seen from {first} to {last}, on {days} of the last {DAYS_KNOWN} days")
+        let known = format_date(earliest_known(seen));
+        format!(
+            "seen from {first} to {last}; of the {DAYS_KNOWN} days from {known} to {last} on {days}, earlier days are not known"
+        )
     }
 }
 
 /// Ticks at round moments, with their labels.
-fn ticks(from: u64, to: u64) -> Vec<(u64, String)> {
+fn ticks(from: u64, to: u64) -> Ticks {
     let span = to.saturating_sub(from);
     let most = |step: u64| if step < 60 { MOST_LONG_STEPS } else { MOST_STEPS };
+    let mut all: Vec<Tick> = Vec::new();
     if let Some(step) = STEPS.iter().copied().find(|step| span / step <= most(*step)) {
-        let first = from.div_ceil(step);
-        return (first..=to / step)
-            .take(MOST_TICKS)
-            .map(|i| i * step)
-            .map(|at| (at, label(at, step, from)))
-            .collect();
+        let mut before = String::new();
+        for i in (from.div_ceil(step)..=to / step).take(MOST_TICKS) {
+            let (label, date) = labels(i * step, step);
+            let is_new = date != before;
+            before.clone_from(&date);
+            all.push(Tick { at: i * step, label, date: if is_new { date } else { String::new() } });
+        }
+        return Ticks { step: step.to_string(), all };
     }
     let month_of = |secs: u64| {
         let civil = Civil::from_secs(secs);
@@ -209,20 +322,20 @@ fn ticks(from: u64, to: u64) -> Vec<(u64, String)> {
         let (year, month) = (month / 12, (month % 12 + 1) as u8);
         let start = Civil { year, month, day: 1, hour: 0, minute: 0, second: 0 }.secs()?;
         let label = if step < 12 { format!("{year}-{month:02}") } else { year.to_string() };
-        (start >= from && start <= to).then_some((start, label))
+        (start >= from && start <= to).then_some(Tick { at: start, label, date: String::new() })
     };
-    (first.div_ceil(step)..=last / step).take(MOST_TICKS).filter_map(|i| at(i * step)).collect()
+    let all = (first.div_ceil(step)..=last / step).take(MOST_TICKS).filter_map(|i| at(i * step)).collect();
+    Ticks { step: format!("{step}m"), all }
 }
 
-/// A tick's label: as much of the moment as the step tells apart.
-fn label(at: u64, step: u64, from: u64) -> String {
-    let Civil { month, day, hour, minute, second, .. } = Civil::from_secs(at);
-    if step >= DAY || (at.is_multiple_of(DAY) && at / DAY != from / DAY) {
-        format!("{month:02}-{day:02}")
-    } else if step >= 60 {
-        format!("{hour:02}:{minute:02}")
-    } else {
-        format!("{hour:02}:{minute:02}:{second:02}")
+/// A tick's label: as much of the moment as the step tells apart, and the rest of it.
+fn labels(at: u64, step: u64) -> (String, String) {
+    let Civil { year, month, day, hour, minute, second } = Civil::from_secs(at);
+    let date = format!("{year}-{month:02}-{day:02}");
+    match step {
+        DAY.. => (format!("{month:02}-{day:02}"), year.to_string()),
+        60.. => (format!("{hour:02}:{minute:02}"), date),
+        _ => (format!("{hour:02}:{minute:02}:{second:02}"), date),
     }
 }
 
@@ -253,15 +366,44 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_few() {
-        let labels =
-            |from: u64, to: u64| -> Vec<String> { ticks(from, to).into_iter().map(|(_, l)| l).collect() };
-        assert_eq!(labels(NOON, NOON + 3 * DAY), ["03-02", "03-03", "03-04"]);
-        assert_eq!(labels(NOON, NOON + 5 * 3_600), ["12:00", "14:00", "16:00"]);
+    fn ticks_are_round_and_few_and_carry_their_date() {
+        let labels = |from: u64, to: u64| -> Vec<String> {
+            let all = ticks(from, to).all.into_iter();
+            all.map(|tick| format!("{} {}", tick.label, tick.date).trim_end().to_owned()).collect()
+        };
+        assert_eq!(labels(NOON, NOON + 3 * DAY), ["03-02 2024", "03-03", "03-04"]);
+        assert_eq!(labels(NOON, NOON + 5 * 3_600), ["12:00 2024-03-01", "14:00", "16:00"]);
+        assert_eq!(
+            labels(NOON + 7 * 3_600 + 60, NOON + 18 * 3_600),
+            ["21:00 2024-03-01", "00:00 2024-03-02", "03:00", "06:00"]
+        );
         assert_eq!(labels(NOON - 360 * DAY, NOON), ["2023-05", "2023-09", "2024-01"]);
+        assert_eq!(labels(NOON - 75 * DAY, NOON - 50 * DAY), ["12-19 2023", "12-29", "01-08 2024"]);
         assert_eq!(labels(NOON - 2_000 * DAY, NOON), ["2020", "2022", "2024"]);
-        assert_eq!(labels(NOON + 4, NOON + 26), ["12:00:10", "12:00:20"]);
-        assert_eq!(labels(NOON - 1_600, NOON + 100), ["11:40", "11:50", "12:00"]);
+        assert_eq!(labels(NOON + 4, NOON + 26), ["12:00:10 2024-03-01", "12:00:20"]);
+        assert_eq!(labels(NOON - 1_600, NOON + 100), ["11:40 2024-03-01", "11:50", "12:00"]);
+    }
+
+    #[test]
+    fn a_tooltip_says_of_which_days_it_tells() {
+        let mut row = seen(&[NOON, NOON + 100 * DAY, NOON + 101 * DAY]);
+        row.days = 0b11;
+        assert_eq!(
+            described(&row),
+            "seen from 2024-03-01 to 2024-06-10; of the 64 days from 2024-04-08 to 2024-06-10 on 2, earlier days are not known"
+        );
+    }
+
+    #[test]
+    fn the_style_has_a_rule_for_each_width_of_an_axis() {
+        let style = include_str!("assets/page.css");
+        for width in WIDTHS {
+            let rule = format!(
+                "@container axis (min-width: {width}px) {{ .axis .w{width} {{ display: inline; }} }}"
+            );
+            assert!(style.contains(&rule), "{rule}");
+        }
+        assert_eq!(style.matches("@container axis").count(), WIDTHS.len());
     }
 
     proptest! {
@@ -271,7 +413,7 @@ mod tests {
             let seen = Seen { count: 1, time_first: first, time_last: last, days: days | 1, ttl: 0 };
             for axis in [Axis::over([(first, last)]), Axis::over([(0, u64::MAX), (first, last)])] {
                 let axis = axis.unwrap();
-                prop_assert!(axis.ticks.len() <= MOST_TICKS);
+                prop_assert!(axis.ticks.all.len() <= MOST_TICKS);
                 let drawn = [axis.head(), axis.bar(&seen, false), axis.plain_bar(first, last)];
                 for svg in drawn.map(|svg| svg.into_string()) {
                     prop_assert!(svg.len() < 64 << 10 && !svg.contains("NaN"));
@@ -280,10 +422,31 @@ mod tests {
         }
 
         #[test]
+        fn labels_collide_at_no_width(a in 0u64..10_000_000_000, length in 0u64..34, part in 0.0f64..1.0) {
+            let last = a + ((1u64 << length) as f64 * (1.0 + part)) as u64;
+            let axis = Axis::over([(a, last)]).unwrap();
+            let shown: Vec<_> = axis.ticks.all.iter().zip(axis.widths()).collect();
+            for width in 60..2_000 {
+                let mut ends = Vec::new();
+                for (tick, _) in shown.iter().filter(|(_, from)| from.is_some_and(|from| from <= width)) {
+                    let x = axis.x(tick.at);
+                    ends.push(Anchor::at(x).reach(x / 100.0 * f64::from(width), tick.width()));
+                }
+                prop_assert!(ends.is_sorted_by(|a, b| a.1 + GAP <= b.0 + 1e-6), "{:?}", ends);
+                let within = |(left, right): &(f64, f64)| {
+                    *left >= -OVERHANG - 1e-6 && *right <= f64::from(width) + OVERHANG + 1e-6
+                };
+                prop_assert!(ends.iter().all(within), "{:?}", ends);
+                // One that is wide enough has at least one label, and that has its date.
+                prop_assert!(width < 180 || !ends.is_empty(), "{} {:?}", width, axis.ticks);
+            }
+        }
+
+        #[test]
         fn any_times_give_marks_inside_the_axis(a in 0u64..253_402_300_799, b in 0u64..400 * DAY, days: u64) {
             let seen = Seen { count: 1, time_first: a, time_last: a + b, days: days | 1, ttl: 0 };
             let axis = Axis::over([(a, a + b)]).unwrap();
-            prop_assert!(axis.ticks.len() <= MOST_TICKS);
+            prop_assert!(axis.ticks.all.len() <= MOST_TICKS);
             for (from, to) in stretches(&seen) {
                 prop_assert!(a <= from && from <= to && to <= a + b);
             }

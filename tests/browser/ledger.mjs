@@ -53,6 +53,11 @@ export function writeLogs(folder) {
   record(NOON + DAY, "example.com", "TXT", ["TXT 11 v=spf1 -all"]);
   record(NOON + DAY, "10.2.0.192.in-addr.arpa", "PTR", ["www.example.com"]);
   record(NOON + DAY, "www.example.com", "A", undefined, { rcode: 2 });
+  // Minutes, hours, and years on an axis of their own.
+  for (let i = 0; i < 5; i += 1) record(NOON + i * 300, `minute${i}.example.edu`, "A", ["198.18.0.1"]);
+  for (let i = 0; i < 5; i += 1) record(NOON + i * 4 * 3600, `hour${i}.example.edu`, "A", ["198.18.0.2"]);
+  for (let i = 0; i < 5; i += 1) record(NOON - i * 400 * DAY, `year${i}.example.edu`, "A", ["198.18.0.3"]);
+  record(NOON, "six.example.edu", "AAAA", ["edge.example.edu", "2001:db8:6::1"]);
   // Enough names for pages, spread over one network.
   for (let i = 0; i < 120; i += 1) {
     record(NOON + (i % 35) * DAY + i, `host${String(i).padStart(3, "0")}.example.net`, "A", [`203.0.113.${(i * 7) % 256}`]);

@@ -22,7 +22,7 @@ const program = process.env.DNSLEDGER ?? join(root, "target/debug/dnsledger");
 const shots = process.env.DNSLEDGER_SHOTS ?? join(root, "target/browser-shots");
 const axe = readFileSync(join(here, "node_modules/axe-core/axe.min.js"), "utf8");
 
-const SIZES = [{ width: 360, height: 780 }, { width: 1920, height: 1080 }];
+const SIZES = [{ width: 360, height: 780 }, { width: 900, height: 1100 }, { width: 1920, height: 1080 }];
 const THEMES = ["light", "dark"];
 const PAGES = {
   home: "/",
@@ -36,6 +36,10 @@ const PAGES = {
   status: "/status",
   empty: "/?q=nothing.example&type=A",
   fault: "/?q=a%20b",
+  nothing: "/there/is/nothing",
+  hours: "/?q=198.18.0.2",
+  years: "/?q=198.18.0.3",
+  list: "/list",
   hostile: "/?q=198.51.100.66",
 };
 
@@ -95,7 +99,7 @@ async function visit(options, use) {
   });
   context.on("console", (message) => {
     // What a page with an error status says of itself.
-    const expected = options.faulty && message.text().includes("status of 400");
+    const expected = options.faulty && /status of 40[04]/.test(message.text());
     if (["error", "warning"].includes(message.type()) && !expected) faults.push(`console: ${message.text()}`);
   });
   context.on("weberror", (error) => faults.push(`exception: ${error.error()}`));
@@ -150,7 +154,7 @@ describe("the page", () => {
     await page.click("td.name a:text-is('www.example.com') >> nth=0");
     assert.equal(await page.locator("h1").innerText(), "www.example.com");
     assert.deepEqual(await texts(page, ".crumbs a"), ["*.example.com", "192.0.2.10"]);
-    const now = page.locator("section", { hasText: "Addresses now" }).locator("td.data");
+    const now = page.locator("section", { hasText: "Addresses last seen" }).locator("td.data");
     assert.deepEqual((await now.allInnerTexts()).sort(), ["198.51.100.7", "2001:db8::10"]);
     const before = page.locator("section", { hasText: "Addresses before" }).locator("td.data");
     assert.deepEqual((await before.allInnerTexts()).sort(), ["192.0.2.10", "192.0.2.11"]);
@@ -159,6 +163,142 @@ describe("the page", () => {
     await page.click(".crumbs a >> nth=0");
     assert.equal(await page.locator("h1").innerText(), "*.example.com");
     assert.equal(await page.locator(".crumbs").count(), 0);
+  }));
+
+  test("asks for what is pasted, one click from all about it", () => visit({}, async (page) => {
+    await page.goto("/");
+    await page.fill("#q", "hxxps://www[.]example[.]com:8443/gate.php?id=1");
+    await page.press("#q", "Enter");
+    await page.waitForURL("**/?q=hxxps**");
+    assert.match(await page.locator("main").innerText(), /Asked for www\.example\.com\./);
+    await page.click("text=All about www.example.com");
+    assert.equal(await page.locator("h1").innerText(), "www.example.com");
+  }));
+
+  test("lists what is new, the newest first", () => visit({}, async (page) => {
+    await page.goto("/");
+    const link = page.locator("a:text-is('New within 7 days')");
+    assert.equal(await link.getAttribute("href"), "/?q=%2A&first_after=7d&sort=-first");
+    await page.goto("/?q=%2A&first_after=2024-04-01&sort=-first");
+    const first = await page.locator("td[data-label=First] time").evaluateAll((all) => all.map((time) => time.dateTime));
+    assert.ok(first.length > 5);
+    assert.deepEqual(first, [...first].sort().reverse());
+  }));
+
+  test("takes a list, and links each line of its summary", () => visit({}, async (page) => {
+    await page.goto("/list");
+    await page.fill("#list", "# of today\nhxxps://www[.]example[.]com/x\n203.0.113.256\ngone.example.com\n");
+    await page.click("button:text-is('Ask')");
+    assert.match(await page.locator("p[role=status]").innerText(), /^2 indicators, 1 seen, 1 line that is no query/);
+    assert.match(await page.locator("main").innerText(), /NXDOMAIN 7/);
+    await fitsItsWidth(page);
+    await page.click("td.name a:text-is('www.example.com')");
+    assert.equal(await page.locator("h1").innerText(), "www.example.com");
+  }));
+
+  test("offers only types that a query can have", () => visit({}, async (page) => {
+    const offered = async (path) => {
+      await page.goto(path);
+      return texts(page, ".filters select[name=type] option");
+    };
+    assert.deepEqual(await offered("/?q=192.0.2.77"), ["all", "A"]);
+    assert.deepEqual(await offered("/?q=2001%3Adb8%3A%3A%2F32"), ["all", "AAAA"]);
+    assert.deepEqual(await offered("/?q=rdata%3A*.example.net"), ["all", "CNAME", "NS", "MX", "PTR", "SRV", "SOA"]);
+    const all = await offered("/?q=www.example.com");
+    assert.ok(all.includes("TXT") && !all.includes("HTTPS") && !all.includes("CAA"));
+    // What was typed into the URL stays to be seen.
+    assert.ok((await offered("/?q=www.example.com&type=CAA")).includes("CAA"));
+  }));
+
+  test("keeps a type and its mark in one line", () => visit({}, async (page) => {
+    for (const width of [360, 721, 900, 1100, 1280, 1920]) {
+      await page.setViewportSize({ width, height: 800 });
+      await page.goto("/?q=six.example.edu&type=AAAA");
+      const cell = page.locator("td.type");
+      assert.equal(await cell.innerText(), "AAAA alias");
+      const mark = await cell.locator(".mark").boundingBox();
+      const box = await cell.boundingBox();
+      const line = await cell.evaluate((td) => {
+        const range = document.createRange();
+        range.selectNodeContents(td.firstChild);
+        const { top, bottom } = range.getBoundingClientRect();
+        return { top, bottom };
+      });
+      assert.ok(mark.y < line.bottom && mark.y + mark.height > line.top, `${width}: one line`);
+      assert.ok(mark.x + mark.width <= box.x + box.width, `${width}: within its cell`);
+      await fitsItsWidth(page);
+    }
+  }));
+
+  /** The labels of an axis that are seen, each with its box; some may be of two lines. */
+  const labels = (page) => page.locator("svg.axis").first().locator("text").evaluateAll((all) => all.map((text) => {
+    const { left, right, top, bottom } = text.getBoundingClientRect();
+    return { text: text.textContent, left, right, top, bottom };
+  }).filter(({ left, right }) => right > left));
+
+  /** Waits until a change of the size is drawn. */
+  const painted = (page) => page.evaluate(() => new Promise((done) => {
+    requestAnimationFrame(() => requestAnimationFrame(done));
+  }));
+
+  for (const timezoneId of ["UTC", "Asia/Kolkata", "America/Los_Angeles"]) {
+    test(`has labels with their date on an axis that never collide, in ${timezoneId}`, () => visit({ timezoneId }, async (page) => {
+      await page.goto("/");
+      if (timezoneId !== "UTC") await page.click("#zone");
+      for (const path of ["/?q=198.18.0.1", "/?q=198.18.0.2", "/?q=198.18.0.3", "/?q=*.example.com", "/name/www.example.com"]) {
+        await page.goto(path);
+        for (let width = 360; width <= 1920; width += 60) {
+          await page.setViewportSize({ width, height: 800 });
+          await painted(page);
+          const shown = await labels(page);
+          const where = `${path} at ${width} px: ${JSON.stringify(shown)}`;
+          for (const a of shown) {
+            for (const b of shown) {
+              const apart = a === b || a.right < b.left || b.right < a.left || a.bottom <= b.top + 3 || b.bottom <= a.top + 3;
+              assert.ok(apart, where);
+            }
+          }
+          const axis = await page.locator("svg.axis").first().boundingBox();
+          if (axis.width >= 180) assert.match(shown.map(({ text }) => text).join(" "), /20\d\d/, where);
+          assert.ok(shown.every(({ left, right }) => left >= axis.x - 8 && right <= axis.x + axis.width + 8), where);
+        }
+      }
+    }));
+  }
+
+  test("shows times in the zone of its reader by a switch that stays", () => visit({ timezoneId: "Asia/Kolkata", viewport: { width: 1920, height: 1080 } }, async (page) => {
+    await page.goto("/?q=198.18.0.2");
+    const first = () => page.locator("td[data-label=First]").last().innerText();
+    const heads = async () => (await texts(page, "th.when")).map((text) => text.trim());
+    assert.equal(await first(), "2024-03-01 12:00:00");
+    assert.deepEqual(await heads(), ["First (UTC)", "Last (UTC) ↓"]);
+    assert.ok((await labels(page)).some(({ text }) => text === "00:00"));
+    await page.click("#zone");
+    assert.equal(await page.getAttribute("#zone", "aria-pressed"), "true");
+    assert.match(await page.getAttribute("#zone", "title"), /Asia\/(Kolkata|Calcutta)/);
+    assert.equal(await first(), "2024-03-01 17:30:00");
+    assert.deepEqual(await heads(), ["First (local)", "Last (local) ↓"]);
+    // The first tick of the day there is five and a half hours earlier.
+    const places = await labels(page);
+    assert.ok(places.some(({ text }) => text === "00:00") && places.some(({ text }) => text === "2024-03-02"));
+    await page.goto("/name/www.example.com");
+    assert.match(await page.locator(".lede").innerText(), /^Seen from 2024-03-01 17:3\d:\d\d to .* local/);
+    assert.match(await page.locator("footer").innerText(), /local/);
+    await page.goto("/status");
+    assert.match(await page.locator("main").innerText(), /Newest \(local\)/);
+    await page.click("#zone");
+    await page.goto("/?q=198.18.0.2");
+    assert.equal(await first(), "2024-03-01 12:00:00");
+    assert.deepEqual(await heads(), ["First (UTC)", "Last (UTC) ↓"]);
+  }));
+
+  test("has a page where there is nothing", () => visit({ faulty: true }, async (page) => {
+    const answer = await page.goto("/there/is/nothing");
+    assert.equal(answer.status(), 404);
+    assert.equal(await page.locator("h1").innerText(), "There is nothing here");
+    await page.fill("#q", "192.0.2.77");
+    await page.press("#q", "Enter");
+    await page.waitForURL("**/?q=192.0.2.77");
   }));
 
   test("mirrors filters in the URL, and the URL in the filters", () => visit({}, async (page) => {
@@ -208,15 +348,16 @@ describe("the page", () => {
     await page.goto("/?q=www.example.com&type=A,PTR");
     const shown = await page.locator("tbody tr").count();
     assert.equal(shown, 4);
-    const download = async (format) => {
+    const download = async (format, extension) => {
       const [file] = await Promise.all([page.waitForEvent("download"), page.click(`.exports a:text-is('${format}')`)]);
+      assert.equal(file.suggestedFilename(), `dnsledger-www.example.com.${extension}`);
       return readFileSync(await file.path(), "utf8");
     };
-    const cof = (await download("COF")).trim().split("\n").map((line) => JSON.parse(line));
+    const cof = (await download("COF", "jsonl")).trim().split("\n").map((line) => JSON.parse(line));
     assert.equal(cof.length, shown);
     assert.ok(cof.every((row) => Array.isArray(row.rdata) && row.time_first > 0));
-    assert.equal((await download("CSV")).trim().split("\n").length, shown + 1);
-    assert.equal(JSON.parse(await download("JSON")).records.length, shown);
+    assert.equal((await download("CSV", "csv")).trim().split("\n").length, shown + 1);
+    assert.equal(JSON.parse(await download("JSON", "json")).records.length, shown);
   }));
 
   test("shows the block around an address, and leads into it", () => visit({}, async (page) => {
@@ -231,7 +372,8 @@ describe("the page", () => {
     await page.goto("/status");
     const facts = await page.locator("main").innerText();
     assert.match(facts, /Caught up\s+yes/);
-    assert.match(facts, /no_answer \d+/);
+    assert.match(facts, /without an answer; the question is counted: \d+/);
+    assert.doesNotMatch(facts, /no_answer|lineage|pending|\bruns?\b/i);
     assert.equal(await page.locator(".graph svg").count(), 2);
     assert.equal((await texts(page, ".state"))[0], "following");
     assert.deepEqual(await texts(page, "td.path"), ["dns.log"]);

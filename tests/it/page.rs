@@ -6,7 +6,12 @@ use serde_json::json;
 
 use crate::env::{Daemon, TestEnv};
 
-const LINES: u64 = 6;
+/// Seconds since 1970.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+const LINES: u64 = 7;
 
 /// A daemon over a small log with names that no page may take for markup.
 fn daemon(env: &TestEnv) -> Daemon {
@@ -24,6 +29,7 @@ fn daemon(env: &TestEnv) -> Daemon {
         record(1_709_380_801, "10.2.0.192.in-addr.arpa", (12, "PTR"), 0, &["www.example.com"]),
         record(1_709_380_802, "gone.example.com", (1, "A"), 3, &[]),
         record(1_709_380_803, "<script>\"'&.example.org", (1, "A"), 0, &["192.0.2.66"]),
+        record(now() - 60, "fresh.example.com", (1, "A"), 0, &["198.18.0.9"]),
         record(1_709_380_804, "text.example.org", (16, "TXT"), 0, &["TXT 17 </table><script>x"]),
     ];
     std::fs::create_dir(env.path("logs")).unwrap();
@@ -143,4 +149,30 @@ fn a_name_that_never_resolved_tells_what_was_asked() {
     assert!(www.contains("10.2.0.192.in-addr.arpa") && www.contains("shop.example.com"), "{www}");
     let address = page(&daemon, "/address/192.0.2.77", 200);
     assert!(address.contains("3 of 256 addresses were seen") && address.contains("alias"), "{address}");
+}
+
+#[test]
+fn only_addresses_that_were_seen_lately_are_those_of_now() {
+    let env = TestEnv::new();
+    let daemon = daemon(&env);
+    let fresh = page(&daemon, "/name/fresh.example.com", 200);
+    assert!(fresh.contains("<h2>Addresses now</h2>"), "{fresh}");
+    let old = page(&daemon, "/name/www.example.com", 200);
+    assert!(old.contains("<h2>Addresses last seen</h2>") && !old.contains("Addresses now"), "{old}");
+    assert!(
+        old.contains("datetime=\"2024-03-01T12:00:00Z\">2024-03-01</time>, or within a day before"),
+        "{old}"
+    );
+}
+
+#[test]
+fn the_status_page_speaks_to_who_operates_it() {
+    let env = TestEnv::new();
+    let daemon = daemon(&env);
+    let status = page(&daemon, "/status", 200);
+    assert!(status.contains("without an answer; the question is counted: <span>1</span>"), "{status}");
+    for word in ["no_answer", "lineage", "Waiting for a run", "<dt>Runs"] {
+        assert!(!status.contains(word), "{word}: {status}");
+    }
+    assert_eq!(daemon.json("/api/v1/status")["totals"]["skipped"]["no_answer"], 1, "programs get the name");
 }
