@@ -8,13 +8,14 @@
 //! - keeping: [`store`] folds them into batches, shows these at once, and keeps them;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
 //! - bounding: [`retention`] drops what was not seen for long;
-//! - asking: [`lookup`] answers queries; [`output`] is how answers look, [`page`]
+//! - asking: [`lookup`] answers queries, [`evidence`] finds the lines of logs behind the answer; [`output`] is how answers look, [`page`]
 //!   is what a browser shows;
 
 pub mod base;
 pub mod cli;
 pub mod daemon;
 pub mod dns;
+pub mod evidence;
 pub mod http;
 pub mod ingest;
 pub mod lookup;

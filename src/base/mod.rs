@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod fault;
 pub mod keyed;
 pub mod liveness;
+pub mod priority;
 pub mod shutdown;
 pub mod threads;
 pub mod time;

@@ -58,14 +58,23 @@ impl FilterArgs {
     ///
     /// When a value has no meaning.
     pub fn parse(&self) -> anyhow::Result<Filters> {
-        let now = now();
-        let mut filters = Filters::default();
-        for (key, value) in self.pairs() {
-            let flag = || format!("--{}", key.replace('_', "-"));
-            filters.set(key, value, now).with_context(flag)?;
-        }
-        Ok(filters)
+        parse_pairs(&self.pairs())
     }
+}
+
+/// What filters mean now, by the names that the API has for them.
+///
+/// # Errors
+///
+/// When a value has no meaning.
+pub fn parse_pairs(pairs: &[(&str, &str)]) -> anyhow::Result<Filters> {
+    let now = now();
+    let mut filters = Filters::default();
+    for (key, value) in pairs {
+        let flag = || format!("--{}", key.replace('_', "-"));
+        filters.set(key, value, now).with_context(flag)?;
+    }
+    Ok(filters)
 }
 
 #[cfg(test)]

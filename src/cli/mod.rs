@@ -7,7 +7,7 @@
 //! | exit code | means |
 //! |---|---|
 //! | 0 | found, or done |
-//! | 1 | nothing found |
+//! | 1 | nothing found; of `evidence` also that it is not all there was |
 //! | 2 | it failed |
 //! | 3 | some lines of a list were no query; the others are answered |
 //! | 64 | wrong usage or configuration |
@@ -18,6 +18,7 @@ mod access;
 mod client;
 mod config;
 mod doctor;
+mod evidence;
 mod expire;
 mod export;
 mod filters;
@@ -71,6 +72,8 @@ enum Command {
     Import(import::Args),
     /// Ask the ledger
     Lookup(lookup::Args),
+    /// Show the log lines behind an answer, and who asked
+    Evidence(evidence::Args),
     /// Show how far each log was read, and how its lines ended
     Status(status::Args),
     /// Write the ledger, a line for each row
@@ -137,6 +140,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args),
         Command::Import(args) => import::run(args),
         Command::Lookup(args) => lookup::run(args),
+        Command::Evidence(args) => evidence::run(args),
         Command::Status(args) => status::run(args),
         Command::Export(args) => export::run(args),
         Command::Verify(args) => verify::run(args),

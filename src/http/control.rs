@@ -8,6 +8,7 @@
 //! | `POST /control/expire/forecast?…` | says what that would drop: an [`ExpireLine`] |
 //! | `POST /control/snapshot` | a whole copy of the ledger at one moment: a [`SnapshotFrame`] at a time |
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
+//! | `GET /control/evidence?q=QUERY&…` | the lines of logs behind an answer: see `evidence.rs` |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
 use std::future::Future;
@@ -254,7 +255,7 @@ pub enum VerifyLine {
     Failed(String),
 }
 
-fn line_of(line: &impl Serialize) -> Bytes {
+pub(super) fn line_of(line: &impl Serialize) -> Bytes {
     let mut line = serde_json::to_vec(line).unwrap_or_else(|error| {
         tracing::error!(%error, "An answer cannot be written as JSON.");
         br#"{"failed":"the answer cannot be written as JSON"}"#.to_vec()
@@ -427,7 +428,7 @@ pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
 const LATE: &str = "it took longer than http.stream_timeout";
 
 /// Answers with what long work says, as it says it, and with `late` when that takes too long. It takes the place of a scan.
-fn at_length(
+pub(super) fn at_length(
     state: &State,
     late: Bytes,
     work: impl FnOnce(Sender<Bytes>) + Send + 'static,

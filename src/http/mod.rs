@@ -30,6 +30,7 @@ mod control;
 mod cors;
 mod dnsdb;
 mod error;
+mod evidence;
 mod guard;
 mod gzip;
 mod machine;
@@ -60,6 +61,7 @@ use tokio_rustls::TlsAcceptor;
 pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
 pub use cors::Origins;
 pub use error::ApiError;
+pub use evidence::EvidenceLine;
 pub use machine::report;
 pub use page::watch;
 pub use proxy::{Hosts, Proxies};
@@ -71,6 +73,7 @@ use self::pace::Pace;
 use self::places::Places;
 use self::token::Tokens;
 use crate::base::units::duration;
+use crate::evidence::Beginnings;
 use crate::ingest::Ingest;
 use crate::status::history::History;
 use crate::store::WriteStore;
@@ -182,6 +185,9 @@ fn read_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr,
 /// Logs that clients send, at once: each holds a thread.
 const MAX_IMPORTS: usize = 8;
 
+/// Those who read logs once more, at once.
+const MAX_EVIDENCE: usize = 2;
+
 /// What the endpoints work on, and who asks. Clones share everything.
 #[derive(Clone)]
 pub struct State(Arc<Shared>, Asker);
@@ -199,6 +205,10 @@ struct Shared {
     pace: Arc<Pace>,
     /// For the rest of an answer of which a part is sent.
     streams: Places,
+    /// For those who read logs once more.
+    evidence: Places,
+    /// With which logs files begin.
+    beginnings: Arc<Beginnings>,
     guard: Guard,
     origins: Origins,
     proxies: Proxies,
@@ -233,6 +243,8 @@ impl State {
             reports,
             pace: Pace::new(),
             streams,
+            evidence: Places::new(MAX_EVIDENCE, MAX_EVIDENCE),
+            beginnings: Arc::default(),
             guard,
             origins,
             proxies,

@@ -10,7 +10,9 @@ use super::dnsdb::Version;
 use super::error::ApiError;
 use super::guard::{Asker, Door};
 use super::request::{Request, request};
-use super::{State, bulk, cof, control, dnsdb, machine, metrics, names, native, page, recipe, zeek_pdns};
+use super::{
+    State, bulk, cof, control, dnsdb, evidence, machine, metrics, names, native, page, recipe, zeek_pdns,
+};
 
 /// All routes of a door, as one filter that always answers.
 pub fn routes(
@@ -100,6 +102,10 @@ pub fn routes(
         .and(warp::path("export"))
         .and(asked.clone())
         .then(|state, request| read(request, |request| native::export(state, request)));
+    let evidence = owner
+        .and(warp::path("evidence"))
+        .and(asked.clone())
+        .then(|state, request| read(request, move |request| ready(evidence::respond(&state, &request))));
     let control =
         owner.and(asked.clone()).then(|state, request| write(request, |request| controlled(state, request)));
     // A box around each group keeps the types small: the time that rustc takes for one grows exponentially with its depth.
@@ -108,7 +114,7 @@ pub fn routes(
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify().boxed();
     let native = bulk.or(api).unify().or(openapi).unify().boxed();
     let machine = health.or(readiness).unify().or(metrics).unify().boxed();
-    let control = import.or(export).unify().or(control).unify().boxed();
+    let control = import.or(export).unify().or(evidence).unify().or(control).unify().boxed();
     let pages = pages.boxed();
     let found = recipe.or(native).unify().or(cof).unify().or(dnsdb).unify().boxed();
     let found = found.or(pages).unify().or(machine).unify().or(control).unify().boxed();

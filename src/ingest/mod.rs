@@ -55,6 +55,7 @@ pub use follow::{Ingest, start};
 pub use gone::gone;
 pub use look::look_at;
 pub use meaning::{Meaning, reader};
+pub use twins::{Side as TwinSide, Twins, home as zeek_folder};
 
 use crate::base::clock::Clock;
 use crate::base::time::DAY;

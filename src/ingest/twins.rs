@@ -42,7 +42,7 @@ pub(super) const COMPARED: &str = "a JSON streaming log beside dns.log: an event
 
 /// Which of two logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub enum Side {
     /// `dns.log` and its kind.
     Plain,
     /// `json_streaming_dns.log` and its kind.
@@ -58,7 +58,7 @@ impl Side {
 }
 
 /// The folder of the Zeek that a log is of: without `current` and what is named by a date.
-pub(super) fn home(path: &Path) -> PathBuf {
+pub fn home(path: &Path) -> PathBuf {
     let mut folder = path.parent().unwrap_or(Path::new(""));
     while let (Some(name), Some(above)) = (folder.file_name(), folder.parent()) {
         let name = name.as_encoded_bytes();
@@ -76,7 +76,7 @@ pub(super) fn home(path: &Path) -> PathBuf {
 
 /// Events that one of two logs has told, and the other has not yet.
 #[derive(Debug, Default)]
-pub(super) struct Twins {
+pub struct Twins {
     /// How much more often the plain one told an event than the streaming one.
     told: HashMap<u64, i64>,
     order: VecDeque<u64>,
@@ -92,11 +92,15 @@ pub(super) struct Twin {
 impl Twins {
     /// Takes down that a log tells an event; says whether the other one told it before.
     pub fn tell(&mut self, side: Side, record: &LogRecord) -> bool {
+        self.tell_key(side, Twins::key(record))
+    }
+
+    /// Likewise, of an event by its key.
+    pub fn tell_key(&mut self, side: Side, key: u64) -> bool {
         let step = match side {
             Side::Plain => 1,
             Side::Streaming => -1,
         };
-        let key = key(record);
         let told = self.told.entry(key).or_insert(0);
         let was_told = *told * step < 0;
         *told += step;
@@ -112,17 +116,17 @@ impl Twins {
         }
         was_told
     }
-}
 
-/// What an event is known by in both logs. Zeek may write times of milliseconds in JSON.
-fn key(record: &LogRecord) -> u64 {
-    let mut key = Vec::with_capacity(64);
-    key.extend_from_slice(&(record.ts_micros() / 1000).to_be_bytes());
-    for number in [record.qtype(), record.rcode(), record.resp_p()] {
-        key.extend_from_slice(&number.map_or(u32::MAX, u32::from).to_be_bytes());
+    /// What an event is known by in both logs. Zeek may write times of milliseconds in JSON.
+    pub fn key(record: &LogRecord) -> u64 {
+        let mut key = Vec::with_capacity(64);
+        key.extend_from_slice(&(record.ts_micros() / 1000).to_be_bytes());
+        for number in [record.qtype(), record.rcode(), record.resp_p()] {
+            key.extend_from_slice(&number.map_or(u32::MAX, u32::from).to_be_bytes());
+        }
+        key.extend_from_slice(record.query().unwrap_or(b"-"));
+        xxh3_64(&key)
     }
-    key.extend_from_slice(record.query().unwrap_or(b"-"));
-    xxh3_64(&key)
 }
 
 //--- looking through ------------------------------------------------------------------------------------------------

@@ -134,6 +134,16 @@ impl RowTest {
         RowTest { scans, test, types: types.clone(), below: below.clone(), shown: Vec::new() }
     }
 
+    /// Where all rows lie that it finds.
+    pub fn scans(&self) -> &[Scan] {
+        &self.scans
+    }
+
+    /// The types that are wanted.
+    pub fn types(&self) -> &Types {
+        &self.types
+    }
+
     /// Whether the search finds a row of this tuple.
     pub fn passes(&mut self, tuple: &Tuple) -> bool {
         self.types.contains(tuple.rrtype)

@@ -29,8 +29,13 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("retention", 3, "base dns store"),
     ("output", 3, "base dns lookup observation store"),
     ("ingest", 3, "base dns observation observe output progress status store tail tally zeek"),
+    ("evidence", 3, "base dns ingest lookup observation observe progress status store tail tally zeek"),
     // Faces.
-    ("http", 4, "base dns ingest lookup observation output page progress retention status store tally"),
+    (
+        "http",
+        4,
+        "base dns evidence ingest lookup observation output page progress retention status store tally",
+    ),
     ("page", 4, "base dns lookup observation output status store tally"),
     ("daemon", 5, "*"),
     ("cli", 6, "*"),
@@ -57,6 +62,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "cli/doctor.rs",
             "cli/doctor/disk.rs",
             "base/descriptors.rs",
+            "base/priority.rs",
             "tail/open.rs",
         ],
     ),

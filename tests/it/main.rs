@@ -29,6 +29,8 @@ mod disk_trouble;
 mod documents;
 /// Merging the tables of other passive-DNS tools, as their databases write them out.
 mod dump_import;
+/// From an answer back to the lines of the logs.
+mod evidence;
 /// What was not seen for long goes, and nothing else.
 mod expire;
 /// That the sample logs written by hand are read as each of them is meant to be.

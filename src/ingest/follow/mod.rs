@@ -189,6 +189,11 @@ impl Ingest {
         self.shared.incomplete(|source| source.state.try_lock()).unwrap_or_else(told)
     }
 
+    /// What is fed, and within which limits.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
     /// The sensors of the sources that are followed.
     pub fn sensors(&self) -> impl Iterator<Item = &str> {
         self.shared.sources.iter().map(|source| source.config.sensor.as_str())

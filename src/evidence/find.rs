@@ -1,0 +1,921 @@
+//! From what is asked to the lines: which logs may hold some, in which order they are read, and whether all were found.
+//!
+//! Lines are handed out by their time, over all logs. A log is read as a whole, since its lines are only about in order; what
+//! was found waits until no log that is still to be read can hold an earlier one. What waits has a bound: beyond it the
+//! lines that would come last are given up, and the logs are read once more for them when the others are handed out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+use super::places::{Beginnings, Index, source_of};
+use super::read::{At, Came, Found, Reading, Wanted, read};
+use super::stretches::Stretches;
+use crate::dns::RrType;
+use crate::ingest::{Config, SourceConfig, TwinSide, Twins, is_origin, zeek_folder};
+use crate::lookup::{Questions, RowTest, Search};
+use crate::observation::{Half, Observations, SensorId, Tuple, question_from_row_key};
+use crate::progress::{LineageId, Progress};
+use crate::status::shown_path;
+use crate::store::{ReadStore, Scan, Snapshot, StoreError};
+use crate::tail::decode::{Decoder, Packing};
+use crate::tally::Skip;
+use crate::zeek::LogRecord;
+
+/// Rows and questions whose figures are compared with what was found.
+const MOST_COMPARED: usize = 20_000;
+/// Rows that are looked at for the times at which something was seen.
+const MOST_ROWS: u64 = 5_000_000;
+/// Bytes of lines that wait.
+const HELD_BYTES: usize = 64 << 20;
+/// Missing logs that are named.
+const MOST_MISSING: usize = 100;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The rows whose lines are wanted, and the questions of that name. Of its filters the types, the sensor, `direct` and `during`
+    /// count.
+    pub search: Search,
+    /// Only rows with this data, as it is shown; then no questions.
+    pub rdata: Option<String>,
+    /// Whether the oldest line comes first, and not the newest.
+    pub oldest_first: bool,
+    /// At most so many lines.
+    pub limit: Option<u64>,
+    /// Whether each line is wanted as Zeek wrote it.
+    pub raw: bool,
+    /// After this no more is read.
+    pub until: Option<Instant>,
+}
+
+/// Who takes the lines.
+pub trait Visit {
+    /// Takes a line; `false` when no more are wanted.
+    fn line(&mut self, line: LogLine) -> bool;
+
+    /// Is told now and then how many of how many logs are read; `false` when no more is wanted.
+    fn progress(&mut self, _logs: u64, _of: u64) -> bool {
+        true
+    }
+}
+
+/// Where logs are looked for, and how they are read.
+pub struct Evidence<'a> {
+    /// The ledger.
+    pub ledger: &'a dyn ReadStore,
+    /// How its logs are read, and where they are.
+    pub config: &'a Config,
+    /// Where logs may lie beside the sources.
+    pub also: &'a [PathBuf],
+    /// With which logs files begin, as far as that is known.
+    pub beginnings: &'a Beginnings,
+}
+
+impl Evidence<'_> {
+    /// Finds the lines. `commit` commits what was read and is not yet committed, where there is a daemon.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read. A log that cannot be is named in the answer.
+    pub fn find(
+        &self,
+        ask: &Ask,
+        commit: &dyn Fn() -> Result<(), StoreError>,
+        visit: &mut dyn Visit,
+    ) -> Result<Answer, StoreError> {
+        // What was committed before is in the moment that is looked at, and all of that is committed afterwards.
+        let before: HashMap<LineageId, u64> =
+            self.ledger.lineages()?.iter().map(|log| (log.lineage, log.consumed.offset)).collect();
+        let now = self.ledger.now();
+        commit()?;
+        let logs = self.ledger.lineages()?;
+        let asked = Asked::of(ask, &*now, &logs)?;
+        let candidates = asked.candidates(ask, logs, &before);
+        let mut finding = Finding::new(self, ask, asked, candidates);
+        finding.run(visit);
+        Ok(finding.answer())
+    }
+}
+
+//--- what is asked --------------------------------------------------------------------------------------------------
+
+/// A row or a question, and how often it was counted and found.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    is_question: bool,
+    counted: u64,
+    found: u64,
+    /// Of those the ones that were certainly counted.
+    found_before: u64,
+}
+
+/// The rows and questions that are asked for.
+struct Asked {
+    test: RowTest,
+    rdata: Option<String>,
+    direct: bool,
+    /// Whose questions are asked for as well.
+    questions: Option<Scan>,
+    during: Option<(u64, u64)>,
+    sensors: HashMap<String, u16>,
+    stretches: Stretches,
+    /// By row key, with the number of the sensor given here.
+    counted: Vec<Counted>,
+    rows: HashMap<Vec<u8>, usize>,
+    asked: HashMap<Vec<u8>, usize>,
+    /// Why figures cannot be compared.
+    uncompared: Option<&'static str>,
+    /// Sightings that came from other sites.
+    imported: u64,
+    notes: Vec<String>,
+}
+
+impl Asked {
+    fn of(ask: &Ask, now: &dyn Snapshot, logs: &[Progress]) -> Result<Asked, StoreError> {
+        let mut sensors: HashMap<String, u16> = HashMap::new();
+        for log in logs {
+            let next = u16::try_from(sensors.len()).unwrap_or(u16::MAX);
+            sensors.entry(log.sensor.clone()).or_insert(next);
+        }
+        let filters = &ask.search.filters;
+        let questions = match ask.rdata {
+            Some(_) => None,
+            None => Questions::scan_of(&ask.search.query),
+        };
+        let mut asked = Asked {
+            test: RowTest::of(&ask.search),
+            rdata: ask.rdata.clone(),
+            direct: filters.direct,
+            questions,
+            during: filters.during,
+            sensors,
+            stretches: Stretches::default(),
+            counted: Vec::new(),
+            rows: HashMap::new(),
+            asked: HashMap::new(),
+            uncompared: None,
+            imported: 0,
+            notes: Vec::new(),
+        };
+        let origins: HashSet<&str> =
+            logs.iter().filter(|log| is_origin(log)).map(|log| log.sensor.as_str()).collect();
+        asked.rows(ask, now, &origins)?;
+        asked.questions(ask, now)?;
+        if let Some(during) = filters.during {
+            asked.stretches.clip(during);
+        }
+        asked.stretches.settle();
+        if asked.imported > 0 {
+            asked.notes.push(format!(
+                "{} sightings were merged from other sites: there are no lines of them here.",
+                asked.imported
+            ));
+        }
+        Ok(asked)
+    }
+
+    fn rows(&mut self, ask: &Ask, now: &dyn Snapshot, origins: &HashSet<&str>) -> Result<(), StoreError> {
+        let (filters, mut key, mut shown) = (&ask.search.filters, Vec::new(), Vec::new());
+        let wants_sensor = |sensor: &str| filters.sensor.as_deref().is_none_or(|wanted| wanted == sensor);
+        let mut examined = 0u64;
+        for scan in self.test.scans().to_vec() {
+            for entry in now.entries(&scan, None)? {
+                let entry = entry?;
+                examined += 1;
+                if examined > MOST_ROWS {
+                    // All logs may hold some.
+                    self.stretches.add(0, u64::MAX);
+                    self.uncompared = Some("there are too many rows");
+                    return Ok(());
+                }
+                let is_folded = entry.tuple.rrtype == RrType::FOLDED;
+                if !wants_sensor(&entry.sensor) || !(is_folded || self.finds(&entry.tuple, &mut shown)) {
+                    continue;
+                }
+                let seen = if self.direct { entry.halves.direct } else { entry.halves.combined() };
+                if seen.is_none() {
+                    continue;
+                }
+                if origins.contains(&*entry.sensor) {
+                    self.imported = self.imported.saturating_add(seen.count);
+                    continue;
+                }
+                self.stretches.add_seen(&seen);
+                if is_folded {
+                    self.fold();
+                    continue;
+                }
+                key.clear();
+                entry.tuple.push_key(&mut key);
+                self.expect(&key, &entry.sensor, seen.count, (seen.time_first, seen.time_last), false);
+            }
+        }
+        self.folded_above(now, &wants_sensor)
+    }
+
+    /// A name may have been folded into a row of its domain.
+    fn folded_above(
+        &mut self,
+        now: &dyn Snapshot,
+        wants_sensor: &dyn Fn(&str) -> bool,
+    ) -> Result<(), StoreError> {
+        let names: Vec<crate::dns::Name> = (self.test.scans().iter())
+            .filter_map(|scan| match scan {
+                Scan::Name(name) | Scan::Subtree(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        for mut name in names {
+            while let Some(above) = name.parent().filter(|above| !above.is_root()) {
+                name = above;
+                for entry in now.entries(&Scan::Name(name.clone()), None)? {
+                    let entry = entry?;
+                    if entry.tuple.rrtype == RrType::FOLDED && wants_sensor(&entry.sensor) {
+                        self.stretches.add_seen(&entry.halves.combined());
+                        self.fold();
+                    }
+                }
+                for question in now.questions(&Scan::Name(name.clone()))? {
+                    let question = question?;
+                    if question.qtype == RrType::FOLDED && wants_sensor(&question.sensor) {
+                        self.stretches.add(question.asked.time_first, question.asked.time_last);
+                        self.fold();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self) {
+        if self.uncompared.replace("names of this domain were folded").is_none() {
+            self.notes.push(
+                "Names of this domain were folded into one row: lines of names without a row are looked for, and not counted again."
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn questions(&mut self, ask: &Ask, now: &dyn Snapshot) -> Result<(), StoreError> {
+        let Some(scan) = self.questions.clone() else { return Ok(()) };
+        let (mut key, mut examined) = (Vec::new(), 0u64);
+        for question in now.questions(&scan)? {
+            let question = question?;
+            examined += 1;
+            if examined > MOST_ROWS {
+                self.stretches.add(0, u64::MAX);
+                self.uncompared = Some("there are too many questions");
+                return Ok(());
+            }
+            let is_folded = question.qtype == RrType::FOLDED;
+            if !(is_folded || ask.search.filters.wants_question(&question)) {
+                continue;
+            }
+            let asked = question.asked;
+            self.stretches.add(asked.time_first, asked.time_last);
+            if is_folded {
+                self.fold();
+                continue;
+            }
+            key.clear();
+            key.extend_from_slice(question.rrname.key());
+            key.extend_from_slice(&question.qtype.0.to_be_bytes());
+            self.expect(&key, &question.sensor, asked.count(), (asked.time_first, asked.time_last), true);
+        }
+        Ok(())
+    }
+
+    /// Takes down how often a row or a question was counted.
+    fn expect(
+        &mut self,
+        key: &[u8],
+        sensor: &str,
+        counted: u64,
+        (first, last): (u64, u64),
+        is_question: bool,
+    ) {
+        if self.during.is_some_and(|(from, to)| first < from || last > to) {
+            self.uncompared.get_or_insert("not all of it lies within that time");
+        }
+        if self.counted.len() >= MOST_COMPARED {
+            self.uncompared.get_or_insert("there are too many rows");
+        }
+        if self.uncompared.is_some() {
+            return;
+        }
+        let Some(sensor) = self.sensors.get(sensor) else { return };
+        let key = [key, &sensor.to_be_bytes()].concat();
+        let at = self.counted.len();
+        let places = if is_question { &mut self.asked } else { &mut self.rows };
+        if places.insert(key, at).is_none() {
+            self.counted.push(Counted { is_question, counted, found: 0, found_before: 0 });
+        }
+    }
+
+    fn finds(&mut self, tuple: &Tuple, shown: &mut Vec<u8>) -> bool {
+        if !self.test.passes(tuple) {
+            return false;
+        }
+        let Some(wanted) = &self.rdata else { return true };
+        shown.clear();
+        tuple.rdata.push_presentation(shown);
+        shown.eq_ignore_ascii_case(wanted.as_bytes())
+    }
+
+    /// Whether a line is one of those asked for; of which rows and questions is put into `of`.
+    fn wants(&mut self, observations: &Observations, shown: &mut Vec<u8>, of: &mut Vec<usize>) -> bool {
+        of.clear();
+        let time = observations.time();
+        if self.during.is_some_and(|(from, to)| time < from || time > to) {
+            return false;
+        }
+        let mut wanted = false;
+        for observation in observations.iter() {
+            if self.direct && observation.half != Half::Direct {
+                continue;
+            }
+            let Ok((tuple, _)) = Tuple::from_row_key(observation.row_key) else { continue };
+            if self.finds(&tuple, shown) {
+                wanted = true;
+                of.extend(self.rows.get(observation.row_key));
+            }
+        }
+        if let (Some(scan), Some((key, _))) = (&self.questions, observations.question())
+            && let Ok((rrname, qtype, _)) = question_from_row_key(key)
+            && self.test.types().contains(qtype)
+            && holds(scan, &rrname)
+        {
+            wanted = true;
+            of.extend(self.asked.get(key));
+        }
+        wanted
+    }
+
+    /// The logs whose times meet those at which something was seen.
+    fn candidates(&self, ask: &Ask, logs: Vec<Progress>, before: &HashMap<LineageId, u64>) -> Vec<Log> {
+        let wants_sensor =
+            |log: &Progress| ask.search.filters.sensor.as_ref().is_none_or(|sensor| *sensor == log.sensor);
+        logs.into_iter()
+            .filter(|log| wants_sensor(log) && !is_origin(log))
+            .filter(|log| log.tally.counted > 0 || log.tally.skipped(Skip::NoAnswer) > 0)
+            .map(|log| {
+                let may_have_grown = may_have_grown(&log);
+                (log, may_have_grown)
+            })
+            .filter(|(log, may_have_grown)| {
+                let (oldest, latest) = log.times();
+                self.stretches.meets(oldest, if *may_have_grown { u64::MAX } else { latest })
+            })
+            .map(|(log, may_have_grown)| {
+                let (oldest, latest) = log.times();
+                let micros = |seconds: u64| seconds.saturating_mul(1_000_000);
+                let bound = match ask.oldest_first {
+                    true => micros(oldest),
+                    false if !may_have_grown && latest > 0 => {
+                        u64::MAX - micros(latest).saturating_add(999_999)
+                    }
+                    // What has come since is not known.
+                    false => 0,
+                };
+                Log {
+                    bound,
+                    before: before.get(&log.lineage).copied().unwrap_or_default(),
+                    sensor: SensorId(self.sensors.get(&log.sensor).copied().unwrap_or(u16::MAX)),
+                    progress: log,
+                    state: State::Unread,
+                }
+            })
+            .collect()
+    }
+}
+
+/// Whether there may be more in a log than was counted of it.
+fn may_have_grown(log: &Progress) -> bool {
+    let size = || std::fs::metadata(&log.path).map_or(0, |file| file.len());
+    !log.complete && size() > log.consumed.offset
+}
+
+/// Whether a name is in a scan of names.
+fn holds(scan: &Scan, name: &crate::dns::Name) -> bool {
+    match scan {
+        Scan::All => true,
+        Scan::Name(wanted) => wanted == name,
+        Scan::Subtree(top) => top.is_at_or_above(name),
+        _ => false,
+    }
+}
+
+//--- finding --------------------------------------------------------------------------------------------------------
+
+/// A log that may hold lines.
+struct Log {
+    progress: Progress,
+    sensor: SensorId,
+    /// Bytes that were certainly counted in the rows that are looked at.
+    before: u64,
+    /// No line of it comes before this in the order of the answer.
+    bound: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Unread,
+    /// Read as far as it goes, in this round.
+    Read,
+    /// Read before, here, and not in this round.
+    At(PathBuf),
+    Missing(Fault, String),
+}
+
+/// The place of a line in the answer.
+type Place = (u64, usize, u64);
+
+/// A line that was found.
+struct Hit {
+    line: LogLine,
+    header: Option<Arc<[u8]>>,
+    /// The rows and questions that it was counted in.
+    of: Vec<usize>,
+    /// Whether that was certainly so.
+    before: bool,
+    /// Bytes of its log up to it.
+    end: u64,
+    /// What it is known by in another log that tells the same events.
+    twin: Option<(usize, TwinSide, u64)>,
+}
+
+/// Lines that wait, in the order of the answer, and the first place at which some were given up.
+struct Held {
+    hits: BTreeMap<Place, Hit>,
+    bytes: usize,
+    most: usize,
+    floor: Option<Place>,
+}
+
+impl Held {
+    fn new(most: usize) -> Held {
+        Held { hits: BTreeMap::new(), bytes: 0, most, floor: None }
+    }
+
+    fn put(&mut self, place: Place, hit: Hit) {
+        if self.floor.is_some_and(|floor| place >= floor) {
+            return;
+        }
+        self.bytes += hit.line.bytes();
+        self.hits.insert(place, hit);
+        while self.hits.len() > 1 && (self.bytes > HELD_BYTES || self.hits.len() > self.most) {
+            let Some((last, hit)) = self.hits.pop_last() else { break };
+            self.bytes = self.bytes.saturating_sub(hit.line.bytes());
+            self.floor = Some(last);
+        }
+    }
+
+    fn take(&mut self, other: Held) {
+        if let Some(floor) = other.floor {
+            self.floor = Some(self.floor.map_or(floor, |own| own.min(floor)));
+            for (_, hit) in self.hits.split_off(&floor) {
+                self.bytes = self.bytes.saturating_sub(hit.line.bytes());
+            }
+        }
+        for (place, hit) in other.hits {
+            self.put(place, hit);
+        }
+    }
+
+    /// The first line, if it comes before any that is still to be found.
+    fn pop_before(&mut self, bound: Option<u64>) -> Option<(Place, Hit)> {
+        let first = self.hits.first_entry()?;
+        if bound.is_some_and(|bound| first.key().0 >= bound) {
+            return None;
+        }
+        let (place, hit) = first.remove_entry();
+        self.bytes = self.bytes.saturating_sub(hit.line.bytes());
+        Some((place, hit))
+    }
+}
+
+struct Finding<'a> {
+    evidence: &'a Evidence<'a>,
+    ask: &'a Ask,
+    asked: Asked,
+    logs: Vec<Log>,
+    by_lineage: HashMap<LineageId, usize>,
+    index: Option<Index>,
+    /// Paths that were read in this round.
+    tried: HashSet<PathBuf>,
+    /// Paths that hold something else than they did, by the logs that are gone from there.
+    moved: HashMap<PathBuf, PathBuf>,
+    /// Paths that cannot be read, and why.
+    unreadable: HashMap<PathBuf, String>,
+    held: Held,
+    /// The last line that was handed out.
+    after: Option<Place>,
+    lines: u64,
+    ended: Ended,
+    twins: Vec<Twins>,
+    twin_of: HashMap<PathBuf, usize>,
+    default_source: SourceConfig,
+    header: Option<Arc<[u8]>>,
+    logs_read: u64,
+}
+
+impl<'a> Finding<'a> {
+    fn new(evidence: &'a Evidence<'a>, ask: &'a Ask, asked: Asked, mut logs: Vec<Log>) -> Finding<'a> {
+        logs.sort_by(|a, b| {
+            (a.bound, &a.progress.path, a.progress.lineage).cmp(&(
+                b.bound,
+                &b.progress.path,
+                b.progress.lineage,
+            ))
+        });
+        let by_lineage = logs.iter().enumerate().map(|(at, log)| (log.progress.lineage, at)).collect();
+        // Of one Zeek two logs may tell the same events: the plain one and the streaming one.
+        let mut sides: HashMap<PathBuf, (bool, bool)> = HashMap::new();
+        for log in &logs {
+            let sides = sides.entry(zeek_folder(&log.progress.path)).or_default();
+            match TwinSide::of(&log.progress.path) {
+                TwinSide::Plain => sides.0 = true,
+                TwinSide::Streaming => sides.1 = true,
+            }
+        }
+        let both = sides.into_iter().filter(|(_, sides)| *sides == (true, true)).map(|(folder, _)| folder);
+        let twin_of: HashMap<PathBuf, usize> = both.enumerate().map(|(at, folder)| (folder, at)).collect();
+        Finding {
+            evidence,
+            ask,
+            asked,
+            by_lineage,
+            index: None,
+            tried: HashSet::new(),
+            moved: HashMap::new(),
+            unreadable: HashMap::new(),
+            held: Held::new(usize::MAX),
+            after: None,
+            lines: 0,
+            ended: Ended::Complete,
+            twins: twin_of.iter().map(|_| Twins::default()).collect(),
+            twin_of,
+            default_source: SourceConfig::default(),
+            header: None,
+            logs_read: 0,
+            logs,
+        }
+    }
+
+    fn most(&self) -> usize {
+        let left = self.ask.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.lines));
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Reads logs and hands out lines until all are, or somebody has had enough.
+    fn run(&mut self, visit: &mut dyn Visit) {
+        loop {
+            self.held = Held::new(self.most());
+            self.tried.clear();
+            for at in 0..self.logs.len() {
+                let Some(log) = self.logs.get(at) else { break };
+                if matches!(log.state, State::Read | State::Missing(..)) {
+                    continue;
+                }
+                if self.held.floor.is_some_and(|(floor, ..)| log.bound >= floor) {
+                    break; // it holds only what comes later
+                }
+                if !visit.progress(at as u64, self.logs.len() as u64) {
+                    self.ended = Ended::Stopped;
+                } else {
+                    self.settle(at, visit);
+                }
+                if self.ended != Ended::Complete {
+                    break;
+                }
+                let unread = self.logs.iter().skip(at + 1);
+                let bound = unread
+                    .filter(|log| matches!(log.state, State::Unread | State::At(_)))
+                    .map(|log| log.bound)
+                    .min();
+                self.hand_out(bound, visit);
+                if self.ended != Ended::Complete {
+                    break;
+                }
+            }
+            if !matches!(self.ended, Ended::Complete | Ended::Time) {
+                return;
+            }
+            self.hand_out(None, visit);
+            if self.held.floor.is_none() || self.ended != Ended::Complete {
+                return;
+            }
+            for log in &mut self.logs {
+                if log.state == State::Read {
+                    log.state = State::At(log.progress.path.clone());
+                }
+            }
+        }
+    }
+
+    /// Hands out what waits, as far as nothing that is still to be read can come before it.
+    fn hand_out(&mut self, bound: Option<u64>, visit: &mut dyn Visit) {
+        while self.ask.limit.is_none_or(|limit| self.lines < limit) {
+            let Some((place, hit)) = self.held.pop_before(bound) else { return };
+            self.after = Some(place);
+            let told = hit.twin.is_some_and(|(twins, side, key)| {
+                self.twins.get_mut(twins).is_some_and(|twins| twins.tell_key(side, key))
+            });
+            if told {
+                continue;
+            }
+            for at in &hit.of {
+                if let Some(counted) = self.asked.counted.get_mut(*at) {
+                    counted.found += 1;
+                    counted.found_before += u64::from(hit.before);
+                }
+            }
+            let mut line = hit.line;
+            if let Some(header) = hit.header
+                && self.header.as_ref().is_none_or(|known| !reads_alike(known, &header))
+            {
+                line.header = Some(Raw(Arc::clone(&header)));
+                self.header = Some(header);
+            }
+            self.lines += 1;
+            if !visit.line(line) {
+                self.ended = Ended::Stopped;
+                return;
+            }
+        }
+        if bound.is_some() || !self.held.hits.is_empty() || self.held.floor.is_some() {
+            self.ended = Ended::Limit;
+        }
+    }
+
+    /// Reads a log, wherever it is, or finds out why not.
+    fn settle(&mut self, at: usize, visit: &mut dyn Visit) {
+        let Some(log) = self.logs.get(at) else { return };
+        let (lineage, own) = (log.progress.lineage, log.progress.path.clone());
+        let first = match &log.state {
+            State::At(path) => path.clone(),
+            _ => own.clone(),
+        };
+        let mut partial: Option<(Held, Fault, String, PathBuf)> = None;
+        let mut fault = (Fault::Gone, String::new());
+        let mut paths = vec![first];
+        let mut looked = false;
+        while let Some(path) = paths.pop() {
+            if self.ended != Ended::Complete {
+                return;
+            }
+            if self.tried.contains(&path) {
+                // It is not in there, or it would be settled; unless it is a part.
+            } else {
+                match self.read_file(&path, at, visit) {
+                    Ok(None) => {}
+                    Ok(Some((held, of))) => match of {
+                        None => {
+                            self.held.take(held);
+                            self.done(at, &path);
+                            return;
+                        }
+                        Some((fault, why)) => {
+                            if partial.as_ref().is_none_or(|(best, ..)| best.hits.len() <= held.hits.len()) {
+                                partial = Some((held, fault, why, path.clone()));
+                            }
+                        }
+                    },
+                    Err(error)
+                        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    }
+                    Err(error) => _ = self.unreadable.insert(path.clone(), error.to_string()),
+                }
+            }
+            if self.logs.get(at).is_some_and(|log| log.state == State::Read) {
+                return;
+            }
+            if paths.is_empty() && !std::mem::replace(&mut looked, true) {
+                if let Some(why) = self.unreadable.get(&own) {
+                    fault = (Fault::Unreadable, why.clone());
+                } else if self.tried.contains(&own) && own.exists() {
+                    fault.0 = Fault::Replaced;
+                }
+                paths.extend(self.moved.get(&own).cloned());
+                paths.extend(self.index(visit).files(&lineage).iter().rev().cloned());
+                paths.retain(|path| !self.tried.contains(path));
+            }
+        }
+        if let Some((held, fault, why, path)) = partial {
+            self.held.take(held);
+            self.logs_read += 1;
+            if let Some(log) = self.logs.get_mut(at) {
+                log.progress.path = path;
+                log.state = State::Missing(fault, why);
+            }
+        } else if let Some(log) = self.logs.get_mut(at) {
+            log.state = State::Missing(fault.0, fault.1);
+        }
+    }
+
+    fn done(&mut self, at: usize, path: &std::path::Path) {
+        self.logs_read += 1;
+        if let Some(log) = self.logs.get_mut(at) {
+            if log.progress.path != path {
+                self.moved.insert(log.progress.path.clone(), path.to_owned());
+                log.progress.path = path.to_owned();
+            }
+            log.state = State::Read;
+        }
+    }
+
+    /// The files of the sources; they are looked through once.
+    fn index(&mut self, visit: &mut dyn Visit) -> &Index {
+        if self.index.is_none() {
+            let Evidence { config, also, beginnings, .. } = self.evidence;
+            let mut folders: Vec<PathBuf> = (self.logs.iter())
+                .filter(|log| log.progress.path.is_absolute())
+                .filter_map(|log| log.progress.path.parent().map(PathBuf::from))
+                .collect();
+            folders.sort();
+            folders.dedup();
+            let (until, of) = (self.ask.until, self.logs.len() as u64);
+            let mut go_on = || until.is_none_or(|until| Instant::now() < until) && visit.progress(0, of);
+            self.index = Some(Index::make(config, also, &folders, beginnings, &mut go_on));
+        }
+        self.index.get_or_insert_with(Index::default)
+    }
+
+    /// Reads a file. What it holds of the log that is looked for is given back, with what is wrong about it; other logs in it
+    /// that are wanted and whole are settled.
+    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+    fn read_file(
+        &mut self,
+        path: &std::path::Path,
+        looked_for: usize,
+        visit: &mut dyn Visit,
+    ) -> io::Result<Option<(Held, Option<(Fault, String)>)>> {
+        self.tried.insert(path.to_owned());
+        let decoder = Decoder::open(path)?;
+        if let Packing::Unsupported(ending) = decoder.packing() {
+            return Err(io::Error::other(Packing::refusal(ending)));
+        }
+        let Finding { logs, by_lineage, asked, ask, after, twin_of, default_source, evidence, held, .. } =
+            &mut *self;
+        let (config, most) = (evidence.config, held.most);
+        let sensor = logs.get(looked_for).map(|log| log.progress.sensor.as_str()).unwrap_or_default();
+        let source = source_of(config, path, sensor).unwrap_or(default_source);
+        let how =
+            Reading { zeek: &source.zeek, observe: &config.observe, max_line_bytes: config.max_line_bytes };
+        let logs: &[Log] = logs;
+        let want = |id: &LineageId| {
+            let index = *by_lineage.get(id)?;
+            let log = logs.get(index).filter(|log| matches!(log.state, State::Unread | State::At(_)))?;
+            Some(Wanted { index, progress: &log.progress, sensor: log.sensor })
+        };
+        let mut found: HashMap<usize, Held> = HashMap::new();
+        let (mut record, mut shown, mut of) = (LogRecord::with_client(), Vec::new(), Vec::new());
+        let name = shown_path(path);
+        let side = TwinSide::of(path);
+        let twins = twin_of.get(&zeek_folder(path)).copied();
+        let mut each = |at: At<'_>| {
+            if !asked.wants(&at.meaning.observations, &mut shown, &mut of) {
+                return;
+            }
+            let Some(log) = logs.get(at.index) else { return };
+            let micros = at.meaning.record.ts_micros();
+            let place = match ask.oldest_first {
+                true => (micros, at.index, at.number),
+                false => (u64::MAX - micros, at.index, u64::MAX - at.number),
+            };
+            if after.is_some_and(|after| place <= after) {
+                return;
+            }
+            // Once more, now with who asked.
+            at.meaning.reader.read(at.raw, &mut record);
+            let mut line = LogLine::of(&record);
+            line.sensor.clone_from(&log.progress.sensor);
+            line.log.clone_from(&name);
+            line.line = at.number;
+            line.raw = ask.raw.then(|| Raw(at.raw.into()));
+            let hit = Hit {
+                line,
+                header: at.header.filter(|_| ask.raw),
+                of: of.clone(),
+                before: at.end <= log.before,
+                end: at.end,
+                twin: twins.map(|twins| (twins, side, Twins::key(&record))),
+            };
+            found.entry(at.index).or_insert_with(|| Held::new(most)).put(place, hit);
+        };
+        let (until, done, all) = (ask.until, looked_for as u64, logs.len() as u64);
+        let mut late = false;
+        let mut go_on = || {
+            late = until.is_some_and(|until| Instant::now() >= until);
+            !late && visit.progress(done, all)
+        };
+        let Came { found: met, damage, stopped } = read(decoder, how, &want, &mut each, &mut go_on)?;
+        if stopped {
+            self.ended = if late { Ended::Time } else { Ended::Stopped };
+        }
+        let mut own = None;
+        for (index, met) in met {
+            let mut held = found.remove(&index).unwrap_or_else(|| Held::new(most));
+            let wrong = match met {
+                Found::Whole => None,
+                Found::Cut(_) if stopped => None,
+                Found::Cut(bytes) => {
+                    let of = self.logs.get(index).map_or(0, |log| log.progress.consumed.offset);
+                    Some(match &damage {
+                        Some(why) => (Fault::Damaged, why.clone()),
+                        None => (Fault::Cut, format!("{bytes} of {of} bytes are there")),
+                    })
+                }
+                Found::Changed(proven) => {
+                    held.hits.retain(|_, hit| hit.end <= proven);
+                    held.bytes = held.hits.values().map(|hit| hit.line.bytes()).sum();
+                    Some((Fault::Changed, format!("from byte {proven} on, at the latest")))
+                }
+            };
+            match (index == looked_for, wrong) {
+                (true, wrong) => own = Some((held, wrong)),
+                (false, None) => {
+                    self.held.take(held);
+                    self.done(index, path);
+                }
+                // It is looked for when its turn comes; the file is read for it once more.
+                (false, Some(_)) => _ = self.tried.remove(path),
+            }
+        }
+        Ok(own)
+    }
+
+    /// How it all ended.
+    fn answer(self) -> Answer {
+        let Asked { counted, uncompared, notes, .. } = self.asked;
+        let mut answer = Answer {
+            lines: self.lines,
+            ended: self.ended,
+            notes,
+            logs: self.logs.len() as u64,
+            logs_read: self.logs_read,
+            ..Answer::default()
+        };
+        if uncompared.is_none() && self.ended == Ended::Complete {
+            let (mut sightings, mut questions) = (Compared::default(), Compared::default());
+            for row in &counted {
+                let sum = if row.is_question { &mut questions } else { &mut sightings };
+                sum.counted = sum.counted.saturating_add(row.counted);
+                sum.found = sum.found.saturating_add(row.found);
+                sum.missing = sum.missing.saturating_add(row.counted.saturating_sub(row.found));
+                sum.more = sum.more.saturating_add(row.found_before.saturating_sub(row.counted));
+            }
+            let more = sightings.more.max(questions.more);
+            if more > 0 {
+                answer.notes.push(format!(
+                    "{more} more were found than were counted: older sightings were dropped by retention, or other options \
+                     were in force when the logs were read."
+                ));
+            }
+            answer.sightings = Some(sightings);
+            answer.questions = self.asked.questions.is_some().then_some(questions);
+        }
+        let lacks = |compared: Option<Compared>| compared.is_none_or(|compared| compared.missing > 0);
+        let adds_up = answer.sightings.is_some()
+            && !lacks(answer.sightings)
+            && answer.questions.is_none_or(|q| q.missing == 0);
+        if !adds_up {
+            for log in &self.logs {
+                let State::Missing(fault, why) = &log.state else { continue };
+                answer.missing_logs += 1;
+                if answer.missing.len() < MOST_MISSING {
+                    let (time_first, time_last) = log.progress.times();
+                    answer.missing.push(Missing {
+                        log: shown_path(&log.progress.path),
+                        fault: *fault,
+                        why: why.clone(),
+                        sensor: log.progress.sensor.clone(),
+                        lines: log.progress.tally.counted + log.progress.tally.skipped(Skip::NoAnswer),
+                        time_first,
+                        time_last,
+                    });
+                }
+            }
+        }
+        answer.complete = match self.ended {
+            Ended::Complete if answer.sightings.is_some() => adds_up,
+            Ended::Complete | Ended::Limit => answer.missing_logs == 0,
+            Ended::Time | Ended::Stopped => false,
+        };
+        answer
+    }
+}
+
+/// Whether lines behind one header are read by the other in the same way: when they were begun does not matter.
+fn reads_alike(a: &[u8], b: &[u8]) -> bool {
+    let matters = |line: &&[u8]| !line.starts_with(b"#open") && !line.starts_with(b"#close");
+    let lines = |header: &'_ [u8]| -> Vec<Vec<u8>> {
+        header.split(|&byte| byte == b'\n').filter(matters).map(<[u8]>::to_vec).collect()
+    };
+    a == b || lines(a) == lines(b)
+}

@@ -1,0 +1,20 @@
+//! Evidence: from an answer back to the lines of the logs that it was counted from, and so to who asked.
+//!
+//! The ledger keeps no clients. It knows of each log that it has read where it was met last and between which times its
+//! records lie; so it can open just those that may hold what is asked for, and hand out the lines. Nothing of them is stored.
+//!
+//! - [`find`] is what is asked, which logs may hold it, and in which order lines are handed out;
+//! - [`read`] reads a file, recognises logs in it by content, and says of each line what [`crate::ingest::Meaning`] says of it;
+//! - [`places`] finds logs that have moved;
+//! - [`line`] is a line as it is handed out, and how an answer ended;
+//! - [`stretches`] are the times at which something was seen.
+
+mod find;
+mod line;
+mod places;
+mod read;
+mod stretches;
+
+pub use find::{Ask, Evidence, Visit};
+pub use line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+pub use places::Beginnings;
