@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::acknowledged::Acknowledged;
 use super::engine::{self, Engine};
-use super::ledger::FORMAT;
+use super::stored::FORMAT;
 use super::{Pair, StoreError, damaged};
 use crate::base::fault::point;
 

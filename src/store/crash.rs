@@ -18,10 +18,11 @@ use proptest::prelude::*;
 
 use super::acknowledged::MarkFile;
 use super::engine::{self, Changes, Engine, Pairs, Place, Site};
-use super::ledger::{FORMAT, Ledger};
+use super::ledger::Ledger;
 use super::manifest::{Commits, Manifest};
 use super::memory::MemoryStore;
 use super::migrate::Migration;
+use super::stored::FORMAT;
 use super::{Entry, Mark, Options, Pair, Question, ReadStore, Scan, StoreError, WriteStore};
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};

@@ -32,7 +32,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::ledger::FORMAT;
+use super::stored::FORMAT;
 use super::{StoreError, acknowledged, damaged, private};
 use crate::base::fault::point;
 

@@ -15,10 +15,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::engine::{self, Changes, Engine, Pairs, with_prefix};
 use super::key::{Family, after_prefix};
-use super::ledger::FORMAT;
-use super::ledger::{block_key, open_block};
 use super::manifest::{self, Commits, Manifest, RunMeta};
 use super::run::{Block, Extent};
+use super::stored::{FORMAT, block_key, open_block};
 use super::verify::OnProgress;
 use super::{Pair, StoreError, block, damaged};
 use crate::base::fault::point;

@@ -39,16 +39,17 @@ mod sensors;
 mod sketch;
 pub mod sled;
 mod space;
+mod stored;
 mod undo;
 mod value;
 mod verify;
 
 pub use budget::{NameBudget, is_unresolved};
 pub use copy::OnPiece;
-pub use ledger::FORMAT;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
 pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since};
+pub use stored::FORMAT;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;

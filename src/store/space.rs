@@ -139,6 +139,14 @@ fn write(folder: &Path, bytes: u64) -> Result<(), StoreError> {
     })
 }
 
+/// Refuses a copy of so many bytes of blocks for which there is no room.
+pub(super) fn check_room(what: &'static str, bytes: u64, free: Option<u64>) -> Result<(), StoreError> {
+    match free.filter(|free| of_copy(bytes) > *free) {
+        Some(free) => Err(StoreError::NoRoom { what, needed: of_copy(bytes), free }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Flip, Folding, Run, Shared, View};
+use super::Shared;
+use super::commit::Flip;
+use super::disk::Run;
+use super::view::{Folding, View};
 use crate::observation::SensorId;
 use crate::store::budget::{Estimates, folded_place};
 use crate::store::engine;

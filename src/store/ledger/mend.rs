@@ -5,7 +5,11 @@ use std::sync::atomic::Ordering;
 
 use std::time::Duration;
 
-use super::{Committed, Folding, Run, Shared, journal_before};
+use super::Shared;
+use super::commit::Committed;
+use super::disk::Run;
+use super::open::journal_before;
+use super::view::Folding;
 use crate::base::fault::end_to_start_again;
 use crate::store::StoreError;
 use crate::store::damaged;
@@ -165,7 +169,9 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Ledger, RunSink, Work};
+    use super::super::Ledger;
+    use super::super::background::Work;
+    use super::super::disk::RunSink;
     use super::*;
     use crate::store::crash::{VolatileSite, batch, tiny};
     use crate::store::memory::MemoryStore;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Shared;
 use super::rewrite::How;
-use super::{Shared, View};
+use super::view::View;
 use crate::base::clock;
 use crate::store::budget::{self, Found, NameBudget, Rules};
 use crate::store::run::Sources;

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
+use super::disk::Run;
 use super::rewrite::Copy;
-use super::{Ledger, Run, Shared};
+use super::{Ledger, Shared};
 use crate::store::batch::Batch;
 use crate::store::engine::Site;
 use crate::store::key::{Family, Range};

@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{CLEAR_PAUSE, Shared, View, is_free};
+use super::view::View;
+use super::{CLEAR_PAUSE, Shared, is_free};
 use crate::store::StoreError;
 use crate::store::home::Home;
 

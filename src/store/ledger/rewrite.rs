@@ -13,9 +13,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Shared;
 use super::cut::share;
+use super::disk::Run;
 use super::retired::Retired;
-use super::{Folding, Run, Shared, View, check_room};
+use super::view::{Folding, View};
 use crate::observation::SensorId;
 use crate::progress::LineageId;
 use crate::store::batch::Batch;
@@ -24,6 +26,7 @@ use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::home::Home;
 use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
 use crate::store::run::{CommitRange, Source, Sources};
+use crate::store::space::check_room;
 use crate::store::space::with_slack;
 use crate::store::{Reduced, StoreError};
 
@@ -379,7 +382,7 @@ impl<'a> Copy<'a> {
     fn copy_main(&self, record: Commits, manifest: &Manifest, folding: Changes) -> Result<(), StoreError> {
         let old = self.shared.home();
         let mut changes: Changes = vec![
-            (engine::FORMAT.to_vec(), Some(super::FORMAT.to_be_bytes().to_vec())),
+            (engine::FORMAT.to_vec(), Some(crate::store::FORMAT.to_be_bytes().to_vec())),
             (engine::MANIFEST.to_vec(), Some(manifest.to_bytes()?)),
             (engine::COMMITS.to_vec(), Some(record.to_bytes()?)),
         ];

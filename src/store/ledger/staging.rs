@@ -12,7 +12,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Rows, RunSink, Shared, View, segments_to_merge};
+use super::Shared;
+use super::background::segments_to_merge;
+use super::commit::Rows;
+use super::disk::RunSink;
+use super::view::View;
 use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
 use crate::store::StoreError;
@@ -147,7 +151,7 @@ impl super::Ledger {
     /// Of how many runs it is known between which keys they are, and how many there are.
     pub(in crate::store) fn known_extents(&self) -> (usize, usize) {
         let view = self.shared.view();
-        let is_known = |run: &&std::sync::Arc<super::Run>| {
+        let is_known = |run: &&Arc<super::disk::Run>| {
             let contents = &run.meta.contents;
             contents
                 .extents

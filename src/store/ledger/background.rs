@@ -1,0 +1,217 @@
+//! Work in the background: segments become runs, runs become larger runs, and what nobody needs is removed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::commit::Flip;
+use super::disk::Run;
+use super::view::View;
+use super::{CLEAR_PAUSE, Shared, is_free};
+use crate::store::StoreError;
+use crate::store::engine::{self, with_prefix};
+use crate::store::run::{CommitRange, Source};
+use crate::store::segment::Segment;
+
+/// Keys that are removed together.
+pub(super) const REMOVED_TOGETHER: usize = 64;
+/// Segments of one tier that are merged in memory into one of the next.
+pub(super) const SEGMENT_FAN_IN: usize = 8;
+
+/// What a thread of the ledger does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Segments into runs.
+    Fold,
+    /// Runs into larger runs, and removal of those that nobody needs.
+    Merge,
+}
+
+impl Work {
+    pub(super) fn thread_name(self) -> &'static str {
+        match self {
+            Work::Fold => "ledger-fold",
+            Work::Merge => "ledger-merge",
+        }
+    }
+}
+
+impl Shared {
+    /// The life of a thread: works while there is work, and waits for the bell.
+    pub(super) fn work(&self, work: Work) {
+        let mut wait = self.options.retry.0;
+        loop {
+            let rung = self.bell.count();
+            if self.check_stop().is_err() {
+                return;
+            }
+            let generation = self.home().generation();
+            match self.mend(None).and_then(|()| self.step(work)) {
+                Ok(true) => {
+                    wait = self.options.retry.0;
+                    self.set_failure(work, None);
+                    self.bell.ring();
+                }
+                Ok(false) => {
+                    // Readers ring no bell when they let go.
+                    let left = work == Work::Merge && !self.left.lock().is_empty();
+                    self.bell.wait(rung, left.then_some(CLEAR_PAUSE));
+                }
+                Err(_) if self.check_stop().is_err() => return,
+                Err(error) => {
+                    tracing::warn!(work = work.thread_name(), %error, "Work on the ledger failed and will be tried again.");
+                    self.set_failure(work, Some(error));
+                    self.bell.ring();
+                    let until = std::time::Instant::now() + wait;
+                    // The next one to write may open the engine again before.
+                    while self.check_stop().is_ok()
+                        && std::time::Instant::now() < until
+                        && self.home().generation() == generation
+                    {
+                        let rung = self.bell.count();
+                        self.bell
+                            .wait(rung, Some(until.saturating_duration_since(std::time::Instant::now())));
+                    }
+                    wait = (2 * wait).min(self.options.retry.1);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_due(&self, work: Work) -> bool {
+        let view = self.view();
+        match work {
+            Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
+            Work::Merge => {
+                self.home().has_graves()
+                    || self.left.lock().iter().any(|retired| is_free(&retired.home))
+                    || self.is_uncounted()
+                    || self.runs_to_merge(&view).is_some()
+                    || self.runs_to_cut(&view).is_some()
+                    || self.rewrite_is_due(&view)
+                    || self.survey_is_due(&view)
+            }
+        }
+    }
+
+    /// Does one piece of work; `false` when none is due, and `true` also where a failure is to be mended first.
+    pub(super) fn step(&self, work: Work) -> Result<bool, StoreError> {
+        let _alone = (if work == Work::Fold { &self.folding } else { &self.merging }).lock();
+        // Who had the lock before may have failed since this thread saw to it that all is well: what it wrote may be there all
+        // the same, and its rows in the view too. That is seen to first.
+        if self.home().failure().is_some() {
+            return Ok(true);
+        }
+        let view = self.view();
+        match work {
+            Work::Fold if self.fold_is_due(&view) => self.fold(&view.segments).map(|()| true),
+            Work::Fold => match segments_to_merge(&view.segments) {
+                Some(group) => self.merge_segments(&group).map(|()| true),
+                None => Ok(false),
+            },
+            Work::Merge => {
+                let (group, cut) = (self.runs_to_merge(&view), self.runs_to_cut(&view));
+                let (too_large, survey) = (self.rewrite_is_due(&view), self.survey_is_due(&view));
+                self.end_long_readers(&view);
+                drop(view);
+                // Removal goes first: what is removed makes room for what is written.
+                match group {
+                    _ if self.clear_away() || self.home().remove_a_run()? => Ok(true),
+                    _ if self.is_uncounted() => self.count_cuts().map(|()| true),
+                    Some(group) => self.merge_runs(group).map(|()| true),
+                    None => match cut {
+                        Some(runs) => self.carry_out_cuts(&runs).map(|()| true),
+                        None if survey => self.fold_names_by_itself().map(|()| true),
+                        None if too_large => self.rewrite_by_itself().map(|()| true),
+                        None => Ok(false),
+                    },
+                }
+            }
+        }
+    }
+
+    pub(super) fn fold_is_due(&self, view: &View) -> bool {
+        let pending = view.pending();
+        pending.primary() >= self.options.fold_rows as u64
+            || view.pending_bytes() >= self.options.fold_bytes()
+    }
+
+    /// Writes segments as a run.
+    pub(super) fn fold(&self, segments: &[Arc<Segment>]) -> Result<(), StoreError> {
+        let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
+        let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
+        let home = self.home();
+        let mut folded_keys = Vec::new();
+        let mut journal_from = 0;
+        for sequence in segments.iter().flat_map(|segment| &segment.sequences) {
+            for pair in with_prefix(&*home, &engine::journal(*sequence)) {
+                folded_keys.push(pair?.0);
+            }
+            journal_from = journal_from.max(sequence + 1);
+        }
+        let commits = CommitRange::over(segments.iter().map(|segment| segment.commits));
+        let run = self.write_run(&home, keys, commits, |writer| writer.push_merged(&sources, 0))?;
+        let folded = |view: &mut View| {
+            view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
+        };
+        let journal = Some((journal_from, commits.last));
+        let flip = Flip { add: run, replaced: &[], journal, batch: None, ends_cuts: false };
+        self.flip(flip, folded)?;
+        for keys in folded_keys.chunks(REMOVED_TOGETHER) {
+            // They count no more. What is left of them goes when the engine is opened again.
+            if home.write(keys.iter().map(|key| (key.clone(), None)).collect()).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges segments in memory.
+    pub(super) fn merge_segments(&self, group: &[Arc<Segment>]) -> Result<(), StoreError> {
+        let merged = Arc::new(Segment::merge(group)?);
+        self.publish(|view| {
+            view.segments.retain(|kept| !group.iter().any(|old| Arc::ptr_eq(kept, old)));
+            view.segments.push(merged);
+        });
+        Ok(())
+    }
+
+    /// Merges runs into one.
+    pub(super) fn merge_runs(&self, group: Vec<Arc<Run>>) -> Result<(), StoreError> {
+        let keys = group.iter().map(|run| run.meta.counts().lookup_keys).sum();
+        let commits = CommitRange::over(group.iter().map(|run| run.meta.commits));
+        // From one side of each cut, so that none is carried out by this.
+        let sources = group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        let run = self.write_run(&self.home(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
+        let flip = Flip { add: run, replaced: &group, journal: None, batch: None, ends_cuts: false };
+        self.flip(flip, |_| {}).map(drop)
+    }
+
+    /// The runs of one size that have become too many, or all that came between two cuts.
+    pub(super) fn runs_to_merge(&self, view: &View) -> Option<Vec<Arc<Run>>> {
+        let View { runs, epochs, .. } = view;
+        let fan_in = self.options.fan_in.max(2);
+        let now = epochs.cuts.len() as u32;
+        let tier = |run: &Run| {
+            let tier = (run.meta.counts().primary() / (self.options.fold_rows.max(1) as u64))
+                .checked_ilog(fan_in as u64)
+                .map_or(0, |tier| tier + 1);
+            let epoch = epochs.epoch(run.meta.id);
+            let is_between = epoch > 0 && epoch < now;
+            (epoch, if is_between { 0 } else { tier }, if is_between { 2 } else { fan_in })
+        };
+        let tiers: BTreeSet<_> = runs.iter().map(|run| tier(run)).collect();
+        tiers.into_iter().find_map(|wanted| {
+            let group: Vec<_> = runs.iter().filter(|run| tier(run) == wanted).map(Arc::clone).collect();
+            (group.len() >= wanted.2).then_some(group)
+        })
+    }
+}
+
+/// The segments of one tier that have become too many.
+pub(super) fn segments_to_merge(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Segment>>> {
+    let tiers: BTreeSet<u32> = segments.iter().map(|segment| segment.tier).collect();
+    tiers.into_iter().find_map(|tier| {
+        let group: Vec<_> = segments.iter().filter(|segment| segment.tier == tier).map(Arc::clone).collect();
+        (group.len() >= SEGMENT_FAN_IN).then_some(group)
+    })
+}

@@ -1,0 +1,293 @@
+//! Runs in the engine: reading one, and writing one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use super::Shared;
+use crate::base::fault::point;
+use crate::store::block::Restarts;
+use crate::store::engine::Pairs;
+use crate::store::filter::Pages;
+use crate::store::home::Home;
+use crate::store::key::Family;
+use crate::store::manifest::RunMeta;
+use crate::store::run::{Block, CommitRange, Counts, Extents, Reach, Sink, Source, Writer};
+use crate::store::stored::{FILTER_PAGE_BYTES, block_key, filter_key, open_block, read_filter_page};
+use crate::store::{Pair, StoreError, block, damaged};
+
+/// Raw bytes of a block on disk. Compressed it is 3 to 4 KB: sixteen of them are one page of sled.
+pub(super) const BLOCK_BYTES: usize = 8 << 10;
+/// Blocks of a run that are handed to the engine together.
+pub(super) const APPEND: usize = 256;
+
+/// A run in the engine.
+pub(super) struct Run {
+    pub(super) meta: RunMeta,
+    pub(super) filter: Arc<Pages>,
+    pub(super) home: Arc<Home>,
+    /// The manifest no longer names it: it is removed with its last reader.
+    pub(super) retired: AtomicBool,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.home.let_go(self.meta.id);
+        self.home.cache().forget(self.meta.id);
+        if *self.retired.get_mut() {
+            self.home.bury(self.meta.id);
+        }
+    }
+}
+
+impl Run {
+    /// One that is there. Its filter is read where there is room for it; else as it is asked.
+    pub(super) fn load(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
+        let pairs = RunPairs { home, id: meta.id };
+        let page = |at| read_filter_page(&meta, &pairs, at);
+        let bad = || damaged(&format!("the filter of run {}", meta.id), "its length is none");
+        let last = meta.filter_pages.checked_sub(1).ok_or_else(bad)?;
+        let pages: Vec<Bytes> = if home.cache().has_room(meta.filter_pages as usize * FILTER_PAGE_BYTES) {
+            (0..=last).map(page).collect::<Result<_, _>>()?
+        } else {
+            vec![page(0)?, page(last)?]
+        };
+        let (first, last) = pages.first().zip(pages.last()).ok_or_else(bad)?;
+        let filter = Arc::new(Pages::new(meta.filter_pages as usize, first, last).ok_or_else(bad)?);
+        if pages.len() == filter.count() {
+            home.cache().offer_pages(meta.id, &filter, &pages);
+        }
+        Ok(Run::new(meta, filter, home))
+    }
+
+    /// One whose filter says nothing, since it may be damaged.
+    pub(super) fn without_filter(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
+        Ok(Run::new(meta, Arc::new(Pages::of_anything()), home))
+    }
+
+    pub(super) fn new(meta: RunMeta, filter: Arc<Pages>, home: &Arc<Home>) -> Run {
+        home.hold(meta.id);
+        Run { meta, filter, home: Arc::clone(home), retired: AtomicBool::new(false) }
+    }
+
+    pub(super) fn missing(&self) -> StoreError {
+        damaged(&format!("run {}", self.meta.id), "a block is missing")
+    }
+
+    /// The block of a family, which has rows, where a key is, with its bound.
+    pub(super) fn read_floor(&self, family: Family, key: &[u8]) -> Result<(Vec<u8>, Block), StoreError> {
+        let key = block_key(family, key);
+        match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
+            Some((key, sealed)) if key.first() == Some(&family.byte()) => {
+                let block = open_block(self.meta.id, &key, &sealed)?;
+                Ok((key.get(1..).unwrap_or_default().to_vec(), block))
+            }
+            _ => Err(self.missing()),
+        }
+    }
+}
+
+impl Source for Run {
+    fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
+        if self.meta.counts().of(family) == 0 {
+            return Ok(None);
+        }
+        self.read_floor(family, key).map(|(_, block)| Some(block))
+    }
+
+    fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
+        let key = block_key(family, bound);
+        let sealed = self.home.in_run(self.meta.id, |pairs| pairs.get(&key))?;
+        let sealed = sealed.ok_or_else(|| self.missing())?;
+        open_block(self.meta.id, &key, &sealed)
+    }
+
+    fn counts(&self) -> &Counts {
+        self.meta.counts()
+    }
+
+    fn extents(&self) -> &Extents {
+        &self.meta.contents.extents
+    }
+
+    fn filter_seed(&self) -> u64 {
+        self.filter.seed()
+    }
+
+    fn may_hold(&self, hash: u64, reach: Reach) -> Result<bool, StoreError> {
+        if let Some(found) = self.filter.look(hash) {
+            return Ok(found);
+        }
+        if reach == Reach::Memory {
+            return Err(StoreError::NotInMemory);
+        }
+        let at = self.filter.page_of(hash);
+        let page = read_filter_page(&self.meta, &RunPairs { home: &self.home, id: self.meta.id }, at as u32)?;
+        self.home.cache().keep_page(self.meta.id, &self.filter, at, &page);
+        Ok(self.filter.look_in(&page, hash))
+    }
+
+    fn first(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
+        if self.meta.counts().of(family) == 0 {
+            return Ok(None);
+        }
+        if let Some(block) = self.home.cache().floor(self.meta.id, family, key) {
+            return Ok(Some(block));
+        }
+        let (bound, mut block) = self.read_floor(family, key)?;
+        block.restarts = Restarts::of(&block.rows)?;
+        self.home.cache().keep(self.meta.id, family, &bound, &block);
+        Ok(Some(block))
+    }
+
+    fn extract(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        reach: Reach,
+    ) -> Result<Option<Block>, StoreError> {
+        if self.meta.counts().of(family) == 0 {
+            return Ok(None);
+        }
+        let cache = self.home.cache();
+        if let Some(extract) = cache.extract(self.meta.id, family, from) {
+            return Ok(Some(extract));
+        }
+        if let Some(block) = cache.floor(self.meta.id, family, from) {
+            return Ok(Some(block));
+        }
+        if reach == Reach::Memory {
+            return Err(StoreError::NotInMemory);
+        }
+        let (_, block) = self.read_floor(family, from)?;
+        let extract = block.extract(from, to)?;
+        cache.keep_extract(self.meta.id, family, from, &extract);
+        Ok(Some(extract))
+    }
+}
+
+/// The map of a run in a home.
+pub(super) struct RunPairs<'a> {
+    pub(super) home: &'a Home,
+    pub(super) id: u32,
+}
+
+impl Pairs for RunPairs<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.home.in_run(self.id, |pairs| pairs.get(key))
+    }
+
+    fn at_most(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.home.in_run(self.id, |pairs| pairs.at_most(key))
+    }
+
+    fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.home.in_run(self.id, |pairs| pairs.above(key))
+    }
+}
+
+/// Takes the blocks of a run that is written to the engine.
+pub(super) struct RunSink<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) home: &'a Home,
+    /// The run is written in this one, or not at all.
+    pub(super) generation: u64,
+    pub(super) id: u32,
+    /// Pairs that were handed to the engine.
+    pub(super) written: u64,
+    pub(super) waiting: Vec<Pair>,
+    pub(super) bytes: u64,
+}
+
+impl RunSink<'_> {
+    fn put(&mut self, key: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
+        let sealed = block::seal(&key, raw);
+        self.bytes += (key.len() + sealed.len()) as u64;
+        self.waiting.push((key, sealed));
+        if self.waiting.len() >= APPEND { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        self.shared.check_stop()?;
+        let pairs = std::mem::take(&mut self.waiting);
+        let count = pairs.len() as u64;
+        self.home.append(self.generation, self.id, self.written, pairs)?;
+        self.written += count;
+        Ok(())
+    }
+}
+
+impl Sink for RunSink<'_> {
+    fn block(
+        &mut self,
+        family: Family,
+        bound: &[u8],
+        next: Option<&[u8]>,
+        rows: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut raw = Vec::with_capacity(rows.len() + 64);
+        block::push_length(next.map_or(0, |next| next.len() + 1), &mut raw);
+        raw.extend_from_slice(next.unwrap_or_default());
+        raw.extend_from_slice(rows);
+        self.put(block_key(family, bound), &raw)
+    }
+}
+
+impl Shared {
+    /// Writes a run that nobody knows yet. It is on stable storage when this returns.
+    pub(super) fn write_run(
+        &self,
+        home: &Arc<Home>,
+        lookup_keys: u64,
+        commits: CommitRange,
+        fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
+    ) -> Result<Arc<Run>, StoreError> {
+        // In this order: a number that was given before the engine was opened again is not written to after it.
+        let generation = home.generation();
+        let id = self.next_run.fetch_add(1, Ordering::SeqCst);
+        // From its first block on: whoever opens the engine again must not take it for one that was left behind.
+        home.hold(id);
+        self.try_write_run(home, generation, id, (lookup_keys, commits), fill).inspect_err(|_| {
+            home.let_go(id);
+            home.bury(id);
+        })
+    }
+
+    pub(super) fn try_write_run(
+        &self,
+        home: &Arc<Home>,
+        generation: u64,
+        id: u32,
+        (lookup_keys, commits): (u64, CommitRange),
+        fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
+    ) -> Result<Arc<Run>, StoreError> {
+        let waiting = Vec::new();
+        let sink = RunSink { shared: self, home, generation, id, written: 0, waiting, bytes: 0 };
+        let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys, self.filter_seed);
+        fill(&mut writer)?;
+        let (mut sink, contents, filter) = writer.finish()?;
+        let stored = Bytes::from(filter.to_bytes());
+        drop(filter);
+        let from = (0..stored.len()).step_by(FILTER_PAGE_BYTES);
+        let pages: Vec<Bytes> =
+            from.map(|from| stored.slice(from..stored.len().min(from + FILTER_PAGE_BYTES))).collect();
+        let mut filter_pages = 0;
+        for page in &pages {
+            sink.put(filter_key(filter_pages), page)?;
+            filter_pages += 1;
+        }
+        sink.write()?;
+        home.sync_in(generation)?;
+        let meta = RunMeta { id, contents, commits, bytes: sink.bytes, filter_pages };
+        let filter =
+            pages.first().zip(pages.last()).and_then(|(first, last)| Pages::new(pages.len(), first, last));
+        let filter = Arc::new(filter.ok_or_else(|| damaged("a filter", "its length is none"))?);
+        // Each for itself: one that is let go of must not keep the memory of all.
+        let pages: Vec<Bytes> = pages.iter().map(|page| Bytes::copy_from_slice(page)).collect();
+        home.cache().offer_pages(id, &filter, &pages);
+        point("run_written");
+        Ok(Arc::new(Run::new(meta, filter, home)))
+    }
+}

@@ -1,0 +1,412 @@
+//! The ledger on an engine: a journal of commits, segments in memory, immutable sorted runs, and a manifest.
+//!
+//! # How rows move
+//!
+//! - What is staged is in segments in memory, which lookups see, and nowhere else ([`staging`]). A commit makes one entry of the
+//!   journal and one [`Segment`] of them, or a run where they are large.
+//! - A small batch that is applied by itself becomes an entry of the journal and a segment, a large one a run at once.
+//! - A *fold* writes all segments as one run. A *merge* writes several runs of about one size as one.
+//! - A run does not exist until the manifest names it. Naming it, dropping what it replaces (journal entries, or runs), and
+//!   the progress of a large commit are one atomic write.
+//! - A run that is no longer named is removed when the last reader has let go of it; one that a crash left behind unnamed,
+//!   at the next opening.
+//!
+//! What was committed is noted beside the engine ([`acknowledged`](super::acknowledged)), durable before a commit returns: by that one sees
+//! at the next opening that the engine has lost something.
+//!
+//! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`View`], which never changes.
+//!
+//! # Failed writes
+//!
+//! After a failed write nothing more is written until the engine was opened again beneath the ledger ([`mend`]), which
+//! whoever writes next tries first, and a thread of its own. What failed may be on disk or not: a fold or a merge that is
+//! there is kept, for it changes nothing that anybody sees; a commit is taken back, for whoever asked for it was told that it is
+//! not there. Of a commit a part may be there: what takes it back is on disk before it ([`super::undo`]). The manifest of a
+//! fold or a merge is one key; what it makes superfluous goes after it.
+//!
+//! # Files
+//!
+//! [`open`] opens and closes, [`staging`] and [`commit`] take what comes, [`background`] folds and merges, [`disk`] reads and writes
+//! runs, [`view`] is what lookups see. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`retired`] removes what a
+//! rewrite left, [`mend`] and [`repair`] go on after a failure.
+//!
+//! # Threads
+//!
+//! One thread folds, another merges and removes; a third watches that nobody waits for an engine that has failed, and a
+//! fourth opens that again. A panic in one of them ends the process. The first two, and whoever commits, change the manifest
+//! under a lock that is held for one write. Lookups take no lock: the view is replaced as a whole. Who stages takes the locks `staging` and `publishing`, which
+//! are held for moments only, never for a write. Who needs several locks takes `merging`, `committed`, `folding`, `manifest`,
+//! `hints`, `staging`, `publishing`, in this order.
+
+mod background;
+mod commit;
+mod cut;
+mod disk;
+mod mend;
+mod open;
+mod reduce;
+mod repair;
+mod retired;
+mod rewrite;
+mod staging;
+mod view;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use self::background::Work;
+use self::commit::{Committed, Rows};
+use self::disk::{RunPairs, RunSink};
+use self::retired::Retired;
+use self::staging::Staging;
+use self::view::View;
+use crate::base::fault::point;
+use crate::observation::SensorId;
+use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
+use crate::store::bell::Bell;
+use crate::store::copy::{OnPiece, Pieces};
+use crate::store::engine::{self, Pairs, Place, Site, with_prefix};
+use crate::store::home::Home;
+use crate::store::manifest::Manifest;
+use crate::store::run::{Source, Writer};
+use crate::store::segment::Segment;
+use crate::store::sensors::Sensors;
+use crate::store::stored::open_progress;
+use crate::store::verify::{Checker, OnProgress, Verification};
+use crate::store::{
+    Expired, FORMAT, Growth, Options, Pair, ReadStore, Reduce, Reduced, Snapshot, Stats, StoreError, Survey,
+    WriteStore,
+};
+
+pub(super) use self::open::beginning;
+
+/// How often it is looked whether readers have let go of a place that is to be removed.
+const CLEAR_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A ledger that is open.
+pub struct Ledger {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// The most bytes on disk.
+    pub(super) max_disk: Option<u64>,
+}
+
+struct Shared {
+    home: Mutex<Arc<Home>>,
+    /// Those that another one has taken over from. Closing one and removing its files takes a while: who holds it last must
+    /// not be a lookup, but whoever merges.
+    left: Mutex<Vec<Retired>>,
+    /// All that are open, to be watched.
+    homes: Mutex<Vec<Weak<Home>>>,
+    options: Options,
+    sensors: Arc<Sensors>,
+    /// Held while runs are merged or removed, and while the ledger is rewritten.
+    merging: Mutex<()>,
+    /// Held while segments are folded.
+    folding: Mutex<()>,
+    /// Held while hints are written.
+    hints: Mutex<()>,
+    /// Rows last seen before this are not kept, epoch seconds.
+    cut: AtomicU64,
+    /// Whether somebody makes room, who will write the ledger anew.
+    making_room: AtomicBool,
+    /// Bytes on disk when the ledger was last rewritten by itself, or could not be; 0 before.
+    rewritten: AtomicU64,
+    /// Logs of which rows are missing that were acknowledged.
+    missing: AtomicU64,
+    /// Rows and questions when the names were last counted.
+    surveyed: AtomicU64,
+    /// The domains that grow most.
+    growth: Mutex<Vec<Growth>>,
+    /// Who applies a batch holds this.
+    committed: Mutex<Committed>,
+    manifest: Mutex<Manifest>,
+    next_run: AtomicU32,
+    /// That of new filters: as long as there are runs, each says it.
+    filter_seed: u64,
+    view: ArcSwap<View>,
+    /// Held while the view is replaced.
+    publishing: Mutex<()>,
+    staging: Mutex<Staging>,
+    bell: Arc<Bell>,
+    stop: AtomicBool,
+    /// Why the last fold and the last merge failed, if they did.
+    failures: [Mutex<Option<StoreError>>; 2],
+    /// Goes last: with it the folder is let go of.
+    site: Arc<dyn Site>,
+}
+
+/// Whether nobody else holds a home.
+fn is_free(home: &Arc<Home>) -> bool {
+    Arc::strong_count(home) == 1
+}
+
+impl Shared {
+    fn home(&self) -> Arc<Home> {
+        Arc::clone(&self.home.lock())
+    }
+
+    /// Opens another place, and watches it too.
+    fn open_home(&self, place: Arc<dyn Place>) -> Result<Arc<Home>, StoreError> {
+        let home = Arc::new(Home::open(place, &self.bell, self.home().cache(), self.options.retry)?);
+        self.homes.lock().push(Arc::downgrade(&home));
+        Ok(home)
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Replaces the view by one that `edit` has changed, and lets those know who work in the background.
+    fn publish(&self, edit: impl FnOnce(&mut View)) {
+        self.show(edit);
+        self.bell.ring();
+    }
+
+    /// Replaces the view by one that `edit` has changed.
+    fn show(&self, edit: impl FnOnce(&mut View)) {
+        let publishing = self.publishing.lock();
+        let mut next = View::clone(&self.view.load());
+        edit(&mut next);
+        let last = self.view.swap(Arc::new(next));
+        drop(publishing);
+        // Outside the lock: it may be the last to hold a run.
+        drop(last);
+    }
+
+    fn check_stop(&self) -> Result<(), StoreError> {
+        if self.stop.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    fn failure(&self, work: Work) -> Result<(), StoreError> {
+        self.failures
+            .get(work as usize)
+            .and_then(|failure| failure.lock().as_ref().map(StoreError::again))
+            .map_or(Ok(()), Err)
+    }
+
+    fn set_failure(&self, work: Work, failure: Option<StoreError>) {
+        if let Some(slot) = self.failures.get(work as usize) {
+            *slot.lock() = failure;
+        }
+    }
+}
+
+//--- ReadStore and WriteStore ----------------------------------------------------------------------------------------
+
+impl ReadStore for Ledger {
+    fn now(&self) -> Arc<dyn Snapshot> {
+        self.shared.view()
+    }
+
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
+        self.shared.sensors.name(sensor)
+    }
+
+    fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
+        let key = engine::progress(id);
+        let home = self.shared.home();
+        if home.failure().is_some() {
+            // A batch that was refused may be in the engine all the same, or a part of it.
+            let committed = self.shared.committed.lock();
+            let undo = committed.doubt.iter().flat_map(|doubt| &doubt.undo);
+            if let Some((_, before)) = undo.into_iter().find(|(changed, _)| *changed == key) {
+                return before.as_ref().map(|sealed| open_progress(&key, sealed)).transpose();
+            }
+        }
+        home.get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
+    }
+
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        with_prefix(&*self.shared.home(), engine::PROGRESS)
+            .map(|pair| pair.and_then(|(key, sealed)| open_progress(&key, &sealed)))
+            .collect()
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        let view = self.shared.view();
+        let pending_rows = view.pending().rows();
+        let staged_rows = view.staged.iter().map(|segment| segment.counts().rows()).sum::<u64>();
+        let held_bytes = self.shared.retired_bytes()?;
+        let (expired, (dropped, dropped_questions)) = {
+            let manifest = self.shared.manifest.lock();
+            (manifest.expired, manifest.left())
+        };
+        let in_runs = view.runs.iter().map(|run| run.meta.counts().rows()).sum::<u64>();
+        Ok(Stats {
+            rows: (pending_rows + staged_rows + in_runs).saturating_sub(dropped),
+            pending_rows,
+            runs: view.runs.len() as u64,
+            disk_bytes: self.shared.home().disk_bytes()?.saturating_add(held_bytes),
+            held_bytes,
+            live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
+            max_disk: self.max_disk,
+            format: FORMAT,
+            expired,
+            expired_on_disk: dropped + dropped_questions,
+            missing_logs: self.missing_logs(),
+            folded: self.shared.folded(),
+            growth: self.shared.growth.lock().clone(),
+        })
+    }
+
+    fn missing_logs(&self) -> u64 {
+        self.shared.missing.load(Ordering::SeqCst)
+    }
+
+    fn expired_before(&self) -> u64 {
+        self.shared.cut.load(Ordering::SeqCst)
+    }
+
+    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+        self.shared.survey(now)
+    }
+
+    fn failing(&self) -> Option<StoreError> {
+        self.shared.home().failure()
+    }
+
+    fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let (main, lost, view, _spared) = {
+            let mut committed = shared.committed.lock();
+            shared.mend(Some(&mut committed))?;
+            let lost = committed.acks.lost();
+            let _folds_wait = shared.manifest.lock();
+            let _hints_wait = shared.hints.lock();
+            let home = shared.home();
+            // Progress and hints, of which there is one for each log, and a journal that is bounded.
+            let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
+            (main, lost, shared.view(), home.spare())
+        };
+        let mut pieces = Pieces::new(take);
+        lost.map_or(Ok(()), |lost| pieces.lost(&lost))?;
+        pieces.main(main.into_iter().map(Ok))?;
+        for run in &view.runs {
+            pieces.run(run.meta.id, with_prefix(&RunPairs { home: &run.home, id: run.meta.id }, b""))?;
+        }
+        pieces.end()
+    }
+
+    fn verify(&self, on_progress: OnProgress<'_>) -> Result<Verification, StoreError> {
+        let mut checker = Checker::new(on_progress);
+        let (view, _spared) = {
+            let committed = self.shared.committed.lock();
+            checker = checker.acknowledged(committed.acks.table().clone());
+            let _folds_wait = self.shared.manifest.lock();
+            let home = self.shared.home();
+            checker.main(&*home, home.runs());
+            (self.shared.view(), home.spare())
+        };
+        for run in &view.runs {
+            checker.run(&run.meta, &RunPairs { home: &run.home, id: run.meta.id })?;
+        }
+        Ok(checker.end())
+    }
+}
+
+impl WriteStore for Ledger {
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        let shared = &*self.shared;
+        if let Some(known) = shared.sensors.number(name) {
+            return Ok(known);
+        }
+        let mut committed = shared.committed.lock();
+        if let Some(known) = shared.sensors.number(name) {
+            return Ok(known);
+        }
+        shared.mend(Some(&mut committed))?;
+        shared.sensors.add(name, |key, sealed| shared.home().commit(vec![(key, Some(sealed))]))
+    }
+
+    fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.shared.stage(batch)
+    }
+
+    fn staged_bytes(&self) -> usize {
+        self.shared.staged_bytes()
+    }
+
+    fn commit(&self) -> Result<Vec<Progress>, StoreError> {
+        self.shared.commit_staged()
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        point("apply_begun");
+        let mut committed = shared.committed.lock();
+        shared.mend(Some(&mut committed))?;
+        let progress: Vec<&Progress> = batch.progress().collect();
+        let (sensors, cut) = (shared.sensors.len(), shared.cut.load(Ordering::SeqCst));
+        let commits = committed.next();
+        let rows = if batch.tuples().len() + batch.questions().len() >= shared.options.bulk_rows {
+            let keys = 2 * batch.tuples().len() + batch.questions().len();
+            let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, sensors, cut);
+            Rows::Run(shared.write_run(&shared.home(), keys as u64, commits, fill)?)
+        } else {
+            shared.wait_for_room()?;
+            let sequences = vec![committed.record.journal_to];
+            Rows::Segment(Box::new(Segment::from_batch(batch, sensors, sequences, commits, cut)?))
+        };
+        shared.commit_rows(&mut committed, &progress, rows, |_| {})
+    }
+
+    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
+        let hint = |(key, value): Pair| (key.get(engine::CACHE.len()..).unwrap_or_default().to_vec(), value);
+        with_prefix(&*self.shared.home(), engine::CACHE).map(|pair| pair.map(hint)).collect()
+    }
+
+    fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
+        let key = |path: &[u8]| engine::join(&[engine::CACHE, path]);
+        let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
+        let _not_while_it_moves = self.shared.hints.lock();
+        self.shared.home().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
+    }
+
+    fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        self.shared.expire(before, at)
+    }
+
+    fn lower_expired(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
+        self.shared.lower_expired(before, at)
+    }
+
+    fn forget(&self, sensor: SensorId, lineage: &LineageId) -> Result<(), StoreError> {
+        self.shared.rewrite(Some((sensor, *lineage)))
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        self.shared.rewrite(None)
+    }
+
+    fn use_reserve(&self) {
+        self.shared.making_room.store(true, Ordering::SeqCst);
+        let view = self.shared.view();
+        let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
+        self.shared.site.use_reserve(live + view.pending_bytes() as u64);
+    }
+
+    fn keep_reserve(&self) {
+        self.shared.making_room.store(false, Ordering::SeqCst);
+        self.shared.bell.ring();
+        // Where the engine cannot be asked it is for another time.
+        if let Ok(stats) = self.stats() {
+            let pending = self.shared.view().pending_bytes() as u64;
+            self.shared.site.keep_reserve(stats.disk_bytes, stats.live_bytes + pending);
+        }
+    }
+
+    fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {
+        self.shared.reduce(rule, at)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.shared.mend(None)?;
+        self.shared.home().sync()
+    }
+}

@@ -1,0 +1,258 @@
+//! Opening a ledger and closing it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::background::Work;
+use super::commit::Committed;
+use super::disk::Run;
+use super::view::{Folding, View};
+use super::{Ledger, Shared};
+use crate::base::keyed::new_seed;
+use crate::base::threads;
+use crate::store::batch::Batch;
+use crate::store::bell::Bell;
+use crate::store::cache::Cache;
+use crate::store::engine::{self, Changes, Pairs, Site};
+use crate::store::home::Home;
+use crate::store::manifest::{Commits, Epochs, Manifest, RunMeta};
+use crate::store::run::CommitRange;
+use crate::store::segment::Segment;
+use crate::store::sensors::Sensors;
+use crate::store::stored::{check_format, open_journal_part};
+use crate::store::undo::{self};
+use crate::store::{FORMAT, Options, StoreError, WriteStore, block, damaged, value};
+
+impl Ledger {
+    /// Opens what is at the current place, or begins a new ledger at an empty one.
+    pub(in crate::store) fn open_site(
+        site: Arc<dyn Site>,
+        is_new: bool,
+        options: &Options,
+    ) -> Result<Ledger, StoreError> {
+        let shared = Shared::open(site, is_new, options, Run::load)?;
+        let mut ledger = Ledger { shared, workers: Vec::new(), max_disk: None };
+        let works: &[Work] = if options.reading { &[] } else { &[Work::Fold, Work::Merge] };
+        for &work in works {
+            ledger.start(work.thread_name(), move |shared| shared.work(work))?;
+        }
+        if !options.reading {
+            ledger.start("ledger-watch", Shared::watch)?;
+            ledger.start("ledger-heal", Shared::heal)?;
+        }
+        Ok(ledger)
+    }
+
+    /// Starts a thread. If it panics the process ends: others would wait for it for ever.
+    fn start(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let started = threads::spawn(name, move || work(&shared)).map_err(|error| StoreError::Io {
+            what: "could not start a thread of the ledger".to_owned(),
+            error,
+        })?;
+        self.workers.push(started);
+        Ok(())
+    }
+
+    /// Waits until no work is due in the background, nor under way: rows in memory are few, and runs of one size too.
+    ///
+    /// # Errors
+    ///
+    /// Why the work failed, if it did.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        loop {
+            let rung = self.shared.bell.count();
+            drop(self.shared.merging.lock());
+            drop(self.shared.folding.lock());
+            if !self.shared.is_due(Work::Fold) && !self.shared.is_due(Work::Merge) {
+                return Ok(());
+            }
+            self.shared.failure(Work::Fold)?;
+            self.shared.failure(Work::Merge)?;
+            self.shared.bell.wait(rung, None);
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.bell.ring();
+        for worker in self.workers.drain(..) {
+            // None has panicked: that ends the process.
+            let _ = worker.join();
+        }
+        if !self.shared.options.reading {
+            self.keep_reserve();
+        }
+    }
+}
+
+impl Shared {
+    /// Opens what is at the current place, with nobody who works on it, and each run by `load`.
+    pub(super) fn open(
+        site: Arc<dyn Site>,
+        is_new: bool,
+        options: &Options,
+        load: fn(RunMeta, &Arc<Home>) -> Result<Run, StoreError>,
+    ) -> Result<Arc<Shared>, StoreError> {
+        let bell = Arc::new(Bell::default());
+        let cache = Arc::new(Cache::new(options.block_cache_bytes()));
+        let home = Arc::new(Home::open(site.current(), &bell, &cache, options.retry)?);
+        if is_new {
+            home.commit(beginning()?)?;
+        }
+        check_format(&*home)?;
+        recover(&home, options.reading)?;
+        let manifest = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
+        let sensors = Arc::new(Sensors::load(&*home)?);
+        let mark = home.place().mark();
+        let mut committed = Committed::load(&*home, mark, manifest.next_run, sensors.len())?;
+        let mut next_run = manifest.next_run;
+        let stored = home.runs()?;
+        if let Some(missing) = manifest.runs.iter().find(|run| !stored.contains(&run.id)) {
+            return Err(damaged(&format!("run {}", missing.id), "it is missing"));
+        }
+        for id in stored {
+            if !manifest.runs.iter().any(|run| run.id == id) {
+                home.bury(id);
+            }
+            next_run = next_run.max(id.saturating_add(1));
+        }
+        let runs = manifest.runs.iter().map(|meta| load(meta.clone(), &home).map(Arc::new));
+        let runs = runs.collect::<Result<Vec<_>, _>>()?;
+        let seeds = runs.iter().map(|run| run.filter.seed());
+        let filter_seed = seeds.filter(|seed| *seed != 0).max().unwrap_or_else(new_seed);
+        let entries = manifest.journal_from..committed.record.journal_to;
+        let last_commit = committed.record.number;
+        let commits = CommitRange { first: manifest.journal_after.saturating_add(1), last: last_commit };
+        let segments = replay(&*home, entries, commits, options, sensors.len())?;
+        let folding = Arc::new(Folding::load(&*home)?);
+        let epochs = Arc::new(Epochs::of(&manifest.cuts));
+        let (staged, sensors_then) = (Vec::new(), Arc::clone(&sensors));
+        let view = View { runs, segments, staged, last_commit, sensors: sensors_then, folding, epochs };
+        let missing = committed.acks.missing_logs();
+        if !options.reading {
+            // The ledger can be looked into all the same; nothing is committed before it could be written.
+            committed.acks.renew().unwrap_or_else(|error| home.fail(&error));
+            if missing > 0 {
+                tracing::error!(
+                    logs = missing,
+                    "The ledger was damaged: rows of these logs are missing that were acknowledged. The logs are read again \
+                     from where the ledger is, as far as they are there; until then `dnsledger verify` names what is missing."
+                );
+            }
+        }
+        Ok(Arc::new(Shared {
+            homes: Mutex::new(vec![Arc::downgrade(&home)]),
+            home: Mutex::new(home),
+            left: Mutex::default(),
+            merging: Mutex::default(),
+            folding: Mutex::default(),
+            hints: Mutex::default(),
+            cut: AtomicU64::new(manifest.expired.before),
+            making_room: AtomicBool::new(false),
+            rewritten: AtomicU64::new(0),
+            surveyed: AtomicU64::new(0),
+            growth: Mutex::default(),
+            options: options.clone(),
+            sensors,
+            missing: AtomicU64::new(missing),
+            committed: Mutex::new(committed),
+            manifest: Mutex::new(manifest),
+            next_run: AtomicU32::new(next_run),
+            filter_seed,
+            view: ArcSwap::from_pointee(view),
+            publishing: Mutex::default(),
+            staging: Mutex::default(),
+            bell,
+            stop: AtomicBool::new(false),
+            failures: Default::default(),
+            site,
+        }))
+    }
+}
+
+/// What makes an empty ledger.
+pub(in crate::store) fn beginning() -> Result<Changes, StoreError> {
+    Ok(vec![
+        (engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec())),
+        (engine::MANIFEST.to_vec(), Some(Manifest::default().to_bytes()?)),
+        (engine::COMMITS.to_vec(), Some(Commits::default().to_bytes()?)),
+    ])
+}
+
+/// The keys of entries of the journal that are in runs: what was left when they should have gone.
+pub(super) fn journal_before(map: &(impl Pairs + ?Sized), from: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    while let Some((key, _)) = map.above(keys.last().map_or(engine::JOURNAL, Vec::as_slice))? {
+        if engine::journal_place(&key).is_none_or(|(sequence, _)| sequence >= from) {
+            break;
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+/// Takes back what is there of a batch in part, and removes what was left when it should have gone.
+fn recover(home: &Home, reading: bool) -> Result<(), StoreError> {
+    let found = undo::find(home)?;
+    // Who only reads needs what is left to be away no more than anybody.
+    if reading && found.changes.is_empty() {
+        return Ok(());
+    }
+    if !found.changes.is_empty() {
+        tracing::warn!(
+            "The last commit is on disk in part, after a failed write. It is taken back; the logs are read again from before it."
+        );
+        home.commit(found.changes)?;
+    }
+    let mut left = found.keys;
+    // A damaged manifest is told of by who reads it next.
+    if let Ok(manifest) = Manifest::from_bytes(home.get(engine::MANIFEST)?) {
+        left.extend(journal_before(home, manifest.journal_from)?);
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    home.commit(left.into_iter().map(|key| (key, None)).collect())
+}
+
+/// Makes segments of entries of the journal, which these commits brought.
+fn replay(
+    engine: &dyn Pairs,
+    entries: std::ops::Range<u64>,
+    commits: CommitRange,
+    options: &Options,
+    sensors: usize,
+) -> Result<Vec<Arc<Segment>>, StoreError> {
+    let mut segments = Vec::new();
+    let (mut batch, mut sequences) = (Batch::default(), Vec::new());
+    for sequence in entries {
+        if batch.bytes() > options.fold_bytes() {
+            let (full, sequences) = (std::mem::take(&mut batch), std::mem::take(&mut sequences));
+            segments.push(Arc::new(Segment::from_batch(&full, sensors, sequences, commits, 0)?));
+        }
+        sequences.push(sequence);
+        let bad = |why: &str| damaged(&format!("entry {sequence} of the journal"), why);
+        let (mut part, mut parts) = (0, 1);
+        while part < parts {
+            let key = engine::journal_part(sequence, part);
+            let sealed = engine.get(&key)?.ok_or_else(|| bad("a part is missing"))?;
+            let opened = open_journal_part(sequence, &key, &sealed)?;
+            parts = opened.parts;
+            part += 1;
+            let mut rows = block::Reader::new(opened.rows);
+            while rows.advance()? {
+                value::add_row(opened.family, rows.key(), rows.value(), &mut batch)?;
+            }
+        }
+    }
+    if !sequences.is_empty() {
+        segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences, commits, 0)?));
+    }
+    Ok(segments)
+}
