@@ -17,7 +17,7 @@ fn skip(tool: &str) {
 }
 
 /// Whether a tool is there.
-fn is_there(tool: &str) -> bool {
+pub fn is_there(tool: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().unwrap();
     let found = found.status.success();
     if !found {
@@ -27,7 +27,7 @@ fn is_there(tool: &str) -> bool {
 }
 
 /// The environment of the Python clients, if it is there.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     // The program lies in target/{profile}/.
     let target = Path::new(env!("CARGO_BIN_EXE_dnsledger")).ancestors().nth(2).unwrap();
     let bin = target.join("clients/bin");
