@@ -936,6 +936,29 @@ fn a_refusal_is_over_when_the_log_it_was_for_is_an_archive_by_now() {
 }
 
 #[test]
+fn a_log_of_which_only_the_end_of_a_line_was_left_does_not_hide_the_next_one() {
+    play(&[
+        Action::Tear { logger: 1, at: 0 },
+        Action::CopyTruncate { logger: 1 },
+        Action::Settle,
+        Action::Rotate { logger: 1 },
+        Action::Settle,
+        Action::Write { logger: 1, records: 1 },
+    ]);
+}
+
+#[test]
+fn what_was_no_log_is_read_as_soon_as_it_is_one() {
+    play(&[
+        Action::Tear { logger: 1, at: 0 },
+        Action::CopyTruncate { logger: 1 },
+        Action::Write { logger: 1, records: 0 },
+        Action::Settle,
+        Action::Write { logger: 1, records: 1 },
+    ]);
+}
+
+#[test]
 fn a_write_that_failed_is_not_tried_again_each_time_somebody_wants_room() {
     let mut world = World::new(1);
     world.act(&Action::Write { logger: 0, records: 10 });

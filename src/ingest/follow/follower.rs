@@ -46,6 +46,8 @@ const ALSO_LIVE: usize = 16;
 const FRESH_BYTES: u64 = 8 << 20;
 /// The longest time between two looks into a live file that is no DNS log.
 const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(300);
+/// One of no more bytes is looked at again whenever it has grown.
+const LOOKED_AT_OFTEN: u64 = 64 << 10;
 /// How many files are named at the start that an earlier run could not read; the status lists all.
 const TOLD_AGAIN: usize = 10;
 /// How often it is logged how far the archives are.
@@ -83,6 +85,32 @@ pub(super) struct Live {
     superseded: bool,
     /// Whether it has shown that it is a log.
     is_known: bool,
+}
+
+/// A live file that is no DNS log so far.
+pub(super) struct NoLog {
+    /// Its device and inode.
+    identity: (u64, u64),
+    /// How many bytes of it were looked at: all that it had, or [`LOOK_BYTES`].
+    looked_at: u64,
+    /// When it is looked at again though nothing speaks for it, and after which pause.
+    pub(super) until: Instant,
+    pause: Duration,
+}
+
+impl NoLog {
+    /// Whether what is at the path would look the same: another file may be a log, and so may one that has grown. What is
+    /// small is looked at again with each line, what is not when it is twice as large.
+    fn is_still(&self, found: &Stamp) -> bool {
+        let grown = found.size.checked_sub(self.looked_at);
+        let is_same = self.looked_at >= LOOK_BYTES as u64
+            || grown
+                .is_some_and(|grown| grown == 0 || found.size > LOOKED_AT_OFTEN && grown < self.looked_at);
+        (found.device, found.inode) == self.identity
+            && grown.is_some()
+            && is_same
+            && self.until > Instant::now()
+    }
 }
 
 /// Follows one source.
@@ -126,8 +154,8 @@ pub(super) struct Follower<'a> {
     pub(super) put_off: HashMap<PathBuf, Instant>,
     /// Live paths that are so by what happens to them, not by their names.
     also_live: HashSet<PathBuf>,
-    /// Live files that are no DNS logs so far: when to look again, and after which pause.
-    pub(super) no_logs: HashMap<PathBuf, (Instant, Duration)>,
+    /// Live files that are no DNS logs so far.
+    pub(super) no_logs: HashMap<PathBuf, NoLog>,
     /// Files with the names of live logs that are packed: they are read as archives.
     packed: HashSet<PathBuf>,
     /// Live files that could not be opened or read.
@@ -704,9 +732,6 @@ impl<'a> Follower<'a> {
                 continue;
             }
             self.put_off.remove(path);
-            if self.no_logs.get(path).is_some_and(|(until, _)| *until > Instant::now()) {
-                continue;
-            }
             let resting = self.resting.get(path);
             if resting.is_some() && touched.is_some_and(|touched| !touched.contains(path)) {
                 continue;
@@ -714,6 +739,9 @@ impl<'a> Follower<'a> {
             let Ok(metadata) = fs::metadata(path) else { continue };
             let stamp = Stamp::from(&metadata);
             let identity = (stamp.device, stamp.inode);
+            if self.no_logs.get(path).is_some_and(|no_log| no_log.is_still(&stamp)) {
+                continue;
+            }
             if !metadata.is_file()
                 || resting.is_some_and(|resting| resting.stamp == stamp)
                 || self.live.iter().any(|live| live.file.identity() == identity)
@@ -998,13 +1026,17 @@ impl<'a> Follower<'a> {
                 }
             }
         }
-        // It is looked at again when it has grown, less and less often.
         let (kind, why) = look.why_not();
-        let pause = self.no_logs.get(&path).map_or(self.source.config.poll_interval, |(_, pause)| *pause * 2);
+        let identity = live.file.identity();
+        let pause =
+            self.no_logs.get(&path).map_or(self.source.config.poll_interval, |before| before.pause * 2);
         let pause = pause.min(LONGEST_LOOK_PAUSE);
         self.say(&path, &why);
         self.source.state.lock().failed.put(&path, kind, &why);
-        self.no_logs.insert(path, (Instant::now() + pause, pause));
+        self.no_logs.insert(
+            path,
+            NoLog { identity, looked_at: head.len() as u64, until: Instant::now() + pause, pause },
+        );
         Turn::LetGo
     }
 

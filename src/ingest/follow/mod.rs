@@ -635,7 +635,7 @@ impl Stepped {
     /// What was put off is due.
     pub fn forget_pauses(&mut self) {
         for follower in &mut self.followers {
-            follower.no_logs.values_mut().for_each(|(until, _)| *until = Instant::now());
+            follower.no_logs.values_mut().for_each(|no_log| no_log.until = Instant::now());
         }
     }
 
