@@ -12,7 +12,7 @@ use super::filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
 use super::{Exit, Misuse};
-use crate::evidence::{Answer, Ask, Beginnings, Evidence, LogLine, Raw, Visit};
+use crate::evidence::{Answer, Ask, Beginnings, Ended, Evidence, LogLine, Raw, Visit};
 use crate::http::EvidenceLine;
 use crate::http::client::Client;
 use crate::lookup::{Indicator, Search};
@@ -143,12 +143,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 "--logs is for a ledger that no daemon has: that one looks in its sources".to_owned();
             return Err(Misuse { message, hint: "leave --logs out, or stop the daemon" }.into());
         }
-        Access::Socket(client) => ask(client, "/control/evidence", &indicator.asked, &args, &mut taking)?,
-        Access::Server(client) => ask(client, "/api/v1/evidence", &indicator.asked, &args, &mut taking)?,
+        Access::Socket(client) => ask(client, false, &indicator.asked, &args, &mut taking)?,
+        Access::Server(client) => ask(client, true, &indicator.asked, &args, &mut taking)?,
     };
     progress.finish();
     taking.failed()?;
     let lines = answer.lines;
+    let is_cut = answer.ended == Ended::Limit && args.limit().is_none();
     let (whole, sentences) = (answer.complete, answer.sentences());
     taking.finish(answer)?;
     if lines == 0 {
@@ -157,25 +158,33 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     for sentence in sentences {
         writeln!(io::stderr(), "{}", sanitise(&sentence))?;
     }
-    Ok(if lines == 0 || !whole { Exit::Nothing } else { Exit::Done })
+    if is_cut {
+        writeln!(
+            io::stderr(),
+            "The server hands out {lines} lines at once; there may be more: ask for a time by --during."
+        )?;
+    }
+    Ok(if lines == 0 || !whole || is_cut { Exit::Nothing } else { Exit::Done })
 }
 
 /// Asks a daemon.
 fn ask(
     client: &Client,
-    path: &str,
+    is_server: bool,
     asked: &str,
     args: &Args,
     taking: &mut Taking<'_>,
 ) -> anyhow::Result<Answer> {
     let mut params = args.pairs();
-    let limit = args.limit().map(|limit| limit.to_string());
+    // A server has a limit of its own, and says when that is reached.
+    let limit = args.limit().or(is_server.then_some(u64::MAX)).map(|limit| limit.to_string());
     params.push(("q", asked));
     params.push(("progress", "true"));
     params.extend(args.rdata.as_deref().map(|rdata| ("rdata", rdata)));
     params.extend(limit.as_deref().map(|limit| ("limit", limit)));
     params.extend(args.first.then_some(("order", "oldest")));
     params.extend((args.format == Format::Raw).then_some(("raw", "true")));
+    let path = if is_server { "/api/v1/evidence" } else { "/control/evidence" };
     let mut answer = BufReader::new(client.get(path, &params)?);
     let mut line = Vec::new();
     loop {

@@ -59,6 +59,8 @@ pub struct Config {
     pub http: http::Config,
     /// How the ledger is kept.
     pub store: Store,
+    /// From an answer back to the lines of logs.
+    pub evidence: Evidence,
     /// What is logged.
     pub log: logging::Config,
 }
@@ -142,6 +144,14 @@ pub struct Store {
     pub names_per_domain_except: Vec<String>,
 }
 
+/// From an answer back to the lines of logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evidence {
+    /// Whether lines of logs are handed out over HTTP, to tokens of the scope `evidence`.
+    pub http: bool,
+}
+
 /// What is wrong with a pattern of names, if anything is.
 fn name_fault(name: &str) -> Option<String> {
     if name.is_empty() || name.contains('/') {
@@ -160,6 +170,7 @@ impl Default for Config {
             ingest: Ingest::default(),
             http: http::Config::default(),
             store: Store::default(),
+            evidence: Evidence::default(),
             log: logging::Config::default(),
         }
     }
@@ -304,6 +315,12 @@ impl Config {
             return fault(
                 format!("http.listen is {listen}, which is no loopback address, and there are no tokens"),
                 "name a file by http.tokens_file and make a token by `dnsledger token new NAME`, or listen on 127.0.0.1",
+            );
+        }
+        if self.evidence.http && self.http.tokens_file.as_os_str().is_empty() {
+            return fault(
+                "evidence.http is on, and there are no tokens: nobody would be handed out a line".to_owned(),
+                "name a file by http.tokens_file, and make a token by `dnsledger token new NAME --scope evidence`",
             );
         }
         if self.http.tls_cert.as_os_str().is_empty() != self.http.tls_key.as_os_str().is_empty() {

@@ -169,6 +169,9 @@ pub fn run(
             http.max_connections = possible;
         }
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), http);
+        if config.evidence.http {
+            state.hand_out_lines();
+        }
         if !address.ip().is_loopback() && keys.tls.is_none() {
             warn!(%address, "Tokens and answers cross the network in the clear: set http.tls_cert, or use a proxy.");
         }

@@ -98,6 +98,21 @@ impl ApiError {
         )
     }
 
+    /// 403: lines of logs are not handed out here, or not to this caller.
+    pub(super) fn no_lines(are_handed_out: bool) -> ApiError {
+        let (message, hint) = match are_handed_out {
+            true => (
+                "lines of logs, which hold who asked, are for tokens of the scope evidence",
+                "make one by `dnsledger token new NAME --scope evidence`",
+            ),
+            false => (
+                "lines of logs, which hold who asked, are not handed out over HTTP",
+                "ask on the machine of the daemon, by `dnsledger evidence`; or set http = true under [evidence]",
+            ),
+        };
+        ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).hint(hint)
+    }
+
     /// 429: this token, or this address, asked too often.
     pub(super) fn too_often(wait: Duration) -> ApiError {
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests");

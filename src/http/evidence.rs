@@ -1,4 +1,4 @@
-//! `/control/evidence`: the lines of logs behind an answer.
+//! `/api/v1/evidence` and `/control/evidence`: the lines of logs behind an answer, and so who asked.
 //!
 //! Takes the query language (`q`), the filters `type`, `sensor`, `direct`, `during` and `limit`, `rdata` (only rows with this
 //! data), `order` (`newest`, `oldest`), `raw=true` (each line as Zeek wrote it) and `progress=true`. The answer is NDJSON, an
@@ -7,6 +7,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use warp::reply::Response;
@@ -19,6 +21,7 @@ use crate::base::{priority, threads};
 use crate::evidence::{Answer, Ask, Evidence, LogLine, Visit};
 use crate::lookup::{Indicator, Search, no_such_sensor, parse_bool, sensors};
 use crate::output::sanitise;
+use crate::store::StoreError;
 
 /// Bytes of lines that are sent together.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -40,13 +43,12 @@ pub enum EvidenceLine {
     Line(Box<LogLine>),
 }
 
-/// Answers.
+/// What is asked for, and what that was understood as.
 ///
 /// # Errors
 ///
-/// When a parameter has no meaning, or as many as may are reading logs already.
-pub fn respond(state: &State, request: &Request) -> Result<Response, ApiError> {
-    request.read_only()?;
+/// When a parameter has no meaning.
+pub fn asked(state: &State, request: &Request) -> Result<(Ask, String), ApiError> {
     let Some(q) = request.param("q") else {
         return Err(ApiError::bad_request("bad_query", "the parameter q is missing", "?q=www.example.com"));
     };
@@ -56,10 +58,8 @@ pub fn respond(state: &State, request: &Request) -> Result<Response, ApiError> {
             return Err(ApiError::bad_request("bad_parameter", message, "during=2026-03-24"));
         }
     }
-    request.only(&["q", "rdata", "order", "raw", "progress"])?;
     let filters = request.filters()?;
-    let flag = |key: &str| request.param(key).map_or(Ok(false), parse_bool);
-    let (raw, tells) = (flag("raw")?, flag("progress")?);
+    let raw = request.param("raw").map_or(Ok(false), parse_bool)?;
     let oldest_first = match request.param("order") {
         None | Some("newest") => false,
         Some("oldest") => true,
@@ -74,44 +74,86 @@ pub fn respond(state: &State, request: &Request) -> Result<Response, ApiError> {
         let message = format!("there is no sensor {}; {those}", sanitise(sensor));
         return Err(ApiError::bad_request("bad_parameter", message, "leave sensor out"));
     }
-    let limit = filters.limit;
-    let Indicator { query, .. } = Indicator::read(q)?;
-    let search = Search { filters, pointing: true, ..Search::new(query) };
-    let ask = Ask {
-        search,
-        rdata: request.param("rdata").map(str::to_owned),
-        oldest_first,
-        limit,
-        raw,
-        until: Instant::now().checked_add(state.0.config.stream_timeout),
+    let config = &state.0.config;
+    // The owner of the ledger may have all.
+    let limit = match state.1.network {
+        None => filters.limit,
+        Some(_) => Some(filters.limit.unwrap_or(config.default_limit).min(config.max_limit)),
     };
+    let Indicator { query, asked, .. } = Indicator::read(q)?;
+    let search = Search { filters, pointing: true, ..Search::new(query) };
+    let rdata = request.param("rdata").map(str::to_owned);
+    let until = Instant::now().checked_add(config.stream_timeout);
+    Ok((Ask { search, rdata, oldest_first, limit, raw, until }, asked))
+}
+
+/// Answers at `/api/v1/evidence` and `/control/evidence`.
+///
+/// # Errors
+///
+/// When a parameter has no meaning, who asks may see no lines, or as many as may are reading logs already.
+pub fn respond(state: &State, request: &Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    state.may_see_lines()?;
+    request.only(&["q", "rdata", "order", "raw", "progress"])?;
+    let (ask, _) = asked(state, request)?;
+    let tells = request.param("progress").map_or(Ok(false), parse_bool)?;
+    if request.method == Method::HEAD {
+        return Ok(as_ndjson(Response::default()));
+    }
     let place = state.0.evidence.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
-    let shared = std::sync::Arc::clone(&state.0);
+    let this = state.clone();
     let late = line_of(&EvidenceLine::Failed("it took longer than http.stream_timeout".to_owned()));
-    at_length(state, late, move |lines| {
-        // A thread of its own, which gives way to all others.
+    let response = at_length(state, late, move |lines| {
         let work = move || {
             let _place = place;
-            priority::give_way();
             let mut sending = Sending { lines, buffer: Vec::new(), sent: Instant::now(), tells };
-            let evidence = Evidence {
-                ledger: &*shared.ledger,
-                config: shared.ingest.config(),
-                also: &[],
-                beginnings: &shared.beginnings,
-            };
-            let last = match evidence.find(&ask, &|| shared.ingest.commit(), &mut sending) {
+            let last = match find(&this, &ask, &mut sending) {
                 Ok(answer) => EvidenceLine::End(Box::new(answer)),
                 Err(error) => EvidenceLine::Failed(error.to_string()),
             };
             sending.push(&last);
             sending.send();
         };
-        match threads::spawn("evidence", work) {
-            Ok(thread) => drop(thread.join()),
-            Err(error) => tracing::error!(%error, "No thread can be started to read logs."),
+        give_way_with(work);
+    });
+    response.map(as_ndjson)
+}
+
+fn as_ndjson(mut response: Response) -> Response {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+}
+
+/// Does something on a thread of its own, which gives way to all others, and waits for it.
+pub fn give_way_with<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let lowly = move || {
+        priority::give_way();
+        work()
+    };
+    match threads::spawn("evidence", lowly) {
+        Ok(thread) => thread.join().ok(),
+        Err(error) => {
+            tracing::error!(%error, "No thread can be started to read logs.");
+            None
         }
-    })
+    }
+}
+
+/// Finds lines.
+///
+/// # Errors
+///
+/// When the ledger cannot be read.
+pub fn find(state: &State, ask: &Ask, visit: &mut dyn Visit) -> Result<Answer, StoreError> {
+    let shared = &state.0;
+    let evidence = Evidence {
+        ledger: &*shared.ledger,
+        config: shared.ingest.config(),
+        also: &[],
+        beginnings: &shared.beginnings,
+    };
+    evidence.find(ask, &|| shared.ingest.commit(), visit)
 }
 
 /// Lines on their way to a client.

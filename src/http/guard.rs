@@ -78,6 +78,8 @@ pub enum Caller {
         name: Arc<str>,
         /// Whether the request may change the ledger: the paths of the control socket are open to it.
         admin: bool,
+        /// Whether it may see lines of logs.
+        evidence: bool,
     },
 }
 
@@ -88,6 +90,8 @@ pub struct Asker {
     pub network: Option<IpAddr>,
     /// Whether it has a token, or is the owner of the ledger.
     pub is_known: bool,
+    /// Whether it may see lines of logs, where these are handed out.
+    pub may_see_lines: bool,
     /// How it asked.
     pub scheme: Scheme,
 }
@@ -95,7 +99,8 @@ pub struct Asker {
 impl Asker {
     /// Who asks from an address.
     pub fn new(peer: Option<IpAddr>, caller: &Caller, scheme: Scheme) -> Asker {
-        Asker { network: peer.map(network), is_known: *caller != Caller::Anyone, scheme }
+        let may_see_lines = matches!(caller, Caller::Owner | Caller::Token { evidence: true, .. });
+        Asker { network: peer.map(network), is_known: *caller != Caller::Anyone, may_see_lines, scheme }
     }
 }
 
@@ -169,7 +174,7 @@ impl Guard {
         let token = credentials.token.as_deref().and_then(|presented| tokens.recognise(presented));
         if OPEN.contains(&path) {
             return Ok(match token {
-                Some(token) => Caller::Token { name: Arc::clone(&token.name), admin: false },
+                Some(token) => Caller::Token { name: Arc::clone(&token.name), admin: false, evidence: false },
                 None => Caller::Anyone,
             });
         }
@@ -185,7 +190,8 @@ impl Guard {
             }
             admin = ADMIN.contains(&path);
         }
-        Ok(Caller::Token { name: Arc::clone(&token.name), admin })
+        let evidence = token.scope == Scope::Evidence;
+        Ok(Caller::Token { name: Arc::clone(&token.name), admin, evidence })
     }
 
     /// Takes one request off what its sender may ask.
@@ -201,7 +207,7 @@ impl Guard {
         }
     }
 
-    /// Writes down who asked what, where that is wanted.
+    /// Writes down who asked what, where that is wanted; who asked for lines of logs always.
     pub fn record(
         &self,
         caller: Option<&Caller>,
@@ -210,7 +216,7 @@ impl Guard {
         uri: &Uri,
         status: StatusCode,
     ) {
-        if self.audit {
+        if self.audit || asks_for_lines(uri.path()) {
             let caller = caller.map_or("(refused)", Caller::name);
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             // `?` escapes what a terminal must not see.
@@ -218,6 +224,12 @@ impl Guard {
             tracing::info!(caller, peer, %method, ?asked, status = status.as_u16(), "Asked.");
         }
     }
+}
+
+/// Whether a path is one at which lines of logs are handed out, however it is written.
+fn asks_for_lines(path: &str) -> bool {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    decoded.split('/').rfind(|part| !part.is_empty()) == Some("evidence")
 }
 
 /// Whether a browser says that a page of another site made this request, and does not lead its user here by it.

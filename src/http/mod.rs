@@ -52,6 +52,7 @@ mod zeek_pdns;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -207,6 +208,8 @@ struct Shared {
     streams: Places,
     /// For those who read logs once more.
     evidence: Places,
+    /// Whether lines of logs are handed out over the network, to who may see them.
+    hands_out_lines: AtomicBool,
     /// With which logs files begin.
     beginnings: Arc<Beginnings>,
     guard: Guard,
@@ -244,6 +247,7 @@ impl State {
             pace: Pace::new(),
             streams,
             evidence: Places::new(MAX_EVIDENCE, MAX_EVIDENCE),
+            hands_out_lines: AtomicBool::new(false),
             beginnings: Arc::default(),
             guard,
             origins,
@@ -258,6 +262,25 @@ impl State {
     /// The same for who asks.
     fn asked_by(&self, asker: Asker) -> State {
         State(Arc::clone(&self.0), asker)
+    }
+
+    /// From now on lines of logs are handed out over the network, to tokens of the scope for that.
+    pub fn hand_out_lines(&self) {
+        self.0.hands_out_lines.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether lines of logs are handed out to who asks.
+    ///
+    /// # Errors
+    ///
+    /// 403 where they are not.
+    fn may_see_lines(&self) -> Result<(), ApiError> {
+        // The owner of the ledger needs nobody to allow it.
+        let are_handed_out = self.1.network.is_none() || self.0.hands_out_lines.load(Ordering::Relaxed);
+        match are_handed_out && self.1.may_see_lines {
+            true => Ok(()),
+            false => Err(ApiError::no_lines(are_handed_out)),
+        }
     }
 
     /// From now on only who has one of these tokens is let in from the network.

@@ -1,4 +1,4 @@
-//! The page over HTTP: `/`, `/list`, `/name/{name}`, `/address/{address}`, `/status` and `/assets/{file}`.
+//! The page over HTTP: `/`, `/list`, `/name/{name}`, `/address/{address}`, `/evidence`, `/status` and `/assets/{file}`.
 //!
 //! What is served is made by [`crate::page`]; here are paths, headers and bounds. A page may load the style, the script and
 //! the icon of this very origin and nothing else, and nothing inline. Assets have their content's hash in their URL, so a
@@ -18,9 +18,11 @@ use warp::reply::Response;
 use super::State;
 use super::answer::{as_of, in_time, place_for, place_for_report, say_fresh};
 use super::error::ApiError;
+use super::evidence;
 use super::request::{Request, form_pairs};
 use crate::base::clock::now;
 use crate::dns::Name;
+use crate::evidence::{Ask, LogLine, Visit};
 use crate::lookup::{
     Asks, Bulk, End, Filters, Indicator, Limits, List, ListForm, Query, QueryError, Search, Slice, Told,
 };
@@ -57,9 +59,16 @@ pub async fn watch(state: State) {
     }
 }
 
+impl State {
+    /// The way that led to a page; rows lead on to the lines of logs where who asks may see them.
+    fn trail(&self, request: &Request) -> Trail {
+        Trail::from_params(&request.params).with_evidence(self.may_see_lines().is_ok())
+    }
+}
+
 /// Answers `/`: the first page, or what a query finds.
 pub async fn search(state: State, request: Request) -> Response {
-    let view = View::from_params(&request.params);
+    let view = View { trail: state.trail(&request), ..View::from_params(&request.params) };
     let as_of = as_of(&state);
     match found(&state, &request, &view, Some(&as_of)).await {
         Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
@@ -240,7 +249,7 @@ pub async fn name(state: State, request: Request) -> Response {
         _ => return fault(&View::default(), ApiError::no_page(), None),
     };
     let as_of = as_of(&state);
-    let trail = Trail::from_params(&request.params);
+    let trail = state.trail(&request);
     let view = View { q: shown.to_owned(), trail: trail.clone(), rows: 50, page: 1, ..View::default() };
     let gathered = async {
         request.read_only()?;
@@ -268,7 +277,7 @@ pub async fn address(state: State, request: Request) -> Response {
         return fault(&View::default(), ApiError::no_page(), None);
     };
     let as_of = as_of(&state);
-    let trail = Trail::from_params(&request.params);
+    let trail = state.trail(&request);
     let view = View { q: shown.clone(), trail: trail.clone(), rows: 50, page: 1, ..View::default() };
     let gathered = async {
         request.read_only()?;
@@ -291,6 +300,66 @@ pub async fn address(state: State, request: Request) -> Response {
     match gathered.await {
         Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
         Err(error) => fault(&view, error, Some(&as_of)),
+    }
+}
+
+/// Lines that a page shows.
+const LINES_SHOWN: u64 = 200;
+
+/// Answers `/evidence`: the lines of logs behind a row.
+pub async fn evidence(state: State, request: Request) -> Response {
+    let as_of = as_of(&state);
+    let trail = state.trail(&request);
+    let view = View {
+        q: request.param("q").unwrap_or_default().to_owned(),
+        trail: trail.clone(),
+        ..View::default()
+    };
+    let gathered = async {
+        request.read_only()?;
+        state.may_see_lines()?;
+        if !request.segments.is_empty() {
+            return Err(ApiError::no_page());
+        }
+        let (ask, asked) = evidence::asked(&state, &request)?;
+        let until = std::time::Instant::now().checked_add(state.0.config.request_timeout / 2);
+        let limit = Some(ask.limit.map_or(LINES_SHOWN, |limit| limit.min(LINES_SHOWN)));
+        let ask = Ask { limit, until, raw: false, ..ask };
+        let place = state.0.evidence.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
+        let params: Vec<(String, String)> = request
+            .params
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), "via" | "limit"))
+            .cloned()
+            .collect();
+        let as_of = as_of.clone();
+        blocking(&state, move |state| {
+            let state = state.clone();
+            let found = evidence::give_way_with(move || {
+                let _place = place;
+                let mut lines = Gathered(Vec::new());
+                evidence::find(&state, &ask, &mut lines).map(|answer| (lines.0, answer))
+            });
+            let (lines, answer) =
+                found.ok_or_else(|| ApiError::unavailable("no thread can be started to read logs"))??;
+            let lines = page::Lines { asked, params, lines, answer };
+            Ok(page::evidence_page(&lines, &trail, Some(&as_of)))
+        })
+        .await
+    };
+    match gathered.await {
+        Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
+        Err(error) => fault(&view, error, Some(&as_of)),
+    }
+}
+
+/// Lines for a page.
+struct Gathered(Vec<LogLine>);
+
+impl Visit for Gathered {
+    fn line(&mut self, line: LogLine) -> bool {
+        self.0.push(line);
+        true
     }
 }
 

@@ -73,6 +73,9 @@ pub fn routes(
     let name = warp::path("name").and(asked.clone()).then(|state, request| shown(state, request, page::name));
     let address =
         warp::path("address").and(asked.clone()).then(|state, request| shown(state, request, page::address));
+    let lines = warp::path("evidence")
+        .and(asked.clone())
+        .then(|state, request| shown(state, request, page::evidence));
     let status =
         warp::path("status").and(asked.clone()).then(|state, request| shown(state, request, page::status));
     let list =
@@ -82,8 +85,19 @@ pub fn routes(
     let assets = warp::path("assets")
         .and(asked.clone())
         .then(|_, request| read(request, |request| ready(page::asset(&request))));
-    let pages =
-        home.or(name).unify().or(address).unify().or(list).unify().or(status).unify().or(assets).unify();
+    let pages = home
+        .or(name)
+        .unify()
+        .or(address)
+        .unify()
+        .or(list)
+        .unify()
+        .or(status)
+        .unify()
+        .or(lines)
+        .unify()
+        .or(assets)
+        .unify();
     let metrics = warp::path("metrics")
         .and(asked.clone())
         .then(|state, request| read(request, |request| metrics::respond(state, request)));
@@ -161,6 +175,7 @@ async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
         ["records"] => native::records(state, request).await,
         ["export"] => native::export(state, request).await,
         ["status"] => machine::status(state, request).await,
+        ["evidence"] => evidence::respond(&state, &request),
         ["names", rrname] => names::name(state, request, rrname).await,
         ["seen", value] => names::seen(state, request, value).await,
         _ => Err(ApiError::not_found()),

@@ -118,46 +118,68 @@ impl Place {
 
 /// The places that led to a page, the first one first: its breadcrumbs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trail(Vec<Place>);
+pub struct Trail {
+    places: Vec<Place>,
+    /// Whether rows lead on to the lines of logs that they were counted from.
+    evidence: bool,
+}
 
 impl Trail {
     /// Takes the trail from the parameters of a request; what is no step is left out.
     pub fn from_params(params: &[(String, String)]) -> Trail {
         let steps = params.iter().filter(|(key, _)| key == "via").filter_map(|(_, step)| Place::parse(step));
-        Trail(steps.take(MAX_STEPS).collect())
+        Trail { places: steps.take(MAX_STEPS).collect(), evidence: false }
+    }
+
+    /// The same for who may or may not see the lines of logs.
+    pub fn with_evidence(self, evidence: bool) -> Trail {
+        Trail { evidence, ..self }
+    }
+
+    /// Whether rows lead on to the lines of logs.
+    pub fn has_evidence(&self) -> bool {
+        self.evidence
     }
 
     /// The places.
     pub fn places(&self) -> &[Place] {
-        &self.0
+        &self.places
     }
 
     /// The trail that led to one of its own places.
     pub fn up_to(&self, at: usize) -> Trail {
-        Trail(self.0.iter().take(at).cloned().collect())
+        Trail { places: self.places.iter().take(at).cloned().collect(), evidence: self.evidence }
     }
 
     /// The trail that leads on from a place. One that was met before is gone back to.
     pub fn then(&self, place: &Place) -> Trail {
-        let known = self.0.iter().position(|earlier| earlier == place).unwrap_or(self.0.len());
-        let mut steps: Vec<Place> = self.0.iter().take(known).cloned().collect();
+        let known = self.places.iter().position(|earlier| earlier == place).unwrap_or(self.places.len());
+        let mut steps: Vec<Place> = self.places.iter().take(known).cloned().collect();
         if place.text().len() <= MAX_STEP_BYTES {
             steps.push(place.clone());
         }
         let over = steps.len().saturating_sub(MAX_STEPS);
-        Trail(steps.into_iter().skip(over).collect())
+        Trail { places: steps.into_iter().skip(over).collect(), evidence: self.evidence }
     }
 
     fn push_to(&self, url: &mut Url) {
-        for place in &self.0 {
+        for place in &self.places {
             url.param("via", &format!("{}:{}", place.tag(), place.text()));
         }
     }
 
     /// The steps as form fields have them, so that a form keeps the trail.
     pub fn steps(&self) -> Vec<String> {
-        self.0.iter().map(|place| format!("{}:{}", place.tag(), place.text())).collect()
+        self.places.iter().map(|place| format!("{}:{}", place.tag(), place.text())).collect()
     }
+}
+
+/// The way to the lines of logs behind what was asked.
+pub fn evidence_href(path: &str, params: &[(&str, &str)], trail: &Trail) -> String {
+    let mut url = Url::new(path);
+    params.iter().for_each(|(key, value)| url.param(key, value));
+    trail.push_to(&mut url);
+    url.text
 }
 
 //--- View -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 //! - [`link`] is a view as its URL has it, and the way there;
 //! - [`gather`] asks the ledger, within bounds; [`crate::dns`] knows where registrable names begin;
 //! - [`shell`] is the frame of every page, [`table`] and [`timeline`] are rows with their bars on one axis of time;
-//! - [`results`], [`list`], [`name`], [`address`], [`status`] and [`fault`] are the pages.
+//! - [`results`], [`list`], [`name`], [`address`], [`evidence`], [`status`] and [`fault`] are the pages.
 //!
 //! # Escaping
 //!
@@ -17,6 +17,7 @@
 //! This module knows no HTTP: `http/page.rs` serves what it makes.
 
 mod address;
+mod evidence;
 mod fault;
 mod gather;
 mod link;
@@ -31,6 +32,7 @@ mod timeline;
 use std::sync::LazyLock;
 
 pub use address::address_page;
+pub use evidence::{Lines, evidence_page};
 pub use fault::fault_page;
 pub use gather::{Address, GatherError, Profile, Results, address, name, search};
 pub use link::{Place, Trail, View};

@@ -3,11 +3,12 @@
 use maud::{Markup, html};
 
 use super::gather::Row;
-use super::link::{Place, Trail, View};
+use super::link::{Place, Trail, View, evidence_href};
 use super::shell::{grouped, moment, pivot, safe, utc};
 use super::timeline::Axis;
-use crate::dns::Rdata;
-use crate::lookup::{Column, Sort};
+use crate::dns::{Rdata, RrType};
+use crate::lookup::{Column, Sort, literal};
+use crate::observation::Tuple;
 
 /// What a table shows, and where its links lead.
 pub struct Table<'a> {
@@ -91,12 +92,28 @@ impl Table<'_> {
                 td.time role="cell" { (axis.bar(seen, row.is_alias())) }
                 td.when role="cell" data-label="First" { (moment(seen.time_first)) }
                 td.when role="cell" data-label="Last" { (moment(seen.time_last)) }
-                td.number role="cell" data-label="Count" { (grouped(seen.count)) }
+                td.number role="cell" data-label="Count" {
+                    (grouped(seen.count))
+                    @if self.trail.has_evidence() && entry.tuple.rrtype != RrType::FOLDED {
+                        " "
+                        a.evidence href=(evidence_of(&entry.tuple, &entry.sensor, self.trail)) { "evidence" }
+                    }
+                }
                 td.number.ttl role="cell" data-label="TTL" { (grouped(u64::from(seen.ttl))) }
                 @if self.sensors { td.sensor role="cell" data-label="Sensor" { (safe(&entry.sensor)) } }
             }
         }
     }
+}
+
+/// The way to the lines behind a row.
+fn evidence_of(tuple: &Tuple, sensor: &str, trail: &Trail) -> String {
+    let mut rdata = Vec::new();
+    tuple.rdata.push_presentation(&mut rdata);
+    let (name, kind) = (literal(&tuple.rrname), tuple.rrtype.to_string());
+    let rdata = String::from_utf8(rdata).unwrap_or_default();
+    let params = [("q", name.as_str()), ("type", &kind), ("rdata", &rdata), ("sensor", sensor)];
+    evidence_href("/evidence", &params, trail)
 }
 
 /// Record data: a link where it is a name or an address.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::env::{Ended, TestEnv, copy_folder};
+use crate::env::{Daemon, Ended, TestEnv, copy_folder};
 
 fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
@@ -400,4 +400,108 @@ fn a_daemon_hands_out_lines_of_the_log_that_is_written_to_and_of_its_archives() 
     assert_eq!(packed, 50, "{}", both.lines[58]["log"]);
     let raw = env.ok(&["evidence", "--data", "data", "-f", "raw", "192.0.2.2", "--limit", "1"]);
     assert!(String::from_utf8(raw).unwrap().ends_with("192.0.2.2\t60.0\n"));
+}
+
+/// The status of an answer, and its body.
+fn get(daemon: &Daemon, path: &str, token: &str) -> (u16, String) {
+    let url = daemon.url("");
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let token = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{token}\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[test]
+fn over_http_lines_are_handed_out_where_that_is_switched_on_to_tokens_of_that_scope_and_it_is_logged() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    fs::write(env.path("logs/dns.log"), log(0..50)).unwrap();
+    let config = |on: &str| {
+        format!(
+            "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"tokens\"\n{on}[[source]]\nlogs = \"logs\"\n"
+        )
+    };
+    fs::write(env.path("on.toml"), config("[evidence]\nhttp = true\n")).unwrap();
+    fs::write(env.path("off.toml"), config("")).unwrap();
+    let [read, lines, admin] = ["read", "evidence", "admin"].map(|scope| {
+        let token = env.ok(&["token", "new", scope, "--scope", scope, "--config", "on.toml"]);
+        String::from_utf8(token).unwrap().trim().to_owned()
+    });
+    let path = "/api/v1/evidence?q=www.example.com&limit=7";
+    let row = "/evidence?q=www.example.com&type=A&rdata=192.0.2.1";
+    let daemon = env.configured_daemon("on.toml", "data");
+    // Each look is of a daemon that has read all of it.
+    crate::env::until("the log is read", || {
+        let (_, status) = get(&daemon, "/api/v1/status", &read);
+        let status: Value = serde_json::from_str(&status).unwrap();
+        (status["totals"]["lines_read"] == 50 && status["caught_up"] == true).then_some(())
+    });
+    for path in [
+        path,
+        row,
+        "/api/v1/%65vidence?q=x",
+        "//api//v1/evidence?q=x",
+        "/api/v1/evidence/?q=x",
+        "/%65vidence?q=x",
+    ] {
+        assert_eq!(get(&daemon, path, "").0, 401, "{path}");
+        for token in [&read, &admin] {
+            let (status, body) = get(&daemon, path, token);
+            assert!(status == 403 || status == 404, "{path}: {status}");
+            assert!(!body.contains("10.0.0."), "{path}");
+        }
+    }
+    assert_eq!(get(&daemon, "/control/evidence?q=www.example.com", &lines).0, 403);
+    assert_ne!(get(&daemon, "/control/evidence?q=www.example.com", &admin).0, 200);
+    let (status, body) = get(&daemon, path, &lines);
+    assert_eq!(status, 200, "{body}");
+    let found: Vec<Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.len(), 8);
+    assert_eq!(
+        (&found[0]["client"], &found[0]["uid"], &found[0]["line"]),
+        (&"10.0.0.0".into(), &"C49".into(), &54.into())
+    );
+    assert_eq!(found[7]["end"]["ended"], "limit");
+    let (_, whole) = get(&daemon, "/api/v1/evidence?q=www.example.com&order=oldest&raw=true", &lines);
+    assert!(whole.starts_with("{\"time\":\"") && whole.contains("\"raw\":\"1770000000.5\\tC0\\t"), "{whole}");
+    assert!(whole.lines().last().unwrap().contains("\"complete\":true"), "{whole}");
+    for wrong in ["", "?q=a&last_after=7d", "?q=a&order=x", "?q=a&sensor=none", "?q=a&cursor=x"] {
+        assert_eq!(get(&daemon, &format!("/api/v1/evidence{wrong}"), &lines).0, 400, "{wrong}");
+    }
+    // The page has a link beside each row, for those who may follow it, and what it leads to.
+    let (_, page) = get(&daemon, "/?q=www.example.com", &lines);
+    let href = page.split("class=\"evidence\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let href = href.replace("&amp;", "&");
+    assert!(href.starts_with("/evidence?q=www.example.com&type=A&rdata=192.0.2."), "{href}");
+    let (status, page) = get(&daemon, &href, &lines);
+    assert_eq!(status, 200);
+    assert!(page.contains("10.0.0.") && page.contains("logs/dns.log:"), "{page}");
+    for token in [&read, &admin] {
+        assert!(!get(&daemon, "/?q=www.example.com", token).1.contains("class=\"evidence\""));
+    }
+    // The command line asks a server as anybody does.
+    fs::write(env.path("token"), &lines).unwrap();
+    let url = daemon.url("");
+    let asked = found_of(&env, &["--server", &url, "--token-file", "token", "192.0.2.1"]);
+    assert_eq!((asked.lines.len(), asked.code, &asked.end["complete"]), (17, Some(0), &true.into()));
+    let said = daemon.stop().stderr;
+    let uses = said.lines().filter(|line| line.contains("Asked.") && line.contains("vidence?q=")).count();
+    assert!(uses > 10 && said.contains("caller=\"evidence\"") && said.contains("caller=\"read\""), "{said}");
+
+    let daemon = env.configured_daemon("off.toml", "data");
+    for path in [path, row] {
+        let (status, body) = get(&daemon, path, &lines);
+        assert!(status == 403 && body.contains("not handed out over HTTP"), "{status} {body}");
+    }
+    assert!(!get(&daemon, "/?q=www.example.com", &lines).1.contains("class=\"evidence\""));
+    // The owner of the ledger needs no token.
+    assert_eq!(evidence(&env, &["192.0.2.1"]).lines.len(), 17);
+}
+
+fn found_of(env: &TestEnv, args: &[&str]) -> Found {
+    found(env.run(&[&["evidence", "-f", "json"], args].concat()))
 }

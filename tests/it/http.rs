@@ -933,7 +933,9 @@ fn every_documented_path_answers_as_it_is_documented() {
             // Version 1 of the DNSDB API answers 404 where nothing is found.
             let v1_nothing =
                 answer.status == 404 && (path.starts_with("/lookup") || path.starts_with("/summarize"));
-            assert!(answer.status == 200 || v1_nothing, "{target}: {answer:?}");
+            // Who asked is nobody's to know who has no token for that.
+            let no_lines = answer.status == 403 && path == "/api/v1/evidence";
+            assert!(answer.status == 200 || v1_nothing || no_lines, "{target}: {answer:?}");
             let response = &operation["responses"][answer.status.to_string()];
             let content = resolved(&document, response)["content"].as_object().unwrap();
             let kind = answer.header("content-type").unwrap_or_default().split(';').next().unwrap();

@@ -36,7 +36,7 @@ const MODULES: &[(&str, u8, &str)] = &[
         4,
         "base dns evidence ingest lookup observation output page progress retention status store tally",
     ),
-    ("page", 4, "base dns lookup observation output status store tally"),
+    ("page", 4, "base dns evidence lookup observation output status store tally"),
     ("daemon", 5, "*"),
     ("cli", 6, "*"),
 ];
