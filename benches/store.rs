@@ -316,6 +316,9 @@ fn main() {
     report("new", tuples, start.elapsed());
     percentiles("new: apply", &mut commits);
     bench.disk_line("new");
+    let start = Instant::now();
+    bench.store.end_bulk(&|| false).unwrap();
+    report("merges at its end", tuples, start.elapsed());
     bench.lookups("right after", 20_000, &never);
     bench.store.settle().unwrap();
     bench.disk_line("new, settled");

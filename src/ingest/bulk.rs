@@ -633,7 +633,7 @@ pub fn import<'a>(
     if let Some(error) = failed.into_inner() {
         return Err(error);
     }
-    store.flush()?;
+    store.end_bulk(&|| stop.is_stopped())?;
     let mut summary = done.into_inner();
     listed.judge(&mut summary);
     Ok(summary)

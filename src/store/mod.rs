@@ -220,6 +220,16 @@ pub trait WriteStore: ReadStore {
 
     /// Waits until everything committed is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// As [`WriteStore::flush`], after much was applied at once: merges that were put off are done, so that lookups are as quick
+    /// as they will be. It ends before that when `is_stopped` says so; what is left is done when the ledger is open next.
+    ///
+    /// # Errors
+    ///
+    /// Why something could not be written. All that was committed is there.
+    fn end_bulk(&self, _is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        self.flush()
+    }
 }
 
 /// A key and a value that mean nothing to the store.
@@ -544,6 +554,8 @@ pub struct Options {
     pub bulk_rows: usize,
     /// Runs of about one size that are merged into one; at least 2.
     pub fan_in: usize,
+    /// Whether merges wait for [`WriteStore::end_bulk`], as long as runs are not three times as many.
+    pub puts_off_merges: bool,
     /// Bytes on disk from which on the ledger is rewritten when most of them are not needed.
     pub rewrite_bytes: u64,
     /// Bytes on disk from which on readers are ended soon that hold a ledger which makes it too large.
@@ -569,6 +581,7 @@ impl Default for Options {
             fold_rows: 100_000,
             bulk_rows: 50_000,
             fan_in: 6,
+            puts_off_merges: false,
             rewrite_bytes: 64 << 20,
             held_bytes: 8 << 20,
             reader_grace: Duration::from_secs(30),
@@ -582,12 +595,12 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The same for a command that is there for a moment: merging runs and counting names would take from it what it came
-    /// for, and be cut off at its end. It lets runs become more, and counts names when there are many rows more; a daemon, or
-    /// the next command but a few, does both.
+    /// The same for a command that loads much at once: merging runs and counting names would take from it what it came for.
+    /// It lets runs become three times as many until [`WriteStore::end_bulk`], and counts names when there are many rows more; a
+    /// daemon, or the next command but a few, does that.
     #[must_use]
     pub fn put_off_merges(self) -> Options {
-        Options { fan_in: 3 * self.fan_in, survey_rows: self.survey_rows.saturating_mul(16), ..self }
+        Options { puts_off_merges: true, survey_rows: self.survey_rows.saturating_mul(16), ..self }
     }
 
     /// The same for who only asks.

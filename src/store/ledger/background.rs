@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::commit::Flip;
 use super::disk::Run;
@@ -186,10 +187,16 @@ impl Shared {
         self.flip(flip, |_| {}).map(drop)
     }
 
+    /// How many runs of one size are too many.
+    fn fan_in(&self) -> usize {
+        let put_off = if self.puts_off_merges.load(Ordering::Relaxed) { 3 } else { 1 };
+        put_off * self.options.fan_in.max(2)
+    }
+
     /// The runs of one size that have become too many, or all that came between two cuts.
     pub(super) fn runs_to_merge(&self, view: &View) -> Option<Vec<Arc<Run>>> {
         let View { runs, epochs, .. } = view;
-        let fan_in = self.options.fan_in.max(2);
+        let fan_in = self.fan_in();
         let now = epochs.cuts.len() as u32;
         let tier = |run: &Run| {
             let tier = (run.meta.counts().primary() / (self.options.fold_rows.max(1) as u64))
@@ -214,4 +221,34 @@ pub(super) fn segments_to_merge(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Seg
         let group: Vec<_> = segments.iter().filter(|segment| segment.tier == tier).map(Arc::clone).collect();
         (group.len() >= SEGMENT_FAN_IN).then_some(group)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::store::crash::{VolatileSite, batch, tiny};
+    use crate::store::ledger::Ledger;
+    use crate::store::{Options, ReadStore, WriteStore};
+
+    #[test]
+    fn merges_that_were_put_off_while_much_was_loaded_are_done_at_its_end() {
+        let options = Options { bulk_rows: 1, ..tiny() };
+        let open = |options: Options| {
+            let site = Arc::new(VolatileSite::new(usize::MAX, 1));
+            Ledger::open_site(site, true, &options).unwrap()
+        };
+        let (ledger, at_once) = (open(options.clone().put_off_merges()), open(options));
+        for ledger in [&ledger, &at_once] {
+            (1..=5).for_each(|number| ledger.apply(&batch(number, ledger).unwrap()).unwrap());
+            ledger.settle().unwrap();
+        }
+        let settled = at_once.stats().unwrap().runs;
+        assert!(ledger.stats().unwrap().runs > settled, "they were put off");
+        // Who is told to stop waits for nothing.
+        ledger.end_bulk(&|| true).unwrap();
+        ledger.end_bulk(&|| false).unwrap();
+        assert!(ledger.stats().unwrap().runs <= settled);
+        assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound());
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
 
 use bytes::Bytes;
 
 use super::Shared;
 use crate::base::fault::point;
+use crate::base::threads;
 use crate::store::block::Restarts;
 use crate::store::engine::Pairs;
 use crate::store::filter::Pages;
@@ -190,32 +193,83 @@ impl Pairs for RunPairs<'_> {
 
 /// Takes the blocks of a run that is written to the engine.
 pub(super) struct RunSink<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) home: &'a Home,
+    waiting: Vec<Pair>,
+    appending: Appending<'a>,
+}
+
+/// Where blocks are sealed and appended.
+enum Appending<'a> {
+    Here(Appender<'a>),
+    /// By another thread, where all cores are free for it.
+    Beside(SyncSender<Vec<Pair>>, ScopedJoinHandle<'a, Result<Appender<'a>, StoreError>>),
+    /// That has failed.
+    Failed,
+}
+
+/// Seals blocks and appends them to a run.
+struct Appender<'a> {
+    shared: &'a Shared,
+    home: &'a Home,
     /// The run is written in this one, or not at all.
-    pub(super) generation: u64,
-    pub(super) id: u32,
-    /// Pairs that were handed to the engine.
-    pub(super) written: u64,
-    pub(super) waiting: Vec<Pair>,
-    pub(super) bytes: u64,
+    generation: u64,
+    id: u32,
+    /// Pairs that were handed to the engine, and their bytes.
+    written: u64,
+    bytes: u64,
+}
+
+impl<'a> Appender<'a> {
+    fn append(&mut self, blocks: Vec<Pair>) -> Result<(), StoreError> {
+        self.shared.check_stop()?;
+        let seal = |(key, raw): Pair| {
+            let sealed = block::seal(&key, &raw);
+            (key, sealed)
+        };
+        let pairs: Vec<Pair> = blocks.into_iter().map(seal).collect();
+        let count = pairs.len() as u64;
+        let bytes = pairs.iter().map(|(key, sealed)| (key.len() + sealed.len()) as u64).sum::<u64>();
+        self.home.append(self.generation, self.id, self.written, pairs)?;
+        self.written += count;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn append_all(mut self, blocks: &Receiver<Vec<Pair>>) -> Result<Appender<'a>, StoreError> {
+        blocks.iter().try_for_each(|blocks| self.append(blocks))?;
+        Ok(self)
+    }
 }
 
 impl RunSink<'_> {
-    fn put(&mut self, key: Vec<u8>, raw: &[u8]) -> Result<(), StoreError> {
-        let sealed = block::seal(&key, raw);
-        self.bytes += (key.len() + sealed.len()) as u64;
-        self.waiting.push((key, sealed));
+    fn put(&mut self, key: Vec<u8>, raw: Vec<u8>) -> Result<(), StoreError> {
+        self.waiting.push((key, raw));
         if self.waiting.len() >= APPEND { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
-        self.shared.check_stop()?;
-        let pairs = std::mem::take(&mut self.waiting);
-        let count = pairs.len() as u64;
-        self.home.append(self.generation, self.id, self.written, pairs)?;
-        self.written += count;
-        Ok(())
+        let blocks = std::mem::take(&mut self.waiting);
+        match &mut self.appending {
+            Appending::Here(appender) => appender.append(blocks),
+            Appending::Beside(to, _) => match to.send(blocks) {
+                Ok(()) => Ok(()),
+                // It has ended, and says why.
+                Err(_) => self.finish().map(drop),
+            },
+            Appending::Failed => Err(StoreError::Closed),
+        }
+    }
+
+    /// Waits until everything is handed to the engine, and gives the bytes.
+    fn finish(&mut self) -> Result<u64, StoreError> {
+        match std::mem::replace(&mut self.appending, Appending::Failed) {
+            Appending::Here(appender) => Ok(appender.bytes),
+            Appending::Beside(to, appender) => {
+                drop(to);
+                // One that panics ends the process.
+                appender.join().map_or(Err(StoreError::Closed), |done| done.map(|appender| appender.bytes))
+            }
+            Appending::Failed => Err(StoreError::Closed),
+        }
     }
 }
 
@@ -231,7 +285,7 @@ impl Sink for RunSink<'_> {
         block::push_length(next.map_or(0, |next| next.len() + 1), &mut raw);
         raw.extend_from_slice(next.unwrap_or_default());
         raw.extend_from_slice(rows);
-        self.put(block_key(family, bound), &raw)
+        self.put(block_key(family, bound), raw)
     }
 }
 
@@ -263,24 +317,34 @@ impl Shared {
         (lookup_keys, commits): (u64, CommitRange),
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
-        let waiting = Vec::new();
-        let sink = RunSink { shared: self, home, generation, id, written: 0, waiting, bytes: 0 };
-        let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys, self.filter_seed);
-        fill(&mut writer)?;
-        let (mut sink, contents, filter) = writer.finish()?;
-        let stored = Bytes::from(filter.to_bytes());
-        drop(filter);
-        let from = (0..stored.len()).step_by(FILTER_PAGE_BYTES);
-        let pages: Vec<Bytes> =
-            from.map(|from| stored.slice(from..stored.len().min(from + FILTER_PAGE_BYTES))).collect();
-        let mut filter_pages = 0;
-        for page in &pages {
-            sink.put(filter_key(filter_pages), page)?;
-            filter_pages += 1;
-        }
-        sink.write()?;
+        let appender = Appender { shared: self, home, generation, id, written: 0, bytes: 0 };
+        let (bytes, contents, pages) = std::thread::scope(|scope| {
+            let appending = if self.uses_all_cores.load(Ordering::Relaxed) {
+                let (to, blocks) = sync_channel(2);
+                let append = move || threads::guarded(|| appender.append_all(&blocks));
+                let named = std::thread::Builder::new().name("ledger-append".to_owned());
+                let started = named.spawn_scoped(scope, append);
+                let what = || "could not start a thread of the ledger".to_owned();
+                Appending::Beside(to, started.map_err(|error| StoreError::Io { what: what(), error })?)
+            } else {
+                Appending::Here(appender)
+            };
+            let sink = RunSink { waiting: Vec::new(), appending };
+            let mut writer = Writer::new(sink, BLOCK_BYTES, lookup_keys, self.filter_seed);
+            fill(&mut writer)?;
+            let (mut sink, contents, filter) = writer.finish()?;
+            let stored = Bytes::from(filter.to_bytes());
+            drop(filter);
+            let from = (0..stored.len()).step_by(FILTER_PAGE_BYTES);
+            let pages: Vec<Bytes> =
+                from.map(|from| stored.slice(from..stored.len().min(from + FILTER_PAGE_BYTES))).collect();
+            (0u32..).zip(&pages).try_for_each(|(at, page)| sink.put(filter_key(at), page.to_vec()))?;
+            sink.write()?;
+            Ok((sink.finish()?, contents, pages))
+        })?;
         home.sync_in(generation)?;
-        let meta = RunMeta { id, contents, commits, bytes: sink.bytes, filter_pages };
+        let filter_pages = u32::try_from(pages.len()).unwrap_or(u32::MAX);
+        let meta = RunMeta { id, contents, commits, bytes, filter_pages };
         let filter =
             pages.first().zip(pages.last()).and_then(|(first, last)| Pages::new(pages.len(), first, last));
         let filter = Arc::new(filter.ok_or_else(|| damaged("a filter", "its length is none"))?);

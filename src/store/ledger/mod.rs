@@ -107,6 +107,10 @@ struct Shared {
     sensors: Arc<Sensors>,
     /// Held while runs are merged or removed, and while the ledger is rewritten.
     merging: Mutex<()>,
+    /// Whether merges are put off while much is loaded.
+    puts_off_merges: AtomicBool,
+    /// Whether nobody waits for a core, so that a run is written by two threads.
+    uses_all_cores: AtomicBool,
     /// Held while segments are folded.
     folding: Mutex<()>,
     /// Held while hints are written.
@@ -408,5 +412,15 @@ impl WriteStore for Ledger {
     fn flush(&self) -> Result<(), StoreError> {
         self.shared.mend(None)?;
         self.shared.home().sync()
+    }
+
+    fn end_bulk(&self, is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        self.shared.puts_off_merges.store(false, Ordering::Relaxed);
+        self.shared.bell.ring();
+        self.flush()?;
+        let before = self.shared.uses_all_cores.swap(true, Ordering::Relaxed);
+        let settled = self.settle_until(is_stopped);
+        self.shared.uses_all_cores.store(before, Ordering::Relaxed);
+        settled
     }
 }

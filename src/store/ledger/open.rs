@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -25,6 +26,9 @@ use crate::store::sensors::Sensors;
 use crate::store::stored::{check_format, open_journal_part};
 use crate::store::undo::{self};
 use crate::store::{FORMAT, Options, StoreError, WriteStore, block, damaged, value};
+
+/// How often who waits for the work in the background looks whether it is to stop.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Ledger {
     /// Opens what is at the current place, or begins a new ledger at an empty one.
@@ -63,16 +67,27 @@ impl Ledger {
     ///
     /// Why the work failed, if it did.
     pub fn settle(&self) -> Result<(), StoreError> {
+        self.settle_until(&|| false)
+    }
+
+    /// As [`Ledger::settle`], or until it is told to stop.
+    pub(super) fn settle_until(&self, is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
         loop {
             let rung = self.shared.bell.count();
-            drop(self.shared.merging.lock());
+            if is_stopped() {
+                return Ok(());
+            }
+            // What is under way may take long.
+            if self.shared.merging.try_lock_for(SETTLE_PAUSE).is_none() {
+                continue;
+            }
             drop(self.shared.folding.lock());
             if !self.shared.is_due(Work::Fold) && !self.shared.is_due(Work::Merge) {
                 return Ok(());
             }
             self.shared.failure(Work::Fold)?;
             self.shared.failure(Work::Merge)?;
-            self.shared.bell.wait(rung, None);
+            self.shared.bell.wait(rung, Some(SETTLE_PAUSE));
         }
     }
 }
@@ -151,6 +166,8 @@ impl Shared {
             home: Mutex::new(home),
             left: Mutex::default(),
             merging: Mutex::default(),
+            puts_off_merges: AtomicBool::new(options.puts_off_merges),
+            uses_all_cores: AtomicBool::new(options.puts_off_merges),
             folding: Mutex::default(),
             hints: Mutex::default(),
             cut: AtomicU64::new(manifest.expired.before),
