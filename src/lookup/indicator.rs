@@ -20,6 +20,8 @@ use crate::dns::Name;
 const MAX_BYTES: usize = 32 << 10;
 /// How many things one in the other may be around an indicator.
 const MOST_LAYERS: usize = 8;
+/// The longest text whose words are looked at one by one, in bytes: beyond it, it is a text.
+const MAX_AMONG: usize = 300;
 /// Characters between brackets that may stand for another.
 const MAX_BETWEEN: usize = 12;
 /// Pairs that surround.
@@ -41,6 +43,38 @@ const PAIRS: &[(char, char)] = &[
     ('(', ')'),
     ('[', ']'),
     ('{', '}'),
+];
+/// Keys of logs and mails before an indicator and a sign of equality.
+const KEYS: &[&str] = &[
+    "host",
+    "hostname",
+    "domain",
+    "fqdn",
+    "name",
+    "query",
+    "qname",
+    "rrname",
+    "dns",
+    "server",
+    "ip",
+    "src",
+    "dst",
+    "srcip",
+    "dstip",
+    "src_ip",
+    "dst_ip",
+    "addr",
+    "address",
+    "url",
+    "uri",
+    "c2",
+    "ioc",
+    "indicator",
+    "value",
+    "dest",
+    "destination",
+    "source",
+    "sni",
 ];
 const LITERAL: &str =
     "a backslash before a character that is part of a name; or ~text, which looks for any text";
@@ -65,6 +99,39 @@ impl Indicator {
     ///
     /// When it is neither an indicator nor a query.
     pub fn read(text: &str) -> Result<Indicator, QueryError> {
+        Indicator::of(text).or_else(|error| Indicator::among_words(text).ok_or(error))
+    }
+
+    /// The one indicator among words that can be none: `domain: evil.example`, `1. evil.example (C2)`.
+    fn among_words(text: &str) -> Option<Indicator> {
+        if text.len() > MAX_AMONG || text.starts_with(['~', '/']) {
+            return None;
+        }
+        let visible = joined(&refang(&text.chars().filter_map(seen).collect::<String>(), ""));
+        let mut found = None;
+        for word in visible.split_whitespace() {
+            let bare = edges(word);
+            let could_be = bare.contains(['.', ':', '@', '/', '%', '|', '\\']);
+            if !could_be && bare.chars().all(|c| c.is_alphanumeric() || "-_'&+#=()".contains(c)) {
+                continue;
+            }
+            let one = Indicator::of(word).ok()?;
+            let is_meant = match &one.query {
+                // A label of services may have a space in it, and then this is a part of that name.
+                Query::Name(name) => {
+                    name.labels().len() > 1 && !one.asked.starts_with('_') && !one.asked.contains("._")
+                }
+                Query::Subtree(_) | Query::Addresses(..) | Query::Pair(..) => true,
+                _ => false,
+            };
+            if !is_meant || found.replace(one).is_some() {
+                return None;
+            }
+        }
+        found.map(|one| Indicator { is_changed: true, ..one })
+    }
+
+    fn of(text: &str) -> Result<Indicator, QueryError> {
         let given = text.trim();
         if given.len() > MAX_BYTES {
             return Err(refused(given, "this is too long", "a name, an address, a URL or a query"));
@@ -75,6 +142,9 @@ impl Indicator {
         };
         if side.is_empty() && is_plain(given) {
             // Most are: nothing is to be taken away from them.
+            if is_digest(given) {
+                return Err(a_digest(given));
+            }
             let query = Query::parse(given)?;
             check(given, &query, given)?;
             let asked = as_query(&query, given.to_owned());
@@ -94,7 +164,14 @@ impl Indicator {
             }
         }
         let clean = format!("{side}{text}");
-        let query = Query::parse(&clean)?;
+        let query = match Query::parse(&clean)? {
+            // What a socket of IPv6 calls an address of IPv4. One that an answer holds is asked for as a block, `/128`.
+            Query::Addresses(IpAddr::V6(first), last) if first == last && !clean.contains('/') => {
+                let address = IpAddr::from(first).to_canonical();
+                Query::Addresses(address, address)
+            }
+            query => query,
+        };
         check(given, &query, clean.strip_prefix(side).unwrap_or(&clean))?;
         let asked = as_query(&query, clean);
         let plain = |text: &str| text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
@@ -149,6 +226,11 @@ pub fn literal(name: &Name) -> String {
     }
 }
 
+/// An address as text that is understood as that address.
+pub fn address(address: IpAddr) -> String {
+    if address == address.to_canonical() { address.to_string() } else { format!("{address}/128") }
+}
+
 /// Whether a text has only what names and addresses of IPv4 are made of, and nothing doubled.
 fn is_plain(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
@@ -165,7 +247,7 @@ fn as_query(query: &Query, clean: String) -> String {
         Query::Target(name) => format!("rdata:{}", literal(name)),
         Query::TargetSubtree(name) => format!("rdata:{}", below(name)),
         Query::Pair(name, address) => format!("{}|{address}", literal(name)),
-        Query::Addresses(first, last) if first == last => first.to_string(),
+        Query::Addresses(first, last) if first == last => address(*first),
         Query::Addresses(first, last) => match block_of(*first, *last) {
             Some(length) => format!("{first}/{length}"),
             None => format!("{first}-{last}"),
@@ -185,7 +267,8 @@ fn clean(given: &str, text: &str) -> Result<Option<String>, QueryError> {
     let is_query = |text: &str| {
         // `//host/` is a URL without its scheme.
         let host = text.strip_prefix("//").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-        text.starts_with('~') || text.starts_with('/') && !is_host(host)
+        let is_struck = text.len() > 4 && text.starts_with("~~") && text.ends_with("~~");
+        text.starts_with('~') && !is_struck || text.starts_with('/') && !is_host(without_port(host))
     };
     if is_query(text) {
         return Ok(None);
@@ -232,6 +315,11 @@ fn edges(text: &str) -> &str {
             if surrounds(text, open, close) {
                 text = text.get(open.len_utf8()..text.len() - close.len_utf8()).unwrap_or_default().trim();
             }
+        }
+        // Bold and struck out, in Markdown.
+        for mark in ["**", "~~"] {
+            let inner = text.strip_prefix(mark).and_then(|text| text.strip_suffix(mark));
+            text = inner.filter(|inner| !inner.contains(['*', '~']) && !inner.is_empty()).unwrap_or(text);
         }
         for bullet in ["- ", "* ", "+ ", "> ", "\u{2022}", "\u{2013} ", "||"] {
             text = text.strip_prefix(bullet).unwrap_or(text).trim_start();
@@ -359,6 +447,7 @@ fn bracketed(before: &str, text: &str) -> Option<(usize, &'static str)> {
         "." | "dot" | "d0t" | "punkt" | "punto" | "point" => ".",
         "@" | "at" => "@",
         ":" => ":",
+        "::" if before.ends_with(|c: char| c.is_ascii_hexdigit()) => "::",
         "/" => "/",
         "//" | ":/" => return Some((end + 1, if between == "//" { "//" } else { ":/" })),
         "://" => "://",
@@ -398,6 +487,11 @@ fn indicator(given: &str, text: &str) -> Result<String, QueryError> {
     };
     if text.is_empty() {
         return Err(empty());
+    }
+    if let Some((key, rest)) = text.split_once('=')
+        && KEYS.iter().any(|known| known.eq_ignore_ascii_case(key.trim()))
+    {
+        return indicator(given, edges(rest)); // `host=evil.example`, out of a log
     }
     if let Some(last) = text.rsplit_once("](").and_then(|(_, link)| link.strip_suffix(')')) {
         return indicator(given, edges(last)); // a link in Markdown
@@ -616,13 +710,17 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
         return Err(refused(given, "this looks like a regex", "/regex/"));
     }
     if !has_wildcard(text) && is_digest(text) {
-        let hint = "the names and addresses that belong to it";
-        return Err(refused(given, "this looks like the hash of a file, which no DNS log has", hint));
+        return Err(a_digest(given));
     }
     match numeric(bare) {
         Some(message) if !has_wildcard(bare) => Err(refused(given, message, "an address such as 192.0.2.7")),
         _ => Ok(()),
     }
+}
+
+fn a_digest(given: &str) -> QueryError {
+    let hint = "the names and addresses that belong to it";
+    refused(given, "this looks like the hash of a file, which no DNS log has", hint)
 }
 
 /// A pattern without what is in brackets.

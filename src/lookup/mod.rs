@@ -34,7 +34,7 @@ mod walk;
 pub use bulk::{Asks, Bulk, Of, Told};
 pub use cursor::{Cursor, CursorError};
 pub use filters::{FILTER_KEYS, Filters, Types, is_seen_within, no_such_sensor, parse_bool, sensors};
-pub use indicator::{Indicator, literal};
+pub use indicator::{Indicator, address as literal_address, literal};
 pub use list::{List, ListForm};
 pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};

@@ -9,6 +9,7 @@ use super::link::{Place, Trail};
 use super::shell::{Frame, counted, document, grouped, moment, pivot, utc};
 use super::table::Table;
 use super::timeline::Axis;
+use crate::lookup::literal_address;
 use crate::status::Freshness;
 
 /// Names of the address that are listed; a search has all of them.
@@ -20,6 +21,7 @@ const CELL: usize = 16;
 pub fn address_page(found: &Address, trail: &Trail, as_of: Option<&Freshness>) -> String {
     let here = Place::address(found.address);
     let onward = trail.then(&here);
+    let search = Place::Search(literal_address(found.address));
     let block = format!("{}/{}", found.block, found.block_length());
     let listed = found.rows.get(..LISTED).unwrap_or(&found.rows);
     let neighbours = found.neighbours.iter().map(|n| (n.seen.time_first, n.seen.time_last));
@@ -40,14 +42,14 @@ pub fn address_page(found: &Address, trail: &Trail, as_of: Option<&Freshness>) -
             p.about {
                 a href=(Place::Search(block.clone()).href(&onward)) { "Everything in " span.dns { (block) } }
                 " "
-                a href=(Place::Search(here.text().to_owned()).href(&onward)) { "As a search" }
+                a href=(search.href(&onward)) { "As a search" }
             }
         }
         @if let Some(axis) = &axis {
             @if !listed.is_empty() {
                 section { h2 { "Names that had it" } (table("Names that had it", true, false).of(listed, axis))
                     @if found.more_rows || found.rows.len() > listed.len() {
-                        p.note { a href=(Place::Search(here.text().to_owned()).href(&onward)) { "All names that had it" } }
+                        p.note { a href=(search.href(&onward)) { "All names that had it" } }
                     }
                 }
             }
