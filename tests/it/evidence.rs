@@ -32,16 +32,20 @@ fn evidence(env: &TestEnv, args: &[&str]) -> Found {
     found(env.run(&[&["evidence", "--data", "data", "-f", "json"], args].concat()))
 }
 
-/// The lines of a file, unpacked.
-fn lines_of(path: &Path) -> Vec<String> {
+/// The bytes of a file, unpacked.
+fn unpacked(path: &Path) -> Vec<u8> {
     let bytes = fs::read(path).unwrap();
-    let mut text = Vec::new();
-    match bytes.starts_with(b"\x1f\x8b") {
-        true => _ = flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap(),
-        false => text = bytes,
+    if !bytes.starts_with(b"\x1f\x8b") {
+        return bytes;
     }
-    // Each byte is a character: not every log is UTF-8.
-    let text: String = text.into_iter().map(char::from).collect();
+    let mut text = Vec::new();
+    flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap();
+    text
+}
+
+/// The lines of a file. Each byte is a character: not every log is UTF-8.
+fn lines_of(path: &Path) -> Vec<String> {
+    let text: String = unpacked(path).into_iter().map(char::from).collect();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -161,8 +165,7 @@ fn gzip(path: &Path) {
 }
 
 fn gunzip(path: &Path) {
-    let text = lines_of(path).join("\n") + "\n";
-    fs::write(path.with_extension(""), text).unwrap();
+    fs::write(path.with_extension(""), unpacked(path)).unwrap();
     fs::remove_file(path).unwrap();
 }
 
