@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -15,6 +15,7 @@ use warp::reply::{Reply, Response};
 
 use super::State;
 use super::error::ApiError;
+use super::headers::{say_fresh, say_truncated};
 use super::places::{Place, PlacesOf};
 use crate::base::time::format_rfc3339;
 use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk};
@@ -32,15 +33,6 @@ const WHOLE_BYTES: usize = 64 << 10;
 const CHUNK_BYTES: usize = 16 << 10;
 /// How long a lookup waits for a place.
 const PLACE_WAIT: Duration = Duration::from_millis(500);
-
-/// Says as of when an answer is true.
-pub const AS_OF: HeaderName = HeaderName::from_static("x-dnsledger-as-of");
-/// Says why an answer may lack what the logs hold; absent when everything visible is read.
-pub const INCOMPLETE: HeaderName = HeaderName::from_static("x-dnsledger-incomplete");
-/// Characters of that.
-const MOST_INCOMPLETE: usize = 1000;
-/// Says that an answer of the recipe's API was cut.
-const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 
 /// How an answer is written.
 pub trait Shape: Clone + Send + 'static {
@@ -243,25 +235,6 @@ pub fn with_headers(mut response: Response, content_type: &'static str, as_of: F
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     say_fresh(headers, &as_of);
     response
-}
-
-/// Says in headers as of when an answer is true, and why it may lack something.
-pub fn say_fresh(headers: &mut HeaderMap, fresh: &Freshness) {
-    if let Some(as_of) = fresh.as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
-        headers.insert(AS_OF, as_of);
-    }
-    if !fresh.incomplete.is_empty() {
-        let is_plain = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-        let text: String = fresh.incomplete.join(" ").chars().map(is_plain).take(MOST_INCOMPLETE).collect();
-        if let Ok(text) = HeaderValue::try_from(text) {
-            headers.insert(INCOMPLETE, text);
-        }
-    }
-}
-
-/// Says in a header that an answer was cut.
-pub fn say_truncated(response: &mut Response) {
-    response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
 }
 
 /// The places that a lookup takes one of, or a scan of the whole ledger.

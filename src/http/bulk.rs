@@ -27,8 +27,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Chunk, as_of, body, in_time, place_for, say_fresh};
+use super::answer::{Chunk, as_of, body, in_time, place_for};
 use super::error::ApiError;
+use super::headers::say_fresh;
 use super::native::{ended, known_filters, pointing, sort};
 use super::request::Request;
 use crate::lookup::{

@@ -27,10 +27,10 @@ use warp::reply::Response;
 
 use super::State;
 use super::answer::{
-    Ended, Gathered, Shape, answer, answer_all, as_of, gather, in_time, place_for_report, say_truncated,
-    with_headers,
+    Ended, Gathered, Shape, answer, answer_all, as_of, gather, in_time, place_for_report, with_headers,
 };
 use super::error::ApiError;
+use super::headers::say_truncated;
 use super::machine::{exactly, json};
 use super::request::Request;
 use crate::dns::Name;

@@ -7,7 +7,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTIC
 use serde::Serialize;
 use warp::reply::Response;
 
-use super::answer::say_fresh;
+use super::headers::say_fresh;
 use crate::ingest::IngestError;
 use crate::lookup::{CursorError, QueryError};
 use crate::page::GatherError;

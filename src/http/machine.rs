@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{AS_OF, format_millis, in_time, place_for_report};
+use super::answer::{format_millis, in_time, place_for_report};
 use super::error::ApiError;
+use super::headers::AS_OF;
 use super::request::Request;
 use crate::status::Status;
 use crate::store::{Expired, Folded, Growth, Stats};

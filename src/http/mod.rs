@@ -33,6 +33,7 @@ mod error;
 mod evidence;
 mod guard;
 mod gzip;
+mod headers;
 mod machine;
 mod metrics;
 mod names;

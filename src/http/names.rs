@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Ended, Gathered, as_of, gather, in_time, place_for, say_fresh};
+use super::answer::{Ended, Gathered, as_of, gather, in_time, place_for};
 use super::error::ApiError;
+use super::headers::say_fresh;
 use super::machine::json;
 use super::native::known_filters;
 use super::request::Request;

@@ -18,10 +18,9 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{
-    Ended, Gathered, Shape, answer, as_of, gather, in_time, place_for, say_truncated, with_headers,
-};
+use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, in_time, place_for, with_headers};
 use super::error::ApiError;
+use super::headers::say_truncated;
 use super::request::Request;
 use crate::lookup::{
     Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Questions, Search, Sort, Top,

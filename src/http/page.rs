@@ -16,9 +16,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{as_of, in_time, place_for, place_for_report, say_fresh};
+use super::answer::{as_of, in_time, place_for, place_for_report};
 use super::error::ApiError;
 use super::evidence;
+use super::headers::say_fresh;
 use super::request::{Request, form_pairs};
 use crate::base::clock::now;
 use crate::dns::Name;

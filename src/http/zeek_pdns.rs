@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, say_truncated, with_headers};
+use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, with_headers};
 use super::error::ApiError;
+use super::headers::say_truncated;
 use super::recipe::{push_time, push_zeek_type};
 use super::request::Request;
 use crate::dns::Name;

@@ -79,7 +79,7 @@ fn feed(intake: &mut Intake, mut stream: impl Read, batch: &mut Batch) {
 fn import_stream(stream: impl Read + Send + 'static) -> Summary {
     let context = context();
     let apply = |batch: Batch| Ok(context.claims.apply(&batch)?);
-    let mut worker = bulk::Worker::new(&context, MIB, &apply);
+    let mut worker = worker::Worker::new(&context, MIB, &apply);
     worker
         .read_stream(Box::new(stream), Path::new("a stream"), Some("s"), &zeek::Options::default())
         .unwrap();

@@ -17,16 +17,16 @@
 
 #[cfg(test)]
 mod bounds;
-mod bulk;
 mod claims;
 #[cfg(test)]
 mod clocks;
-mod cof;
+mod cof_import;
 #[cfg(test)]
 mod deployments;
 mod dump;
 mod follow;
 mod gone;
+mod import;
 mod intake;
 #[cfg(test)]
 mod interpreter;
@@ -37,6 +37,7 @@ mod sql;
 mod tests;
 mod totals;
 mod twins;
+mod worker;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,11 +49,11 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use self::claims::Claims;
-pub use bulk::{Listed, STANDARD_INPUT, files_under, import};
-pub use cof::is_origin;
+pub use cof_import::is_origin;
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
 pub use gone::gone;
+pub use import::{Listed, STANDARD_INPUT, files_under, import};
 pub use look::look_at;
 pub use meaning::{Meaning, reader};
 pub use twins::{Side as TwinSide, Twins, home as zeek_folder};

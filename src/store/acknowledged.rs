@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::folder::{failed, sync};
+use super::engine::MarkFile;
+use super::files::{failed, sync};
 use super::{StoreError, damaged};
 use crate::progress::LineageId;
 
@@ -37,18 +38,6 @@ const ENTRY: usize = 16 + 8 + 4 + 4;
 const AHEAD: usize = 64 << 10;
 /// Bytes that may be appended before the table is written as a whole again.
 const APPENDED: usize = 1 << 20;
-
-/// Where the mark of a ledger is kept.
-pub(crate) trait MarkFile: Send {
-    /// All of it; `None` when there is none.
-    fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
-
-    /// Writes it anew: after a crash it is the one or the other. Durable when it returns.
-    fn replace(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
-
-    /// Adds to it. Durable when it returns; after a crash before that any part of it may be there.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
-}
 
 /// What was acknowledged of one log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use proptest::prelude::*;
 
-use super::acknowledged::MarkFile;
+use super::engine::MarkFile;
 use super::engine::{self, Changes, Engine, Pairs, Place, Site};
 use super::ledger::Ledger;
 use super::manifest::{Commits, Manifest};

@@ -33,7 +33,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::acknowledged::MarkFile;
 use super::{Pair, StoreError};
 use crate::dns::split_name_key;
 use crate::observation::SensorId;
@@ -112,6 +111,18 @@ pub(crate) trait Place: Send + Sync {
 
     /// Removes all that is there, as far as it goes. The engine is closed.
     fn remove(&self);
+}
+
+/// Where the mark of a ledger is kept.
+pub(crate) trait MarkFile: Send {
+    /// All of it; `None` when there is none.
+    fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Writes it anew: after a crash it is the one or the other. Durable when it returns.
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Adds to it. Durable when it returns; after a crash before that any part of it may be there.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 }
 
 /// The places of one ledger, of which one is current.

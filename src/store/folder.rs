@@ -28,10 +28,11 @@
 //! So to keep the older ledger takes one small file, to go back to it one rename, and to be rid of it one removal.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::files::{failed, sync, sync_files};
 use super::stored::FORMAT;
 use super::{StoreError, acknowledged, damaged, private};
 use crate::base::fault::point;
@@ -655,30 +656,6 @@ pub fn set_asides(folder: &Path) -> Vec<PathBuf> {
     let is_aside =
         |name: &String| name.starts_with(LEDGER) && (name.ends_with(UNEXPLAINED) || name.ends_with(DAMAGED));
     names.filter(is_aside).map(|name| folder.join(name)).collect()
-}
-
-/// Syncs the files in a folder and in those within, and the folders. What is removed meanwhile is not needed.
-pub(crate) fn sync_files(folder: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(folder).map_err(failed("could not read", folder))? {
-        let path = entry.map_err(failed("could not read", folder))?.path();
-        let synced = if path.is_dir() { sync_files(&path) } else { sync(&path) };
-        match synced {
-            Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
-            synced => synced?,
-        }
-    }
-    sync(folder)
-}
-
-/// Syncs a file or a folder.
-pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(failed("could not sync", path))
-}
-
-/// Says what was being done when the operating system refused.
-pub(crate) fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let what = format!("{what} {}", path.display());
-    move |error| StoreError::Io { what, error }
 }
 
 #[cfg(test)]

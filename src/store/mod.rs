@@ -22,6 +22,7 @@ mod copy;
 #[cfg(test)]
 mod crash;
 mod engine;
+mod files;
 mod filter;
 mod folder;
 mod home;

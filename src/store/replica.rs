@@ -9,10 +9,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::acknowledged::{DiskMark, MarkFile};
+use super::acknowledged::DiskMark;
 use super::copy::Taken;
 use super::engine::Engine;
-use super::folder::{Folder, failed, sync};
+use super::engine::MarkFile;
+use super::files::{failed, sync};
+use super::folder::Folder;
 use super::sled::SledEngine;
 use super::verify::{Checker, OnProgress, Verification};
 use super::{Options, StoreError, damaged, private};

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::{Builder, Reader, Restarts};
-use super::budget::Rules;
 use super::filter::{self, Filter};
 use super::key::{self, Each, Family, Range};
 use super::{StoreError, damaged, value};
@@ -399,12 +398,16 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    /// Appends those rows of several runs, as one, that stay by some rules.
-    pub fn push_kept(&mut self, sources: &Sources, rules: &mut Rules) -> Result<(), StoreError> {
+    /// Appends those rows of several runs, as one, that are to be kept by their family, key and value.
+    pub fn push_kept(
+        &mut self,
+        sources: &Sources,
+        mut keeps: impl FnMut(Family, &[u8], &[u8]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
         for family in Family::ALL {
             let mut rows = Merged::open(sources, &Range::all(family))?;
             while rows.advance()? {
-                if rules.keeps(family, rows.key(), rows.value())? {
+                if keeps(family, rows.key(), rows.value())? {
                     self.push(family, rows.key(), rows.value())?;
                 }
             }
@@ -414,15 +417,7 @@ impl<S: Sink> Writer<S> {
 
     /// Appends the rows of several runs as one, those that were last seen at `cut` or later.
     pub fn push_merged(&mut self, sources: &Sources, cut: u64) -> Result<(), StoreError> {
-        for family in Family::ALL {
-            let mut rows = Merged::open(sources, &Range::all(family))?;
-            while rows.advance()? {
-                if cut == 0 || value::last_seen(family, rows.value())? >= cut {
-                    self.push(family, rows.key(), rows.value())?;
-                }
-            }
-        }
-        Ok(())
+        self.push_kept(sources, |family, _, stored| Ok(cut == 0 || value::last_seen(family, stored)? >= cut))
     }
 }
 

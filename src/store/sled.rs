@@ -41,9 +41,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::acknowledged::{Acknowledged, DiskMark, MarkFile};
+use super::acknowledged::{Acknowledged, DiskMark};
+use super::engine::MarkFile;
 use super::engine::{Changes, Engine, Pairs, Place, Site};
-use super::folder::{self, Folder, discard, failed, make_next, sync};
+use super::files::{failed, sync};
+use super::folder::{self, Folder, discard, make_next};
 pub use super::ledger::Ledger as SledStore;
 use super::ledger::{Ledger, beginning};
 use super::migrate::Migration;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::StoreError;
-use super::folder::failed;
+use super::files::failed;
 
 /// The file in a data folder.
 pub(super) const FILE: &str = "max-disk";

@@ -4,7 +4,7 @@
 //! by one space, then `#set_separator`, `#empty_field`, `#unset_field`, `#path`, `#open`, `#fields` and `#types`, each
 //! followed by the separator. Only names tell the columns: their order and number differ by version and by site.
 
-use super::tsv::unescape;
+use super::words::unescape;
 
 /// A column that the ledger needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

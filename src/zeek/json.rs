@@ -21,8 +21,9 @@ use memchr::memchr;
 
 use super::header::{Role, is_dns_path};
 use super::record::{LogRecord, Span};
-use super::tsv::{hex, interval};
+use super::tsv::interval;
 use super::words::find_either;
+use super::words::hex;
 use super::{Line, count, qtype_of_name, time};
 use crate::tally::Malformed;
 

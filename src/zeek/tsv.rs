@@ -4,7 +4,7 @@ use memchr::{memchr, memmem};
 
 use super::header::{Header, ROLES, Role, is_dns_path};
 use super::record::{Client, LogRecord};
-use super::words::Places;
+use super::words::{Places, unescape};
 use super::{Line, count, qtype_of_name, time};
 use crate::tally::Malformed;
 
@@ -165,43 +165,6 @@ pub(super) fn interval(text: &[u8]) -> Option<u32> {
         digits += 1;
     }
     (digits > 0 && bytes.all(u8::is_ascii_digit)).then_some(seconds)
-}
-
-/// Undoes Zeek's escaping: `\\` is a backslash, `\xHH` is a byte, and everything else is itself.
-///
-/// Zeek escapes the separators, control bytes, bytes that are not UTF-8, and what would read as an unset or empty
-/// value (`src/Desc.cc`, `AddBytes`; `src/threading/formatters/Ascii.cc`). Exact for every version since 2.4; before,
-/// a backslash was not escaped, so that a name with one in it may be ambiguous.
-pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
-    let mut rest = raw;
-    while let Some(at) = memchr(b'\\', rest) {
-        let (plain, escape) = rest.split_at(at);
-        out.extend_from_slice(plain);
-        rest = match escape {
-            [_, b'\\', rest @ ..] => {
-                out.push(b'\\');
-                rest
-            }
-            [_, b'x', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                out.push(hex(*high) << 4 | hex(*low));
-                rest
-            }
-            [_, rest @ ..] => {
-                out.push(b'\\');
-                rest
-            }
-            [] => escape,
-        };
-    }
-    out.extend_from_slice(rest);
-}
-
-/// The value of a hexadecimal digit.
-pub(super) fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20).wrapping_sub(b'a').wrapping_add(10),
-    }
 }
 
 #[cfg(test)]

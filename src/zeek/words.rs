@@ -1,7 +1,9 @@
-//! Searching in short texts, eight bytes at a time.
+//! Searching in short texts, eight bytes at a time, and undoing Zeek's escapes in them.
 //!
 //! Columns, keys and values are a few bytes long. `memchr` looks with wide registers and is unbeaten in long texts; begun
 //! anew for each column it takes twice as long as this.
+
+use memchr::memchr;
 
 /// The places of a byte, in order.
 pub(super) struct Places<'a> {
@@ -82,6 +84,43 @@ fn split_word(text: &[u8], filling: u64) -> Option<(u64, &[u8])> {
 fn zeros(word: u64) -> u64 {
     const LOW: u64 = u64::from_be_bytes([0x7f; 8]);
     !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// Undoes Zeek's escaping: `\\` is a backslash, `\xHH` is a byte, and everything else is itself.
+///
+/// Zeek escapes the separators, control bytes, bytes that are not UTF-8, and what would read as an unset or empty
+/// value (`src/Desc.cc`, `AddBytes`; `src/threading/formatters/Ascii.cc`). Exact for every version since 2.4; before,
+/// a backslash was not escaped, so that a name with one in it may be ambiguous.
+pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
+    let mut rest = raw;
+    while let Some(at) = memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        rest = match escape {
+            [_, b'\\', rest @ ..] => {
+                out.push(b'\\');
+                rest
+            }
+            [_, b'x', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                out.push(hex(*high) << 4 | hex(*low));
+                rest
+            }
+            [_, rest @ ..] => {
+                out.push(b'\\');
+                rest
+            }
+            [] => escape,
+        };
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The value of a hexadecimal digit.
+pub(super) fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20).wrapping_sub(b'a').wrapping_add(10),
+    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::source::Verdict;
+use super::source::{Job, Verdict};
 use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared};
 use crate::base::fault::point;
-use crate::ingest::bulk::{Met, Worker};
+use crate::ingest::worker::{Met, Worker};
 use crate::ingest::{IngestError, Summary, shown};
 use crate::status::UnreadKind;
 use crate::store::Pair;
@@ -21,14 +21,6 @@ use crate::tail::wake::Wake;
 
 /// How long a backfill batch waits for more before it is applied.
 const BULK_AGE: Duration = Duration::from_secs(2);
-
-/// An archive to be read.
-pub(super) struct Job {
-    pub(super) source: usize,
-    pub(super) found: Found,
-    /// Why it is not read, or not whole, if so.
-    pub(super) verdict: Option<Verdict>,
-}
 
 /// What one of the threads that read archives is at.
 #[derive(Default)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
-use super::archives::Job;
+use super::source::Job;
 use super::source::{Source, Standing};
 use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared};
 use crate::base::descriptors;

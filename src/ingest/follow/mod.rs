@@ -23,12 +23,13 @@ use tracing::{info, warn};
 
 #[cfg(test)]
 use self::archives::ArchiveReader;
-use self::archives::{Job, Reading, read_archives};
+use self::archives::{Reading, read_archives};
 #[cfg(test)]
 use self::follower::Follower;
 use self::follower::follow;
-use self::source::{Source, Standing};
-use super::bulk::{Met, Worker, apply_patiently};
+use self::source::{Job, Source, Standing};
+use super::import::apply_patiently;
+use super::worker::{Met, Worker};
 use super::{Config, Context, How, IngestError, SourceConfig, Summary, shown};
 use crate::base::liveness::Liveness;
 use crate::base::shutdown::Stop;

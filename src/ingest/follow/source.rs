@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::archives::Job;
 use crate::base::liveness::Liveness;
-use crate::ingest::bulk::READ_ELSEWHERE;
+use crate::ingest::worker::READ_ELSEWHERE;
 use crate::ingest::{SourceConfig, shown};
 use crate::progress::LineageId;
 use crate::status::{BackfillStatus, SourceState, UnreadKind, UnreadSet};
 use crate::store::{Pair, StoreError, WriteStore};
-use crate::tail::discover::Stamp;
+use crate::tail::discover::{Found, Stamp};
 use crate::tail::wake::Wake;
 
 /// One source, as its follower and status share it.
@@ -238,4 +237,12 @@ impl Source {
         }
         Ok(cut)
     }
+}
+
+/// An archive to be read.
+pub(super) struct Job {
+    pub(super) source: usize,
+    pub(super) found: Found,
+    /// Why it is not read, or not whole, if so.
+    pub(super) verdict: Option<Verdict>,
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::commit::Flip;
 use super::disk::Run;
 use super::view::View;
-use super::{CLEAR_PAUSE, Shared, is_free};
+use super::{CLEAR_PAUSE, Shared, Work, is_free};
 use crate::store::StoreError;
 use crate::store::engine::{self, with_prefix};
 use crate::store::run::{CommitRange, Source};
@@ -17,24 +17,6 @@ use crate::store::segment::Segment;
 pub(super) const REMOVED_TOGETHER: usize = 64;
 /// Segments of one tier that are merged in memory into one of the next.
 pub(super) const SEGMENT_FAN_IN: usize = 8;
-
-/// What a thread of the ledger does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
-    /// Segments into runs.
-    Fold,
-    /// Runs into larger runs, and removal of those that nobody needs.
-    Merge,
-}
-
-impl Work {
-    pub(super) fn thread_name(self) -> &'static str {
-        match self {
-            Work::Fold => "ledger-fold",
-            Work::Merge => "ledger-merge",
-        }
-    }
-}
 
 impl Shared {
     /// The life of a thread: works while there is work, and waits for the bell.

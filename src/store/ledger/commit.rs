@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use super::background::Work;
+use super::Work;
 use super::disk::Run;
 use super::view::View;
 use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
-use crate::store::acknowledged::{AckLog, MarkFile};
+use crate::store::acknowledged::AckLog;
+use crate::store::engine::MarkFile;
 use crate::store::engine::{self, Changes, Pairs, with_prefix};
 use crate::store::home::Home;
 use crate::store::manifest::{Commits, Epochs};

@@ -170,7 +170,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::super::Ledger;
-    use super::super::background::Work;
+    use super::super::Work;
     use super::super::disk::RunSink;
     use super::*;
     use crate::store::crash::{VolatileSite, batch, tiny};

@@ -58,7 +58,6 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use self::background::Work;
 use self::commit::{Committed, Rows};
 use self::disk::{RunPairs, RunSink};
 use self::retired::Retired;
@@ -143,6 +142,24 @@ struct Shared {
     failures: [Mutex<Option<StoreError>>; 2],
     /// Goes last: with it the folder is let go of.
     site: Arc<dyn Site>,
+}
+
+/// What a thread of the ledger does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Segments into runs.
+    Fold,
+    /// Runs into larger runs, and removal of those that nobody needs.
+    Merge,
+}
+
+impl Work {
+    fn thread_name(self) -> &'static str {
+        match self {
+            Work::Fold => "ledger-fold",
+            Work::Merge => "ledger-merge",
+        }
+    }
 }
 
 /// Whether nobody else holds a home.

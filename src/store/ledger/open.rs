@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::background::Work;
+use super::Work;
 use super::commit::Committed;
 use super::disk::Run;
 use super::view::{Folding, View};

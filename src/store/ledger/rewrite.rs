@@ -259,9 +259,9 @@ impl<'a> Copy<'a> {
             return Ok(());
         }
         let rules = &mut self.rules;
-        let run = self
-            .shared
-            .write_run(&self.home, lookup_keys, commits, |writer| writer.push_kept(sources, rules))?;
+        let run = self.shared.write_run(&self.home, lookup_keys, commits, |writer| {
+            writer.push_kept(sources, |family, key, stored| rules.keeps(family, key, stored))
+        })?;
         if run.meta.counts().primary() > 0 {
             self.new.push(run);
         } else {

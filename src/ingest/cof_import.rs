@@ -34,8 +34,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::bulk::{Chunks, Met, Worker};
 use super::claims::Claimed;
+use super::worker::{BEGIN, Chunks, Met, Worker};
 use super::{IngestError, newest};
 use crate::base::time::{DAY, LATEST, parse_rfc3339};
 use crate::dns::{Name, Rdata, RrType, push_text_presentation};
@@ -48,35 +48,9 @@ use crate::tail::lineage::Prefix;
 use crate::tail::lines::{Block, Lines};
 use crate::tally::{Fate, Malformed, Skip, Tally};
 
-/// Lines that are looked at to see what a file holds.
-const LOOKED_AT: usize = 8;
 /// Rows that are looked up to see whether they are this ledger's own.
 const LOOKED_UP: usize = 200;
 
-/// Whether these first bytes of a file are COF.
-pub(super) fn is_cof(first: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    #[expect(dead_code, reason = "it only matters that they are there")]
-    struct Keys {
-        rrname: String,
-        rrtype: Value,
-        rdata: Value,
-    }
-    #[derive(Deserialize)]
-    struct Framed {
-        cond: Option<String>,
-        obj: Option<Keys>,
-    }
-    let is_framed = |line| {
-        let framed = serde_json::from_slice::<Framed>(line);
-        framed.is_ok_and(|Framed { cond, obj }| obj.is_some() || cond.as_deref() == Some(BEGIN))
-    };
-    let mut lines = first.split(|&byte| byte == b'\n').take(LOOKED_AT);
-    lines.any(|line| serde_json::from_slice::<Keys>(line).is_ok() || is_framed(line))
-}
-
-/// The first `cond` of an answer in DNSDB's frame.
-const BEGIN: &str = "begin";
 /// The last one of an answer that is whole.
 const SUCCEEDED: &str = "succeeded";
 
@@ -592,6 +566,7 @@ impl Worker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::worker::is_cof;
     use super::*;
 
     fn row(line: &str) -> Result<Row, Malformed> {
