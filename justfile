@@ -70,7 +70,7 @@ flips FLIPS="500" SEED="1":
 
 # Many random histories of files against the model; `proptest-regressions` replays what failed.
 interpret CASES="5000":
-    PROPTEST_CASES={{CASES}} cargo test --locked --release --lib ingest::interpreter
+    PROPTEST_CASES={{CASES}} cargo test --locked --release --lib ingest::tests::interpreter
 
 # A daemon over the sample logs, on a port of its own.
 demo:

@@ -15,21 +15,13 @@
 //! One thread for each source follows its live logs and stages what it reads; one commits that every second; a few read
 //! archives. They share nothing but the store, the claims on logs, and plain status values.
 
-#[cfg(test)]
-mod bounds;
 mod claims;
-#[cfg(test)]
-mod clocks;
 mod cof_import;
-#[cfg(test)]
-mod deployments;
 mod dump;
 mod follow;
 mod gone;
 mod import;
 mod intake;
-#[cfg(test)]
-mod interpreter;
 mod look;
 mod meaning;
 mod sql;

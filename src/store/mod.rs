@@ -19,8 +19,6 @@ mod block;
 mod budget;
 mod cache;
 mod copy;
-#[cfg(test)]
-mod crash;
 mod engine;
 mod files;
 mod filter;
@@ -41,6 +39,8 @@ mod sketch;
 pub mod sled;
 mod space;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod undo;
 mod value;
 mod verify;

@@ -801,12 +801,12 @@ impl Engine for SledEngine {
 
 #[cfg(test)]
 mod tests {
-    use super::super::crash::{batch, tiny};
     use super::super::key::Family;
     use super::*;
     use crate::dns::{Name, Rdata, RrType};
     use crate::observation::{Half, Halves, Seen, Tuple};
     use crate::store::batch::Batch;
+    use crate::store::tests::crash::{batch, tiny};
     use crate::store::{Entries, Entry, Scan, WriteStore};
 
     fn verified(path: &Path) -> Verification {

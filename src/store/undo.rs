@@ -164,7 +164,7 @@ impl Pairs for Undone<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::crash::Map;
+    use crate::store::tests::crash::Map;
 
     fn set(map: &mut Map, changes: &[(Vec<u8>, Option<Vec<u8>>)]) {
         for (key, value) in changes {

@@ -724,8 +724,8 @@ impl RunState {
 mod tests {
     use super::super::Pair;
     use super::super::ReadStore;
-    use super::super::crash::{Map, above, at_most, filled_ledger};
     use super::*;
+    use crate::store::tests::crash::{Map, above, at_most, filled_ledger};
 
     impl Pairs for Map {
         fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

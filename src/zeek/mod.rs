@@ -12,8 +12,6 @@ mod header;
 mod json;
 mod recognise;
 mod record;
-#[cfg(test)]
-mod round_trip;
 mod time;
 mod tsv;
 mod words;
@@ -305,6 +303,8 @@ fn qtype_of_name(name: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    mod round_trip;
+
     use super::*;
 
     const HEADER: &[&str] = &[

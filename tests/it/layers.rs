@@ -202,6 +202,29 @@ fn words_in_comments_literals_and_tests_are_no_imports() {
 }
 
 #[test]
+fn a_circle_among_the_files_of_a_module_is_found() {
+    let check = |files: &[(&str, &str)]| {
+        check(
+            &files
+                .iter()
+                .map(|(path, source)| ((*path).to_owned(), (*source).to_owned()))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let row = ("store/row.rs", "use super::{StoreError, key::{self, Family}};");
+    let key = ("store/key.rs", "fn f() -> crate::store::row::Row { g() }");
+    assert_eq!(check(&[row, key]), ["store/: a circle among key, row"]);
+    let folder = ("store/ledger/open.rs", "use super::Ledger; use super::super::row::Row;");
+    let uses_folder = ("store/row.rs", "use super::ledger::Ledger;");
+    let ledger = ("store/ledger/mod.rs", "mod open;");
+    assert_eq!(check(&[folder, ledger, uses_folder]), ["store/: a circle among ledger, row"]);
+    // What a folder shares with its files, and what only tests need, is none.
+    let tests = ("store/key.rs", "#[cfg(test)]\nmod tests { use super::super::row::Row; }");
+    assert!(check(&[row, tests]).is_empty());
+    assert!(check(&[folder, ledger, ("store/row.rs", "use super::StoreError;")]).is_empty());
+}
+
+#[test]
 fn a_module_without_a_row_is_found() {
     assert_eq!(
         check_one("helpers.rs", "fn f() {}"),
@@ -247,12 +270,15 @@ fn check(sources: &[(String, String)]) -> Vec<String> {
     let code: Vec<(&str, Vec<Token>)> =
         sources.iter().map(|(path, source)| (path.as_str(), tokens(source))).collect();
     let tests: BTreeSet<String> = code.iter().flat_map(|(path, tokens)| test_files(path, tokens)).collect();
-    let mut faults = Vec::new();
+    let is_test =
+        |path: &str| tests.iter().any(|test| path == test || (test.ends_with('/') && path.starts_with(test)));
+    let code: Vec<(&str, Vec<Token>)> = code
+        .iter()
+        .filter(|(path, _)| !is_test(path))
+        .map(|(path, tokens)| (*path, without_tests(tokens)))
+        .collect();
+    let mut faults = circles(&code);
     for (path, tokens) in &code {
-        if tests.contains(*path) {
-            continue;
-        }
-        let tokens = without_tests(tokens);
         let module = path.split(['/', '.']).next().unwrap();
         let (floor, may_use) = match (module, rows.get(module)) {
             ("lib", _) => (u8::MAX, ""),
@@ -265,7 +291,7 @@ fn check(sources: &[(String, String)]) -> Vec<String> {
                 continue;
             }
         };
-        for (line, used) in modules_used(path, &tokens) {
+        for (line, used) in modules_used(path, tokens) {
             match rows.get(used.as_str()) {
                 _ if used == module || may_use.split(' ').any(|name| name == used) => {}
                 Some(&(used_floor, _)) if may_use == "*" && used_floor < floor => {}
@@ -277,7 +303,7 @@ fn check(sources: &[(String, String)]) -> Vec<String> {
                 )),
             }
         }
-        for (line, named) in crates_named(&tokens) {
+        for (line, named) in crates_named(tokens) {
             let rooms =
                 ROOMS.iter().find(|(name, _)| *name == named).map_or([].as_slice(), |(_, rooms)| rooms);
             if !rooms.iter().any(|room| path.starts_with(room)) {
@@ -286,6 +312,87 @@ fn check(sources: &[(String, String)]) -> Vec<String> {
         }
     }
     faults
+}
+
+/// The path of the module that a file holds.
+fn module_of(path: &str) -> Vec<String> {
+    let mut parts: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    if parts.last().is_some_and(|last| last == "mod") {
+        parts.pop();
+    }
+    parts
+}
+
+/// Where the files of one folder import each other in a circle. A folder counts as one with all that is in it, and `mod.rs` with
+/// the folder it is in.
+fn circles(code: &[(&str, Vec<Token>)]) -> Vec<String> {
+    let modules: BTreeSet<Vec<String>> = code.iter().map(|(path, _)| module_of(path)).collect();
+    let mut folders: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (path, tokens) in code {
+        let own = module_of(path);
+        for used in paths_named(&own, tokens) {
+            let shared = own.iter().zip(&used).take_while(|(a, b)| a == b).count();
+            let (Some(from), Some(to)) = (own.get(shared), used.get(shared)) else { continue };
+            if shared > 0 && modules.contains(&used[..=shared]) {
+                let folder = folders.entry(own[..shared].to_vec()).or_default();
+                folder.entry(from.clone()).or_default().insert(to.clone());
+            }
+        }
+    }
+    let mut faults = Vec::new();
+    for (folder, mut left) in folders {
+        // As long as one uses only what is gone already it is in no circle.
+        loop {
+            let stay: BTreeSet<String> = left.keys().cloned().collect();
+            left.retain(|_, uses| uses.iter().any(|used| stay.contains(used)));
+            if left.len() == stay.len() {
+                break;
+            }
+        }
+        if !left.is_empty() {
+            let names: Vec<&str> = left.keys().map(String::as_str).collect();
+            faults.push(format!("{}/: a circle among {}", folder.join("/"), names.join(", ")));
+        }
+    }
+    faults
+}
+
+/// The paths of this crate that a module names, from the root on.
+fn paths_named(own: &[String], tokens: &[Token]) -> Vec<Vec<String>> {
+    let mut named = Vec::new();
+    for start in 0..tokens.len() {
+        if start > 0 && tokens[start - 1].text == "::" {
+            continue;
+        }
+        let supers = (0..).take_while(|step| is_path(tokens, start + 2 * step, "super")).count();
+        let (base, rest) = match () {
+            () if is_path(tokens, start, "crate") => (0, start + 2),
+            () if is_path(tokens, start, "self") => (own.len(), start + 2),
+            () if supers > 0 => (own.len().saturating_sub(supers), start + 2 * supers),
+            () => continue,
+        };
+        branches(&tokens[rest..], &mut own[..base].to_vec(), &mut named);
+    }
+    named
+}
+
+/// Follows a path to all its ends; gives how many tokens it has.
+fn branches(tokens: &[Token], base: &mut Vec<String>, named: &mut Vec<Vec<String>>) -> usize {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+    if text(0) != "{" {
+        base.push(text(0).to_owned());
+        let length = if text(1) == "::" { 2 + branches(&tokens[2..], base, named) } else { 1 };
+        if length == 1 {
+            named.push(base.clone());
+        }
+        base.pop();
+        return length;
+    }
+    let mut at = 1;
+    while !matches!(text(at), "}" | "") {
+        at += if text(at) == "," { 1 } else { branches(&tokens[at..], base, named) };
+    }
+    at + 1
 }
 
 /// The modules that a file names as `crate::x`, `crate::{x, y}`, `dnsledger::x`, or by `super` out of its own module.
@@ -483,13 +590,15 @@ fn test_modules(tokens: &[Token]) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// The files that hold the test modules of a file.
+/// The files and folders that hold the test modules of a file.
 fn test_files(path: &str, tokens: &[Token]) -> Vec<String> {
     let folder =
         path.strip_suffix("mod.rs").map_or(path.trim_end_matches(".rs").to_owned() + "/", str::to_owned);
     test_modules(tokens)
-        .filter(|&(_, after)| tokens.get(after).is_some_and(|token| token.text == ";"))
-        .map(|(_, after)| format!("{folder}{}.rs", tokens[after - 1].text))
+        .flat_map(|(_, after)| {
+            let name = &tokens[after - 1].text;
+            [format!("{folder}{name}.rs"), format!("{folder}{name}/")]
+        })
         .collect()
 }
 

@@ -209,8 +209,8 @@ pub(super) fn segments_to_merge(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Seg
 mod tests {
     use std::sync::Arc;
 
-    use crate::store::crash::{VolatileSite, batch, tiny};
     use crate::store::ledger::Ledger;
+    use crate::store::tests::crash::{VolatileSite, batch, tiny};
     use crate::store::{Options, ReadStore, WriteStore};
 
     #[test]

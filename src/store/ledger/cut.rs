@@ -218,8 +218,8 @@ mod tests {
     use super::super::Ledger;
     use super::*;
     use crate::dns::Name;
-    use crate::store::crash::{VolatileSite, batch, tiny};
     use crate::store::memory::MemoryStore;
+    use crate::store::tests::crash::{VolatileSite, batch, tiny};
     use crate::store::{Entry, Options, ReadStore, Scan, WriteStore};
 
     fn rows(store: &dyn ReadStore) -> Vec<Entry> {

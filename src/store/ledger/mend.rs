@@ -173,9 +173,9 @@ mod tests {
     use super::super::Work;
     use super::super::disk::RunSink;
     use super::*;
-    use crate::store::crash::{VolatileSite, batch, tiny};
     use crate::store::memory::MemoryStore;
     use crate::store::run::{CommitRange, Writer};
+    use crate::store::tests::crash::{VolatileSite, batch, tiny};
     use crate::store::{Options, WriteStore};
 
     #[test]

@@ -113,7 +113,7 @@ impl Shared {
 mod tests {
     use super::super::Ledger;
     use super::*;
-    use crate::store::crash::{VolatileSite, batch, tiny};
+    use crate::store::tests::crash::{VolatileSite, batch, tiny};
     use crate::store::{Options, ReadStore, Scan, Snapshot, WriteStore};
 
     fn ledger(options: &Options) -> Ledger {

@@ -1,5 +1,10 @@
 //! Logs in, entries out, on the store in memory.
 
+mod bounds;
+mod clocks;
+mod deployments;
+mod interpreter;
+
 use std::fs;
 use std::io::Write;
 

@@ -7,10 +7,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::time::SystemTime;
 
-use super::follow::Stepped;
-use super::tests::{CLOSE, HEADER, contents, gzip};
-use super::*;
+use super::{CLOSE, HEADER, contents, gzip};
 use crate::base::clock::Hand;
+use crate::ingest::follow::Stepped;
+use crate::ingest::*;
 use crate::status::Status;
 use crate::store::memory::MemoryStore;
 use crate::store::{ReadStore, WriteStore};

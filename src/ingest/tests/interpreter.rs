@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
-use super::follow::Stepped;
-use super::*;
 use crate::base::clock::Hand;
+use crate::ingest::follow::Stepped;
+use crate::ingest::*;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;

@@ -6,10 +6,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::process::Command;
 
-use super::follow::Stepped;
-use super::intake::{Ending, Intake};
-use super::tests::{HEADER, contents, expected, import_paths, ledger, log, records};
-use super::*;
+use super::{HEADER, contents, expected, import_paths, ledger, log, records};
+use crate::ingest::follow::Stepped;
+use crate::ingest::intake::{Ending, Intake};
+use crate::ingest::*;
 use crate::store::batch::Batch;
 
 const MIB: usize = 1 << 20;

@@ -16,20 +16,20 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use proptest::prelude::*;
 
-use super::engine::MarkFile;
-use super::engine::{self, Changes, Engine, Pairs, Place, Site};
-use super::ledger::Ledger;
-use super::manifest::{Commits, Manifest};
-use super::memory::MemoryStore;
-use super::migrate::Migration;
-use super::stored::FORMAT;
-use super::{Entry, Mark, Options, Pair, Question, ReadStore, Scan, StoreError, WriteStore};
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
+use crate::store::engine::MarkFile;
+use crate::store::engine::{self, Changes, Engine, Pairs, Place, Site};
+use crate::store::ledger::Ledger;
+use crate::store::manifest::{Commits, Manifest};
+use crate::store::memory::MemoryStore;
+use crate::store::migrate::Migration;
+use crate::store::stored::FORMAT;
+use crate::store::{Entry, Mark, Options, Pair, Question, ReadStore, Scan, StoreError, WriteStore};
 
-pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(in crate::store) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug, Clone)]
 enum Call {
@@ -127,7 +127,7 @@ impl Disk {
 
 /// A disk in memory that can lose its power, or be full.
 #[derive(Clone)]
-pub(super) struct VolatileSite(Arc<Mutex<Disk>>);
+pub(in crate::store) struct VolatileSite(Arc<Mutex<Disk>>);
 
 impl VolatileSite {
     pub fn new(left: usize, seed: u64) -> VolatileSite {
@@ -314,12 +314,12 @@ impl Volatile {
     }
 }
 
-pub(super) fn at_most(map: &Map, key: &[u8]) -> Option<Pair> {
+pub(in crate::store) fn at_most(map: &Map, key: &[u8]) -> Option<Pair> {
     let range = (Bound::Unbounded, Bound::Included(key));
     map.range::<[u8], _>(range).next_back().map(|(key, value)| (key.clone(), value.clone()))
 }
 
-pub(super) fn above(map: &Map, key: &[u8]) -> Option<Pair> {
+pub(in crate::store) fn above(map: &Map, key: &[u8]) -> Option<Pair> {
     let range = (Bound::Excluded(key), Bound::Unbounded);
     map.range::<[u8], _>(range).next().map(|(key, value)| (key.clone(), value.clone()))
 }
@@ -407,7 +407,7 @@ impl Engine for Volatile {
 const LINEAGE: LineageId = LineageId([1; 16]);
 
 /// Batch `number`: some rows that others have too, some of its own; every fourth is large.
-pub(super) fn batch(number: u64, store: &dyn WriteStore) -> Result<Batch, StoreError> {
+pub(in crate::store) fn batch(number: u64, store: &dyn WriteStore) -> Result<Batch, StoreError> {
     let sensor = store.sensor(if number.is_multiple_of(3) { "south" } else { "north" })?;
     let mut batch = Batch::default();
     for i in 0..if number.is_multiple_of(4) { 40 } else { 1 + number % 5 } {
@@ -460,7 +460,7 @@ fn cut_after(number: u64) -> u64 {
     1000 + number - 8
 }
 
-pub(super) fn tiny() -> Options {
+pub(in crate::store) fn tiny() -> Options {
     // Who waits here looks through the whole ledger again and again.
     let retry = (Duration::from_micros(10), Duration::from_micros(200));
     Options { memory: 1 << 20, fold_rows: 10, bulk_rows: 60, fan_in: 2, retry, ..Options::default() }
@@ -892,7 +892,7 @@ fn without_room_nothing_is_written_anew_beside_and_what_goes_goes_in_place() {
 }
 
 /// A ledger with several runs, a journal and a hint.
-pub(super) fn filled_ledger() -> (VolatileSite, Ledger) {
+pub(in crate::store) fn filled_ledger() -> (VolatileSite, Ledger) {
     let site = VolatileSite::new(usize::MAX, 1);
     let ledger = Ledger::open_site(Arc::new(site.clone()), true, &tiny()).unwrap();
     // The last one is too small to be folded, and stays in the journal.

@@ -6,9 +6,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 
-use super::follow::Stepped;
-use super::tests::{CLOSE, HEADER, contents, expected, gzip, log, record, records};
-use super::*;
+use super::{CLOSE, HEADER, contents, expected, gzip, log, record, records};
+use crate::ingest::follow::Stepped;
+use crate::ingest::*;
 use crate::status::{SourceState, Status, UnreadKind};
 use crate::store::WriteStore;
 use crate::store::memory::MemoryStore;
@@ -442,8 +442,8 @@ fn streaming_archives_are_read_for_the_time_in_which_there_was_no_plain_log() {
     host.put("logs/current/json_streaming_dns.1.log", json(20..30));
     host.put("logs/current/dns.log", log(40..50));
     host.put("logs/current/json_streaming_dns.log", json(40..48));
-    let imported = super::tests::ledger();
-    let summary = super::tests::import_paths(&imported, &[&host.path("logs")]);
+    let imported = super::ledger();
+    let summary = super::import_paths(&imported, &[&host.path("logs")]);
     assert_eq!(contents(&*imported), expected(0..50));
     assert_eq!(summary.passed_over.len(), 2, "{summary:?}");
     host.holds(0..50);

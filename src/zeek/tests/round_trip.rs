@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use super::{Line, LogRecord, Options, Reader};
+use crate::zeek::{Line, LogRecord, Options, Reader};
 
 //--- the model of the writers ---------------------------------------------------------------------------------------
 
