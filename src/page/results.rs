@@ -105,7 +105,7 @@ pub fn results_page(
             }
             p.lede { (meaning(query)) }
             @if let (Some(questions), Some(_)) = (&results.questions, &axis) {
-                p.lede { "It was " (safe(&questions.in_words())) "." }
+                p.lede { "It was " (safe(&questions.in_words())) " (UTC)." }
             }
             @if let Some(place) = place(query) {
                 p.about { a href=(place.href(&trail)) { "All about " span.dns { (place.text()) } } }
@@ -309,7 +309,7 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results) -> Markup {
             } @else {
                 p { "No row of the ledger fits " span.dns { (text) }
                     @if view.filters.is_empty() { "." } @else { " with these filters." }
-                    @if let Some(questions) = &results.questions { " It was " (safe(&questions.in_words())) "." }
+                    @if let Some(questions) = &results.questions { " It was " (safe(&questions.in_words())) @if questions.count > 0 { " (UTC)" } "." }
                 }
             }
             ul {

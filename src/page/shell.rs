@@ -65,7 +65,8 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
                 footer {
                     @match frame.as_of {
                         Some(Freshness { as_of: Some(as_of), .. }) => span { "True as of " time datetime=(as_of) { (readable(as_of)) } " " (utc()) },
-                        Some(Freshness { is_followed: false, .. }) | None => span { "Nothing is followed: the ledger is as it was last fed" },
+                        Some(Freshness { is_followed: false, .. }) => span { "Nothing is followed: the ledger is as it was last fed" },
+                        None => span {},
                         Some(_) => span { "Not everything that is visible was read yet" },
                     }
                     @if let Some(first) = frame.as_of.and_then(|fresh| fresh.incomplete.first()) {

@@ -26,6 +26,7 @@ mod crash;
 mod descriptors;
 /// Disks that are full, broken or read-only at random moments.
 mod disk_trouble;
+mod doctor;
 mod documents;
 /// Merging the tables of other passive-DNS tools, as their databases write them out.
 mod dump_import;
