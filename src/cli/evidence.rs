@@ -12,7 +12,7 @@ use super::filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
 use super::{Exit, Misuse};
-use crate::evidence::{Answer, Ask, Beginnings, Ended, Evidence, LogLine, Raw, Visit};
+use crate::evidence::{Answer, Ask, Beginnings, Ended, Evidence, Filters, LogLine, Raw, Visit};
 use crate::http::EvidenceLine;
 use crate::http::client::Client;
 use crate::lookup::{Indicator, Search};
@@ -133,9 +133,16 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 raw: args.format == Format::Raw,
                 until: None,
             };
+            let data = config.data_dir.clone();
             let (config, beginnings) = (config.ingest(), Beginnings::default());
-            let evidence =
-                Evidence { ledger: &**ledger, config: &config, also: &args.logs, beginnings: &beginnings };
+            let filters = Filters::of(&data, &config.observe);
+            let evidence = Evidence {
+                ledger: &**ledger,
+                config: &config,
+                also: &args.logs,
+                filters: &filters,
+                beginnings: &beginnings,
+            };
             evidence.find(&ask, &|| Ok(()), &mut taking)?
         }
         Access::Socket(_) | Access::Server(_) if !args.logs.is_empty() => {

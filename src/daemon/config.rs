@@ -145,11 +145,20 @@ pub struct Store {
 }
 
 /// From an answer back to the lines of logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evidence {
     /// Whether lines of logs are handed out over HTTP, to tokens of the scope `evidence`.
     pub http: bool,
+    /// Bytes of the filters that say which logs need not be read; `auto` is a twentieth of the ledger, and 16 MiB at least.
+    #[serde(serialize_with = "write_budget", deserialize_with = "read_budget")]
+    pub disk: MaxDisk,
+}
+
+impl Default for Evidence {
+    fn default() -> Evidence {
+        Evidence { http: false, disk: MaxDisk::Auto }
+    }
 }
 
 /// What is wrong with a pattern of names, if anything is.

@@ -30,6 +30,7 @@ use tracing::{debug, error, info, warn};
 use crate::base::clock::now;
 use crate::base::descriptors;
 use crate::base::fault::{end_to_start_again, patience};
+use crate::base::priority;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::base::time::format_utc;
@@ -37,6 +38,7 @@ use crate::daemon::config::Config;
 use crate::daemon::recovery::{Recovery, begin_anew_if_safe};
 use crate::daemon::sandbox::Restricted;
 use crate::daemon::supervisor::Supervisor;
+use crate::evidence::{Filters, FiltersStatus};
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{self, Listener, State, serve, watch};
@@ -44,7 +46,7 @@ use crate::ingest::{self, ImportProgress};
 use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
 use crate::status::Notices;
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
-use crate::store::{OnProgress, Options, StoreError, WriteStore};
+use crate::store::{MaxDisk, OnProgress, Options, StoreError, WriteStore};
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -62,6 +64,11 @@ const VERIFY_PAUSE: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// How often the supervisor is told that the ledger is still brought up to a new format.
 const MIGRATION_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether logs lack a filter, while some do, and where all have one.
+const FILTERS_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+/// The part of the ledger that filters may take where nothing else is said, one in so many bytes; and at least so many.
+const FILTERS_SHARE: u64 = 20;
+const FILTERS_LEAST: u64 = 16 << 20;
 /// How often a folder is tried that another process is just leaving.
 const LOCK_TRIES: u32 = 10;
 /// How long between two tries.
@@ -147,6 +154,8 @@ pub fn run(
     }
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
     keep_within(&ledger, bounds, ingest.notices().clone(), stop.clone())?;
+    let filters = Arc::new(Filters::of(&config.data_dir, &ingest.config().observe));
+    filter_logs(&filters, &ledger, &config, stop.clone())?;
     if was_killed {
         verify_meanwhile(&ledger, ingest.notices().clone(), stop.clone())?;
     }
@@ -168,7 +177,7 @@ pub fn run(
             );
             http.max_connections = possible;
         }
-        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), http);
+        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), filters, http);
         if config.evidence.http {
             state.hand_out_lines();
         }
@@ -254,6 +263,49 @@ fn end_in_time(stop: Stop) -> anyhow::Result<()> {
     };
     std::thread::Builder::new().name("stop-limit".to_owned()).spawn(work).context("starting a thread")?;
     Ok(())
+}
+
+/// Makes the filters of logs, for evidence, on a thread that gives way to all others.
+fn filter_logs(
+    filters: &Arc<Filters>,
+    ledger: &Arc<dyn WriteStore>,
+    config: &Config,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    let (filters, ledger) = (Arc::clone(filters), Arc::clone(ledger));
+    let (feeding, disk) = (config.ingest(), config.evidence.disk);
+    let work = move || {
+        priority::give_way();
+        let mut told = None;
+        while !stop.wait(filters_pause(filters.status())) {
+            let budget = match disk {
+                MaxDisk::Auto => {
+                    let share = ledger.stats().map_or(0, |stats| stats.live_bytes / FILTERS_SHARE);
+                    Some(share.max(FILTERS_LEAST))
+                }
+                MaxDisk::Bytes(bytes) => Some(bytes),
+                MaxDisk::Unbounded => None,
+            };
+            let failed = filters.pass(&*ledger, &feeding, budget, &stop).err().map(|error| error.to_string());
+            if let Some(why) = failed.as_ref().filter(|_| told != failed) {
+                warn!(%why, "Filters of logs cannot be made just now: evidence takes longer without them.");
+            }
+            told = failed;
+        }
+    };
+    threads::spawn("evidence-filters", work).context("starting a thread")?;
+    Ok(())
+}
+
+/// How long it waits before logs are looked at for the lack of a filter. A test (feature `test-hooks`) may want it often.
+fn filters_pause(status: FiltersStatus) -> Duration {
+    let often =
+        cfg!(feature = "test-hooks").then(|| std::env::var("DNSLEDGER_TEST_FILTERS_MS").ok()).flatten();
+    if let Some(often) = often.and_then(|often| often.parse().ok()) {
+        return Duration::from_millis(often);
+    }
+    let [soon, seldom] = FILTERS_PAUSES;
+    if status.logs > 0 && status.filters == status.logs { seldom } else { soon }
 }
 
 /// Keeps a ledger within bounds for as long as it is open, and looks after what a wrong clock did. A process that ends in the

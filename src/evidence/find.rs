@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::filters::{Filters, Probes};
 use super::line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
 use super::places::{Beginnings, Index, source_of};
 use super::read::{At, Came, Found, Reading, Wanted, read};
@@ -71,6 +72,8 @@ pub struct Evidence<'a> {
     pub config: &'a Config,
     /// Where logs may lie beside the sources.
     pub also: &'a [PathBuf],
+    /// What says of logs that they need not be read.
+    pub filters: &'a Filters,
     /// With which logs files begin, as far as that is known.
     pub beginnings: &'a Beginnings,
 }
@@ -425,6 +428,8 @@ struct Log {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Unread,
+    /// It holds nothing of what is looked for.
+    Denied,
     /// Read as far as it goes, in this round.
     Read,
     /// Read before, here, and not in this round.
@@ -522,6 +527,9 @@ struct Finding<'a> {
     default_source: SourceConfig,
     header: Option<Arc<[u8]>>,
     logs_read: u64,
+    /// What a log must hold to be read; none where that cannot be told.
+    probes: Option<Probes>,
+    passed_over: u64,
 }
 
 impl<'a> Finding<'a> {
@@ -545,6 +553,7 @@ impl<'a> Finding<'a> {
         }
         let both = sides.into_iter().filter(|(_, sides)| *sides == (true, true)).map(|(folder, _)| folder);
         let twin_of: HashMap<PathBuf, usize> = both.enumerate().map(|(at, folder)| (folder, at)).collect();
+        let probes = Probes::of(asked.test.scans(), asked.rdata.as_deref());
         Finding {
             evidence,
             ask,
@@ -563,6 +572,8 @@ impl<'a> Finding<'a> {
             default_source: SourceConfig::default(),
             header: None,
             logs_read: 0,
+            probes,
+            passed_over: 0,
             logs,
         }
     }
@@ -579,11 +590,14 @@ impl<'a> Finding<'a> {
             self.tried.clear();
             for at in 0..self.logs.len() {
                 let Some(log) = self.logs.get(at) else { break };
-                if matches!(log.state, State::Read | State::Missing(..)) {
+                if matches!(log.state, State::Read | State::Denied | State::Missing(..)) {
                     continue;
                 }
                 if self.held.floor.is_some_and(|(floor, ..)| log.bound >= floor) {
                     break; // it holds only what comes later
+                }
+                if self.is_passed_over(at) {
+                    continue;
                 }
                 if !visit.progress(at as u64, self.logs.len() as u64) {
                     self.ended = Ended::Stopped;
@@ -616,6 +630,20 @@ impl<'a> Finding<'a> {
                 }
             }
         }
+    }
+
+    /// Whether a log holds nothing of what is looked for, by its filter.
+    fn is_passed_over(&mut self, at: usize) -> bool {
+        let (Some(probes), Some(log)) = (&self.probes, self.logs.get_mut(at)) else { return false };
+        let may_hold = log.state != State::Unread
+            || !log.progress.complete
+            || may_have_grown(&log.progress)
+            || self.evidence.filters.may_hold(&log.progress, probes);
+        if !may_hold {
+            log.state = State::Denied;
+            self.passed_over += 1;
+        }
+        !may_hold
     }
 
     /// Hands out what waits, as far as nothing that is still to be read can come before it.
@@ -859,6 +887,7 @@ impl<'a> Finding<'a> {
             notes,
             logs: self.logs.len() as u64,
             logs_read: self.logs_read,
+            logs_passed_over: self.passed_over,
             ..Answer::default()
         };
         if uncompared.is_none() && self.ended == Ended::Complete {

@@ -258,6 +258,9 @@ pub struct Answer {
     pub logs: u64,
     /// Those of them that were read.
     pub logs_read: u64,
+    /// Those that hold none, by their filters.
+    #[serde(default)]
+    pub logs_passed_over: u64,
 }
 
 /// Logs of one kind that are named in a sentence.

@@ -151,6 +151,7 @@ pub fn find(state: &State, ask: &Ask, visit: &mut dyn Visit) -> Result<Answer, S
         ledger: &*shared.ledger,
         config: shared.ingest.config(),
         also: &[],
+        filters: &shared.filters,
         beginnings: &shared.beginnings,
     };
     evidence.find(ask, &|| shared.ingest.commit(), visit)

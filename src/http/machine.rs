@@ -11,6 +11,7 @@ use super::answer::{format_millis, in_time, place_for_report};
 use super::error::ApiError;
 use super::headers::AS_OF;
 use super::request::Request;
+use crate::evidence::FiltersStatus;
 use crate::status::Status;
 use crate::store::{Expired, Folded, Growth, Stats};
 
@@ -24,6 +25,9 @@ pub struct Report {
     /// The version of the on-disk format.
     format: u32,
     store: StoreReport,
+    /// How far the filters of logs are made; absent where no daemon makes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<FiltersStatus>,
     #[serde(flatten)]
     status: Status,
 }
@@ -67,7 +71,15 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             folded: stats.folded,
             growth: stats.growth.clone(),
         },
+        evidence: None,
         status,
+    }
+}
+
+impl Report {
+    /// The same with how far the filters of logs are made.
+    fn with_evidence(self, evidence: FiltersStatus) -> Report {
+        Report { evidence: Some(evidence), ..self }
     }
 }
 
@@ -84,7 +96,8 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
     let place = place_for_report(&state).await?;
     let work = move || {
         let _place = place;
-        Ok::<_, ApiError>(report(state.0.ingest.status()?, &state.0.ledger.stats()?))
+        let report = report(state.0.ingest.status()?, &state.0.ledger.stats()?);
+        Ok::<_, ApiError>(report.with_evidence(state.0.filters.status()))
     };
     let report = in_time(deadline, work).await??;
     let mut response = json(StatusCode::OK, &report);

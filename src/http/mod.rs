@@ -75,7 +75,7 @@ use self::pace::Pace;
 use self::places::Places;
 use self::token::Tokens;
 use crate::base::units::duration;
-use crate::evidence::Beginnings;
+use crate::evidence::{Beginnings, Filters};
 use crate::ingest::Ingest;
 use crate::status::history::History;
 use crate::store::WriteStore;
@@ -211,6 +211,8 @@ struct Shared {
     evidence: Places,
     /// Whether lines of logs are handed out over the network, to who may see them.
     hands_out_lines: AtomicBool,
+    /// What says of logs that they need not be read.
+    filters: Arc<Filters>,
     /// With which logs files begin.
     beginnings: Arc<Beginnings>,
     guard: Guard,
@@ -224,7 +226,12 @@ struct Shared {
 
 impl State {
     /// Puts the parts together, without tokens and without TLS.
-    pub fn new(ledger: Arc<dyn WriteStore>, ingest: Arc<Ingest>, config: Config) -> State {
+    pub fn new(
+        ledger: Arc<dyn WriteStore>,
+        ingest: Arc<Ingest>,
+        filters: Arc<Filters>,
+        config: Config,
+    ) -> State {
         let scans = Places::new(config.max_scans, config.max_scans_per_address);
         let lookups = Places::new(config.max_lookups, usize::MAX);
         let imports = Places::new(MAX_IMPORTS, usize::MAX);
@@ -249,6 +256,7 @@ impl State {
             streams,
             evidence: Places::new(MAX_EVIDENCE, MAX_EVIDENCE),
             hands_out_lines: AtomicBool::new(false),
+            filters,
             beginnings: Arc::default(),
             guard,
             origins,

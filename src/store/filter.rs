@@ -128,6 +128,42 @@ impl Filter {
     }
 }
 
+//--- LogFilter ------------------------------------------------------------------------------------------------------
+
+/// A filter of what is in a log, for who has no business with runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(Filter);
+
+impl LogFilter {
+    /// The hash of a key.
+    pub fn hash(seed: u64, key: &[u8]) -> u64 {
+        hash(seed, key)
+    }
+
+    /// One of these hashes. It has more room for each than that of a run: a needless look costs the reading of a log.
+    pub fn of(seed: u64, hashes: impl ExactSizeIterator<Item = u64>) -> LogFilter {
+        let keys = hashes.len() as u64;
+        let mut filter = Filter::new(keys + keys / 2, seed);
+        hashes.for_each(|hash| filter.insert(hash));
+        LogFilter(filter)
+    }
+
+    /// Whether a key may be in it.
+    pub fn may_hold(&self, key: &[u8]) -> bool {
+        self.0.may_hold(hash(self.0.seed(), key))
+    }
+
+    /// The stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    /// Takes one from its stored form; `None` when the length does not fit.
+    pub fn from_bytes(stored: &[u8]) -> Option<LogFilter> {
+        Filter::from_bytes(stored).map(LogFilter)
+    }
+}
+
 //--- Pages ----------------------------------------------------------------------------------------------------------
 
 /// A filter as it is stored, of which only those pages are in memory that were asked for of late: [`super::cache`] has them go again.

@@ -47,6 +47,7 @@ mod verify;
 
 pub use budget::{NameBudget, is_unresolved};
 pub use copy::OnPiece;
+pub use filter::LogFilter;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
 pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since};

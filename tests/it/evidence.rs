@@ -508,3 +508,89 @@ fn over_http_lines_are_handed_out_where_that_is_switched_on_to_tokens_of_that_sc
 fn found_of(env: &TestEnv, args: &[&str]) -> Found {
     found(env.run(&[&["evidence", "-f", "json"], args].concat()))
 }
+
+#[test]
+fn logs_that_cannot_hold_it_are_passed_over_and_no_spoiled_filter_hides_a_line() {
+    let mut env = TestEnv::new();
+    env.set("DNSLEDGER_TEST_FILTERS_MS", "20");
+    fs::create_dir(env.path("logs")).unwrap();
+    for at in 0..6u32 {
+        let name = format!("n{at}.example.com");
+        let text = log(at * 10..at * 10 + 10)
+            .replace("www.example.com", &name)
+            .replace("192.0.2.", &format!("192.0.{at}."));
+        fs::write(env.path(&format!("logs/dns.{at}.log")), text + "#close\t2026-02-02-02-00-00\n").unwrap();
+        gzip(&env.path(&format!("logs/dns.{at}.log")));
+    }
+    let all_have_one = |daemon: &Daemon| {
+        crate::env::until("each log has a filter", || {
+            let status = daemon.json("/api/v1/status");
+            (status["evidence"]["logs"] == 6 && status["evidence"]["filters"] == 6).then_some(())
+        });
+    };
+    // It is killed again and again while it makes them.
+    for _ in 0..3 {
+        let daemon = env.daemon("logs", "data");
+        daemon.kill();
+    }
+    let daemon = env.daemon("logs", "data");
+    daemon.wait_for_lines(60);
+    all_have_one(&daemon);
+    let asked = |query: &str, lines: usize, passed_over: u64| {
+        let found = evidence(&env, &[query]);
+        check_whole_of(&found, lines);
+        assert_eq!(found.end["logs_passed_over"], passed_over, "{query}: {}", found.end);
+    };
+    let check_all = |passed_over: u64| {
+        asked("*", 60, 0);
+        asked("*.example.com", 60, 0);
+        asked("n3.example.com", 10, 0);
+        asked("192.0.4.0/24", 10, passed_over);
+    };
+    // The times of a name's rows tell as much as filters do: those of a block of addresses, too.
+    check_all(0);
+    // A name in two logs, between which others lie.
+    let both = log(100..101).replace("www", "both") + &log(160..161).replace("www", "both");
+    fs::write(env.path("logs/dns.x.log"), both + "#close\t2026-02-02-02-00-00\n").unwrap();
+    let early = log(0..1).replace("www.example.com", "both.example.com").replace(".5\tC", ".7\tD");
+    fs::write(env.path("logs/dns.y.log"), early + "#close\t2026-02-02-02-00-00\n").unwrap();
+    daemon.wait_for_lines(63);
+    crate::env::until("each log has a filter", || {
+        let status = daemon.json("/api/v1/status");
+        (status["evidence"]["filters"] == 8).then_some(())
+    });
+    asked("both.example.com", 3, 6);
+    // A log that is gone and held nothing of it is not missed.
+    fs::remove_file(env.path("logs/dns.2.log.gz")).unwrap();
+    asked("both.example.com", 3, 6);
+    let gone = evidence(&env, &["n2.example.com"]);
+    assert_eq!((gone.code, &gone.end["missing"][0]["fault"]), (Some(1), &"gone".into()));
+    let stopped = daemon.stop();
+    assert!(stopped.status.success());
+    // Whatever becomes of the filters, lines are found: without a daemon nobody makes them anew.
+    for file in files(&env.path("data/evidence")) {
+        let bytes = fs::read(&file).unwrap();
+        let half = bytes.len() / 2;
+        fs::write(
+            &file,
+            bytes[..half].iter().chain(&vec![0; bytes.len() - half]).copied().collect::<Vec<u8>>(),
+        )
+        .unwrap();
+    }
+    asked("both.example.com", 3, 0);
+    // What is left over goes, what is spoiled is made anew when it is of another log, and a budget of nothing keeps none.
+    fs::write(env.path("none.toml"), "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[evidence]\ndisk = \"0B\"\n[[source]]\nlogs = \"logs\"\n").unwrap();
+    let daemon = env.configured_daemon("none.toml", "data");
+    crate::env::until("no filter is left", || files(&env.path("data/evidence")).is_empty().then_some(()));
+    daemon.stop();
+}
+
+#[track_caller]
+fn check_whole_of(found: &Found, lines: usize) {
+    assert_eq!(
+        (found.lines.len(), found.code, &found.end["complete"]),
+        (lines, Some(0), &true.into()),
+        "{}",
+        found.end
+    );
+}

@@ -57,14 +57,15 @@ impl Server {
         let stop = Stop::new();
         let ingest = ingest::start(ingest::Config::default(), Arc::clone(&ledger), stop.clone()).unwrap();
         let ingest = Arc::new(ingest);
-        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), config);
+        let folder = tempfile::tempdir().unwrap();
+        let filters = Arc::new(dnsledger::evidence::Filters::of(folder.path(), &ingest.config().observe));
+        let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), filters, config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("served")
             .enable_all()
             .build()
             .unwrap();
-        let folder = tempfile::tempdir().unwrap();
         let inside = runtime.enter();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         tcp.set_nonblocking(true).unwrap();
