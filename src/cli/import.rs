@@ -16,7 +16,9 @@ use crate::base::units;
 use crate::daemon::{self, logging};
 use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
-use crate::ingest::{self, Database, Dump, How, ImportProgress, STANDARD_INPUT, Summary, files_under};
+use crate::ingest::{
+    self, Database, Dump, ImportOptions, ImportProgress, STANDARD_INPUT, Summary, files_under,
+};
 use crate::observation::check_sensor_name;
 use crate::output::sanitise;
 use crate::tail::decode::Decoder;
@@ -80,7 +82,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let message = format!("--sensor: {why}");
         return Err(Misuse { message, hint: "dnsledger import --sensor dmz dns.log" }.into());
     }
-    let how = How { sensor: args.sensor.as_deref(), replace: args.replace };
+    let how = ImportOptions { sensor: args.sensor.as_deref(), replace: args.replace };
     if args.replace && files_under(&args.paths)?.paths().len() != 1 {
         // Two of one origin would each take the place of the other.
         let message = "--replace takes one file at a time".to_owned();
@@ -126,7 +128,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 /// Sends each file to the daemon, which may not be allowed to read them itself.
 fn send(
     client: &Client,
-    how: How<'_>,
+    how: ImportOptions<'_>,
     dump: Option<&Dump>,
     paths: &[PathBuf],
     progress: &Arc<Progress>,
@@ -161,7 +163,7 @@ fn send(
 
 fn send_one(
     client: &Client,
-    how: How<'_>,
+    how: ImportOptions<'_>,
     dump: Option<&Dump>,
     path: &Path,
     progress: &Arc<Progress>,

@@ -32,7 +32,7 @@ use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
 use crate::base::clock::now;
-use crate::ingest::{How, Summary};
+use crate::ingest::{ImportOptions, Summary};
 use crate::observation::check_sensor_name;
 use crate::retention::{Bounds, Forecast, Kept, RETENTION, commit_first, forecast, keep};
 use crate::status::shown_path;
@@ -147,7 +147,7 @@ pub async fn import<B: Buf>(
     let reading = spawn_blocking(move || {
         let _place = place;
         let stream = Box::new(Sent { receiver, current: Bytes::new(), ended: None });
-        ingest.import_stream(Path::new(&name), How { sensor: sensor.as_deref(), replace }, stream)
+        ingest.import_stream(Path::new(&name), ImportOptions { sensor: sensor.as_deref(), replace }, stream)
     });
     // What comes from this machine may come from a pipe, and pause with it.
     let patience = state.0.config.request_timeout;

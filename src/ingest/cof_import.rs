@@ -35,7 +35,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::claims::Claimed;
-use super::worker::{BEGIN, Chunks, Met, Worker};
+use super::worker::{BEGIN, Chunks, ReadOutcome, Worker};
 use super::{IngestError, newest};
 use crate::base::time::{DAY, LATEST, parse_rfc3339};
 use crate::dns::{Name, Rdata, RrType, push_text_presentation};
@@ -413,7 +413,7 @@ impl Worker<'_> {
         mut chunks: Chunks,
         path: &Path,
         sensor: Option<&str>,
-    ) -> Result<Met, IngestError> {
+    ) -> Result<ReadOutcome, IngestError> {
         let Some(sensor) = sensor.map(str::to_owned).or_else(|| name_of(path)) else {
             let why = "it is passive DNS of another site, and has no name; try: --sensor NAME";
             return Ok(self.refuse(path, why));
@@ -459,7 +459,7 @@ impl Worker<'_> {
         path: &Path,
         sensor: &str,
         known: Progress,
-    ) -> Result<Met, IngestError> {
+    ) -> Result<ReadOutcome, IngestError> {
         let number = self.context.store.sensor(sensor)?;
         let mut incoming = Incoming {
             prefix: Prefix::default(),
@@ -538,7 +538,7 @@ impl Worker<'_> {
             End::CutShort => self.incomplete(path, "the archive ends too early"),
             End::Corrupt(why) => self.incomplete(path, &why),
         }
-        Ok(Met::Read)
+        Ok(ReadOutcome::Read)
     }
 
     /// Puts what was read into the batch.
@@ -555,7 +555,7 @@ impl Worker<'_> {
         }
     }
 
-    fn refuse_again(&mut self, path: &Path, sensor: &str) -> Met {
+    fn refuse_again(&mut self, path: &Path, sensor: &str) -> ReadOutcome {
         let why = format!(
             "another file was imported as sensor {sensor}, and what both hold would count twice; try: --replace, if this is \
              newer, or --sensor NAME, if it is another origin"

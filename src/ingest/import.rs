@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::claims::Claims;
 use super::dump::Dump;
 use super::twins;
-use super::{Config, Context, How, ImportProgress, IngestError, Summary};
+use super::{Config, Context, ImportOptions, ImportProgress, IngestError, Summary};
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::status::UnreadKind;
@@ -24,7 +24,7 @@ use crate::store::{StoreError, WriteStore};
 use crate::tail::discover::{Found, Scope, Stamp, discover, is_glob};
 use crate::zeek;
 
-use super::worker::{Met, Worker};
+use super::worker::{ReadOutcome, Worker};
 
 /// What the log is called that comes by standard input.
 pub const STANDARD_INPUT: &str = "standard input";
@@ -145,7 +145,7 @@ pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
 pub fn import<'a>(
     store: &Arc<dyn WriteStore>,
     config: &Config,
-    how: impl Into<How<'a>>,
+    how: impl Into<ImportOptions<'a>>,
     dump: Option<&Dump>,
     paths: &[PathBuf],
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
@@ -250,17 +250,19 @@ fn work_off(
         }
         if found.path.as_os_str() == "-" {
             let name = Path::new(STANDARD_INPUT);
-            if let Met::Busy { .. } = worker.read_stream(Box::new(io::stdin()), name, sensor, zeek)? {
+            if let ReadOutcome::Busy { .. } = worker.read_stream(Box::new(io::stdin()), name, sensor, zeek)? {
                 worker.summary.failed.push((name.to_owned(), "another reader has this log".to_owned()));
             }
-        } else if let Met::Busy { .. } = worker.read_file(&found, sensor, zeek)? {
+        } else if let ReadOutcome::Busy { .. } = worker.read_file(&found, sensor, zeek)? {
             busy.push(found);
         }
         each(worker);
     }
     worker.flush()?;
     for found in busy {
-        while !stop.is_stopped() && matches!(worker.read_file(&found, sensor, zeek)?, Met::Busy { .. }) {
+        while !stop.is_stopped()
+            && matches!(worker.read_file(&found, sensor, zeek)?, ReadOutcome::Busy { .. })
+        {
             worker.flush()?;
             worker.wait_for_release();
         }

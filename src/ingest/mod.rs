@@ -158,16 +158,16 @@ impl Default for Config {
 
 /// How what is imported is counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct How<'a> {
+pub struct ImportOptions<'a> {
     /// The sensor; where none is named, [`DEFAULT_SENSOR`], and for what other sites saw the name of the file.
     pub sensor: Option<&'a str>,
     /// What another site saw takes the place of what was imported of it before.
     pub replace: bool,
 }
 
-impl<'a> From<Option<&'a str>> for How<'a> {
-    fn from(sensor: Option<&'a str>) -> How<'a> {
-        How { sensor, replace: false }
+impl<'a> From<Option<&'a str>> for ImportOptions<'a> {
+    fn from(sensor: Option<&'a str>) -> ImportOptions<'a> {
+        ImportOptions { sensor, replace: false }
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Statements<R> {
 enum Ending {
     Unsaid,
     Awaited,
-    Met,
+    ReadOutcome,
 }
 
 /// A row, with its table and the columns by which its values are named.
@@ -105,7 +105,7 @@ impl<R: BufRead> Statements<R> {
                     Ending::Awaited => {
                         Err(cut("it does not say that it is complete, as it would at its end"))
                     }
-                    Ending::Unsaid | Ending::Met => Ok(None),
+                    Ending::Unsaid | Ending::ReadOutcome => Ok(None),
                 };
             };
             if token.is_word("CREATE") {
@@ -115,7 +115,7 @@ impl<R: BufRead> Statements<R> {
             } else {
                 match &token {
                     word if word.is_word("BEGIN") => self.end = Ending::Awaited,
-                    word if word.is_word("COMMIT") => self.end = Ending::Met,
+                    word if word.is_word("COMMIT") => self.end = Ending::ReadOutcome,
                     _ => {}
                 }
                 self.pass_over(token)?;
@@ -333,7 +333,7 @@ impl<R: BufRead> Statements<R> {
         if says(b"MySQL dump") || says(b"MariaDB dump") {
             self.end = Ending::Awaited;
         } else if says(b"Dump completed") {
-            self.end = Ending::Met;
+            self.end = Ending::ReadOutcome;
         }
         Ok(())
     }

@@ -170,7 +170,7 @@ pub(super) struct Worker<'a> {
 
 /// How a file was met.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Met {
+pub(super) enum ReadOutcome {
     /// As far as it goes.
     Read,
     /// Another reader has its lineage: try again later.
@@ -223,7 +223,7 @@ impl<'a> Worker<'a> {
         found: &Found,
         sensor: Option<&str>,
         zeek: &zeek::Options,
-    ) -> Result<Met, IngestError> {
+    ) -> Result<ReadOutcome, IngestError> {
         let size = found.stamp.size;
         let bytes = Arc::clone(&self.bytes_read);
         let before = bytes.load(Ordering::Relaxed);
@@ -232,7 +232,7 @@ impl<'a> Worker<'a> {
             Ok(decoder) => self.read(decoder, &found.path, Some(size), sensor, zeek, false)?,
             Err(error) => self.fail(&found.path, &error),
         };
-        let busy = matches!(met, Met::Busy { .. });
+        let busy = matches!(met, ReadOutcome::Busy { .. });
         if !busy {
             self.summary.files += 1;
             self.summary.bytes += size;
@@ -249,12 +249,12 @@ impl<'a> Worker<'a> {
         name: &Path,
         sensor: Option<&str>,
         zeek: &zeek::Options,
-    ) -> Result<Met, IngestError> {
+    ) -> Result<ReadOutcome, IngestError> {
         let met = match self.decoder(stream) {
             Ok(decoder) => self.read(decoder, name, None, sensor, zeek, false)?,
             Err(error) => self.fail(name, &error),
         };
-        self.summary.files += u64::from(!matches!(met, Met::Busy { .. }));
+        self.summary.files += u64::from(!matches!(met, ReadOutcome::Busy { .. }));
         Ok(met)
     }
 
@@ -273,22 +273,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    pub(super) fn fail(&mut self, path: &Path, error: &io::Error) -> Met {
+    pub(super) fn fail(&mut self, path: &Path, error: &io::Error) -> ReadOutcome {
         let hint = reading_hint(error).map_or_else(String::new, |hint| format!("; try: {hint}"));
         self.refuse(path, &format!("{error}{hint}"))
     }
 
-    pub(super) fn refuse(&mut self, path: &Path, why: &str) -> Met {
+    pub(super) fn refuse(&mut self, path: &Path, why: &str) -> ReadOutcome {
         self.summary.failed.push((path.to_owned(), why.to_owned()));
-        Met::Failed
+        ReadOutcome::Failed
     }
 
     /// The file is no DNS log.
-    fn no_log(&mut self, path: &Path, fault: (UnreadKind, String)) -> Met {
+    fn no_log(&mut self, path: &Path, fault: (UnreadKind, String)) -> ReadOutcome {
         let (kind, why) = by_name(path, fault);
         self.verdict = Some((kind, why.clone()));
         self.summary.no_log.push((path.to_owned(), why));
-        Met::Read
+        ReadOutcome::Read
     }
 
     /// Looks further into a file whose first line is none of a DNS log, beginning with the bytes at hand.
@@ -319,12 +319,12 @@ impl<'a> Worker<'a> {
         sensor: Option<&str>,
         zeek: &zeek::Options,
         proven: bool,
-    ) -> Result<Met, IngestError> {
+    ) -> Result<ReadOutcome, IngestError> {
         let packing = decoder.packing();
         if let Packing::Unsupported(ending) = packing {
             self.verdict = Some((UnreadKind::Undecodable, Packing::refusal(ending)));
             self.summary.failed.push((path.to_owned(), Packing::refusal(ending)));
-            return Ok(Met::Read);
+            return Ok(ReadOutcome::Read);
         }
         let length_fits = |progress: &Progress| match (packing, size) {
             (Packing::Plain, Some(size)) => size == progress.consumed.offset,
@@ -393,7 +393,7 @@ impl<'a> Worker<'a> {
                 Err(Halt::Busy { live }) => {
                     // What came before the lineage that is busy stands; it will be known at the next try.
                     self.summary.tally.merge(intake.counted());
-                    return Ok(Met::Busy { live });
+                    return Ok(ReadOutcome::Busy { live });
                 }
                 Err(Halt::Store(error)) => return Err(error.into()),
             }
@@ -403,7 +403,7 @@ impl<'a> Worker<'a> {
             if std::mem::take(&mut first) && intake.is_passed_over(length_fits) {
                 self.summary.already += 1;
                 intake.note_place(&mut self.batch);
-                return Ok(Met::Read);
+                return Ok(ReadOutcome::Read);
             }
             if self.batch.bytes() > self.batch_bytes {
                 self.flush()?;
@@ -451,7 +451,7 @@ impl<'a> Worker<'a> {
             End::Whole => self.summary.already += u64::from(tally == Tally::default()),
             End::CutShort | End::Corrupt(_) => {}
         }
-        Ok(Met::Read)
+        Ok(ReadOutcome::Read)
     }
 
     pub(super) fn incomplete(&mut self, path: &Path, why: &str) {

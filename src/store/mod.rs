@@ -14,21 +14,22 @@
 
 mod acknowledged;
 pub mod batch;
-mod bell;
+
 mod block;
 mod budget;
 mod cache;
 mod copy;
 mod engine;
+mod engine_handle;
 mod files;
 mod filter;
 mod folder;
-mod home;
 mod key;
 mod ledger;
 mod manifest;
 pub mod memory;
 mod migrate;
+mod notifier;
 mod private;
 mod replica;
 mod run;

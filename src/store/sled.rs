@@ -19,7 +19,7 @@
 //! - A page above 128 KiB goes to a file of its own. When that cannot be written sled refuses nothing afterwards: of the batch
 //!   it was in, what came before is on disk, and closing waits for ever for the rest. So what is stored is small enough that
 //!   sixteen values are no such page, but for single rows that are very long; and what else may come of it, `undo.rs` and
-//!   `home.rs` see to. sled never syncs these files, so that is done here.
+//!   `engine_handle.rs` see to. sled never syncs these files, so that is done here.
 //! - A batch waits for a flush that is under way, and everybody else for the batch: so a batch is not begun during a flush.
 //! - What panics in one of sled's own threads leaves those waiting that need it.
 //! - Killed while it writes a snapshot of its page table, it leaves `snap.….generating`, takes that for the newest snapshot at
@@ -319,7 +319,7 @@ pub fn begin_anew(path: &Path, options: &Options) -> Result<Vec<PathBuf>, StoreE
 /// make room there.
 pub fn use_reserve(folder: &Path) {
     if free_bytes(&folder.join("any")).is_some_and(|free| free < space::SCARCE) {
-        space::let_go(folder);
+        space::release(folder);
     }
 }
 
@@ -377,7 +377,7 @@ impl Site for SledSite {
         if let (Some(folder), Some(free)) = (ledger.parent(), free_bytes(&ledger))
             && free < space::of_copy(live)
         {
-            space::let_go(folder);
+            space::release(folder);
         }
     }
 

@@ -107,12 +107,12 @@ pub(super) fn set_aside(
     let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
     if let Err(error) = open.and_then(|file| allocate(&file, bytes)) {
         tracing::debug!(%error, "No disk could be set aside.");
-        let_go(folder);
+        release(folder);
     }
 }
 
 /// Removes the reserve of a data folder.
-pub(super) fn let_go(folder: &Path) {
+pub(super) fn release(folder: &Path) {
     let path = folder.join(RESERVE);
     match fs::remove_file(&path) {
         Ok(()) => tracing::info!(?path, "The disk is nearly full: what was kept in reserve is free now."),
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(size(), 8 << 20);
         set_aside(path, (110 << 20, 100 << 20), 1 << 40, |_, _| Err(ErrorKind::StorageFull.into()));
         assert!(!reserve.exists());
-        let_go(path);
+        release(path);
     }
 
     #[test]

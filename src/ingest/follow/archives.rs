@@ -11,7 +11,7 @@ use tracing::warn;
 use super::source::{Job, Verdict};
 use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared};
 use crate::base::fault::point;
-use crate::ingest::worker::{Met, Worker};
+use crate::ingest::worker::{ReadOutcome, Worker};
 use crate::ingest::{IngestError, Summary, shown};
 use crate::status::UnreadKind;
 use crate::store::Pair;
@@ -120,7 +120,7 @@ impl<'a> ArchiveReader<'a> {
         standing.backfill.lines += summary.tally.lines();
         let path = &job.found.path;
         match met {
-            Met::Read => {
+            ReadOutcome::Read => {
                 let lineage = self.worker.lineage.take();
                 job.verdict = self.worker.verdict.take().map(|(kind, reason)| {
                     let lineage = lineage.filter(|(_, complete)| !complete).map(|(lineage, _)| lineage);
@@ -138,16 +138,16 @@ impl<'a> ArchiveReader<'a> {
                 self.read.push(job);
             }
             // A copy of what is followed: it can hold nothing new before that is finished.
-            Met::Busy { live: true } => {
+            ReadOutcome::Busy { live: true } => {
                 standing.shadowed.insert(job.found.path.clone(), Instant::now() + RETRY);
                 standing.forget(&job);
             }
             // The next look through the source finds it again.
-            Met::Busy { live: false } => {
+            ReadOutcome::Busy { live: false } => {
                 standing.unsettled = true;
                 standing.forget(&job);
             }
-            Met::Failed => {
+            ReadOutcome::Failed => {
                 for (path, why) in &summary.failed {
                     standing.troubled.insert(path.clone(), Instant::now() + RETRY);
                     if standing.failed.put(path, UnreadKind::Unreadable, why) {

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::source::Job;
-use super::source::{Source, Standing};
+use super::source::{Source, SourceProgress};
 use super::{LONGEST_STEP, Part, RETRY, STORE_RETRY, Shared};
 use crate::base::descriptors;
 use crate::base::fault::{end_to_start_again, point};
@@ -708,7 +708,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Forgets archives that are no more.
-    fn forget_gone(&self, standing: &mut Standing, archives: &[Found]) {
+    fn forget_gone(&self, standing: &mut SourceProgress, archives: &[Found]) {
         let there: HashSet<&Path> = archives.iter().map(|found| found.path.as_path()).collect();
         let mut drops = Vec::new();
         standing.met.retain(|path, stamp| {

@@ -27,10 +27,10 @@ use self::archives::{Reading, read_archives};
 #[cfg(test)]
 use self::follower::Follower;
 use self::follower::follow;
-use self::source::{Job, Source, Standing};
+use self::source::{Job, Source, SourceProgress};
 use super::import::apply_patiently;
-use super::worker::{Met, Worker};
-use super::{Config, Context, How, IngestError, SourceConfig, Summary, shown};
+use super::worker::{ReadOutcome, Worker};
+use super::{Config, Context, ImportOptions, IngestError, SourceConfig, Summary, shown};
 use crate::base::liveness::Liveness;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
@@ -202,7 +202,7 @@ impl Ingest {
 
     /// Whether a source cannot be read at all, or its live log cannot.
     pub fn has_failing_source(&self) -> bool {
-        let is_failing = |standing: MutexGuard<'_, Standing>| standing.state == SourceState::Failing;
+        let is_failing = |standing: MutexGuard<'_, SourceProgress>| standing.state == SourceState::Failing;
         self.shared.sources.iter().any(|source| source.state.try_lock().is_some_and(is_failing))
     }
 
@@ -214,17 +214,17 @@ impl Ingest {
     pub fn import_stream<'a>(
         &self,
         name: &Path,
-        how: impl Into<How<'a>>,
+        how: impl Into<ImportOptions<'a>>,
         stream: Box<dyn io::Read + Send>,
     ) -> Result<Summary, IngestError> {
         let shared = &self.shared;
         let apply = |batch: Batch| shared.apply_import(&batch);
         let mut worker = Worker::new(&shared.context, shared.batch_bytes(), &apply);
-        let How { sensor, replace } = how.into();
+        let ImportOptions { sensor, replace } = how.into();
         worker.reads_cof = true;
         worker.replaces = replace;
         let zeek = Default::default();
-        if let Met::Busy { .. } = worker.read_stream(stream, name, sensor, &zeek)? {
+        if let ReadOutcome::Busy { .. } = worker.read_stream(stream, name, sensor, &zeek)? {
             let why = "the daemon is reading this very log";
             worker.summary.passed_over.push((name.to_owned(), why.to_owned()));
         }
@@ -420,7 +420,7 @@ impl Shared {
     /// Why answers may lack what the logs hold; nothing where how a source stands cannot be had.
     fn incomplete<'a>(
         &'a self,
-        stands: impl Fn(&'a Source) -> Option<MutexGuard<'a, Standing>>,
+        stands: impl Fn(&'a Source) -> Option<MutexGuard<'a, SourceProgress>>,
     ) -> Option<Vec<String>> {
         let mut reasons = Vec::new();
         if let Some(why) = self.failing.lock().values().next() {
@@ -512,7 +512,7 @@ impl Shared {
     }
 
     /// How the reading of a source's archives stands, with its rate and what is being read just now.
-    fn rated(&self, at: usize, standing: &Standing) -> BackfillStatus {
+    fn rated(&self, at: usize, standing: &SourceProgress) -> BackfillStatus {
         let mut rated = standing.backfill;
         for reading in &self.readers {
             // The lock holds the figures and what they belong to together.

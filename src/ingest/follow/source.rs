@@ -21,7 +21,7 @@ use crate::tail::wake::Wake;
 /// One source, as its follower and status share it.
 pub(super) struct Source {
     pub(super) config: SourceConfig,
-    pub(super) state: Mutex<Standing>,
+    pub(super) state: Mutex<SourceProgress>,
     /// Wakes its follower.
     pub(super) bell: Mutex<Option<SyncSender<Wake>>>,
     /// Whether its follower gets on.
@@ -30,7 +30,7 @@ pub(super) struct Source {
 
 /// How a source stands.
 #[derive(Default)]
-pub(super) struct Standing {
+pub(super) struct SourceProgress {
     pub(super) state: SourceState,
     /// Why the source itself cannot be looked through.
     pub(super) reason: Option<String>,
@@ -116,7 +116,7 @@ impl Pace {
     }
 }
 
-impl Standing {
+impl SourceProgress {
     /// Why the source is not read, or not wholly, or slowly: the gravest reason.
     pub(super) fn gravest(&self) -> Option<String> {
         let unread = || {
@@ -143,7 +143,7 @@ impl Standing {
 
     /// A log was read to its end: an archive that holds only a part of it hides nothing.
     pub(super) fn completed(&mut self, lineage: &LineageId) {
-        let Standing { parts, failed, .. } = self;
+        let SourceProgress { parts, failed, .. } = self;
         parts.retain(|path, (of, reason)| {
             let is_open = of != lineage;
             if !is_open && failed.contains(path) {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::commit::Flip;
+use super::commit::ManifestChange;
 use super::disk::Run;
-use super::view::View;
+use super::view::ReadView;
 use super::{CLEAR_PAUSE, Shared, Work, is_free};
 use crate::store::StoreError;
 use crate::store::engine::{self, with_prefix};
@@ -19,40 +19,40 @@ pub(super) const REMOVED_TOGETHER: usize = 64;
 pub(super) const SEGMENT_FAN_IN: usize = 8;
 
 impl Shared {
-    /// The life of a thread: works while there is work, and waits for the bell.
+    /// The life of a thread: works while there is work, and waits to be notified.
     pub(super) fn work(&self, work: Work) {
         let mut wait = self.options.retry.0;
         loop {
-            let rung = self.bell.count();
+            let seen = self.notifier.count();
             if self.check_stop().is_err() {
                 return;
             }
-            let generation = self.home().generation();
-            match self.mend(None).and_then(|()| self.step(work)) {
+            let generation = self.handle().generation();
+            match self.recover(None).and_then(|()| self.step(work)) {
                 Ok(true) => {
                     wait = self.options.retry.0;
                     self.set_failure(work, None);
-                    self.bell.ring();
+                    self.notifier.notify();
                 }
                 Ok(false) => {
-                    // Readers ring no bell when they let go.
-                    let left = work == Work::Merge && !self.left.lock().is_empty();
-                    self.bell.wait(rung, left.then_some(CLEAR_PAUSE));
+                    // Readers notify nobody when they let go.
+                    let left = work == Work::Merge && !self.replaced.lock().is_empty();
+                    self.notifier.wait(seen, left.then_some(CLEAR_PAUSE));
                 }
                 Err(_) if self.check_stop().is_err() => return,
                 Err(error) => {
                     tracing::warn!(work = work.thread_name(), %error, "Work on the ledger failed and will be tried again.");
                     self.set_failure(work, Some(error));
-                    self.bell.ring();
+                    self.notifier.notify();
                     let until = std::time::Instant::now() + wait;
                     // The next one to write may open the engine again before.
                     while self.check_stop().is_ok()
                         && std::time::Instant::now() < until
-                        && self.home().generation() == generation
+                        && self.handle().generation() == generation
                     {
-                        let rung = self.bell.count();
-                        self.bell
-                            .wait(rung, Some(until.saturating_duration_since(std::time::Instant::now())));
+                        let seen = self.notifier.count();
+                        self.notifier
+                            .wait(seen, Some(until.saturating_duration_since(std::time::Instant::now())));
                     }
                     wait = (2 * wait).min(self.options.retry.1);
                 }
@@ -65,8 +65,8 @@ impl Shared {
         match work {
             Work::Fold => self.fold_is_due(&view) || segments_to_merge(&view.segments).is_some(),
             Work::Merge => {
-                self.home().has_graves()
-                    || self.left.lock().iter().any(|retired| is_free(&retired.home))
+                self.handle().has_obsolete_runs()
+                    || self.replaced.lock().iter().any(|retired| is_free(&retired.handle))
                     || self.is_uncounted()
                     || self.runs_to_merge(&view).is_some()
                     || self.runs_to_cut(&view).is_some()
@@ -76,12 +76,12 @@ impl Shared {
         }
     }
 
-    /// Does one piece of work; `false` when none is due, and `true` also where a failure is to be mended first.
+    /// Does one piece of work; `false` when none is due, and `true` also where the engine is to be opened again first.
     pub(super) fn step(&self, work: Work) -> Result<bool, StoreError> {
         let _alone = (if work == Work::Fold { &self.folding } else { &self.merging }).lock();
         // Who had the lock before may have failed since this thread saw to it that all is well: what it wrote may be there all
         // the same, and its rows in the view too. That is seen to first.
-        if self.home().failure().is_some() {
+        if self.handle().failure().is_some() {
             return Ok(true);
         }
         let view = self.view();
@@ -98,7 +98,7 @@ impl Shared {
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
-                    _ if self.clear_away() || self.home().remove_a_run()? => Ok(true),
+                    _ if self.clear_away() || self.handle().remove_a_run()? => Ok(true),
                     _ if self.is_uncounted() => self.count_cuts().map(|()| true),
                     Some(group) => self.merge_runs(group).map(|()| true),
                     None => match cut {
@@ -112,7 +112,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn fold_is_due(&self, view: &View) -> bool {
+    pub(super) fn fold_is_due(&self, view: &ReadView) -> bool {
         let pending = view.pending();
         pending.primary() >= self.options.fold_rows as u64
             || view.pending_bytes() >= self.options.fold_bytes()
@@ -122,26 +122,26 @@ impl Shared {
     pub(super) fn fold(&self, segments: &[Arc<Segment>]) -> Result<(), StoreError> {
         let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
         let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
-        let home = self.home();
+        let handle = self.handle();
         let mut folded_keys = Vec::new();
         let mut journal_from = 0;
         for sequence in segments.iter().flat_map(|segment| &segment.sequences) {
-            for pair in with_prefix(&*home, &engine::journal(*sequence)) {
+            for pair in with_prefix(&*handle, &engine::journal(*sequence)) {
                 folded_keys.push(pair?.0);
             }
             journal_from = journal_from.max(sequence + 1);
         }
         let commits = CommitRange::over(segments.iter().map(|segment| segment.commits));
-        let run = self.write_run(&home, keys, commits, |writer| writer.push_merged(&sources, 0))?;
-        let folded = |view: &mut View| {
+        let run = self.write_run(&handle, keys, commits, |writer| writer.push_merged(&sources, 0))?;
+        let folded = |view: &mut ReadView| {
             view.segments.retain(|kept| !segments.iter().any(|folded| Arc::ptr_eq(kept, folded)));
         };
         let journal = Some((journal_from, commits.last));
-        let flip = Flip { add: run, replaced: &[], journal, batch: None, ends_cuts: false };
-        self.flip(flip, folded)?;
+        let change = ManifestChange { add: run, replaced: &[], journal, batch: None, ends_cuts: false };
+        self.apply_to_manifest(change, folded)?;
         for keys in folded_keys.chunks(REMOVED_TOGETHER) {
             // They count no more. What is left of them goes when the engine is opened again.
-            if home.write(keys.iter().map(|key| (key.clone(), None)).collect()).is_err() {
+            if handle.write(keys.iter().map(|key| (key.clone(), None)).collect()).is_err() {
                 break;
             }
         }
@@ -164,9 +164,10 @@ impl Shared {
         let commits = CommitRange::over(group.iter().map(|run| run.meta.commits));
         // From one side of each cut, so that none is carried out by this.
         let sources = group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
-        let run = self.write_run(&self.home(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
-        let flip = Flip { add: run, replaced: &group, journal: None, batch: None, ends_cuts: false };
-        self.flip(flip, |_| {}).map(drop)
+        let run = self.write_run(&self.handle(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
+        let change =
+            ManifestChange { add: run, replaced: &group, journal: None, batch: None, ends_cuts: false };
+        self.apply_to_manifest(change, |_| {}).map(drop)
     }
 
     /// How many runs of one size are too many.
@@ -176,8 +177,8 @@ impl Shared {
     }
 
     /// The runs of one size that have become too many, or all that came between two cuts.
-    pub(super) fn runs_to_merge(&self, view: &View) -> Option<Vec<Arc<Run>>> {
-        let View { runs, epochs, .. } = view;
+    pub(super) fn runs_to_merge(&self, view: &ReadView) -> Option<Vec<Arc<Run>>> {
+        let ReadView { runs, epochs, .. } = view;
         let fan_in = self.fan_in();
         let now = epochs.cuts.len() as u32;
         let tier = |run: &Run| {

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use super::Work;
 use super::disk::Run;
-use super::view::View;
+use super::view::ReadView;
 use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
 use crate::store::acknowledged::AckLog;
 use crate::store::engine::MarkFile;
 use crate::store::engine::{self, Changes, Pairs, with_prefix};
-use crate::store::home::Home;
+use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::{Commits, Epochs};
 use crate::store::run::CommitRange;
 use crate::store::segment::{JournalPart, Segment};
@@ -29,11 +29,11 @@ pub(super) struct Committed {
     /// How far each was read when that was acknowledged.
     pub(super) acks: AckLog,
     /// A batch that could not be applied, and may be on disk all the same.
-    pub(super) doubt: Option<Doubt>,
+    pub(super) uncertain: Option<UncertainCommit>,
 }
 
 /// How to take back what may be on disk.
-pub(super) struct Doubt {
+pub(super) struct UncertainCommit {
     /// The record of the last commit, if it is there.
     pub(super) record: Commits,
     /// What makes the main map as it was before, but for that record and the manifest.
@@ -68,7 +68,7 @@ impl Committed {
             return Err(damaged("the progress of the logs", "it is not what was last committed"));
         }
         let acks = AckLog::open(mark, &offsets, next_run, sensors)?;
-        Ok(Committed { record, lineages, acks, doubt: None })
+        Ok(Committed { record, lineages, acks, uncertain: None })
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) enum Rows {
 }
 
 /// What changes in the manifest.
-pub(super) struct Flip<'a> {
+pub(super) struct ManifestChange<'a> {
     pub(super) add: Arc<Run>,
     pub(super) replaced: &'a [Arc<Run>],
     /// Where the journal begins now, if it was cut, and the number of the last commit before that.
@@ -99,13 +99,13 @@ impl Shared {
         committed: &mut Committed,
         progress: &[&Progress],
         rows: Rows,
-        edit: impl FnOnce(&mut View),
+        edit: impl FnOnce(&mut ReadView),
     ) -> Result<(), StoreError> {
-        let home = self.home();
+        let handle = self.handle();
         let mut record = committed.record;
         record.number += 1;
         let number = record.number;
-        let edit = |view: &mut View| {
+        let edit = |view: &mut ReadView| {
             view.last_commit = number;
             edit(view);
         };
@@ -117,7 +117,7 @@ impl Shared {
             match committed.lineages.get(&progress.lineage) {
                 Some(last) => {
                     record.digest ^= last;
-                    undo.push((key.clone(), home.get(&key)?));
+                    undo.push((key.clone(), handle.get(&key)?));
                 }
                 None => {
                     record.lineages += 1;
@@ -134,9 +134,10 @@ impl Shared {
                 let id = run.meta.id;
                 let before = with_record(&undo, &committed.record)?;
                 let batch = Some((changes, before));
-                let flip = Flip { add: run, replaced: &[], journal: None, batch, ends_cuts: false };
-                self.flip(flip, edit).inspect_err(|_| {
-                    committed.doubt = Some(Doubt { record, undo, run: Some(id) });
+                let change =
+                    ManifestChange { add: run, replaced: &[], journal: None, batch, ends_cuts: false };
+                self.apply_to_manifest(change, edit).inspect_err(|_| {
+                    committed.uncertain = Some(UncertainCommit { record, undo, run: Some(id) });
                 })?
             }
             Rows::Segment(segment) => {
@@ -156,8 +157,8 @@ impl Shared {
                 // Before it is committed: a change that comes between is not one that came before.
                 let next_run = self.manifest.lock().next_run;
                 let before = with_record(&undo, &committed.record)?;
-                self.commit(&home, changes, &before).inspect_err(|_| {
-                    committed.doubt = Some(Doubt { record, undo, run: None });
+                self.commit(&handle, changes, &before).inspect_err(|_| {
+                    committed.uncertain = Some(UncertainCommit { record, undo, run: None });
                 })?;
                 self.publish(|view| {
                     if count > 0 {
@@ -170,16 +171,20 @@ impl Shared {
         };
         committed.record = record;
         committed.lineages.extend(hashes);
-        self.acknowledge(progress, committed, &home, next_run);
+        self.acknowledge(progress, committed, &handle, next_run);
         Ok(())
     }
 
     /// Changes the manifest, with a batch or alone, and shows it to readers. Gives the number of the next run, which each such
     /// change makes greater: by it one sees that none is missing.
-    pub(super) fn flip(&self, flip: Flip<'_>, edit: impl FnOnce(&mut View)) -> Result<u32, StoreError> {
+    pub(super) fn apply_to_manifest(
+        &self,
+        change: ManifestChange<'_>,
+        edit: impl FnOnce(&mut ReadView),
+    ) -> Result<u32, StoreError> {
         let mut manifest = self.manifest.lock();
         // When it fails the run is let go of before the lock is: whoever opens the engine again then sees to what became of it.
-        let Flip { add, replaced, journal, batch, ends_cuts } = flip;
+        let ManifestChange { add, replaced, journal, batch, ends_cuts } = change;
         let replaced_ids: Vec<u32> = replaced.iter().map(|run| run.meta.id).collect();
         let mut next = manifest.clone();
         if ends_cuts {
@@ -192,18 +197,18 @@ impl Shared {
         if let Some(journal) = journal {
             (next.journal_from, next.journal_after) = journal;
         }
-        let (home, change) = (self.home(), (engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
+        let (handle, change) = (self.handle(), (engine::MANIFEST.to_vec(), Some(next.to_bytes()?)));
         match batch {
             Some((mut changes, mut before)) => {
                 changes.push(change);
                 before.push((engine::MANIFEST.to_vec(), Some(manifest.to_bytes()?)));
-                self.commit(&home, changes, &before)?;
+                self.commit(&handle, changes, &before)?;
             }
             // One key: it is there or not.
-            None => home.commit(vec![change])?,
+            None => handle.commit(vec![change])?,
         }
         *manifest = next;
-        replaced.iter().for_each(|run| run.retired.store(true, Ordering::Relaxed));
+        replaced.iter().for_each(|run| run.obsolete.store(true, Ordering::Relaxed));
         let epochs = Arc::new(Epochs::of(&manifest.cuts));
         self.publish(|view| {
             view.runs.retain(|run| !replaced_ids.contains(&run.meta.id));
@@ -220,12 +225,12 @@ impl Shared {
         &self,
         progress: &[&Progress],
         committed: &mut Committed,
-        home: &Home,
+        handle: &EngineHandle,
         next_run: u32,
     ) {
         let logs = progress.iter().map(|progress| (progress.lineage, progress.consumed.offset));
         let noted = committed.acks.acknowledge(logs, next_run, self.sensors.len());
-        noted.unwrap_or_else(|error| home.fail(&error));
+        noted.unwrap_or_else(|error| handle.fail(&error));
         let left = committed.acks.missing_logs();
         if self.missing.swap(left, Ordering::SeqCst) > 0 && left == 0 {
             tracing::info!("All rows that were missing are there again.");
@@ -235,30 +240,35 @@ impl Shared {
     /// Waits while there is too much in memory that could not be folded yet.
     pub(super) fn wait_for_room(&self) -> Result<(), StoreError> {
         loop {
-            let rung = self.bell.count();
+            let seen = self.notifier.count();
             if self.view().pending_bytes() < 2 * self.options.fold_bytes() {
                 return Ok(());
             }
             self.failure(Work::Fold)?;
-            // Who waits here holds what mending needs.
-            self.home().failure().map_or(Ok(()), Err)?;
+            // Who waits here holds the lock that recovery needs.
+            self.handle().failure().map_or(Ok(()), Err)?;
             self.check_stop()?;
-            self.bell.wait(rung, None);
+            self.notifier.wait(seen, None);
         }
     }
 
     /// Commits a batch: `before` is what its keys hold until then. After an error it may be there, or a part of it.
-    pub(super) fn commit(&self, home: &Home, batch: Changes, before: &Changes) -> Result<(), StoreError> {
+    pub(super) fn commit(
+        &self,
+        handle: &EngineHandle,
+        batch: Changes,
+        before: &Changes,
+    ) -> Result<(), StoreError> {
         let mut keys = Vec::new();
         for (key, sealed) in Undo::of(&batch, before).to_pairs()? {
             keys.push((key.clone(), None));
-            home.write(vec![(key, Some(sealed))])?;
+            handle.write(vec![(key, Some(sealed))])?;
         }
         point("undo_written");
-        home.commit(batch)?;
+        handle.commit(batch)?;
         // Before anything else is written that changes these keys. If it fails the batch is there all the same, and this goes
         // when the engine is opened again.
-        drop(home.write(keys));
+        drop(handle.write(keys));
         Ok(())
     }
 }

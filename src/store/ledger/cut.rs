@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use super::commit::Flip;
+use super::commit::ManifestChange;
 use super::disk::Run;
-use super::view::{Folding, View};
+use super::view::{Folding, ReadView};
 use crate::observation::SensorId;
 use crate::store::budget::{Estimates, folded_place};
 use crate::store::engine;
@@ -38,7 +38,7 @@ impl Shared {
         }
         {
             let mut committed = self.committed.lock();
-            self.mend(Some(&mut committed))?;
+            self.recover(Some(&mut committed))?;
             let _nothing_is_folded = self.folding.lock();
             let view = self.view();
             if !view.segments.is_empty() {
@@ -83,13 +83,13 @@ impl Shared {
         let expired = manifest.expired;
         self.cut.store(expired.before, Ordering::SeqCst);
         drop(manifest);
-        self.bell.ring();
+        self.notifier.notify();
         Ok(expired)
     }
 
     /// Writes a manifest with the same runs, and shows it to readers.
     fn change_manifest(&self, manifest: &mut Manifest, next: Manifest) -> Result<(), StoreError> {
-        self.home().commit(vec![(engine::MANIFEST.to_vec(), Some(next.to_bytes()?))])?;
+        self.handle().commit(vec![(engine::MANIFEST.to_vec(), Some(next.to_bytes()?))])?;
         *manifest = next;
         let epochs = Arc::new(Epochs::of(&manifest.cuts));
         self.publish(|view| view.epochs = epochs);
@@ -153,7 +153,7 @@ impl Shared {
             return;
         }
         for (prefix, sensor) in gone {
-            if self.home().write(vec![(engine::sketch(prefix, *sensor), None)]).is_err() {
+            if self.handle().write(vec![(engine::sketch(prefix, *sensor), None)]).is_err() {
                 break;
             }
         }
@@ -165,7 +165,7 @@ impl Shared {
     }
 
     /// The runs that were there before the last cut, where it is worth the while to write anew what stays of them, and there is room.
-    pub(super) fn runs_to_cut(&self, view: &View) -> Option<Vec<Arc<Run>>> {
+    pub(super) fn runs_to_cut(&self, view: &ReadView) -> Option<Vec<Arc<Run>>> {
         let cuts = view.epochs.cuts.len();
         if cuts == 0 || self.making_room.load(Ordering::SeqCst) || self.is_uncounted() {
             return None;
@@ -179,11 +179,11 @@ impl Shared {
             return None;
         }
         let stays = share(sum(|run| run.meta.bytes), all.saturating_sub(left), all);
-        let home = self.home();
+        let handle = self.handle();
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
         // What is free in the engine's file is used first.
-        let free_within = home.disk_bytes().unwrap_or_default().saturating_sub(live);
-        let free = home.place().free_bytes().map_or(u64::MAX, |free| free.saturating_add(free_within));
+        let free_within = handle.disk_bytes().unwrap_or_default().saturating_sub(live);
+        let free = handle.place().free_bytes().map_or(u64::MAX, |free| free.saturating_add(free_within));
         (of_copy(stays) <= free).then_some(runs)
     }
 
@@ -192,9 +192,9 @@ impl Shared {
         let keys = runs.iter().map(|run| run.meta.counts().lookup_keys).sum();
         let commits = CommitRange::over(runs.iter().map(|run| run.meta.commits));
         let sources = self.sources_of(runs);
-        let run = self.write_run(&self.home(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
-        let flip = Flip { add: run, replaced: runs, journal: None, batch: None, ends_cuts: true };
-        self.flip(flip, |_| {}).map(drop)
+        let run = self.write_run(&self.handle(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
+        let change = ManifestChange { add: run, replaced: runs, journal: None, batch: None, ends_cuts: true };
+        self.apply_to_manifest(change, |_| {}).map(drop)
     }
 
     /// Some runs of the present moment, to be gone through as one.

@@ -12,8 +12,8 @@ use crate::base::fault::point;
 use crate::base::threads;
 use crate::store::block::Restarts;
 use crate::store::engine::Pairs;
+use crate::store::engine_handle::EngineHandle;
 use crate::store::filter::Pages;
-use crate::store::home::Home;
 use crate::store::key::Family;
 use crate::store::manifest::RunMeta;
 use crate::store::run::{Block, CommitRange, Counts, Extents, Reach, Sink, Source, Writer};
@@ -29,29 +29,29 @@ pub(super) const APPEND: usize = 256;
 pub(super) struct Run {
     pub(super) meta: RunMeta,
     pub(super) filter: Arc<Pages>,
-    pub(super) home: Arc<Home>,
+    pub(super) handle: Arc<EngineHandle>,
     /// The manifest no longer names it: it is removed with its last reader.
-    pub(super) retired: AtomicBool,
+    pub(super) obsolete: AtomicBool,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.home.let_go(self.meta.id);
-        self.home.cache().forget(self.meta.id);
-        if *self.retired.get_mut() {
-            self.home.bury(self.meta.id);
+        self.handle.release(self.meta.id);
+        self.handle.cache().forget(self.meta.id);
+        if *self.obsolete.get_mut() {
+            self.handle.mark_obsolete(self.meta.id);
         }
     }
 }
 
 impl Run {
     /// One that is there. Its filter is read where there is room for it; else as it is asked.
-    pub(super) fn load(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
-        let pairs = RunPairs { home, id: meta.id };
+    pub(super) fn load(meta: RunMeta, handle: &Arc<EngineHandle>) -> Result<Run, StoreError> {
+        let pairs = RunPairs { handle, id: meta.id };
         let page = |at| read_filter_page(&meta, &pairs, at);
         let bad = || damaged(&format!("the filter of run {}", meta.id), "its length is none");
         let last = meta.filter_pages.checked_sub(1).ok_or_else(bad)?;
-        let pages: Vec<Bytes> = if home.cache().has_room(meta.filter_pages as usize * FILTER_PAGE_BYTES) {
+        let pages: Vec<Bytes> = if handle.cache().has_room(meta.filter_pages as usize * FILTER_PAGE_BYTES) {
             (0..=last).map(page).collect::<Result<_, _>>()?
         } else {
             vec![page(0)?, page(last)?]
@@ -59,19 +59,19 @@ impl Run {
         let (first, last) = pages.first().zip(pages.last()).ok_or_else(bad)?;
         let filter = Arc::new(Pages::new(meta.filter_pages as usize, first, last).ok_or_else(bad)?);
         if pages.len() == filter.count() {
-            home.cache().offer_pages(meta.id, &filter, &pages);
+            handle.cache().offer_pages(meta.id, &filter, &pages);
         }
-        Ok(Run::new(meta, filter, home))
+        Ok(Run::new(meta, filter, handle))
     }
 
     /// One whose filter says nothing, since it may be damaged.
-    pub(super) fn without_filter(meta: RunMeta, home: &Arc<Home>) -> Result<Run, StoreError> {
-        Ok(Run::new(meta, Arc::new(Pages::of_anything()), home))
+    pub(super) fn without_filter(meta: RunMeta, handle: &Arc<EngineHandle>) -> Result<Run, StoreError> {
+        Ok(Run::new(meta, Arc::new(Pages::of_anything()), handle))
     }
 
-    pub(super) fn new(meta: RunMeta, filter: Arc<Pages>, home: &Arc<Home>) -> Run {
-        home.hold(meta.id);
-        Run { meta, filter, home: Arc::clone(home), retired: AtomicBool::new(false) }
+    pub(super) fn new(meta: RunMeta, filter: Arc<Pages>, handle: &Arc<EngineHandle>) -> Run {
+        handle.hold(meta.id);
+        Run { meta, filter, handle: Arc::clone(handle), obsolete: AtomicBool::new(false) }
     }
 
     pub(super) fn missing(&self) -> StoreError {
@@ -81,7 +81,7 @@ impl Run {
     /// The block of a family, which has rows, where a key is, with its bound.
     pub(super) fn read_floor(&self, family: Family, key: &[u8]) -> Result<(Vec<u8>, Block), StoreError> {
         let key = block_key(family, key);
-        match self.home.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
+        match self.handle.in_run(self.meta.id, |pairs| pairs.at_most(&key))? {
             Some((key, sealed)) if key.first() == Some(&family.byte()) => {
                 let block = open_block(self.meta.id, &key, &sealed)?;
                 Ok((key.get(1..).unwrap_or_default().to_vec(), block))
@@ -101,7 +101,7 @@ impl Source for Run {
 
     fn at(&self, family: Family, bound: &[u8]) -> Result<Block, StoreError> {
         let key = block_key(family, bound);
-        let sealed = self.home.in_run(self.meta.id, |pairs| pairs.get(&key))?;
+        let sealed = self.handle.in_run(self.meta.id, |pairs| pairs.get(&key))?;
         let sealed = sealed.ok_or_else(|| self.missing())?;
         open_block(self.meta.id, &key, &sealed)
     }
@@ -126,8 +126,9 @@ impl Source for Run {
             return Err(StoreError::NotInMemory);
         }
         let at = self.filter.page_of(hash);
-        let page = read_filter_page(&self.meta, &RunPairs { home: &self.home, id: self.meta.id }, at as u32)?;
-        self.home.cache().keep_page(self.meta.id, &self.filter, at, &page);
+        let page =
+            read_filter_page(&self.meta, &RunPairs { handle: &self.handle, id: self.meta.id }, at as u32)?;
+        self.handle.cache().keep_page(self.meta.id, &self.filter, at, &page);
         Ok(self.filter.look_in(&page, hash))
     }
 
@@ -135,12 +136,12 @@ impl Source for Run {
         if self.meta.counts().of(family) == 0 {
             return Ok(None);
         }
-        if let Some(block) = self.home.cache().floor(self.meta.id, family, key) {
+        if let Some(block) = self.handle.cache().floor(self.meta.id, family, key) {
             return Ok(Some(block));
         }
         let (bound, mut block) = self.read_floor(family, key)?;
         block.restarts = Restarts::of(&block.rows)?;
-        self.home.cache().keep(self.meta.id, family, &bound, &block);
+        self.handle.cache().keep(self.meta.id, family, &bound, &block);
         Ok(Some(block))
     }
 
@@ -154,7 +155,7 @@ impl Source for Run {
         if self.meta.counts().of(family) == 0 {
             return Ok(None);
         }
-        let cache = self.home.cache();
+        let cache = self.handle.cache();
         if let Some(extract) = cache.extract(self.meta.id, family, from) {
             return Ok(Some(extract));
         }
@@ -171,23 +172,23 @@ impl Source for Run {
     }
 }
 
-/// The map of a run in a home.
+/// The map of a run in an engine.
 pub(super) struct RunPairs<'a> {
-    pub(super) home: &'a Home,
+    pub(super) handle: &'a EngineHandle,
     pub(super) id: u32,
 }
 
 impl Pairs for RunPairs<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.home.in_run(self.id, |pairs| pairs.get(key))
+        self.handle.in_run(self.id, |pairs| pairs.get(key))
     }
 
     fn at_most(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
-        self.home.in_run(self.id, |pairs| pairs.at_most(key))
+        self.handle.in_run(self.id, |pairs| pairs.at_most(key))
     }
 
     fn above(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
-        self.home.in_run(self.id, |pairs| pairs.above(key))
+        self.handle.in_run(self.id, |pairs| pairs.above(key))
     }
 }
 
@@ -209,7 +210,7 @@ enum Appending<'a> {
 /// Seals blocks and appends them to a run.
 struct Appender<'a> {
     shared: &'a Shared,
-    home: &'a Home,
+    handle: &'a EngineHandle,
     /// The run is written in this one, or not at all.
     generation: u64,
     id: u32,
@@ -228,7 +229,7 @@ impl<'a> Appender<'a> {
         let pairs: Vec<Pair> = blocks.into_iter().map(seal).collect();
         let count = pairs.len() as u64;
         let bytes = pairs.iter().map(|(key, sealed)| (key.len() + sealed.len()) as u64).sum::<u64>();
-        self.home.append(self.generation, self.id, self.written, pairs)?;
+        self.handle.append(self.generation, self.id, self.written, pairs)?;
         self.written += count;
         self.bytes += bytes;
         Ok(())
@@ -293,31 +294,31 @@ impl Shared {
     /// Writes a run that nobody knows yet. It is on stable storage when this returns.
     pub(super) fn write_run(
         &self,
-        home: &Arc<Home>,
+        handle: &Arc<EngineHandle>,
         lookup_keys: u64,
         commits: CommitRange,
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
         // In this order: a number that was given before the engine was opened again is not written to after it.
-        let generation = home.generation();
+        let generation = handle.generation();
         let id = self.next_run.fetch_add(1, Ordering::SeqCst);
         // From its first block on: whoever opens the engine again must not take it for one that was left behind.
-        home.hold(id);
-        self.try_write_run(home, generation, id, (lookup_keys, commits), fill).inspect_err(|_| {
-            home.let_go(id);
-            home.bury(id);
+        handle.hold(id);
+        self.try_write_run(handle, generation, id, (lookup_keys, commits), fill).inspect_err(|_| {
+            handle.release(id);
+            handle.mark_obsolete(id);
         })
     }
 
     pub(super) fn try_write_run(
         &self,
-        home: &Arc<Home>,
+        handle: &Arc<EngineHandle>,
         generation: u64,
         id: u32,
         (lookup_keys, commits): (u64, CommitRange),
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
-        let appender = Appender { shared: self, home, generation, id, written: 0, bytes: 0 };
+        let appender = Appender { shared: self, handle, generation, id, written: 0, bytes: 0 };
         let (bytes, contents, pages) = std::thread::scope(|scope| {
             let appending = if self.uses_all_cores.load(Ordering::Relaxed) {
                 let (to, blocks) = sync_channel(2);
@@ -342,7 +343,7 @@ impl Shared {
             sink.write()?;
             Ok((sink.finish()?, contents, pages))
         })?;
-        home.sync_in(generation)?;
+        handle.sync_in(generation)?;
         let filter_pages = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         let meta = RunMeta { id, contents, commits, bytes, filter_pages };
         let filter =
@@ -350,8 +351,8 @@ impl Shared {
         let filter = Arc::new(filter.ok_or_else(|| damaged("a filter", "its length is none"))?);
         // Each for itself: one that is let go of must not keep the memory of all.
         let pages: Vec<Bytes> = pages.iter().map(|page| Bytes::copy_from_slice(page)).collect();
-        home.cache().offer_pages(id, &filter, &pages);
+        handle.cache().offer_pages(id, &filter, &pages);
         point("run_written");
-        Ok(Arc::new(Run::new(meta, filter, home)))
+        Ok(Arc::new(Run::new(meta, filter, handle)))
     }
 }

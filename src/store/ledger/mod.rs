@@ -14,11 +14,11 @@
 //! What was committed is noted beside the engine ([`acknowledged`](super::acknowledged)), durable before a commit returns: by that one sees
 //! at the next opening that the engine has lost something.
 //!
-//! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`View`], which never changes.
+//! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`ReadView`], which never changes.
 //!
 //! # Failed writes
 //!
-//! After a failed write nothing more is written until the engine was opened again beneath the ledger ([`mend`]), which
+//! After a failed write nothing more is written until the engine was opened again beneath the ledger ([`recovery`]), which
 //! whoever writes next tries first, and a thread of its own. What failed may be on disk or not: a fold or a merge that is
 //! there is kept, for it changes nothing that anybody sees; a commit is taken back, for whoever asked for it was told that it is
 //! not there. Of a commit a part may be there: what takes it back is on disk before it ([`super::undo`]). The manifest of a
@@ -27,26 +27,26 @@
 //! # Files
 //!
 //! [`open`] opens and closes, [`staging`] and [`commit`] take what comes, [`background`] folds and merges, [`disk`] reads and writes
-//! runs, [`view`] is what lookups see. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`retired`] removes what a
-//! rewrite left, [`mend`] and [`repair`] go on after a failure.
+//! runs, [`view`] is what lookups see. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`replaced`] removes what a
+//! rewrite left, [`recovery`] and [`repair`] go on after a failure.
 //!
 //! # Threads
 //!
 //! One thread folds, another merges and removes; a third watches that nobody waits for an engine that has failed, and a
 //! fourth opens that again. A panic in one of them ends the process. The first two, and whoever commits, change the manifest
-//! under a lock that is held for one write. Lookups take no lock: the view is replaced as a whole. Who stages takes the locks `staging` and `publishing`, which
-//! are held for moments only, never for a write. Who needs several locks takes `merging`, `committed`, `folding`, `manifest`,
+//! under a lock that is held for one write. Lookups take no lock: the view is replaced as a whole. Who stages takes the locks
+//! `staging` and `publishing`, which are held for moments only, never for a write. Who needs several locks takes `merging`, `committed`, `folding`, `manifest`,
 //! `hints`, `staging`, `publishing`, in this order.
 
 mod background;
 mod commit;
 mod cut;
 mod disk;
-mod mend;
 mod open;
+mod recovery;
 mod reduce;
 mod repair;
-mod retired;
+mod replaced;
 mod rewrite;
 mod staging;
 mod view;
@@ -60,18 +60,18 @@ use parking_lot::Mutex;
 
 use self::commit::{Committed, Rows};
 use self::disk::{RunPairs, RunSink};
-use self::retired::Retired;
+use self::replaced::Replaced;
 use self::staging::Staging;
-use self::view::View;
+use self::view::ReadView;
 use crate::base::fault::point;
 use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
-use crate::store::bell::Bell;
 use crate::store::copy::{OnPiece, Pieces};
 use crate::store::engine::{self, Pairs, Place, Site, with_prefix};
-use crate::store::home::Home;
+use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::Manifest;
+use crate::store::notifier::Notifier;
 use crate::store::run::{Source, Writer};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
@@ -96,12 +96,12 @@ pub struct Ledger {
 }
 
 struct Shared {
-    home: Mutex<Arc<Home>>,
+    handle: Mutex<Arc<EngineHandle>>,
     /// Those that another one has taken over from. Closing one and removing its files takes a while: who holds it last must
     /// not be a lookup, but whoever merges.
-    left: Mutex<Vec<Retired>>,
+    replaced: Mutex<Vec<Replaced>>,
     /// All that are open, to be watched.
-    homes: Mutex<Vec<Weak<Home>>>,
+    handles: Mutex<Vec<Weak<EngineHandle>>>,
     options: Options,
     sensors: Arc<Sensors>,
     /// Held while runs are merged or removed, and while the ledger is rewritten.
@@ -132,11 +132,11 @@ struct Shared {
     next_run: AtomicU32,
     /// That of new filters: as long as there are runs, each says it.
     filter_seed: u64,
-    view: ArcSwap<View>,
+    view: ArcSwap<ReadView>,
     /// Held while the view is replaced.
     publishing: Mutex<()>,
     staging: Mutex<Staging>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     stop: AtomicBool,
     /// Why the last fold and the last merge failed, if they did.
     failures: [Mutex<Option<StoreError>>; 2],
@@ -162,37 +162,38 @@ impl Work {
     }
 }
 
-/// Whether nobody else holds a home.
-fn is_free(home: &Arc<Home>) -> bool {
-    Arc::strong_count(home) == 1
+/// Whether nobody else holds an engine.
+fn is_free(handle: &Arc<EngineHandle>) -> bool {
+    Arc::strong_count(handle) == 1
 }
 
 impl Shared {
-    fn home(&self) -> Arc<Home> {
-        Arc::clone(&self.home.lock())
+    fn handle(&self) -> Arc<EngineHandle> {
+        Arc::clone(&self.handle.lock())
     }
 
     /// Opens another place, and watches it too.
-    fn open_home(&self, place: Arc<dyn Place>) -> Result<Arc<Home>, StoreError> {
-        let home = Arc::new(Home::open(place, &self.bell, self.home().cache(), self.options.retry)?);
-        self.homes.lock().push(Arc::downgrade(&home));
-        Ok(home)
+    fn open_handle(&self, place: Arc<dyn Place>) -> Result<Arc<EngineHandle>, StoreError> {
+        let handle =
+            Arc::new(EngineHandle::open(place, &self.notifier, self.handle().cache(), self.options.retry)?);
+        self.handles.lock().push(Arc::downgrade(&handle));
+        Ok(handle)
     }
 
-    fn view(&self) -> Arc<View> {
+    fn view(&self) -> Arc<ReadView> {
         self.view.load_full()
     }
 
     /// Replaces the view by one that `edit` has changed, and lets those know who work in the background.
-    fn publish(&self, edit: impl FnOnce(&mut View)) {
+    fn publish(&self, edit: impl FnOnce(&mut ReadView)) {
         self.show(edit);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// Replaces the view by one that `edit` has changed.
-    fn show(&self, edit: impl FnOnce(&mut View)) {
+    fn show(&self, edit: impl FnOnce(&mut ReadView)) {
         let publishing = self.publishing.lock();
-        let mut next = View::clone(&self.view.load());
+        let mut next = ReadView::clone(&self.view.load());
         edit(&mut next);
         let last = self.view.swap(Arc::new(next));
         drop(publishing);
@@ -231,20 +232,20 @@ impl ReadStore for Ledger {
 
     fn lineage(&self, id: &LineageId) -> Result<Option<Progress>, StoreError> {
         let key = engine::progress(id);
-        let home = self.shared.home();
-        if home.failure().is_some() {
+        let handle = self.shared.handle();
+        if handle.failure().is_some() {
             // A batch that was refused may be in the engine all the same, or a part of it.
             let committed = self.shared.committed.lock();
-            let undo = committed.doubt.iter().flat_map(|doubt| &doubt.undo);
+            let undo = committed.uncertain.iter().flat_map(|uncertain| &uncertain.undo);
             if let Some((_, before)) = undo.into_iter().find(|(changed, _)| *changed == key) {
                 return before.as_ref().map(|sealed| open_progress(&key, sealed)).transpose();
             }
         }
-        home.get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
+        handle.get(&key)?.map(|sealed| open_progress(&key, &sealed)).transpose()
     }
 
     fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
-        with_prefix(&*self.shared.home(), engine::PROGRESS)
+        with_prefix(&*self.shared.handle(), engine::PROGRESS)
             .map(|pair| pair.and_then(|(key, sealed)| open_progress(&key, &sealed)))
             .collect()
     }
@@ -253,7 +254,7 @@ impl ReadStore for Ledger {
         let view = self.shared.view();
         let pending_rows = view.pending().rows();
         let staged_rows = view.staged.iter().map(|segment| segment.counts().rows()).sum::<u64>();
-        let held_bytes = self.shared.retired_bytes()?;
+        let held_bytes = self.shared.replaced_bytes()?;
         let (expired, (dropped, dropped_questions)) = {
             let manifest = self.shared.manifest.lock();
             (manifest.expired, manifest.left())
@@ -263,7 +264,7 @@ impl ReadStore for Ledger {
             rows: (pending_rows + staged_rows + in_runs).saturating_sub(dropped),
             pending_rows,
             runs: view.runs.len() as u64,
-            disk_bytes: self.shared.home().disk_bytes()?.saturating_add(held_bytes),
+            disk_bytes: self.shared.handle().disk_bytes()?.saturating_add(held_bytes),
             held_bytes,
             live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
             max_disk: self.max_disk,
@@ -289,27 +290,27 @@ impl ReadStore for Ledger {
     }
 
     fn failing(&self) -> Option<StoreError> {
-        self.shared.home().failure()
+        self.shared.handle().failure()
     }
 
     fn copy(&self, take: OnPiece<'_>) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let (main, lost, view, _spared) = {
             let mut committed = shared.committed.lock();
-            shared.mend(Some(&mut committed))?;
+            shared.recover(Some(&mut committed))?;
             let lost = committed.acks.lost();
             let _folds_wait = shared.manifest.lock();
             let _hints_wait = shared.hints.lock();
-            let home = shared.home();
+            let handle = shared.handle();
             // Progress and hints, of which there is one for each log, and a journal that is bounded.
-            let main = with_prefix(&*home, b"").collect::<Result<Vec<Pair>, _>>()?;
-            (main, lost, shared.view(), home.spare())
+            let main = with_prefix(&*handle, b"").collect::<Result<Vec<Pair>, _>>()?;
+            (main, lost, shared.view(), handle.spare())
         };
         let mut pieces = Pieces::new(take);
         lost.map_or(Ok(()), |lost| pieces.lost(&lost))?;
         pieces.main(main.into_iter().map(Ok))?;
         for run in &view.runs {
-            pieces.run(run.meta.id, with_prefix(&RunPairs { home: &run.home, id: run.meta.id }, b""))?;
+            pieces.run(run.meta.id, with_prefix(&RunPairs { handle: &run.handle, id: run.meta.id }, b""))?;
         }
         pieces.end()
     }
@@ -320,12 +321,12 @@ impl ReadStore for Ledger {
             let committed = self.shared.committed.lock();
             checker = checker.acknowledged(committed.acks.table().clone());
             let _folds_wait = self.shared.manifest.lock();
-            let home = self.shared.home();
-            checker.main(&*home, home.runs());
-            (self.shared.view(), home.spare())
+            let handle = self.shared.handle();
+            checker.main(&*handle, handle.runs());
+            (self.shared.view(), handle.spare())
         };
         for run in &view.runs {
-            checker.run(&run.meta, &RunPairs { home: &run.home, id: run.meta.id })?;
+            checker.run(&run.meta, &RunPairs { handle: &run.handle, id: run.meta.id })?;
         }
         Ok(checker.end())
     }
@@ -341,8 +342,8 @@ impl WriteStore for Ledger {
         if let Some(known) = shared.sensors.number(name) {
             return Ok(known);
         }
-        shared.mend(Some(&mut committed))?;
-        shared.sensors.add(name, |key, sealed| shared.home().commit(vec![(key, Some(sealed))]))
+        shared.recover(Some(&mut committed))?;
+        shared.sensors.add(name, |key, sealed| shared.handle().commit(vec![(key, Some(sealed))]))
     }
 
     fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
@@ -361,14 +362,14 @@ impl WriteStore for Ledger {
         let shared = &*self.shared;
         point("apply_begun");
         let mut committed = shared.committed.lock();
-        shared.mend(Some(&mut committed))?;
+        shared.recover(Some(&mut committed))?;
         let progress: Vec<&Progress> = batch.progress().collect();
         let (sensors, cut) = (shared.sensors.len(), shared.cut.load(Ordering::SeqCst));
         let commits = committed.next();
         let rows = if batch.tuples().len() + batch.questions().len() >= shared.options.bulk_rows {
             let keys = 2 * batch.tuples().len() + batch.questions().len();
             let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, sensors, cut);
-            Rows::Run(shared.write_run(&shared.home(), keys as u64, commits, fill)?)
+            Rows::Run(shared.write_run(&shared.handle(), keys as u64, commits, fill)?)
         } else {
             shared.wait_for_room()?;
             let sequences = vec![committed.record.journal_to];
@@ -379,14 +380,14 @@ impl WriteStore for Ledger {
 
     fn cached(&self) -> Result<Vec<Pair>, StoreError> {
         let hint = |(key, value): Pair| (key.get(engine::CACHE.len()..).unwrap_or_default().to_vec(), value);
-        with_prefix(&*self.shared.home(), engine::CACHE).map(|pair| pair.map(hint)).collect()
+        with_prefix(&*self.shared.handle(), engine::CACHE).map(|pair| pair.map(hint)).collect()
     }
 
     fn cache(&self, puts: &[Pair], drops: &[Vec<u8>]) -> Result<(), StoreError> {
         let key = |path: &[u8]| engine::join(&[engine::CACHE, path]);
         let puts = puts.iter().map(|(path, hint)| (key(path), Some(hint.clone())));
         let _not_while_it_moves = self.shared.hints.lock();
-        self.shared.home().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
+        self.shared.handle().write(puts.chain(drops.iter().map(|path| (key(path), None))).collect())
     }
 
     fn expire(&self, before: u64, at: u64) -> Result<Expired, StoreError> {
@@ -414,7 +415,7 @@ impl WriteStore for Ledger {
 
     fn keep_reserve(&self) {
         self.shared.making_room.store(false, Ordering::SeqCst);
-        self.shared.bell.ring();
+        self.shared.notifier.notify();
         // Where the engine cannot be asked it is for another time.
         if let Ok(stats) = self.stats() {
             let pending = self.shared.view().pending_bytes() as u64;
@@ -427,13 +428,13 @@ impl WriteStore for Ledger {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.shared.mend(None)?;
-        self.shared.home().sync()
+        self.shared.recover(None)?;
+        self.shared.handle().sync()
     }
 
     fn end_bulk(&self, is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
         self.shared.puts_off_merges.store(false, Ordering::Relaxed);
-        self.shared.bell.ring();
+        self.shared.notifier.notify();
         self.flush()?;
         let before = self.shared.uses_all_cores.swap(true, Ordering::Relaxed);
         let settled = self.settle_until(is_stopped);

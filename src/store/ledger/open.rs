@@ -10,16 +10,16 @@ use parking_lot::Mutex;
 use super::Work;
 use super::commit::Committed;
 use super::disk::Run;
-use super::view::{Folding, View};
+use super::view::{Folding, ReadView};
 use super::{Ledger, Shared};
 use crate::base::keyed::new_seed;
 use crate::base::threads;
 use crate::store::batch::Batch;
-use crate::store::bell::Bell;
 use crate::store::cache::Cache;
 use crate::store::engine::{self, Changes, Pairs, Site};
-use crate::store::home::Home;
+use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::{Commits, Epochs, Manifest, RunMeta};
+use crate::store::notifier::Notifier;
 use crate::store::run::CommitRange;
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
@@ -73,7 +73,7 @@ impl Ledger {
     /// As [`Ledger::settle`], or until it is told to stop.
     pub(super) fn settle_until(&self, is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
         loop {
-            let rung = self.shared.bell.count();
+            let seen = self.shared.notifier.count();
             if is_stopped() {
                 return Ok(());
             }
@@ -87,7 +87,7 @@ impl Ledger {
             }
             self.shared.failure(Work::Fold)?;
             self.shared.failure(Work::Merge)?;
-            self.shared.bell.wait(rung, Some(SETTLE_PAUSE));
+            self.shared.notifier.wait(seen, Some(SETTLE_PAUSE));
         }
     }
 }
@@ -95,7 +95,7 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.shared.bell.ring();
+        self.shared.notifier.notify();
         for worker in self.workers.drain(..) {
             // None has panicked: that ends the process.
             let _ = worker.join();
@@ -112,47 +112,47 @@ impl Shared {
         site: Arc<dyn Site>,
         is_new: bool,
         options: &Options,
-        load: fn(RunMeta, &Arc<Home>) -> Result<Run, StoreError>,
+        load: fn(RunMeta, &Arc<EngineHandle>) -> Result<Run, StoreError>,
     ) -> Result<Arc<Shared>, StoreError> {
-        let bell = Arc::new(Bell::default());
+        let notifier = Arc::new(Notifier::default());
         let cache = Arc::new(Cache::new(options.block_cache_bytes()));
-        let home = Arc::new(Home::open(site.current(), &bell, &cache, options.retry)?);
+        let handle = Arc::new(EngineHandle::open(site.current(), &notifier, &cache, options.retry)?);
         if is_new {
-            home.commit(beginning()?)?;
+            handle.commit(beginning()?)?;
         }
-        check_format(&*home)?;
-        recover(&home, options.reading)?;
-        let manifest = Manifest::from_bytes(home.get(engine::MANIFEST)?)?;
-        let sensors = Arc::new(Sensors::load(&*home)?);
-        let mark = home.place().mark();
-        let mut committed = Committed::load(&*home, mark, manifest.next_run, sensors.len())?;
+        check_format(&*handle)?;
+        finish_last_commit(&handle, options.reading)?;
+        let manifest = Manifest::from_bytes(handle.get(engine::MANIFEST)?)?;
+        let sensors = Arc::new(Sensors::load(&*handle)?);
+        let mark = handle.place().mark();
+        let mut committed = Committed::load(&*handle, mark, manifest.next_run, sensors.len())?;
         let mut next_run = manifest.next_run;
-        let stored = home.runs()?;
+        let stored = handle.runs()?;
         if let Some(missing) = manifest.runs.iter().find(|run| !stored.contains(&run.id)) {
             return Err(damaged(&format!("run {}", missing.id), "it is missing"));
         }
         for id in stored {
             if !manifest.runs.iter().any(|run| run.id == id) {
-                home.bury(id);
+                handle.mark_obsolete(id);
             }
             next_run = next_run.max(id.saturating_add(1));
         }
-        let runs = manifest.runs.iter().map(|meta| load(meta.clone(), &home).map(Arc::new));
+        let runs = manifest.runs.iter().map(|meta| load(meta.clone(), &handle).map(Arc::new));
         let runs = runs.collect::<Result<Vec<_>, _>>()?;
         let seeds = runs.iter().map(|run| run.filter.seed());
         let filter_seed = seeds.filter(|seed| *seed != 0).max().unwrap_or_else(new_seed);
         let entries = manifest.journal_from..committed.record.journal_to;
         let last_commit = committed.record.number;
         let commits = CommitRange { first: manifest.journal_after.saturating_add(1), last: last_commit };
-        let segments = replay(&*home, entries, commits, options, sensors.len())?;
-        let folding = Arc::new(Folding::load(&*home)?);
+        let segments = replay(&*handle, entries, commits, options, sensors.len())?;
+        let folding = Arc::new(Folding::load(&*handle)?);
         let epochs = Arc::new(Epochs::of(&manifest.cuts));
         let (staged, sensors_then) = (Vec::new(), Arc::clone(&sensors));
-        let view = View { runs, segments, staged, last_commit, sensors: sensors_then, folding, epochs };
+        let view = ReadView { runs, segments, staged, last_commit, sensors: sensors_then, folding, epochs };
         let missing = committed.acks.missing_logs();
         if !options.reading {
             // The ledger can be looked into all the same; nothing is committed before it could be written.
-            committed.acks.renew().unwrap_or_else(|error| home.fail(&error));
+            committed.acks.renew().unwrap_or_else(|error| handle.fail(&error));
             if missing > 0 {
                 tracing::error!(
                     logs = missing,
@@ -162,9 +162,9 @@ impl Shared {
             }
         }
         Ok(Arc::new(Shared {
-            homes: Mutex::new(vec![Arc::downgrade(&home)]),
-            home: Mutex::new(home),
-            left: Mutex::default(),
+            handles: Mutex::new(vec![Arc::downgrade(&handle)]),
+            handle: Mutex::new(handle),
+            replaced: Mutex::default(),
             merging: Mutex::default(),
             puts_off_merges: AtomicBool::new(options.puts_off_merges),
             uses_all_cores: AtomicBool::new(options.puts_off_merges),
@@ -185,7 +185,7 @@ impl Shared {
             view: ArcSwap::from_pointee(view),
             publishing: Mutex::default(),
             staging: Mutex::default(),
-            bell,
+            notifier,
             stop: AtomicBool::new(false),
             failures: Default::default(),
             site,
@@ -215,8 +215,8 @@ pub(super) fn journal_before(map: &(impl Pairs + ?Sized), from: u64) -> Result<V
 }
 
 /// Takes back what is there of a batch in part, and removes what was left when it should have gone.
-fn recover(home: &Home, reading: bool) -> Result<(), StoreError> {
-    let found = undo::find(home)?;
+fn finish_last_commit(handle: &EngineHandle, reading: bool) -> Result<(), StoreError> {
+    let found = undo::find(handle)?;
     // Who only reads needs what is left to be away no more than anybody.
     if reading && found.changes.is_empty() {
         return Ok(());
@@ -225,17 +225,17 @@ fn recover(home: &Home, reading: bool) -> Result<(), StoreError> {
         tracing::warn!(
             "The last commit is on disk in part, after a failed write. It is taken back; the logs are read again from before it."
         );
-        home.commit(found.changes)?;
+        handle.commit(found.changes)?;
     }
     let mut left = found.keys;
     // A damaged manifest is told of by who reads it next.
-    if let Ok(manifest) = Manifest::from_bytes(home.get(engine::MANIFEST)?) {
-        left.extend(journal_before(home, manifest.journal_from)?);
+    if let Ok(manifest) = Manifest::from_bytes(handle.get(engine::MANIFEST)?) {
+        left.extend(journal_before(handle, manifest.journal_from)?);
     }
     if left.is_empty() {
         return Ok(());
     }
-    home.commit(left.into_iter().map(|key| (key, None)).collect())
+    handle.commit(left.into_iter().map(|key| (key, None)).collect())
 }
 
 /// Makes segments of entries of the journal, which these commits brought.

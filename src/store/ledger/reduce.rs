@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use super::rewrite::How;
-use super::view::View;
+use super::rewrite::CopyOptions;
+use super::view::ReadView;
 use crate::base::clock;
 use crate::store::budget::{self, Found, NameBudget, Rules};
 use crate::store::run::Sources;
@@ -19,7 +19,7 @@ const WORTH: u64 = 16;
 const DAY: u64 = 86_400;
 
 /// Rows and questions.
-fn rows(view: &View) -> u64 {
+fn rows(view: &ReadView) -> u64 {
     let pending = view.pending();
     let in_runs = view.runs.iter().map(|run| run.meta.counts().primary());
     in_runs.sum::<u64>() + pending.primary()
@@ -27,7 +27,7 @@ fn rows(view: &View) -> u64 {
 
 impl Shared {
     /// Whether so much has come since names were last counted that a domain may have too many.
-    pub(super) fn survey_is_due(&self, view: &View) -> bool {
+    pub(super) fn survey_is_due(&self, view: &ReadView) -> bool {
         let names = self.options.names.names;
         let least = self.options.survey_rows.max(names);
         let surveyed = self.surveyed.load(Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Shared {
             }
             Reduce::Unresolved { before } => {
                 let rules = Rules { unresolved_before: before, ..self.rules() };
-                let how = How { at, forget: None, in_place: true, pressed: true };
+                let how = CopyOptions { at, forget: None, in_place: true, pressed: true };
                 self.copy(self.settled_runs()?, rules, how)
             }
         }
@@ -108,7 +108,7 @@ impl Shared {
         // What is judged is what is copied then: of a name all that there is.
         let runs = self.settled_runs()?;
         let sources = self.sources_of(&runs);
-        let surveyed = |view: &View| self.surveyed.store(rows(view), Ordering::Relaxed);
+        let surveyed = |view: &ReadView| self.surveyed.store(rows(view), Ordering::Relaxed);
         let found = self.find(&sources, budget, at);
         // Also where it failed: it is not tried again and again.
         surveyed(&self.view());
@@ -125,7 +125,7 @@ impl Shared {
             "Folding names of domains beyond their budget."
         );
         let rules = Rules { fold: Some(fold), ..rules };
-        let how = How { at, forget: None, in_place: true, pressed };
+        let how = CopyOptions { at, forget: None, in_place: true, pressed };
         let reduced = self.copy(runs, rules, how);
         surveyed(&self.view());
         reduced

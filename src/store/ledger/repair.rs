@@ -1,7 +1,7 @@
 //! Mending: the index and the filters of a damaged ledger are made anew from its rows.
 //!
 //! Only the blocks of rows and of questions are read, and what is in no run; all of it must be whole, for of a row that is
-//! lost nothing else says what it was. The mended ledger is written to a fresh place, which then takes over as after a
+//! lost nothing else says what it was. The repaired ledger is written to a fresh place, which then takes over as after a
 //! rewrite.
 
 use std::sync::Arc;
@@ -37,9 +37,9 @@ impl Ledger {
         }
         let place = shared.site.next()?;
         shared.check_room(place.free_bytes(), false)?;
-        let home = shared.open_home(place)?;
-        home.abandon(true);
-        let mut copy = Copy::new(&shared, home);
+        let handle = shared.open_handle(place)?;
+        handle.abandon(true);
+        let mut copy = Copy::new(&shared, handle);
         copy.gives_up_missing = true;
         let sources = shared.sources_of(&runs);
         let mut batch = Batch::default();

@@ -16,14 +16,14 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use super::cut::share;
 use super::disk::Run;
-use super::retired::Retired;
-use super::view::{Folding, View};
+use super::replaced::Replaced;
+use super::view::{Folding, ReadView};
 use crate::observation::SensorId;
 use crate::progress::LineageId;
 use crate::store::batch::Batch;
 use crate::store::budget::Rules;
 use crate::store::engine::{self, Changes, with_prefix};
-use crate::store::home::Home;
+use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
 use crate::store::run::{CommitRange, Source, Sources};
 use crate::store::space::check_room;
@@ -52,13 +52,22 @@ impl Shared {
         let rules = Rules { without: without.map(|(sensor, _)| sensor), ..Rules::default() };
         let runs = self.settled_runs()?;
         let leaves = without.is_none() && !self.manifest.lock().cuts.is_empty();
-        let how =
-            How { at: 0, forget: without.map(|(_, lineage)| lineage), in_place: leaves, pressed: false };
+        let how = CopyOptions {
+            at: 0,
+            forget: without.map(|(_, lineage)| lineage),
+            in_place: leaves,
+            pressed: false,
+        };
         self.copy(runs, rules, how).map(drop)
     }
 
     /// Copies what stays of some runs, which are all there were when they were asked for, and all that came since.
-    pub(super) fn copy(&self, runs: Vec<Arc<Run>>, rules: Rules, how: How) -> Result<Reduced, StoreError> {
+    pub(super) fn copy(
+        &self,
+        runs: Vec<Arc<Run>>,
+        rules: Rules,
+        how: CopyOptions,
+    ) -> Result<Reduced, StoreError> {
         self.count_cuts()?;
         let place = self.site.next()?;
         let in_place = match self.check_room(place.free_bytes(), how.in_place) {
@@ -68,16 +77,16 @@ impl Shared {
                 false
             }
         };
-        let home = if in_place {
-            self.home()
+        let handle = if in_place {
+            self.handle()
         } else {
             self.wait_for_readers()?;
-            let home = self.open_home(place)?;
+            let handle = self.open_handle(place)?;
             // Until it takes over.
-            home.abandon(true);
-            home
+            handle.abandon(true);
+            handle
         };
-        let mut copy = Copy::new(self, home);
+        let mut copy = Copy::new(self, handle);
         (copy.forget, copy.rules, copy.in_place, copy.pressed) = (how.forget, rules, in_place, how.pressed);
         copy.add(runs)?;
         let sums = copy.rules.sums()?;
@@ -108,7 +117,7 @@ impl Shared {
     /// All runs, once nothing that was committed before is only in the journal.
     pub(super) fn settled_runs(&self) -> Result<Vec<Arc<Run>>, StoreError> {
         let mut committed = self.committed.lock();
-        self.mend(Some(&mut committed))?;
+        self.recover(Some(&mut committed))?;
         let _alone = self.folding.lock();
         let view = self.view();
         if !view.segments.is_empty() {
@@ -120,16 +129,16 @@ impl Shared {
 
     /// Whether a rewrite would give much space back. One that gave little, or failed, is not tried again before the ledger
     /// has grown by a quarter: it needs room of its own, and a disk that is nearly full must not be filled by it.
-    pub(super) fn rewrite_is_due(&self, view: &View) -> bool {
+    pub(super) fn rewrite_is_due(&self, view: &ReadView) -> bool {
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
-        let disk = self.home().disk_bytes().unwrap_or_default();
+        let disk = self.handle().disk_bytes().unwrap_or_default();
         let rewritten = self.rewritten.load(Ordering::Relaxed);
         // While there still is room: later there may be none.
-        let free = self.home().place().free_bytes();
+        let free = self.handle().place().free_bytes();
         let scarce = free.is_some_and(|free| free < live.saturating_mul(3));
         let most = if scarce { live.saturating_mul(3) / 2 } else { live.saturating_mul(9) / 4 };
         // What a reader holds would have to be waited for.
-        self.left.lock().is_empty()
+        self.replaced.lock().is_empty()
             && disk > self.options.rewrite_bytes
             && disk > most
             && disk > rewritten.saturating_add(rewritten / 4)
@@ -138,14 +147,14 @@ impl Shared {
     /// Rewrites the ledger because it is due, and remembers how large it was afterwards.
     pub(super) fn rewrite_by_itself(&self) -> Result<(), StoreError> {
         let done = self.rewrite_alone(None);
-        self.rewritten.store(self.home().disk_bytes().unwrap_or_default(), Ordering::Relaxed);
+        self.rewritten.store(self.handle().disk_bytes().unwrap_or_default(), Ordering::Relaxed);
         done
     }
 }
 
 /// How a ledger is copied.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct How {
+pub(super) struct CopyOptions {
     /// When, epoch seconds.
     pub at: u64,
     /// A log whose progress is left behind.
@@ -159,8 +168,8 @@ pub(super) struct How {
 /// A ledger on its way to another place, or to other runs.
 pub(super) struct Copy<'a> {
     shared: &'a Shared,
-    home: Arc<Home>,
-    /// The home is the one it comes from.
+    handle: Arc<EngineHandle>,
+    /// The engine is the one it comes from.
     in_place: bool,
     /// A log whose progress is left behind.
     forget: Option<LineageId>,
@@ -180,17 +189,17 @@ impl Drop for Copy<'_> {
     fn drop(&mut self) {
         // What nobody names.
         for run in self.new.iter().filter(|_| self.in_place) {
-            run.retired.store(true, Ordering::Relaxed);
+            run.obsolete.store(true, Ordering::Relaxed);
         }
     }
 }
 
 impl<'a> Copy<'a> {
-    /// One to a home that is empty.
-    pub fn new(shared: &'a Shared, home: Arc<Home>) -> Copy<'a> {
+    /// One to an engine that is empty.
+    pub fn new(shared: &'a Shared, handle: Arc<EngineHandle>) -> Copy<'a> {
         Copy {
             shared,
-            home,
+            handle,
             in_place: false,
             forget: None,
             rules: Rules::default(),
@@ -212,7 +221,7 @@ impl<'a> Copy<'a> {
         let commits = CommitRange { first: FIRST_COMMIT, last: self.shared.view().last_commit };
         let run = self
             .shared
-            .write_run(&self.home, keys as u64, commits, |writer| writer.push_batch(batch, sensors, 0))?;
+            .write_run(&self.handle, keys as u64, commits, |writer| writer.push_batch(batch, sensors, 0))?;
         self.new.push(run);
         Ok(())
     }
@@ -259,13 +268,13 @@ impl<'a> Copy<'a> {
             return Ok(());
         }
         let rules = &mut self.rules;
-        let run = self.shared.write_run(&self.home, lookup_keys, commits, |writer| {
+        let run = self.shared.write_run(&self.handle, lookup_keys, commits, |writer| {
             writer.push_kept(sources, |family, key, stored| rules.keeps(family, key, stored))
         })?;
         if run.meta.counts().primary() > 0 {
             self.new.push(run);
         } else {
-            self.home.bury(run.meta.id);
+            self.handle.mark_obsolete(run.meta.id);
         }
         Ok(())
     }
@@ -274,7 +283,7 @@ impl<'a> Copy<'a> {
     pub fn take_over(mut self, at: u64) -> Result<Reduced, StoreError> {
         let shared = self.shared;
         let mut committed = shared.committed.lock();
-        shared.mend(Some(&mut committed))?;
+        shared.recover(Some(&mut committed))?;
         let _nothing_is_folded = shared.folding.lock();
         let view = shared.view();
         let rest: Vec<_> = view.runs.iter().filter(|run| !self.is_copied(run)).map(Arc::clone).collect();
@@ -285,7 +294,7 @@ impl<'a> Copy<'a> {
         let rest = rest.into_iter().map(|run| run as Arc<dyn Source>);
         let segments = view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>);
         self.add_sources(&rest.chain(segments).collect(), keys + view.pending().lookup_keys, commits)?;
-        let old = shared.home();
+        let old = shared.handle();
         let mut journal = Changes::new();
         for sequence in view.segments.iter().flat_map(|segment| &segment.sequences) {
             for pair in with_prefix(&*old, &engine::journal(*sequence)) {
@@ -330,25 +339,25 @@ impl<'a> Copy<'a> {
             drop(old.write(journal));
         } else {
             self.copy_main(record, &next, changes)?;
-            let (mark, sensors) = (self.home.place().mark(), shared.sensors.len());
+            let (mark, sensors) = (self.handle.place().mark(), shared.sensors.len());
             let without = forgotten.map(|(lineage, _)| lineage);
             let acks =
                 committed.acks.copy_to(mark, next.next_run, sensors, without, self.gives_up_missing)?;
-            if let Err(error) = shared.site.switch(self.home.place()) {
+            if let Err(error) = shared.site.switch(self.handle.place()) {
                 if shared.site.is_unsettled() {
                     // Whoever opens the ledger next may find this copy: it stays, and nothing is committed that it lacks.
-                    self.home.abandon(false);
-                    shared.home().fail(&error);
+                    self.handle.abandon(false);
+                    shared.handle().fail(&error);
                 }
                 return Err(error);
             }
             committed.acks = acks;
-            self.home.abandon(false);
-            let old = std::mem::replace(&mut *shared.home.lock(), Arc::clone(&self.home));
+            self.handle.abandon(false);
+            let old = std::mem::replace(&mut *shared.handle.lock(), Arc::clone(&self.handle));
             old.abandon(true);
             // Nobody writes there any more, and who watches must not be the last to hold it.
-            shared.homes.lock().retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
-            shared.left.lock().push(Retired::new(old));
+            shared.handles.lock().retain(|watched| watched.as_ptr() != Arc::as_ptr(&old));
+            shared.replaced.lock().push(Replaced::new(old));
         }
         committed.record = record;
         if let Some((lineage, _)) = forgotten {
@@ -360,7 +369,7 @@ impl<'a> Copy<'a> {
         let in_place = self.in_place;
         shared.publish(|view| {
             for run in view.runs.iter().filter(|_| in_place) {
-                run.retired.store(true, Ordering::Relaxed);
+                run.obsolete.store(true, Ordering::Relaxed);
             }
             view.runs = new;
             view.segments.clear();
@@ -373,14 +382,14 @@ impl<'a> Copy<'a> {
             // So that the space is there when this returns, but for what is read still.
             drop(std::mem::take(&mut self.old));
             drop((manifest, committed));
-            while shared.home().remove_a_run()? {}
+            while shared.handle().remove_a_run()? {}
         }
         Ok(reduced)
     }
 
     /// Copies what is in no run.
     fn copy_main(&self, record: Commits, manifest: &Manifest, folding: Changes) -> Result<(), StoreError> {
-        let old = self.shared.home();
+        let old = self.shared.handle();
         let mut changes: Changes = vec![
             (engine::FORMAT.to_vec(), Some(crate::store::FORMAT.to_be_bytes().to_vec())),
             (engine::MANIFEST.to_vec(), Some(manifest.to_bytes()?)),
@@ -397,6 +406,6 @@ impl<'a> Copy<'a> {
             }
         }
         changes.extend(folding.into_iter().filter(|(_, value)| value.is_some()));
-        self.home.commit(changes)
+        self.handle.commit(changes)
     }
 }

@@ -16,7 +16,7 @@ use super::Shared;
 use super::background::segments_to_merge;
 use super::commit::Rows;
 use super::disk::RunSink;
-use super::view::View;
+use super::view::ReadView;
 use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
 use crate::store::StoreError;
@@ -41,7 +41,7 @@ pub(super) struct Staging {
 
 impl Staging {
     /// Small staged segments of one tier that have become too many, among those that are not being committed.
-    fn to_merge(&self, view: &View) -> Option<Vec<Arc<Segment>>> {
+    fn to_merge(&self, view: &ReadView) -> Option<Vec<Arc<Segment>>> {
         let free = view.staged.iter().filter(|segment| !is_among(&self.taken, segment));
         let small: Vec<_> = free.filter(|segment| segment.rows() < MERGED_ROWS).map(Arc::clone).collect();
         segments_to_merge(&small)
@@ -106,7 +106,7 @@ impl Shared {
             return Ok(progress);
         }
         point("live_closed");
-        let done = self.mend(Some(&mut committed)).and_then(|()| {
+        let done = self.recover(Some(&mut committed)).and_then(|()| {
             point("apply_begun");
             self.wait_for_room()?;
             let cut = self.cut.load(Ordering::SeqCst);
@@ -116,7 +116,7 @@ impl Shared {
                 let keys = segment.counts().lookup_keys;
                 let sources = [Arc::new(segment) as Arc<dyn Source>].into_iter().collect();
                 let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_merged(&sources, 0);
-                Rows::Run(self.write_run(&self.home(), keys, commits, fill)?)
+                Rows::Run(self.write_run(&self.handle(), keys, commits, fill)?)
             } else {
                 Rows::Segment(Box::new(segment))
             };

@@ -15,7 +15,7 @@ use crate::store::{Changed, Entries, Mark, Position, Questions, Scan, Snapshot, 
 
 /// One moment of the ledger.
 #[derive(Clone)]
-pub(super) struct View {
+pub(super) struct ReadView {
     pub(super) runs: Vec<Arc<Run>>,
     /// What is in the journal and in no run.
     pub(super) segments: Vec<Arc<Segment>>,
@@ -41,7 +41,7 @@ impl Folding {
     }
 }
 
-impl View {
+impl ReadView {
     pub(super) fn sources(&self) -> Sources {
         let mut sources = Sources::with_cuts(self.epochs.cuts.clone());
         for run in &self.runs {
@@ -68,7 +68,7 @@ impl View {
     }
 }
 
-impl Snapshot for View {
+impl Snapshot for ReadView {
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         self.entries_within(scan, after, Reach::Disk)
     }
@@ -116,7 +116,7 @@ impl Snapshot for View {
     }
 }
 
-impl View {
+impl ReadView {
     fn entries_within<'a>(
         &'a self,
         scan: &Scan,

@@ -1036,16 +1036,16 @@ fn whatever_is_lost_of_index_and_filters_is_made_anew_and_what_else_is_lost_is_t
             }
             let before = site.maps();
             let what = format!("run {run}, {}, removed {remove}", key.escape_ascii());
-            let mended = Ledger::repair(Arc::new(site.clone()), &tiny(), &mut |_, _| true);
+            let recovered = Ledger::repair(Arc::new(site.clone()), &tiny(), &mut |_, _| true);
             if key[0] == b'd' || key[0] == b'z' {
-                mended.unwrap_or_else(|error| panic!("{what}: {error}"));
+                recovered.unwrap_or_else(|error| panic!("{what}: {error}"));
                 let ledger = Ledger::open_site(Arc::new(site.clone()), false, &tiny()).unwrap();
                 assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound(), "{what}");
                 assert_eq!(contents(&ledger), there, "{what}");
                 assert_eq!(ledger.cached().unwrap().len(), 1, "{what}");
                 assert_eq!(applied(&ledger), 10, "{what}");
             } else {
-                assert!(matches!(mended, Err(StoreError::Damaged { .. })), "{what}: {mended:?}");
+                assert!(matches!(recovered, Err(StoreError::Damaged { .. })), "{what}: {recovered:?}");
                 assert_eq!(site.maps(), before, "{what}");
             }
         }

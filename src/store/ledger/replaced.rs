@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::view::View;
+use super::view::ReadView;
 use super::{CLEAR_PAUSE, Shared, is_free};
 use crate::store::StoreError;
-use crate::store::home::Home;
+use crate::store::engine_handle::EngineHandle;
 
 /// How long a reader may hold one where the ledger is too large for it.
 const SHORTLY: Duration = Duration::from_secs(1);
@@ -19,48 +19,48 @@ const SHORTLY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// A place that is no longer current.
-pub(super) struct Retired {
-    pub home: Arc<Home>,
+pub(super) struct Replaced {
+    pub handle: Arc<EngineHandle>,
     since: Instant,
 }
 
-impl Retired {
-    pub fn new(home: Arc<Home>) -> Retired {
-        Retired { home, since: Instant::now() }
+impl Replaced {
+    pub fn new(handle: Arc<EngineHandle>) -> Replaced {
+        Replaced { handle, since: Instant::now() }
     }
 }
 
 impl Shared {
     /// Closes and removes those that no reader holds any more; whether there was such a one.
     pub(super) fn clear_away(&self) -> bool {
-        let mut left = self.left.lock();
+        let mut left = self.replaced.lock();
         let (free, held): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut *left).into_iter().partition(|retired| is_free(&retired.home));
+            std::mem::take(&mut *left).into_iter().partition(|retired| is_free(&retired.handle));
         *left = held;
         drop(left);
         !free.is_empty()
     }
 
     /// Bytes on disk of those that readers hold; the others are being removed.
-    pub(super) fn retired_bytes(&self) -> Result<u64, StoreError> {
-        let left = self.left.lock();
-        let held = left.iter().filter(|retired| !is_free(&retired.home));
-        let homes: Vec<_> = held.map(|retired| Arc::clone(&retired.home)).collect();
+    pub(super) fn replaced_bytes(&self) -> Result<u64, StoreError> {
+        let left = self.replaced.lock();
+        let held = left.iter().filter(|retired| !is_free(&retired.handle));
+        let handles: Vec<_> = held.map(|retired| Arc::clone(&retired.handle)).collect();
         drop(left);
         // One that has just been ended takes none any more.
-        homes.iter().filter(|home| !home.is_ended()).map(|home| home.disk_bytes()).sum()
+        handles.iter().filter(|handle| !handle.is_ended()).map(|handle| handle.disk_bytes()).sum()
     }
 
     /// Ends readers that hold one for longer than a moment, where the ledger is too large for it: it may take two and a half
     /// times what is live.
-    pub(super) fn end_long_readers(&self, view: &View) {
+    pub(super) fn end_long_readers(&self, view: &ReadView) {
         let grace = self.options.reader_grace.min(SHORTLY);
-        let is_old = |retired: &Retired| retired.since.elapsed() >= grace;
-        if !self.left.lock().iter().any(is_old) {
+        let is_old = |retired: &Replaced| retired.since.elapsed() >= grace;
+        if !self.replaced.lock().iter().any(is_old) {
             return;
         }
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
-        let disk = self.home().disk_bytes().and_then(|now| Ok(now + self.retired_bytes()?));
+        let disk = self.handle().disk_bytes().and_then(|now| Ok(now + self.replaced_bytes()?));
         let disk = disk.unwrap_or(u64::MAX);
         // A small one has journal and log in its file, and little to give back.
         if disk > self.options.held_bytes && disk > live.saturating_mul(5) / 2 {
@@ -71,13 +71,15 @@ impl Shared {
     /// Closes and removes what readers have held for so long.
     fn end_readers(&self, grace: Duration) {
         let old: Vec<_> = {
-            let left = self.left.lock();
+            let left = self.replaced.lock();
             let old = left.iter().filter(|retired| retired.since.elapsed() >= grace);
-            old.map(|retired| Arc::clone(&retired.home)).collect()
+            old.map(|retired| Arc::clone(&retired.handle)).collect()
         };
         // Outside the lock: closing takes a while.
-        let ended: Vec<_> = old.into_iter().filter(|home| home.end()).collect();
-        self.left.lock().retain(|retired| !ended.iter().any(|home| Arc::ptr_eq(home, &retired.home)));
+        let ended: Vec<_> = old.into_iter().filter(|handle| handle.end()).collect();
+        self.replaced
+            .lock()
+            .retain(|retired| !ended.iter().any(|handle| Arc::ptr_eq(handle, &retired.handle)));
     }
 
     /// Waits until no reader holds one: there must never be many of them.
@@ -90,7 +92,7 @@ impl Shared {
         loop {
             self.clear_away();
             {
-                let left = self.left.lock();
+                let left = self.replaced.lock();
                 if left.is_empty() {
                     return Ok(());
                 }
@@ -103,8 +105,8 @@ impl Shared {
                     error: std::io::ErrorKind::ResourceBusy.into(),
                 });
             }
-            let rung = self.bell.count();
-            self.bell.wait(rung, Some(CLEAR_PAUSE));
+            let seen = self.notifier.count();
+            self.notifier.wait(seen, Some(CLEAR_PAUSE));
         }
     }
 }
@@ -137,8 +139,8 @@ mod tests {
         let before = ledger.stats().unwrap().disk_bytes;
         let held = ledger.now();
         ledger.rewrite().unwrap();
-        let current = ledger.shared.home().disk_bytes().unwrap();
-        assert_eq!(ledger.shared.retired_bytes().unwrap(), before);
+        let current = ledger.shared.handle().disk_bytes().unwrap();
+        assert_eq!(ledger.shared.replaced_bytes().unwrap(), before);
         assert_eq!(ledger.stats().unwrap().disk_bytes, before + current);
         assert!(!ledger.shared.rewrite_is_due(&ledger.shared.view()));
         let rows = read(&*held).unwrap();
@@ -163,7 +165,7 @@ mod tests {
         });
         ledger.rewrite().unwrap();
         assert!(matches!(reader.join().unwrap(), StoreError::Superseded));
-        assert!(ledger.shared.retired_bytes().unwrap() == 0 || ledger.shared.clear_away());
+        assert!(ledger.shared.replaced_bytes().unwrap() == 0 || ledger.shared.clear_away());
     }
 
     #[test]
@@ -175,7 +177,7 @@ mod tests {
         ledger.rewrite().unwrap();
         let until = Instant::now() + Duration::from_secs(20);
         // Places of this engine say that they take nothing unless they are told to.
-        while ledger.shared.retired_bytes().unwrap() > 0 || !ledger.shared.left.lock().is_empty() {
+        while ledger.shared.replaced_bytes().unwrap() > 0 || !ledger.shared.replaced.lock().is_empty() {
             assert!(Instant::now() < until);
             ledger.shared.end_readers(Duration::ZERO);
         }

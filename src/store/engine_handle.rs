@@ -1,7 +1,7 @@
-//! A home: where an engine lives, so that it can be closed and opened again beneath those who use it.
+//! A handle on an engine, so that it can be closed and opened again beneath those who use it.
 //!
 //! An engine refuses all writes after one has failed, until it is opened again; and it cannot be opened while anybody
-//! still holds it. So nobody does: readers and writers hold the home, which passes each of their calls on, and has the
+//! still holds it. So nobody does: readers and writers hold the handle, which passes each of their calls on, and has the
 //! engine to itself while it is closed and opened. What is read goes on to be read, before and after.
 //!
 //! Each opening begins a new *generation*. What was written and not synced in an earlier one may be lost, so a run is
@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::bell::Bell;
 use super::cache::Cache;
 use super::engine::{Changes, Engine, Pairs, Place};
+use super::notifier::Notifier;
 use super::{Pair, StoreError};
 use crate::base::fault::{end_to_start_again, patience, point};
 
@@ -41,7 +41,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const SAME_TROUBLE: Duration = Duration::from_secs(20);
 
 /// An engine at its place.
-pub(crate) struct Home {
+pub(crate) struct EngineHandle {
     place: Arc<dyn Place>,
     state: RwLock<State>,
     /// Set while somebody waits to have the engine to itself: no further call is begun.
@@ -52,14 +52,14 @@ pub(crate) struct Home {
     /// When the calls began that write and have not returned.
     calls: Mutex<Vec<Instant>>,
     /// Runs to be removed.
-    graves: Mutex<BTreeSet<u32>>,
+    obsolete_runs: Mutex<BTreeSet<u32>>,
     /// Runs that somebody reads, or writes.
     held: Mutex<HashSet<u32>>,
     /// Told of failures and of runs to be removed.
-    bell: Arc<Bell>,
-    /// Blocks of runs that lookups opened, of this home and of those before and after it.
+    notifier: Arc<Notifier>,
+    /// Blocks of runs that lookups opened, of this engine and of those before and after it.
     cache: Arc<Cache>,
-    /// Another home has taken over: the place is removed with the last user.
+    /// Another engine has taken over: the place is removed with the last user.
     abandoned: AtomicBool,
     /// Its readers have held it for too long: their next read fails.
     revoked: AtomicBool,
@@ -67,8 +67,8 @@ pub(crate) struct Home {
     spared: AtomicU32,
 }
 
-/// A home whose readers are not ended.
-pub(crate) struct Spared(Arc<Home>);
+/// An engine whose readers are not ended.
+pub(crate) struct Spared(Arc<EngineHandle>);
 
 impl Drop for Spared {
     fn drop(&mut self) {
@@ -110,13 +110,13 @@ impl Retries {
 
 /// A call that writes.
 struct Call<'a> {
-    home: &'a Home,
+    handle: &'a EngineHandle,
     began: Instant,
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let mut calls = self.home.calls.lock();
+        let mut calls = self.handle.calls.lock();
         if let Some(at) = calls.iter().position(|began| *began == self.began) {
             calls.swap_remove(at);
         }
@@ -138,7 +138,7 @@ fn not_open() -> StoreError {
     }
 }
 
-impl Home {
+impl EngineHandle {
     /// Opens the engine at a place.
     ///
     /// # Errors
@@ -148,23 +148,23 @@ impl Home {
     /// `retry` bounds the waits between tries to open it again after a failure.
     pub fn open(
         place: Arc<dyn Place>,
-        bell: &Arc<Bell>,
+        notifier: &Arc<Notifier>,
         cache: &Arc<Cache>,
         retry: (Duration, Duration),
-    ) -> Result<Home, StoreError> {
+    ) -> Result<EngineHandle, StoreError> {
         let engine = Some(place.open()?);
         let bounds = (retry.0.min(FIRST_WAIT), retry.1.min(LONGEST_WAIT));
         let retries = Retries { bounds, wait: Duration::ZERO, not_before: None, passed: None };
-        Ok(Home {
+        Ok(EngineHandle {
             place,
             state: RwLock::new(State { generation: 0, engine, runs: RwLock::default() }),
             closing: AtomicBool::new(false),
             failure: Mutex::default(),
             retries: Mutex::new(retries),
             calls: Mutex::default(),
-            graves: Mutex::default(),
+            obsolete_runs: Mutex::default(),
             held: Mutex::default(),
-            bell: Arc::clone(bell),
+            notifier: Arc::clone(notifier),
             cache: Arc::clone(cache),
             abandoned: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
@@ -213,7 +213,7 @@ impl Home {
             }
         }
         drop(failure);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// Looks whether the engine has failed by itself, and whether a call does not return from one that has.
@@ -317,15 +317,15 @@ impl Home {
     }
 
     /// The failure has passed: others may write again.
-    pub fn mended(&self) {
+    pub fn recovered(&self) {
         *self.failure.lock() = None;
         let mut retries = self.retries.lock();
         (retries.passed, retries.not_before) = (Some(Instant::now()), None);
         drop(retries);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
-    /// Whether all that is at the place goes with the last user of this home: another one has taken over.
+    /// Whether all that is at the place goes with the last user of this engine: another one has taken over.
     pub fn abandon(&self, abandoned: bool) {
         self.abandoned.store(abandoned, Ordering::Relaxed);
     }
@@ -337,7 +337,7 @@ impl Home {
         }
     }
 
-    /// As [`Home::revoke`], and closes it, whoever still holds it: a reader that is slow may not look for long. Of one that is abandoned
+    /// As [`EngineHandle::revoke`], and closes it, whoever still holds it: a reader that is slow may not look for long. Of one that is abandoned
     /// nothing is left then. `false` while it is spared, or somebody just reads.
     pub fn end(&self) -> bool {
         self.revoke();
@@ -364,7 +364,7 @@ impl Home {
     }
 
     /// Spares it for as long as this lives: a backup or a verification may take long, and is to come to its end.
-    pub fn spare(self: &Arc<Home>) -> Spared {
+    pub fn spare(self: &Arc<EngineHandle>) -> Spared {
         self.spared.fetch_add(1, Ordering::SeqCst);
         Spared(Arc::clone(self))
     }
@@ -372,7 +372,7 @@ impl Home {
     fn call(&self) -> Call<'_> {
         let began = Instant::now();
         self.calls.lock().push(began);
-        Call { home: self, began }
+        Call { handle: self, began }
     }
 
     fn closed(&self) -> StoreError {
@@ -476,7 +476,7 @@ impl Home {
     }
 
     /// Nobody reads a run any more, nor writes it.
-    pub fn let_go(&self, id: u32) {
+    pub fn release(&self, id: u32) {
         self.held.lock().remove(&id);
     }
 
@@ -485,30 +485,30 @@ impl Home {
         self.held.lock().contains(&id)
     }
 
-    /// Nobody needs a run any more: [`Home::remove_a_run`] removes it.
-    pub fn bury(&self, id: u32) {
-        self.graves.lock().insert(id);
-        self.bell.ring();
+    /// Nobody needs a run any more: [`EngineHandle::remove_a_run`] removes it.
+    pub fn mark_obsolete(&self, id: u32) {
+        self.obsolete_runs.lock().insert(id);
+        self.notifier.notify();
     }
 
     /// Whether there is a run to be removed.
-    pub fn has_graves(&self) -> bool {
-        !self.graves.lock().is_empty()
+    pub fn has_obsolete_runs(&self) -> bool {
+        !self.obsolete_runs.lock().is_empty()
     }
 
     /// Removes what is left of a run that nobody needs; `false` when there is none.
     pub fn remove_a_run(&self) -> Result<bool, StoreError> {
-        let Some(id) = self.graves.lock().first().copied() else { return Ok(false) };
+        let Some(id) = self.obsolete_runs.lock().first().copied() else { return Ok(false) };
         self.change(None, |engine| engine.remove_run(id))?;
         let state = self.state();
         state.runs.write().remove(&id);
         drop(state);
-        self.graves.lock().remove(&id);
+        self.obsolete_runs.lock().remove(&id);
         Ok(true)
     }
 }
 
-impl Pairs for Home {
+impl Pairs for EngineHandle {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|engine| engine.get(key))
     }
@@ -522,13 +522,13 @@ impl Pairs for Home {
     }
 }
 
-impl Drop for Home {
+impl Drop for EngineHandle {
     fn drop(&mut self) {
         let failed = self.failure().is_some();
         let state = self.state.get_mut();
         state.runs = RwLock::default();
         if let Some(engine) = state.engine.take() {
-            if failed { let_go(engine) } else { drop(engine) }
+            if failed { release(engine) } else { drop(engine) }
         }
         if *self.abandoned.get_mut() {
             self.place.remove();
@@ -537,7 +537,7 @@ impl Drop for Home {
 }
 
 /// Closes an engine that has failed, and waits only for so long until it is.
-fn let_go(engine: Arc<dyn Engine>) {
+fn release(engine: Arc<dyn Engine>) {
     let (tell, told) = mpsc::channel();
     let work = move || {
         drop(catch_unwind(AssertUnwindSafe(|| drop(engine))));
