@@ -338,8 +338,8 @@ impl Filters {
                     Some(filter) if fits(filter.to_bytes().len() as u64 + 64) => {
                         Some(self.save(log, &filter).map_err(failed)?)
                     }
-                    Some(_) => None,
-                    None => {
+                    // Neither one that is too large nor a log that is not there is tried again and again.
+                    _ => {
                         self.failed.lock().insert(log.lineage, log.path.clone());
                         None
                     }
