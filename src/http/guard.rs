@@ -183,7 +183,7 @@ impl Guard {
         let mut admin = false;
         if uri.path().starts_with(CONTROL) {
             if token.scope < Scope::Admin {
-                return Err(ApiError::forbidden("this token has not the scope admin"));
+                return Err(ApiError::forbidden("this token lacks the admin scope"));
             }
             if credentials.is_basic {
                 return Err(ApiError::forbidden("what changes the ledger takes a Bearer token only"));

@@ -738,7 +738,7 @@ pub(crate) fn load_estimates(main: &dyn Pairs) -> Result<Estimates, StoreError> 
 fn open_sketch(key: &[u8], sealed: &[u8]) -> Result<Sketch, StoreError> {
     let what = || "the number of names that were folded".to_owned();
     let raw = block::open(key, sealed, &what)?;
-    Sketch::from_bytes(&raw).ok_or_else(|| damaged(&what(), "it is none"))
+    Sketch::from_bytes(&raw).ok_or_else(|| damaged(&what(), "invalid length"))
 }
 
 /// Checks a pair that begins with [`engine::FOLDED`].
@@ -748,6 +748,6 @@ pub(crate) fn check_sketch(key: &[u8], sealed: &[u8]) -> Result<(), StoreError> 
         return Ok(());
     }
     engine::sketch_place(key)
-        .ok_or_else(|| damaged("the number of names that were folded", "its key is none"))?;
+        .ok_or_else(|| damaged("the number of names that were folded", "invalid key"))?;
     open_sketch(key, sealed).map(drop)
 }

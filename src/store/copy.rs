@@ -162,7 +162,7 @@ impl Taken {
                 Ok(())
             }
             Some((&END, _)) => Err(bad("a piece is missing")),
-            _ => Err(bad("a piece is none")),
+            _ => Err(bad("an invalid piece")),
         }
     }
 

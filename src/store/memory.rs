@@ -98,10 +98,7 @@ impl MemoryStore {
 
 impl State {
     fn sensor_name(&self, sensor: SensorId) -> Result<Arc<str>, StoreError> {
-        self.sensors
-            .get(usize::from(sensor.0))
-            .cloned()
-            .ok_or_else(|| bad_batch("a sensor number nobody gave out"))
+        self.sensors.get(usize::from(sensor.0)).cloned().ok_or_else(|| bad_batch("unknown sensor id"))
     }
 
     /// Adds rows and questions, all or none.

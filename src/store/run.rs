@@ -437,7 +437,7 @@ fn sorted<V>(
     for (key, value) in table.iter() {
         match key::split_sensor(key) {
             Some((_, SensorId(number))) if usize::from(number) < sensors => {}
-            _ => return Err(damaged("the batch", "a sensor number nobody gave out")),
+            _ => return Err(damaged("the batch", "unknown sensor id")),
         }
         if keep(value) {
             rows.push(Sortable { prefix: prefix(key), key, value });

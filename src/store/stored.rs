@@ -43,7 +43,7 @@ pub(super) fn read_filter(meta: &RunMeta, pairs: &dyn Pairs) -> Result<Filter, S
     for page in 0..meta.filter_pages {
         stored.extend_from_slice(&read_filter_page(meta, pairs, page)?);
     }
-    let why = "its length is none";
+    let why = "invalid filter length";
     Filter::from_bytes(&stored).ok_or_else(|| damaged(&format!("the filter of run {}", meta.id), why))
 }
 
@@ -102,6 +102,6 @@ pub(super) fn progress_hash(key: &[u8], sealed: &[u8]) -> u64 {
 pub(super) fn open_progress(key: &[u8], sealed: &[u8]) -> Result<Progress, StoreError> {
     let what = "the progress of a log";
     let lineage = key.get(engine::PROGRESS.len()..).and_then(|id| id.try_into().ok());
-    let lineage = LineageId(lineage.ok_or_else(|| damaged(what, "its key is none"))?);
+    let lineage = LineageId(lineage.ok_or_else(|| damaged(what, "invalid key"))?);
     value::progress(lineage, &block::open(key, sealed, &|| what.to_owned())?)
 }

@@ -308,7 +308,7 @@ impl<'a> Checker<'a> {
         for pair in with_prefix(engine, engine::JOURNAL) {
             let Some((key, sealed)) = self.take(pair) else { return };
             let Some((sequence, part)) = engine::journal_place(&key) else {
-                self.note("the journal", "a part has a key that is none");
+                self.note("the journal", "a part has an invalid key");
                 continue;
             };
             let parts = open_journal_part(sequence, &key, &sealed).map(|part| part.parts);

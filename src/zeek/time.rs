@@ -4,6 +4,8 @@
 //! milliseconds, or ISO 8601 in UTC (`scripts/base/frameworks/logging/writers/ascii.zeek`,
 //! `src/threading/formatters/JSON.cc`). A time before 1970 or after the year 9999 is no time here.
 
+use crate::base::time::Civil;
+
 /// The last second of the year 9999.
 const MAX_MICROS: u64 = 253_402_300_799_999_999;
 const MICROS: u64 = 1_000_000;
@@ -73,9 +75,13 @@ fn iso_8601(text: &[u8]) -> Option<u64> {
     let part = |from: usize, to: usize| date.get(from..to).and_then(digits);
     let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
     let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    // A leap second is the one after the last of its minute.
+    if second > 60 {
         return None;
     }
+    let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
+    let (hour, minute, whole) = (u8::try_from(hour).ok()?, u8::try_from(minute).ok()?, second.min(59) as u8);
+    let secs = Civil { year, month, day, hour, minute, second: whole }.secs()? + second / 60;
     let (mut micros, rest) = match rest.split_first() {
         Some((b'.', rest)) => {
             let length = rest.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -84,7 +90,7 @@ fn iso_8601(text: &[u8]) -> Option<u64> {
         }
         _ => (0, rest),
     };
-    micros += (days_since_epoch(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second) * MICROS;
+    micros += secs * MICROS;
     match rest {
         b"Z" => bounded(micros),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
@@ -107,15 +113,6 @@ fn fraction_micros(fraction: &[u8]) -> Option<u64> {
             Some(digits(kept)? * 10u64.pow(missing) + up)
         }
     }
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar; `None` before it.
-fn days_since_epoch(year: u64, month: u64, day: u64) -> Option<u64> {
-    // Years that begin in March put the leap day at their end.
-    let year = if month <= 2 { year.checked_sub(1)? } else { year };
-    let month = if month <= 2 { month + 9 } else { month - 3 };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    days.checked_sub(719_468)
 }
 
 /// Reads a number as the double it was written from, and rounds that as `%.6f` does: exactly, half to even.
@@ -214,6 +211,7 @@ mod tests {
         assert_eq!(text(b"2018-03-24T19:15:20.865716+0200"), Some(T));
         assert_eq!(text(b"2018-12-31T23:59:59.1000000Z"), text(b"2019-01-01T00:00:00.000000Z"));
         assert_eq!(text(b"1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(text(b"2016-12-31T23:59:60Z"), text(b"2017-01-01T00:00:00Z"));
         assert_eq!(text(b"2000-02-29T00:00:00Z"), Some(951_782_400 * MICROS));
         assert_eq!(text(b"9999-12-31T23:59:59.999999Z"), Some(MAX_MICROS));
         assert_eq!(text(b"1521911720.865716"), Some(T));
@@ -223,6 +221,9 @@ mod tests {
             "2018-03-24T17:15:20.865716",
             "2018-03-24T17:15:20.Z",
             "2018-13-24T17:15:20Z",
+            "2018-02-31T17:15:20Z",
+            "2019-02-29T17:15:20Z",
+            "2018-04-31T17:15:20Z",
             "2018-03-24T17:15:2",
             "9999-12-31T23:59:59.1000000Z",
             "1970-01-01T00:00:00+01:00",

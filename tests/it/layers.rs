@@ -19,7 +19,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("progress", 0, "tally"),
     // Reading: bytes in, observations out. The parts do not know each other.
     ("tail", 1, "base progress status"),
-    ("zeek", 1, "dns tally"),
+    ("zeek", 1, "base dns tally"),
     ("observe", 1, "base dns observation tally zeek"),
     ("status", 1, "base progress tally"),
     // Keeping.

@@ -49,7 +49,7 @@ impl Run {
     pub(super) fn load(meta: RunMeta, handle: &Arc<EngineHandle>) -> Result<Run, StoreError> {
         let pairs = RunPairs { handle, id: meta.id };
         let page = |at| read_filter_page(&meta, &pairs, at);
-        let bad = || damaged(&format!("the filter of run {}", meta.id), "its length is none");
+        let bad = || damaged(&format!("the filter of run {}", meta.id), "invalid filter length");
         let last = meta.filter_pages.checked_sub(1).ok_or_else(bad)?;
         let pages: Vec<Bytes> = if handle.cache().has_room(meta.filter_pages as usize * FILTER_PAGE_BYTES) {
             (0..=last).map(page).collect::<Result<_, _>>()?
@@ -348,7 +348,7 @@ impl Shared {
         let meta = RunMeta { id, contents, commits, bytes, filter_pages };
         let filter =
             pages.first().zip(pages.last()).and_then(|(first, last)| Pages::new(pages.len(), first, last));
-        let filter = Arc::new(filter.ok_or_else(|| damaged("a filter", "its length is none"))?);
+        let filter = Arc::new(filter.ok_or_else(|| damaged("a filter", "invalid filter length"))?);
         // Each for itself: one that is let go of must not keep the memory of all.
         let pages: Vec<Bytes> = pages.iter().map(|page| Bytes::copy_from_slice(page)).collect();
         handle.cache().offer_pages(id, &filter, &pages);
