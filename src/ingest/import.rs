@@ -134,7 +134,7 @@ pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
 }
 
 /// Reads logs once: files, folders, patterns, and `-` for standard input. What was read before is passed over. A file of
-/// COF is merged under a sensor of its own: see [`super::cof`]. Without a name of a sensor, logs have the default one. With a
+/// COF is merged under a sensor of its own: see [`super::cof_import`]. Without a name of a sensor, logs have the default one. With a
 /// `dump` the files are dumps of a database: see [`super::dump`].
 ///
 /// `on_progress` is called now and then from one of the reading threads.

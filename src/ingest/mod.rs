@@ -2,8 +2,8 @@
 //!
 //! - [`intake`] is one log on its way in, from bytes to a batch; [`meaning`] says what its lines are;
 //! - [`look`] finds out whether a file is a log at all, where its first record does not tell;
-//! - [`bulk`] reads whole files into batches of their own: imports and history;
-//! - [`cof`] merges what other sites saw;
+//! - [`import`](mod@import) reads whole files into batches of their own: imports and history;
+//! - [`cof_import`] merges what other sites saw;
 //! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;
 //! - [`twins`] counts once what two logs of one Zeek both tell;
 //! - [`gone`](gone()) looks whether logs are still there;
