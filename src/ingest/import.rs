@@ -223,6 +223,8 @@ pub fn import<'a>(
     let mut summary = done.into_inner();
     if summary.tally.lines() >= SETTLED_FROM {
         store.end_bulk(&|| stop.is_stopped())?;
+    } else {
+        store.flush()?;
     }
     listed.judge(&mut summary);
     Ok(summary)

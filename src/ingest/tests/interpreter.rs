@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use crate::base::clock::Hand;
+use crate::base::shutdown::Stop;
 use crate::ingest::follow::Stepped;
 use crate::ingest::*;
 use crate::observation::SensorId;
@@ -61,6 +62,8 @@ struct Disk {
     full: AtomicU8,
     /// How often a batch was given.
     tries: AtomicUsize,
+    /// How often it was asked to have everything on disk.
+    flushes: AtomicUsize,
     has_sensor: AtomicBool,
 }
 
@@ -181,6 +184,7 @@ impl WriteStore for Disk {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
         self.store.flush()
     }
 }
@@ -956,6 +960,17 @@ fn what_was_no_log_is_read_as_soon_as_it_is_one() {
         Action::Settle,
         Action::Write { logger: 1, records: 1 },
     ]);
+}
+
+#[test]
+fn what_was_imported_is_on_disk_when_the_import_ends() {
+    let mut world = World::new(1);
+    world.act(&Action::Write { logger: 0, records: 3 });
+    let store = Arc::new(Disk::default());
+    let ledger: Arc<dyn WriteStore> = Arc::clone(&store) as _;
+    let paths = [world.zeek(0).path()];
+    import(&ledger, &Config::default(), Some("s"), None, &paths, &|_| {}, &Stop::new()).unwrap();
+    assert!(store.flushes.load(Ordering::Relaxed) > 0);
 }
 
 #[test]
