@@ -143,19 +143,21 @@ pub fn keep(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Kept, S
     kept
 }
 
-/// Commits what is read before room is made, so that it is judged with the rest. On a full disk this may take a moment.
+/// As [`keep`], after what is read is committed, so that it is judged with the rest. On a full disk this may take a moment.
 ///
 /// # Errors
 ///
-/// As `commit` has them.
-pub fn commit_first(
+/// As [`keep`] and `commit` have them.
+pub fn commit_and_keep(
     store: &dyn WriteStore,
     commit: impl Fn() -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    bounds: &Bounds,
+    now: u64,
+) -> Result<Kept, StoreError> {
     store.use_reserve();
-    let done = patiently(commit);
+    let kept = patiently(commit).and_then(|()| bring_within(store, bounds, now, Space::AtOnce));
     store.keep_reserve();
-    done
+    kept
 }
 
 /// When the space of what is dropped by age is given back.
@@ -416,7 +418,7 @@ impl Keeper {
         if cut.is_none() && !is_large {
             self.left = None;
             // It has grown since.
-            store.keep_reserve();
+            store.renew_reserve();
             return Ok(Look::Within);
         }
         let bounds = Bounds { max_disk: self.bounds.max_disk.filter(|_| is_large), ..self.bounds };

@@ -34,7 +34,7 @@ use super::request::Request;
 use crate::base::clock::now;
 use crate::ingest::{ImportOptions, Summary};
 use crate::observation::check_sensor_name;
-use crate::retention::{Bounds, Forecast, Kept, RETENTION, commit_first, forecast, keep};
+use crate::retention::{Bounds, Forecast, Kept, RETENTION, commit_and_keep, forecast};
 use crate::status::shown_path;
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
@@ -304,9 +304,7 @@ pub fn expire(state: &State, request: &Request, is_forecast: bool) -> Result<Res
         let done = match is_forecast {
             // What cannot be written just now is told of all the same.
             true => forecast(&*ledger, &bounds, now()).map(ExpireLine::Forecast),
-            false => commit_first(&*ledger, || ingest.commit())
-                .and_then(|()| keep(&*ledger, &bounds, now()))
-                .map(ExpireLine::Kept),
+            false => commit_and_keep(&*ledger, || ingest.commit(), &bounds, now()).map(ExpireLine::Kept),
         };
         let line = match done {
             Ok(line) => {

@@ -248,6 +248,11 @@ impl EngineHandle {
         self.retries.lock().put_off();
     }
 
+    /// Room was made: the next try is not put off any more.
+    pub fn try_now(&self) {
+        self.retries.lock().not_before = None;
+    }
+
     /// Has the engine to itself, once all calls have returned.
     fn alone(&self) -> RwLockWriteGuard<'_, State> {
         self.closing.store(true, Ordering::Relaxed);

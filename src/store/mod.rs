@@ -210,8 +210,11 @@ pub trait WriteStore: ReadStore {
     /// what a rewrite is to.
     fn use_reserve(&self) {}
 
-    /// It is done: disk is put in reserve again, where there is enough.
+    /// Who has used the reserve is done: disk is put in reserve again, where there is enough and nobody else uses it.
     fn keep_reserve(&self) {}
+
+    /// Puts disk in reserve, where there is enough and nobody is making room.
+    fn renew_reserve(&self) {}
 
     /// Makes less of what tells least, by a rule. Totals of a domain that is folded stay what they are. `at` is when this is
     /// done, for status.

@@ -86,7 +86,7 @@ pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Res
     {
         space::keep(path, bytes);
     }
-    store.keep_reserve();
+    store.renew_reserve();
     Ok(store)
 }
 
@@ -817,6 +817,22 @@ mod tests {
         let store = SledStore::open(path, &tiny()).unwrap();
         let snapshot = store.now();
         snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn nobody_takes_the_reserve_from_who_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path(), &tiny()).unwrap();
+        let reserve = folder.path().join("reserve");
+        assert!(reserve.exists());
+        store.use_reserve();
+        store.use_reserve();
+        std::fs::remove_file(&reserve).unwrap();
+        store.renew_reserve();
+        store.keep_reserve();
+        assert!(!reserve.exists(), "somebody still makes room");
+        store.keep_reserve();
+        assert!(reserve.exists());
     }
 
     /// What no compression makes smaller.

@@ -24,6 +24,9 @@ const NEXT: &str = "max-disk.next";
 /// within these bounds: what is read and not committed yet needs some, too.
 pub(super) const RESERVE: &str = "reserve";
 const RESERVE_LEAST: (u64, u64) = (3 << 20, 8 << 20);
+/// Beside that: the engine's file grows by half a MiB at a time, and what is followed takes some of these steps while room is made. With
+/// none left, what nobody needs any more could not even be removed.
+const RESERVE_STEPS: u64 = 2 << 20;
 const RESERVE_MOST: u64 = 1 << 30;
 /// It takes no more than one in so many of the bytes that are free.
 const RESERVE_SHARE: u64 = 2;
@@ -86,7 +89,7 @@ pub(super) fn with_slack(bytes: u64) -> u64 {
 /// How large the reserve of a ledger should be: enough for a copy of four fifths of it, and with the ledger about twice what is in it.
 fn reserve_of(taken: u64, live: u64) -> u64 {
     let with_it = (live / 10).saturating_mul(21);
-    let least = live.clamp(RESERVE_LEAST.0, RESERVE_LEAST.1);
+    let least = live.clamp(RESERVE_LEAST.0, RESERVE_LEAST.1) + RESERVE_STEPS;
     with_slack(live / 5 * 4).min(with_it.saturating_sub(taken)).clamp(least, RESERVE_MOST)
 }
 
@@ -171,12 +174,12 @@ mod tests {
 
     #[test]
     fn the_reserve_is_what_a_copy_needs_and_no_large_part_of_what_is_free() {
-        assert_eq!(reserve_of(0, 0), 3 << 20);
+        assert_eq!(reserve_of(0, 0), 5 << 20);
         assert_eq!(reserve_of(105 << 20, 100 << 20), 101 << 20);
         assert_eq!(reserve_of(110 << 20, 100 << 20), 100 << 20);
         assert_eq!(reserve_of(200 << 20, 100 << 20), 10 << 20);
-        assert_eq!(reserve_of(250 << 20, 100 << 20), 8 << 20);
-        assert_eq!(reserve_of(15 << 20, 6 << 20), 6 << 20);
+        assert_eq!(reserve_of(250 << 20, 100 << 20), 10 << 20);
+        assert_eq!(reserve_of(15 << 20, 6 << 20), 8 << 20);
         assert_eq!(reserve_of(11 << 30, 10 << 30), 1 << 30);
         let folder = tempfile::tempdir().unwrap();
         let (path, reserve) = (folder.path(), folder.path().join(RESERVE));
@@ -185,12 +188,12 @@ mod tests {
         set_aside(path, (0, 0), 5 << 20, allocate);
         assert_eq!(size(), 0, "there is little free");
         set_aside(path, (0, 0), 1 << 30, allocate);
-        assert_eq!(size(), 3 << 20);
+        assert_eq!(size(), 5 << 20);
         set_aside(path, (110 << 20, 100 << 20), 1 << 40, allocate);
         set_aside(path, (100 << 20, 100 << 20), 1 << 40, allocate);
         assert_eq!(size(), 100 << 20);
         set_aside(path, (300 << 20, 100 << 20), 1 << 40, allocate);
-        assert_eq!(size(), 8 << 20);
+        assert_eq!(size(), 10 << 20);
         set_aside(path, (110 << 20, 100 << 20), 1 << 40, |_, _| Err(ErrorKind::StorageFull.into()));
         assert!(!reserve.exists());
         release(path);

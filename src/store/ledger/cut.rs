@@ -164,10 +164,15 @@ impl Shared {
         });
     }
 
+    /// Whether somebody is making room: what is free is theirs.
+    pub(super) fn is_making_room(&self) -> bool {
+        *self.making_room.lock() > 0
+    }
+
     /// The runs that were there before the last cut, where it is worth the while to write anew what stays of them, and there is room.
     pub(super) fn runs_to_cut(&self, view: &ReadView) -> Option<Vec<Arc<Run>>> {
         let cuts = view.epochs.cuts.len();
-        if cuts == 0 || self.making_room.load(Ordering::SeqCst) || self.is_uncounted() {
+        if cuts == 0 || self.is_making_room() || self.is_uncounted() {
             return None;
         }
         let is_before = |run: &&Arc<Run>| view.epochs.epoch(run.meta.id) < cuts as u32;

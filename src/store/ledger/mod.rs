@@ -116,8 +116,8 @@ struct Shared {
     hints: Mutex<()>,
     /// Rows last seen before this are not kept, epoch seconds.
     cut: AtomicU64,
-    /// Whether somebody makes room, who will write the ledger anew.
-    making_room: AtomicBool,
+    /// How many make room just now, and will write the ledger anew. Held while disk is put in reserve, too.
+    making_room: Mutex<usize>,
     /// Bytes on disk when the ledger was last rewritten by itself, or could not be; 0 before.
     rewritten: AtomicU64,
     /// Logs of which rows are missing that were acknowledged.
@@ -407,18 +407,28 @@ impl WriteStore for Ledger {
     }
 
     fn use_reserve(&self) {
-        self.shared.making_room.store(true, Ordering::SeqCst);
+        *self.shared.making_room.lock() += 1;
         let view = self.shared.view();
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
         self.shared.site.use_reserve(live + view.pending_bytes() as u64);
+        // A write that failed before this says nothing of the next one.
+        self.shared.handle().try_now();
     }
 
     fn keep_reserve(&self) {
-        self.shared.making_room.store(false, Ordering::SeqCst);
+        *self.shared.making_room.lock() -= 1;
         self.shared.notifier.notify();
+        self.renew_reserve();
+    }
+
+    fn renew_reserve(&self) {
         // Where the engine cannot be asked it is for another time.
-        if let Ok(stats) = self.stats() {
-            let pending = self.shared.view().pending_bytes() as u64;
+        let Ok(stats) = self.stats() else {
+            return;
+        };
+        let pending = self.shared.view().pending_bytes() as u64;
+        let making_room = self.shared.making_room.lock();
+        if *making_room == 0 {
             self.shared.site.keep_reserve(stats.disk_bytes, stats.live_bytes + pending);
         }
     }

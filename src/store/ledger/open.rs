@@ -101,7 +101,7 @@ impl Drop for Ledger {
             let _ = worker.join();
         }
         if !self.shared.options.reading {
-            self.keep_reserve();
+            self.renew_reserve();
         }
     }
 }
@@ -171,7 +171,7 @@ impl Shared {
             folding: Mutex::default(),
             hints: Mutex::default(),
             cut: AtomicU64::new(manifest.expired.before),
-            making_room: AtomicBool::new(false),
+            making_room: Mutex::default(),
             rewritten: AtomicU64::new(0),
             surveyed: AtomicU64::new(0),
             growth: Mutex::default(),
