@@ -8,13 +8,14 @@
 //! A query stays what it is: `/regex/` and `~text` are not looked into, nor is text with a backslash that makes its next
 //! character part of a name.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use percent_encoding::percent_decode_str;
 
 use super::pattern::has_wildcard;
 use super::query::{Query, QueryError, block_of};
-use crate::dns::Name;
+use crate::dns::{Name, has_listed_suffix};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
 const MAX_BYTES: usize = 32 << 10;
@@ -76,6 +77,23 @@ const KEYS: &[&str] = &[
     "source",
     "sni",
 ];
+/// Names under which no suffix is listed and names are met all the same: in labs, in offices, in examples.
+const UNLISTED: &[&str] = &[
+    "arpa",
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localhost",
+    "onion",
+    "private",
+    "test",
+];
+const ONE_A_LINE: &str = "one in a line, or --extract (extract=true) to take all of them out of a text";
 const LITERAL: &str =
     "a backslash before a character that is part of a name; or ~text, which looks for any text";
 
@@ -99,36 +117,73 @@ impl Indicator {
     ///
     /// When it is neither an indicator nor a query.
     pub fn read(text: &str) -> Result<Indicator, QueryError> {
-        Indicator::of(text).or_else(|error| Indicator::among_words(text).ok_or(error))
+        match Indicator::of(text) {
+            // Of several URLs or mail addresses one host alone would be asked for.
+            Ok(one) if one.is_one() && text.trim().contains(char::is_whitespace) => {
+                several(text, taken_out(text).len()).map_or(Ok(one), Err)
+            }
+            Ok(one) => Ok(one),
+            Err(error) => match Indicator::among_words(text) {
+                Among::One(one) => Ok(one),
+                Among::Several(many) => several(text, many).map_or(Err(error), Err),
+                Among::Unclear => several(text, taken_out(text).len()).map_or(Err(error), Err),
+            },
+        }
+    }
+
+    /// Whether it is one name or one address, and not a query that may have words in it.
+    fn is_one(&self) -> bool {
+        match &self.query {
+            Query::Addresses(first, last) => first == last,
+            Query::Name(_) | Query::Either(_) | Query::Subtree(_) => !self.asked.contains('\\'),
+            _ => false,
+        }
     }
 
     /// The one indicator among words that can be none: `domain: evil.example`, `1. evil.example (C2)`.
-    fn among_words(text: &str) -> Option<Indicator> {
+    fn among_words(text: &str) -> Among {
         if text.len() > MAX_AMONG || text.starts_with(['~', '/']) {
-            return None;
+            return Among::Unclear;
         }
         let visible = joined(&refang(&text.chars().filter_map(seen).collect::<String>(), ""));
-        let mut found = None;
-        for word in visible.split_whitespace() {
-            let bare = edges(word);
-            let could_be = bare.contains(['.', ':', '@', '/', '%', '|', '\\']);
-            if !could_be && bare.chars().all(|c| c.is_alphanumeric() || "-_'&+#=()".contains(c)) {
-                continue;
-            }
-            let one = Indicator::of(word).ok()?;
-            let is_meant = match &one.query {
-                // A label of services may have a space in it, and then this is a part of that name.
-                Query::Name(name) => {
-                    name.labels().len() > 1 && !one.asked.starts_with('_') && !one.asked.contains("._")
-                }
-                Query::Subtree(_) | Query::Addresses(..) | Query::Pair(..) => true,
-                _ => false,
+        let (mut found, mut is_clear): (Vec<Indicator>, bool) = (Vec::new(), true);
+        let signs = [',', ';', '|', '>', '='];
+        for part in visible.split_whitespace() {
+            let whole = Indicator::of(part);
+            // `a.example,b.example` is more than one, and a URL with a comma in it is not.
+            let words: Vec<&str> = match &whole {
+                Ok(_) => vec![part],
+                Err(_) => part.split(signs).map(|word| word.trim_end_matches('-')).collect(),
             };
-            if !is_meant || found.replace(one).is_some() {
-                return None;
+            for word in words {
+                let bare = edges(word);
+                let could_be = bare.contains(['.', ':', '@', '/', '%', '|', '\\']);
+                if !could_be && bare.chars().all(|c| c.is_alphanumeric() || "-_'&+#=()".contains(c)) {
+                    continue;
+                }
+                let Ok(one) = Indicator::of(word) else {
+                    is_clear = false;
+                    continue;
+                };
+                let is_meant = match &one.query {
+                    // A label of services may have a space in it, and then this is a part of that name.
+                    Query::Name(name) => {
+                        name.labels().len() > 1 && !one.asked.starts_with('_') && !one.asked.contains("._")
+                    }
+                    Query::Subtree(_) | Query::Addresses(..) | Query::Pair(..) => true,
+                    _ => false,
+                };
+                is_clear &= is_meant;
+                if is_meant && found.iter().all(|other| other.asked != one.asked) {
+                    found.push(one);
+                }
             }
         }
-        found.map(|one| Indicator { is_changed: true, ..one })
+        match (found.len(), found.pop()) {
+            (1, Some(one)) if is_clear => Among::One(Indicator { is_changed: true, ..one }),
+            (0 | 1, _) => Among::Unclear,
+            (many, _) => Among::Several(many),
+        }
     }
 
     fn of(text: &str) -> Result<Indicator, QueryError> {
@@ -179,6 +234,65 @@ impl Indicator {
         let is_changed = plain(&asked) != plain(given) && asked.strip_prefix('*') != Some(&plain(given));
         Ok(Indicator { query, asked, is_changed })
     }
+}
+
+/// What is among words.
+enum Among {
+    One(Indicator),
+    /// So many.
+    Several(usize),
+    /// None, or one and something that may be another.
+    Unclear,
+}
+
+/// Refuses what is more than one.
+fn several(given: &str, many: usize) -> Option<QueryError> {
+    let message = match many {
+        0 | 1 => return None,
+        2 => "there are two indicators in it".to_owned(),
+        many => format!("there are {many} indicators in it"),
+    };
+    Some(refused(given, message, ONE_A_LINE))
+}
+
+/// The names and addresses in a text, each once.
+pub(super) fn taken_out(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for word in prepared(text)
+        .split(|c: char| c.is_whitespace() || ",;<>\"`|{}()\u{201c}\u{201d}\u{ab}\u{bb}".contains(c))
+    {
+        let value = word.rsplit_once('=').map(|(_, value)| value);
+        let labelled = word.split_once(':').map(|(_, value)| value);
+        let parts =
+            if word.contains("://") { [Some(word), value, None] } else { [value, Some(word), labelled] };
+        let asked = parts.into_iter().flatten().find_map(asked_by);
+        found.extend(asked.filter(|asked| known.insert(asked.clone())));
+    }
+    found
+}
+
+/// What a word of a text asks for, if it is a name or an address.
+fn asked_by(word: &str) -> Option<String> {
+    let plain = word.replace(SEEN, "");
+    // A path, a regex or a word with an escape is none.
+    if plain.starts_with(['/', '~', '.']) && !plain.starts_with("//")
+        || plain.contains(['\\', '*', '?']) && !plain.contains("://") && !plain.starts_with("*.")
+    {
+        return None;
+    }
+    let is_meant = word.contains(SEEN) || plain.contains("://");
+    let Indicator { query, asked, .. } = Indicator::of(&plain).ok()?;
+    let fits = match &query {
+        Query::Addresses(first, _) => !first.is_unspecified(),
+        Query::Name(name) | Query::Subtree(name) | Query::Pair(name, _) => {
+            let shown = name.to_string();
+            let (front, last) = shown.trim_start_matches("*.").rsplit_once('.')?;
+            !front.is_empty() && (is_meant || UNLISTED.contains(&last) || has_listed_suffix(name))
+        }
+        _ => false,
+    };
+    fits.then_some(asked)
 }
 
 /// A name as text that is understood as that name, whatever is in it.
@@ -376,17 +490,12 @@ fn surrounds(text: &str, open: char, close: char) -> bool {
 }
 
 /// Stands before a dot that was written so that nobody clicks: whoever did that meant an indicator.
-pub(super) const SEEN: char = '\u{e000}';
+const SEEN: char = '\u{e000}';
 
 /// Text of which words can be read one by one: refanged, with a sign before each dot that was not bare.
-pub(super) fn prepared(text: &str) -> String {
+fn prepared(text: &str) -> String {
     let visible: String = text.chars().filter(|c| *c != SEEN).filter_map(seen).collect();
     refang(&visible, &SEEN.to_string())
-}
-
-/// Whether a word of such a text has that sign.
-pub(super) fn has_seen_sign(word: &str) -> bool {
-    word.contains(SEEN)
 }
 
 /// Undoes what keeps an indicator from being clicked on. `sign` is put before each dot that is meant.
@@ -653,11 +762,7 @@ fn composite(given: &str, text: &str) -> Result<String, QueryError> {
         let part = indicator(given, part)?;
         let place = if part.parse::<IpAddr>().is_ok() { &mut address } else { &mut name };
         if place.replace(part).is_some() {
-            return Err(refused(
-                given,
-                "there is more than one indicator in it",
-                "one at a time, or a list: --file",
-            ));
+            return Err(refused(given, "there are two indicators in it", ONE_A_LINE));
         }
     }
     match (name, address) {
@@ -695,7 +800,7 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
         let (message, hint) = match c {
             ':' if text.matches(':').count() > 1 => ("this is no address", "an address such as 2001:db8::1"),
             ',' | ';' => {
-                ("one at a time: this is more than one, or no name", "a list: --file, with --column for CSV")
+                ("this is more than one, or no name", "one in a line; a list: --file, with --column for CSV")
             }
             '%' => ("a percent sign stands for nothing here", "* for any text"),
             _ => ("this is no name", LITERAL),

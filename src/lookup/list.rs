@@ -1,25 +1,8 @@
 //! Lists of indicators: a line each, a column of a CSV, or a text that they are taken out of.
 
-use super::indicator::{Indicator, has_seen_sign, prepared};
-use super::query::{Query, QueryError};
-use crate::dns::has_listed_suffix;
+use super::indicator::taken_out;
+use super::query::QueryError;
 
-/// Names under which no suffix is listed and names are met all the same: in labs, in offices, in examples.
-const UNLISTED: &[&str] = &[
-    "arpa",
-    "corp",
-    "example",
-    "home",
-    "internal",
-    "intranet",
-    "invalid",
-    "lan",
-    "local",
-    "localhost",
-    "onion",
-    "private",
-    "test",
-];
 /// Titles of the column that holds indicators, as feeds have them.
 const TITLES: &[&str] = &[
     "address",
@@ -153,42 +136,10 @@ impl List {
 
     /// The names and addresses in a text that were not in it before.
     fn extract(&mut self, text: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        for word in prepared(text)
-            .split(|c: char| c.is_whitespace() || ",;<>\"`|{}()\u{201c}\u{201d}\u{ab}\u{bb}".contains(c))
-        {
-            let value = word.rsplit_once('=').map(|(_, value)| value);
-            let labelled = word.split_once(':').map(|(_, value)| value);
-            let parts =
-                if word.contains("://") { [Some(word), value, None] } else { [value, Some(word), labelled] };
-            let asked = parts.into_iter().flatten().find_map(taken_out);
-            found.extend(asked.filter(|asked| self.taken.insert(asked.clone())));
-        }
+        let mut found = taken_out(text);
+        found.retain(|asked| self.taken.insert(asked.clone()));
         found
     }
-}
-
-/// What a word of a text asks for, if it is a name or an address.
-fn taken_out(word: &str) -> Option<String> {
-    let plain = word.replace(super::indicator::SEEN, "");
-    // A path, a regex or a word with an escape is none.
-    if plain.starts_with(['/', '~', '.']) && !plain.starts_with("//")
-        || plain.contains(['\\', '*', '?']) && !plain.contains("://") && !plain.starts_with("*.")
-    {
-        return None;
-    }
-    let is_meant = has_seen_sign(word) || plain.contains("://");
-    let Indicator { query, asked, .. } = Indicator::read(&plain).ok()?;
-    let fits = match &query {
-        Query::Addresses(first, _) => !first.is_unspecified(),
-        Query::Name(name) | Query::Subtree(name) | Query::Pair(name, _) => {
-            let shown = name.to_string();
-            let (front, last) = shown.trim_start_matches("*.").rsplit_once('.')?;
-            !front.is_empty() && (is_meant || UNLISTED.contains(&last) || has_listed_suffix(name))
-        }
-        _ => false,
-    };
-    fits.then_some(asked)
 }
 
 /// The cells of a line of CSV (RFC 4180, a line a row).

@@ -250,7 +250,7 @@ impl Parser<'_> {
     fn glob(&self, from: usize, rdata: bool) -> Result<Query, QueryError> {
         let text = self.rest(from);
         if let Some(at) = text.find(|c: char| c.is_whitespace() || c.is_control()) {
-            let hint = "\\032 for a space that is part of a name, ~text to look for text";
+            let hint = "one name or address in a line, --extract to take them out of a text; \\032 for a space that is part of a name, ~text to look for text";
             return Err(self.error(from + at, "a name has no space or control character", hint));
         }
         // Names are matched as they are shown, without the final dot.
@@ -275,7 +275,7 @@ impl Parser<'_> {
                 _ if escaped => escaped = false,
                 '\\' => escaped = true,
                 _ if c.is_whitespace() || c.is_control() => {
-                    let hint = "\\032 for a space that is part of a name, ~text to look for text";
+                    let hint = "one name or address in a line, --extract to take them out of a text; \\032 for a space that is part of a name, ~text to look for text";
                     return Err(self.error(at, "a name has no space or control character", hint));
                 }
                 _ => {}

@@ -129,6 +129,8 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("mallory AT update DOT evil-c2 DOT example", NAME),
             ("C2 server hxxps://update[.]evil-c2[.]example/x", NAME),
             ("see 203.0.113.77/24", "203.0.113.0/24"),
+            ("update.evil-c2.example (update[.]evil-c2[.]example)", NAME),
+            ("http://update.evil-c2.example/my file.html", NAME),
         ],
     ),
     (
@@ -213,6 +215,9 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("\"\"", NO),
             ("update.evil-c2.example,www.example.com", NO),
             ("update.evil-c2.example www.example.com", NO),
+            ("http://update.evil-c2.example/a http://www.example.com/b", NO),
+            ("mallory@update.evil-c2.example bob@www.example.com", NO),
+            ("update.evil-c2.example -> 203.0.113.66", NO),
             ("d41d8cd98f00b204e9800998ecf8427e", NO),
             ("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", NO),
             ("see 203.0.113.256", NO),
@@ -246,6 +251,44 @@ fn what_is_pasted_is_understood_as_it_is_meant_or_refused_with_a_hint() {
             assert!(!body["records"].as_array().unwrap().is_empty(), "{kind}: {text}: {body}");
         }
     }
+}
+
+#[test]
+fn more_than_one_indicator_is_refused_as_that_and_never_taken_for_one_of_them() {
+    let env = ledger();
+    for (pasted, many) in [
+        ("update.evil-c2.example www.example.com", "two"),
+        ("update.evil-c2.example, www.example.com", "two"),
+        ("update.evil-c2.example;www.example.com", "two"),
+        ("update[.]evil-c2[.]example\twww[.]example[.]com", "two"),
+        ("update.evil-c2.example and 203.0.113.66 or so", "two"),
+        ("update.evil-c2.example (203.0.113.66)", "two"),
+        ("update.evil-c2.example=>203.0.113.66", "two"),
+        ("203.0.113.66,203.0.113.67", "two"),
+        ("update.evil-c2.example|www.example.com", "two"),
+        ("hxxp://update[.]evil-c2[.]example/x hxxp://www[.]example[.]com/", "two"),
+        ("http://update.evil-c2.example/x http://www.example.com/", "two"),
+        ("mallory@update.evil-c2.example bob@www.example.com", "two"),
+        ("[www.example.com is it](https://update.evil-c2.example/)", "two"),
+        ("update.evil-c2.example:443,www.example.com:80,203.0.113.66", "3"),
+        ("a.badtld b.badtld c.badtld", "3"),
+    ] {
+        let ended = env.run(&["lookup", "--data", "data", "--", pasted]);
+        assert_eq!(ended.status.code(), Some(64), "{pasted}: {}", ended.stderr);
+        let said = format!("there are {many} indicators in it");
+        assert!(ended.stderr.contains(&said), "{pasted}: {}", ended.stderr);
+        assert!(ended.stderr.contains("--extract") && !ended.stderr.contains("032"), "{}", ended.stderr);
+    }
+    // In a list a line is refused so, and the others are answered.
+    std::fs::write(env.path("list"), "update.evil-c2.example www.example.com\n203.0.113.66\n").unwrap();
+    let ended = env.run(&["lookup", "--data", "data", "-f", "json", "--file", "list"]);
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("line 1: ") && ended.stderr.contains("two indicators"), "{}", ended.stderr);
+    let extracted = env.run(&["lookup", "--data", "data", "-f", "json", "--extract", "--file", "list"]);
+    assert_eq!(extracted.status.code(), Some(0), "{}", extracted.stderr);
+    let queries: std::collections::BTreeSet<String> =
+        lines(extracted.stdout).iter().map(|row| row["asked"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(queries.len(), 3, "{queries:?}");
 }
 
 #[test]
