@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::Exit;
 use super::access::SourceArgs;
 use crate::base::clock::now;
-use crate::base::time::format_date;
+use crate::base::time::{format_date, format_utc};
 use crate::daemon::CONTROL_SOCKET;
 use crate::daemon::config::{Config, Source};
 use crate::http::client::Client;
@@ -45,6 +45,9 @@ const HEAD_BYTES: u64 = 16 << 10;
 const STATUS_BYTES: u64 = 64 << 20;
 /// Watches that a long archive wants.
 const WATCHES: u64 = 8192;
+/// Where the system says how many watches a user may have, and how many in this namespace: the lower one holds.
+const WATCH_LIMITS: [&str; 2] =
+    ["/proc/sys/fs/inotify/max_user_watches", "/proc/sys/user/max_inotify_watches"];
 /// A certificate that ends sooner is near its end.
 const CERTIFICATE_DAYS: u64 = 14;
 /// 2024-01-01: a clock before it is not set.
@@ -114,11 +117,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
     check_limits(&mut findings, &config.data_dir);
-    let now = now();
-    match now {
-        0..EARLIEST => findings.bad("clock", "it is not set", "set the time, and keep it by NTP"),
-        _ => findings.good("clock", format!("{} UTC", crate::base::time::format_utc(now))),
-    }
+    tell_clock(&mut findings, now());
     let mut out = io::stdout().lock();
     for (grade, what, says, advice) in &findings.0 {
         writeln!(out, "{grade:<6}{what:<9}{}", sanitise(says))?;
@@ -367,11 +366,13 @@ fn check_limits(findings: &mut Findings, folder: &Path) {
     if let Err(why) = try_events(folder) {
         return findings.bad("inotify", why.to_string(), why.advice());
     }
-    let limit = |name: &str| {
-        let text = fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?;
-        text.trim().parse::<u64>().ok()
-    };
-    match limit("max_user_watches") {
+    let limit = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    tell_watches(findings, WATCH_LIMITS.into_iter().filter_map(limit).min());
+}
+
+/// Says how many watches there may be, as far as that can be read.
+fn tell_watches(findings: &mut Findings, watches: Option<u64>) {
+    match watches {
         Some(watches) if watches < WATCHES => findings.warn(
             "inotify",
             format!("{watches} watches; folders beyond that are polled"),
@@ -379,6 +380,14 @@ fn check_limits(findings: &mut Findings, folder: &Path) {
         ),
         Some(watches) => findings.good("inotify", format!("{watches} watches")),
         None => findings.warn("inotify", "its limits cannot be read", "logs are polled where events fail"),
+    }
+}
+
+/// Says what time it is, if it is one.
+fn tell_clock(findings: &mut Findings, now: u64) {
+    match now {
+        0..EARLIEST => findings.bad("clock", "it is not set", "set the time, and keep it by NTP"),
+        _ => findings.good("clock", format!("{} UTC", format_utc(now))),
     }
 }
 
@@ -749,6 +758,31 @@ mod tests {
         let user = User::of(901, PASSWD, GROUP);
         assert_eq!((user.name.as_str(), user.groups.as_slice()), ("dnsledger", &[902, 77][..]));
         assert_eq!(User::of(5, PASSWD, GROUP).name, "uid 5");
+    }
+
+    #[test]
+    fn a_clock_that_is_not_set_and_few_or_unknown_watches_are_told() {
+        let told = |tell: &dyn Fn(&mut Findings)| {
+            let mut findings = Findings::default();
+            tell(&mut findings);
+            let (grade, what, says, advice) = findings.0.pop().unwrap();
+            assert_eq!(grade == Grade::Good, advice.is_none(), "{what}: {says}");
+            (grade, what, says)
+        };
+        for (now, grade) in [(0, Grade::Bad), (EARLIEST - 1, Grade::Bad), (EARLIEST, Grade::Good)] {
+            let (told, what, says) = told(&|findings| tell_clock(findings, now));
+            assert_eq!((told, what), (grade, "clock"), "{now}: {says}");
+        }
+        for (watches, grade, part) in [
+            (Some(WATCHES - 1), Grade::Warning, "8191 watches; folders beyond that are polled"),
+            (Some(WATCHES), Grade::Good, "8192 watches"),
+            (None, Grade::Warning, "its limits cannot be read"),
+        ] {
+            assert_eq!(
+                told(&|findings| tell_watches(findings, watches)),
+                (grade, "inotify", part.to_owned())
+            );
+        }
     }
 
     #[test]

@@ -5,12 +5,17 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
-use crate::env::TestEnv;
+use crate::env::{Ended, TestEnv, skipped};
 
 /// A line that must be there, and part of the advice beneath it.
 #[track_caller]
 fn says(env: &TestEnv, args: &[&str], how: &str, what: &str, line: &str, advice: &str) {
-    let ended = env.run(&[&["doctor"], args].concat());
+    said(env.run(&[&["doctor"], args].concat()), how, what, line, advice);
+}
+
+/// Likewise, in what was said already.
+#[track_caller]
+fn said(ended: Ended, how: &str, what: &str, line: &str, advice: &str) {
     let said = String::from_utf8(ended.stdout).unwrap();
     let expected = if said.contains("FAIL") { 2 } else { 0 };
     assert_eq!(ended.status.code(), Some(expected), "{said}");
@@ -88,7 +93,7 @@ fn a_disk_that_will_be_full_is_told() {
     File::options().write(true).open(env.path("data/max-disk")).unwrap().set_modified(began).unwrap();
     let large = File::create(env.path("data/ledger-1/large")).unwrap();
     if large.set_len(1 << 43).is_err() {
-        return crate::env::skipped("the file system has no file of 8 TiB");
+        return skipped("the file system has no file of 8 TiB");
     }
     says(&env, &GOOD, "FAIL", "disk", "the disk is full in about 0 days", "store.max_disk");
 }
@@ -155,5 +160,39 @@ fn a_fault_of_the_logs_is_told() {
     if !is_here.iter().any(|folder| std::path::Path::new(folder).exists()) {
         let without = ["--config", "good.toml", "--data", "data"];
         says(&env, &without, "FAIL", "source", "no log folder of Zeek", "[[source]]");
+    }
+}
+
+#[test]
+fn a_clock_that_is_not_set_is_told() {
+    let env = prepared();
+    let Some(shim) = crate::wrong_clock::shim(&env) else { return };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    fs::write(env.path("clock"), format!("-{}", now - 3600)).unwrap();
+    let file = env.path("clock").display().to_string();
+    let args = [&["doctor"], &GOOD[..]].concat();
+    let ended = env.run_with(&args, &[("LD_PRELOAD", &shim), ("CLOCK_FILE", &file)]);
+    said(ended, "FAIL", "clock", "it is not set", "NTP");
+}
+
+#[test]
+fn few_watches_and_limits_that_cannot_be_read_are_told() {
+    for (plant, line, advice) in [
+        ("echo 100 > /proc/sys/user/max_inotify_watches", "100 watches; folders beyond", "max_user_watches"),
+        ("mount -t tmpfs none /proc/sys", "its limits cannot be read", "polled"),
+    ] {
+        let env = prepared();
+        // In namespaces of its own that is no one else's.
+        let mut command = env.tool("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+        command.arg(format!("{plant} && touch planted && exec \"$@\"")).arg("sh");
+        command.arg(env!("CARGO_BIN_EXE_dnsledger")).arg("doctor").args(GOOD);
+        let ended = command.output();
+        let Some(ended) = ended.ok().filter(|_| env.path("planted").exists()) else {
+            return skipped("no user namespace can be made here");
+        };
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        let ended = Ended { status: ended.status, stdout: ended.stdout, stderr };
+        said(ended, "warn", "inotify", line, advice);
     }
 }

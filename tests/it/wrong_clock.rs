@@ -29,7 +29,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 "#;
 
 /// Builds it; `None` where that cannot be done.
-fn shim(env: &TestEnv) -> Option<String> {
+pub fn shim(env: &TestEnv) -> Option<String> {
     let (source, library) = (env.path("shim.c"), env.path("shim.so"));
     fs::write(&source, SHIM).unwrap();
     let mut cc = Command::new("cc");
