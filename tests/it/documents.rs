@@ -240,6 +240,65 @@ fn each_command_that_the_manual_shows_runs_as_it_is_written() {
 }
 
 #[test]
+fn each_command_that_starts_the_daemon_starts_it() {
+    for (page, prompt) in
+        [("README.md", "cargo run "), ("README.md", "dnsledger run "), ("docs/manual.md", "dnsledger run ")]
+    {
+        let [command] = &commands(page, prompt)[..] else { panic!("{page} has one such line") };
+        let env = TestEnv::new();
+        let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/zeek-tree");
+        // The folders are of this test, and the port is any that is free: other tests run beside it.
+        for logs in ["testdata/zeek-tree", "opt/zeek/logs"] {
+            copy_folder(&sample, &env.path(logs));
+        }
+        fs::create_dir_all(env.path("var/lib")).unwrap();
+        let here = command
+            .replace("cargo run --release -- ", "dnsledger ")
+            .replace(" /", &format!(" {}/", env.path("").display().to_string().trim_end_matches('/')));
+        let (program, args) = here.split_once(' ').unwrap();
+        assert_eq!(program, "dnsledger");
+        let args: Vec<&str> = args.split_whitespace().collect();
+        let started = env.begin(&[&args[..], &["--listen", "127.0.0.1:0"]].concat());
+        let data = args.iter().skip_while(|arg| **arg != "--data").nth(1).unwrap();
+        let daemon = env.listening(data, started);
+        daemon.wait_for_lines(655);
+        assert_eq!(daemon.get("/?q=www.zediye.com.example").status, 200, "{command}");
+        assert_eq!(daemon.stop().status.code(), Some(0), "{command}");
+    }
+}
+
+#[test]
+fn each_command_that_reads_a_database_of_another_program_reads_it() {
+    if !is_there("sqlite3") {
+        return skipped("sqlite3 is not here");
+    }
+    let mut seen = 0;
+    for page in ["docs/manual.md", "docs/merging.md"] {
+        for command in [commands(page, "mysqldump "), commands(page, "sqlite3 ")].concat() {
+            let env = TestEnv::new();
+            let dumps = testdata("dumps");
+            fs::create_dir(env.path("bin")).unwrap();
+            // No server of MySQL is at hand: what it would write is.
+            let mysqldump =
+                format!("#!/bin/sh\n[ \"$*\" = 'bro dns' ] && exec cat {dumps}/bro-pdns.sql\nexit 1\n");
+            fs::write(env.path("bin/mysqldump"), mysqldump).unwrap();
+            let program = env!("CARGO_BIN_EXE_dnsledger");
+            let wrapper = format!("#!/bin/sh\nexec {program} \"$@\" --data data\n");
+            fs::write(env.path("bin/dnsledger"), wrapper).unwrap();
+            sh(&env, &format!("chmod +x bin/*; sqlite3 pdns.db < {dumps}/zeek-pdns.sql"));
+            sh(&env, &format!("set -o pipefail; export PATH=\"$PWD/bin:$PATH\"; {command}"));
+            match command.contains("import") {
+                true => assert!(env.export("data").contains("\"192.0.2.10\""), "{command}"),
+                // What the next line of the page imports.
+                false => assert!(sh(&env, "gzip -dc bro-pdns.sql.gz").contains("192.0.2.10"), "{command}"),
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 4, "the pages show these commands");
+}
+
+#[test]
 fn the_line_that_finds_clients_in_the_logs_finds_them() {
     let [line] = &commands("docs/manual.md", "zgrep ")[..] else { panic!("the manual has one such line") };
     let env = TestEnv::new();
