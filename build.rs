@@ -12,9 +12,20 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=DNSLEDGER_COMMIT");
     let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    println!("cargo::rerun-if-changed=Cargo.lock");
+    println!("cargo::rustc-env=DNSLEDGER_SUFFIX_LIST={}", suffix_list());
     let commit = std::env::var("DNSLEDGER_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = commit.or_else(|| if is_release { of_repository().or_else(of_package) } else { None });
     println!("cargo::rustc-env=DNSLEDGER_BUILT_FROM={}", commit.as_deref().unwrap_or("unknown"));
+}
+
+/// The version of the public suffix list: that of the crate which carries it.
+fn suffix_list() -> String {
+    let lock = std::fs::read_to_string("Cargo.lock").unwrap_or_default();
+    let version = lock.split("name = \"psl\"").nth(1).and_then(|rest| rest.split("version = \"").nth(1));
+    let version = version.and_then(|rest| rest.split('"').next());
+    // Without the file a new release is what may bring another list.
+    version.map_or_else(|| format!("of {}", env!("CARGO_PKG_VERSION")), |version| format!("psl {version}"))
 }
 
 /// The commit that is checked out, if this folder is a repository of its own.

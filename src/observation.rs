@@ -490,6 +490,51 @@ impl Observations {
     }
 }
 
+//--- FirstSeen ------------------------------------------------------------------------------------------------------
+
+/// When something of a registrable domain was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FirstSeen {
+    /// When it was first asked for, epoch seconds.
+    pub asked: Option<u64>,
+    /// When it was first answered.
+    pub answered: Option<u64>,
+    /// When it was last asked for or answered.
+    pub last: u64,
+}
+
+impl FirstSeen {
+    /// What a row says.
+    pub fn of_sightings(halves: &Halves) -> FirstSeen {
+        let seen = halves.combined();
+        FirstSeen { asked: None, answered: Some(seen.time_first), last: seen.time_last }
+    }
+
+    /// What a question says.
+    pub fn of_question(asked: &Asked) -> FirstSeen {
+        FirstSeen { asked: Some(asked.time_first), answered: None, last: asked.time_last }
+    }
+
+    /// Adds what else is known.
+    pub fn merge(&mut self, other: &FirstSeen) {
+        let least = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+        self.asked = least(self.asked, other.asked);
+        self.answered = least(self.answered, other.answered);
+        self.last = self.last.max(other.last);
+    }
+
+    /// When it was first met at all.
+    pub fn first(&self) -> u64 {
+        self.asked.into_iter().chain(self.answered).min().unwrap_or(self.last)
+    }
+
+    /// Whether it makes sense.
+    pub fn is_sound(&self) -> bool {
+        let mut times = self.asked.into_iter().chain(self.answered).peekable();
+        times.peek().is_some() && times.all(|time| time <= self.last)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -628,5 +673,15 @@ mod tests {
         let (key, outcome) = observations.question().unwrap();
         assert_eq!(question_from_row_key(key), Ok((rrname, RrType::A, SensorId(7))));
         assert_eq!(outcome, Outcome::Answered);
+    }
+
+    #[test]
+    fn first_sightings_are_merged_by_minimum_and_maximum() {
+        let mut first = FirstSeen { asked: Some(5), answered: None, last: 9 };
+        first.merge(&FirstSeen { asked: Some(7), answered: Some(3), last: 4 });
+        assert_eq!(first, FirstSeen { asked: Some(5), answered: Some(3), last: 9 });
+        assert_eq!(first.first(), 3);
+        assert!(first.is_sound() && !FirstSeen::default().is_sound());
+        assert!(!FirstSeen { asked: Some(5), answered: None, last: 4 }.is_sound());
     }
 }

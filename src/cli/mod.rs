@@ -25,6 +25,7 @@ mod filters;
 mod import;
 mod list;
 mod lookup;
+mod new;
 mod papers;
 mod progress;
 mod run;
@@ -72,6 +73,8 @@ enum Command {
     Import(import::Args),
     /// Ask the ledger
     Lookup(lookup::Args),
+    /// Show what was first seen of late: domains, names, addresses
+    New(new::Args),
     /// Show the log lines behind an answer, and who asked
     Evidence(evidence::Args),
     /// Show how far each log was read, and how its lines ended
@@ -140,6 +143,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args),
         Command::Import(args) => import::run(args),
         Command::Lookup(args) => lookup::run(args),
+        Command::New(args) => new::run(args),
         Command::Evidence(args) => evidence::run(args),
         Command::Status(args) => status::run(args),
         Command::Export(args) => export::run(args),

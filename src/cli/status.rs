@@ -133,6 +133,10 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
             );
         }
     }
+    if let Some(read) = store["first_sightings"].as_u64() {
+        let says = "rows read to tell when each domain was first seen; until then `new` takes longer";
+        line("new", &format!("{read} older {says}"));
+    }
     for (at, growth) in store["growth"].as_array().into_iter().flatten().enumerate() {
         let (domain, names) = (growth["domain"].as_str().unwrap_or_default(), number(&growth["names_a_day"]));
         let name = if at == 0 { "growing" } else { "" };

@@ -16,6 +16,7 @@ use crate::base::units::{self, duration};
 use crate::dns::{Name, NameError};
 use crate::http::{Hosts, Origins, Proxies};
 use crate::ingest::{self, Backfill};
+use crate::lookup::{Brands, NewSettings};
 use crate::observation::check_sensor_name;
 use crate::store::MaxDisk;
 use crate::tail::discover::Scope;
@@ -61,6 +62,8 @@ pub struct Config {
     pub store: Store,
     /// From an answer back to the lines of logs.
     pub evidence: Evidence,
+    /// What is told apart of what is new.
+    pub new: New,
     /// What is logged.
     pub log: logging::Config,
 }
@@ -155,6 +158,16 @@ pub struct Evidence {
     pub disk: MaxDisk,
 }
 
+/// What is told apart of what is new.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct New {
+    /// Names of one's own: what looks like one is marked.
+    pub brands: Vec<String>,
+    /// Names that are watched, with all below them.
+    pub watched: Vec<String>,
+}
+
 impl Default for Evidence {
     fn default() -> Evidence {
         Evidence { http: false, disk: MaxDisk::Auto }
@@ -180,6 +193,7 @@ impl Default for Config {
             http: http::Config::default(),
             store: Store::default(),
             evidence: Evidence::default(),
+            new: New::default(),
             log: logging::Config::default(),
         }
     }
@@ -403,6 +417,20 @@ impl Config {
                 );
             }
         }
+        if let Err(brand) = Brands::parse(&self.new.brands) {
+            return fault(
+                format!("new.brands: {brand:?} is no name that can be registered, and no word"),
+                "brands = [\"example.com\"]",
+            );
+        }
+        for name in &self.new.watched {
+            if let Err(error) = exception(name) {
+                return fault(
+                    format!("new.watched: {name:?} is no name: {error}"),
+                    "watched = [\"example.com\"]",
+                );
+            }
+        }
         for (i, source) in self.sources.iter().enumerate() {
             if source.logs.as_os_str().is_empty() {
                 return fault(format!("source {} has no logs", i + 1), "logs = \"/opt/zeek/logs\"");
@@ -528,6 +556,15 @@ impl Config {
         }
     }
 
+    /// What tells apart what is new is told this.
+    pub fn new_settings(&self) -> NewSettings {
+        NewSettings {
+            // What is none was refused when the file was read.
+            brands: Brands::parse(&self.new.brands).unwrap_or_default(),
+            watched: self.new.watched.iter().filter_map(|name| exception(name).ok()).collect(),
+        }
+    }
+
     /// What keeps a ledger within bounds is told this. The ledger knows how much disk it may take where the configuration
     /// leaves that to it.
     pub fn bounds(&self, ledger: &store::Stats) -> retention::Bounds {
@@ -551,7 +588,7 @@ impl Config {
     }
 }
 
-/// A name of `names_per_domain_except`; a leading `*.` says the same as none.
+/// A name of `names_per_domain_except` or `watched`; a leading `*.` says the same as none.
 fn exception(text: &str) -> Result<Name, NameError> {
     Name::parse(text.strip_prefix("*.").unwrap_or(text))
 }

@@ -178,6 +178,7 @@ pub fn run(
             http.max_connections = possible;
         }
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), filters, http);
+        state.tell_new(config.new_settings());
         if config.evidence.http {
             state.hand_out_lines();
         }

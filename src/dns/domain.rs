@@ -4,6 +4,19 @@ use psl::Psl;
 
 use super::Name;
 
+/// The number of the list: another version of it has another one, so that what was made by it is known again.
+pub const SUFFIX_LIST: u32 = number(env!("DNSLEDGER_SUFFIX_LIST").as_bytes());
+
+/// FNV-1a.
+const fn number(mut text: &[u8]) -> u32 {
+    let mut hash = 0x811c_9dc5_u32;
+    while let [first, rest @ ..] = text {
+        hash = (hash ^ *first as u32).wrapping_mul(0x0100_0193);
+        text = rest;
+    }
+    hash
+}
+
 /// How many bytes of a name in key form are those of its registrable domain: the public suffix and one label more. What is
 /// below the domain starts with them. `None` for a public suffix and for the root.
 pub fn registrable_length(key: &[u8]) -> Option<usize> {

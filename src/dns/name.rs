@@ -324,6 +324,11 @@ pub fn split_key(key: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// A name as a person reads it, its A-labels in Unicode; labels that are none stay as they are.
+pub fn to_unicode(name: &Name) -> String {
+    idna::domain_to_unicode(&name.to_string()).0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

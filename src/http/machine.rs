@@ -50,6 +50,9 @@ struct StoreReport {
     folded: Folded,
     /// The domains that grow most.
     growth: Vec<Growth>,
+    /// While the first sightings of domains are made of older rows: how many of these were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_sightings: Option<u64>,
 }
 
 /// Puts a report together.
@@ -70,6 +73,7 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             expired: stats.expired,
             folded: stats.folded,
             growth: stats.growth.clone(),
+            first_sightings: stats.first_sightings,
         },
         evidence: None,
         status,

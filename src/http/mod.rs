@@ -38,6 +38,7 @@ mod machine;
 mod metrics;
 mod names;
 mod native;
+mod new;
 mod pace;
 mod page;
 mod places;
@@ -77,6 +78,7 @@ use self::token::Tokens;
 use crate::base::units::duration;
 use crate::evidence::{Beginnings, Filters};
 use crate::ingest::Ingest;
+use crate::lookup::NewSettings;
 use crate::status::history::History;
 use crate::store::WriteStore;
 
@@ -215,6 +217,8 @@ struct Shared {
     filters: Arc<Filters>,
     /// With which logs files begin.
     beginnings: Arc<Beginnings>,
+    /// What is told apart of what is new.
+    new: Mutex<Arc<NewSettings>>,
     guard: Guard,
     origins: Origins,
     proxies: Proxies,
@@ -258,6 +262,7 @@ impl State {
             hands_out_lines: AtomicBool::new(false),
             filters,
             beginnings: Arc::default(),
+            new: Mutex::default(),
             guard,
             origins,
             proxies,

@@ -22,10 +22,12 @@ use super::evidence;
 use super::headers::say_fresh;
 use super::request::{Request, form_pairs};
 use crate::base::clock::now;
+use crate::base::time::DAY;
 use crate::dns::Name;
 use crate::evidence::{Ask, LogLine, Visit};
 use crate::lookup::{
-    Asks, Bulk, End, Filters, Indicator, Limits, List, ListForm, Query, QueryError, Search, Slice, Told,
+    Asks, Bulk, End, Filters, Indicator, Limits, List, ListForm, NewFound, NewSearch, Query, QueryError,
+    Search, Slice, Told, find_new,
 };
 use crate::output::summary::{Fault, SummaryLine};
 use crate::page::{self, ASSETS, Listed, Standing, Trail, View};
@@ -39,6 +41,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 /// How long a page looks for rows. Then it shows what it has, says so, and leads on.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the first page looks for new domains, and how many it shows.
+const NEW_PATIENCE: Duration = Duration::from_secs(2);
+const NEW_SHOWN: usize = 10;
 /// Bytes of a list on the page.
 const MAX_LIST_BYTES: usize = 1 << 20;
 /// Indicators of it that are asked for.
@@ -89,7 +94,13 @@ async fn found(
         let place = place_for_report(state).await?;
         return blocking(state, move |state| {
             let _place = place;
-            Ok(page::home_page(&state.0.ledger.stats()?, as_of.as_ref()))
+            let stats = state.0.ledger.stats()?;
+            let new = match stats.first_sightings {
+                None => new_domains(state)?,
+                // Until they are told quickly the first page does without.
+                Some(_) => None,
+            };
+            Ok(page::home_page(&stats, new.as_ref(), as_of.as_ref()))
         })
         .await;
     }
@@ -112,6 +123,15 @@ async fn found(
         Ok(page::results_page(&view, &indicator, &results?, config.max_limit, as_of.as_ref()))
     })
     .await
+}
+
+/// The newest registrable domains, for the first page; `None` where that takes too long.
+fn new_domains(state: &State) -> Result<Option<NewFound>, ApiError> {
+    let until = std::time::Instant::now() + NEW_PATIENCE;
+    let search = NewSearch { since: now().saturating_sub(DAY), limit: NEW_SHOWN, ..NewSearch::default() };
+    let settings = state.new_settings();
+    let is_over = &mut || std::time::Instant::now() >= until;
+    Ok(find_new(&*state.0.ledger.now(), &search, &settings.brands, is_over)?)
 }
 
 /// Answers `/list`: a box for a list, and what is known of each indicator in it.

@@ -62,6 +62,15 @@ impl Request {
         Err(ApiError::bad_request("bad_parameter", message, &format!("one of: {}", all.join(", "))))
     }
 
+    /// Refuses a parameter that is none of these.
+    pub fn only_these(&self, known: &[&str]) -> Result<(), ApiError> {
+        let Some((name, _)) = self.params.iter().find(|(name, _)| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let message = format!("there is no parameter {}", sanitise(name));
+        Err(ApiError::bad_request("bad_parameter", message, &format!("one of: {}", known.join(", "))))
+    }
+
     /// The filters, at an endpoint whose clients know nothing of aliases: see [`Request::direct`].
     pub fn compatible_filters(&self, direct: bool) -> Result<Filters, ApiError> {
         Ok(Filters { direct: self.direct(direct)?, ..self.filters()? })

@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::guard::{Asker, Door};
 use super::request::{Request, request};
 use super::{
-    State, bulk, cof, control, dnsdb, evidence, machine, metrics, names, native, page, recipe, zeek_pdns,
+    State, bulk, cof, control, dnsdb, evidence, machine, metrics, names, native, new, page, recipe, zeek_pdns,
 };
 
 /// All routes of a door, as one filter that always answers.
@@ -175,6 +175,7 @@ async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
         ["records"] => native::records(state, request).await,
         ["export"] => native::export(state, request).await,
         ["status"] => machine::status(state, request).await,
+        ["new"] => new::respond(state, request).await,
         ["evidence"] => evidence::respond(&state, &request),
         ["names", rrname] => names::name(state, request, rrname).await,
         ["seen", value] => names::seen(state, request, value).await,

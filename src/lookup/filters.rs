@@ -205,6 +205,11 @@ fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
         .map_err(|error| QueryError::new(text, 0, format!("not a time: {error}"), TIMES))
 }
 
+/// The first second of a time: what is seen then or after is since that time.
+pub(super) fn time_after(text: &str, now: u64) -> Result<u64, QueryError> {
+    parse_time(text, now, false)
+}
+
 /// Epoch seconds below this are a slip of the hand: no record is older than 2000.
 const LEAST_TIME: u64 = 100_000_000;
 const TIMES: &str = "a date such as 2024-03-01, a month 2024-03, an hour 2024-03-01T17, 2024-03-01T12:00:00Z, today, \

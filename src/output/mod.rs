@@ -173,7 +173,7 @@ pub const CSV_HEADER: &str = "rrname,rrtype,rdata,count,time_first,time_last,ttl
 /// A cell that a spreadsheet would take for a formula gets an apostrophe in front, which spreadsheets hide. Where the comma
 /// is the sign of a fraction, spreadsheets divide cells at semicolons, quoted or not: what is behind one would be a cell of its
 /// own, so a semicolon is written as `\059` (RFC 1035 5.1).
-fn push_csv_cell(text: &str, out: &mut Vec<u8>) {
+pub fn push_csv_cell(text: &str, out: &mut Vec<u8>) {
     let formula = text.starts_with(['\t', '\r', '\n'])
         || text
             .trim_start()

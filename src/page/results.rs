@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use super::gather::{Next, Results};
 use super::link::{DEFAULT_ROWS, Place, View};
-use super::shell::{Frame, counted, document, grouped, incomplete, safe, size};
+use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
-use crate::lookup::{Indicator, Query, literal};
+use crate::lookup::{Indicator, NewFound, Query, literal};
 use crate::output::file_name;
 use crate::status::Freshness;
 use crate::store::Stats;
@@ -49,7 +49,7 @@ const PRESETS: [(&str, &str); 3] = [("today..today", "today"), ("7d..", "7 days"
 const ROWS: [u64; 4] = [25, DEFAULT_ROWS, 100, 500];
 
 /// The first page.
-pub fn home_page(stats: &Stats, as_of: Option<&Freshness>) -> String {
+pub fn home_page(stats: &Stats, new: Option<&NewFound>, as_of: Option<&Freshness>) -> String {
     let content = html! {
         section.home {
             h1 { "What was it called, and when?" }
@@ -62,6 +62,7 @@ pub fn home_page(stats: &Stats, as_of: Option<&Freshness>) -> String {
                 a href="/?q=%2A&first_after=7d&sort=-first" { "New within 7 days" }
                 ": rows that were first seen then, the newest first."
             }
+            @if let Some(new) = new { (new_domains(new)) }
             h2 { "Ask for" }
             dl.examples {
                 @for (query, meaning) in EXAMPLES {
@@ -74,6 +75,32 @@ pub fn home_page(stats: &Stats, as_of: Option<&Freshness>) -> String {
         }
     };
     document(&Frame { as_of, ..Frame::default() }, content)
+}
+
+/// The registrable domains that are new, the newest first.
+fn new_domains(found: &NewFound) -> Markup {
+    html! {
+        section.new-domains {
+            h2 { "New domains within 24 hours" }
+            @if found.new.is_empty() {
+                p { "None: all that was asked for was asked for before." }
+            } @else {
+                ul {
+                    @for new in &found.new {
+                        li {
+                            (moment(new.first_seen)) " "
+                            a.dns href=(Place::Search(format!("*.{}", new.value)).href(&Default::default())) { (safe(&new.value)) }
+                            @if new.first_answered.is_none() { " · only asked" }
+                            @if let Some(like) = &new.lookalike { " · looks like " strong.dns { (safe(&like.brand)) } }
+                        }
+                    }
+                }
+                @if found.total > found.new.len() as u64 {
+                    p { "These are the newest of " (grouped(found.total)) ": " a href="/api/v1/new" { "all of them, as JSON" } "." }
+                }
+            }
+        }
+    }
 }
 
 /// One page of what a query finds.

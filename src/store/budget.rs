@@ -89,7 +89,7 @@ pub(crate) fn folded_rdata() -> Rdata {
 
 /// Whether a row or a question is a folded one. None is in the index: its data is text.
 fn is_folded(family: Family, key: &[u8]) -> bool {
-    family != Family::ByRdata
+    matches!(family, Family::ByName | Family::Questions)
         && split_name_key(key).is_some_and(|(_, rest)| rest.starts_with(&RrType::FOLDED.0.to_be_bytes()))
 }
 
@@ -108,6 +108,7 @@ fn name_of(family: Family, key: &[u8]) -> Result<&[u8], StoreError> {
     let name = match family {
         Family::ByRdata => split_rdata_key(key).and_then(|(_, rest)| split_name_key(rest)),
         Family::ByName | Family::Questions => split_name_key(key),
+        Family::Domains => return key::domain(key).ok_or_else(|| key::bad_key(family)),
     };
     name.map(|(name, _)| name).ok_or_else(|| key::bad_key(family))
 }
@@ -131,6 +132,10 @@ impl Sight {
             Family::Questions => {
                 let asked = value::asked(stored)?;
                 Sight { first: asked.time_first, last: asked.time_last, count: 1 }
+            }
+            Family::Domains => {
+                let times = value::first_seen(stored)?;
+                Sight { first: times.first(), last: times.last, count: 1 }
             }
         })
     }
@@ -527,6 +532,10 @@ impl Rules {
         if self.without == Some(sensor) {
             return Ok(false);
         }
+        // A domain stays as it is, whatever becomes of its names.
+        if family == Family::Domains {
+            return Ok(key::is_of_this_list(key));
+        }
         if let Some(place) = folded_place(family, key)? {
             self.alive.insert(place);
             return Ok(true);
@@ -569,7 +578,7 @@ impl Rules {
         stored: &[u8],
     ) -> Result<(), StoreError> {
         match family {
-            Family::ByRdata => return Ok(()),
+            Family::ByRdata | Family::Domains => return Ok(()),
             Family::ByName => self.folded.0 += 1,
             Family::Questions => self.folded.1 += 1,
         }

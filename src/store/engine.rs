@@ -18,6 +18,7 @@
 //! | `j` sequence (8), part (2) | rows of a commit, sealed: how many parts (2), family (1), rows |
 //! | `mformat` | the version of the format (4 bytes) |
 //! | `msensor` number (2) | a sensor's name, sealed |
+//! | `n` | how far the rows of registrable domains are made of older rows, sealed |
 //! | `p` lineage (16) | the progress of a log, sealed |
 //! | `s` | the record of the last commit, sealed |
 //! | `u` part (2) | while a batch is committed: what takes it back, sealed ([`super::undo`]) |
@@ -186,6 +187,8 @@ pub(crate) const SENSORS: &[u8] = b"msensor";
 pub(crate) const PROGRESS: &[u8] = b"p";
 /// The key of the record of what was folded, and what the keys of the numbers of names start with.
 pub(crate) const FOLDED: &[u8] = b"h";
+/// The key of the record how far the rows of registrable domains are made.
+pub(crate) const DOMAINS: &[u8] = b"n";
 /// What the keys of the journal start with.
 pub(crate) const JOURNAL: &[u8] = b"j";
 /// What the keys start with of what takes the last batch back.

@@ -1,18 +1,19 @@
 //! The keys of the ledger: families of rows, and what a scan means in key bytes.
 //!
-//! A run of the ledger (see [`super::run`]) holds rows of three families, each sorted by key:
+//! A run of the ledger (see [`super::run`]) holds rows of four families, each sorted by key:
 //!
 //! | family | key | value |
 //! |---|---|---|
 //! | [`Family::ByRdata`] | record data, name, type, sensor | sightings |
 //! | [`Family::ByName`] | name, type, record data, sensor | sightings |
 //! | [`Family::Questions`] | name, qtype, sensor | how often it was asked |
+//! | [`Family::Domains`] | number of the suffix list, registrable domain, sensor | when it was first asked and answered |
 //!
 //! All parts end themselves (see [`crate::dns`]), types and sensors are two bytes, big-endian. Only addresses and names are
 //! found by record data; text is not indexed. Both families of sightings carry the whole value, so that a lookup by
 //! address is one scan of one family.
 
-use crate::dns::{Rdata, RrType, push_address_key, split_name_key, split_rdata_key};
+use crate::dns::{Rdata, RrType, SUFFIX_LIST, push_address_key, split_name_key, split_rdata_key};
 use crate::observation::{SensorId, Tuple, question_from_row_key};
 
 use super::{Position, Scan, StoreError, damaged};
@@ -29,6 +30,8 @@ pub(crate) enum Family {
     ByName,
     /// Questions by owner name.
     Questions,
+    /// First sightings by registrable domain.
+    Domains,
 }
 
 /// Splits a key in two.
@@ -55,11 +58,13 @@ pub(crate) enum Values {
     Sightings,
     /// How often, when, and how it ended.
     Questions,
+    /// When it was first asked and answered.
+    FirstSeen,
 }
 
 impl Family {
     /// All families, in the order of their bytes.
-    pub const ALL: [Family; 3] = [Family::ByRdata, Family::ByName, Family::Questions];
+    pub const ALL: [Family; 4] = [Family::ByRdata, Family::ByName, Family::Questions, Family::Domains];
 
     /// The table of families.
     pub fn definition(self) -> &'static Definition {
@@ -84,6 +89,13 @@ impl Family {
                 split: split_name_key,
                 values: Values::Questions,
                 is_index: false,
+            },
+            Family::Domains => &Definition {
+                byte: b'r',
+                name: "a registrable domain",
+                split: split_domain,
+                values: Values::FirstSeen,
+                is_index: true,
             },
         }
     }
@@ -121,21 +133,23 @@ pub(crate) struct Each<T>([T; Family::ALL.len()]);
 impl<T> Each<T> {
     /// That of a family.
     pub fn of(&self, family: Family) -> &T {
-        let [by_rdata, by_name, questions] = &self.0;
+        let [by_rdata, by_name, questions, domains] = &self.0;
         match family {
             Family::ByRdata => by_rdata,
             Family::ByName => by_name,
             Family::Questions => questions,
+            Family::Domains => domains,
         }
     }
 
     /// The same, to change it.
     pub fn of_mut(&mut self, family: Family) -> &mut T {
-        let [by_rdata, by_name, questions] = &mut self.0;
+        let [by_rdata, by_name, questions, domains] = &mut self.0;
         match family {
             Family::ByRdata => by_rdata,
             Family::ByName => by_name,
             Family::Questions => questions,
+            Family::Domains => domains,
         }
     }
 
@@ -204,6 +218,25 @@ pub(crate) fn question(key: &[u8]) -> Result<(crate::dns::Name, RrType, SensorId
     question_from_row_key(key).map_err(|_| bad_key(Family::Questions))
 }
 
+/// Bytes of the number of a suffix list at the beginning of the keys of domains.
+const LIST: usize = 4;
+
+/// Splits the key of a domain behind its name.
+fn split_domain(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, sensor) = split_name_key(key.get(LIST..)?)?;
+    Some((key.get(..LIST + name.len())?, sensor))
+}
+
+/// The name in the key of a domain, in key form.
+pub(crate) fn domain(key: &[u8]) -> Option<&[u8]> {
+    split_name_key(key.get(LIST..)?).map(|(name, _)| name)
+}
+
+/// Whether the key of a domain was made by the suffix list that this program has.
+pub(crate) fn is_of_this_list(key: &[u8]) -> bool {
+    key.starts_with(&SUFFIX_LIST.to_be_bytes())
+}
+
 //--- Range ----------------------------------------------------------------------------------------------------------
 
 /// The rows of one family from a key up to another.
@@ -224,13 +257,14 @@ impl Range {
         Range { family, from: Vec::new(), to: None, exact: None }
     }
 
-    fn prefix(family: Family, prefix: Vec<u8>) -> Range {
+    /// The rows whose keys begin so.
+    pub fn starting(family: Family, prefix: Vec<u8>) -> Range {
         Range { family, to: after_prefix(&prefix), from: prefix, exact: None }
     }
 
     /// The rows with a lookup part.
     pub fn exact(family: Family, part: Vec<u8>) -> Range {
-        Range { exact: Some(part.clone()), ..Range::prefix(family, part) }
+        Range { exact: Some(part.clone()), ..Range::starting(family, part) }
     }
 
     /// The sightings of a scan; `None` where there can be none.
@@ -243,9 +277,9 @@ impl Range {
         Some(match scan {
             Scan::All => Range::all(Family::ByName),
             Scan::Name(name) => Range::exact(Family::ByName, name.key().to_vec()),
-            Scan::Subtree(name) => Range::prefix(Family::ByName, name.subtree_key().to_vec()),
+            Scan::Subtree(name) => Range::starting(Family::ByName, name.subtree_key().to_vec()),
             Scan::Target(name) => Range::exact(Family::ByRdata, name_rdata(name.key())),
-            Scan::TargetSubtree(name) => Range::prefix(Family::ByRdata, name_rdata(name.subtree_key())),
+            Scan::TargetSubtree(name) => Range::starting(Family::ByRdata, name_rdata(name.subtree_key())),
             Scan::Addresses(first, last) => {
                 if first.is_ipv4() != last.is_ipv4() || first > last {
                     return None;
@@ -266,7 +300,19 @@ impl Range {
         match scan {
             Scan::All => Some(Range::all(Family::Questions)),
             Scan::Name(name) => Some(Range::exact(Family::Questions, name.key().to_vec())),
-            Scan::Subtree(name) => Some(Range::prefix(Family::Questions, name.subtree_key().to_vec())),
+            Scan::Subtree(name) => Some(Range::starting(Family::Questions, name.subtree_key().to_vec())),
+            Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
+        }
+    }
+
+    /// The domains at and below a name, or all, by the suffix list that this program has; `None` where there can be none.
+    pub fn domains(scan: &Scan) -> Option<Range> {
+        let list = SUFFIX_LIST.to_be_bytes();
+        match scan {
+            Scan::All => Some(Range::starting(Family::Domains, list.to_vec())),
+            Scan::Name(name) | Scan::Subtree(name) => {
+                Some(Range::starting(Family::Domains, [&list, name.subtree_key()].concat()))
+            }
             Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
         }
     }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{
-    Changed, Entries, Entry, Expired, Folded, Mark, NameBudget, OnPiece, OnProgress, Pair, Position,
-    Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification,
-    WriteStore, budget, damaged,
+    Changed, DomainSeen, Domains, Entries, Entry, Expired, Folded, Mark, NameBudget, OnPiece, OnProgress,
+    Pair, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError,
+    Survey, Verification, WriteStore, budget, damaged,
 };
 use crate::dns::{Name, RrType, registrable};
-use crate::observation::{Asked, Halves, SensorId, Tuple, question_from_row_key};
+use crate::observation::{Asked, FirstSeen, Halves, SensorId, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 
@@ -46,6 +46,8 @@ struct State {
     sensors: Vec<Arc<str>>,
     rows: BTreeMap<(Tuple, Arc<str>), Halves>,
     questions: BTreeMap<(Name, RrType, Arc<str>), Asked>,
+    /// By registrable domain.
+    first_seen: BTreeMap<(Name, Arc<str>), FirstSeen>,
     /// How many commits there were, and the last one of each row and question.
     commits: u64,
     changed_rows: BTreeMap<RowKey, u64>,
@@ -101,6 +103,13 @@ impl State {
         self.sensors.get(usize::from(sensor.0)).cloned().ok_or_else(|| bad_batch("unknown sensor id"))
     }
 
+    fn first_seen(&mut self, name: &Name, sensor: &Arc<str>, times: &FirstSeen) {
+        if let Some(domain) = registrable(name) {
+            let known = self.first_seen.entry((domain, Arc::clone(sensor)));
+            known.and_modify(|known| known.merge(times)).or_insert(*times);
+        }
+    }
+
     /// Adds rows and questions, all or none.
     fn add(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let (mut rows, mut questions) = (Vec::new(), Vec::new());
@@ -117,12 +126,14 @@ impl State {
         for (row, halves) in rows {
             if halves.combined().time_last >= self.expired.before {
                 self.changed_rows.insert(row.clone(), number);
+                self.first_seen(&row.0.rrname, &row.1, &FirstSeen::of_sightings(halves));
                 self.rows.entry(row).or_default().merge(halves);
             }
         }
         for (question, asked) in questions {
             if asked.time_last >= self.expired.before {
                 self.changed_questions.insert(question.clone(), number);
+                self.first_seen(&question.0, &question.2, &FirstSeen::of_question(asked));
                 self.questions.entry(question).or_default().merge(asked);
             }
         }
@@ -348,6 +359,7 @@ impl WriteStore for MemoryStore {
                 let (rows, questions) = (state.rows.len(), state.questions.len());
                 state.rows.retain(|_, halves| halves.combined().time_last >= before);
                 state.questions.retain(|_, asked| asked.time_last >= before);
+                state.first_seen.retain(|_, times| times.last >= before);
                 let dropped = (rows - state.rows.len(), questions - state.questions.len());
                 let Expired { rows, questions, .. } = state.expired;
                 state.expired = Expired {
@@ -376,6 +388,7 @@ impl WriteStore for MemoryStore {
             let name = state.sensor_name(sensor)?;
             state.rows.retain(|(_, sensor), _| *sensor != name);
             state.questions.retain(|(_, _, sensor), _| *sensor != name);
+            state.first_seen.retain(|(_, sensor), _| *sensor != name);
             state.lineages.remove(lineage);
             state.prune();
             Ok(())
@@ -488,6 +501,19 @@ impl Snapshot for State {
         Ok(Box::new(rows.into_iter().map(|((tuple, sensor), halves)| {
             let names = self.names(&tuple.rrname, tuple.rrtype, sensor);
             Ok(Entry { tuple: tuple.clone(), sensor: Arc::clone(sensor), halves: *halves, names })
+        })))
+    }
+
+    fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
+        let scan = scan.clone();
+        let wanted = move |name: &Name| match &scan {
+            Scan::All => true,
+            Scan::Name(top) | Scan::Subtree(top) => name.key().starts_with(top.subtree_key()),
+            _ => false,
+        };
+        let domains = self.first_seen.iter().filter(move |((domain, _), _)| wanted(domain));
+        Ok(Box::new(domains.map(|((domain, sensor), times)| {
+            Ok(DomainSeen { domain: domain.clone(), sensor: Arc::clone(sensor), times: *times })
         })))
     }
 

@@ -19,6 +19,8 @@ mod block;
 mod budget;
 mod cache;
 mod copy;
+mod derived;
+mod domains;
 mod engine;
 mod engine_handle;
 mod files;
@@ -63,7 +65,7 @@ use std::time::Duration;
 pub use verify::{Fault, OnProgress, Verification};
 
 use crate::dns::{Name, RrType};
-use crate::observation::{Asked, Halves, SensorId, SensorNameError, Tuple};
+use crate::observation::{Asked, FirstSeen, Halves, SensorId, SensorNameError, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 
@@ -271,6 +273,15 @@ pub trait Snapshot: Send + Sync {
     /// As for [`Snapshot::entries`].
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError>;
 
+    /// The registrable domains at and below a name, or all ([`Scan::Subtree`], [`Scan::All`]; other scans of names are taken
+    /// for the first, and the rest give nothing), with when each was first asked and first answered, by (domain, sensor name).
+    /// What was dropped because it was not seen for long still counts where something of the domain is left.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError>;
+
     /// The rows and questions that commits after a mark have changed, each whole, with all its sightings. Some that have not
     /// changed may be among them, where runs were merged or the ledger was opened since. What is only staged is not in it.
     ///
@@ -299,6 +310,8 @@ pub struct Changed<'a> {
 
 /// A stream of entries.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, StoreError>> + Send + 'a>;
+/// A stream of registrable domains.
+pub type Domains<'a> = Box<dyn Iterator<Item = Result<DomainSeen, StoreError>> + Send + 'a>;
 /// A stream of questions.
 pub type Questions<'a> = Box<dyn Iterator<Item = Result<Question, StoreError>> + Send + 'a>;
 
@@ -411,6 +424,17 @@ pub struct Question {
     pub names: Option<u64>,
 }
 
+/// When a registrable domain was first seen by a sensor, as it is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSeen {
+    /// The domain.
+    pub domain: Name,
+    /// The sensor that saw it.
+    pub sensor: Arc<str>,
+    /// When.
+    pub times: FirstSeen,
+}
+
 /// What a look at all names has found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -516,6 +540,9 @@ pub struct Stats {
     pub folded: Folded,
     /// The domains that grow most, the most first, as of the last look.
     pub growth: Vec<Growth>,
+    /// While the first sightings of domains are made of older rows: how many of these were read. Until it is done they are
+    /// told of rows themselves.
+    pub first_sightings: Option<u64>,
 }
 
 impl Stats {

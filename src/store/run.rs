@@ -8,10 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::{Builder, Reader, Restarts};
+use super::domains::Collector;
 use super::filter::{self, Filter};
 use super::key::{self, Each, Family, Range};
 use super::{StoreError, damaged, value};
-use crate::observation::SensorId;
+use crate::observation::{FirstSeen, SensorId};
 use crate::store::batch::{Batch, Table};
 
 /// A block of rows.
@@ -385,15 +386,23 @@ impl<S: Sink> Writer<S> {
                 self.push(Family::ByRdata, &key, &stored)?;
             }
         }
+        let mut domains = Collector::default();
         for row in rows {
             stored.clear();
             value::push_halves(row.value, &mut stored)?;
             self.push(Family::ByName, row.key, &stored)?;
+            domains.add(Family::ByName, row.key, &FirstSeen::of_sightings(row.value))?;
         }
         for row in sorted(batch.questions(), sensors, |asked| asked.time_last >= cut)? {
+            domains.add(Family::Questions, row.key, &FirstSeen::of_question(row.value))?;
             stored.clear();
             value::push_asked(row.value, &mut stored)?;
             self.push(Family::Questions, row.key, &stored)?;
+        }
+        for (key, times) in domains.take() {
+            stored.clear();
+            value::push_first_seen(&times, &mut stored)?;
+            self.push(Family::Domains, &key, &stored)?;
         }
         Ok(())
     }
@@ -417,7 +426,10 @@ impl<S: Sink> Writer<S> {
 
     /// Appends the rows of several runs as one, those that were last seen at `cut` or later.
     pub fn push_merged(&mut self, sources: &Sources, cut: u64) -> Result<(), StoreError> {
-        self.push_kept(sources, |family, _, stored| Ok(cut == 0 || value::last_seen(family, stored)? >= cut))
+        self.push_kept(sources, |family, key, stored| {
+            let is_current = family != Family::Domains || key::is_of_this_list(key);
+            Ok(is_current && (cut == 0 || value::last_seen(family, stored)? >= cut))
+        })
     }
 }
 

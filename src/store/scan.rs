@@ -6,17 +6,19 @@
 use std::sync::Arc;
 
 use super::budget::Estimates;
+use super::derived::Derived;
 use super::key::{self, Family};
 use super::run::{Merged, Whole};
 use super::sensors::Sensors;
-use super::{Entry, Question, StoreError, damaged, value};
+use super::{DomainSeen, Entry, Question, StoreError, damaged, value};
 use crate::dns::{Name, RrType};
-use crate::observation::{Asked, Halves};
+use crate::observation::{Asked, FirstSeen, Halves};
 
 /// Rows in the order of their keys.
 pub(crate) enum Rows {
     Merged(Merged),
     Whole(Box<Whole>),
+    Derived(Box<Derived>),
 }
 
 impl From<Merged> for Rows {
@@ -31,11 +33,18 @@ impl From<Whole> for Rows {
     }
 }
 
+impl From<Derived> for Rows {
+    fn from(rows: Derived) -> Rows {
+        Rows::Derived(Box::new(rows))
+    }
+}
+
 impl Rows {
     fn advance(&mut self) -> Result<bool, StoreError> {
         match self {
             Rows::Merged(rows) => rows.advance(),
             Rows::Whole(rows) => rows.advance(),
+            Rows::Derived(rows) => rows.advance(&mut || Ok(())),
         }
     }
 
@@ -43,6 +52,7 @@ impl Rows {
         match self {
             Rows::Merged(rows) => rows.key(),
             Rows::Whole(rows) => rows.key(),
+            Rows::Derived(rows) => rows.key(),
         }
     }
 
@@ -50,6 +60,7 @@ impl Rows {
         match self {
             Rows::Merged(rows) => rows.value(),
             Rows::Whole(rows) => rows.value(),
+            Rows::Derived(rows) => rows.value(),
         }
     }
 }
@@ -191,6 +202,35 @@ impl QuestionScan {
 
 impl Iterator for QuestionScan {
     type Item = Result<Question, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().inspect_err(|_| self.groups.stop()).transpose()
+    }
+}
+
+/// Registrable domains in the order of their names.
+pub(crate) struct DomainScan {
+    groups: Groups<FirstSeen>,
+}
+
+impl DomainScan {
+    pub fn new(rows: Rows, known: (Arc<Sensors>, Arc<Estimates>)) -> DomainScan {
+        DomainScan { groups: Groups::new(rows, known, value::first_seen) }
+    }
+
+    fn step(&mut self) -> Result<Option<DomainSeen>, StoreError> {
+        if self.groups.group.is_empty() && !self.groups.advance(Family::Domains)? {
+            return Ok(None);
+        }
+        let Some((sensor, times)) = self.groups.group.pop() else { return Ok(None) };
+        let domain = key::domain(&self.groups.key).and_then(|name| Name::from_key(name).ok());
+        let domain = domain.ok_or_else(|| key::bad_key(Family::Domains))?;
+        Ok(Some(DomainSeen { domain, sensor, times }))
+    }
+}
+
+impl Iterator for DomainScan {
+    type Item = Result<DomainSeen, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().inspect_err(|_| self.groups.stop()).transpose()

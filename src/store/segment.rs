@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::Restarts;
+use super::domains::lookup_keys;
 use super::filter::{Filter, seed_in_memory};
 use super::key::{Each, Family};
 use super::run::{Block, CommitRange, Contents, Counts, Extents, Reach, Sink, Source, Writer};
@@ -58,8 +59,8 @@ impl Segment {
         commits: CommitRange,
         cut: u64,
     ) -> Result<Segment, StoreError> {
-        let keys = 2 * batch.tuples().len() + batch.questions().len();
-        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys as u64, seed_in_memory());
+        let keys = lookup_keys(batch);
+        let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys, seed_in_memory());
         writer.push_batch(batch, sensors, cut)?;
         Segment::finish(writer, 0, sequences, commits)
     }

@@ -13,7 +13,7 @@ use bincode::{Decode, Encode};
 use super::batch::Batch;
 use super::key::{Family, Values};
 use super::{StoreError, damaged};
-use crate::observation::{Asked, Halves, Outcome, Seen};
+use crate::observation::{Asked, FirstSeen, Halves, Outcome, Seen};
 use crate::progress::{LineageId, Mark, Progress};
 use crate::tally::Tally;
 
@@ -124,11 +124,31 @@ pub(crate) fn asked(stored: &[u8]) -> Result<Asked, StoreError> {
     })
 }
 
+#[derive(Encode, Decode)]
+struct StoredFirstSeen {
+    asked: Option<u64>,
+    answered: Option<u64>,
+    last: u64,
+}
+
+/// Appends the stored form of first sightings.
+pub(crate) fn push_first_seen(times: &FirstSeen, out: &mut Vec<u8>) -> Result<(), StoreError> {
+    let FirstSeen { asked, answered, last } = *times;
+    push(&StoredFirstSeen { asked, answered, last }, out)
+}
+
+/// Takes first sightings from their stored form.
+pub(crate) fn first_seen(stored: &[u8]) -> Result<FirstSeen, StoreError> {
+    let StoredFirstSeen { asked, answered, last } = take(stored, "a registrable domain")?;
+    Ok(FirstSeen { asked, answered, last })
+}
+
 /// When a row of a family was last seen, or a question last asked, by its stored value.
 pub(crate) fn last_seen(family: Family, stored: &[u8]) -> Result<u64, StoreError> {
     Ok(match family.values() {
         Values::Sightings => halves(stored)?.combined().time_last,
         Values::Questions => asked(stored)?.time_last,
+        Values::FirstSeen => first_seen(stored)?.last,
     })
 }
 
@@ -147,6 +167,12 @@ pub(crate) fn merge(family: Family, into: &mut Vec<u8>, other: &[u8]) -> Result<
             into.clear();
             push_asked(&sum, into)
         }
+        Values::FirstSeen => {
+            let mut sum = first_seen(into)?;
+            sum.merge(&first_seen(other)?);
+            into.clear();
+            push_first_seen(&sum, into)
+        }
     }
 }
 
@@ -160,6 +186,8 @@ pub(crate) fn add_row(
     match family.values() {
         Values::Sightings => batch.add_halves(key, &halves(stored)?),
         Values::Questions => batch.add_asked(key, &asked(stored)?),
+        // It is made again of the others.
+        Values::FirstSeen => {}
     }
     Ok(())
 }
@@ -362,6 +390,7 @@ mod tests {
         fn any_bytes_are_a_value_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = halves(&bytes);
             let _ = asked(&bytes);
+            let _ = first_seen(&bytes);
             let _ = progress(LineageId([0; 16]), &bytes);
         }
     }

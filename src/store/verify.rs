@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::acknowledged::Acknowledged;
+use super::derived::Record;
 use super::engine::{self, Engine, Pairs, with_prefix};
 use super::filter::{self, Filter};
 use super::key::{self, Family, Values};
@@ -35,6 +36,8 @@ use crate::progress::{LineageId, Progress};
 const TOLD: usize = 100;
 /// Sums by which rows and index entries are compared.
 const SUMS: usize = 4096;
+/// Keys of the main map that there is one of.
+const SINGLE_KEYS: [&[u8]; 4] = [engine::FORMAT, engine::COMMITS, engine::MANIFEST, engine::DOMAINS];
 /// Rows that are held against each other to name those that differ.
 const COMPARED: usize = 100_000;
 
@@ -53,6 +56,9 @@ pub struct Verification {
     pub index_entries: u64,
     /// Questions in runs.
     pub questions: u64,
+    /// Registrable domains with their first sightings, likewise.
+    #[serde(default)]
+    pub domains: u64,
     /// Commits in the journal.
     pub journal_entries: u64,
     /// Rows and questions in the journal.
@@ -181,6 +187,7 @@ impl<'a> Checker<'a> {
         self.sensors(engine);
         self.progress(engine, commits.as_ref());
         self.folded(engine);
+        self.take(Record::check(engine));
         if let (Some(manifest), Some(commits)) = (&manifest, &commits) {
             self.journal(engine, manifest.journal_from..commits.journal_to);
         }
@@ -363,7 +370,7 @@ impl<'a> Checker<'a> {
             let known = [engine::CACHE, engine::FOLDED, engine::JOURNAL, engine::PROGRESS, engine::SENSORS];
             at = match known.into_iter().find(|family| key.starts_with(family)) {
                 Some(family) => key::after_prefix(family).unwrap_or_default(),
-                None if [engine::FORMAT, engine::COMMITS, engine::MANIFEST].contains(&key.as_slice()) => key,
+                None if SINGLE_KEYS.contains(&key.as_slice()) => key,
                 None => {
                     self.note("the ledger", &format!("a key that nobody wrote: {}", key.escape_ascii()));
                     key
@@ -424,10 +431,15 @@ impl<'a> Checker<'a> {
         self.found.rows += state.counts.rows();
         self.found.index_entries += state.counts.of(Family::ByRdata);
         self.found.questions += state.counts.of(Family::Questions);
+        self.found.domains += state.counts.of(Family::Domains);
         let what = format!("run {}", meta.id);
-        for (family, name) in
-            [(Family::ByName, "rows"), (Family::ByRdata, "index entries"), (Family::Questions, "questions")]
-        {
+        let names = [
+            (Family::ByName, "rows"),
+            (Family::ByRdata, "index entries"),
+            (Family::Questions, "questions"),
+            (Family::Domains, "registrable domains"),
+        ];
+        for (family, name) in names {
             let (there, counted) = (state.counts.of(family), meta.counts().of(family));
             if there != counted {
                 self.note(&what, &format!("{there} {name} can be read, and {counted} were written"));
@@ -541,6 +553,12 @@ pub(super) fn check_row(family: Family, key: &[u8], stored: &[u8], sensors: usiz
                 return Err(bad("its counts make no sense"));
             }
         }
+        Values::FirstSeen => {
+            let name = key::domain(key).and_then(|name| Name::from_key(name).ok());
+            if name.is_none() || !value::first_seen(stored)?.is_sound() {
+                return Err(bad("its times make no sense"));
+            }
+        }
     }
     Ok(())
 }
@@ -554,7 +572,7 @@ fn index_entry(family: Family, key: &[u8], entry: &mut Vec<u8>) -> Result<bool, 
             Some(rdata) => key::push_by_rdata(key, rdata, entry)?,
             None => return Ok(false),
         },
-        Family::Questions => return Ok(false),
+        Family::Questions | Family::Domains => return Ok(false),
     }
     Ok(true)
 }
@@ -579,6 +597,9 @@ pub(crate) fn shown(family: Family, key: &[u8]) -> String {
         Family::ByName | Family::Questions => split_name_key(key)
             .and_then(|(name, _)| Name::from_key(name).ok())
             .map(|name| format!("the name {name}")),
+        Family::Domains => key::domain(key)
+            .and_then(|name| Name::from_key(name).ok())
+            .map(|name| format!("the domain {name}")),
     };
     match text {
         Some(text) => text,
@@ -815,7 +836,9 @@ mod tests {
     #[test]
     fn whatever_is_removed_is_missed() {
         let engine = ledger();
-        for (run, key) in places(&engine) {
+        // Without the record of first sightings these are made anew.
+        let places = places(&engine).into_iter().filter(|(_, key)| key != engine::DOMAINS);
+        for (run, key) in places {
             let mut damaged = engine.clone();
             edit(&mut damaged, run, |map| drop(map.remove(&key).unwrap()));
             assert!(!verified(&damaged).is_sound(), "run {run:?}, {}", key.escape_ascii());

@@ -21,8 +21,8 @@ use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::{
-    Changed, Entries, Expired, Mark, OnPiece, OnProgress, Pair, Position, Questions, ReadStore, Reduce,
-    Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
+    Changed, Domains, Entries, Expired, Mark, OnPiece, OnProgress, Pair, Position, Questions, ReadStore,
+    Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -274,6 +274,11 @@ impl Snapshot for Stalled {
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
         self.disk.read();
         self.moment.questions(scan)
+    }
+
+    fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
+        self.disk.read();
+        self.moment.domains(scan)
     }
 
     fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {

@@ -50,6 +50,8 @@ mod layers;
 mod live;
 mod log_fuzz;
 mod migration;
+/// What was first seen of late.
+mod new;
 /// The page as a browser without a script gets it.
 mod page;
 /// That what the project says of itself is so.

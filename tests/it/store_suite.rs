@@ -1,15 +1,18 @@
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dnsledger::dns::{Name, Rdata, RrType};
-use dnsledger::observation::{Asked, Half, Halves, Outcome, Seen, SensorId, Tuple};
+use dnsledger::dns::{Name, Rdata, RrType, registrable};
+use dnsledger::observation::{Asked, FirstSeen, Half, Halves, Outcome, Seen, SensorId, Tuple};
 use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::sled::{self, SledStore};
-use dnsledger::store::{Entry, FORMAT, Options, Position, Question, ReadStore, Scan, StoreError, WriteStore};
+use dnsledger::store::{
+    DomainSeen, Entry, FORMAT, Options, Position, Question, ReadStore, Scan, StoreError, WriteStore,
+};
 use proptest::prelude::*;
 
 use crate::env::{copy_folder, setting, testdata, unpack_store, until};
@@ -165,6 +168,27 @@ fn questions(store: &dyn WriteStore, scan: &Scan) -> Vec<Question> {
     store.now().questions(scan).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
+fn domains(store: &dyn WriteStore, scan: &Scan) -> Vec<DomainSeen> {
+    store.now().domains(scan).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// What rows and questions tell of registrable domains.
+fn domains_of_rows(store: &dyn WriteStore) -> Vec<DomainSeen> {
+    let mut all: BTreeMap<(Name, Arc<str>), FirstSeen> = BTreeMap::new();
+    let mut add = |name: &Name, sensor: Arc<str>, times: FirstSeen| {
+        if let Some(domain) = registrable(name) {
+            all.entry((domain, sensor)).and_modify(|known| known.merge(&times)).or_insert(times);
+        }
+    };
+    for entry in entries(store, &Scan::All, None) {
+        add(&entry.tuple.rrname, entry.sensor, FirstSeen::of_sightings(&entry.halves));
+    }
+    for question in questions(store, &Scan::All) {
+        add(&question.rrname, question.sensor, FirstSeen::of_question(&question.asked));
+    }
+    all.into_iter().map(|((domain, sensor), times)| DomainSeen { domain, sensor, times }).collect()
+}
+
 /// Everything in a store, as it is handed out.
 fn contents(store: &dyn WriteStore) -> (Vec<Entry>, Vec<Question>) {
     (entries(store, &Scan::All, None), questions(store, &Scan::All))
@@ -176,6 +200,7 @@ fn assert_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
         let all = entries(oracle, &scan, None);
         assert_eq!(entries(store, &scan, None), all, "{scan:?}");
         assert_eq!(questions(store, &scan), questions(oracle, &scan), "{scan:?}");
+        assert_eq!(domains(store, &scan), domains(oracle, &scan), "{scan:?}");
         for (at, entry) in all.iter().enumerate().step_by(3) {
             assert_eq!(entries(store, &scan, Some(&entry.position())), all[at + 1..], "{scan:?} after {at}");
         }
@@ -277,6 +302,7 @@ proptest! {
                 Action::Settle => open_store.settle().unwrap(),
             }
             prop_assert_eq!(contents(store.as_ref().unwrap()), contents(&oracle));
+            prop_assert_eq!(domains(store.as_ref().unwrap(), &Scan::All), domains(&oracle, &Scan::All));
         }
         assert_agree(store.as_ref().unwrap(), &oracle);
         store.as_ref().unwrap().settle().unwrap();
@@ -307,6 +333,9 @@ proptest! {
         prop_assert_eq!(contents(&a), contents(&oracle));
         b.settle().unwrap();
         prop_assert_eq!(contents(&b), contents(&oracle));
+        for store in [&a, &b] {
+            prop_assert_eq!(domains(store, &Scan::All), domains_of_rows(&oracle));
+        }
     }
 }
 

@@ -70,6 +70,7 @@ impl Shared {
                     || self.is_uncounted()
                     || self.runs_to_merge(&view).is_some()
                     || self.runs_to_cut(&view).is_some()
+                    || self.first_sightings_are_due()
                     || self.rewrite_is_due(&view)
                     || self.survey_is_due(&view)
             }
@@ -100,6 +101,7 @@ impl Shared {
                 match group {
                     _ if self.clear_away() || self.handle().remove_a_run()? => Ok(true),
                     _ if self.is_uncounted() => self.count_cuts().map(|()| true),
+                    _ if self.first_sightings_are_due() => self.make_first_sightings().map(|()| true),
                     Some(group) => self.merge_runs(group).map(|()| true),
                     None => match cut {
                         Some(runs) => self.carry_out_cuts(&runs).map(|()| true),

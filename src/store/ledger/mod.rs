@@ -27,7 +27,7 @@
 //! # Files
 //!
 //! [`open`] opens and closes, [`staging`] and [`commit`] take what comes, [`background`] folds and merges, [`disk`] reads and writes
-//! runs, [`view`] is what lookups see. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`replaced`] removes what a
+//! runs, [`view`] is what lookups see, [`first_seen`] makes rows of domains of older rows. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`replaced`] removes what a
 //! rewrite left, [`recovery`] and [`repair`] go on after a failure.
 //!
 //! # Threads
@@ -42,6 +42,7 @@ mod background;
 mod commit;
 mod cut;
 mod disk;
+mod first_seen;
 mod open;
 mod recovery;
 mod reduce;
@@ -68,6 +69,8 @@ use crate::observation::SensorId;
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::copy::{OnPiece, Pieces};
+use crate::store::derived::Record;
+use crate::store::domains::lookup_keys;
 use crate::store::engine::{self, Pairs, Place, Site, with_prefix};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::Manifest;
@@ -124,6 +127,8 @@ struct Shared {
     missing: AtomicU64,
     /// Rows and questions when the names were last counted.
     surveyed: AtomicU64,
+    /// How far the rows of registrable domains are made of older rows, and how many of these were read since it was opened.
+    first_seen: Mutex<(Record, u64)>,
     /// The domains that grow most.
     growth: Mutex<Vec<Growth>>,
     /// Who applies a batch holds this.
@@ -274,6 +279,7 @@ impl ReadStore for Ledger {
             missing_logs: self.missing_logs(),
             folded: self.shared.folded(),
             growth: self.shared.growth.lock().clone(),
+            first_sightings: self.shared.first_sightings_read(),
         })
     }
 
@@ -367,9 +373,8 @@ impl WriteStore for Ledger {
         let (sensors, cut) = (shared.sensors.len(), shared.cut.load(Ordering::SeqCst));
         let commits = committed.next();
         let rows = if batch.tuples().len() + batch.questions().len() >= shared.options.bulk_rows {
-            let keys = 2 * batch.tuples().len() + batch.questions().len();
             let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, sensors, cut);
-            Rows::Run(shared.write_run(&shared.handle(), keys as u64, commits, fill)?)
+            Rows::Run(shared.write_run(&shared.handle(), lookup_keys(batch), commits, fill)?)
         } else {
             shared.wait_for_room()?;
             let sequences = vec![committed.record.journal_to];

@@ -16,6 +16,7 @@ use crate::base::keyed::new_seed;
 use crate::base::threads;
 use crate::store::batch::Batch;
 use crate::store::cache::Cache;
+use crate::store::derived::Record;
 use crate::store::engine::{self, Changes, Pairs, Site};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::{Commits, Epochs, Manifest, RunMeta};
@@ -148,7 +149,13 @@ impl Shared {
         let folding = Arc::new(Folding::load(&*handle)?);
         let epochs = Arc::new(Epochs::of(&manifest.cuts));
         let (staged, sensors_then) = (Vec::new(), Arc::clone(&sensors));
-        let view = ReadView { runs, segments, staged, last_commit, sensors: sensors_then, folding, epochs };
+        let record = Record::load(&*handle).unwrap_or_else(|error| {
+            tracing::warn!(%error, "How far first sightings are made of older rows is not known: they are made anew.");
+            Record::from(Some(Vec::new()))
+        });
+        let domains = record.from.is_none();
+        let view =
+            ReadView { runs, segments, staged, last_commit, sensors: sensors_then, folding, epochs, domains };
         let missing = committed.acks.missing_logs();
         if !options.reading {
             // The ledger can be looked into all the same; nothing is committed before it could be written.
@@ -175,6 +182,7 @@ impl Shared {
             rewritten: AtomicU64::new(0),
             surveyed: AtomicU64::new(0),
             growth: Mutex::default(),
+            first_seen: Mutex::new((record, 0)),
             options: options.clone(),
             sensors,
             missing: AtomicU64::new(missing),
@@ -195,11 +203,13 @@ impl Shared {
 
 /// What makes an empty ledger.
 pub(in crate::store) fn beginning() -> Result<Changes, StoreError> {
-    Ok(vec![
+    let mut changes = vec![
         (engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec())),
         (engine::MANIFEST.to_vec(), Some(Manifest::default().to_bytes()?)),
         (engine::COMMITS.to_vec(), Some(Commits::default().to_bytes()?)),
-    ])
+    ];
+    changes.extend(Record::whole().to_changes()?);
+    Ok(changes)
 }
 
 /// The keys of entries of the journal that are in runs: what was left when they should have gone.

@@ -22,6 +22,7 @@ use crate::observation::SensorId;
 use crate::progress::LineageId;
 use crate::store::batch::Batch;
 use crate::store::budget::Rules;
+use crate::store::domains::lookup_keys;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
@@ -212,16 +213,15 @@ impl<'a> Copy<'a> {
 
     /// Writes a batch as a run.
     pub fn add_batch(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let keys = 2 * batch.tuples().len() + batch.questions().len();
-        if keys == 0 {
+        if batch.tuples().is_empty() && batch.questions().is_empty() {
             return Ok(());
         }
         let sensors = self.shared.sensors.len();
         // Rows made of others are as of all commits so far.
         let commits = CommitRange { first: FIRST_COMMIT, last: self.shared.view().last_commit };
-        let run = self
-            .shared
-            .write_run(&self.handle, keys as u64, commits, |writer| writer.push_batch(batch, sensors, 0))?;
+        let run = self.shared.write_run(&self.handle, lookup_keys(batch), commits, |writer| {
+            writer.push_batch(batch, sensors, 0)
+        })?;
         self.new.push(run);
         Ok(())
     }
@@ -271,7 +271,7 @@ impl<'a> Copy<'a> {
         let run = self.shared.write_run(&self.handle, lookup_keys, commits, |writer| {
             writer.push_kept(sources, |family, key, stored| rules.keeps(family, key, stored))
         })?;
-        if run.meta.counts().primary() > 0 {
+        if run.meta.counts().all() > 0 {
             self.new.push(run);
         } else {
             self.handle.mark_obsolete(run.meta.id);
@@ -406,6 +406,7 @@ impl<'a> Copy<'a> {
             }
         }
         changes.extend(folding.into_iter().filter(|(_, value)| value.is_some()));
+        changes.extend(self.shared.first_seen.lock().0.to_changes()?);
         self.handle.commit(changes)
     }
 }

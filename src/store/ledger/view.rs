@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::disk::Run;
 use crate::store::budget::{Estimates, FoldRecord, load_estimates};
+use crate::store::derived::Derived;
 use crate::store::engine::Pairs;
 use crate::store::key::{Family, Range};
 use crate::store::manifest::Epochs;
 use crate::store::run::{Counts, Merged, Reach, Source, Sources, Whole};
-use crate::store::scan::{EntryScan, QuestionScan};
+use crate::store::scan::{DomainScan, EntryScan, QuestionScan, Rows};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
-use crate::store::{Changed, Entries, Mark, Position, Questions, Scan, Snapshot, StoreError};
+use crate::store::{Changed, Domains, Entries, Mark, Position, Questions, Scan, Snapshot, StoreError};
 
 /// One moment of the ledger.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub(super) struct ReadView {
     pub(super) folding: Arc<Folding>,
     /// Which of the runs were there when which cut was made.
     pub(super) epochs: Arc<Epochs>,
+    /// Whether the rows of registrable domains are all there.
+    pub(super) domains: bool,
 }
 
 /// What is known of what was folded.
@@ -85,6 +88,19 @@ impl Snapshot for ReadView {
         let Some(range) = Range::questions(scan) else { return Ok(Box::new(std::iter::empty())) };
         let rows = Merged::open(&self.sources(), &range)?;
         Ok(Box::new(QuestionScan::new(rows.into(), self.known())))
+    }
+
+    fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
+        let none = || Box::new(std::iter::empty());
+        let sources = self.sources();
+        let rows: Rows = if self.domains {
+            let Some(range) = Range::domains(scan) else { return Ok(none()) };
+            Merged::open(&sources, &range)?.into()
+        } else {
+            let Some(derived) = Derived::open(&sources, scan)? else { return Ok(none()) };
+            derived.into()
+        };
+        Ok(Box::new(DomainScan::new(rows, self.known())))
     }
 
     fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {

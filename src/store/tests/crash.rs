@@ -16,17 +16,20 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use proptest::prelude::*;
 
-use crate::dns::{Name, Rdata, RrType};
-use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
+use crate::dns::{Name, Rdata, RrType, registrable};
+use crate::observation::{Asked, FirstSeen, Half, Halves, Outcome, Seen, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
+use crate::store::block;
+use crate::store::derived::Record;
 use crate::store::engine::MarkFile;
 use crate::store::engine::{self, Changes, Engine, Pairs, Place, Site};
+use crate::store::key::Family;
 use crate::store::ledger::Ledger;
-use crate::store::manifest::{Commits, Manifest};
+use crate::store::manifest::{Commits, Manifest, RunMeta};
 use crate::store::memory::MemoryStore;
 use crate::store::migrate::Migration;
-use crate::store::stored::FORMAT;
+use crate::store::stored::{FORMAT, open_block};
 use crate::store::{Entry, Mark, Options, Pair, Question, ReadStore, Scan, StoreError, WriteStore};
 
 pub(in crate::store) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -183,7 +186,7 @@ impl VolatileSite {
     fn is_new(&self) -> bool {
         let disk = self.disk();
         // One that was only begun is made anew.
-        disk.worlds.get(&disk.current).is_none_or(|world| world.main.len() < 3)
+        disk.worlds.get(&disk.current).is_none_or(|world| world.main.len() < 4)
     }
 
     fn place(&self, name: &str) -> Arc<dyn Place> {
@@ -926,8 +929,11 @@ fn closed_ledger() -> (VolatileSite, Contents, Vec<(u32, Vec<u8>)>) {
 /// Makes a ledger of an older format of one whose rows never expired.
 fn make_older(site: &VolatileSite, format: u32) {
     let (main, _) = site.maps();
-    let manifest = Manifest::from_bytes(main.get(engine::MANIFEST).cloned()).unwrap();
+    let mut manifest = Manifest::from_bytes(main.get(engine::MANIFEST).cloned()).unwrap();
     let commits = Commits::from_bytes(main.get(engine::COMMITS).cloned()).unwrap();
+    for run in &mut manifest.runs {
+        without_domains(site, run);
+    }
     let engine = site.current().open().unwrap();
     let expired = (format > 1).then_some(manifest.expired);
     let older = [
@@ -936,7 +942,81 @@ fn make_older(site: &VolatileSite, format: u32) {
         (engine::COMMITS, commits.to_older()),
     ];
     engine.write(older.map(|(key, value)| (key.to_vec(), Some(value))).into()).unwrap();
+    engine.write(vec![(engine::DOMAINS.to_vec(), None)]).unwrap();
     engine.sync().unwrap();
+}
+
+/// Takes the rows of registrable domains from a run: older formats had none.
+fn without_domains(site: &VolatileSite, run: &mut RunMeta) {
+    let mut disk = site.disk();
+    let current = disk.current.clone();
+    let map = disk.worlds.get_mut(&current).unwrap().runs.get_mut(&run.id).unwrap();
+    let blocks: Vec<_> = map.keys().filter(|key| key[0] == Family::Domains.byte()).cloned().collect();
+    let mut parts = BTreeSet::new();
+    for key in blocks {
+        let sealed = map.remove(&key).unwrap();
+        run.bytes -= (key.len() + sealed.len()) as u64;
+        let mut rows = block::Reader::new(open_block(run.id, &key, &sealed).unwrap().rows);
+        while rows.advance().unwrap() {
+            parts.insert(Family::Domains.lookup_part(rows.key()).unwrap().to_vec());
+        }
+    }
+    run.contents.counts.lookup_keys -= parts.len() as u64;
+    *run.contents.counts.slot(Family::Domains) = 0;
+}
+
+/// What rows and questions tell of registrable domains, and what is told of them.
+fn first_sightings(ledger: &Ledger) -> [BTreeMap<(Name, Arc<str>), FirstSeen>; 2] {
+    let (snapshot, mut of_rows) = (ledger.now(), BTreeMap::new());
+    let mut add = |name: &Name, sensor: Arc<str>, times: FirstSeen| {
+        if let Some(domain) = registrable(name) {
+            let known = of_rows.entry((domain, sensor));
+            known.and_modify(|known: &mut FirstSeen| known.merge(&times)).or_insert(times);
+        }
+    };
+    for row in snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap) {
+        add(&row.tuple.rrname, row.sensor, FirstSeen::of_sightings(&row.halves));
+    }
+    for question in snapshot.questions(&Scan::All).unwrap().map(Result::unwrap) {
+        add(&question.rrname, question.sensor, FirstSeen::of_question(&question.asked));
+    }
+    let told = snapshot.domains(&Scan::All).unwrap().map(Result::unwrap);
+    [of_rows, told.map(|domain| ((domain.domain, domain.sensor), domain.times)).collect()]
+}
+
+#[test]
+fn first_sightings_of_a_ledger_that_had_none_are_made_of_its_rows_and_so_are_those_of_another_list() {
+    for another_list in [false, true] {
+        let (site, _, _) = closed_ledger();
+        let (main, _) = site.maps();
+        let mut manifest = Manifest::from_bytes(main.get(engine::MANIFEST).cloned()).unwrap();
+        manifest.runs.iter_mut().for_each(|run| without_domains(&site, run));
+        let mut changes = vec![(engine::MANIFEST.to_vec(), Some(manifest.to_bytes().unwrap()))];
+        match another_list {
+            true => changes.extend(Record::of_list(7).to_changes().unwrap()),
+            false => changes.push((engine::DOMAINS.to_vec(), None)),
+        }
+        let engine = site.current().open().unwrap();
+        engine.write(changes).unwrap();
+        engine.sync().unwrap();
+        drop(engine);
+        let site = Arc::new(site);
+        let reading = Options { reading: true, ..tiny() };
+        let ledger = Ledger::open_site(Arc::clone(&site) as Arc<dyn Site>, false, &reading).unwrap();
+        let [of_rows, told] = first_sightings(&ledger);
+        assert!(of_rows.len() > 3 && ledger.stats().unwrap().first_sightings.is_some());
+        assert_eq!(told, of_rows, "who only asks is told the same");
+        drop(ledger);
+        for _ in 0..2 {
+            let ledger = Ledger::open_site(Arc::clone(&site) as Arc<dyn Site>, false, &tiny()).unwrap();
+            ledger.settle().unwrap();
+            assert_eq!(ledger.stats().unwrap().first_sightings, None);
+            let [of_rows, told] = first_sightings(&ledger);
+            assert_eq!(told, of_rows);
+            let found = ledger.verify(&mut |_, _| true).unwrap();
+            assert!(found.is_sound() && found.domains > 0, "{found:?}");
+        }
+    }
 }
 
 #[test]
@@ -1037,7 +1117,7 @@ fn whatever_is_lost_of_index_and_filters_is_made_anew_and_what_else_is_lost_is_t
             let before = site.maps();
             let what = format!("run {run}, {}, removed {remove}", key.escape_ascii());
             let recovered = Ledger::repair(Arc::new(site.clone()), &tiny(), &mut |_, _| true);
-            if key[0] == b'd' || key[0] == b'z' {
+            if [b'd', b'r', b'z'].contains(&key[0]) {
                 recovered.unwrap_or_else(|error| panic!("{what}: {error}"));
                 let ledger = Ledger::open_site(Arc::new(site.clone()), false, &tiny()).unwrap();
                 assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound(), "{what}");
