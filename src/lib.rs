@@ -4,7 +4,7 @@
 //! about it. This crate is the whole program; `main.rs` only calls the command line. Read it in the order the data flows:
 //!
 //! - what all of it stands on: [`base`]; words: [`dns`], [`observation`], [`tally`], [`progress`], [`status`];
-//! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations;
+//! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations; [`indicators`] what lists and feeds say is bad;
 //! - keeping: [`store`] folds them into batches, shows these at once, and keeps them;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
 //! - bounding: [`retention`] drops what was not seen for long;
@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod dns;
 pub mod evidence;
 pub mod http;
+pub mod indicators;
 pub mod ingest;
 pub mod lookup;
 pub mod observation;

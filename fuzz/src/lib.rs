@@ -4,6 +4,7 @@
 //! them. The test `fuzz` of the project calls the same functions with mutated samples, so that a short form runs everywhere.
 
 use dnsledger::dns::Name;
+use dnsledger::indicators::{self, Action, Format};
 use dnsledger::lookup::{Cursor, FILTER_KEYS, Filters, Limits, Query, Search, Slice, Walk};
 use dnsledger::observation::{Observations, SensorId, Tuple, question_from_row_key};
 use dnsledger::observe::{self, Observer};
@@ -174,4 +175,35 @@ fn answer(query: Query) {
         Walk::start(&MemoryStore::default().now(), &Search::new(query), Limits::NONE, None).expect("a walk");
     walk.advance(Slice { examined: 10 }, |_| true).expect("an empty ledger can be read");
     assert!(walk.end().is_some() && walk.found() == 0);
+}
+
+//--- indicators -----------------------------------------------------------------------------------------------------
+
+/// A list of indicators, in the format that the first byte chooses or, beyond them, in the one that is found out. What is handed
+/// out is what is counted, and is neither a public suffix nor a network that everybody is in.
+pub fn indicators(data: &[u8]) {
+    let Some((&first, mut list)) = data.split_first() else { return };
+    let format = Format::ALL.get(usize::from(first) % (Format::ALL.len() + 3)).copied();
+    let options = indicators::Options {
+        format,
+        observed: first & 0x80 > 0,
+        most: 10_000,
+        most_bytes: 1 << 20,
+        ..Default::default()
+    };
+    let (mut watched, mut allowed) = (0, 0);
+    let taken = indicators::read(&mut list, &options, &mut |indicator| {
+        match indicator.action {
+            Action::Watch => {
+                assert_eq!(indicator.value.refused(), None);
+                watched += 1;
+            }
+            Action::Allow => allowed += 1,
+        }
+        Ok(())
+    });
+    match taken {
+        Ok(taken) => assert_eq!((taken.taken, taken.allowed), (watched, allowed)),
+        Err(error) => assert!(!error.to_string().is_empty() && !error.hint().is_empty()),
+    }
 }

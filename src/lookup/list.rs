@@ -2,6 +2,7 @@
 
 use super::indicator::taken_out;
 use super::query::QueryError;
+use crate::indicators::cells;
 
 /// Titles of the column that holds indicators, as feeds have them.
 const TITLES: &[&str] = &[
@@ -95,7 +96,7 @@ impl List {
                 *self.cells.insert(cells)
             }
         };
-        let cells = cells(line, sign);
+        let (cells, _) = cells(line, sign);
         let by_title = self.form.column.as_deref().is_some_and(|column| column.parse::<usize>().is_err());
         let cell = cells.get(at).map(|cell| cell.trim()).unwrap_or_default();
         if is_first && (by_title || TITLES.iter().any(|title| title.eq_ignore_ascii_case(cell))) {
@@ -111,7 +112,7 @@ impl List {
     fn find_column(&mut self, line: &str) -> Result<(char, usize), QueryError> {
         let column = self.form.column.clone().unwrap_or_default();
         // What divides the most cells; a comma where nothing does.
-        let most = SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).len());
+        let most = SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).0.len());
         let sign = most.copied().unwrap_or(',');
         if let Ok(number) = column.parse::<usize>() {
             let at = number.checked_sub(1);
@@ -120,7 +121,7 @@ impl List {
                 self.fault.insert(fault).clone()
             });
         }
-        let titles = cells(line, sign);
+        let (titles, _) = cells(line, sign);
         let wanted = column.trim();
         match titles.iter().position(|title| title.trim().eq_ignore_ascii_case(wanted)) {
             Some(at) => Ok((sign, at)),
@@ -140,26 +141,6 @@ impl List {
         found.retain(|asked| self.taken.insert(asked.clone()));
         found
     }
-}
-
-/// The cells of a line of CSV (RFC 4180, a line a row).
-fn cells(line: &str, sign: char) -> Vec<String> {
-    let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.next_if_eq(&'"').is_some() => cell.push('"'),
-            '"' if quoted => quoted = false,
-            '"' if cell.trim().is_empty() => {
-                cell.clear();
-                quoted = true;
-            }
-            c if c == sign && !quoted => cells.push(std::mem::take(&mut cell)),
-            c => cell.push(c),
-        }
-    }
-    cells.push(cell);
-    cells
 }
 
 #[cfg(test)]

@@ -129,3 +129,15 @@ fn names_obey() {
 fn queries_obey() {
     run(targets::query, &owned(QUERIES));
 }
+
+#[test]
+fn lists_of_indicators_obey() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/feeds");
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    // Each as itself, and as each of the others.
+    let lists = paths.iter().map(|path| fs::read(path).unwrap());
+    let samples = lists.zip(0..).map(|(list, at)| [&[at, 0x0c][usize::from(at % 2)..][..1], &list].concat());
+    run(targets::indicators, &samples.collect::<Vec<_>>());
+}

@@ -22,10 +22,11 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("zeek", 1, "base dns tally"),
     ("observe", 1, "base dns observation tally zeek"),
     ("status", 1, "base progress tally"),
+    ("indicators", 1, "base dns"),
     // Keeping.
     ("store", 2, "base dns observation progress tally"),
     // Asking and feeding.
-    ("lookup", 3, "base dns observation store"),
+    ("lookup", 3, "base dns indicators observation store"),
     ("retention", 3, "base dns store"),
     ("output", 3, "base dns lookup observation store"),
     ("ingest", 3, "base dns observation observe output progress status store tail tally zeek"),
@@ -75,7 +76,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("roff", &["cli/papers/"]),
     ("tokio", &["http/", "daemon/mod.rs", "main.rs"]),
     ("notify", &["tail/"]),
-    ("flate2", &["tail/", "http/gzip.rs"]),
+    ("flate2", &["tail/", "http/gzip.rs", "indicators/input.rs"]),
     ("zstd", &["tail/"]),
     ("idna", &["dns/"]),
     ("maud", &["page/"]),

@@ -1,0 +1,319 @@
+//! Cells with titles: what people export, and URLhaus, ThreatFox, Feodo and MISP.
+//!
+//! Titles are in the first line, or in the comment before it, as abuse.ch has them. A column that is called as indicators
+//! are holds them; where there is none, all that are called as a kind of them are (`domain`, `ip`, `url`). Without titles it is
+//! the first column whose cell is an indicator.
+
+use std::io::Read;
+
+use super::collect::Collect;
+use super::input::Lines;
+use super::misp::{Use, moment, use_of};
+use super::reason::Reason;
+use super::value;
+use super::{Action, Format, ReadError, Reference};
+
+/// What may divide cells.
+pub const SIGNS: [char; 4] = [',', ';', '\t', '|'];
+/// Bytes of a row whose cells go over lines.
+const MAX_ROW: usize = 256 << 10;
+
+/// Titles of a column of indicators of any kind, the surest first.
+const VALUES: &[&str] =
+    &["indicator", "ioc_value", "indicator_value", "ioc", "iocs", "indicators", "value", "observable"];
+/// Titles of columns of one kind.
+const KINDS: &[&str] = &[
+    "domain",
+    "domain_name",
+    "domainname",
+    "fqdn",
+    "hostname",
+    "host",
+    "dst_ip",
+    "dest_ip",
+    "src_ip",
+    "ip",
+    "ipv4",
+    "ipv6",
+    "ip_address",
+    "ipaddress",
+    "ip address",
+    "cidr",
+    "network",
+    "subnet",
+    "url",
+    "address",
+];
+/// Titles of such a column where there is no other.
+const LAST: &[&str] = &["name", "query", "rrname", "qname"];
+const TYPE: &[&str] = &["type", "ioc_type", "indicator_type", "observable_type", "kind"];
+const ID: &[&str] = &["uuid", "ioc_id", "id", "attribute_uuid"];
+const TITLE: &[&str] =
+    &["malware_printable", "malware", "threat", "family", "event_info", "title", "threat_type", "campaign"];
+const DESCRIPTION: &[&str] = &["comment", "description", "desc", "notes", "note", "context"];
+const TAGS: &[&str] = &["tags", "attribute_tag", "labels", "tag", "label"];
+const LINK: &[&str] = &["reference", "urlhaus_link", "link", "source_url", "references"];
+const CONFIDENCE: &[&str] = &["confidence_level", "confidence", "score"];
+const UNTIL: &[&str] = &["valid_until", "expires", "expiration", "expiry", "expire"];
+const TIME: &[&str] = &[
+    "last_seen_utc",
+    "last_seen",
+    "last_online",
+    "timestamp",
+    "date",
+    "dateadded",
+    "first_seen_utc",
+    "first_seen",
+];
+const FOR_DETECTION: &[&str] = &["to_ids"];
+
+/// Reads such a table.
+///
+/// # Errors
+///
+/// As [`super::read`]; also when there is no such column as was asked for.
+pub fn read(input: &mut impl Read, format: Format, collect: &mut Collect<'_>) -> Result<(), ReadError> {
+    let mut lines = Lines::of(input);
+    let mut columns = (format == Format::Tranco).then(Columns::of_ranks);
+    let mut comments: Vec<String> = Vec::new();
+    let mut row = String::new();
+    let mut row_at = 0;
+    while let Some((number, line)) = lines.next(collect)? {
+        if row.is_empty() {
+            let line = line.trim_start_matches('\u{feff}');
+            if line.trim().is_empty() {
+                continue;
+            }
+            if let Some(comment) = line.strip_prefix('#') {
+                if columns.is_none() {
+                    comments = vec![comment.trim().to_owned()];
+                }
+                continue;
+            }
+            row_at = number;
+            row.push_str(line);
+        } else {
+            row.push('\n');
+            row.push_str(line);
+        }
+        let columns = match &mut columns {
+            Some(columns) => columns,
+            None => {
+                let comment = comments.last().map(String::as_str);
+                let (found, is_title) = Columns::find(comment, &row, collect.options().column.as_deref())
+                    .map_err(|message| ReadError::Malformed { line: number, message })?;
+                let found = columns.insert(found);
+                if is_title {
+                    row.clear();
+                    continue;
+                }
+                found
+            }
+        };
+        let (cells, is_open) = cells(&row, columns.sign);
+        if is_open && row.len() < MAX_ROW {
+            continue;
+        }
+        columns.take(&cells, row_at, collect)?;
+        row.clear();
+    }
+    // A quotation mark that was never closed.
+    if let (false, Some(columns)) = (row.is_empty(), &columns) {
+        for (at, line) in (row_at..).zip(row.lines()) {
+            columns.take(&cells(line, columns.sign).0, at, collect)?;
+        }
+    }
+    Ok(())
+}
+
+/// Which columns there are.
+#[derive(Debug)]
+pub struct Columns {
+    sign: char,
+    /// Those of indicators, with their titles.
+    values: Vec<(usize, String)>,
+    titles: Vec<String>,
+    /// Whether all of it is harmless.
+    is_allow: bool,
+}
+
+impl Columns {
+    fn of_ranks() -> Columns {
+        Columns { sign: ',', values: vec![(1, String::new())], titles: Vec::new(), is_allow: true }
+    }
+
+    /// Those of lines at the start that have titles, be it in a comment.
+    pub fn of_head(lines: &[&str]) -> Option<Columns> {
+        let at = lines.iter().position(|line| !line.trim().is_empty() && !line.starts_with('#'));
+        let comment = lines.get(..at.unwrap_or(lines.len()))?.iter().rfind(|line| line.len() > 1);
+        let of_comment = comment.and_then(|line| Columns::of_titles(line.trim_start_matches(['#', ' ']), 3));
+        of_comment.or_else(|| Columns::of_titles(lines.get(at?)?, 2))
+    }
+
+    /// Those of a line with titles, so many at least.
+    fn of_titles(line: &str, least: usize) -> Option<Columns> {
+        let sign = *SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).0.len())?;
+        let titles: Vec<String> =
+            cells(line, sign).0.iter().map(|title| title.trim().to_ascii_lowercase()).collect();
+        if titles.len() < least {
+            return None;
+        }
+        let place = |title: &str| titles.iter().position(|known| known == title);
+        let values = match VALUES.iter().find_map(|title| place(title)) {
+            Some(at) => vec![at],
+            None => {
+                let kinds: Vec<usize> = KINDS.iter().filter_map(|title| place(title)).collect();
+                match kinds.is_empty() {
+                    true => vec![LAST.iter().find_map(|title| place(title))?],
+                    false => kinds,
+                }
+            }
+        };
+        let mut values = values;
+        values.sort_unstable();
+        let values = values.into_iter().map(|at| (at, titles.get(at).cloned().unwrap_or_default())).collect();
+        Some(Columns { sign, values, titles, is_allow: false })
+    }
+
+    /// Those of a table that begins with this row, and whether the row is the titles.
+    fn find(comment: Option<&str>, first: &str, wanted: Option<&str>) -> Result<(Columns, bool), String> {
+        if let Some(wanted) = wanted {
+            return Columns::wanted(comment, first, wanted.trim());
+        }
+        if let Some(columns) = comment.and_then(|comment| Columns::of_titles(comment, 3)) {
+            // The line may be there once more.
+            let is_title = Columns::of_titles(first, 3).is_some_and(|again| again.titles == columns.titles);
+            return Ok((columns, is_title));
+        }
+        if let Some(columns) = Columns::of_titles(first, 1) {
+            return Ok((columns, true));
+        }
+        let sign = SIGNS.iter().rev().max_by_key(|sign| cells(first, **sign).0.len()).copied().unwrap_or(',');
+        let is_value = |cell: &String| {
+            let could_be = cell.contains(['.', ':', '/']) || cell.len() >= 32;
+            could_be && matches!(value::read(cell, true), Ok(_) | Err(Reason::Hash))
+        };
+        let at = cells(first, sign).0.iter().position(is_value);
+        match at {
+            Some(at) => {
+                Ok((Columns { sign, values: vec![(at, String::new())], titles: Vec::new(), is_allow: false }, false))
+            }
+            None => Err("no column is called as indicators are, nor has any in the first row: --column NAME says which".to_owned()),
+        }
+    }
+
+    fn wanted(comment: Option<&str>, first: &str, wanted: &str) -> Result<(Columns, bool), String> {
+        let sign_of = |line: &str| SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).0.len()).copied();
+        let titles_of = |line: &str, sign: char| -> Vec<String> {
+            cells(line, sign).0.iter().map(|title| title.trim().to_ascii_lowercase()).collect()
+        };
+        let sign = sign_of(first).unwrap_or(',');
+        for (line, is_title) in [(Some(first), true), (comment, false)] {
+            let Some(line) = line else { continue };
+            let sign = if is_title { sign } else { sign_of(line).unwrap_or(',') };
+            let titles = titles_of(line, sign);
+            if let Some(at) = titles.iter().position(|title| title.eq_ignore_ascii_case(wanted)) {
+                return Ok((
+                    Columns { sign, values: vec![(at, String::new())], titles, is_allow: false },
+                    is_title,
+                ));
+            }
+        }
+        match wanted.parse::<usize>().ok().and_then(|number| number.checked_sub(1)) {
+            Some(at) => {
+                // Titles where there are such.
+                let titled = Columns::of_titles(first, 1).map(|columns| columns.titles);
+                let is_title = titled.is_some();
+                let titles = titled.unwrap_or_default();
+                Ok((Columns { sign, values: vec![(at, String::new())], titles, is_allow: false }, is_title))
+            }
+            None => {
+                let titles: Vec<String> = titles_of(first, sign).into_iter().take(20).collect();
+                Err(format!("there is no column {wanted}; there are: {}", titles.join(", ")))
+            }
+        }
+    }
+
+    /// Takes what is in a row.
+    fn take(&self, cells: &[String], number: u64, collect: &mut Collect<'_>) -> Result<(), ReadError> {
+        let cell = |titles: &[&str]| {
+            let at = titles.iter().filter_map(|title| self.titles.iter().position(|known| known == title));
+            at.filter_map(|at| cells.get(at)).map(|cell| cell.trim()).find(|cell| !is_nothing(cell))
+        };
+        let reference = Reference {
+            line: number,
+            id: cell(ID).map(str::to_owned),
+            title: cell(TITLE).map(str::to_owned),
+            description: cell(DESCRIPTION).map(str::to_owned),
+            tags: cell(TAGS).map(tags).unwrap_or_default(),
+            link: cell(LINK).map(str::to_owned),
+            confidence: cell(CONFIDENCE).and_then(confidence),
+            valid_until: cell(UNTIL).and_then(moment),
+            time: cell(TIME).and_then(moment),
+        };
+        let mut is_any = false;
+        for (at, title) in &self.values {
+            let Some(text) = cells.get(*at).map(|cell| cell.trim()).filter(|cell| !is_nothing(cell)) else {
+                continue;
+            };
+            is_any = true;
+            let kind = cell(TYPE).map(str::to_ascii_lowercase).unwrap_or_default();
+            let kind = if KINDS.contains(&title.as_str()) { title.as_str() } else { kind.as_str() };
+            let action = if self.is_allow { Action::Allow } else { Action::Watch };
+            let is_context = cell(FOR_DETECTION).is_some_and(|flag| matches!(flag, "0" | "false" | "False"));
+            match use_of(kind) {
+                Use::Take { .. } | Use::Host if is_context => {
+                    collect.skip(Reason::NotForDetection, number, text);
+                }
+                Use::Take { below } => collect.text(text, below, action, reference.clone())?,
+                Use::Host => {
+                    let url = if text.contains("//") { text.to_owned() } else { format!("http://{text}") };
+                    collect.text(&url, false, action, reference.clone())?;
+                }
+                // A type that nobody knows does not hide what the cell says plainly.
+                Use::Unknown if self.values.len() == 1 && cell(TYPE).is_none() => {
+                    collect.text(text, true, action, reference.clone())?;
+                }
+                Use::Unknown => collect.skip(Reason::Type, number, &format!("{kind} {text}")),
+                Use::Skip(reason) => collect.skip(reason, number, text),
+            }
+        }
+        if !is_any {
+            collect.skip(Reason::NoIndicator, number, cells.first().map_or("", String::as_str));
+        }
+        Ok(())
+    }
+}
+
+fn is_nothing(cell: &str) -> bool {
+    matches!(cell, "" | "None" | "none" | "null" | "NULL" | "-" | "n/a" | "N/A")
+}
+
+fn tags(cell: &str) -> Vec<String> {
+    cell.split([',', '|', ';']).map(str::trim).filter(|tag| !is_nothing(tag)).map(str::to_owned).collect()
+}
+
+fn confidence(cell: &str) -> Option<u8> {
+    let number = cell.trim_end_matches('%').parse::<f64>().ok()?;
+    (0.0..=100.0).contains(&number).then_some(number as u8)
+}
+
+/// The cells of a row (RFC 4180, and spaces around cells), and whether a quotation mark is open at its end.
+pub fn cells(line: &str, sign: char) -> (Vec<String>, bool) {
+    let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' if quoted => quoted = false,
+            '"' if cell.trim().is_empty() => {
+                cell.clear();
+                quoted = true;
+            }
+            c if c == sign && !quoted => cells.push(std::mem::take(&mut cell)),
+            c => cell.push(c),
+        }
+    }
+    cells.push(cell);
+    (cells, quoted)
+}

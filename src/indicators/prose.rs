@@ -1,0 +1,132 @@
+//! Reports: a text in which names and addresses stand.
+//!
+//! Taken is what was defanged, a URL, an address, and a name under a suffix that is listed. A version, a file or a mail
+//! address is none; where it looks like one it is counted.
+
+use std::io::Read;
+
+use super::collect::Collect;
+use super::input::Lines;
+use super::reason::Reason;
+use super::text::{SEEN, prepared};
+use super::value::{self, Value, Values, is_mail};
+use super::{Action, ReadError, Reference};
+use crate::dns::has_listed_suffix;
+
+/// What divides the words of a text beside spaces.
+const BETWEEN: &str = ",;<>\"`|{}()\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}";
+/// Ends of names of files, as far as they are met in reports.
+const FILES: &[&str] = &[
+    "aspx", "bat", "bin", "bmp", "cfg", "class", "cmd", "conf", "cpp", "css", "csv", "dat", "dll", "doc",
+    "docm", "docx", "dmg", "elf", "eml", "exe", "gif", "gz", "hta", "htm", "html", "ico", "img", "inf",
+    "ini", "iso", "jar", "java", "jpeg", "jpg", "js", "json", "jsp", "lnk", "log", "msg", "msi", "ocx",
+    "ods", "odt", "one", "pcap", "pdf", "php", "png", "ppt", "pptx", "ps1", "rar", "reg", "rtf", "scr", "so",
+    "sql", "svg", "swf", "sys", "tar", "tgz", "tmp", "toml", "tsv", "txt", "vbe", "vbs", "war", "wsf", "xls",
+    "xlsm", "xlsx", "xml", "yaml", "yml",
+];
+/// The same, of those that are suffixes of names as well: a name of two labels with one of them is a file.
+const FILES_TOO: &[&str] = &["app", "md", "mov", "py", "rs", "sh", "zip"];
+
+/// Reads a text.
+///
+/// # Errors
+///
+/// As [`super::read`].
+pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
+    let mut lines = Lines::of(input);
+    while let Some((number, text)) = lines.next(collect)? {
+        line(text, number, false, collect)?;
+    }
+    Ok(())
+}
+
+/// Takes what is in a line. One of a list (`is_list`) has something in it, or is skipped.
+///
+/// # Errors
+///
+/// As [`super::read`].
+pub fn line(text: &str, number: u64, is_list: bool, collect: &mut Collect<'_>) -> Result<(), ReadError> {
+    let mut is_any = false;
+    for word in prepared(text).split(|c: char| c.is_whitespace() || BETWEEN.contains(c)) {
+        let found = match found(word, is_list) {
+            Some(found) => found,
+            None => continue,
+        };
+        is_any = true;
+        match found {
+            Ok(Values::One(value)) => collect.value(value, Action::Watch, Reference::at(number))?,
+            Ok(Values::Many(values)) => {
+                for value in values {
+                    collect.value(value, Action::Watch, Reference::at(number))?;
+                }
+            }
+            Err(reason) => collect.skip(reason, number, &word.replace(SEEN, "")),
+        }
+    }
+    if is_list && !is_any {
+        collect.skip(Reason::NoIndicator, number, text);
+    }
+    Ok(())
+}
+
+/// What a word is; `None` where it is a word.
+fn found(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
+    if !word.contains(['.', ':', '@', '/']) && word.len() < 32 {
+        return None;
+    }
+    let plain = word.replace(SEEN, "");
+    if is_mail(plain.trim_matches(|c: char| !c.is_alphanumeric())) {
+        return Some(Err(Reason::Mail));
+    }
+    let value = word.rsplit_once('=').map(|(_, value)| value);
+    let labelled = word.split_once(':').map(|(_, value)| value);
+    let parts = if word.contains("://") { [Some(word), value, None] } else { [value, Some(word), labelled] };
+    let mut refused = None;
+    for part in parts.into_iter().flatten() {
+        match of_part(part, is_list) {
+            Some(Ok(values)) => return Some(Ok(values)),
+            Some(Err(reason)) => refused = refused.or(Some(reason)),
+            None => {}
+        }
+    }
+    refused.map(Err)
+}
+
+fn of_part(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
+    let is_defanged = word.contains(SEEN);
+    let plain = word.replace(SEEN, "");
+    // A path, a regex or a word with an escape is none.
+    if plain.starts_with(['/', '~', '.']) && !plain.starts_with("//")
+        || plain.contains(['\\', '*', '?']) && !plain.contains("://") && !plain.starts_with("*.")
+    {
+        return None;
+    }
+    let is_url = plain.contains("://");
+    let values = match value::read(&plain, true) {
+        Ok(values) => values,
+        // What is no indicator is a word.
+        Err(Reason::Hash) => return Some(Err(Reason::Hash)),
+        Err(_) => return None,
+    };
+    let first = match &values {
+        Values::One(value) => value,
+        Values::Many(values) => values.first()?,
+    };
+    let Some(name) = first.name() else { return Some(Ok(values)) };
+    let shown = name.to_string();
+    let (front, last) = shown.rsplit_once('.')?;
+    if is_defanged || is_url {
+        return (!front.is_empty()).then_some(Ok(values));
+    }
+    // `c:/temp/a.exe` has a host that is none.
+    let file =
+        plain.trim_end_matches(|c: char| !c.is_alphanumeric()).rsplit(['/', '\\']).next().unwrap_or_default();
+    let end = file.rsplit_once('.').map_or(last, |(_, end)| end).to_ascii_lowercase();
+    let is_page = file.len() < plain.len() && matches!(first, Value::Name(_)) && has_listed_suffix(name);
+    if FILES.contains(&end.as_str()) && !is_page
+        || FILES_TOO.contains(&last) && !front.contains('.') && !is_list
+    {
+        return Some(Err(Reason::File));
+    }
+    (has_listed_suffix(name) || is_list).then_some(Ok(values))
+}

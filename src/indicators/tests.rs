@@ -1,0 +1,209 @@
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+use super::*;
+
+/// What is taken out of a list, a line each, and what came of it.
+fn told(list: &[u8], options: &Options) -> (Vec<String>, Result<Taken, ReadError>) {
+    let mut lines = Vec::new();
+    let taken = read(&mut &*list, options, &mut |indicator| {
+        let Indicator { value, action, reference } = indicator;
+        let sign = if action == Action::Allow { "allow " } else { "" };
+        let mut line = format!("{} {sign}{} {value}", reference.line, value.kind().name());
+        for text in
+            [&reference.id, &reference.title, &reference.description, &reference.link].into_iter().flatten()
+        {
+            write!(line, " | {text}").unwrap();
+        }
+        if !reference.tags.is_empty() {
+            write!(line, " | {}", reference.tags.join("+")).unwrap();
+        }
+        for (sign, number) in [
+            ("sure", reference.confidence.map(u64::from)),
+            ("until", reference.valid_until),
+            ("time", reference.time),
+        ] {
+            number.iter().for_each(|number| write!(line, " {sign}={number}").unwrap());
+        }
+        lines.push(line);
+        Ok(())
+    });
+    (lines, taken)
+}
+
+fn summed(taken: &Result<Taken, ReadError>) -> String {
+    match taken {
+        Ok(taken) => {
+            let skipped: Vec<String> =
+                taken.skipped.iter().map(|(reason, count)| format!(" {}={count}", reason.name())).collect();
+            let title = taken.title.as_ref().map(|title| format!(" {title:?}")).unwrap_or_default();
+            format!(
+                "{}{title}: lines={} taken={} allowed={}{}",
+                taken.format.name(),
+                taken.lines,
+                taken.taken,
+                taken.allowed,
+                skipped.concat()
+            )
+        }
+        Err(error) => format!("refused: {error}; try {}", error.hint()),
+    }
+}
+
+fn samples() -> Vec<(String, Vec<u8>)> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+        }
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/feeds");
+    let mut files = Vec::new();
+    walk(&folder, &mut files);
+    files.sort();
+    let name = |path: &Path| path.strip_prefix(&folder).unwrap().display().to_string();
+    let files = files.iter().filter(|path| path.file_name().unwrap() != "expected");
+    files.map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn each_sample_is_read_as_it_is_meant() {
+    let mut out = String::new();
+    for (name, bytes) in samples() {
+        let (lines, taken) = told(&bytes, &Options::default());
+        writeln!(out, "=== {name}").unwrap();
+        lines.iter().for_each(|line| writeln!(out, "{line}").unwrap());
+        writeln!(out, "{}", summed(&taken)).unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/feeds/expected");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &out).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    for (at, (line, wanted)) in (1..).zip(out.lines().zip(expected.lines())) {
+        assert_eq!(line, wanted, "line {at} of testdata/feeds/expected");
+    }
+    assert_eq!(out.lines().count(), expected.lines().count());
+}
+
+fn values(list: &[u8], options: &Options) -> Vec<String> {
+    let mut values = Vec::new();
+    let taken = read(&mut &*list, options, &mut |indicator| {
+        values.push(format!("{} {}", indicator.value.kind().name(), indicator.value));
+        Ok(())
+    });
+    taken.unwrap();
+    values
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn gzip_is_inflated_and_has_a_bound() {
+    let list = b"a.bad.example\nb.bad.example\n";
+    assert_eq!(values(&packed(list), &Options::default()), values(list, &Options::default()));
+    // Two that were packed one after the other.
+    let both = [packed(b"a.bad.example\n"), packed(b"b.bad.example\n")].concat();
+    assert_eq!(values(&both, &Options::default()).len(), 2);
+    let bomb = packed(&vec![b'a'; 8 << 20]);
+    assert!(bomb.len() < 100_000);
+    let options = Options { most_bytes: 1 << 20, ..Options::default() };
+    let (_, taken) = told(&bomb, &options);
+    assert!(matches!(taken, Err(ReadError::TooLarge { inflated: true, .. })), "{taken:?}");
+    let json = packed(format!("{{\"response\":[{}1]}}", "1,".repeat(1 << 20)).as_bytes());
+    let (_, taken) = told(&json, &options);
+    assert!(matches!(taken, Err(ReadError::TooLarge { inflated: true, .. })), "{taken:?}");
+    let cut = packed(&b"a.bad.example\n".repeat(100_000));
+    let (_, taken) = told(&cut[..cut.len() / 2], &Options::default());
+    assert!(matches!(taken, Err(ReadError::Io(_))), "{taken:?}");
+}
+
+#[test]
+fn more_than_may_be_is_said_and_not_cut_off_in_silence() {
+    let list = b"a.bad.example\nb.bad.example\nc.bad.example\n";
+    let (_, taken) = told(list, &Options { most: 2, ..Options::default() });
+    assert!(matches!(taken, Err(ReadError::TooMany { most: 2 })), "{taken:?}");
+    let (_, taken) = told(list, &Options { most_bytes: 20, ..Options::default() });
+    assert!(matches!(taken, Err(ReadError::TooLarge { inflated: false, .. })), "{taken:?}");
+    let (lines, taken) =
+        told(&[&vec![b'x'; 1 << 20][..], b"\na.bad.example\n"].concat(), &Options::default());
+    assert_eq!((lines.len(), taken.unwrap().skipped.of(Reason::Line)), (1, 1));
+}
+
+#[test]
+fn what_is_no_list_is_refused_by_name() {
+    for (bytes, what) in [
+        (&b"<html><body>no</body></html>"[..], "HTML"),
+        (b"\xef\xbb\xbf \n<!doctype HTML>\nx", "HTML"),
+        (b"<?xml version=\"1.0\"?><stix/>", "XML"),
+        (b"PK\x03\x04....", "zip"),
+        (b"\xff\xfea\0.\0", "UTF-16"),
+        (b"ab\0\0\0c", "no text"),
+        (b"{\"error\": \"API key is not valid\"}", "API key"),
+        (b"{\"response\": [", "no JSON"),
+        (b"%PDF-1.7", "PDF"),
+    ] {
+        let (lines, taken) = told(bytes, &Options::default());
+        let error = taken.unwrap_err().to_string();
+        assert!(error.contains(what) && lines.is_empty(), "{what}: {error}");
+    }
+    let (_, taken) = told(b"<html>", &Options { format: Some(Format::Plain), ..Options::default() });
+    assert!(taken.is_err(), "a format that is told does not make it a list");
+}
+
+#[test]
+fn options_decide_over_what_a_list_says() {
+    let list = b"0.0.0.0 a.bad.example\n";
+    let with = |options: Options| values(list, &options);
+    assert_eq!(with(Options::default()), ["name a.bad.example"]);
+    assert_eq!(with(Options { below: Some(true), ..Options::default() }), ["domain a.bad.example"]);
+    let plain = b"a.bad.example\n";
+    assert_eq!(values(plain, &Options { below: Some(false), ..Options::default() }), ["name a.bad.example"]);
+    let table = b"when,what,other\n1,a.bad.example,b.bad.example\n";
+    let column = |name: &str| Options { column: Some(name.to_owned()), ..Options::default() };
+    assert_eq!(values(table, &column("other")), ["domain b.bad.example"]);
+    assert_eq!(values(table, &column("2")), ["domain a.bad.example"]);
+    let (_, taken) = told(table, &column("nothing"));
+    assert!(taken.unwrap_err().to_string().contains("when, what, other"));
+    let bundle = std::fs::read("testdata/feeds/bundle.json").unwrap();
+    let sure = Options { confidence_min: Some(50), ..Options::default() };
+    let (_, taken) = told(&bundle, &sure);
+    assert_eq!(taken.unwrap().skipped.of(Reason::Confidence), 1);
+    let observed = Options { observed: true, ..Options::default() };
+    assert!(values(&bundle, &observed).contains(&"address 198.51.100.99".to_owned()));
+    let (lines, _) = told(b"10.0.0.0/8\n", &Options { allow: true, ..Options::default() });
+    assert_eq!(lines, ["1 allow network 10.0.0.0/8"], "one's own networks are harmless");
+}
+
+#[test]
+fn who_takes_them_may_end_it() {
+    let mut left = 2;
+    let list = b"{\"objects\":[{\"type\":\"indicator\",\"pattern\":\"[domain-name:value IN ('a.bad.example','b.bad.example','c.bad.example')]\"}]}";
+    let taken = read(&mut &list[..], &Options::default(), &mut |_| {
+        left -= 1;
+        if left == 0 { Err(ReadError::Stopped) } else { Ok(()) }
+    });
+    assert!(matches!(taken, Err(ReadError::Stopped)));
+}
+
+proptest! {
+    #[test]
+    fn values_are_read_back_as_themselves(text in "[a-z0-9.:/*@|\\[\\]-]{1,40}") {
+        if let Ok(value::Values::One(value)) = value::read(&text, false) {
+            let again = value::read(&value.to_string(), false);
+            prop_assert_eq!(again.clone(), Ok(value::Values::One(match &value {
+                Value::Domain(name) => Value::Name(name.clone()),
+                value => value.clone(),
+            })), "{} {:?}", text, again);
+        }
+    }
+}
