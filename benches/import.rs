@@ -1,7 +1,7 @@
 //! What a whole import costs, beside the floor: only decompressing the log and splitting it into lines and columns.
 //!
 //! `cargo bench --bench import -- [--rounds N] [--threads N] [--memory MIB] [LOG]...` imports each log into a fresh ledger on disk, as
-//! `dnsledger import` does, and takes turns with the floor. Without a log it makes two: one rich in new rows, as the first
+//! `dnsledger import` does but without filters, then with them (those for evidence), and takes turns with the floor. Without a log it makes two: one rich in new rows, as the first
 //! day of a ledger is, and one whose records come again and again, as every later day is. Medians are quoted. Peak memory is
 //! that of the whole process up to then, so that a figure for one log needs a run of its own.
 
@@ -15,9 +15,10 @@ use std::time::Instant;
 
 use dnsledger::base::shutdown::Stop;
 use dnsledger::daemon::config::Config;
+use dnsledger::evidence::{Filters, make_while_reading};
 use dnsledger::ingest::{self, import};
 use dnsledger::store::sled::SledStore;
-use dnsledger::store::{Options, WriteStore};
+use dnsledger::store::{MaxDisk, Options, WriteStore};
 use dnsledger::tail::decode::Decoder;
 use generate::{Format, write_log};
 
@@ -49,27 +50,38 @@ fn main() {
         logs = made(folder.path());
     }
     println!(
-        "{:>30}  {:>9}  {:>7}  {:>8}  {:>11}  {:>5}  {:>8}",
-        "log", "lines", "floor s", "import s", "lines/s", "ratio", "peak MiB"
+        "{:>30}  {:>9}  {:>7}  {:>8}  {:>11}  {:>5}  {:>8}  {:>9}  {:>6}  {:>6}",
+        "log", "lines", "floor s", "import s", "lines/s", "ratio", "peak MiB", "filters s", "speed", "B/line"
     );
     for log in &logs {
-        let (mut floors, mut imports, mut lines) = (Vec::new(), Vec::new(), 0);
+        let (mut floors, mut imports, mut filtered, mut lines, mut bytes) =
+            (Vec::new(), Vec::new(), Vec::new(), 0, 0);
         for _ in 0..rounds {
             floors.push(timed(|| floor(log)).0);
             let data = tempfile::tempdir_in(folder.path()).unwrap();
-            let (took, read) = timed(|| imported(log, data.path(), &config, &options));
+            let (took, read) = timed(|| imported(log, data.path(), &config, &options, false));
             imports.push(took);
             lines = read;
+            let data = tempfile::tempdir_in(folder.path()).unwrap();
+            filtered.push(timed(|| imported(log, data.path(), &config, &options, true)).0);
+            bytes = size_of_all(&data.path().join("evidence"));
         }
-        let (floor, import) = (median(floors), median(imports));
+        let (floor, import, filtered) = (median(floors), median(imports), median(filtered));
         println!(
-            "{:>30}  {lines:>9}  {floor:>7.2}  {import:>8.2}  {:>11.0}  {:>5.2}  {:>8.0}",
+            "{:>30}  {lines:>9}  {floor:>7.2}  {import:>8.2}  {:>11.0}  {:>5.2}  {:>8.0}  {filtered:>9.2}  {:>6.3}  {:>6.2}",
             log.file_name().unwrap().display().to_string(),
             lines as f64 / import,
             import / floor,
-            peak_mib()
+            peak_mib(),
+            import / filtered,
+            bytes as f64 / lines as f64
         );
     }
+}
+
+/// Bytes of the files in a folder.
+fn size_of_all(folder: &Path) -> u64 {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
@@ -109,10 +121,15 @@ fn floor(log: &Path) -> usize {
 }
 
 /// Imports a log into a new ledger; says how many lines were read.
-fn imported(log: &Path, data: &Path, config: &ingest::Config, options: &Options) -> u64 {
+fn imported(log: &Path, data: &Path, config: &ingest::Config, options: &Options, with_filters: bool) -> u64 {
     let ledger: Arc<dyn WriteStore> = Arc::new(SledStore::open(data, options).unwrap());
     let paths = [log.to_owned()];
-    let summary = import(&ledger, config, Some("bench"), None, &paths, &|_| {}, &Stop::new()).unwrap();
+    let mut config = config.clone();
+    if with_filters {
+        let filters = Arc::new(Filters::of(data, &config.observe));
+        config.listening = make_while_reading(&filters, &ledger, MaxDisk::Unbounded);
+    }
+    let summary = import(&ledger, &config, Some("bench"), None, &paths, &|_| {}, &Stop::new()).unwrap();
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);
     summary.tally.lines()
 }

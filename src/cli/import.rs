@@ -14,6 +14,7 @@ use super::{Exit, Misuse};
 use crate::base::time::parse_rfc3339;
 use crate::base::units;
 use crate::daemon::{self, logging};
+use crate::evidence::{Filters, make_while_reading};
 use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
 use crate::ingest::{
@@ -95,7 +96,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             logging::start(&config.log);
             let stop = daemon::stop_on_signals()?;
             daemon::heal(&*ledger, &config.bounds(&ledger.stats()?));
-            let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
+            let mut feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
+            let filters = Arc::new(Filters::of(&config.data_dir, &feeding.observe));
+            feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);
             let shown = |done: &ImportProgress| progress.show(done);
             let summary = ingest::import(&ledger, &feeding, how, dump, &args.paths, &shown, &stop);
             progress.finish();

@@ -98,6 +98,13 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     let most = store["max_disk"].as_u64().map(|most| format!(" of at most {}", human_size(most)));
     let disk = human_size(disk) + " on disk" + &most.unwrap_or_default();
     line("ledger", &format!("{rows} rows, {disk}, format {}", document["format"]));
+    let filters = &document["evidence"];
+    if number(&filters["logs"]) > 0 {
+        let [made, logs, bytes] = ["filters", "logs", "bytes"].map(|key| number(&filters[key]));
+        let most = filters["max_bytes"].as_u64().map(|most| format!(" of at most {}", human_size(most)));
+        let most = most.unwrap_or_default();
+        line("evidence", &format!("filters of {made} of {logs} complete logs, {}{most}", human_size(bytes)));
+    }
     let missing = number(&store["missing_logs"]);
     if missing > 0 {
         let says = "logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them";

@@ -38,7 +38,7 @@ use crate::daemon::config::Config;
 use crate::daemon::recovery::{Recovery, begin_anew_if_safe};
 use crate::daemon::sandbox::Restricted;
 use crate::daemon::supervisor::Supervisor;
-use crate::evidence::{Filters, FiltersStatus};
+use crate::evidence::{Filters, FiltersStatus, budget, make_while_reading};
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{self, Listener, State, serve, watch};
@@ -46,7 +46,7 @@ use crate::ingest::{self, ImportProgress};
 use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
 use crate::status::Notices;
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
-use crate::store::{MaxDisk, OnProgress, Options, StoreError, WriteStore};
+use crate::store::{OnProgress, Options, StoreError, WriteStore};
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -66,9 +66,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(600);
 const MIGRATION_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether logs lack a filter, while some do, and where all have one.
 const FILTERS_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
-/// The part of the ledger that filters may take where nothing else is said, one in so many bytes; and at least so many.
-const FILTERS_SHARE: u64 = 20;
-const FILTERS_LEAST: u64 = 16 << 20;
 /// How often a folder is tried that another process is just leaving.
 const LOCK_TRIES: u32 = 10;
 /// How long between two tries.
@@ -148,13 +145,14 @@ pub fn run(
     // Before anything is read: a time that lies too late would have what comes skipped.
     let bounds = config.bounds(&ledger.stats()?);
     heal(&*ledger, &bounds);
-    let feeding = config.ingest();
+    let mut feeding = config.ingest();
+    let filters = Arc::new(Filters::of(&config.data_dir, &feeding.observe));
+    feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);
     if let Some(fault) = feeding.clock.fault() {
         warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
     }
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
     keep_within(&ledger, bounds, ingest.notices().clone(), stop.clone())?;
-    let filters = Arc::new(Filters::of(&config.data_dir, &ingest.config().observe));
     filter_logs(&filters, &ledger, &config, stop.clone())?;
     if was_killed {
         verify_meanwhile(&ledger, ingest.notices().clone(), stop.clone())?;
@@ -279,14 +277,7 @@ fn filter_logs(
         priority::give_way();
         let mut told = None;
         while !stop.wait(filters_pause(filters.status())) {
-            let budget = match disk {
-                MaxDisk::Auto => {
-                    let share = ledger.stats().map_or(0, |stats| stats.live_bytes / FILTERS_SHARE);
-                    Some(share.max(FILTERS_LEAST))
-                }
-                MaxDisk::Bytes(bytes) => Some(bytes),
-                MaxDisk::Unbounded => None,
-            };
+            let budget = budget(disk, ledger.stats().map_or(0, |stats| stats.live_bytes));
             let failed = filters.pass(&*ledger, &feeding, budget, &stop).err().map(|error| error.to_string());
             if let Some(why) = failed.as_ref().filter(|_| told != failed) {
                 warn!(%why, "Filters of logs cannot be made just now: evidence takes longer without them.");

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::filters::{Filters, Probes};
+use super::filters::Filters;
+use super::keys::Probes;
 use super::line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
 use super::places::{Beginnings, Index, source_of};
 use super::read::{At, Came, Found, Reading, Wanted, read};

@@ -5,19 +5,22 @@
 //!
 //! - [`find`] is what is asked, which logs may hold it, and in which order lines are handed out;
 //! - [`read`] reads a file, recognises logs in it by content, and says of each line what [`crate::ingest::Meaning`] says of it;
-//! - [`filters`] say which logs need not be read;
+//! - [`filters`] say which logs need not be read, by their [`keys`]; [`making`] makes them while archives are read;
 //! - [`places`] finds logs that have moved;
 //! - [`line`] is a line as it is handed out, and how an answer ended;
 //! - [`stretches`] are the times at which something was seen.
 
 mod filters;
 mod find;
+mod keys;
 mod line;
+mod making;
 mod places;
 mod read;
 mod stretches;
 
-pub use filters::{Filters, FiltersStatus};
+pub use filters::{Filters, FiltersStatus, budget};
 pub use find::{Ask, Evidence, Visit};
 pub use line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+pub use making::make_while_reading;
 pub use places::Beginnings;

@@ -402,6 +402,7 @@ pub async fn status(state: State, request: Request) -> Response {
                 stats: state.0.ledger.stats()?,
                 failing: state.failing(),
                 samples,
+                filters: state.0.filters.status(),
             };
             Ok(page::status_page(&standing, Some(&as_of)))
         })

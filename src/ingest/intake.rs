@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use tracing::warn;
 
 use super::claims::Claimed;
+use super::contents::Telling;
 use super::meaning::{self, Meaning};
 use super::twins::Twin;
 use super::{Context, newest, shown};
@@ -82,6 +83,8 @@ struct Core {
     twin: Option<Twin>,
     /// Records up to this time, seconds, are told by another log; those in the first so many bytes of this one.
     told_until: Option<(u64, u64)>,
+    /// Somebody is told what it holds.
+    telling: Option<Telling>,
 }
 
 enum State {
@@ -147,6 +150,7 @@ impl Intake {
                 new: Tally::default(),
                 twin: None,
                 told_until: None,
+                telling: None,
             },
         })
     }
@@ -427,6 +431,9 @@ impl Core {
                     progress.header = self.meaning.reader.header();
                 }
                 self.state = State::Reading(Place { prefix, progress, dirty: true, line_start: None });
+                // What another log tells is not seen here, and what is followed has no end yet.
+                let is_whole = !self.live && self.twin.is_none() && self.told_until.is_none();
+                self.telling = is_whole.then(|| self.context.listening.begin()).flatten();
                 Ok(true)
             }
             Some(progress) => {
@@ -513,7 +520,12 @@ impl Core {
         }
         if Meaning::is_kept(fate) {
             let observations = &self.meaning.observations;
-            batch.add(observations);
+            match &mut self.telling {
+                None => batch.add(observations),
+                Some(Telling { turn, contents }) => {
+                    batch.add_telling(observations, *turn, &mut |met| contents.take(met));
+                }
+            }
             let cut = observations.answers_cut();
             place.progress.tally.cut_answers(cut);
             self.new.cut_answers(cut);
@@ -590,9 +602,13 @@ impl Core {
                     progress.read_at = self.context.clock.now();
                     self.context.claims.advance(batch, (**progress).clone());
                 }
+                if let Some(Telling { contents, .. }) = self.telling.take().filter(|_| progress.complete) {
+                    contents.finish(progress);
+                }
                 self.context.claims.release(&progress.lineage);
             }
         }
+        self.telling = None;
         self.state = State::Seeking(Prefix::default());
         self.closed = false;
     }

@@ -17,6 +17,7 @@
 
 mod claims;
 mod cof_import;
+mod contents;
 mod dump;
 mod follow;
 mod gone;
@@ -42,6 +43,7 @@ use tracing::warn;
 
 use self::claims::Claims;
 pub use cof_import::is_origin;
+pub use contents::{Contents, Listener, Listening};
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
 pub use gone::gone;
@@ -137,6 +139,8 @@ pub struct Config {
     pub clock: Clock,
     /// A log that is not compressed and was written to this recently is followed, whatever its name.
     pub active: Duration,
+    /// Who is told what archives hold, while they are read.
+    pub listening: Listening,
 }
 
 impl Default for Config {
@@ -152,6 +156,7 @@ impl Default for Config {
             settling: Duration::from_secs(2),
             clock: Clock::default(),
             active: Duration::from_secs(60),
+            listening: Listening::default(),
         }
     }
 }
@@ -282,6 +287,7 @@ pub struct Context {
     clock: Clock,
     /// Lines read since the process started, for a rate.
     lines_read: AtomicU64,
+    listening: Listening,
 }
 
 impl Context {
@@ -301,6 +307,7 @@ impl Context {
             sampler: Sampler::default(),
             clock,
             lines_read: AtomicU64::new(0),
+            listening: config.listening.clone(),
         }))
     }
 

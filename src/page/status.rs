@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::shell::{Frame, counted, document, facts, grouped, length, moment, safe, size, utc};
+use crate::evidence::FiltersStatus;
 use crate::status::history::{INTERVAL, SAMPLES, Sample};
 use crate::status::{BackfillStatus, FileStatus, Freshness, SourceState, SourceStatus, Status};
 use crate::store::Stats;
@@ -24,11 +25,13 @@ pub struct Standing {
     pub failing: Option<String>,
     /// The last hour.
     pub samples: Vec<Sample>,
+    /// How far the filters of logs are made.
+    pub filters: FiltersStatus,
 }
 
 /// The status page.
 pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
-    let Standing { status, stats, failing, samples } = standing;
+    let Standing { status, stats, failing, samples, filters } = standing;
     let content = html! {
         div.title { h1 { "Status" } }
         @if let Some(reason) = failing {
@@ -56,6 +59,12 @@ pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
             ("Rows", html! { (grouped(stats.rows)) }),
             ("On disk", html! { (size(stats.disk_bytes)) @if let Some(most) = stats.max_disk { " of at most " (size(most)) } }),
             ("Not on disk yet", html! { (counted(stats.pending_rows, "row", "rows")) }),
+            ("Filters of logs", html! {
+                @if filters.logs == 0 { "none yet" } @else {
+                    (grouped(filters.filters)) " of " (grouped(filters.logs)) ", " (size(filters.bytes))
+                    @if let Some(most) = filters.max_bytes { " of at most " (size(most)) }
+                }
+            }),
             ("Expired", html! {
                 @if stats.expired.before == 0 { "nothing" } @else {
                     (counted(stats.expired.rows, "row", "rows")) " last seen before " (moment(stats.expired.before))
@@ -350,9 +359,11 @@ mod tests {
             status: Status::at_rest(&[progress], 1_800_000_000),
             stats: Stats::default(),
             failing: Some("disk <full>".to_owned()),
+            filters: FiltersStatus { logs: 1200, filters: 1000, bytes: 3 << 20, max_bytes: Some(16 << 20) },
             samples: vec![sample(10.0, Some(0.5)), sample(20.0, None), sample(5.0, Some(1.0))],
         };
         let page = status_page(&standing, None);
+        assert!(page.contains("1,000 of 1,200, 3 MiB of at most 16 MiB"), "{page}");
         assert!(page.contains("/logs/&lt;b&gt;.log") && page.contains("dmz\\u{202e}"));
         assert!(
             page.contains("disk &lt;full&gt;")

@@ -25,6 +25,8 @@ struct Row<V> {
     /// Where the key is in the arena.
     start: usize,
     length: u32,
+    /// Whose turn it was when the row was met last: see [`Batch::add_telling`].
+    turn: u32,
     value: V,
 }
 
@@ -37,6 +39,11 @@ impl<V> Default for Table<V> {
 impl<V> Table<V> {
     /// Finds the row of a key, or makes it with the value given; says whether it was there.
     fn entry(&mut self, key: &[u8], new: V) -> Option<&mut V> {
+        self.entry_in_turn(key, new, 0).0
+    }
+
+    /// Likewise; says also whether it is the first time in this turn.
+    fn entry_in_turn(&mut self, key: &[u8], new: V, turn: u32) -> (Option<&mut V>, bool) {
         let hash = keyed::hash(key);
         let Table { arena, rows, index } = self;
         let key_of = |row: &Row<V>| arena.get(row.start..row.start + row.length as usize);
@@ -44,13 +51,19 @@ impl<V> Table<V> {
             rows.get(at as usize).is_some_and(|row| row.hash == hash && key_of(row) == Some(key))
         });
         if let Some(&at) = found {
-            return rows.get_mut(at as usize).map(|row| &mut row.value);
+            return match rows.get_mut(at as usize) {
+                Some(row) => {
+                    let is_first = std::mem::replace(&mut row.turn, turn) != turn;
+                    (Some(&mut row.value), is_first)
+                }
+                None => (None, false),
+            };
         }
         let at = rows.len() as u32;
-        rows.push(Row { hash, start: arena.len(), length: key.len() as u32, value: new });
+        rows.push(Row { hash, start: arena.len(), length: key.len() as u32, turn, value: new });
         arena.extend_from_slice(key);
         index.insert_unique(hash, at, |&at| rows.get(at as usize).map_or(0, |row| row.hash));
-        None
+        (None, true)
     }
 
     /// Forgets all rows and keeps the memory.
@@ -97,6 +110,15 @@ impl<V> Table<V> {
     }
 }
 
+/// What is met for the first time in a turn, by its row key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met<'a> {
+    /// A row.
+    Row(&'a [u8]),
+    /// A question.
+    Question(&'a [u8]),
+}
+
 /// What the store stages or applies at once: counts, questions, and how far into which logs they reach.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -108,21 +130,35 @@ pub struct Batch {
 impl Batch {
     /// Folds in what one log record says.
     pub fn add(&mut self, observations: &Observations) {
+        self.add_telling(observations, 0, &mut |_| {});
+    }
+
+    /// Likewise, and shows the rows and questions that are met for the first time in this turn; in another batch they are shown once
+    /// more. A turn is any number that is not 0.
+    pub fn add_telling(&mut self, observations: &Observations, turn: u32, show: &mut dyn FnMut(Met<'_>)) {
         let time = observations.time();
         for observation in observations.iter() {
             let seen = Seen::once(time, observation.ttl);
-            if let Some(halves) = self.tuples.entry(observation.row_key, Halves::once(observation.half, seen))
-            {
+            let new = Halves::once(observation.half, seen);
+            let (known, is_first) = self.tuples.entry_in_turn(observation.row_key, new, turn);
+            if let Some(halves) = known {
                 match observation.half {
                     Half::Direct => halves.direct.merge(&seen),
                     Half::Alias => halves.alias.merge(&seen),
                 }
             }
+            if is_first && turn != 0 {
+                show(Met::Row(observation.row_key));
+            }
         }
         if let Some((row_key, outcome)) = observations.question() {
             let once = Asked::once(time, outcome);
-            if let Some(asked) = self.questions.entry(row_key, once) {
+            let (known, is_first) = self.questions.entry_in_turn(row_key, once, turn);
+            if let Some(asked) = known {
                 asked.merge(&once);
+            }
+            if is_first && turn != 0 {
+                show(Met::Question(row_key));
             }
         }
     }
@@ -204,6 +240,33 @@ mod tests {
             assert_eq!(batch.tuples().get(key), Some(halves));
         }
         assert_eq!(batch.questions().iter().map(|(_, asked)| asked.count()).sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn what_is_met_for_the_first_time_in_a_turn_is_told() {
+        let mut batch = Batch::default();
+        let mut observations = Observations::new(SensorId(0));
+        let mut told = |batch: &mut Batch, names: &[&str], turn: u32| {
+            let mut told = (0, 0);
+            for name in names {
+                let rrname = Name::parse(name).unwrap();
+                observations.reset(10);
+                observations.push(rrname.key(), RrType::A, b"\x04\xc0\x00\x02\x01", Half::Direct, 60);
+                observations.ask(rrname.key(), RrType::A, Outcome::Answered);
+                batch.add_telling(&observations, turn, &mut |met| match met {
+                    Met::Row(_) => told.0 += 1,
+                    Met::Question(_) => told.1 += 1,
+                });
+            }
+            told
+        };
+        assert_eq!(told(&mut batch, &["a.example", "b.example", "a.example"], 1), (2, 2));
+        assert_eq!(told(&mut batch, &["a.example"], 1), (0, 0));
+        assert_eq!(told(&mut batch, &["a.example", "c.example"], 2), (2, 2));
+        assert_eq!(told(&mut batch, &["a.example", "d.example"], 0), (0, 0));
+        // What was met meanwhile by somebody else is told once more.
+        assert_eq!(told(&mut batch, &["a.example", "c.example"], 2), (1, 1));
+        assert_eq!(batch.tuples().len(), 4);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A Zeek is played into a log folder, with torn writes, rotations, and archives that grow under their final names. The
 //! real daemon follows it and is killed at random moments. At the end its ledger must be the same, byte for byte, as that
-//! of one clean import of all that was written, and it must have read as many lines as there were records.
+//! of one clean import of all that was written, and it must have read as many lines as there were records; and the lines behind its rows
+//! must be found where the logs are by then, with what filters there are.
 //!
 //! `DNSLEDGER_KILLS` says how often it is killed, `DNSLEDGER_SEED` from which seed; the seed that failed is in the message,
 //! and replays what was written. (When the kill strikes is up to the machine.)
@@ -17,6 +18,7 @@ use dnsledger::base::fault;
 use generate::{Archive, Config, Format, Generator, JsonTimes, Layout, Player, Random, Rotated, write_log};
 
 use crate::env::{Daemon, TestEnv, pause, setting, until};
+use crate::filters::check_nothing_is_denied;
 
 #[test]
 fn a_daemon_that_is_killed_again_and_again_counts_each_record_once() {
@@ -168,7 +170,8 @@ fn one_traffic_as_tsv_json_and_compressed_by_zeek_gives_the_same_rows() {
 
 /// Plays a Zeek and kills the daemon that follows it, so often.
 fn hunt(seed: u64, kills: u64, format: Format) {
-    let env = TestEnv::new();
+    let mut env = TestEnv::new();
+    env.set("DNSLEDGER_TEST_FILTERS_MS", "5");
     let mut random = Random::new(seed);
     let mut zeek = Zeek::new(&env.path("logs"), format, seed);
     let stop = Arc::new(AtomicBool::new(false));
@@ -197,6 +200,8 @@ fn hunt(seed: u64, kills: u64, format: Format) {
     daemon.wait_for_lines(written);
     assert!(daemon.stop().status.success(), "seed {seed}");
     assert_clean(&env, written, &format!("seed {seed}, {kills} kills"));
+    // The logs are where they are now, and the lines of each row in them.
+    check_nothing_is_denied(&env, "ledger", 5);
 }
 
 /// Asserts that the ledger is the one that a clean import makes.

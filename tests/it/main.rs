@@ -34,6 +34,7 @@ mod dump_import;
 mod evidence;
 /// What was not seen for long goes, and nothing else.
 mod expire;
+mod filters;
 /// That the sample logs written by hand are read as each of them is meant to be.
 mod fixtures;
 mod flood;
