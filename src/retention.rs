@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use self::shrink::shrink;
 use crate::base::time::{DAY, format_utc};
 pub use crate::store::LEAST_DISK;
-use crate::store::{Expired, ReadStore, Reduce, Reduced, Scan, Stats, StoreError, WriteStore};
+use crate::store::{Expired, ReadStore, Reduce, Reduced, Scan, Stats, StoreError, Survey, WriteStore};
 
 /// The least age, and what no budget touches.
 pub const LEAST_AGE: Duration = Duration::from_secs(DAY);
@@ -27,8 +27,8 @@ pub const LEAST_AGE: Duration = Duration::from_secs(DAY);
 const ROUNDS: usize = 4;
 /// What the notice is about that rows wait to be dropped by hand.
 pub const RETENTION: &str = "retention";
-/// Counting names may take this part of the time.
-const SURVEY_SHARE: u32 = 50;
+/// Counting names may take one in so many parts of the time.
+pub const SURVEY_SHARE: u32 = 50;
 /// Of so many names one must fold.
 const NAMES_SHARE: u64 = 16;
 /// How long what fails on a full disk is tried, and the pause between.
@@ -345,6 +345,18 @@ fn count(
     Ok((all, steps))
 }
 
+/// Folds the names of domains that a count has found beyond their budget, where it is worth it.
+///
+/// # Errors
+///
+/// When the ledger cannot be written anew. Nothing has changed then.
+pub fn fold(store: &dyn WriteStore, found: &Survey, now: u64) -> Result<Reduced, StoreError> {
+    if found.domains_over == 0 {
+        return Ok(Reduced::default());
+    }
+    store.reduce(Reduce::Names { at_least: found.names / NAMES_SHARE }, now)
+}
+
 //--- Keeper ---------------------------------------------------------------------------------------------------------
 
 /// Looks now and then whether a ledger is within its bounds.
@@ -355,8 +367,6 @@ pub struct Keeper {
     in_vain: Option<(u64, u64)>,
     /// When so much would have gone that it was left to the operator, and what.
     left: Option<(u64, Forecast)>,
-    /// When names were counted, and how long it took.
-    surveyed: Option<(Instant, Duration)>,
 }
 
 /// What came of a look.
@@ -373,27 +383,7 @@ pub enum Look {
 impl Keeper {
     /// One that has not looked yet.
     pub fn new(bounds: Bounds) -> Keeper {
-        Keeper { bounds, in_vain: None, left: None, surveyed: None }
-    }
-
-    /// Counts the names of each domain, and folds those beyond their budget where it is worth it. Counting reads all names:
-    /// it is left out until it took a fiftieth of the time since.
-    ///
-    /// # Errors
-    ///
-    /// When the ledger cannot be read or written anew. Nothing has changed then.
-    pub fn survey(&mut self, store: &dyn WriteStore, now: u64) -> Result<Reduced, StoreError> {
-        if self.surveyed.is_some_and(|(at, took)| at.elapsed() < took * SURVEY_SHARE) {
-            return Ok(Reduced::default());
-        }
-        let began = Instant::now();
-        let found = store.survey(now);
-        self.surveyed = Some((Instant::now(), began.elapsed()));
-        let found = found?;
-        if found.domains_over == 0 {
-            return Ok(Reduced::default());
-        }
-        store.reduce(Reduce::Names { at_least: found.names / NAMES_SHARE }, now)
+        Keeper { bounds, in_vain: None, left: None }
     }
 
     /// Looks, and brings the ledger within its bounds where it is not, unless more than half of its rows would go by that. A

@@ -21,6 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -43,10 +44,10 @@ use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{self, Listener, State, serve, watch};
 use crate::ingest::{self, ImportProgress};
-use crate::retention::{self, Bounds, Keeper, Look, RETENTION};
+use crate::retention::{self, Bounds, Keeper, Look, RETENTION, SURVEY_SHARE, fold};
 use crate::status::Notices;
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
-use crate::store::{OnProgress, Options, StoreError, WriteStore};
+use crate::store::{OnProgress, Options, StoreError, Survey, WriteStore};
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -54,6 +55,8 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 const LISTEN_FILE: &str = "listen";
 /// How long servers may take to end.
 const DRAIN: Duration = Duration::from_secs(6);
+/// How long it waits for threads that still hold the ledger then.
+const RELEASE: Duration = Duration::from_secs(1);
 /// How long stopping may take in all.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
 /// Bytes of a ledger that is verified before it is opened, where the daemon was killed: less than a second.
@@ -152,11 +155,13 @@ pub fn run(
         warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
     }
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
-    keep_within(&ledger, bounds, ingest.notices().clone(), stop.clone())?;
-    filter_logs(&filters, &ledger, &config, stop.clone())?;
+    let (held, released) = channel();
+    keep_within(&ledger, bounds, ingest.notices().clone(), stop.clone(), held.clone())?;
+    filter_logs(&filters, &ledger, &config, stop.clone(), held.clone())?;
     if was_killed {
-        verify_meanwhile(&ledger, ingest.notices().clone(), stop.clone())?;
+        verify_meanwhile(&ledger, ingest.notices().clone(), stop.clone(), held.clone())?;
     }
+    drop(held);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // One more, which goes on where lookups that are not as quick as expected hold up the others.
@@ -245,6 +250,11 @@ pub fn run(
             ledger.flush()?;
         }
     }
+    // Whoever has the ledger last closes it: that is to be here, since a process that ends before has not closed it in order.
+    if released.recv_timeout(RELEASE) == Err(RecvTimeoutError::Timeout) {
+        debug!("What goes on in the background did not end; the ledger is verified at the next start.");
+    }
+    drop(ledger);
     info!("Stopped.");
     served
 }
@@ -264,16 +274,22 @@ fn end_in_time(stop: Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Held by a thread for as long as it may hold the ledger.
+type Held = Sender<()>;
+
 /// Makes the filters of logs, for evidence, on a thread that gives way to all others.
 fn filter_logs(
     filters: &Arc<Filters>,
     ledger: &Arc<dyn WriteStore>,
     config: &Config,
     stop: Stop,
+    held: Held,
 ) -> anyhow::Result<()> {
     let (filters, ledger) = (Arc::clone(filters), Arc::clone(ledger));
     let (feeding, disk) = (config.ingest(), config.evidence.disk);
     let work = move || {
+        // Dropped after the ledger.
+        let (_held, ledger) = (held, ledger);
         priority::give_way();
         let mut told = None;
         while !stop.wait(filters_pause(filters.status())) {
@@ -300,6 +316,37 @@ fn filters_pause(status: FiltersStatus) -> Duration {
     if status.logs > 0 && status.filters == status.logs { seldom } else { soon }
 }
 
+/// Counts the names of each domain now and then, on a thread that gives way to all others: it reads all names.
+fn count_names(
+    ledger: &Arc<dyn WriteStore>,
+    counted: Sender<Survey>,
+    stop: Stop,
+    held: Held,
+) -> anyhow::Result<()> {
+    let ledger = Arc::downgrade(ledger);
+    let work = move || {
+        let _held = held;
+        priority::give_way();
+        while let Some(ledger) = ledger.upgrade() {
+            let began = Instant::now();
+            match ledger.survey(now(), &mut || !stop.is_stopped()) {
+                // Nobody folds any more once it is to stop.
+                Ok(found) => drop(counted.send(found)),
+                Err(StoreError::Closed) => {}
+                Err(error) => {
+                    warn!(%error, hint = error.hint(), "The names of each domain could not be counted.");
+                }
+            }
+            drop(ledger);
+            if stop.wait(LOOK_EVERY.max(began.elapsed() * SURVEY_SHARE)) {
+                return;
+            }
+        }
+    };
+    threads::spawn("names", work).context("starting a thread")?;
+    Ok(())
+}
+
 /// Keeps a ledger within bounds for as long as it is open, and looks after what a wrong clock did. A process that ends in the
 /// middle of that loses what was written anew, and nothing else.
 fn keep_within(
@@ -307,14 +354,19 @@ fn keep_within(
     bounds: Bounds,
     notices: Notices,
     stop: Stop,
+    held: Held,
 ) -> anyhow::Result<()> {
+    let (counted, counts) = channel();
+    count_names(ledger, counted, stop, held.clone())?;
     // Between two looks the ledger is not held: it is closed in order when the others let go.
     let ledger = Arc::downgrade(ledger);
     let mut keeper = Keeper::new(bounds);
     let work = move || {
+        let _held = held;
+        let mut found: Option<Survey> = None;
         while let Some(ledger) = ledger.upgrade() {
-            if let Err(error) = keeper.survey(&*ledger, now()) {
-                warn!(%error, hint = error.hint(), "The names of each domain could not be counted.");
+            if let Some(Err(error)) = found.take().map(|found| fold(&*ledger, &found, now())) {
+                warn!(%error, hint = error.hint(), "The names of domains beyond their budget could not be folded.");
             }
             heal(&*ledger, &bounds);
             let look = keeper.look(&*ledger, now());
@@ -343,9 +395,12 @@ fn keep_within(
                 }
             }
             drop(ledger);
-            if stop.wait(LOOK_EVERY) {
-                return;
-            }
+            found = match counts.recv_timeout(LOOK_EVERY) {
+                Ok(found) => Some(found),
+                Err(RecvTimeoutError::Timeout) => None,
+                // Who counts ends when it is to stop.
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
         }
     };
     std::thread::Builder::new().name("retention".to_owned()).spawn(work).context("starting a thread")?;
@@ -552,9 +607,24 @@ fn open_or_begin_anew(
 }
 
 /// Verifies a ledger while it serves, slowly, and says what is damaged: after a kill nobody knows why there was one.
-fn verify_meanwhile(ledger: &Arc<dyn WriteStore>, notices: Notices, stop: Stop) -> anyhow::Result<()> {
+fn verify_meanwhile(
+    ledger: &Arc<dyn WriteStore>,
+    notices: Notices,
+    stop: Stop,
+    held: Held,
+) -> anyhow::Result<()> {
     let ledger = Arc::clone(ledger);
-    let work = move || match ledger.verify(&mut |_, _| !stop.wait(VERIFY_PAUSE)) {
+    let work = move || {
+        // Dropped after the ledger.
+        let (_held, ledger) = (held, ledger);
+        verify_all(&*ledger, &notices, &stop);
+    };
+    threads::spawn("verify", work).context("starting a thread")?;
+    Ok(())
+}
+
+fn verify_all(ledger: &dyn WriteStore, notices: &Notices, stop: &Stop) {
+    match ledger.verify(&mut |_, _| !stop.wait(VERIFY_PAUSE)) {
         Ok(found) if found.is_damaged() => {
             let fault = found.faults.first().map(|fault| format!("{}: {}", fault.what, fault.why));
             let fault = fault.unwrap_or_default();
@@ -568,9 +638,7 @@ fn verify_meanwhile(ledger: &Arc<dyn WriteStore>, notices: Notices, stop: Stop) 
         Ok(_) => debug!("The ledger is sound."),
         Err(StoreError::Closed) => {}
         Err(error) => warn!(%error, "The ledger could not be verified."),
-    };
-    threads::spawn("verify", work).context("starting a thread")?;
-    Ok(())
+    }
 }
 
 /// What is damaged in a ledger, in a few words.

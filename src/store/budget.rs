@@ -303,10 +303,10 @@ pub(crate) fn survey(
     // Of a domain in which another public suffix lies, the other's names come between its own.
     let mut open: Vec<Open> = Vec::new();
     while names.advance(None)? {
-        found.names += 1;
         if found.names.is_multiple_of(1024) {
             check()?;
         }
+        found.names += 1;
         while let Some(left) = open.pop_if(|domain| !names.key.starts_with(&domain.prefix)) {
             found.close(left, budget)?;
         }

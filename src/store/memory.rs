@@ -258,7 +258,7 @@ impl ReadStore for MemoryStore {
         self.stored.lock().state.expired.before
     }
 
-    fn survey(&self, _now: u64) -> Result<Survey, StoreError> {
+    fn survey(&self, _now: u64, _goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
         let domains = self.stored.lock().seen().domains(&self.names);
         let is_over =
             |names: &&BTreeMap<Name, Known>| self.names.names > 0 && names.len() as u64 > self.names.names;

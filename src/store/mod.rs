@@ -97,12 +97,12 @@ pub trait ReadStore: Send + Sync {
     fn expired_before(&self) -> u64;
 
     /// Counts the names of each domain, and remembers the domains that have got most names within the day before `now`, for
-    /// [`ReadStore::stats`].
+    /// [`ReadStore::stats`]. It reads all names; `goes_on` is asked now and then and ends it with `false`.
     ///
     /// # Errors
     ///
-    /// When the ledger cannot be read.
-    fn survey(&self, now: u64) -> Result<Survey, StoreError>;
+    /// When the ledger cannot be read; [`StoreError::Closed`] where it was ended.
+    fn survey(&self, now: u64, goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError>;
 
     /// Why nothing can be written just now, if that is so. Whoever writes next tries whether it has passed.
     fn failing(&self) -> Option<StoreError>;

@@ -136,3 +136,16 @@ fn a_stop_in_which_something_hangs_ends_in_time_and_heals() {
     assert!(ended.stderr.contains("Stopping took too long"), "{}", ended.stderr);
     is_healed(&env, "a stop that hangs");
 }
+
+#[test]
+fn a_daemon_that_is_stopped_while_it_counts_names_has_closed_the_ledger_in_order() {
+    let env = TestEnv::new();
+    write(&env.path("dns.log"), 0..40_000);
+    env.ok(&["import", "--data", "ledger", "dns.log"]);
+    std::fs::create_dir(env.path("logs")).unwrap();
+    let daemon = env.daemon("logs", "ledger");
+    // It begins to count at its start.
+    assert!(daemon.stop().status.success());
+    let lock = std::fs::metadata(env.path("ledger/lock")).unwrap();
+    assert_eq!(lock.len(), 0, "the next start takes it for killed, and verifies all");
+}

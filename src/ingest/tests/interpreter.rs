@@ -109,8 +109,8 @@ impl ReadStore for Disk {
         self.store.expired_before()
     }
 
-    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
-        self.store.survey(now)
+    fn survey(&self, now: u64, goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
+        self.store.survey(now, goes_on)
     }
 
     fn failing(&self) -> Option<StoreError> {

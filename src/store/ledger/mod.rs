@@ -291,8 +291,8 @@ impl ReadStore for Ledger {
         self.shared.cut.load(Ordering::SeqCst)
     }
 
-    fn survey(&self, now: u64) -> Result<Survey, StoreError> {
-        self.shared.survey(now)
+    fn survey(&self, now: u64, goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
+        self.shared.survey(now, goes_on)
     }
 
     fn failing(&self) -> Option<StoreError> {

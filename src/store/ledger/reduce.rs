@@ -34,6 +34,16 @@ impl Shared {
         names > 0 && rows(view) > least.max(surveyed.saturating_mul(GROWS))
     }
 
+    /// Takes it that names were counted when there were so many rows last that it was due, by whoever had the ledger open then.
+    pub(super) fn was_surveyed_before(&self) {
+        let rows = rows(&self.view());
+        let mut due = self.options.survey_rows.max(self.options.names.names).max(1);
+        while due <= rows {
+            self.surveyed.store(due, Ordering::Relaxed);
+            due = due.saturating_mul(GROWS);
+        }
+    }
+
     /// Counts names, and folds where it is worth it. Nothing else is merged meanwhile.
     pub(super) fn fold_names_by_itself(&self) -> Result<(), StoreError> {
         let now = clock::now();
@@ -56,15 +66,24 @@ impl Shared {
     }
 
     /// Counts the names.
-    pub(super) fn survey(&self, now: u64) -> Result<Survey, StoreError> {
+    pub(super) fn survey(&self, now: u64, goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
         let view = self.view();
-        let found = self.find(&view.sources(), &self.options.names, now)?;
+        let found = self.find(&view.sources(), &self.options.names, now, goes_on)?;
+        self.surveyed.store(rows(&view), Ordering::Relaxed);
         Ok(Survey { names: found.names, domains_over: found.domains_over() })
     }
 
-    fn find(&self, sources: &Sources, budget: &NameBudget, now: u64) -> Result<Found, StoreError> {
+    fn find(
+        &self,
+        sources: &Sources,
+        budget: &NameBudget,
+        now: u64,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Found, StoreError> {
         let since = now.saturating_sub(DAY);
-        let found = budget::survey(sources, budget, since, &mut || self.check_stop())?;
+        let mut check =
+            || self.check_stop().and_then(|()| if goes_on() { Ok(()) } else { Err(StoreError::Closed) });
+        let found = budget::survey(sources, budget, since, &mut check)?;
         self.growth.lock().clone_from(&found.growth);
         Ok(found)
     }
@@ -109,7 +128,7 @@ impl Shared {
         let runs = self.settled_runs()?;
         let sources = self.sources_of(&runs);
         let surveyed = |view: &ReadView| self.surveyed.store(rows(view), Ordering::Relaxed);
-        let found = self.find(&sources, budget, at);
+        let found = self.find(&sources, budget, at, &mut || true);
         // Also where it failed: it is not tried again and again.
         surveyed(&self.view());
         let found = found?;

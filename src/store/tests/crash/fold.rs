@@ -347,10 +347,11 @@ fn a_ledger_within_its_budgets_is_not_touched() {
     assert_eq!(ledger.reduce(Reduce::Names { at_least: 1 }, 7).unwrap(), Default::default());
     assert_eq!((contents(&ledger), site.disk().made), (before, 0));
     // No public suffix has a budget, whatever is below it.
-    assert_eq!(ledger.survey(NOON + 50).unwrap().domains_over, 0);
+    assert_eq!(ledger.survey(NOON + 50, &mut || true).unwrap().domains_over, 0);
     let growth = ledger.stats().unwrap().growth;
     assert_eq!((growth.len(), growth[0].names_a_day, growth[0].names), (10, 20, 20));
-    assert_eq!(ledger.survey(NOON + 3 * DAY).unwrap().names, 600);
+    assert!(matches!(ledger.survey(NOON + 50, &mut || false), Err(StoreError::Closed)));
+    assert_eq!(ledger.survey(NOON + 3 * DAY, &mut || true).unwrap().names, 600);
     assert!(ledger.stats().unwrap().growth.is_empty());
 }
 
@@ -380,4 +381,28 @@ fn a_flood_is_folded_by_itself_and_a_repair_keeps_what_is_known_of_it() {
     // With the row goes what is known of it, also where another sensor's stays.
     ledger.forget(SensorId(0), &LineageId([0; 16])).unwrap();
     assert_eq!((folded(&ledger, "flood.com"), ledger.stats().unwrap().folded.domains), (None, 0));
+}
+
+#[test]
+fn opening_a_ledger_does_not_count_its_names_anew_until_it_has_grown() {
+    let names = budget(20, &[]);
+    let site = VolatileSite::new(usize::MAX, 1);
+    let open = |is_new, survey_rows| {
+        let options = Options { survey_rows, ..options(&names) };
+        Ledger::open_site(Arc::new(site.clone()), is_new, &options).unwrap()
+    };
+    let add = |ledger: &Ledger, name: &str| {
+        ledger.apply(&batch_of(&flood(60, name, NOON), ledger)).unwrap();
+        ledger.settle().unwrap();
+    };
+    let ledger = open(true, u64::MAX);
+    add(&ledger, "a.flood.com");
+    drop(ledger);
+    let ledger = open(false, 100);
+    ledger.settle().unwrap();
+    assert_eq!(folded(&ledger, "flood.com"), None, "it has as many rows as when names were counted last");
+    add(&ledger, "b.flood.com");
+    assert_eq!(folded(&ledger, "flood.com"), None);
+    add(&ledger, "c.flood.com");
+    assert!(folded(&ledger, "flood.com").is_some(), "it has three times the rows");
 }
