@@ -64,7 +64,7 @@ fn table(lines: &[LogLine]) -> Markup {
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     html! {
-        div.wide {
+        div.wide tabindex="0" role="region" aria-label="Lines of logs" {
             table.lines {
                 caption.hidden { "Lines of logs" }
                 thead {

@@ -4,8 +4,8 @@
 // the test that opened it.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -92,10 +92,11 @@ async function until(what, ask) {
 
 /** Opens pages for one test, and looks at the end what went wrong on them. */
 async function visit(options, use) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, baseURL: origin, ...options });
+  const home = options.baseURL ?? origin;
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, baseURL: home, ...options });
   const faults = [];
   context.on("request", (request) => {
-    if (new URL(request.url()).origin !== origin) faults.push(`left the origin: ${request.url()}`);
+    if (new URL(request.url()).origin !== home) faults.push(`left the origin: ${request.url()}`);
   });
   context.on("console", (message) => {
     // What a page with an error status says of itself.
@@ -118,6 +119,18 @@ const query = (page) => new URL(page.url()).searchParams;
 async function fitsItsWidth(page) {
   const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   assert.ok(over <= 0, `${page.url()} is ${over} px too wide`);
+}
+
+/** Opens a page, takes a picture of it, and looks whether everybody can use it. */
+async function inShape(page, name, path, form) {
+  await page.goto(path);
+  await fitsItsWidth(page);
+  await page.screenshot({ path: join(shots, `${name}-${form}.png`), fullPage: true });
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => window.axe.run());
+  const serious = found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  const told = serious.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map((node) => node.html).join("\n")}`);
+  assert.deepEqual(told, []);
 }
 
 describe("the page", () => {
@@ -478,16 +491,104 @@ describe("the page", () => {
     for (const theme of THEMES) {
       test(`is accessible and in shape at ${size.width} px, ${theme}`, () =>
         visit({ viewport: size, colorScheme: theme, faulty: true }, async (page) => {
-          for (const [name, path] of Object.entries(PAGES)) {
-            await page.goto(path);
-            await fitsItsWidth(page);
-            await page.screenshot({ path: join(shots, `${name}-${size.width}-${theme}.png`), fullPage: true });
-            await page.evaluate(axe);
-            const found = await page.evaluate(() => window.axe.run());
-            const serious = found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-            const told = serious.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map((node) => node.html).join("\n")}`);
-            assert.deepEqual(told, []);
-          }
+          for (const [name, path] of Object.entries(PAGES)) await inShape(page, name, path, `${size.width}-${theme}`);
+        }));
+    }
+  }
+});
+
+/** A daemon that hands out lines of logs, over the same logs, to who has a token for that. */
+describe("evidence", () => {
+  let guarded, home;
+  const tokens = {};
+  const path = "/evidence?q=www.example.com&type=A&rdata=192.0.2.10";
+  const as = (scope) => ({ baseURL: home, httpCredentials: { username: "any", password: tokens[scope] } });
+  const status = async (scope, path) => {
+    const headers = scope ? { Authorization: `Bearer ${tokens[scope]}` } : {};
+    return (await fetch(home + path, { headers })).status;
+  };
+
+  before(async () => {
+    const config = join(folder, "guarded.toml");
+    const data = join(folder, "guarded");
+    writeFileSync(config, `data_dir = "${data}"
+[http]
+listen = "127.0.0.1:0"
+tokens_file = "${join(folder, "tokens")}"
+[evidence]
+http = true
+[[source]]
+logs = "${join(folder, "logs")}"
+`);
+    for (const scope of ["read", "evidence", "admin"]) {
+      tokens[scope] = execFileSync(program, ["token", "new", scope, "--scope", scope, "--config", config]).toString().trim();
+    }
+    guarded = spawn(program, ["run", "--config", config], { stdio: ["ignore", "ignore", "ignore"] });
+    home = await until("the daemon listens", () => `http://${readFileSync(join(data, "listen"), "utf8").trim()}`);
+    await until("the log is read", async () => {
+      const headers = { Authorization: `Bearer ${tokens.read}` };
+      return (await (await fetch(`${home}/api/v1/status`, { headers })).json()).caught_up;
+    });
+  });
+
+  after(async () => {
+    if (guarded && guarded.exitCode === null) {
+      guarded.kill("SIGTERM");
+      await new Promise((resolve) => guarded.once("exit", resolve));
+    }
+  });
+
+  test("leads from a row to the lines behind it, with who asked and where that is written", () =>
+    visit({ ...as("evidence"), acceptDownloads: true }, async (page) => {
+      await page.goto("/?q=www.example.com&type=A");
+      const row = page.locator("tbody tr", { hasText: "192.0.2.10" });
+      const headers = { Authorization: `Bearer ${tokens.read}` };
+      const answer = await fetch(`${home}/api/v1/records?q=www.example.com&type=A`, { headers });
+      const { count } = (await answer.json()).records.find(({ rdata }) => rdata === "192.0.2.10");
+      await row.locator("a.evidence").click();
+      assert.equal(query(page).get("rdata"), "192.0.2.10");
+      const lines = page.locator("table.lines tbody tr");
+      assert.equal(await lines.count(), count);
+      const cells = await lines.first().locator("td").allInnerTexts();
+      assert.equal(cells[0].slice(0, 10), "2024-03-12");
+      assert.equal(cells[1], "192.0.2.200 40000");
+      assert.match(cells.at(-1), /dns\.log:\d+$/);
+      const [file] = await Promise.all([page.waitForEvent("download"), page.locator(".exports a").first().click()]);
+      const exported = readFileSync(await file.path(), "utf8").trim().split("\n").map((line) => JSON.parse(line));
+      assert.equal(exported.length, count + 1);
+      assert.equal(exported.at(-1).end.complete, true);
+      await page.goBack();
+      assert.equal(await row.locator("a.evidence").count(), 1);
+    }));
+
+  test("takes hostile names for text", () => visit(as("evidence"), async (page) => {
+    await page.goto("/evidence?q=198.51.100.66");
+    assert.equal(await page.locator("table.lines tbody tr").count(), HOSTILE.length);
+    assert.equal(await page.evaluate(() => window.hostile), undefined);
+    assert.equal(await page.locator("h1").count(), 1);
+  }));
+
+  test("is for tokens of its scope alone", async () => {
+    for (const wanted of [path, `/api/v1${path}`]) {
+      assert.equal(await status(undefined, wanted), 401, wanted);
+      assert.equal(await status("read", wanted), 403, wanted);
+      assert.equal(await status("admin", wanted), 403, wanted);
+      assert.equal(await status("evidence", wanted), 200, wanted);
+    }
+    for (const scope of ["read", "admin"]) {
+      await visit({ ...as(scope), faulty: true }, async (page) => {
+        await page.goto("/?q=www.example.com");
+        assert.ok(await page.locator("tbody tr").count() > 0);
+        assert.equal(await page.locator("a.evidence").count(), 0);
+      });
+    }
+  });
+
+  for (const size of SIZES) {
+    for (const theme of THEMES) {
+      test(`is accessible and in shape at ${size.width} px, ${theme}`, () =>
+        visit({ ...as("evidence"), viewport: size, colorScheme: theme }, async (page) => {
+          await inShape(page, "evidence", path, `${size.width}-${theme}`);
         }));
     }
   }
