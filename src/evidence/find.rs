@@ -460,12 +460,19 @@ struct Held {
     hits: BTreeMap<Place, Hit>,
     bytes: usize,
     most: usize,
+    most_bytes: usize,
     floor: Option<Place>,
+}
+
+/// Bytes of lines that wait. A test (feature `test-hooks`) may want them to be few.
+fn held_bytes() -> usize {
+    let few = cfg!(feature = "test-hooks").then(|| std::env::var("DNSLEDGER_TEST_HELD_BYTES").ok()).flatten();
+    few.and_then(|few| few.parse().ok()).unwrap_or(HELD_BYTES)
 }
 
 impl Held {
     fn new(most: usize) -> Held {
-        Held { hits: BTreeMap::new(), bytes: 0, most, floor: None }
+        Held { hits: BTreeMap::new(), bytes: 0, most, most_bytes: held_bytes(), floor: None }
     }
 
     fn put(&mut self, place: Place, hit: Hit) {
@@ -474,7 +481,7 @@ impl Held {
         }
         self.bytes += hit.line.bytes();
         self.hits.insert(place, hit);
-        while self.hits.len() > 1 && (self.bytes > HELD_BYTES || self.hits.len() > self.most) {
+        while self.hits.len() > 1 && (self.bytes > self.most_bytes || self.hits.len() > self.most) {
             let Some((last, hit)) = self.hits.pop_last() else { break };
             self.bytes = self.bytes.saturating_sub(hit.line.bytes());
             self.floor = Some(last);

@@ -32,6 +32,7 @@ mod documents;
 mod dump_import;
 /// From an answer back to the lines of the logs.
 mod evidence;
+mod evidence_limits;
 /// What was not seen for long goes, and nothing else.
 mod expire;
 mod filters;
