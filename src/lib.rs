@@ -30,4 +30,5 @@ pub mod status;
 pub mod store;
 pub mod tail;
 pub mod tally;
+pub mod watch;
 pub mod zeek;

@@ -96,6 +96,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             logging::start(&config.log);
             let stop = daemon::stop_on_signals()?;
             daemon::heal(&*ledger, &config.bounds(&ledger.stats()?));
+            super::feeds::watch(&ledger, &config);
             let mut feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
             let filters = Arc::new(Filters::of(&config.data_dir, &feeding.observe));
             feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);

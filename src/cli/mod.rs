@@ -21,7 +21,9 @@ mod doctor;
 mod evidence;
 mod expire;
 mod export;
+mod feeds;
 mod filters;
+mod hits;
 mod import;
 mod list;
 mod lookup;
@@ -50,6 +52,7 @@ use crate::ingest::IngestError;
 use crate::lookup::QueryError;
 use crate::output::sanitise;
 use crate::store::StoreError;
+use crate::watch::WatchError;
 
 /// The version, the commit, and the version of the format on disk.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -75,6 +78,12 @@ enum Command {
     Lookup(lookup::Args),
     /// Show what was first seen of late: domains, names, addresses
     New(new::Args),
+    /// Read, list and remove what is watched for: indicators of feeds
+    Indicators(feeds::Args),
+    /// Show the feeds: how old each is, how many indicators it has, what was not taken
+    Feeds(feeds::FeedsArgs),
+    /// Show hits: what feeds say is bad and was met
+    Hits(hits::Args),
     /// Show the log lines behind an answer, and who asked
     Evidence(evidence::Args),
     /// Show how far each log was read, and how its lines ended
@@ -144,6 +153,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Import(args) => import::run(args),
         Command::Lookup(args) => lookup::run(args),
         Command::New(args) => new::run(args),
+        Command::Indicators(args) => feeds::run(args),
+        Command::Feeds(args) => feeds::feeds(&args),
+        Command::Hits(args) => hits::run(args),
         Command::Evidence(args) => evidence::run(args),
         Command::Status(args) => status::run(args),
         Command::Export(args) => export::run(args),
@@ -190,6 +202,8 @@ fn report(error: &anyhow::Error) -> Exit {
             (exit, hint) = (Exit::Usage, Some(error.hint()));
         } else if let Some(error) = cause.downcast_ref::<IngestError>() {
             hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<WatchError>() {
+            hint = Some(error.hint());
         } else if let Some(error) = cause.downcast_ref::<StoreError>() {
             hint = store_hint(error);
         } else {

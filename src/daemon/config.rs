@@ -20,6 +20,7 @@ use crate::lookup::{Brands, NewSettings};
 use crate::observation::check_sensor_name;
 use crate::store::MaxDisk;
 use crate::tail::discover::Scope;
+use crate::watch::{self, FeedConfig, FileForm, HitFile};
 use crate::{http, observe, retention, store, zeek};
 
 /// The least budget of names of a domain: less would fold what nobody floods.
@@ -64,6 +65,11 @@ pub struct Config {
     pub evidence: Evidence,
     /// What is told apart of what is new.
     pub new: New,
+    /// Where hits go.
+    pub hits: Hits,
+    /// What is watched for.
+    #[serde(rename = "feed")]
+    pub feeds: Vec<FeedEntry>,
     /// What is logged.
     pub log: logging::Config,
 }
@@ -168,6 +174,42 @@ pub struct New {
     pub watched: Vec<String>,
 }
 
+/// Where hits go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hits {
+    /// A file in the data folder; empty for none.
+    pub file: PathBuf,
+    /// How they are written there: `json` or `zeek`.
+    pub format: String,
+}
+
+impl Default for Hits {
+    fn default() -> Hits {
+        Hits { file: PathBuf::new(), format: "json".to_owned() }
+    }
+}
+
+/// A feed of indicators.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FeedEntry {
+    /// What it is called.
+    pub name: String,
+    /// The file, or the folder of files, that it is read from when it changes; empty where it is imported.
+    pub file: PathBuf,
+    /// Whether names are meant with all below them: `true`, `false`, or empty for what its format says.
+    #[serde(serialize_with = "write_choice", deserialize_with = "read_choice")]
+    pub below: Option<bool>,
+    /// What is said with less confidence is left out.
+    pub confidence_min: u8,
+    /// What its source said last longer ago is left out, and a feed that was not read for so long is stale; empty for no bound.
+    #[serde(serialize_with = "write_age", deserialize_with = "read_age")]
+    pub max_age: Option<Duration>,
+    /// What is harmless: names with all below them, networks, or paths of lists of them.
+    pub allow: Vec<String>,
+}
+
 impl Default for Evidence {
     fn default() -> Evidence {
         Evidence { http: false, disk: MaxDisk::Auto }
@@ -194,6 +236,8 @@ impl Default for Config {
             store: Store::default(),
             evidence: Evidence::default(),
             new: New::default(),
+            hits: Hits::default(),
+            feeds: Vec::new(),
             log: logging::Config::default(),
         }
     }
@@ -275,6 +319,9 @@ impl Config {
         config.data_dir = folder.join(&config.data_dir);
         for source in &mut config.sources {
             source.logs = folder.join(&source.logs);
+        }
+        for feed in config.feeds.iter_mut().filter(|feed| !feed.file.as_os_str().is_empty()) {
+            feed.file = folder.join(&feed.file);
         }
         let http::Config { tokens_file, tls_cert, tls_key, .. } = &mut config.http;
         for path in [tokens_file, tls_cert, tls_key] {
@@ -417,6 +464,35 @@ impl Config {
                 );
             }
         }
+        if !["json", "zeek"].contains(&self.hits.format.as_str()) {
+            let message = format!("hits.format: there is no format {:?}", self.hits.format);
+            return fault(message, "format = \"json\" or \"zeek\"");
+        }
+        let file = &self.hits.file;
+        let is_within = file.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+            || file.is_absolute() && file.starts_with(&self.data_dir);
+        if !file.as_os_str().is_empty() && !is_within {
+            let message = format!(
+                "hits.file is {}, and the daemon writes nowhere but in its data folder",
+                file.display()
+            );
+            return fault(message, "file = \"hits.json\"");
+        }
+        for (at, feed) in self.feeds.iter().enumerate() {
+            if let Err(error) = watch::check_name(&feed.name) {
+                return fault(format!("feed {}: {error}", at + 1), "name = \"urlhaus\"");
+            }
+            if self.feeds.iter().take(at).any(|other| other.name == feed.name) {
+                return fault(
+                    format!("feed {}: there is another {}", at + 1, feed.name),
+                    "a name of its own",
+                );
+            }
+            if feed.confidence_min > 100 {
+                let message = format!("feed {}: confidence_min is above 100", feed.name);
+                return fault(message, "confidence_min = 50");
+            }
+        }
         if let Err(brand) = Brands::parse(&self.new.brands) {
             return fault(
                 format!("new.brands: {brand:?} is no name that can be registered, and no word"),
@@ -556,6 +632,26 @@ impl Config {
         }
     }
 
+    /// The file that hits are written to, if there is one.
+    pub fn hit_file(&self) -> Option<HitFile> {
+        let form = if self.hits.format == "zeek" { FileForm::Zeek } else { FileForm::Json };
+        let (path, note) = (self.data_dir.join(&self.hits.file), self.data_dir.join("watch/sent"));
+        (!self.hits.file.as_os_str().is_empty()).then_some(HitFile { path, form, note })
+    }
+
+    /// What is watched for.
+    pub fn feeds(&self) -> Vec<FeedConfig> {
+        let feed = |feed: &FeedEntry| FeedConfig {
+            name: feed.name.clone(),
+            below: feed.below,
+            confidence_min: (feed.confidence_min > 0).then_some(feed.confidence_min),
+            max_age: feed.max_age,
+            allow: feed.allow.clone(),
+            file: feed.file.clone(),
+        };
+        self.feeds.iter().map(feed).collect()
+    }
+
     /// What tells apart what is new is told this.
     pub fn new_settings(&self) -> NewSettings {
         NewSettings {
@@ -665,7 +761,8 @@ fn line_of(text: &str, byte: usize) -> usize {
 
 /// All keys there are: those of the defaults, with one source.
 fn known_keys() -> toml::Table {
-    let with_a_source = Config { sources: vec![Source::default()], ..Config::default() };
+    let with_a_source =
+        Config { sources: vec![Source::default()], feeds: vec![FeedEntry::default()], ..Config::default() };
     // The defaults are plain text and numbers: they are always a table.
     toml::Table::try_from(with_a_source).unwrap_or_default()
 }
@@ -760,6 +857,28 @@ fn read_unless_empty<'de, D: Deserializer<'de>, T, E: std::fmt::Display>(
     value.map_err(serde::de::Error::custom)
 }
 
+/// An empty text is neither.
+fn write_choice<S: Serializer>(choice: &Option<bool>, serializer: S) -> Result<S::Ok, S::Error> {
+    match choice {
+        Some(choice) => serializer.serialize_bool(*choice),
+        None => serializer.serialize_str(""),
+    }
+}
+
+fn read_choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Choice {
+        Is(bool),
+        Text(String),
+    }
+    match Choice::deserialize(deserializer)? {
+        Choice::Is(choice) => Ok(Some(choice)),
+        Choice::Text(text) if text.is_empty() => Ok(None),
+        Choice::Text(_) => Err(serde::de::Error::custom("true, false, or \"\" for what the format says")),
+    }
+}
+
 fn write_backfill<S: Serializer>(backfill: &Backfill, serializer: S) -> Result<S::Ok, S::Error> {
     match backfill {
         Backfill::All => serializer.serialize_str("all"),
@@ -836,12 +955,15 @@ mod tests {
             packaged.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| is_key(line)).collect();
         let uncommented = uncommented.join("\n");
         let logs = PathBuf::from("/opt/zeek/logs");
-        let expected = Config { sources: vec![Source { logs, ..Source::default() }], ..Config::default() };
+        let feeds = vec![FeedEntry { name: "urlhaus".to_owned(), ..FeedEntry::default() }];
+        let expected =
+            Config { sources: vec![Source { logs, ..Source::default() }], feeds, ..Config::default() };
         assert_eq!(Config::parse(&uncommented).unwrap(), expected);
         let mut table: toml::Table = uncommented.parse().unwrap();
         let mut known = known_keys();
         for table in [&mut table, &mut known] {
             table["source"][0].as_table_mut().unwrap().insert("logs".to_owned(), "".into());
+            table["feed"][0].as_table_mut().unwrap().insert("name".to_owned(), "".into());
         }
         assert_eq!(table, known, "a key is missing");
     }

@@ -48,6 +48,7 @@ use crate::retention::{self, Bounds, Keeper, Look, RETENTION, SURVEY_SHARE, fold
 use crate::status::Notices;
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
 use crate::store::{OnProgress, Options, StoreError, Survey, WriteStore};
+use crate::watch::Watching;
 
 /// The control socket in a data folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -154,8 +155,12 @@ pub fn run(
     if let Some(fault) = feeding.clock.fault() {
         warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
     }
+    // Before anything is read: each line is looked through.
+    let watching = Arc::new(Watching::start(Arc::clone(&ledger), &config.data_dir, config.feeds()));
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
     let (held, released) = channel();
+    watch_feeds(&watching, stop.clone(), held.clone())?;
+    write_hits(&config, &ledger, stop.clone(), held.clone())?;
     keep_within(&ledger, bounds, ingest.notices().clone(), stop.clone(), held.clone())?;
     filter_logs(&filters, &ledger, &config, stop.clone(), held.clone())?;
     if was_killed {
@@ -182,6 +187,7 @@ pub fn run(
         }
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), filters, http);
         state.tell_new(config.new_settings());
+        state.tell_watching(Arc::clone(&watching), stop.clone());
         if config.evidence.http {
             state.hand_out_lines();
         }
@@ -250,6 +256,7 @@ pub fn run(
             ledger.flush()?;
         }
     }
+    drop(watching);
     // Whoever has the ledger last closes it: that is to be here, since a process that ends before has not closed it in order.
     if released.recv_timeout(RELEASE) == Err(RecvTimeoutError::Timeout) {
         debug!("What goes on in the background did not end; the ledger is verified at the next start.");
@@ -276,6 +283,32 @@ fn end_in_time(stop: Stop) -> anyhow::Result<()> {
 
 /// Held by a thread for as long as it may hold the ledger.
 type Held = Sender<()>;
+
+/// Keeps feeds up, and looks through history when indicators come, on a thread that gives way to all others.
+fn watch_feeds(watching: &Arc<Watching>, stop: Stop, held: Held) -> anyhow::Result<()> {
+    let watching = Arc::clone(watching);
+    let work = move || {
+        priority::give_way();
+        watching.run(&stop);
+        drop(watching);
+        drop(held);
+    };
+    threads::spawn("watch", work).context("starting a thread")?;
+    Ok(())
+}
+
+/// Writes hits to a file as they come, where one is configured.
+fn write_hits(config: &Config, ledger: &Arc<dyn WriteStore>, stop: Stop, held: Held) -> anyhow::Result<()> {
+    let Some(file) = config.hit_file() else { return Ok(()) };
+    let ledger = Arc::clone(ledger);
+    let work = move || {
+        file.run(&*ledger, &stop);
+        drop(ledger);
+        drop(held);
+    };
+    threads::spawn("hits", work).context("starting a thread")?;
+    Ok(())
+}
 
 /// Makes the filters of logs, for evidence, on a thread that gives way to all others.
 fn filter_logs(

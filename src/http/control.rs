@@ -9,6 +9,7 @@
 //! | `POST /control/snapshot` | a whole copy of the ledger at one moment: a [`SnapshotFrame`] at a time |
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `GET /control/evidence?q=QUERY&…` | the lines of logs behind an answer: see `evidence.rs` |
+//! | `POST /control/watch` | takes feeds up that have changed, and looks through history with them |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
 use std::future::Future;
@@ -455,7 +456,7 @@ pub(super) fn at_length(
     Ok(warp::reply::stream(frames).into_response())
 }
 
-fn posted(request: &Request) -> Result<(), ApiError> {
+pub(super) fn posted(request: &Request) -> Result<(), ApiError> {
     exactly(request, &[])?;
     if request.method == Method::POST { Ok(()) } else { Err(ApiError::method_not_allowed()) }
 }

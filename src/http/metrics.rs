@@ -129,6 +129,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
         let metrics = &state.0.metrics;
         let written = encode_registry(&mut text, &metrics.registry)
             .and_then(|()| encode_registry(&mut text, &snapshot(&status, &stats, failing)))
+            .and_then(|()| encode_registry(&mut text, &watched(&state)))
             .and_then(|()| encode_eof(&mut text));
         written.map_err(|fmt::Error| ApiError::unavailable("the metrics cannot be written"))?;
         Ok::<_, ApiError>(text)
@@ -290,6 +291,34 @@ fn snapshot(status: &Status, stats: &Stats, failing: bool) -> Registry {
     if let Some(bytes) = resident_bytes() {
         gauge(&mut registry, "resident_memory_bytes", "Memory that the daemon holds", bytes);
     }
+    registry
+}
+
+/// What is watched, and what was met.
+fn watched(state: &State) -> Registry {
+    let mut registry = Registry::with_prefix("dnsledger");
+    let counter = |n: u64| {
+        let counter: Counter = Counter::default();
+        counter.inc_by(n);
+        counter
+    };
+    registry.register("hits", "Hits of indicators that were noted", counter(state.0.ledger.last_hit().0));
+    let Some(watching) = state.watching() else { return registry };
+    let (muted, failed) = watching.counts();
+    registry.register("hits_muted", "Sightings of indicators that are excepted", counter(muted));
+    registry.register("feed_failures", "Looks into a feed that failed", counter(failed));
+    let indicators: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
+    let age: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
+    let faulty: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
+    for feed in watching.feeds() {
+        let label = || [("feed", feed.name.clone())];
+        indicators.get_or_create(&label()).set(feed.indicators);
+        age.get_or_create(&label()).set(feed.age);
+        faulty.get_or_create(&label()).set(u64::from(feed.fault.is_some() || feed.stale || feed.held));
+    }
+    registry.register("feed_indicators", "Indicators of each feed", indicators);
+    registry.register_with_unit("feed_age", "How long ago each feed was read", Unit::Seconds, age);
+    registry.register("feed_faulty", "Whether a feed is stale, held back, or cannot be read", faulty);
     registry
 }
 

@@ -34,6 +34,7 @@ mod evidence;
 mod guard;
 mod gzip;
 mod headers;
+mod hits;
 mod machine;
 mod metrics;
 mod names;
@@ -75,12 +76,14 @@ use self::metrics::Metrics;
 use self::pace::Pace;
 use self::places::Places;
 use self::token::Tokens;
+use crate::base::shutdown::Stop;
 use crate::base::units::duration;
 use crate::evidence::{Beginnings, Filters};
 use crate::ingest::Ingest;
 use crate::lookup::NewSettings;
 use crate::status::history::History;
 use crate::store::WriteStore;
+use crate::watch::Watching;
 
 /// Where it listens, and its bounds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +192,9 @@ fn read_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr,
 /// Logs that clients send, at once: each holds a thread.
 const MAX_IMPORTS: usize = 8;
 
+/// Streams of hits, at once.
+const MAX_HIT_STREAMS: usize = 32;
+
 /// Those who read logs once more, at once.
 const MAX_EVIDENCE: usize = 2;
 
@@ -217,6 +223,10 @@ struct Shared {
     filters: Arc<Filters>,
     /// With which logs files begin.
     beginnings: Arc<Beginnings>,
+    /// What is watched.
+    watching: Mutex<Option<(Arc<Watching>, Stop)>>,
+    /// For streams of hits.
+    hit_streams: Places,
     /// What is told apart of what is new.
     new: Mutex<Arc<NewSettings>>,
     guard: Guard,
@@ -263,6 +273,8 @@ impl State {
             filters,
             beginnings: Arc::default(),
             new: Mutex::default(),
+            watching: Mutex::default(),
+            hit_streams: Places::new(MAX_HIT_STREAMS, MAX_HIT_STREAMS),
             guard,
             origins,
             proxies,

@@ -11,7 +11,8 @@ use super::error::ApiError;
 use super::guard::{Asker, Door};
 use super::request::{Request, request};
 use super::{
-    State, bulk, cof, control, dnsdb, evidence, machine, metrics, names, native, new, page, recipe, zeek_pdns,
+    State, bulk, cof, control, dnsdb, evidence, hits, machine, metrics, names, native, new, page, recipe,
+    zeek_pdns,
 };
 
 /// All routes of a door, as one filter that always answers.
@@ -160,6 +161,7 @@ async fn controlled(state: State, mut request: Request) -> Result<Response, ApiE
     let segments = std::mem::take(&mut request.segments);
     match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["flush"] => control::flush(state, request).await,
+        ["watch"] => hits::watch(state, request).await,
         ["verify"] => control::verify(&state, &request),
         ["expire"] => control::expire(&state, &request, false),
         ["expire", "forecast"] => control::expire(&state, &request, true),
@@ -176,6 +178,9 @@ async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
         ["export"] => native::export(state, request).await,
         ["status"] => machine::status(state, request).await,
         ["new"] => new::respond(state, request).await,
+        ["hits"] => hits::hits(state, request).await,
+        ["hits", "stream"] => hits::stream(state, &request),
+        ["feeds"] => hits::feeds(state, request).await,
         ["evidence"] => evidence::respond(&state, &request),
         ["names", rrname] => names::name(state, request, rrname).await,
         ["seen", value] => names::seen(state, request, value).await,

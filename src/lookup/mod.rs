@@ -39,7 +39,7 @@ pub use filters::{FILTER_KEYS, Filters, Types, is_seen_within, no_such_sensor, p
 pub use indicator::{Indicator, address as literal_address, literal};
 pub use list::{List, ListForm};
 pub use lookalike::{Brands, How, Lookalike};
-pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_new};
+pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_new, parse_since};
 pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};

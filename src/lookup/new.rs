@@ -170,6 +170,15 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// The time of `since`: an age, a day, a time.
+///
+/// # Errors
+///
+/// When it is none.
+pub fn parse_since(text: &str, now: u64) -> Result<u64, QueryError> {
+    time_after(text, now)
+}
+
 /// One thing that is new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct New {

@@ -3,7 +3,7 @@
 //! A batch is what the store stages or applies at once. Folding here first is what makes the ledger fast: most sightings are of
 //! rows that are already in the batch, and cost one look-up in a hash table and no allocation.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hashbrown::HashTable;
 
@@ -125,6 +125,8 @@ pub struct Batch {
     tuples: Table<Halves>,
     questions: Table<Asked>,
     progress: HashMap<LineageId, Progress>,
+    /// Hits as they are stored, by key: they have their numbers.
+    hits: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Batch {
@@ -168,6 +170,7 @@ impl Batch {
         self.tuples.clear();
         self.questions.clear();
         self.progress.clear();
+        self.hits.clear();
     }
 
     /// Folds in sightings of one row.
@@ -189,6 +192,16 @@ impl Batch {
         self.progress.insert(progress.lineage, progress);
     }
 
+    /// Adds a hit as it is stored.
+    pub(crate) fn add_hit(&mut self, key: Vec<u8>, stored: Vec<u8>) {
+        self.hits.insert(key, stored);
+    }
+
+    /// The hits.
+    pub(crate) fn hits(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.hits
+    }
+
     /// The rows.
     pub fn tuples(&self) -> &Table<Halves> {
         &self.tuples
@@ -206,7 +219,10 @@ impl Batch {
 
     /// Whether there is nothing to apply.
     pub fn is_empty(&self) -> bool {
-        self.tuples.is_empty() && self.questions.is_empty() && self.progress.is_empty()
+        self.tuples.is_empty()
+            && self.questions.is_empty()
+            && self.progress.is_empty()
+            && self.hits.is_empty()
     }
 
     /// Bytes of memory it holds, about.

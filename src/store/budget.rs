@@ -107,7 +107,8 @@ pub(crate) fn folded_place(family: Family, key: &[u8]) -> Result<Option<(Vec<u8>
 fn name_of(family: Family, key: &[u8]) -> Result<&[u8], StoreError> {
     let name = match family {
         Family::ByRdata => split_rdata_key(key).and_then(|(_, rest)| split_name_key(rest)),
-        Family::ByName | Family::Questions => split_name_key(key),
+        Family::ByName | Family::Questions | Family::Hits => split_name_key(key),
+        Family::HitLog => key::hit_of_log(key).and_then(split_name_key),
         Family::Domains => return key::domain(key).ok_or_else(|| key::bad_key(family)),
     };
     name.map(|(name, _)| name).ok_or_else(|| key::bad_key(family))
@@ -136,6 +137,10 @@ impl Sight {
             Family::Domains => {
                 let times = value::first_seen(stored)?;
                 Sight { first: times.first(), last: times.last, count: 1 }
+            }
+            Family::Hits | Family::HitLog => {
+                let hit = value::hit(stored)?;
+                Sight { first: hit.time, last: hit.time, count: 1 }
             }
         })
     }
@@ -532,9 +537,11 @@ impl Rules {
         if self.without == Some(sensor) {
             return Ok(false);
         }
-        // A domain stays as it is, whatever becomes of its names.
-        if family == Family::Domains {
-            return Ok(key::is_of_this_list(key));
+        // Domains and hits stay as they are, whatever becomes of its names.
+        match family {
+            Family::Domains => return Ok(key::is_of_this_list(key)),
+            Family::Hits | Family::HitLog => return Ok(true),
+            Family::ByRdata | Family::ByName | Family::Questions => {}
         }
         if let Some(place) = folded_place(family, key)? {
             self.alive.insert(place);
@@ -578,7 +585,7 @@ impl Rules {
         stored: &[u8],
     ) -> Result<(), StoreError> {
         match family {
-            Family::ByRdata | Family::Domains => return Ok(()),
+            Family::ByRdata | Family::Domains | Family::Hits | Family::HitLog => return Ok(()),
             Family::ByName => self.folded.0 += 1,
             Family::Questions => self.folded.1 += 1,
         }

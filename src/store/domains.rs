@@ -89,5 +89,5 @@ fn is_joined(bytes: &[u8], parts: &[&[u8]]) -> bool {
 /// How many lookup parts the rows of a batch have at most, about: what its filter is made for.
 pub(crate) fn lookup_keys(batch: &Batch) -> u64 {
     let (rows, questions) = (batch.tuples().len() as u64, batch.questions().len() as u64);
-    2 * rows + questions + (rows + questions) / 4
+    2 * rows + questions + (rows + questions) / 4 + 2 * batch.hits().len() as u64
 }

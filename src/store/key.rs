@@ -1,6 +1,6 @@
 //! The keys of the ledger: families of rows, and what a scan means in key bytes.
 //!
-//! A run of the ledger (see [`super::run`]) holds rows of four families, each sorted by key:
+//! A run of the ledger (see [`super::run`]) holds rows of six families, each sorted by key:
 //!
 //! | family | key | value |
 //! |---|---|---|
@@ -13,7 +13,9 @@
 //! found by record data; text is not indexed. Both families of sightings carry the whole value, so that a lookup by
 //! address is one scan of one family.
 
-use crate::dns::{Rdata, RrType, SUFFIX_LIST, push_address_key, split_name_key, split_rdata_key};
+use std::net::IpAddr;
+
+use crate::dns::{Name, Rdata, RrType, SUFFIX_LIST, push_address_key, split_name_key, split_rdata_key};
 use crate::observation::{SensorId, Tuple, question_from_row_key};
 
 use super::{Position, Scan, StoreError, damaged};
@@ -32,6 +34,10 @@ pub(crate) enum Family {
     Questions,
     /// First sightings by registrable domain.
     Domains,
+    /// Hits of indicators by owner name.
+    Hits,
+    /// Hits by their numbers.
+    HitLog,
 }
 
 /// Splits a key in two.
@@ -60,11 +66,14 @@ pub(crate) enum Values {
     Questions,
     /// When it was first asked and answered.
     FirstSeen,
+    /// Its number, when it was noted, and what is said of the indicator.
+    Hit,
 }
 
 impl Family {
     /// All families, in the order of their bytes.
-    pub const ALL: [Family; 4] = [Family::ByRdata, Family::ByName, Family::Questions, Family::Domains];
+    pub const ALL: [Family; 6] =
+        [Family::ByRdata, Family::ByName, Family::Questions, Family::Domains, Family::Hits, Family::HitLog];
 
     /// The table of families.
     pub fn definition(self) -> &'static Definition {
@@ -95,6 +104,20 @@ impl Family {
                 name: "a registrable domain",
                 split: split_domain,
                 values: Values::FirstSeen,
+                is_index: true,
+            },
+            Family::Hits => &Definition {
+                byte: b'w',
+                name: "a hit",
+                split: split_name_key,
+                values: Values::Hit,
+                is_index: false,
+            },
+            Family::HitLog => &Definition {
+                byte: b'y',
+                name: "a hit by its number",
+                split: split_sequence,
+                values: Values::Hit,
                 is_index: true,
             },
         }
@@ -133,23 +156,27 @@ pub(crate) struct Each<T>([T; Family::ALL.len()]);
 impl<T> Each<T> {
     /// That of a family.
     pub fn of(&self, family: Family) -> &T {
-        let [by_rdata, by_name, questions, domains] = &self.0;
+        let [by_rdata, by_name, questions, domains, hits, log] = &self.0;
         match family {
             Family::ByRdata => by_rdata,
             Family::ByName => by_name,
             Family::Questions => questions,
             Family::Domains => domains,
+            Family::Hits => hits,
+            Family::HitLog => log,
         }
     }
 
     /// The same, to change it.
     pub fn of_mut(&mut self, family: Family) -> &mut T {
-        let [by_rdata, by_name, questions, domains] = &mut self.0;
+        let [by_rdata, by_name, questions, domains, hits, log] = &mut self.0;
         match family {
             Family::ByRdata => by_rdata,
             Family::ByName => by_name,
             Family::Questions => questions,
             Family::Domains => domains,
+            Family::Hits => hits,
+            Family::HitLog => log,
         }
     }
 
@@ -218,6 +245,8 @@ pub(crate) fn question(key: &[u8]) -> Result<(crate::dns::Name, RrType, SensorId
     question_from_row_key(key).map_err(|_| bad_key(Family::Questions))
 }
 
+/// Bytes of the number of a hit.
+const SEQUENCE: usize = 8;
 /// Bytes of the number of a suffix list at the beginning of the keys of domains.
 const LIST: usize = 4;
 
@@ -230,6 +259,60 @@ fn split_domain(key: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The name in the key of a domain, in key form.
 pub(crate) fn domain(key: &[u8]) -> Option<&[u8]> {
     split_name_key(key.get(LIST..)?).map(|(name, _)| name)
+}
+
+/// What of a hit makes it the one it is: the name, the indicator, the address if it is about one, the sensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HitKey {
+    pub rrname: Name,
+    pub indicator: Vec<u8>,
+    pub address: Option<IpAddr>,
+    pub sensor: SensorId,
+}
+
+/// Appends the key of a hit; the name is in key form.
+pub(crate) fn push_hit(
+    rrname: &[u8],
+    indicator: &[u8],
+    address: Option<IpAddr>,
+    sensor: SensorId,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(rrname);
+    out.extend_from_slice(&(indicator.len() as u16).to_be_bytes());
+    out.extend_from_slice(indicator);
+    match address {
+        Some(address) => push_address_key(address, out),
+        None => out.push(0),
+    }
+    out.extend_from_slice(&sensor.0.to_be_bytes());
+}
+
+/// Reads the key of a hit.
+pub(crate) fn hit(key: &[u8]) -> Option<HitKey> {
+    let (rrname, rest) = split_name_key(key)?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let (indicator, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let (address, sensor) = match rest.split_first()? {
+        (0, sensor) => (None, sensor),
+        _ => {
+            let (rdata, sensor) = Rdata::split_key(rest).ok()?;
+            (Some(rdata.address()?), sensor)
+        }
+    };
+    let sensor = SensorId(u16::from_be_bytes(sensor.try_into().ok()?));
+    let (rrname, indicator) = (Name::from_key(rrname).ok()?, indicator.to_vec());
+    Some(HitKey { rrname, indicator, address, sensor })
+}
+
+/// Splits the key of a hit by its number behind that.
+fn split_sequence(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    key.split_at_checked(SEQUENCE)
+}
+
+/// The key of a hit without its number.
+pub(crate) fn hit_of_log(key: &[u8]) -> Option<&[u8]> {
+    split_sequence(key).map(|(_, key)| key)
 }
 
 /// Whether the key of a domain was made by the suffix list that this program has.
@@ -317,6 +400,17 @@ impl Range {
         }
     }
 
+    /// The hits with numbers above this.
+    pub fn hits_after(sequence: u64) -> Range {
+        Range { from: sequence.saturating_add(1).to_be_bytes().to_vec(), ..Range::all(Family::HitLog) }
+    }
+
+    /// The one hit with a key, if it is there.
+    pub fn hit(key: &[u8]) -> Range {
+        let exact = split_name_key(key).map(|(name, _)| name.to_vec());
+        Range { family: Family::Hits, from: key.to_vec(), to: Some([key, &[0]].concat()), exact }
+    }
+
     /// Leaves out everything before a row's tuple, and gives back the tuple's part of the key.
     pub fn skip_to(&mut self, position: &Position) -> Vec<u8> {
         let mut key = Vec::new();
@@ -350,7 +444,6 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::Name;
     use proptest::prelude::*;
 
     fn row_key(rrname: &str, rdata: &Rdata, sensor: u16) -> Vec<u8> {

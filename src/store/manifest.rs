@@ -294,30 +294,40 @@ pub(crate) struct Commits {
     pub digest: u64,
     /// The number of the last commit.
     pub number: u64,
+    /// The number of the last hit.
+    pub hits: u64,
 }
 
-/// Versions of the record: the second since format 3.
+/// Versions of the record: the second since format 3, the third once there is a hit.
 #[derive(Encode, Decode)]
 enum StoredCommits {
     V1 { journal_to: u64, lineages: u64, digest: u64 },
     V2 { journal_to: u64, lineages: u64, digest: u64, number: u64 },
+    V3 { journal_to: u64, lineages: u64, digest: u64, number: u64, hits: u64 },
 }
 
 impl Commits {
     /// What is stored.
     pub fn to_bytes(self) -> Result<Vec<u8>, StoreError> {
-        let Commits { journal_to, lineages, digest, number } = self;
-        seal(COMMITS, &StoredCommits::V2 { journal_to, lineages, digest, number })
+        let Commits { journal_to, lineages, digest, number, hits } = self;
+        let stored = match hits {
+            0 => StoredCommits::V2 { journal_to, lineages, digest, number },
+            hits => StoredCommits::V3 { journal_to, lineages, digest, number, hits },
+        };
+        seal(COMMITS, &stored)
     }
 
     /// Takes them from what is stored, also in an older format.
     pub fn from_bytes(stored: Option<Vec<u8>>) -> Result<Commits, StoreError> {
         Ok(match open(COMMITS, stored, "the record of the last commit")? {
             StoredCommits::V1 { journal_to, lineages, digest } => {
-                Commits { journal_to, lineages, digest, number: FIRST_COMMIT }
+                Commits { journal_to, lineages, digest, number: FIRST_COMMIT, hits: 0 }
             }
             StoredCommits::V2 { journal_to, lineages, digest, number } => {
-                Commits { journal_to, lineages, digest, number }
+                Commits { journal_to, lineages, digest, number, hits: 0 }
+            }
+            StoredCommits::V3 { journal_to, lineages, digest, number, hits } => {
+                Commits { journal_to, lineages, digest, number, hits }
             }
         })
     }

@@ -143,6 +143,24 @@ pub trait WriteStore: ReadStore {
     /// When a row makes no sense, which no input can bring about. Nothing of the batch is staged then.
     fn stage(&self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// From now on what comes is looked through: what is met is kept with the rows by which it was met, each once. When this returns
+    /// nothing is under way that was not looked through so.
+    fn watch(&self, _watch: Option<Arc<dyn Watch>>) {}
+
+    /// Keeps hits that were found in what is there; how many of them are new.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriteStore::apply`].
+    fn keep_hits(&self, _hits: &[NewHit]) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    /// The number of the last hit that is committed, and whether there are others that are only staged.
+    fn last_hit(&self) -> (u64, bool) {
+        (0, false)
+    }
+
     /// Bytes of memory of what is staged and not committed, about; 0 only when nothing is.
     fn staged_bytes(&self) -> usize;
 
@@ -282,6 +300,15 @@ pub trait Snapshot: Send + Sync {
     /// As for [`Snapshot::entries`].
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError>;
 
+    /// The hits with numbers above one, in their order: those that are committed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn hits<'a>(&'a self, _after: u64) -> Result<Hits<'a>, StoreError> {
+        Ok(Box::new(std::iter::empty()))
+    }
+
     /// The rows and questions that commits after a mark have changed, each whole, with all its sightings. Some that have not
     /// changed may be among them, where runs were merged or the ledger was opened since. What is only staged is not in it.
     ///
@@ -310,6 +337,8 @@ pub struct Changed<'a> {
 
 /// A stream of entries.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, StoreError>> + Send + 'a>;
+/// A stream of hits.
+pub type Hits<'a> = Box<dyn Iterator<Item = Result<Hit, StoreError>> + Send + 'a>;
 /// A stream of registrable domains.
 pub type Domains<'a> = Box<dyn Iterator<Item = Result<DomainSeen, StoreError>> + Send + 'a>;
 /// A stream of questions.
@@ -422,6 +451,50 @@ pub struct Question {
     pub asked: Asked,
     /// As [`Entry::names`].
     pub names: Option<u64>,
+}
+
+/// Who knows what is looked for.
+pub trait Watch: Send + Sync {
+    /// Finds what of a batch is looked for. It may find the same more than once, and again what it found before.
+    fn look(&self, batch: &Batch, found: &mut Vec<NewHit>);
+}
+
+/// Something that is looked for and was met. What makes it the one it is are the name, the indicator, the address and the sensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHit {
+    /// The owner name of the row, or the name that was asked for.
+    pub rrname: Name,
+    /// The indicator, in a form that means nothing to the store; 1,000 bytes at most.
+    pub indicator: Vec<u8>,
+    /// The address that was answered, where the indicator is about such.
+    pub address: Option<IpAddr>,
+    /// The sensor that saw it.
+    pub sensor: SensorId,
+    /// When.
+    pub time: u64,
+    /// What is said of the indicator: kept as it is.
+    pub note: Vec<u8>,
+}
+
+/// A hit as it is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// Its number, one more than that of the hit before.
+    pub sequence: u64,
+    /// When it was noted, epoch seconds.
+    pub noted: u64,
+    /// When the record was by which it was met, or the first of them.
+    pub time: u64,
+    /// The owner name of the row, or the name that was asked for.
+    pub rrname: Name,
+    /// The indicator.
+    pub indicator: Vec<u8>,
+    /// The address that was answered, where the indicator is about such.
+    pub address: Option<IpAddr>,
+    /// The sensor that saw it.
+    pub sensor: Arc<str>,
+    /// What was said of the indicator then.
+    pub note: Vec<u8>,
 }
 
 /// When a registrable domain was first seen by a sensor, as it is handed out.

@@ -3,6 +3,7 @@
 //! A run never changes once it is written. Where its blocks are is a [`Source`]'s business: in memory
 //! ([`super::segment`]) or in the engine ([`super::ledger`]); what is here is the same for both.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -361,12 +362,18 @@ impl<S: Sink> Writer<S> {
         Ok((self.sink, self.contents, self.filter))
     }
 
-    /// Appends the rows of a batch that were seen at `cut` or later.
+    /// Appends the rows of a batch that were seen at `cut` or later, and the hits of another one with its own.
     ///
     /// # Errors
     ///
     /// Also when a key is none, or has a sensor that is not among the first `sensors`.
-    pub fn push_batch(&mut self, batch: &Batch, sensors: usize, cut: u64) -> Result<(), StoreError> {
+    pub fn push_batch(
+        &mut self,
+        batch: &Batch,
+        more_hits: &Batch,
+        sensors: usize,
+        cut: u64,
+    ) -> Result<(), StoreError> {
         let rows = sorted(batch.tuples(), sensors, |halves| halves.combined().time_last >= cut)?;
         // The same rows by record data: those with equal data are in order already.
         let mut by_rdata = Vec::with_capacity(rows.len());
@@ -403,6 +410,25 @@ impl<S: Sink> Writer<S> {
             stored.clear();
             value::push_first_seen(&times, &mut stored)?;
             self.push(Family::Domains, &key, &stored)?;
+        }
+        let mut by_number = Vec::new();
+        let hits: BTreeMap<&[u8], &[u8]> = batch
+            .hits()
+            .iter()
+            .chain(more_hits.hits())
+            .map(|(key, stored)| (key.as_slice(), stored.as_slice()))
+            .collect();
+        for (hit, stored) in hits {
+            let value = value::hit(stored)?;
+            if value.noted < cut {
+                continue;
+            }
+            self.push(Family::Hits, hit, stored)?;
+            by_number.push(([value.sequence.to_be_bytes().as_slice(), hit].concat(), stored));
+        }
+        by_number.sort_unstable();
+        for (key, stored) in by_number {
+            self.push(Family::HitLog, &key, stored)?;
         }
         Ok(())
     }

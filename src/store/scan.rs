@@ -10,7 +10,7 @@ use super::derived::Derived;
 use super::key::{self, Family};
 use super::run::{Merged, Whole};
 use super::sensors::Sensors;
-use super::{DomainSeen, Entry, Question, StoreError, damaged, value};
+use super::{DomainSeen, Entry, Hit, Question, StoreError, damaged, value};
 use crate::dns::{Name, RrType};
 use crate::observation::{Asked, FirstSeen, Halves};
 
@@ -205,6 +205,42 @@ impl Iterator for QuestionScan {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().inspect_err(|_| self.groups.stop()).transpose()
+    }
+}
+
+/// Hits in the order of their numbers.
+pub(crate) struct HitScan {
+    rows: Merged,
+    sensors: Arc<Sensors>,
+    ended: bool,
+}
+
+impl HitScan {
+    pub fn new(rows: Merged, sensors: Arc<Sensors>) -> HitScan {
+        HitScan { rows, sensors, ended: false }
+    }
+
+    fn step(&mut self) -> Result<Option<Hit>, StoreError> {
+        if self.ended || !self.rows.advance()? {
+            return Ok(None);
+        }
+        let bad = || key::bad_key(Family::HitLog);
+        let key = key::hit_of_log(self.rows.key()).and_then(key::hit).ok_or_else(bad)?;
+        let value::HitValue { sequence, noted, time, note } = value::hit(self.rows.value())?;
+        let sensor =
+            self.sensors.name(key.sensor).ok_or_else(|| damaged("a hit", "its sensor has no name"))?;
+        let key::HitKey { rrname, indicator, address, .. } = key;
+        Ok(Some(Hit { sequence, noted, time, rrname, indicator, address, sensor, note }))
+    }
+}
+
+impl Iterator for HitScan {
+    type Item = Result<Hit, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.step();
+        self.ended |= next.is_err();
+        next.transpose()
     }
 }
 

@@ -54,6 +54,7 @@ impl Segment {
     /// Makes one of a batch, which is in these entries of the journal. Rows that were last seen before `cut` are left out.
     pub fn from_batch(
         batch: &Batch,
+        more_hits: &Batch,
         sensors: usize,
         sequences: Vec<u64>,
         commits: CommitRange,
@@ -61,7 +62,7 @@ impl Segment {
     ) -> Result<Segment, StoreError> {
         let keys = lookup_keys(batch);
         let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys, seed_in_memory());
-        writer.push_batch(batch, sensors, cut)?;
+        writer.push_batch(batch, more_hits, sensors, cut)?;
         Segment::finish(writer, 0, sequences, commits)
     }
 

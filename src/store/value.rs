@@ -143,12 +143,45 @@ pub(crate) fn first_seen(stored: &[u8]) -> Result<FirstSeen, StoreError> {
     Ok(FirstSeen { asked, answered, last })
 }
 
+/// What is stored of a hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HitValue {
+    /// Its number.
+    pub sequence: u64,
+    /// When it was noted, epoch seconds.
+    pub noted: u64,
+    /// When the record was that was met, or the first of them.
+    pub time: u64,
+    /// What is said of the indicator.
+    pub note: Vec<u8>,
+}
+
+#[derive(Encode, Decode)]
+enum StoredHit {
+    V1 { note: Vec<u8>, time: u64, noted: u64, sequence: u64 },
+}
+
+/// The stored form of a hit.
+pub(crate) fn hit_to_bytes(hit: &HitValue) -> Result<Vec<u8>, StoreError> {
+    let HitValue { sequence, noted, time, note } = hit.clone();
+    let mut out = Vec::new();
+    push(&StoredHit::V1 { note, time, noted, sequence }, &mut out)?;
+    Ok(out)
+}
+
+/// Takes a hit from its stored form.
+pub(crate) fn hit(stored: &[u8]) -> Result<HitValue, StoreError> {
+    let StoredHit::V1 { note, time, noted, sequence } = take(stored, "a hit")?;
+    Ok(HitValue { sequence, noted, time, note })
+}
+
 /// When a row of a family was last seen, or a question last asked, by its stored value.
 pub(crate) fn last_seen(family: Family, stored: &[u8]) -> Result<u64, StoreError> {
     Ok(match family.values() {
         Values::Sightings => halves(stored)?.combined().time_last,
         Values::Questions => asked(stored)?.time_last,
         Values::FirstSeen => first_seen(stored)?.last,
+        Values::Hit => hit(stored)?.noted,
     })
 }
 
@@ -173,6 +206,14 @@ pub(crate) fn merge(family: Family, into: &mut Vec<u8>, other: &[u8]) -> Result<
             into.clear();
             push_first_seen(&sum, into)
         }
+        // There is one of each: the first stands.
+        Values::Hit => {
+            if hit(other)?.sequence < hit(into)?.sequence {
+                into.clear();
+                into.extend_from_slice(other);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -188,6 +229,7 @@ pub(crate) fn add_row(
         Values::Questions => batch.add_asked(key, &asked(stored)?),
         // It is made again of the others.
         Values::FirstSeen => {}
+        Values::Hit => batch.add_hit(key.to_vec(), stored.to_vec()),
     }
     Ok(())
 }
@@ -391,6 +433,7 @@ mod tests {
             let _ = halves(&bytes);
             let _ = asked(&bytes);
             let _ = first_seen(&bytes);
+            let _ = hit(&bytes);
             let _ = progress(LineageId([0; 16]), &bytes);
         }
     }

@@ -59,6 +59,9 @@ pub struct Verification {
     /// Registrable domains with their first sightings, likewise.
     #[serde(default)]
     pub domains: u64,
+    /// Hits of indicators, likewise.
+    #[serde(default)]
+    pub hits: u64,
     /// Commits in the journal.
     pub journal_entries: u64,
     /// Rows and questions in the journal.
@@ -432,18 +435,24 @@ impl<'a> Checker<'a> {
         self.found.index_entries += state.counts.of(Family::ByRdata);
         self.found.questions += state.counts.of(Family::Questions);
         self.found.domains += state.counts.of(Family::Domains);
+        self.found.hits += state.counts.of(Family::Hits);
         let what = format!("run {}", meta.id);
         let names = [
             (Family::ByName, "rows"),
             (Family::ByRdata, "index entries"),
             (Family::Questions, "questions"),
             (Family::Domains, "registrable domains"),
+            (Family::Hits, "hits"),
+            (Family::HitLog, "hits by number"),
         ];
         for (family, name) in names {
             let (there, counted) = (state.counts.of(family), meta.counts().of(family));
             if there != counted {
                 self.note(&what, &format!("{there} {name} can be read, and {counted} were written"));
             }
+        }
+        if state.counts.of(Family::Hits) != state.counts.of(Family::HitLog) {
+            self.note(&what, "hits and hits by number do not fit");
         }
         // What follows says something only of a run whose blocks are all there.
         if self.found.faults.len() as u64 + self.found.more_faults > faults_before {
@@ -553,6 +562,14 @@ pub(super) fn check_row(family: Family, key: &[u8], stored: &[u8], sensors: usiz
                 return Err(bad("its counts make no sense"));
             }
         }
+        Values::Hit => {
+            let value = value::hit(stored)?;
+            let own = if family == Family::HitLog { key::hit_of_log(key) } else { Some(key) };
+            let fits = family != Family::HitLog || key.starts_with(&value.sequence.to_be_bytes());
+            if own.and_then(key::hit).is_none() || value.sequence == 0 || !fits {
+                return Err(bad("its number makes no sense"));
+            }
+        }
         Values::FirstSeen => {
             let name = key::domain(key).and_then(|name| Name::from_key(name).ok());
             if name.is_none() || !value::first_seen(stored)?.is_sound() {
@@ -572,7 +589,7 @@ fn index_entry(family: Family, key: &[u8], entry: &mut Vec<u8>) -> Result<bool, 
             Some(rdata) => key::push_by_rdata(key, rdata, entry)?,
             None => return Ok(false),
         },
-        Family::Questions | Family::Domains => return Ok(false),
+        Family::Questions | Family::Domains | Family::Hits | Family::HitLog => return Ok(false),
     }
     Ok(true)
 }
@@ -597,6 +614,10 @@ pub(crate) fn shown(family: Family, key: &[u8]) -> String {
         Family::ByName | Family::Questions => split_name_key(key)
             .and_then(|(name, _)| Name::from_key(name).ok())
             .map(|name| format!("the name {name}")),
+        Family::Hits | Family::HitLog => {
+            let key = if family == Family::HitLog { key::hit_of_log(key) } else { Some(key) };
+            key.and_then(key::hit).map(|hit| format!("the hit of {}", hit.rrname))
+        }
         Family::Domains => key::domain(key)
             .and_then(|name| Name::from_key(name).ok())
             .map(|name| format!("the domain {name}")),

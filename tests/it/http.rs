@@ -913,7 +913,9 @@ fn every_documented_path_answers_as_it_is_documented() {
     let server = Server::sample();
     let document = documented(&server);
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-    for (path, operations) in document["paths"].as_object().unwrap() {
+    // A stream of events has no end: `hits.rs` reads it.
+    let paths = document["paths"].as_object().unwrap();
+    for (path, operations) in paths.iter().filter(|(path, _)| !path.ends_with("/stream")) {
         for (method, operation) in operations.as_object().unwrap() {
             let mut target = path.clone();
             let mut query = String::new();

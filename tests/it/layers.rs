@@ -31,11 +31,12 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("output", 3, "base dns lookup observation store"),
     ("ingest", 3, "base dns observation observe output progress status store tail tally zeek"),
     ("evidence", 3, "base dns ingest lookup observation observe progress status store tail tally zeek"),
+    ("watch", 3, "base dns indicators observation store"),
     // Faces.
     (
         "http",
         4,
-        "base dns evidence ingest lookup observation output page progress retention status store tally",
+        "base dns evidence ingest lookup observation output page progress retention status store tally watch",
     ),
     ("page", 4, "base dns evidence lookup observation output status store tally"),
     ("daemon", 5, "*"),

@@ -43,6 +43,8 @@ mod flood;
 mod full_disk;
 /// The short form of the fuzz targets.
 mod fuzz;
+/// What feeds say is bad, and was met.
+mod hits;
 /// The faces over HTTP.
 mod http;
 mod http_fuzz;

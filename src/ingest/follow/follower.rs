@@ -886,6 +886,10 @@ impl<'a> Follower<'a> {
             end_to_start_again();
         }
         self.read.clear();
+        // Who waits for hits is not to wait for the next commit.
+        if self.shared.store().last_hit().1 {
+            self.shared.ring();
+        }
         let staged = self.shared.store().staged_bytes();
         if staged > COMMITTED_BYTES {
             self.shared.make_room(staged, &self.source.following);

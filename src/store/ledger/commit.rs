@@ -93,17 +93,19 @@ pub(super) struct ManifestChange<'a> {
 }
 
 impl Shared {
-    /// Commits rows and progress by one atomic write, and shows them to readers; `edit` changes the view with it.
+    /// Commits rows, among them so many new hits, and progress by one atomic write, and shows them to readers; `edit` changes the view with it.
     pub(super) fn commit_rows(
         &self,
         committed: &mut Committed,
         progress: &[&Progress],
         rows: Rows,
+        hits: u64,
         edit: impl FnOnce(&mut ReadView),
     ) -> Result<(), StoreError> {
         let handle = self.handle();
         let mut record = committed.record;
         record.number += 1;
+        record.hits += hits;
         let number = record.number;
         let edit = |view: &mut ReadView| {
             view.last_commit = number;
@@ -170,6 +172,7 @@ impl Shared {
             }
         };
         committed.record = record;
+        self.hits_committed(record.hits);
         committed.lineages.extend(hashes);
         self.acknowledge(progress, committed, &handle, next_run);
         Ok(())

@@ -27,7 +27,7 @@
 //! # Files
 //!
 //! [`open`] opens and closes, [`staging`] and [`commit`] take what comes, [`background`] folds and merges, [`disk`] reads and writes
-//! runs, [`view`] is what lookups see, [`first_seen`] makes rows of domains of older rows. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`replaced`] removes what a
+//! runs, [`view`] is what lookups see, [`first_seen`] makes rows of domains of older rows, [`hits`] gives numbers to what is met. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`replaced`] removes what a
 //! rewrite left, [`recovery`] and [`repair`] go on after a failure.
 //!
 //! # Threads
@@ -43,6 +43,7 @@ mod commit;
 mod cut;
 mod disk;
 mod first_seen;
+mod hits;
 mod open;
 mod recovery;
 mod reduce;
@@ -57,7 +58,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use self::commit::{Committed, Rows};
 use self::disk::{RunPairs, RunSink};
@@ -81,8 +82,8 @@ use crate::store::sensors::Sensors;
 use crate::store::stored::open_progress;
 use crate::store::verify::{Checker, OnProgress, Verification};
 use crate::store::{
-    Expired, FORMAT, Growth, Options, Pair, ReadStore, Reduce, Reduced, Snapshot, Stats, StoreError, Survey,
-    WriteStore,
+    Expired, FORMAT, Growth, NewHit, Options, Pair, ReadStore, Reduce, Reduced, Snapshot, Stats, StoreError,
+    Survey, Watch, WriteStore,
 };
 
 pub(super) use self::open::beginning;
@@ -141,6 +142,10 @@ struct Shared {
     /// Held while the view is replaced.
     publishing: Mutex<()>,
     staging: Mutex<Staging>,
+    /// Who knows what is looked for. Held while something is looked through and staged or committed.
+    watch: RwLock<Option<Arc<dyn Watch>>>,
+    /// The number of the last hit that is committed.
+    last_hit: AtomicU64,
     notifier: Arc<Notifier>,
     stop: AtomicBool,
     /// Why the last fold and the last merge failed, if they did.
@@ -356,6 +361,18 @@ impl WriteStore for Ledger {
         self.shared.stage(batch)
     }
 
+    fn watch(&self, watch: Option<Arc<dyn Watch>>) {
+        *self.shared.watch.write() = watch;
+    }
+
+    fn keep_hits(&self, hits: &[NewHit]) -> Result<u64, StoreError> {
+        self.shared.keep_hits(hits)
+    }
+
+    fn last_hit(&self) -> (u64, bool) {
+        (self.shared.last_hit.load(Ordering::SeqCst), !self.shared.staging.lock().hits.is_empty())
+    }
+
     fn staged_bytes(&self) -> usize {
         self.shared.staged_bytes()
     }
@@ -367,20 +384,24 @@ impl WriteStore for Ledger {
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         let shared = &*self.shared;
         point("apply_begun");
+        let watch = shared.watch.read();
+        let found = hits::look(watch.as_deref(), batch);
         let mut committed = shared.committed.lock();
         shared.recover(Some(&mut committed))?;
+        let hits = shared.number_hits(committed.record.hits, &found)?;
+        let new_hits = hits.hits().len() as u64;
         let progress: Vec<&Progress> = batch.progress().collect();
         let (sensors, cut) = (shared.sensors.len(), shared.cut.load(Ordering::SeqCst));
         let commits = committed.next();
         let rows = if batch.tuples().len() + batch.questions().len() >= shared.options.bulk_rows {
-            let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, sensors, cut);
+            let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, &hits, sensors, cut);
             Rows::Run(shared.write_run(&shared.handle(), lookup_keys(batch), commits, fill)?)
         } else {
             shared.wait_for_room()?;
             let sequences = vec![committed.record.journal_to];
-            Rows::Segment(Box::new(Segment::from_batch(batch, sensors, sequences, commits, cut)?))
+            Rows::Segment(Box::new(Segment::from_batch(batch, &hits, sensors, sequences, commits, cut)?))
         };
-        shared.commit_rows(&mut committed, &progress, rows, |_| {})
+        shared.commit_rows(&mut committed, &progress, rows, new_hits, |_| {})
     }
 
     fn cached(&self) -> Result<Vec<Pair>, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::Work;
 use super::commit::Committed;
@@ -144,7 +144,7 @@ impl Shared {
         let seeds = runs.iter().map(|run| run.filter.seed());
         let filter_seed = seeds.filter(|seed| *seed != 0).max().unwrap_or_else(new_seed);
         let entries = manifest.journal_from..committed.record.journal_to;
-        let last_commit = committed.record.number;
+        let (last_commit, last_hit) = (committed.record.number, committed.record.hits);
         let commits = CommitRange { first: manifest.journal_after.saturating_add(1), last: last_commit };
         let segments = replay(&*handle, entries, commits, options, sensors.len())?;
         let folding = Arc::new(Folding::load(&*handle)?);
@@ -194,6 +194,8 @@ impl Shared {
             view: ArcSwap::from_pointee(view),
             publishing: Mutex::default(),
             staging: Mutex::default(),
+            watch: RwLock::default(),
+            last_hit: AtomicU64::new(last_hit),
             notifier,
             stop: AtomicBool::new(false),
             failures: Default::default(),
@@ -262,7 +264,14 @@ fn replay(
     for sequence in entries {
         if batch.bytes() > options.fold_bytes() {
             let (full, sequences) = (std::mem::take(&mut batch), std::mem::take(&mut sequences));
-            segments.push(Arc::new(Segment::from_batch(&full, sensors, sequences, commits, 0)?));
+            segments.push(Arc::new(Segment::from_batch(
+                &full,
+                &Batch::default(),
+                sensors,
+                sequences,
+                commits,
+                0,
+            )?));
         }
         sequences.push(sequence);
         let bad = |why: &str| damaged(&format!("entry {sequence} of the journal"), why);
@@ -280,7 +289,14 @@ fn replay(
         }
     }
     if !sequences.is_empty() {
-        segments.push(Arc::new(Segment::from_batch(&batch, sensors, sequences, commits, 0)?));
+        segments.push(Arc::new(Segment::from_batch(
+            &batch,
+            &Batch::default(),
+            sensors,
+            sequences,
+            commits,
+            0,
+        )?));
     }
     Ok(segments)
 }

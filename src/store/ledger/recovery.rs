@@ -188,7 +188,7 @@ mod tests {
         let id = shared.next_run.load(Ordering::SeqCst);
         let fill = |writer: &mut Writer<RunSink<'_>>| {
             assert!(handle.is_held(id));
-            writer.push_batch(&batch, 1, 0)
+            writer.push_batch(&batch, &Default::default(), 1, 0)
         };
         let run = shared.write_run(&handle, 80, CommitRange::one(1), fill).unwrap();
         // Another write fails before it is named.

@@ -213,14 +213,14 @@ impl<'a> Copy<'a> {
 
     /// Writes a batch as a run.
     pub fn add_batch(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if batch.tuples().is_empty() && batch.questions().is_empty() {
+        if batch.tuples().is_empty() && batch.questions().is_empty() && batch.hits().is_empty() {
             return Ok(());
         }
         let sensors = self.shared.sensors.len();
         // Rows made of others are as of all commits so far.
         let commits = CommitRange { first: FIRST_COMMIT, last: self.shared.view().last_commit };
         let run = self.shared.write_run(&self.handle, lookup_keys(batch), commits, |writer| {
-            writer.push_batch(batch, sensors, 0)
+            writer.push_batch(batch, &Batch::default(), sensors, 0)
         })?;
         self.new.push(run);
         Ok(())

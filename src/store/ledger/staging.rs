@@ -16,6 +16,7 @@ use super::Shared;
 use super::background::segments_to_merge;
 use super::commit::Rows;
 use super::disk::RunSink;
+use super::hits::{Found, look};
 use super::view::ReadView;
 use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
@@ -35,6 +36,8 @@ const PROGRESS_BYTES: usize = 512;
 pub(super) struct Staging {
     /// How far logs were read, where that is not committed.
     progress: HashMap<LineageId, Progress>,
+    /// Hits of which it is not known whether they are committed.
+    pub(super) hits: Found,
     /// Segments that are just being committed: they are not merged meanwhile.
     taken: Vec<Arc<Segment>>,
 }
@@ -56,8 +59,13 @@ impl Shared {
     /// Stages a batch.
     pub(super) fn stage(&self, batch: &Batch) -> Result<(), StoreError> {
         let cut = self.cut.load(Ordering::SeqCst);
+        let watch = self.watch.read();
+        let found = look(watch.as_deref(), batch);
+        // Where the disk cannot be asked just now, who commits will.
+        let new = self.only_new(found.clone()).unwrap_or(found);
         let segment = Arc::new(Segment::from_batch(
             batch,
+            &Batch::default(),
             self.sensors.len(),
             Vec::new(),
             CommitRange::default(),
@@ -65,6 +73,7 @@ impl Shared {
         )?);
         let mut group = {
             let mut staging = self.staging.lock();
+            staging.hits.extend(new);
             staging.progress.extend(batch.progress().map(|progress| (progress.lineage, progress.clone())));
             if segment.rows() > 0 {
                 self.show(|view| view.staged.push(segment));
@@ -97,12 +106,16 @@ impl Shared {
     /// Commits what is staged. Gives the progress that was committed.
     pub(super) fn commit_staged(&self) -> Result<Vec<Progress>, StoreError> {
         let mut committed = self.committed.lock();
-        let (staged, progress) = {
+        let (staged, progress, found) = {
             let mut staging = self.staging.lock();
             staging.taken.clone_from(&self.view.load().staged);
-            (staging.taken.clone(), staging.progress.values().cloned().collect::<Vec<_>>())
+            (
+                staging.taken.clone(),
+                staging.progress.values().cloned().collect::<Vec<_>>(),
+                staging.hits.clone(),
+            )
         };
-        if staged.is_empty() && progress.is_empty() {
+        if staged.is_empty() && progress.is_empty() && found.is_empty() {
             return Ok(progress);
         }
         point("live_closed");
@@ -111,7 +124,10 @@ impl Shared {
             self.wait_for_room()?;
             let cut = self.cut.load(Ordering::SeqCst);
             let commits = committed.next();
-            let segment = Segment::to_commit(&staged, committed.record.journal_to, commits.last, cut)?;
+            let hits = self.number_hits(committed.record.hits, &found)?;
+            let with_hits: Vec<_> = staged.iter().cloned().chain(self.hit_segment(&hits)?).collect();
+            let hits = hits.hits().len() as u64;
+            let segment = Segment::to_commit(&with_hits, committed.record.journal_to, commits.last, cut)?;
             let rows = if segment.rows() >= self.options.bulk_rows as u64 {
                 let keys = segment.counts().lookup_keys;
                 let sources = [Arc::new(segment) as Arc<dyn Source>].into_iter().collect();
@@ -121,13 +137,14 @@ impl Shared {
                 Rows::Segment(Box::new(segment))
             };
             let progress: Vec<&Progress> = progress.iter().collect();
-            self.commit_rows(&mut committed, &progress, rows, |view| {
+            self.commit_rows(&mut committed, &progress, rows, hits, |view| {
                 view.staged.retain(|segment| !is_among(&staged, segment));
             })
         });
         let mut staging = self.staging.lock();
         staging.taken.clear();
         done?;
+        staging.hits.retain(|key, _| !found.contains_key(key));
         for committed in &progress {
             // A log may have been read on meanwhile.
             if staging.progress.get(&committed.lineage) == Some(committed) {

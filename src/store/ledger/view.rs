@@ -9,10 +9,10 @@ use crate::store::engine::Pairs;
 use crate::store::key::{Family, Range};
 use crate::store::manifest::Epochs;
 use crate::store::run::{Counts, Merged, Reach, Source, Sources, Whole};
-use crate::store::scan::{DomainScan, EntryScan, QuestionScan, Rows};
+use crate::store::scan::{DomainScan, EntryScan, HitScan, QuestionScan, Rows};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
-use crate::store::{Changed, Domains, Entries, Mark, Position, Questions, Scan, Snapshot, StoreError};
+use crate::store::{Changed, Domains, Entries, Hits, Mark, Position, Questions, Scan, Snapshot, StoreError};
 
 /// One moment of the ledger.
 #[derive(Clone)]
@@ -101,6 +101,11 @@ impl Snapshot for ReadView {
             derived.into()
         };
         Ok(Box::new(DomainScan::new(rows, self.known())))
+    }
+
+    fn hits<'a>(&'a self, after: u64) -> Result<Hits<'a>, StoreError> {
+        let rows = Merged::open(&self.sources(), &Range::hits_after(after))?;
+        Ok(Box::new(HitScan::new(rows, Arc::clone(&self.sensors))))
     }
 
     fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {

@@ -6,6 +6,7 @@
 //! failed may be among them, and of a batch that was refused any part, in memory and on disk.
 
 mod fold;
+mod hits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

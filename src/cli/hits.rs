@@ -1,0 +1,172 @@
+//! `hits`: what feeds say is bad and was met.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use super::access::{Access, LedgerArgs};
+use super::{Exit, Misuse};
+use crate::base::clock::now;
+use crate::http::client::Client;
+use crate::lookup::parse_since;
+use crate::output::{sanitise, sanitise_json};
+use crate::watch::{HitFilter, HitLine, Summed};
+
+/// Bytes of an answer, and of a line of a stream, at most.
+const MAX_ANSWER_BYTES: u64 = 256 << 20;
+const MAX_LINE_BYTES: u64 = 64 << 10;
+
+/// What `hits` is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = FORMS)]
+pub struct Args {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// Noted at this time or after: an age 24h, today, a day 2026-03-24, a time
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only of this feed
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
+    /// Only what this sensor saw
+    #[arg(short, long, value_name = "NAME")]
+    sensor: Option<String>,
+    /// At most so many, the newest
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    limit: u64,
+    /// Write each hit as it comes, until this is ended; the daemon is asked
+    #[arg(long, conflicts_with_all = ["since", "limit"])]
+    follow: bool,
+    /// With --follow: go on behind the hit of this number
+    #[arg(long, value_name = "NUMBER", requires = "follow")]
+    after: Option<u64>,
+    /// How they are written; json is an object a line
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+const FORMS: &str = "The newest comes first. A hit is one indicator with one name, by one sensor (and one address, where the indicator is about \
+addresses): it is noted once, however often it is seen.
+
+  dnsledger hits --since 24h
+  dnsledger hits --feed urlhaus -f json
+  dnsledger hits --follow";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Shows hits.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let since = args.since.as_deref().map(|text| parse_since(text, now())).transpose()?;
+    let filter = HitFilter { since, feed: args.feed.clone(), sensor: args.sensor.clone() };
+    let hits = match Access::open(&args.ledger)? {
+        Access::Folder(..) if args.follow => {
+            let message = "no daemon has the ledger: there is nobody to follow".to_owned();
+            return Err(
+                Misuse { message, hint: "`dnsledger run`, or `dnsledger hits` without --follow" }.into()
+            );
+        }
+        Access::Folder(ledger, _) => {
+            let mut hits = Vec::new();
+            for hit in ledger.now().hits(0)? {
+                let line = HitLine::from(&hit?);
+                if filter.wants(&line) {
+                    hits.push(line);
+                }
+            }
+            hits.reverse();
+            hits.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
+            hits
+        }
+        Access::Socket(client) | Access::Server(client) if args.follow => {
+            return follow(&client, &args, &filter);
+        }
+        Access::Socket(client) | Access::Server(client) => ask(&client, &args)?,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for hit in &hits {
+        write(hit, args.format, &mut out)?;
+    }
+    out.flush()?;
+    if hits.is_empty() {
+        writeln!(io::stderr(), "No hits.")?;
+        return Ok(Exit::Nothing);
+    }
+    Ok(Exit::Done)
+}
+
+fn ask(client: &Client, args: &Args) -> anyhow::Result<Vec<HitLine>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        hits: Vec<HitLine>,
+    }
+    let limit = args.limit.to_string();
+    let mut params = vec![("limit", limit.as_str())];
+    params.extend(args.since.as_deref().map(|since| ("since", since)));
+    params.extend(args.feed.as_deref().map(|feed| ("feed", feed)));
+    params.extend(args.sensor.as_deref().map(|sensor| ("sensor", sensor)));
+    let mut text = Vec::new();
+    let answer = client.get("/api/v1/hits", &params)?;
+    answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
+    Ok(serde_json::from_slice::<Answer>(&text).context("reading the answer")?.hits)
+}
+
+fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Exit> {
+    let after = args.after.map(|after| after.to_string());
+    let params: Vec<_> = after.as_deref().map(|after| ("after", after)).into_iter().collect();
+    let mut events = BufReader::new(client.get("/api/v1/hits/stream", &params)?);
+    let mut line = Vec::new();
+    let mut is_sum = false;
+    loop {
+        line.clear();
+        let read = events.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
+        match read.context("reading the stream")? as u64 {
+            0 => bail!("the daemon has ended"),
+            MAX_LINE_BYTES => bail!("a line of the stream is too long"),
+            _ => {}
+        }
+        let text = line.trim_ascii();
+        if let Some(event) = text.strip_prefix(b"event: ") {
+            is_sum = event == b"summed";
+        } else if let Some(data) = text.strip_prefix(b"data: ") {
+            let mut out = io::stdout().lock();
+            if is_sum {
+                let Summed { from, to, hits } = serde_json::from_slice(data).context("reading the stream")?;
+                writeln!(io::stderr(), "{hits} more hits, {from} to {to}: `dnsledger hits` shows them.")?;
+            } else {
+                let hit: HitLine = serde_json::from_slice(data).context("reading the stream")?;
+                if filter.wants(&hit) {
+                    write(&hit, args.format, &mut out)?;
+                }
+            }
+            out.flush()?;
+        }
+    }
+}
+
+fn write(hit: &HitLine, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
+    if format == Format::Json {
+        writeln!(out, "{}", sanitise_json(&serde_json::to_string(hit)?))?;
+        return Ok(());
+    }
+    let met = match &hit.address {
+        Some(address) => format!("{} ({address})", hit.rrname),
+        None => hit.rrname.clone(),
+    };
+    let said = hit.title.as_deref().or(hit.description.as_deref()).unwrap_or_default();
+    let line = format!(
+        "{:>6}  {}  {met}  {} {}  {}  {}  {said}",
+        hit.sequence,
+        hit.noted_utc.trim_end_matches('Z').replacen('T', " ", 1),
+        hit.kind,
+        hit.indicator,
+        hit.feeds.join(","),
+        hit.sensor
+    );
+    writeln!(out, "{}", sanitise(line.trim_end()))?;
+    Ok(())
+}

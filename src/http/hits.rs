@@ -1,0 +1,274 @@
+//! `/api/v1/hits`, `/api/v1/hits/stream`, `/api/v1/feeds` and `/control/watch`: what feeds say is bad and was met.
+//!
+//! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `limit`
+//! and `cursor`. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
+//! says by `Last-Event-ID` where to go on; without that, and without `after`, it begins with the next hit. A sum (event `summed`)
+//! stands for hits beyond a thousand an hour.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use warp::reply::{Reply, Response};
+
+use super::State;
+use super::answer::{as_of, in_time, place_for, place_for_report};
+use super::control::posted;
+use super::error::ApiError;
+use super::headers::say_fresh;
+use super::machine::json;
+use super::native::known_filters;
+use super::request::Request;
+use crate::base::clock::now;
+use crate::base::shutdown::Stop;
+use crate::lookup::parse_since;
+use crate::store::{Snapshot, StoreError};
+use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, PAUSE, Sent, Watching};
+
+const PARAMETERS: [&str; 6] = ["order", "since", "feed", "sensor", "limit", "cursor"];
+/// Hits that are read together from the newest on.
+const WINDOW: u64 = 1000;
+/// How often it is looked for hits while there are none.
+const LOOK: Duration = Duration::from_millis(25);
+/// After how long a stream says that it lives.
+const ALIVE: Duration = Duration::from_secs(15);
+
+#[derive(Serialize)]
+struct Document<'a> {
+    as_of: Option<&'a str>,
+    incomplete: &'a [String],
+    hits: &'a [HitLine],
+    /// The number of the last hit there is.
+    last: u64,
+    next: Option<u64>,
+}
+
+/// Which hits are wanted.
+struct Wanted {
+    newest: bool,
+    filter: HitFilter,
+    limit: usize,
+    cursor: Option<u64>,
+}
+
+/// Finds hits; where to go on from, if there may be more.
+fn find(
+    ledger: &dyn Snapshot,
+    last: u64,
+    wanted: &Wanted,
+) -> Result<(Vec<HitLine>, Option<u64>), StoreError> {
+    let mut hits: Vec<HitLine> = Vec::new();
+    if !wanted.newest {
+        let mut after = wanted.cursor.unwrap_or(0);
+        for hit in ledger.hits(after)? {
+            let line = HitLine::from(&hit?);
+            if hits.len() >= wanted.limit {
+                return Ok((hits, Some(after)));
+            }
+            after = line.sequence;
+            if wanted.filter.wants(&line) {
+                hits.push(line);
+            }
+        }
+        return Ok((hits, None));
+    }
+    let mut before = wanted.cursor.unwrap_or(last.saturating_add(1));
+    while before > 1 {
+        let from = before.saturating_sub(WINDOW + 1);
+        let mut window = Vec::new();
+        for hit in ledger.hits(from)? {
+            let hit = hit?;
+            if hit.sequence >= before {
+                break;
+            }
+            window.push(HitLine::from(&hit));
+        }
+        for line in window.into_iter().rev() {
+            if hits.len() >= wanted.limit {
+                return Ok((hits, Some(before)));
+            }
+            before = line.sequence;
+            // What was noted before comes before.
+            if wanted.filter.is_over(line.noted) {
+                return Ok((hits, None));
+            }
+            if wanted.filter.wants(&line) {
+                hits.push(line);
+            }
+        }
+        before = from.saturating_add(1);
+    }
+    Ok((hits, None))
+}
+
+/// Answers `/api/v1/hits`.
+///
+/// # Errors
+///
+/// 400 when a parameter has no meaning; else as any lookup.
+pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    request.only_these(&PARAMETERS)?;
+    let filters = known_filters(&state, &request)?;
+    let config = &state.0.config;
+    let bad = |message: &str, hint: &str| ApiError::bad_request("bad_parameter", message, hint);
+    let newest = match request.param("order") {
+        None | Some("newest") => true,
+        Some("oldest") => false,
+        Some(_) => return Err(bad("there is no such order", "order=newest, order=oldest")),
+    };
+    let cursor = request.param("cursor").map(str::parse).transpose();
+    let cursor =
+        cursor.map_err(|_| bad("the cursor is no number", "the value of next in the answer before"))?;
+    let since = request.param("since").map(|text| parse_since(text, now())).transpose()?;
+    let limit = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
+    let filter = HitFilter { since, feed: request.param("feed").map(str::to_owned), sensor: filters.sensor };
+    let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
+    let as_of = as_of(&state);
+    let place = place_for(&state, false).await?;
+    let (ledger, store) = (state.0.ledger.now(), Arc::clone(&state.0.ledger));
+    let work = move || {
+        let _place = place;
+        let last = store.last_hit().0;
+        find(&*ledger, last, &wanted).map(|(hits, next)| (hits, next, last))
+    };
+    let (hits, next, last) = in_time(Instant::now() + config.request_timeout, work).await??;
+    let (shown, incomplete) = (as_of.as_of.as_deref(), &as_of.incomplete);
+    let document = Document { as_of: shown, incomplete, hits: &hits, last, next };
+    let mut response = json(StatusCode::OK, &document);
+    say_fresh(response.headers_mut(), &as_of);
+    Ok(response)
+}
+
+/// An event of a stream.
+fn event(sent: &Sent) -> String {
+    // Plain values: nothing that can fail.
+    let (name, data) = match sent {
+        Sent::Hit(hit) => ("hit", serde_json::to_string(hit)),
+        Sent::Summed(summed) => ("summed", serde_json::to_string(summed)),
+    };
+    format!("id: {}\nevent: {name}\ndata: {}\n\n", sent.sequence(), data.unwrap_or_default())
+}
+
+/// Answers `/api/v1/hits/stream`.
+///
+/// # Errors
+///
+/// 400 when it is no number behind which to go on; 429 when as many streams as may are open.
+pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
+    request.read_only()?;
+    request.only_these(&["after"])?;
+    let last_id = request.headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let after = last_id.or(request.param("after")).map(str::parse::<u64>).transpose().map_err(|_| {
+        ApiError::bad_request("bad_parameter", "it is no number of a hit", "Last-Event-ID: 17, or ?after=17")
+    })?;
+    let place = state.0.hit_streams.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
+    let ledger = Arc::clone(&state.0.ledger);
+    let stop = state.0.watching.lock().as_ref().map(|(_, stop)| stop.clone()).unwrap_or_default();
+    let outlet = Outlet::new(after.unwrap_or_else(|| ledger.last_hit().0));
+    let begun = (Some(outlet), place, Instant::now(), true);
+    let events = futures_util::stream::unfold(begun, move |(outlet, place, mut said, first)| {
+        let (ledger, stop) = (Arc::clone(&ledger), stop.clone());
+        async move {
+            if first {
+                // So that whoever waits knows that it is open.
+                return Some((Ok::<_, Infallible>(Bytes::from(": open\n\n")), (outlet, place, said, false)));
+            }
+            let mut outlet = outlet?;
+            loop {
+                if stop.is_stopped() {
+                    return None;
+                }
+                let (asked, last) = (Arc::clone(&ledger), ledger.last_hit().0);
+                if last > outlet.after() {
+                    let next = spawn_blocking(move || {
+                        let sent = outlet.next(&*asked, last);
+                        (outlet, sent)
+                    });
+                    let (came, sent) = next.await.ok()?;
+                    outlet = came;
+                    // Who listens comes back, and goes on where this ended.
+                    let sent = sent.ok()?;
+                    if !sent.is_empty() {
+                        let text: String = sent.iter().map(event).collect();
+                        if last > outlet.after() {
+                            sleep(PAUSE).await;
+                        }
+                        said = Instant::now();
+                        return Some((Ok(Bytes::from(text)), (Some(outlet), place, said, false)));
+                    }
+                }
+                if said.elapsed() > ALIVE {
+                    said = Instant::now();
+                    return Some((Ok(Bytes::from(": alive\n\n")), (Some(outlet), place, said, false)));
+                }
+                sleep(LOOK).await;
+            }
+        }
+    });
+    let mut response = warp::reply::stream(events).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Answers `/api/v1/feeds`.
+///
+/// # Errors
+///
+/// As any report.
+pub async fn feeds(state: State, request: Request) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    struct Feeds {
+        feeds: Vec<FeedStatus>,
+        indicators: u64,
+    }
+    request.read_only()?;
+    request.only_these(&[])?;
+    let place = place_for_report(&state).await?;
+    let watching = state.watching();
+    let work = move || {
+        let _place = place;
+        let indicators = watching.as_ref().map_or(0, |watching| watching.set().indicators);
+        Feeds { feeds: watching.map(|watching| watching.feeds()).unwrap_or_default(), indicators }
+    };
+    let feeds = in_time(Instant::now() + state.0.config.request_timeout, work).await?;
+    Ok(json(StatusCode::OK, &feeds))
+}
+
+/// Answers `/control/watch`: takes feeds up that have changed, and looks through history with them soon.
+///
+/// # Errors
+///
+/// When it cannot be done.
+pub async fn watch(state: State, request: Request) -> Result<Response, ApiError> {
+    posted(&request)?;
+    let watching = state.watching();
+    let done = spawn_blocking(move || {
+        if let Some(watching) = watching {
+            watching.reload();
+            watching.ring();
+        }
+    });
+    done.await.map_err(|_| ApiError::unavailable("feeds could not be taken up"))?;
+    Ok(json(StatusCode::OK, &serde_json::Map::new()))
+}
+
+impl State {
+    /// Says what is watched, from now on; streams of hits end with the signal.
+    pub fn tell_watching(&self, watching: Arc<Watching>, stop: Stop) {
+        *self.0.watching.lock() = Some((watching, stop));
+    }
+
+    /// What is watched.
+    pub(super) fn watching(&self) -> Option<Arc<Watching>> {
+        self.0.watching.lock().as_ref().map(|(watching, _)| Arc::clone(watching))
+    }
+}

@@ -1,0 +1,125 @@
+//! Hits: what is looked for and was met gets a number, and is committed with the rows by which it was met.
+//!
+//! A hit is a row of its own family, known by name, indicator, address and sensor. Whoever commits looks whether it is there
+//! already, under the lock under which all commits are made; if not it gets the next number. The number of the last hit is in the
+//! record of the last commit. So each hit is there once, and has one number, whatever is met how often and in which order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Shared;
+use super::commit::Rows;
+use crate::base::clock;
+use crate::store::batch::Batch;
+use crate::store::key::{Range, push_hit};
+use crate::store::run::{Merged, Sources};
+use crate::store::segment::Segment;
+use crate::store::value::{HitValue, hit_to_bytes};
+use crate::store::{NewHit, StoreError, Watch, damaged};
+
+/// The longest indicator, and the most that is kept of what is said of one.
+const MAX_INDICATOR: usize = 1000;
+const MAX_NOTE: usize = 1000;
+
+/// Hits that have no number yet, by key.
+pub(super) type Found = BTreeMap<Vec<u8>, NewHit>;
+
+/// What of a batch is looked for, each once.
+pub(super) fn look(watch: Option<&(dyn Watch + 'static)>, batch: &Batch) -> Found {
+    let Some(watch) = watch else { return Found::new() };
+    let mut found = Vec::new();
+    watch.look(batch, &mut found);
+    by_key(found.iter())
+}
+
+fn by_key<'a>(hits: impl Iterator<Item = &'a NewHit>) -> Found {
+    let mut found = Found::new();
+    for hit in hits.filter(|hit| hit.indicator.len() <= MAX_INDICATOR) {
+        let mut key = Vec::new();
+        push_hit(hit.rrname.key(), &hit.indicator, hit.address, hit.sensor, &mut key);
+        let known = found.entry(key).or_insert_with(|| hit.clone());
+        known.time = known.time.min(hit.time);
+        known.note.truncate(MAX_NOTE);
+    }
+    found
+}
+
+impl Shared {
+    /// Leaves out those that are there.
+    pub(super) fn only_new(&self, found: Found) -> Result<Found, StoreError> {
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let sources = self.view().sources();
+        let mut new = Found::new();
+        for (key, hit) in found {
+            if !is_there(&sources, &key)? {
+                new.insert(key, hit);
+            }
+        }
+        Ok(new)
+    }
+
+    /// Gives those numbers that are not there yet, above the last; in a batch of nothing else. Nobody else commits meanwhile.
+    pub(super) fn number_hits(&self, last: u64, found: &Found) -> Result<Batch, StoreError> {
+        let mut batch = Batch::default();
+        if found.is_empty() {
+            return Ok(batch);
+        }
+        let (sources, sensors, noted) = (self.view().sources(), self.sensors.len(), clock::now());
+        let mut sequence = last;
+        for (key, hit) in found {
+            if usize::from(hit.sensor.0) >= sensors {
+                return Err(damaged("a hit", "unknown sensor id"));
+            }
+            if is_there(&sources, key)? {
+                continue;
+            }
+            sequence += 1;
+            let value = HitValue { sequence, noted, time: hit.time, note: hit.note.clone() };
+            batch.add_hit(key.clone(), hit_to_bytes(&value)?);
+        }
+        Ok(batch)
+    }
+
+    /// Keeps hits that were found in what is there; how many are new.
+    pub(super) fn keep_hits(&self, hits: &[NewHit]) -> Result<u64, StoreError> {
+        let found = self.only_new(by_key(hits.iter()))?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let mut committed = self.committed.lock();
+        self.recover(Some(&mut committed))?;
+        self.wait_for_room()?;
+        let batch = self.number_hits(committed.record.hits, &found)?;
+        let count = batch.hits().len() as u64;
+        if count == 0 {
+            return Ok(0);
+        }
+        let (sequences, commits) = (vec![committed.record.journal_to], committed.next());
+        let segment =
+            Segment::from_batch(&batch, &Batch::default(), self.sensors.len(), sequences, commits, 0)?;
+        self.commit_rows(&mut committed, &[], Rows::Segment(Box::new(segment)), count, |_| {})?;
+        Ok(count)
+    }
+
+    /// A segment of hits that are committed with others; none where there is none.
+    pub(super) fn hit_segment(&self, hits: &Batch) -> Result<Option<Arc<Segment>>, StoreError> {
+        if hits.hits().is_empty() {
+            return Ok(None);
+        }
+        let (sensors, nobody) = (self.sensors.len(), Default::default());
+        Segment::from_batch(hits, &Batch::default(), sensors, Vec::new(), nobody, 0)
+            .map(|segment| Some(Arc::new(segment)))
+    }
+
+    /// Says that hits up to a number are committed.
+    pub(super) fn hits_committed(&self, last: u64) {
+        self.last_hit.store(last, Ordering::SeqCst);
+    }
+}
+
+fn is_there(sources: &Sources, key: &[u8]) -> Result<bool, StoreError> {
+    Merged::open(sources, &Range::hit(key))?.advance()
+}

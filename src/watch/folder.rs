@@ -1,0 +1,297 @@
+//! Where feeds are kept: the folder `watch` in the data folder, a file for each.
+//!
+//! | file | is |
+//! |---|---|
+//! | `NAME.feed` | the feed |
+//! | `NAME.held` | one that shrank by over half, and waits to be confirmed or seen once more |
+//! | `NAME.walked` | a number: the content with which history was looked through |
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::feed::{Feed, FeedMeta, FeedWriter};
+use super::key;
+use super::note::Note;
+use crate::indicators::{self, Action, AllowList, Indicator, Options, ReadError, Taken};
+
+/// A feed that has fewer indicators may shrink as it likes.
+const SMALL: u64 = 20;
+/// The longest name.
+const MAX_NAME: usize = 64;
+
+/// Why a feed is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// It cannot be called so.
+    #[error("{0:?} is no name for a feed: letters, digits, dots, dashes and underscores, 64 at most")]
+    BadName(String),
+    /// There is none of this name.
+    #[error("there is no feed {0:?}")]
+    NoFeed(String),
+    /// It could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Its file could not be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+}
+
+impl WatchError {
+    /// What can be done.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            WatchError::BadName(_) => "--feed NAME",
+            WatchError::NoFeed(_) => "`dnsledger feeds` lists them",
+            WatchError::Read(error) => error.hint(),
+            WatchError::Io { .. } => "check the data folder, and that this user may write it",
+        }
+    }
+}
+
+/// What came of reading a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// What came of reading its list.
+    pub taken: Taken,
+    /// Different indicators before, and now.
+    pub before: u64,
+    /// Those there are now, or would be.
+    pub entries: u64,
+    /// It shrank by over half, and is held back.
+    pub held: bool,
+}
+
+/// How a feed is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// How its list is read.
+    pub options: Options,
+    /// Whether it takes the place of what is there.
+    pub replace: bool,
+    /// Whether it may shrink by over half.
+    pub confirm: bool,
+    /// What its source said last before this is left out, epoch seconds.
+    pub not_before: u64,
+    /// What its files looked like, so that they are not read again.
+    pub source: Option<String>,
+}
+
+/// The folder of feeds.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+/// Whether a feed may be called so.
+pub fn check_name(name: &str) -> Result<(), WatchError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.is_empty() || name.len() > MAX_NAME || name.starts_with('.') || !name.chars().all(is_plain) {
+        return Err(WatchError::BadName(name.chars().take(MAX_NAME).collect()));
+    }
+    Ok(())
+}
+
+impl Folder {
+    /// That of a data folder.
+    pub fn of(data: &Path) -> Folder {
+        Folder(data.join("watch"))
+    }
+
+    fn failed(path: &Path) -> impl FnOnce(io::Error) -> WatchError {
+        let path = path.to_owned();
+        move |error| WatchError::Io { path, error }
+    }
+
+    fn file(&self, name: &str, end: &str) -> PathBuf {
+        self.0.join(format!("{name}.{end}"))
+    }
+
+    /// The file of a feed.
+    pub fn feed(&self, name: &str) -> PathBuf {
+        self.file(name, "feed")
+    }
+
+    /// The feeds there are, by name.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, WatchError> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Folder::failed(&self.0)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(Folder::failed(&self.0))?.file_name();
+            if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".feed"))
+                && check_name(name).is_ok()
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads a feed: adds it to what is there under its name, or puts it in its place in one step.
+    ///
+    /// # Errors
+    ///
+    /// What is there is as it was then.
+    pub fn import(
+        &self,
+        name: &str,
+        inputs: &mut dyn Iterator<Item = io::Result<Box<dyn Read>>>,
+        reading: &Reading,
+        now: u64,
+    ) -> Result<Imported, WatchError> {
+        check_name(name)?;
+        fs::create_dir_all(&self.0).map_err(Folder::failed(&self.0))?;
+        let (path, held) = (self.feed(name), self.file(name, "held"));
+        let beside = self.0.join(format!(".{name}-{}.new", std::process::id()));
+        let mut writer = FeedWriter::new(&beside);
+        let mut all: Option<Taken> = None;
+        for input in inputs {
+            let mut input = input.map_err(ReadError::from)?;
+            let taken = indicators::read(&mut input, &reading.options, &mut |indicator| {
+                let Indicator { value, action, reference } = indicator;
+                if reference.time.is_some_and(|time| time < reading.not_before) {
+                    return Ok(());
+                }
+                let mut stored = Vec::with_capacity(64);
+                key::push(&value, action, &mut stored);
+                writer.push(&stored, &Note::from(reference).to_bytes()).map_err(ReadError::from)
+            })?;
+            all = Some(match all {
+                None => taken,
+                Some(mut sum) => {
+                    sum.lines += taken.lines;
+                    sum.taken += taken.taken;
+                    sum.allowed += taken.allowed;
+                    sum
+                }
+            });
+        }
+        let Some(taken) = all else { return Err(WatchError::NoFeed(name.to_owned())) };
+        let before = match Feed::open(&path, &mut |_| ()) {
+            Ok(feed) => Some(feed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // What is damaged is worth nothing: another takes its place.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && reading.replace => None,
+            Err(error) => return Err(Folder::failed(&path)(error)),
+        };
+        if let Some(feed) = before.as_ref().filter(|_| !reading.replace) {
+            let mut failed = None;
+            let put = &mut |key: &[u8], note: &[u8]| {
+                failed = writer.push(key, note).err();
+                failed.is_none()
+            };
+            feed.each(put).map_err(Folder::failed(&path))?;
+            failed.map_or(Ok(()), Err).map_err(Folder::failed(&beside))?;
+        }
+        let meta = FeedMeta {
+            name: name.to_owned(),
+            read_at: now,
+            format: taken.format.name().to_owned(),
+            title: taken.title.clone(),
+            skipped: taken.skipped.iter().map(|(reason, n)| (reason.name().to_owned(), n)).collect(),
+            source: reading.source.clone(),
+        };
+        let written = writer.finish(&meta).map_err(Folder::failed(&beside))?;
+        let (entries, before) = (written.entries, before.map_or(0, |feed| feed.entries));
+        let shrinks = before >= SMALL && entries.saturating_mul(2) < before;
+        let is_held = shrinks && !reading.confirm && !held.exists();
+        let place = if is_held { &held } else { &path };
+        written.flip_to(place).map_err(Folder::failed(place))?;
+        if !is_held {
+            drop(fs::remove_file(&held));
+        }
+        Ok(Imported { taken, before, entries, held: is_held })
+    }
+
+    /// Takes one that is held back.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn confirm(&self, name: &str) -> Result<(), WatchError> {
+        check_name(name)?;
+        match fs::rename(self.file(name, "held"), self.feed(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(WatchError::NoFeed(name.to_owned())),
+            renamed => renamed.map_err(Folder::failed(&self.0)),
+        }
+    }
+
+    /// Indicators of one that is held back.
+    pub fn held(&self, name: &str) -> Option<FeedMeta> {
+        Feed::open(&self.file(name, "held"), &mut |_| ()).ok().map(|feed| feed.meta)
+    }
+
+    /// Removes a feed; its hits stay.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name.
+    pub fn remove(&self, name: &str) -> Result<(), WatchError> {
+        check_name(name)?;
+        let path = self.feed(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(WatchError::NoFeed(name.to_owned()));
+            }
+            removed => removed.map_err(Folder::failed(&path))?,
+        }
+        for end in ["held", "walked"] {
+            drop(fs::remove_file(self.file(name, end)));
+        }
+        Ok(())
+    }
+
+    /// Whether history was looked through with this content.
+    pub(super) fn is_walked(&self, feed: &Feed) -> bool {
+        let noted = fs::read_to_string(self.file(&feed.meta.name, "walked")).unwrap_or_default();
+        noted.trim() == format!("{:016x}", feed.id)
+    }
+
+    /// Notes that it was.
+    pub(super) fn walked(&self, feed: &Feed) -> Result<(), WatchError> {
+        let (path, part) = (self.file(&feed.meta.name, "walked"), self.file(&feed.meta.name, "walked-part"));
+        let write = || {
+            let mut file = fs::File::create(&part)?;
+            writeln!(file, "{:016x}", feed.id)?;
+            file.sync_all()?;
+            fs::rename(&part, &path)
+        };
+        write().map_err(Folder::failed(&path))
+    }
+}
+
+/// Reads what is harmless: names and networks, or files of them.
+///
+/// # Errors
+///
+/// When a file cannot be read.
+pub fn read_allow(allow: &[String]) -> Result<AllowList, WatchError> {
+    let mut list = AllowList::default();
+    let options = Options { allow: true, below: Some(true), ..Options::default() };
+    for text in allow {
+        let path = Path::new(text);
+        let mut input: Box<dyn Read> = match path.is_absolute() {
+            true => Box::new(fs::File::open(path).map_err(Folder::failed(path))?),
+            false => Box::new(io::Cursor::new(format!("{text}\n").into_bytes())),
+        };
+        indicators::read(&mut input, &options, &mut |indicator| {
+            if indicator.action == Action::Allow {
+                list.add(&indicator.value);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(list)
+}

@@ -1,0 +1,353 @@
+//! Watching: what feeds say is bad is met with what is there, and with each line that comes.
+//!
+//! - [`folder`] keeps feeds, each a file ([`feed`]) that is written once and replaced as a whole;
+//! - [`set`] is all feeds together: the store hands it each batch before it is seen, and commits what is met with the rows;
+//! - [`history`] looks through what is there when indicators come;
+//! - [`line`] is a hit as it is written, [`outlet`] is how hits go out, [`file`] is a file of them, [`key`] and [`note`] are what is kept of indicators.
+//!
+//! [`Watching`] is what puts them together in a daemon, or in a command that has the ledger.
+//!
+//! Feeds are files and no rows of the ledger: they come and go as a whole, which a file does in one step, they are no state that
+//! is made of logs, and a backup of the ledger is no smaller without them than it must be.
+
+mod feed;
+mod file;
+mod folder;
+mod history;
+mod key;
+mod line;
+mod note;
+mod outlet;
+mod set;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
+
+use parking_lot::{Condvar, Mutex};
+use serde::{Deserialize, Serialize};
+
+pub use feed::{Feed, FeedMeta};
+pub use file::{FileForm, HitFile};
+pub use folder::{Folder, Imported, Reading, WatchError, check_name, read_allow};
+pub use line::{HitFilter, HitLine};
+pub use outlet::{AN_HOUR, Outlet, PAUSE, Sent, Summed};
+pub use set::Set;
+
+use crate::base::clock::now;
+use crate::base::shutdown::Stop;
+use crate::indicators::{AllowList, Options, ReadError};
+use crate::store::{Watch, WriteStore};
+use set::SetBuilder;
+
+/// How often it is looked whether a file has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Files that one feed is read of, at most.
+const MAX_FILES: usize = 1000;
+
+/// A feed that the configuration names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// What it is called.
+    pub name: String,
+    /// Whether names are meant with all that is below them, whatever its format says.
+    pub below: Option<bool>,
+    /// What is said with less confidence is left out.
+    pub confidence_min: Option<u8>,
+    /// What its source said last longer ago is left out; one that was not read for so long is stale.
+    pub max_age: Option<Duration>,
+    /// What is harmless: names, networks, or files of them.
+    pub allow: Vec<String>,
+    /// The file, or the folder of files, that it is read from when it changes; empty for none.
+    pub file: PathBuf,
+}
+
+impl FeedConfig {
+    /// How it is read.
+    pub fn reading(&self, now: u64) -> Reading {
+        let options =
+            Options { below: self.below, confidence_min: self.confidence_min, ..Options::default() };
+        let not_before = self.max_age.map_or(0, |age| now.saturating_sub(age.as_secs()));
+        Reading { options, not_before, ..Reading::default() }
+    }
+}
+
+/// How a feed stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedStatus {
+    /// What it is called.
+    pub name: String,
+    /// Its indicators and exceptions.
+    pub indicators: u64,
+    /// When it was read, epoch seconds.
+    pub read_at: u64,
+    /// How long ago, seconds.
+    pub age: u64,
+    /// Whether it was not read for longer than it may be.
+    pub stale: bool,
+    /// How it was written.
+    pub format: String,
+    /// Its title.
+    pub title: Option<String>,
+    /// What was not taken, by reason.
+    pub skipped: Vec<(String, u64)>,
+    /// Whether a smaller one is held back.
+    pub held: bool,
+    /// Whether all that is there was looked through with it.
+    pub walked: bool,
+    /// Why it could not be read, if so.
+    pub fault: Option<String>,
+}
+
+/// What is watched, in a process that has the ledger.
+pub struct Watching {
+    store: Arc<dyn WriteStore>,
+    folder: Folder,
+    configs: Vec<FeedConfig>,
+    current: Mutex<Current>,
+    bell: (Mutex<bool>, Condvar),
+    /// Held by who changes the set.
+    changing: Mutex<()>,
+}
+
+struct Current {
+    set: Arc<Set>,
+    /// What the files of the set looked like.
+    stamps: BTreeMap<String, String>,
+    faults: BTreeMap<String, String>,
+}
+
+impl Watching {
+    /// Takes up what is kept in a data folder: from now on what comes is looked through.
+    pub fn start(store: Arc<dyn WriteStore>, data: &Path, configs: Vec<FeedConfig>) -> Watching {
+        let set = Arc::new(SetBuilder::new().finish());
+        let current = Current { set, stamps: BTreeMap::new(), faults: BTreeMap::new() };
+        let watching = Watching {
+            store,
+            folder: Folder::of(data),
+            configs,
+            current: Mutex::new(current),
+            bell: Default::default(),
+            changing: Mutex::default(),
+        };
+        watching.reload();
+        watching
+    }
+
+    /// The folder of the feeds.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// All feeds together.
+    pub fn set(&self) -> Arc<Set> {
+        Arc::clone(&self.current.lock().set)
+    }
+
+    /// Somebody has changed a feed.
+    pub fn ring(&self) {
+        *self.bell.0.lock() = true;
+        self.bell.1.notify_all();
+    }
+
+    fn config(&self, name: &str) -> Option<&FeedConfig> {
+        self.configs.iter().find(|config| config.name == name)
+    }
+
+    /// Takes feeds up that have changed, and lets go of those that are gone.
+    pub fn reload(&self) {
+        let _alone = self.changing.lock();
+        let names = match self.folder.names() {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::error!(%error, "Feeds cannot be read.");
+                return;
+            }
+        };
+        let stamps: BTreeMap<String, String> =
+            names.iter().map(|name| (name.clone(), stamp(&self.folder.feed(name)))).collect();
+        if stamps == self.current.lock().stamps {
+            return;
+        }
+        let (mut builder, mut faults) = (SetBuilder::new(), BTreeMap::new());
+        for name in &names {
+            let allow =
+                self.config(name).map_or(Ok(AllowList::default()), |config| read_allow(&config.allow));
+            let allow = allow.unwrap_or_else(|error| {
+                faults.insert(name.clone(), format!("its exceptions: {error}"));
+                AllowList::default()
+            });
+            if let Err(error) = builder.open(&self.folder.feed(name), &allow) {
+                tracing::error!(feed = name, %error, "A feed cannot be used.");
+                faults.insert(name.clone(), error.to_string());
+            }
+        }
+        let set = Arc::new(builder.finish());
+        tracing::info!(feeds = names.len(), indicators = set.indicators, "Feeds are taken up.");
+        // What is under way when this returns is looked through by the new one.
+        let watch = (!set.is_empty()).then(|| Arc::clone(&set) as Arc<dyn Watch>);
+        self.store.watch(watch);
+        let mut current = self.current.lock();
+        (current.set, current.stamps) = (set, stamps);
+        current.faults.retain(|name, _| self.config(name).is_some());
+        current.faults.extend(faults);
+    }
+
+    /// Reads feeds whose files have changed, takes up what is there, and looks through history with what is new in it.
+    pub fn pass(&self, stop: &Stop) {
+        for config in self.configs.iter().filter(|config| !config.file.as_os_str().is_empty()) {
+            let fault = self.read(config).err().map(|error| error.to_string());
+            let mut current = self.current.lock();
+            if let Some(why) = fault.as_ref().filter(|why| current.faults.get(&config.name) != Some(why)) {
+                tracing::error!(feed = config.name, %why, "A feed cannot be read. What is there of it stays.");
+            }
+            match fault {
+                Some(why) => drop(current.faults.insert(config.name.clone(), why)),
+                None => drop(current.faults.remove(&config.name)),
+            }
+        }
+        self.reload();
+        let set = self.set();
+        let due: Vec<Arc<Feed>> = set.feeds().filter(|feed| !self.folder.is_walked(feed)).cloned().collect();
+        if due.is_empty() || stop.is_stopped() {
+            return;
+        }
+        match history::walk(&*self.store, &set, &due, stop) {
+            Ok(Some(new)) => {
+                tracing::info!(hits = new, "All that is there was looked through with the new indicators.");
+                for feed in &due {
+                    if let Err(error) = self.folder.walked(feed) {
+                        tracing::warn!(%error, "It cannot be noted that history was looked through.");
+                    }
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "Looking through history failed and is begun again later.");
+            }
+        }
+    }
+
+    /// Does so for ever.
+    pub fn run(&self, stop: &Stop) {
+        while !stop.is_stopped() {
+            self.pass(stop);
+            let mut rung = self.bell.0.lock();
+            let until = std::time::Instant::now() + LOOK_EVERY;
+            while !*rung && !stop.is_stopped() && std::time::Instant::now() < until {
+                self.bell.1.wait_for(&mut rung, Duration::from_millis(200));
+            }
+            *rung = false;
+        }
+    }
+
+    /// Reads the files of a feed if they have changed.
+    fn read(&self, config: &FeedConfig) -> Result<(), WatchError> {
+        let files =
+            files(&config.file).map_err(|error| WatchError::Io { path: config.file.clone(), error })?;
+        let source: String = files.iter().map(|file| format!("{};", stamp(file))).collect();
+        let known = |meta: Option<FeedMeta>| meta.is_some_and(|meta| meta.source.as_deref() == Some(&source));
+        let there =
+            self.set().feeds().find(|feed| feed.meta.name == config.name).map(|feed| feed.meta.clone());
+        if known(there) || known(self.folder.held(&config.name)) {
+            return Ok(());
+        }
+        let now = now();
+        let reading = Reading { replace: true, source: Some(source), ..config.reading(now) };
+        let mut inputs =
+            files.iter().map(|file| fs::File::open(file).map(|file| Box::new(file) as Box<dyn Read>));
+        let imported = self.folder.import(&config.name, &mut inputs, &reading, now)?;
+        if imported.held {
+            tracing::warn!(
+                feed = config.name,
+                before = imported.before,
+                indicators = imported.entries,
+                "A feed shrank by over half and is held back: `dnsledger indicators confirm` takes it, or when it is read so once more."
+            );
+        }
+        Ok(())
+    }
+
+    /// How each feed stands.
+    pub fn feeds(&self) -> Vec<FeedStatus> {
+        let (set, faults) = {
+            let current = self.current.lock();
+            (Arc::clone(&current.set), current.faults.clone())
+        };
+        let now = now();
+        let mut all: Vec<FeedStatus> = set
+            .feeds()
+            .map(|feed| {
+                let FeedMeta { name, read_at, format, title, skipped, .. } = feed.meta.clone();
+                let age = now.saturating_sub(read_at);
+                let max_age = self.config(&name).and_then(|config| config.max_age);
+                FeedStatus {
+                    indicators: feed.entries,
+                    read_at,
+                    age,
+                    stale: max_age.is_some_and(|max| age > max.as_secs()),
+                    format,
+                    title,
+                    skipped,
+                    held: self.folder.held(&name).is_some(),
+                    walked: self.folder.is_walked(feed),
+                    fault: faults.get(&name).cloned(),
+                    name,
+                }
+            })
+            .collect();
+        for (name, fault) in faults {
+            if !all.iter().any(|feed| feed.name == name) {
+                all.push(FeedStatus { name, fault: Some(fault), ..FeedStatus::default() });
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// What was met and is excepted, and looks that failed.
+    pub fn counts(&self) -> (u64, u64) {
+        let set = self.set();
+        (set.muted.load(Ordering::Relaxed), set.failed.load(Ordering::Relaxed))
+    }
+}
+
+/// The files of a feed: itself, or those of a folder.
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?.path();
+        let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if entry.is_file() && !is_hidden {
+            files.push(entry);
+        }
+        if files.len() > MAX_FILES {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the folder has more than 1,000 files"));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What a file looks like from outside.
+fn stamp(path: &Path) -> String {
+    let Ok(metadata) = fs::metadata(path) else { return String::new() };
+    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{}:{}", changed.unwrap_or_default().as_nanos(), metadata.len())
+}
+
+impl From<WatchError> for io::Error {
+    fn from(error: WatchError) -> io::Error {
+        match error {
+            WatchError::Io { error, .. } | WatchError::Read(ReadError::Io(error)) => error,
+            error => io::Error::other(error.to_string()),
+        }
+    }
+}

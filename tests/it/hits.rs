@@ -1,0 +1,307 @@
+//! Hits: held against the export and the questions, whatever came first, the indicators or the logs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::env::{Daemon, TestEnv, until};
+
+/// Lines of a log: a name is asked for, and has an answer or none.
+fn log(name: &str, records: &[(u64, &str, &str)]) -> String {
+    let line = |(at, (time, query, answer)): (usize, &(u64, &str, &str))| {
+        let answers = match *answer {
+            "" => String::new(),
+            answer => format!(",\"answers\":[\"{answer}\"],\"TTLs\":[60.0]"),
+        };
+        let (qtype, qtype_name) =
+            if answer.contains(|c: char| c.is_ascii_alphabetic()) { (5, "CNAME") } else { (1, "A") };
+        format!(
+            "{{\"ts\":{time}.{at:06},\"uid\":\"C{name}{at}\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\
+             \"query\":\"{query}\",\"qclass\":1,\"qtype\":{qtype},\"qtype_name\":\"{qtype_name}\",\"rcode\":0{answers}}}\n"
+        )
+    };
+    records.iter().enumerate().map(line).collect()
+}
+
+const BASE: u64 = 1_780_000_000;
+
+/// Records of one of several logs, made up: some names and addresses are bad.
+fn records(which: u64) -> Vec<(u64, String, String)> {
+    let mut state = which + 1;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    (0..150)
+        .map(|_| {
+            let name = format!("h{}.d{}.example", random(3), random(60));
+            let answer = match random(4) {
+                0 => String::new(),
+                1 => format!("t{}.cdn{}.test", random(3), random(20)),
+                _ => format!("198.51.{}.{}", random(4), random(60)),
+            };
+            (BASE + random(100_000), name, answer)
+        })
+        .collect()
+}
+
+const FEED: &str =
+    "d7.example\nd8.example\nh1.d9.example\n198.51.0.5\n198.51.2.0/27\ncdn3.test\nnobody.test\n# a comment\n";
+
+fn written(which: u64) -> String {
+    let records = records(which);
+    let borrowed: Vec<_> = records.iter().map(|(t, n, a)| (*t, n.as_str(), a.as_str())).collect();
+    log(&format!("x{which}-"), &borrowed)
+}
+
+/// What makes a hit: indicator, name, address.
+type Known = BTreeSet<(String, String, Option<String>)>;
+
+/// By brute force over the records: a plain list means what it names and all below.
+fn expected(logs: impl Iterator<Item = u64>) -> Known {
+    let domains = ["d7.example", "d8.example", "h1.d9.example", "cdn3.test"];
+    let mut known = Known::new();
+    for (_, name, answer) in logs.flat_map(records) {
+        for domain in domains {
+            let is_below = |name: &str| name == domain || name.ends_with(&format!(".{domain}"));
+            if is_below(&name) || is_below(&answer) {
+                known.insert((domain.to_owned(), name.clone(), None));
+            }
+        }
+        let Ok(address) = answer.parse::<std::net::Ipv4Addr>() else { continue };
+        let [_, _, c, d] = address.octets();
+        if (c, d) == (0, 5) {
+            known.insert(("198.51.0.5".to_owned(), name.clone(), Some(answer.clone())));
+        }
+        if c == 2 && d < 32 {
+            known.insert(("198.51.2.0/27".to_owned(), name, Some(answer)));
+        }
+    }
+    known
+}
+
+/// Hits as they are written; the numbers have no gaps, and no hit is there twice.
+fn hits(lines: &str) -> Known {
+    let all: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: BTreeSet<u64> = all.iter().map(|hit| hit["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=all.len() as u64).collect());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let known: Known = all
+        .iter()
+        .map(|hit| {
+            (text(&hit["indicator"]), text(&hit["rrname"]), hit["address"].as_str().map(str::to_owned))
+        })
+        .collect();
+    assert_eq!(known.len(), all.len());
+    known
+}
+
+fn all_hits(env: &TestEnv, data: &str) -> Known {
+    let text = env.ok(&["hits", "--data", data, "-f", "json", "-n", "100000"]);
+    hits(std::str::from_utf8(&text).unwrap())
+}
+
+#[test]
+fn hits_are_the_same_whatever_came_first_and_each_is_there_once() {
+    let env = TestEnv::new();
+    for which in 0..4 {
+        fs::write(env.path(&format!("dns.{which}.log")), written(which)).unwrap();
+    }
+    fs::write(env.path("feed.txt"), FEED).unwrap();
+    let wanted = expected(0..4);
+    assert!(wanted.len() > 30, "{}", wanted.len());
+    // 4 stands for the feed.
+    let orders: [[u64; 5]; 4] = [[0, 1, 2, 3, 4], [2, 0, 4, 1, 3], [3, 4, 2, 1, 0], [1, 4, 0, 3, 2]];
+    for (round, order) in orders.into_iter().enumerate() {
+        let data = format!("data{round}");
+        for step in order {
+            if step == 4 {
+                let said = env.ok(&["indicators", "import", "--data", &data, "--feed", "bad", "feed.txt"]);
+                let said = String::from_utf8(said).unwrap();
+                assert!(said.contains("7 indicators"), "{said}");
+            } else {
+                env.ok(&["import", "--data", &data, &format!("dns.{step}.log")]);
+            }
+        }
+        assert_eq!(all_hits(&env, &data), wanted, "{order:?}");
+        // Once more is no other hit, and neither is another feed with the same indicator.
+        env.ok(&["indicators", "import", "--data", &data, "--feed", "bad", "--replace", "feed.txt"]);
+        env.ok(&["indicators", "import", "--data", &data, "--feed", "worse", "feed.txt"]);
+        assert_eq!(all_hits(&env, &data), wanted, "{order:?}");
+        assert_eq!(env.ok(&["verify", "--data", &data]).last_chunk(), Some(b"sound\n"));
+    }
+    // A feed that is gone finds no more, and its hits stay.
+    for feed in ["bad", "worse"] {
+        env.ok(&["indicators", "remove", "--data", "data0", "--feed", feed]);
+    }
+    fs::write(env.path("dns.9.log"), log("y", &[(BASE, "new.d7.example", "192.0.2.1")])).unwrap();
+    env.ok(&["import", "--data", "data0", "dns.9.log"]);
+    assert_eq!(all_hits(&env, "data0"), wanted);
+    let rows: BTreeMap<String, u64> = env
+        .export("data0")
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|row| (row["rrname"].as_str().unwrap().to_owned(), row["count"].as_u64().unwrap()))
+        .collect();
+    assert!(
+        wanted.iter().filter(|(_, name, address)| address.is_some() && !rows.contains_key(name)).count() == 0
+    );
+}
+
+#[test]
+fn a_feed_that_shrinks_by_over_half_is_held_back_until_it_is_confirmed_or_seen_twice() {
+    let env = TestEnv::new();
+    fs::write(env.path("dns.log"), written(0)).unwrap();
+    env.ok(&["import", "--data", "data", "dns.log"]);
+    let list = |n: u64| (0..n).map(|i| format!("bad{i}.example.net\n")).collect::<String>();
+    fs::write(env.path("large.txt"), list(100)).unwrap();
+    fs::write(env.path("small.txt"), list(10)).unwrap();
+    let import = |more: &[&str]| {
+        let ended = env
+            .run(&[&["indicators", "import", "--data", "data", "--feed", "f", "--replace"], more].concat());
+        ended.status.code()
+    };
+    let listed = || {
+        let text = env.ok(&["indicators", "list", "--data", "data", "--feed", "f"]);
+        String::from_utf8(text).unwrap().lines().count()
+    };
+    assert_eq!(import(&["large.txt"]), Some(0));
+    assert_eq!((import(&["small.txt"]), listed()), (Some(1), 100));
+    let feeds = String::from_utf8(env.ok(&["feeds", "--data", "data"])).unwrap();
+    assert!(feeds.contains("held back") && feeds.contains("100 indicators"), "{feeds}");
+    assert_eq!((import(&["small.txt"]), listed()), (Some(0), 10), "it is seen twice");
+    assert_eq!((import(&["large.txt"]), listed()), (Some(0), 100));
+    assert_eq!((import(&["--confirm", "small.txt"]), listed()), (Some(0), 10));
+    assert_eq!((import(&["large.txt"]), import(&["small.txt"]), listed()), (Some(0), Some(1), 100));
+    env.ok(&["indicators", "confirm", "--data", "data", "--feed", "f"]);
+    assert_eq!(listed(), 10);
+    // What is no list changes nothing.
+    fs::write(env.path("page.txt"), "<!DOCTYPE html><html><body>Not found</body></html>\n").unwrap();
+    assert_eq!((import(&["page.txt"]), listed()), (Some(2), 10));
+    for name in ["", "../x", "a/b"] {
+        let ended = env.run(&["indicators", "import", "--data", "data", "--feed", name, "large.txt"]);
+        assert_eq!(ended.status.code(), Some(2), "{name}: {}", ended.stderr);
+    }
+}
+
+/// Reads a stream of events.
+struct Events(BufReader<TcpStream>);
+
+impl Events {
+    fn open(daemon: &Daemon, last: Option<u64>) -> Events {
+        let address = daemon.url("").trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let last = last.map(|last| format!("Last-Event-ID: {last}\r\n")).unwrap_or_default();
+        write!(stream, "GET /api/v1/hits/stream HTTP/1.1\r\nHost: {address}\r\n{last}\r\n").unwrap();
+        let mut events = Events(BufReader::new(stream));
+        while !events.line().starts_with(": open") {}
+        events
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream has ended");
+        line
+    }
+
+    /// The number and the data of the next event.
+    fn next(&mut self) -> (u64, Value) {
+        let mut id = None;
+        loop {
+            let line = self.line();
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.trim().parse().unwrap());
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return (id.unwrap(), serde_json::from_str(data).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    fs::create_dir(env.path("lists")).unwrap();
+    let path = env.path("logs/dns.log");
+    fs::write(&path, log("a", &[(BASE, "old.d7.example", "192.0.2.1"), (BASE, "good.example", "192.0.2.1")]))
+        .unwrap();
+    fs::write(env.path("lists/one.txt"), "d7.example\n").unwrap();
+    let config = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n\
+                  [hits]\nfile = \"hits.json\"\n[[feed]]\nname = \"mine\"\nfile = \"lists\"\nallow = [\"fine.d7.example\"]\n";
+    fs::write(env.path("dnsledger.toml"), config).unwrap();
+    let daemon = env.configured_daemon("dnsledger.toml", "data");
+    daemon.wait_for_lines(2);
+    let names = |daemon: &Daemon| -> Vec<String> {
+        let hits = daemon.json("/api/v1/hits?order=oldest");
+        hits["hits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["rrname"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    until("history is looked through", || (names(&daemon) == ["old.d7.example"]).then_some(()));
+    let mut events = Events::open(&daemon, None);
+    let append = |text: &str| {
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    append(&log("b", &[(BASE + 5, "live.d7.example", ""), (BASE + 6, "x.fine.d7.example", "192.0.2.3")]));
+    let (id, hit) = events.next();
+    assert_eq!((id, &hit["rrname"], &hit["feeds"][0]), (2, &"live.d7.example".into(), &"mine".into()));
+    // A count that grows is no other hit.
+    append(&log(
+        "c",
+        &[(BASE + 9, "live.d7.example", "192.0.2.4"), (BASE + 9, "more.d7.example", "192.0.2.4")],
+    ));
+    assert_eq!(events.next().1["rrname"], "more.d7.example");
+    let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
+    assert!(
+        metrics.contains("dnsledger_hits_total 3")
+            && metrics.contains("dnsledger_feed_indicators{feed=\"mine\"} 1")
+    );
+    let feeds = daemon.json("/api/v1/feeds");
+    assert_eq!((&feeds["indicators"], &feeds["feeds"][0]["name"]), (&1.into(), &"mine".into()));
+    daemon.kill();
+    append(&log("d", &[(BASE + 20, "down.d7.example", "192.0.2.5")]));
+    let daemon = env.configured_daemon("dnsledger.toml", "data");
+    // Whoever comes back goes on where it was.
+    let mut events = Events::open(&daemon, Some(2));
+    assert_eq!(events.next().1["rrname"], "more.d7.example");
+    let (id, hit) = events.next();
+    assert_eq!((id, &hit["rrname"]), (4, &"down.d7.example".into()));
+    assert_eq!(names(&daemon).len(), 4);
+    let file = || fs::read_to_string(env.path("data/hits.json")).unwrap_or_default();
+    until("all are in the file", || (file().lines().count() == 4).then_some(()));
+    assert_eq!(hits(&file()).len(), 4);
+    // One that is taken away is begun again, with what comes then.
+    fs::rename(env.path("data/hits.json"), env.path("data/hits.json.1")).unwrap();
+    append(&log("e", &[(BASE + 30, "last.d7.example", "192.0.2.6")]));
+    assert_eq!(events.next().1["rrname"], "last.d7.example");
+    until("it is in the next file", || file().contains("last.d7.example").then_some(()));
+    assert_eq!(file().lines().count(), 1);
+    let newest = daemon.json("/api/v1/hits?limit=1");
+    assert_eq!(
+        (&newest["hits"][0]["sequence"], &newest["next"], &newest["last"]),
+        (&5.into(), &5.into(), &5.into())
+    );
+    let next = daemon.json("/api/v1/hits?limit=2&cursor=5");
+    assert_eq!((&next["hits"][0]["sequence"], &next["hits"][1]["sequence"]), (&4.into(), &3.into()));
+    assert_eq!(daemon.json("/api/v1/hits?feed=other")["hits"], Value::Array(Vec::new()));
+    assert_eq!(daemon.json("/api/v1/hits?since=1h")["hits"].as_array().unwrap().len(), 5);
+    for bad in ["order=x", "cursor=x", "since=x", "type=A"] {
+        assert_eq!(daemon.get(&format!("/api/v1/hits?{bad}")).status, 400, "{bad}");
+    }
+    let printed = String::from_utf8(env.ok(&["hits", "--data", "data"])).unwrap();
+    assert!(
+        printed.lines().next().unwrap().contains("last.d7.example  domain d7.example  mine"),
+        "{printed}"
+    );
+    assert_eq!(daemon.stop().status.code(), Some(0));
+}
