@@ -16,6 +16,7 @@ pub mod cli;
 pub mod daemon;
 pub mod dns;
 pub mod evidence;
+pub mod fleet;
 pub mod http;
 pub mod indicators;
 pub mod ingest;

@@ -11,6 +11,9 @@ use super::client::ClientConfig;
 use super::progress::Progress;
 use crate::daemon::config::{Config, ConfigError, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
+use crate::fleet::Address;
+use crate::fleet::cluster::Cluster;
+use crate::fleet::store::FleetStore;
 use crate::http::client::{Client, ClientError};
 use crate::output::sanitise;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
@@ -28,6 +31,9 @@ pub struct LedgerArgs {
     /// Send the token in this file to the server [env: DNSLEDGER_TOKEN_FILE]
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     token_file: Option<PathBuf>,
+    /// Ask this cluster, as clickhouse://HOST:8123,REPLICA:8123/DATABASE
+    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "data", "token_file", "ca"])]
+    store: Option<String>,
     /// Trust the certificates in this PEM file, instead of those of the system, when the URL is https [env: DNSLEDGER_CA]
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     ca: Option<PathBuf>,
@@ -126,6 +132,10 @@ impl Access {
     ///
     /// As [`Access::open`].
     pub fn open_for(args: &LedgerArgs, purpose: Purpose) -> anyhow::Result<Access> {
+        if let Some(url) = &args.store {
+            let store = FleetStore::open(Cluster::new(&Address::parse(url)?)?)?;
+            return Ok(Access::Folder(Arc::new(store), Box::default()));
+        }
         let told = match args.folder.is_typed() {
             true => ClientConfig::default(),
             false => ClientConfig::load()?,

@@ -23,6 +23,8 @@ mod expire;
 mod export;
 mod feeds;
 mod filters;
+mod fleet;
+mod forward;
 mod hits;
 mod import;
 mod list;
@@ -31,6 +33,7 @@ mod new;
 mod papers;
 mod progress;
 mod run;
+mod serve;
 mod snapshot;
 mod status;
 mod token;
@@ -45,6 +48,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::daemon::PortError;
 use crate::daemon::config::{ConfigError, Fault};
+use crate::fleet::{BadAddress, FleetError};
 use crate::http::client::ClientError;
 use crate::http::tls::TlsError;
 use crate::http::token::TokenError;
@@ -96,6 +100,12 @@ enum Command {
     Expire(expire::Args),
     /// Copy the whole ledger as it is at one moment: the backup
     Snapshot(snapshot::Args),
+    /// Ship what changes in the ledger into a cluster of ClickHouse, in the foreground
+    Forward(forward::Args),
+    /// Serve what a cluster of ClickHouse has, in the foreground
+    Serve(serve::Args),
+    /// Make the tables of a cluster, and see who ships into it
+    Fleet(fleet::Args),
     /// Show the effective configuration, or check a file
     Config(config::Args),
     /// Make, list and revoke tokens of the HTTP API
@@ -162,6 +172,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(args),
         Command::Expire(args) => expire::run(args),
         Command::Snapshot(args) => snapshot::run(args),
+        Command::Forward(args) => forward::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
         Command::Doctor(args) => doctor::run(args),
@@ -204,6 +217,10 @@ fn report(error: &anyhow::Error) -> Exit {
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<WatchError>() {
             hint = Some(error.hint());
+        } else if let Some(error) = cause.downcast_ref::<BadAddress>() {
+            (exit, hint) = (Exit::Usage, Some(error.hint()));
+        } else if let Some(error) = cause.downcast_ref::<FleetError>() {
+            hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<StoreError>() {
             hint = store_hint(error);
         } else {

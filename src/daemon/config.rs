@@ -14,6 +14,7 @@ use super::logging;
 use crate::base::time::{format_date, parse_date};
 use crate::base::units::{self, duration};
 use crate::dns::{Name, NameError};
+use crate::fleet::Address;
 use crate::http::{Hosts, Origins, Proxies};
 use crate::ingest::{self, Backfill};
 use crate::lookup::{Brands, NewSettings};
@@ -70,6 +71,8 @@ pub struct Config {
     /// What is watched for.
     #[serde(rename = "feed")]
     pub feeds: Vec<FeedEntry>,
+    /// Shipping into a cluster.
+    pub forward: Forward,
     /// What is logged.
     pub log: logging::Config,
 }
@@ -210,6 +213,29 @@ pub struct FeedEntry {
     pub allow: Vec<String>,
 }
 
+/// Shipping into a cluster, by `dnsledger forward`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forward {
+    /// The cluster; empty for none.
+    pub to: String,
+    /// How often what has changed is shipped.
+    #[serde(with = "duration")]
+    pub every: Duration,
+    /// How often all of the ledger is compared with what the cluster has.
+    #[serde(with = "duration")]
+    pub compare_every: Duration,
+    /// Replicas that have a row before it counts as shipped, where tables are replicated; at most as many as a shard names.
+    pub quorum: usize,
+}
+
+impl Default for Forward {
+    fn default() -> Forward {
+        let (every, compare_every) = (Duration::from_secs(5), Duration::from_secs(86_400));
+        Forward { to: String::new(), every, compare_every, quorum: 2 }
+    }
+}
+
 impl Default for Evidence {
     fn default() -> Evidence {
         Evidence { http: false, disk: MaxDisk::Auto }
@@ -238,6 +264,7 @@ impl Default for Config {
             new: New::default(),
             hits: Hits::default(),
             feeds: Vec::new(),
+            forward: Forward::default(),
             log: logging::Config::default(),
         }
     }
@@ -385,6 +412,17 @@ impl Config {
             return fault(
                 format!("http.listen is {listen}, which is no loopback address, and there are no tokens"),
                 "name a file by http.tokens_file and make a token by `dnsledger token new NAME`, or listen on 127.0.0.1",
+            );
+        }
+        if !self.forward.to.is_empty()
+            && let Err(error) = Address::parse(&self.forward.to)
+        {
+            return fault(format!("forward.to: {error}"), error.hint());
+        }
+        if self.forward.every < Duration::from_secs(1) {
+            return fault(
+                "forward.every is less than a second, which is more than a cluster merges".to_owned(),
+                "forward.every = \"5s\"",
             );
         }
         if self.evidence.http && self.http.tokens_file.as_os_str().is_empty() {

@@ -10,6 +10,7 @@
 //! with the address that is served. Both go when the daemon goes in order.
 
 pub mod config;
+pub mod front;
 pub mod logging;
 pub mod recovery;
 pub mod sandbox;

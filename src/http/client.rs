@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -29,6 +29,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const UPLOAD_BYTES: usize = 256 << 10;
 /// Bytes of an error that are read.
 const MAX_ERROR_BYTES: u64 = 64 << 10;
+/// Characters of a plain error that are told.
+const MAX_PLAIN_CHARS: usize = 500;
 /// What is percent-encoded in a parameter.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -129,6 +131,12 @@ enum Server {
 pub struct Client {
     server: Server,
     token: Option<HeaderValue>,
+    /// What each request says besides.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long an answer may take to begin, and to go on, where there is a bound.
+    patience: Option<Duration>,
+    /// Whether errors are plain text, of which the beginning is told.
+    is_plain: bool,
     runtime: Arc<Runtime>,
 }
 
@@ -189,7 +197,50 @@ impl Client {
         let runtime = runtime
             .map_err(|error| ClientError::Unreachable { server: server.to_string(), error })
             .map(Arc::new)?;
-        Ok(Client { server, token, runtime })
+        let (headers, patience, is_plain) = (Vec::new(), None, false);
+        Ok(Client { server, token, headers, patience, is_plain, runtime })
+    }
+
+    /// The same for a database that speaks HTTP: each request says these headers, an answer may take so long to begin and to go
+    /// on, and errors are plain text.
+    ///
+    /// # Errors
+    ///
+    /// When a header cannot be said.
+    pub fn of_database(
+        url: &str,
+        ca: Option<&Path>,
+        headers: &[(&'static str, &str)],
+        patience: Duration,
+    ) -> Result<Client, ClientError> {
+        let mut client = Client::of_url(url, None, ca)?;
+        for (name, value) in headers {
+            let bad = |_| ClientError::BadUrl {
+                url: url.to_owned(),
+                why: "its user or password holds what no header may",
+            };
+            let mut value = HeaderValue::try_from(*value).map_err(bad)?;
+            value.set_sensitive(true);
+            client.headers.push((HeaderName::from_static(name), value));
+        }
+        (client.patience, client.is_plain) = (Some(patience), true);
+        Ok(client)
+    }
+
+    /// Posts bytes, with a header that says how they are compressed if they are.
+    ///
+    /// # Errors
+    ///
+    /// When there is no good answer.
+    pub fn post_bytes(
+        &self,
+        path: &str,
+        params: &[(&str, &str)],
+        body: Vec<u8>,
+        encoding: Option<&'static str>,
+    ) -> Result<Answer, ClientError> {
+        let body = Upload(Some(Box::new(io::Cursor::new(body))));
+        self.send_encoded(Method::POST, path, params, body, encoding)
     }
 
     /// Gets a path with these parameters.
@@ -222,6 +273,17 @@ impl Client {
         params: &[(&str, &str)],
         body: Upload,
     ) -> Result<Answer, ClientError> {
+        self.send_encoded(method, path, params, body, None)
+    }
+
+    fn send_encoded(
+        &self,
+        method: Method,
+        path: &str,
+        params: &[(&str, &str)],
+        body: Upload,
+        encoding: Option<&'static str>,
+    ) -> Result<Answer, ClientError> {
         let mut target = path.to_owned();
         for (i, (key, value)) in params.iter().enumerate() {
             target.push(if i == 0 { '?' } else { '&' });
@@ -237,6 +299,12 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token);
         }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(encoding) = encoding {
+            request = request.header(CONTENT_ENCODING, encoding);
+        }
         let request = request.body(body).map_err(|error| broken(error.into()))?;
         let response = self.runtime.block_on(async {
             let stream = match timeout(CONNECT, self.server.connect()).await {
@@ -249,16 +317,30 @@ impl Client {
                 .await
                 .map_err(|error| broken(error.into()))?;
             tokio::spawn(connection);
-            sender.send_request(request).await.map_err(|error| match error.is_parse() {
-                true => ClientError::NoHttp { server: self.server.to_string() },
-                false => broken(error.into()),
-            })
+            let sent = async {
+                sender.send_request(request).await.map_err(|error| match error.is_parse() {
+                    true => ClientError::NoHttp { server: self.server.to_string() },
+                    false => broken(error.into()),
+                })
+            };
+            match self.patience {
+                None => sent.await,
+                Some(patience) => {
+                    let late = |_| Err(broken(io::Error::from(io::ErrorKind::TimedOut).into()));
+                    timeout(patience, sent).await.unwrap_or_else(late)
+                }
+            }
         })?;
         let status = response.status();
         let truncated = response.headers().contains_key("x-truncated");
         let body = response.into_body();
-        let mut answer =
-            Answer { runtime: Arc::clone(&self.runtime), body, current: Bytes::new(), truncated };
+        let mut answer = Answer {
+            runtime: Arc::clone(&self.runtime),
+            body,
+            current: Bytes::new(),
+            truncated,
+            patience: self.patience,
+        };
         if status.is_success() {
             return Ok(answer);
         }
@@ -271,13 +353,20 @@ impl Client {
         };
         // Why it is not ready, a server says in another shape.
         let reason = || error.as_ref()?.get("reason")?.as_str().map(str::to_owned);
-        let message = part("message").or_else(reason);
+        let plain = || self.is_plain.then(|| plain_text(&text));
+        let message = part("message").or_else(reason).or_else(plain);
         Err(ClientError::Refused {
             status: status.as_u16(),
             message: message.unwrap_or_else(|| format!("the server answered {status}")),
             hint: part("hint"),
         })
     }
+}
+
+/// The beginning of a text, as far as it is printable ASCII.
+fn plain_text(text: &[u8]) -> String {
+    let shown = text.trim_ascii().iter().take(MAX_PLAIN_CHARS);
+    shown.map(|&byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { ' ' }).collect()
 }
 
 impl Server {
@@ -322,6 +411,7 @@ pub struct Answer {
     body: Incoming,
     current: Bytes,
     truncated: bool,
+    patience: Option<Duration>,
 }
 
 impl Answer {
@@ -334,7 +424,14 @@ impl Answer {
 impl Read for Answer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.runtime.block_on(self.body.frame()) {
+            let frame = self.body.frame();
+            let frame = match self.patience {
+                None => self.runtime.block_on(frame),
+                Some(patience) => self.runtime.block_on(async {
+                    timeout(patience, frame).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))
+                })?,
+            };
+            match frame {
                 Some(Ok(frame)) => self.current = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 None => return Ok(0),

@@ -10,6 +10,8 @@
 //! | `POST /control/verify` | verifies the ledger while it serves: a [`VerifyLine`] at a time |
 //! | `GET /control/evidence?q=QUERY&…` | the lines of logs behind an answer: see `evidence.rs` |
 //! | `POST /control/watch` | takes feeds up that have changed, and looks through history with them |
+//! | `POST /control/changes?since=MARK` | what has changed since a commit: see `changes.rs` |
+//! | `POST /control/forwarding?report=JSON` | takes how forwarding goes |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
 use std::future::Future;

@@ -24,6 +24,7 @@
 
 mod answer;
 mod bulk;
+mod changes;
 pub mod client;
 mod cof;
 mod control;
@@ -62,6 +63,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio_rustls::TlsAcceptor;
 
+pub use changes::{ChangesFrame, ChangesHead, Forwarding};
 pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
 pub use cors::Origins;
 pub use error::ApiError;
@@ -236,6 +238,8 @@ struct Shared {
     tls: RwLock<Option<TlsAcceptor>>,
     /// The last hour, as far as [`watch`] runs.
     history: Mutex<History>,
+    /// How forwarding goes, as last told.
+    forwarding: Mutex<Option<Forwarding>>,
 }
 
 impl State {
@@ -281,6 +285,7 @@ impl State {
             metrics,
             tls,
             history,
+            forwarding: Mutex::default(),
         };
         State(Arc::new(shared), Asker::default())
     }

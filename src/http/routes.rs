@@ -11,8 +11,8 @@ use super::error::ApiError;
 use super::guard::{Asker, Door};
 use super::request::{Request, request};
 use super::{
-    State, bulk, cof, control, dnsdb, evidence, hits, machine, metrics, names, native, new, page, recipe,
-    zeek_pdns,
+    State, bulk, changes, cof, control, dnsdb, evidence, hits, machine, metrics, names, native, new, page,
+    recipe, zeek_pdns,
 };
 
 /// All routes of a door, as one filter that always answers.
@@ -166,6 +166,8 @@ async fn controlled(state: State, mut request: Request) -> Result<Response, ApiE
         ["expire"] => control::expire(&state, &request, false),
         ["expire", "forecast"] => control::expire(&state, &request, true),
         ["snapshot"] => control::snapshot(&state, &request),
+        ["changes"] => changes::changes(&state, &request),
+        ["forwarding"] => changes::forwarding(&state, &request),
         _ => Err(ApiError::not_found()),
     }
 }

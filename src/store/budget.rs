@@ -618,6 +618,11 @@ impl Rules {
         Ok(batch)
     }
 
+    /// Whether something was left behind, or made less of, that is not too old.
+    pub fn drops(&self) -> bool {
+        self.without.is_some() || (self.folded, self.unresolved) != ((0, 0), 0)
+    }
+
     /// What the ledger says of its folding from then on.
     pub fn record(&self, known: &FoldRecord, pressed: bool, at: u64) -> FoldRecord {
         let (rows, questions) = self.folded;

@@ -17,6 +17,7 @@
 //! | `h` name, sensor (2) | how many names were folded into the row of a domain, sealed |
 //! | `j` sequence (8), part (2) | rows of a commit, sealed: how many parts (2), family (1), rows |
 //! | `mformat` | the version of the format (4 bytes) |
+//! | `midentity` | which ledger this is, sealed |
 //! | `msensor` number (2) | a sensor's name, sealed |
 //! | `n` | how far the rows of registrable domains are made of older rows, sealed |
 //! | `p` lineage (16) | the progress of a log, sealed |
@@ -181,6 +182,8 @@ pub(crate) const MANIFEST: &[u8] = b"x";
 pub(crate) const COMMITS: &[u8] = b"s";
 /// The key of the format's version.
 pub(crate) const FORMAT: &[u8] = b"mformat";
+/// Which ledger this is.
+pub(crate) const IDENTITY: &[u8] = b"midentity";
 /// What the keys of sensors start with.
 pub(crate) const SENSORS: &[u8] = b"msensor";
 /// What the keys of progress start with.

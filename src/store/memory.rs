@@ -8,9 +8,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{
-    Changed, DomainSeen, Domains, Entries, Entry, Expired, Folded, Mark, NameBudget, OnPiece, OnProgress,
-    Pair, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError,
-    Survey, Verification, WriteStore, budget, damaged,
+    Changed, DomainSeen, Domains, Entries, Entry, Expired, Folded, Identity, Mark, NameBudget, OnPiece,
+    OnProgress, Pair, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats,
+    StoreError, Survey, Verification, WriteStore, budget, damaged,
 };
 use crate::dns::{Name, RrType, registrable};
 use crate::observation::{Asked, FirstSeen, Halves, SensorId, Tuple, question_from_row_key};
@@ -56,6 +56,7 @@ struct State {
     hints: BTreeMap<Vec<u8>, Vec<u8>>,
     expired: Expired,
     folded: Folded,
+    identity: Identity,
     /// The names that were folded, by domain and sensor.
     folded_names: BTreeMap<(Name, Arc<str>), BTreeSet<Name>>,
 }
@@ -390,6 +391,7 @@ impl WriteStore for MemoryStore {
             state.questions.retain(|(_, _, sensor), _| *sensor != name);
             state.first_seen.retain(|(_, sensor), _| *sensor != name);
             state.lineages.remove(lineage);
+            state.identity = state.identity.after_a_drop();
             state.prune();
             Ok(())
         })
@@ -465,6 +467,7 @@ impl State {
         }
         if reduced != Reduced::default() {
             folded.at = at;
+            self.identity = self.identity.after_a_drop();
         }
         self.fold(rows, questions);
         reduced
@@ -487,6 +490,8 @@ impl Snapshot for State {
                 question.as_ref().is_ok_and(|q| is_new(self.changed_questions.get(&key(q))))
             })),
             mark: Mark(self.commits),
+            identity: self.identity,
+            expired_before: self.expired.before,
         })
     }
 

@@ -26,6 +26,7 @@ mod engine_handle;
 mod files;
 mod filter;
 mod folder;
+mod identity;
 mod key;
 mod ledger;
 mod manifest;
@@ -44,6 +45,7 @@ mod space;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod travel;
 mod undo;
 mod value;
 mod verify;
@@ -55,6 +57,7 @@ pub use private::as_the_user_has_it;
 pub use replica::Replica;
 pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since};
 pub use stored::FORMAT;
+pub use travel::Change;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -333,6 +336,20 @@ pub struct Changed<'a> {
     pub questions: Questions<'a>,
     /// Where to go on from.
     pub mark: Mark,
+    /// Which ledger it is that says so.
+    pub identity: Identity,
+    /// Rows and questions last seen before this were dropped, epoch seconds; 0 before any were.
+    pub expired_before: u64,
+}
+
+/// Which ledger this is, for those who keep what it has told them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// Drawn when the ledger was made; 0 in one that was made before there were such numbers, and was only read since.
+    pub generation: u64,
+    /// How often rows were dropped that were not too old: forgotten, replaced, folded, or lost to damage. Who keeps rows of this
+    /// ledger has some then that it has not any more.
+    pub drops: u32,
 }
 
 /// A stream of entries.
@@ -813,6 +830,14 @@ pub enum StoreError {
     /// There is no number left for another sensor.
     #[error("65,536 sensors are the limit")]
     TooManySensors,
+    /// A cluster of databases did not do what it was asked: it is away, or a part of it is.
+    #[error("{0}")]
+    Cluster(String),
+    /// A cluster is only asked.
+    #[error(
+        "a cluster is only asked here: rows come into it by `dnsledger forward`, from where the logs are"
+    )]
+    OnlyAsked,
     /// The store is being closed.
     #[error("the ledger is being closed")]
     Closed,
@@ -843,7 +868,13 @@ fn damaged(what: &str, why: &str) -> StoreError {
 impl StoreError {
     /// Whether waiting can help: a full disk, a read-only file system, a folder in use.
     pub fn can_pass(&self) -> bool {
-        matches!(self, StoreError::Locked { .. } | StoreError::Io { .. } | StoreError::NoRoom { .. })
+        matches!(
+            self,
+            StoreError::Locked { .. }
+                | StoreError::Io { .. }
+                | StoreError::NoRoom { .. }
+                | StoreError::Cluster(_)
+        )
     }
 
     /// Whether it is that there is no room.
@@ -881,6 +912,8 @@ impl StoreError {
             StoreError::NotInMemory => StoreError::NotInMemory,
             StoreError::BadSensor { name, why } => StoreError::BadSensor { name: name.clone(), why: *why },
             StoreError::TooManySensors => StoreError::TooManySensors,
+            StoreError::Cluster(what) => StoreError::Cluster(what.clone()),
+            StoreError::OnlyAsked => StoreError::OnlyAsked,
             StoreError::Closed => StoreError::Closed,
         }
     }

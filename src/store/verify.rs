@@ -26,7 +26,7 @@ use super::manifest::{Commits, Manifest, RunMeta};
 use super::run::{Counts, Extents};
 use super::stored::{check_format, open_block, open_journal_part, open_progress, progress_hash, read_filter};
 use super::undo::Undone;
-use super::{StoreError, block, budget, damaged, value};
+use super::{Identity, StoreError, block, budget, damaged, value};
 use crate::base::keyed;
 use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
 use crate::observation::{Halves, Seen, SensorId};
@@ -37,7 +37,8 @@ const TOLD: usize = 100;
 /// Sums by which rows and index entries are compared.
 const SUMS: usize = 4096;
 /// Keys of the main map that there is one of.
-const SINGLE_KEYS: [&[u8]; 4] = [engine::FORMAT, engine::COMMITS, engine::MANIFEST, engine::DOMAINS];
+const SINGLE_KEYS: [&[u8]; 5] =
+    [engine::FORMAT, engine::IDENTITY, engine::COMMITS, engine::MANIFEST, engine::DOMAINS];
 /// Rows that are held against each other to name those that differ.
 const COMPARED: usize = 100_000;
 
@@ -187,6 +188,7 @@ impl<'a> Checker<'a> {
         self.take(check_format(engine));
         let manifest = self.take(engine.get(engine::MANIFEST).and_then(Manifest::from_bytes));
         let commits = self.take(engine.get(engine::COMMITS).and_then(Commits::from_bytes));
+        self.take(Identity::load(engine));
         self.sensors(engine);
         self.progress(engine, commits.as_ref());
         self.folded(engine);
@@ -857,8 +859,9 @@ mod tests {
     #[test]
     fn whatever_is_removed_is_missed() {
         let engine = ledger();
-        // Without the record of first sightings these are made anew.
-        let places = places(&engine).into_iter().filter(|(_, key)| key != engine::DOMAINS);
+        // Without the record of first sightings these are made anew, and without an identity it gets another one.
+        let is_made_anew = |key: &[u8]| [engine::DOMAINS, engine::IDENTITY].contains(&key);
+        let places = places(&engine).into_iter().filter(|(_, key)| !is_made_anew(key));
         for (run, key) in places {
             let mut damaged = engine.clone();
             edit(&mut damaged, run, |map| drop(map.remove(&key).unwrap()));

@@ -246,6 +246,11 @@ impl Daemon {
         format!("http://{}{path}", self.address)
     }
 
+    /// Where it serves, of one that says so elsewhere.
+    pub fn set_address(&mut self, address: std::net::SocketAddr) {
+        self.address = address;
+    }
+
     /// Asks for a path.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {

@@ -39,8 +39,9 @@ const MODULES: &[(&str, u8, &str)] = &[
         "base dns evidence ingest lookup observation output page progress retention status store tally watch",
     ),
     ("page", 4, "base dns evidence lookup observation output status store tally"),
-    ("daemon", 5, "*"),
-    ("cli", 6, "*"),
+    ("fleet", 5, "base dns http observation progress store"),
+    ("daemon", 6, "*"),
+    ("cli", 7, "*"),
 ];
 
 /// Crates that may be named in some files or folders of `src/` only.
@@ -75,9 +76,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("roff", &["cli/papers/"]),
-    ("tokio", &["http/", "daemon/mod.rs", "main.rs"]),
+    ("tokio", &["http/", "daemon/front.rs", "daemon/mod.rs", "main.rs"]),
     ("notify", &["tail/"]),
-    ("flate2", &["tail/", "http/gzip.rs", "indicators/input.rs"]),
+    ("flate2", &["tail/", "http/gzip.rs", "indicators/input.rs", "fleet/cluster.rs"]),
     ("zstd", &["tail/"]),
     ("idna", &["dns/"]),
     ("maud", &["page/"]),
@@ -86,7 +87,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("regex", &["lookup/"]),
     ("toml", &["daemon/config.rs", "cli/client.rs"]),
     ("clap", &["cli/"]),
-    ("anyhow", &["cli/", "daemon/mod.rs", "main.rs"]),
+    ("anyhow", &["cli/", "daemon/front.rs", "daemon/mod.rs", "main.rs"]),
     ("tracing_subscriber", &["daemon/logging.rs"]),
 ];
 

@@ -38,6 +38,8 @@ mod expire;
 mod filters;
 /// That the sample logs written by hand are read as each of them is meant to be.
 mod fixtures;
+/// Many ledgers in a cluster of ClickHouse.
+mod fleet;
 mod flood;
 /// The daemon on a disk that is full for a while.
 mod full_disk;

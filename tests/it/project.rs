@@ -69,11 +69,17 @@ fn rules_and_dashboard_ask_for_metrics_that_there_are() {
 }
 
 #[test]
-fn the_unit_is_sound_and_closed() {
+fn the_units_are_sound_and_closed() {
+    for unit in ["dnsledger.service", "dnsledger-forward.service"] {
+        is_sound_and_closed(unit);
+    }
+}
+
+fn is_sound_and_closed(name: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let unit = folder.path().join("dnsledger.service");
+    let unit = folder.path().join(name);
     // The program must be there for a unit to be sound; here any will do.
-    fs::write(&unit, read("packaging/systemd/dnsledger.service").replace("/usr/bin/dnsledger", "/bin/true"))
+    fs::write(&unit, read(&format!("packaging/systemd/{name}")).replace("/usr/bin/dnsledger", "/bin/true"))
         .unwrap();
     let analyze = |arguments: &[&str]| Command::new("systemd-analyze").args(arguments).arg(&unit).output();
     let verified = match analyze(&["verify", "--man=no"]) {

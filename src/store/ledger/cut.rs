@@ -92,7 +92,8 @@ impl Shared {
         self.handle().commit(vec![(engine::MANIFEST.to_vec(), Some(next.to_bytes()?))])?;
         *manifest = next;
         let epochs = Arc::new(Epochs::of(&manifest.cuts));
-        self.publish(|view| view.epochs = epochs);
+        let before = manifest.expired.before;
+        self.publish(|view| (view.epochs, view.expired_before) = (epochs, before));
         Ok(())
     }
 

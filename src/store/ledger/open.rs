@@ -26,7 +26,7 @@ use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
 use crate::store::stored::{check_format, open_journal_part};
 use crate::store::undo::{self};
-use crate::store::{FORMAT, Options, StoreError, WriteStore, block, damaged, value};
+use crate::store::{FORMAT, Identity, Options, StoreError, WriteStore, block, damaged, value};
 
 /// How often who waits for the work in the background looks whether it is to stop.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
@@ -155,8 +155,34 @@ impl Shared {
             Record::from(Some(Vec::new()))
         });
         let domains = record.from.is_none();
-        let view =
-            ReadView { runs, segments, staged, last_commit, sensors: sensors_then, folding, epochs, domains };
+        let identity = match Identity::load(&*handle)? {
+            Some(identity) => identity,
+            // What was made before there were any gets one as soon as it may be written.
+            None if options.reading => Identity::default(),
+            None => {
+                let identity = Identity::new();
+                let told = handle.commit(vec![(engine::IDENTITY.to_vec(), Some(identity.to_bytes()?))]);
+                told.map_or_else(
+                    |error| {
+                        handle.fail(&error);
+                        Identity::default()
+                    },
+                    |()| identity,
+                )
+            }
+        };
+        let view = ReadView {
+            runs,
+            segments,
+            staged,
+            last_commit,
+            sensors: sensors_then,
+            folding,
+            epochs,
+            domains,
+            identity,
+            expired_before: manifest.expired.before,
+        };
         let missing = committed.acks.missing_logs();
         if !options.reading {
             // The ledger can be looked into all the same; nothing is committed before it could be written.
@@ -210,6 +236,7 @@ pub(in crate::store) fn beginning() -> Result<Changes, StoreError> {
         (engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec())),
         (engine::MANIFEST.to_vec(), Some(Manifest::default().to_bytes()?)),
         (engine::COMMITS.to_vec(), Some(Commits::default().to_bytes()?)),
+        (engine::IDENTITY.to_vec(), Some(Identity::new().to_bytes()?)),
     ];
     changes.extend(Record::whole().to_changes()?);
     Ok(changes)

@@ -321,7 +321,10 @@ impl<'a> Copy<'a> {
         }
         let known = shared.view();
         let folding = self.rules.record(&known.folding.record, self.pressed, at);
-        let (changes, estimates) = self.rules.changes(&*old, &folding, &known.folding.estimates)?;
+        let (mut changes, estimates) = self.rules.changes(&*old, &folding, &known.folding.estimates)?;
+        let drops = self.gives_up_missing || self.rules.drops();
+        let identity = if drops { known.identity.after_a_drop() } else { known.identity };
+        changes.push((engine::IDENTITY.to_vec(), Some(identity.to_bytes()?)));
         drop(known);
         let folding = Arc::new(Folding { record: folding, estimates: Arc::new(estimates) });
         if self.in_place {
@@ -374,6 +377,7 @@ impl<'a> Copy<'a> {
             view.runs = new;
             view.segments.clear();
             view.folding = folding;
+            view.identity = identity;
             view.epochs = Arc::default();
         });
         let (rows, questions) = self.rules.folded;

@@ -12,7 +12,9 @@ use crate::store::run::{Counts, Merged, Reach, Source, Sources, Whole};
 use crate::store::scan::{DomainScan, EntryScan, HitScan, QuestionScan, Rows};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
-use crate::store::{Changed, Domains, Entries, Hits, Mark, Position, Questions, Scan, Snapshot, StoreError};
+use crate::store::{
+    Changed, Domains, Entries, Hits, Identity, Mark, Position, Questions, Scan, Snapshot, StoreError,
+};
 
 /// One moment of the ledger.
 #[derive(Clone)]
@@ -30,6 +32,10 @@ pub(super) struct ReadView {
     pub(super) epochs: Arc<Epochs>,
     /// Whether the rows of registrable domains are all there.
     pub(super) domains: bool,
+    /// Which ledger this is.
+    pub(super) identity: Identity,
+    /// What was last seen before this was dropped, epoch seconds.
+    pub(super) expired_before: u64,
 }
 
 /// What is known of what was folded.
@@ -133,6 +139,8 @@ impl Snapshot for ReadView {
             entries: Box::new(EntryScan::new(rows.into(), Family::ByName, self.known(), None)),
             questions: Box::new(QuestionScan::new(questions.into(), self.known())),
             mark: Mark(self.last_commit),
+            identity: self.identity,
+            expired_before: self.expired_before,
         })
     }
 }

@@ -187,7 +187,7 @@ impl VolatileSite {
     fn is_new(&self) -> bool {
         let disk = self.disk();
         // One that was only begun is made anew.
-        disk.worlds.get(&disk.current).is_none_or(|world| world.main.len() < 4)
+        disk.worlds.get(&disk.current).is_none_or(|world| world.main.len() < 5)
     }
 
     fn place(&self, name: &str) -> Arc<dyn Place> {

@@ -1,0 +1,213 @@
+//! `fleet`: the tables of a cluster, who ships into it, and which ledger of a sensor stands.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+
+use super::access::FolderArgs;
+use super::{Exit, Misuse};
+use crate::base::clock::now;
+use crate::base::time::format_utc;
+use crate::fleet::cluster::Cluster;
+use crate::fleet::registry::{self, Registry, Sensor, Stands};
+use crate::fleet::{Address, tables};
+use crate::output::sanitise;
+
+/// What `fleet` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make database and tables on every server, where they are not there
+    Init(InitArgs),
+    /// Bring the tables to the version of this program
+    Upgrade(InitArgs),
+    /// Print the statements that make database and tables, for who runs them by hand
+    Print(PrintArgs),
+    /// Show the ledgers that ship into the cluster, how far, and their sensors
+    Status(ClusterArgs),
+    /// Say which ledger stands for a sensor: the one that was rebuilt, or its former self
+    Stand(StandArgs),
+}
+
+/// Which cluster.
+#[derive(Debug, clap::Args)]
+pub struct ClusterArgs {
+    /// The cluster, as clickhouse://HOST:8123,REPLICA:8123/DATABASE [default: forward.to in the configuration]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct InitArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Make replicated tables: servers need ZooKeeper or a Keeper, and the macros shard and replica
+    #[arg(long)]
+    replicated: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct PrintArgs {
+    /// The database
+    #[arg(value_name = "DATABASE")]
+    database: String,
+    /// Print those of replicated tables
+    #[arg(long)]
+    replicated: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct StandArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Let the ledger count beside those that count already: its logs are others
+    #[arg(long)]
+    beside: bool,
+    /// The sensor
+    #[arg(value_name = "SENSOR")]
+    sensor: String,
+    /// The number of the ledger, as `dnsledger fleet status` shows it
+    #[arg(value_name = "LEDGER", value_parser = parse_ledger)]
+    ledger: u64,
+}
+
+/// Reads the number of a ledger.
+fn parse_ledger(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16)
+        .map_err(|_| "it is no number of a ledger, which has 16 hexadecimal digits".to_owned())
+}
+
+impl ClusterArgs {
+    /// The cluster that is meant.
+    fn address(&self) -> anyhow::Result<Address> {
+        let url = match &self.store {
+            Some(url) => url.clone(),
+            None => self.folder.load()?.forward.to,
+        };
+        if url.is_empty() {
+            let message = "no cluster is named".to_owned();
+            return Err(Misuse {
+                message,
+                hint: "--store clickhouse://HOST:8123/DATABASE, or forward.to in the configuration",
+            }
+            .into());
+        }
+        Ok(Address::parse(&url)?)
+    }
+
+    fn cluster(&self) -> anyhow::Result<Cluster> {
+        Ok(Cluster::new(&self.address()?)?)
+    }
+}
+
+fn form(is_replicated: bool) -> tables::Form {
+    if is_replicated { tables::Form::Replicated } else { tables::Form::Plain }
+}
+
+/// Does it.
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let mut out = io::stdout();
+    match args.command {
+        Command::Init(args) | Command::Upgrade(args) => {
+            let cluster = args.cluster.cluster()?;
+            tables::init(&cluster, form(args.replicated))?;
+            for shard in cluster.shards() {
+                for (host, version) in shard.versions()? {
+                    let (host, version) = (sanitise(&host), sanitise(&version));
+                    writeln!(
+                        out,
+                        "shard {}: {host}, ClickHouse {version}: tables of version {}",
+                        shard.number(),
+                        tables::VERSION
+                    )?;
+                }
+            }
+        }
+        Command::Print(args) => {
+            let address = Address::parse(&format!("clickhouse://localhost/{}", args.database))?;
+            for statement in tables::statements(&address.database, form(args.replicated)) {
+                writeln!(out, "{statement};")?;
+            }
+        }
+        Command::Status(args) => {
+            let cluster = args.cluster()?;
+            tables::check(&cluster)?;
+            let text = describe(&Registry::load(&cluster)?, now());
+            out.write_all(text.as_bytes())?;
+        }
+        Command::Stand(args) => {
+            let cluster = args.cluster.cluster()?;
+            tables::check(&cluster)?;
+            let registry = Registry::load(&cluster)?;
+            let of_one = registry.sensors.get(args.sensor.as_str()).map_or([].as_slice(), Vec::as_slice);
+            if !of_one.iter().any(|sensor| sensor.generation == args.ledger) {
+                let message = format!(
+                    "no ledger {:016x} has shipped for the sensor {}",
+                    args.ledger,
+                    sanitise(&args.sensor)
+                );
+                return Err(
+                    Misuse { message, hint: "dnsledger fleet status names sensors and ledgers" }.into()
+                );
+            }
+            let standing = registry.standing(&args.sensor);
+            let said: Vec<Sensor> = of_one
+                .iter()
+                .map(|sensor| {
+                    let counts = standing.contains(&sensor.generation) && args.beside;
+                    let stands =
+                        if sensor.generation == args.ledger || counts { Stands::Yes } else { Stands::No };
+                    Sensor { stands, version: sensor.version + 1, ..sensor.clone() }
+                })
+                .collect();
+            registry::note_sensors(&cluster, &said, 0).context("noting which ledger stands")?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The ledgers and the sensors, a line each.
+fn describe(registry: &Registry, now: u64) -> String {
+    use std::fmt::Write;
+    let time = |at: u64| if at == 0 { "never".to_owned() } else { format_utc(at) };
+    let mut text = String::new();
+    // Writing to memory cannot fail.
+    for ledger in registry.ledgers.values() {
+        let _ = writeln!(
+            text,
+            "ledger {:016x}: as of {} ({} s ago), commit {}, last compared {}",
+            ledger.generation,
+            time(ledger.as_of),
+            now.saturating_sub(ledger.as_of),
+            ledger.mark,
+            time(ledger.compared),
+        );
+    }
+    for (name, of_one) in &registry.sensors {
+        let standing = registry.standing(name);
+        for sensor in of_one {
+            let counts = match (standing.contains(&sensor.generation), sensor.stands) {
+                (true, _) => "counts",
+                (false, Stands::Unsaid) => {
+                    "DOES NOT COUNT: another ledger has shipped for this sensor; `dnsledger fleet stand` says which one stands"
+                }
+                (false, _) => "does not count",
+            };
+            let name = sanitise(name);
+            let _ = writeln!(
+                text,
+                "sensor {name}: ledger {:016x} since {}: {counts}",
+                sensor.generation,
+                time(sensor.since)
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,278 @@
+//! The servers of a cluster: shards, each with replicas of which any is asked, over HTTP.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use parking_lot::Mutex;
+
+use super::rowbinary::Columns;
+use super::{Address, FleetError};
+use crate::http::client::{Client, ClientError};
+
+/// How long a server may take to begin an answer, and to go on with it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Clients of one server: so many threads ask it at once without waiting for each other.
+const CLIENTS: usize = 8;
+/// Bytes of an answer that are read: a page has fewer.
+const MAX_ANSWER: u64 = 256 << 20;
+/// The server holds so much of an answer in memory before it begins, and the rest in a file: an error can be told until then.
+const ANSWER_BUFFER: &str = "16777216";
+/// Versions from which on inserts may be put off, which is switched off.
+const PUTS_OFF: u32 = 22;
+
+/// A cluster.
+pub struct Cluster {
+    shards: Vec<Shard>,
+    database: String,
+    compresses: bool,
+}
+
+/// One shard.
+pub struct Shard {
+    number: usize,
+    hosts: Vec<Host>,
+    /// The host that answered last.
+    last: AtomicUsize,
+}
+
+struct Host {
+    name: String,
+    clients: Vec<Client>,
+    next: AtomicUsize,
+    /// The first number of its version, once it is known.
+    version: Mutex<Option<u32>>,
+}
+
+impl Cluster {
+    /// Reads the password; nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// When that, or the certificates, cannot be read.
+    pub fn new(address: &Address) -> Result<Cluster, FleetError> {
+        let password = match &address.password_file {
+            None => String::new(),
+            Some(path) => {
+                let read = std::fs::read_to_string(path);
+                let read = read.map_err(|error| FleetError::Password { path: path.clone(), error })?;
+                read.trim_end_matches(['\n', '\r']).to_owned()
+            }
+        };
+        let mut headers = Vec::new();
+        if !address.user.is_empty() {
+            headers.push(("x-clickhouse-user", address.user.as_str()));
+            headers.push(("x-clickhouse-key", password.as_str()));
+        }
+        let host = |host: &String| {
+            let client =
+                |_| Client::of_database(&address.url(host), address.ca.as_deref(), &headers, PATIENCE);
+            let clients = (0..CLIENTS).map(client).collect::<Result<_, ClientError>>()?;
+            Ok(Host { name: host.clone(), clients, next: AtomicUsize::new(0), version: Mutex::default() })
+        };
+        let shards = address.shards.iter().enumerate().map(|(at, hosts)| {
+            let hosts = hosts.iter().map(host).collect::<Result<_, FleetError>>()?;
+            Ok(Shard { number: at + 1, hosts, last: AtomicUsize::new(0) })
+        });
+        Ok(Cluster {
+            shards: shards.collect::<Result<_, FleetError>>()?,
+            database: address.database.clone(),
+            compresses: address.compresses,
+        })
+    }
+
+    /// The database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Its shards.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that number, which no bucket brings about.
+    pub fn shard(&self, at: usize) -> Result<&Shard, FleetError> {
+        let none = || FleetError::Nonsense { what: "the number of a shard", why: format!("{at} is none") };
+        self.shards.get(at).ok_or_else(none)
+    }
+
+    /// The shard that keeps what there is once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::shard`].
+    pub fn first(&self) -> Result<&Shard, FleetError> {
+        self.shard(0)
+    }
+
+    /// Inserts rows into a table of a shard; it has them when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When none of its servers took them. Some may be there all the same: inserting them again changes nothing.
+    pub fn insert(&self, shard: usize, table: &str, rows: &[u8], quorum: usize) -> Result<(), FleetError> {
+        let (body, encoding) = match self.compresses {
+            true => (gzip(rows), Some("gzip")),
+            false => (rows.to_vec(), None),
+        };
+        let statement = format!("INSERT INTO {}.{table} FORMAT RowBinary", self.database);
+        let quorum = quorum.to_string();
+        let mut settings = vec![("insert_deduplicate", "0")];
+        if quorum != "0" {
+            settings.push(("insert_quorum", quorum.as_str()));
+        }
+        self.shard(shard)?.tried(|host| {
+            host.send(&[("query", statement.as_str())], &settings, body.clone(), encoding).map(drop)
+        })
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 3), Compression::fast());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+impl Shard {
+    /// Its number, from 1 on.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Its hosts.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|host| host.name.as_str())
+    }
+
+    /// How many hosts it has.
+    pub fn replicas(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Asks one of its hosts, each in its turn until one answers.
+    fn tried<T>(&self, ask: impl Fn(&Host) -> Result<T, ClientError>) -> Result<T, FleetError> {
+        let first = self.last.load(Ordering::Relaxed);
+        let mut why = Vec::new();
+        for at in (0..self.hosts.len()).map(|at| (first + at) % self.hosts.len()) {
+            let Some(host) = self.hosts.get(at) else { continue };
+            match ask(host) {
+                Ok(answer) => {
+                    self.last.store(at, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => why.push(format!("{}: {error}", host.name)),
+            }
+        }
+        Err(FleetError::Shard { shard: self.number, why: why.join("; ") })
+    }
+
+    /// Asks for rows, in RowBinary. All of them are there when this returns, or it is an error.
+    ///
+    /// # Errors
+    ///
+    /// When none of its hosts answers.
+    pub fn rows(&self, statement: &str) -> Result<Vec<u8>, FleetError> {
+        let statement = format!("{statement} FORMAT RowBinary");
+        // Said when all of it is known: an error in the middle would look like an end.
+        let settings = [("wait_end_of_query", "1"), ("buffer_size", ANSWER_BUFFER), ("max_threads", "2")];
+        self.tried(|host| host.send(&[], &settings, statement.clone().into_bytes(), None))
+    }
+
+    /// Has one of its hosts do something.
+    ///
+    /// # Errors
+    ///
+    /// When none of them does.
+    pub fn execute(&self, statement: &str) -> Result<(), FleetError> {
+        let settings = [("insert_deduplicate", "0"), ("wait_end_of_query", "1")];
+        self.tried(|host| host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(drop))
+    }
+
+    /// Has each of its hosts do something.
+    ///
+    /// # Errors
+    ///
+    /// When one of them does not.
+    pub fn execute_on_each(&self, statement: &str) -> Result<(), FleetError> {
+        for host in &self.hosts {
+            let done = host.send(&[], &[], statement.to_owned().into_bytes(), None);
+            done.map_err(|error| FleetError::Shard {
+                shard: self.number,
+                why: format!("{}: {error}", host.name),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What each of its hosts says of its version.
+    ///
+    /// # Errors
+    ///
+    /// When one of them does not answer.
+    pub fn versions(&self) -> Result<Vec<(String, String)>, FleetError> {
+        let version = |host: &Host| {
+            let said = host.send(&[], &[], b"SELECT version() FORMAT RowBinary".to_vec(), None);
+            let said = said.map_err(|error| FleetError::Shard {
+                shard: self.number,
+                why: format!("{}: {error}", host.name),
+            })?;
+            Ok((host.name.clone(), Columns(&said).text()?.to_owned()))
+        };
+        self.hosts.iter().map(version).collect()
+    }
+}
+
+impl Host {
+    fn send(
+        &self,
+        params: &[(&str, &str)],
+        settings: &[(&str, &str)],
+        body: Vec<u8>,
+        encoding: Option<&'static str>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let mut params = [params, settings].concat();
+        // Old servers refuse settings that they do not know.
+        if self.version()? >= PUTS_OFF {
+            params.push(("async_insert", "0"));
+        }
+        self.send_plain(&params, body, encoding)
+    }
+
+    fn version(&self) -> Result<u32, ClientError> {
+        if let Some(version) = *self.version.lock() {
+            return Ok(version);
+        }
+        let said = self.send_plain(&[], b"SELECT version() FORMAT RowBinary".to_vec(), None)?;
+        let major = Columns(&said).text().ok().and_then(|text| text.split('.').next()?.parse().ok());
+        let major = major
+            .ok_or_else(|| ClientError::NoHttp { server: format!("{} is no ClickHouse: it", self.name) })?;
+        *self.version.lock() = Some(major);
+        Ok(major)
+    }
+
+    fn send_plain(
+        &self,
+        params: &[(&str, &str)],
+        body: Vec<u8>,
+        encoding: Option<&'static str>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % CLIENTS;
+        let broken = |error| ClientError::Broken { server: self.name.clone(), error };
+        let client = self.clients.get(at).ok_or_else(|| broken(std::io::ErrorKind::NotFound.into()))?;
+        let answer = client.post_bytes("/", params, body, encoding)?;
+        let mut bytes = Vec::new();
+        let read = answer.take(MAX_ANSWER).read_to_end(&mut bytes).map_err(broken)?;
+        if read as u64 == MAX_ANSWER {
+            return Err(broken(std::io::Error::other("an answer of more than 256 MiB")));
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,192 @@
+//! Comparing: what an insert acknowledged is not always there afterwards. So for each bucket of each table the ledger's rows and those
+//! of the cluster are counted and summed up, and what differs is shipped again. What the cluster has and the ledger has not any more,
+//! though it is not too old, is overwritten by a state without sightings.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::FleetError;
+use super::bucket;
+use super::bucket::BUCKETS;
+use super::forward::{Forwarder, Outbox, version};
+use super::rowbinary::{Columns, put_u16, put_u64};
+use super::rows::{Row, Table, Values};
+use super::tables::COMPARED;
+use crate::base::clock::now;
+use crate::observation::{Asked, Halves};
+use crate::store::Mark;
+
+/// Rows whose keys are in memory at a time.
+const ROWS_AT_ONCE: u64 = 500_000;
+
+/// What comparing has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Buckets of tables that differed.
+    pub differing: u64,
+    /// Rows that were shipped again, or emptied.
+    pub mended: u64,
+}
+
+/// How many rows, and the sum of their digests.
+type Digest = (u64, u64);
+type Digests = BTreeMap<(Table, u16), Digest>;
+/// What tells rows of a table apart.
+type Key = (Vec<u8>, u16, Vec<u8>, String);
+
+fn key_of(row: &Row) -> Key {
+    (row.name.clone(), row.rrtype, row.rdata.clone(), row.sensor.clone())
+}
+
+impl Forwarder {
+    /// Compares all of a ledger, and mends what differs.
+    pub(super) fn compare(&self, generation: u64) -> Result<Found, FleetError> {
+        let mut here = Digests::new();
+        let head = self.source().changes(Mark::default(), &mut |_, change| {
+            let row = Row::of(&change);
+            let digest = row.digest();
+            for table in row.tables() {
+                let (rows, sum) = here.entry((*table, row.bucket(*table))).or_default();
+                *rows += 1;
+                *sum = sum.wrapping_add(digest);
+            }
+            Ok(())
+        })?;
+        let there = self.digests(generation, head.expired_before)?;
+        let all: HashSet<(Table, u16)> = here.keys().chain(there.keys()).copied().collect();
+        let mut differing: Vec<_> = all.into_iter().filter(|at| here.get(at) != there.get(at)).collect();
+        differing.sort_unstable();
+        let mut found = Found { differing: differing.len() as u64, mended: 0 };
+        let rows = |at: &(Table, u16)| there.get(at).map_or(0, |digest| digest.0);
+        let mut rest = differing.as_slice();
+        while !rest.is_empty() {
+            let mut sum = 0;
+            let fits = rest.iter().take_while(|at| {
+                sum += rows(at);
+                sum <= ROWS_AT_ONCE
+            });
+            let (some, others) = rest.split_at(fits.count().clamp(1, rest.len()));
+            found.mended += self.mend(generation, some)?;
+            rest = others;
+        }
+        self.note_compared(generation, &here)?;
+        Ok(found)
+    }
+
+    /// What the cluster has of a ledger, without what that has dropped by age.
+    fn digests(&self, generation: u64, expired_before: u64) -> Result<Digests, FleetError> {
+        let database = self.cluster().database();
+        let mut digests = Digests::new();
+        for shard in self.cluster().shards() {
+            for table in Table::ALL {
+                let rows = shard.rows(&format!(
+                    "SELECT bucket, count(), sum(digest) FROM (SELECT bucket, {} AS digest FROM {database}.{} FINAL \
+                     PREWHERE gen = {generation} AND epoch = 0 WHERE ({}) AND {} >= {expired_before}) GROUP BY bucket",
+                    table.digest(),
+                    table.name(),
+                    table.is_alive(),
+                    table.last(),
+                ))?;
+                let mut columns = Columns(&rows);
+                while !columns.is_empty() {
+                    let at = (table, columns.u16()?);
+                    let (rows, sum) = digests.entry(at).or_default();
+                    *rows += columns.u64()?;
+                    *sum = sum.wrapping_add(columns.u64()?);
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Ships what differs in some buckets, row by row. Gives how many rows that were.
+    fn mend(&self, generation: u64, buckets: &[(Table, u16)]) -> Result<u64, FleetError> {
+        let mut there: HashMap<(Table, Key), u64> = HashMap::new();
+        for table in Table::ALL {
+            let of_table: Vec<u16> = buckets.iter().filter(|at| at.0 == table).map(|at| at.1).collect();
+            self.keys(generation, table, &of_table, &mut there)?;
+        }
+        let wanted: HashSet<(Table, u16)> = buckets.iter().copied().collect();
+        let mut mended = 0;
+        let mut outbox = Outbox::new(self.cluster(), self.quorum());
+        let head = self.source().changes(Mark::default(), &mut |head, change| {
+            let row = Row::of(&change);
+            for table in row.tables() {
+                if !wanted.contains(&(*table, row.bucket(*table))) {
+                    continue;
+                }
+                if there.remove(&(*table, key_of(&row))) != Some(row.digest()) {
+                    mended += 1;
+                    outbox.put_in(*table, &row, generation, version(head.mark, true))?;
+                }
+            }
+            Ok(())
+        })?;
+        // What is left is not in the ledger, and was not too old.
+        for ((table, (name, rrtype, rdata, sensor)), _) in there {
+            let values = match table {
+                Table::Questions => Values::Asked(Asked::default()),
+                Table::ByName | Table::ByData => Values::Seen(Halves::default()),
+            };
+            let row = Row { name, rrtype, rdata, sensor, values, names: 0 };
+            mended += 1;
+            outbox.put_in(table, &row, generation, version(head.mark, false))?;
+        }
+        outbox.flush()?;
+        Ok(mended)
+    }
+
+    /// The keys of some buckets, with the digest of each row.
+    fn keys(
+        &self,
+        generation: u64,
+        table: Table,
+        buckets: &[u16],
+        there: &mut HashMap<(Table, Key), u64>,
+    ) -> Result<(), FleetError> {
+        let (database, shards) = (self.cluster().database(), self.cluster().shards().len());
+        for (at, shard) in self.cluster().shards().iter().enumerate() {
+            let of_shard = buckets.iter().filter(|number| bucket::shard(**number, shards) == at);
+            let of_shard: Vec<String> = of_shard.map(u16::to_string).collect();
+            if of_shard.is_empty() {
+                continue;
+            }
+            let rdata = if table == Table::Questions { "''" } else { "rdata" };
+            let rows = shard.rows(&format!(
+                "SELECT name, rrtype, {rdata}, sensor, {} FROM {database}.{} FINAL PREWHERE gen = {generation} AND epoch = 0 \
+                 WHERE ({}) AND {} >= {} AND bucket IN ({})",
+                table.digest(),
+                table.name(),
+                table.is_alive(),
+                table.last(),
+                self.source().head()?.expired_before,
+                of_shard.join(", "),
+            ))?;
+            let mut columns = Columns(&rows);
+            while !columns.is_empty() {
+                let key = (
+                    columns.bytes()?.to_vec(),
+                    columns.u16()?,
+                    columns.bytes()?.to_vec(),
+                    columns.text()?.to_owned(),
+                );
+                there.insert((table, key), columns.u64()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that each bucket was found equal, or was made so.
+    fn note_compared(&self, generation: u64, here: &Digests) -> Result<(), FleetError> {
+        let (mut rows, now) = (Vec::new(), now());
+        for (table, code) in Table::ALL.into_iter().zip(0u8..) {
+            for bucket in 0..BUCKETS {
+                put_u64(generation, &mut rows);
+                rows.push(code);
+                put_u16(bucket, &mut rows);
+                put_u64(now, &mut rows);
+                put_u64(here.get(&(table, bucket)).map_or(0, |digest| digest.0), &mut rows);
+            }
+        }
+        self.cluster().insert(0, COMPARED, &rows, self.quorum())
+    }
+}

@@ -1,0 +1,275 @@
+//! Shipping: what has changed since what the cluster last acknowledged, whole, into the tables.
+//!
+//! Nothing is queued and nothing kept: what is to be shipped next is what has changed since the mark that the cluster has.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::FleetError;
+use super::bucket;
+use super::cluster::Cluster;
+use super::registry::{self, Registry, Sensor, Shipped, Stands};
+use super::rows::{Row, Table};
+use super::source::Source;
+use super::tables;
+use crate::base::clock::now;
+use crate::http::{ChangesHead, Forwarding};
+use crate::store::Mark;
+
+/// Rows of one insert at most, and bytes.
+const INSERT_ROWS: usize = 50_000;
+const INSERT_BYTES: usize = 8 << 20;
+
+/// How it is shipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Replicas that have a row when it is acknowledged, where tables are replicated.
+    pub quorum: usize,
+    /// How often all is compared.
+    pub compare_every: Duration,
+}
+
+/// Ships from one ledger into one cluster.
+pub struct Forwarder {
+    cluster: Cluster,
+    source: Source,
+    options: Options,
+    quorum: usize,
+    /// Sensors that are noted already, with the generation.
+    noted: HashSet<(u64, String)>,
+    told: Forwarding,
+    /// A shipment has failed since all was last compared.
+    compares_soon: bool,
+}
+
+/// The version of a state that was read at a commit.
+pub fn version(mark: Mark, is_alive: bool) -> u64 {
+    mark.0.saturating_mul(2).saturating_add(u64::from(!is_alive))
+}
+
+impl Forwarder {
+    /// Makes sure that the tables are there.
+    ///
+    /// # Errors
+    ///
+    /// When they are not, or cannot be asked.
+    pub fn open(
+        cluster: Cluster,
+        source: Source,
+        to: &str,
+        options: Options,
+    ) -> Result<Forwarder, FleetError> {
+        tables::check(&cluster)?;
+        let replicas = cluster.shards().iter().map(super::cluster::Shard::replicas).min().unwrap_or(1);
+        let quorum = if tables::is_replicated(&cluster)? { options.quorum.min(replicas) } else { 0 };
+        // One is what an insert without a quorum has.
+        let quorum = if quorum > 1 { quorum } else { 0 };
+        let told = Forwarding { to: to.to_owned(), ..Forwarding::default() };
+        Ok(Forwarder { cluster, source, options, quorum, noted: HashSet::new(), told, compares_soon: true })
+    }
+
+    /// How it goes.
+    pub fn told(&self) -> &Forwarding {
+        &self.told
+    }
+
+    /// Where it ships to.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Where it ships from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(super) fn quorum(&self) -> usize {
+        self.quorum
+    }
+
+    /// Ships what has changed, compares where that is due, and tells the daemon how it went. `true` when nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not: the next call begins where the cluster is.
+    pub fn pass(&mut self) -> Result<(), FleetError> {
+        let done = self.ship_and_compare();
+        self.told.at = now();
+        match &done {
+            Ok(()) => {
+                self.told.error.clear();
+                self.told.lag_rows = 0;
+            }
+            Err(error) => {
+                self.told.failures += 1;
+                self.told.error = error.to_string();
+                self.compares_soon = true;
+            }
+        }
+        // A daemon that is away has nobody who asks it.
+        let told = self.source.tell(&self.told);
+        done.and(told)
+    }
+
+    fn ship_and_compare(&mut self) -> Result<(), FleetError> {
+        let head = self.source.head()?;
+        let generation = head.identity.generation;
+        if generation == 0 {
+            return Err(FleetError::Tables {
+                what: "the ledger was made before ledgers had an identity, and was not opened to be written since".to_owned(),
+                hint: "start the daemon once, or import something",
+            });
+        }
+        let registry = Registry::load(&self.cluster)?;
+        let known = registry.ledgers.get(&generation).copied();
+        let mut shipped = known.unwrap_or(Shipped {
+            generation,
+            // What was dropped before anything was shipped is not there.
+            drops: head.identity.drops,
+            expired: head.expired_before,
+            ..Shipped::default()
+        });
+        if head.expired_before > shipped.expired {
+            self.keep_expired(generation, shipped.expired, head.expired_before)?;
+        }
+        shipped.expired = head.expired_before;
+        let drops = head.identity.drops;
+        let since = if shipped.mark > head.mark.0 { 0 } else { shipped.mark };
+        if shipped.mark != head.mark.0 || known.is_none() {
+            let end = self.ship(Mark(since), &shipped, &registry)?;
+            shipped.mark = end.mark.0;
+            shipped.as_of = end.at;
+        } else {
+            shipped.as_of = head.at;
+        }
+        shipped.version += 1;
+        registry::note(&self.cluster, &shipped, self.quorum)?;
+        (self.told.acknowledged, self.told.acknowledged_at) = (shipped.mark, shipped.as_of);
+        self.told.undecided = registry
+            .undecided()
+            .filter(|sensor| sensor.generation == generation)
+            .map(|sensor| sensor.name.to_string())
+            .collect();
+        let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs();
+        if drops != shipped.drops || self.compares_soon || is_due {
+            let found = self.compare(generation)?;
+            self.told.differing = found.differing;
+            self.told.mended += found.mended;
+            self.compares_soon = false;
+            (shipped.drops, shipped.compared) = (drops, now());
+            self.told.compared_at = shipped.compared;
+            shipped.version += 1;
+            registry::note(&self.cluster, &shipped, self.quorum)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the rows that a ledger may have dropped by age, between two times, to an epoch of their own: the time of their first
+    /// sighting. Doing it again changes nothing.
+    fn keep_expired(&self, generation: u64, from: u64, to: u64) -> Result<(), FleetError> {
+        let database = self.cluster.database();
+        for shard in self.cluster.shards() {
+            for table in Table::ALL {
+                let (name, key, values) = (table.name(), table.key().join(", "), table.values());
+                let (last, first, alive) = (table.last(), table.first(), table.is_alive());
+                shard.execute(&format!(
+                    "INSERT INTO {database}.{name} ({key}, sensor, gen, epoch, ver, bucket, {values}, names) \
+                     SELECT {key}, sensor, gen, toUInt32({first}), ver, bucket, {values}, names \
+                     FROM {database}.{name} FINAL PREWHERE gen = {generation} AND epoch = 0 \
+                     WHERE ({alive}) AND {last} >= {from} AND {last} < {to}"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ships what has changed since a mark.
+    fn ship(
+        &mut self,
+        since: Mark,
+        shipped: &Shipped,
+        registry: &Registry,
+    ) -> Result<ChangesHead, FleetError> {
+        let Shipped { generation, expired, .. } = *shipped;
+        let Forwarder { cluster, source, quorum, noted, told, .. } = self;
+        let mut outbox = Outbox::new(cluster, *quorum);
+        told.lag_rows = 0;
+        let end = source.changes(since, &mut |head, change| {
+            if head.identity.generation != generation {
+                return Err(FleetError::Daemon("another ledger took its place".to_owned()));
+            }
+            if head.expired_before != expired {
+                // What came back since would take the place of what is not kept yet.
+                return Err(FleetError::Daemon("rows expired meanwhile: it is tried again".to_owned()));
+            }
+            let row = Row::of(&change);
+            if !noted.contains(&(generation, row.sensor.clone())) {
+                let name = row.sensor.as_str();
+                let known = registry.sensors.get(name).map_or([].as_slice(), Vec::as_slice);
+                if !known.iter().any(|sensor| sensor.generation == generation) {
+                    // Who came first is told by it.
+                    let last = known.iter().map(|sensor| sensor.since + 1).max().unwrap_or(0);
+                    let since = now().max(last);
+                    let sensor =
+                        Sensor { name: name.into(), generation, version: 1, stands: Stands::Unsaid, since };
+                    registry::note_sensors(cluster, &[sensor], *quorum)?;
+                }
+                noted.insert((generation, row.sensor.clone()));
+            }
+            told.lag_rows += 1;
+            outbox.put(&row, generation, version(head.mark, true))
+        })?;
+        outbox.flush()?;
+        told.shipped += told.lag_rows;
+        told.lag_rows = 0;
+        Ok(end)
+    }
+}
+
+/// Rows on their way, by shard and table.
+pub(super) struct Outbox<'a> {
+    cluster: &'a Cluster,
+    quorum: usize,
+    waiting: BTreeMap<(usize, Table), (usize, Vec<u8>)>,
+}
+
+impl<'a> Outbox<'a> {
+    pub(super) fn new(cluster: &'a Cluster, quorum: usize) -> Outbox<'a> {
+        Outbox { cluster, quorum, waiting: BTreeMap::new() }
+    }
+
+    /// Takes a row for each of its tables.
+    pub(super) fn put(&mut self, row: &Row, generation: u64, version: u64) -> Result<(), FleetError> {
+        row.tables().iter().try_for_each(|table| self.put_in(*table, row, generation, version))
+    }
+
+    /// Takes a row for one table.
+    pub(super) fn put_in(
+        &mut self,
+        table: Table,
+        row: &Row,
+        generation: u64,
+        version: u64,
+    ) -> Result<(), FleetError> {
+        let shard = bucket::shard(row.bucket(table), self.cluster.shards().len());
+        let (rows, bytes) = self.waiting.entry((shard, table)).or_default();
+        row.push(table, generation, version, bytes);
+        *rows += 1;
+        if *rows >= INSERT_ROWS || bytes.len() >= INSERT_BYTES {
+            self.cluster.insert(shard, table.name(), bytes, self.quorum)?;
+            (*rows, *bytes) = (0, Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Inserts what is left. All that was put is there when this returns.
+    pub(super) fn flush(&mut self) -> Result<(), FleetError> {
+        for ((shard, table), (rows, bytes)) in &mut self.waiting {
+            if *rows > 0 {
+                self.cluster.insert(*shard, table.name(), bytes, self.quorum)?;
+                (*rows, *bytes) = (0, Vec::new());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,415 @@
+//! Rows of the tables in their order, a page at a time, from all shards that can have some.
+//!
+//! A page is a statement of its own, so each is as of another moment; a row is met once, for what comes next is what lies behind the last
+//! key. `FINAL` reads all of the range that it is given, so a large range is cut: where the largest part of the table has its n-th row
+//! behind the position, the page ends. Order is asked for, and checked.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::FleetError;
+use super::bucket;
+use super::cluster::{Cluster, Shard};
+use super::rowbinary::{Columns, literal};
+use super::rows::{Table, Values};
+use crate::dns::push_address_key;
+use crate::observation::{Asked, Halves, Seen};
+use crate::store::{Position, Scan};
+
+/// Rows of the first page, and of the largest one.
+const PAGE_ROWS: [u64; 2] = [1_000, 65_536];
+
+/// The keys that a scan reads: those whose first column is one, or lies within.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// One.
+    Exactly(Vec<u8>),
+    /// From one on, up to and without another.
+    Between(Vec<u8>, Option<Vec<u8>>),
+}
+
+/// What is read of which table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The table.
+    pub table: Table,
+    /// The keys.
+    pub keys: Keys,
+    /// The bucket that has all of them, if one does.
+    pub bucket: Option<u16>,
+}
+
+/// The first key behind all that begin with these bytes, if there is one.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+fn below(prefix: Vec<u8>) -> Keys {
+    let end = after_prefix(&prefix);
+    Keys::Between(prefix, end)
+}
+
+impl Range {
+    /// What a scan of rows reads; `None` where it can find nothing.
+    pub fn of_rows(scan: &Scan) -> Option<Range> {
+        let by_name = |keys, bucket| Some(Range { table: Table::ByName, keys, bucket });
+        let by_data = |keys, bucket| Some(Range { table: Table::ByData, keys, bucket });
+        let target = |bytes: &[u8]| [&[crate::dns::Rdata::NAME_TAG], bytes].concat();
+        match scan {
+            Scan::All => by_name(Keys::Between(Vec::new(), None), None),
+            Scan::Name(name) => {
+                by_name(Keys::Exactly(name.key().to_vec()), Some(bucket::of_name(name.key())))
+            }
+            Scan::Subtree(name) => {
+                let prefix = name.subtree_key();
+                by_name(below(prefix.to_vec()), bucket::of_subtree(prefix))
+            }
+            Scan::Addresses(from, to) => {
+                let (mut low, mut high) = (Vec::new(), Vec::new());
+                push_address_key(*from, &mut low);
+                push_address_key(*to, &mut high);
+                if from.is_ipv4() != to.is_ipv4() || from > to {
+                    return None;
+                }
+                let bucket = bucket::of_addresses(&low, &high);
+                if low == high {
+                    return by_data(Keys::Exactly(low), bucket);
+                }
+                // Addresses of one family have one length.
+                by_data(Keys::Between(low, after_prefix(&high)), bucket)
+            }
+            Scan::Target(name) => {
+                let key = target(name.key());
+                let bucket = bucket::of_data(&key);
+                by_data(Keys::Exactly(key), Some(bucket))
+            }
+            Scan::TargetSubtree(name) => {
+                let prefix = name.subtree_key();
+                by_data(below(target(prefix)), bucket::of_subtree(prefix))
+            }
+        }
+    }
+
+    /// What a scan of questions reads; `None` where it can find nothing.
+    pub fn of_questions(scan: &Scan) -> Option<Range> {
+        match scan {
+            Scan::All | Scan::Name(_) | Scan::Subtree(_) => {
+                Range::of_rows(scan).map(|range| Range { table: Table::Questions, ..range })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A row as it is stored: one of several that a row of the scan is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The columns of its key, in the order of its table, the sensor as the last.
+    pub key: Vec<Column>,
+    /// The generation of the ledger.
+    pub generation: u64,
+    /// The epoch.
+    pub epoch: u32,
+    /// The values.
+    pub values: Values,
+    /// One more than names were folded into it, where that is known.
+    pub names: u64,
+}
+
+/// A column of a key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Column {
+    /// A number.
+    Number(u64),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
+impl Column {
+    fn literal(&self) -> String {
+        match self {
+            Column::Number(number) => number.to_string(),
+            Column::Bytes(bytes) => literal(bytes),
+        }
+    }
+}
+
+impl Stored {
+    fn order(&self) -> (&[Column], u64, u32) {
+        (&self.key, self.generation, self.epoch)
+    }
+
+    fn full_key(&self) -> Vec<Column> {
+        let rest = [Column::Number(self.generation), Column::Number(self.epoch.into())];
+        self.key.iter().cloned().chain(rest).collect()
+    }
+}
+
+/// The columns of the key behind a position, as many as it says.
+pub fn key_of(position: &Position, table: Table) -> Vec<Column> {
+    let name = Column::Bytes(position.tuple.rrname.key().to_vec());
+    let rrtype = Column::Number(position.tuple.rrtype.0.into());
+    let mut rdata = Vec::new();
+    position.tuple.rdata.push_key(&mut rdata);
+    let sensor = Column::Bytes(position.sensor.as_bytes().to_vec());
+    match table {
+        Table::ByName => vec![name, rrtype, Column::Bytes(rdata), sensor],
+        Table::ByData => vec![Column::Bytes(rdata), name, rrtype, sensor],
+        Table::Questions => vec![name, rrtype, sensor],
+    }
+}
+
+/// All columns of a table's key.
+fn columns(table: Table) -> Vec<&'static str> {
+    table.key().iter().copied().chain(["sensor", "gen", "epoch"]).collect()
+}
+
+/// The condition that a key lies behind another, of which some columns are given. The first comparison narrows the index.
+fn behind(table: Table, after: &[Column]) -> String {
+    let columns = columns(table);
+    let mut condition = String::new();
+    for (column, value) in columns.iter().zip(after).rev() {
+        let value = value.literal();
+        condition = match condition.as_str() {
+            "" => format!("{column} > {value}"),
+            inner => format!("{column} >= {value} AND ({column} > {value} OR ({inner}))"),
+        };
+    }
+    condition
+}
+
+/// Where the next page of a shard begins.
+#[derive(Debug, Clone)]
+enum Low {
+    /// At the beginning of the range.
+    Start,
+    /// Behind a key, of which some columns are given.
+    Behind(Vec<Column>),
+    /// Behind all rows with this first column.
+    BehindFirst(Vec<u8>),
+}
+
+/// The pages of one shard.
+struct Pages {
+    cluster: Arc<Cluster>,
+    shard: usize,
+    range: Range,
+    low: Low,
+    /// The last first column of the pages that are read just now, if they have one.
+    fence: Option<Vec<u8>>,
+    rows: VecDeque<Stored>,
+    page: u64,
+    is_over: bool,
+}
+
+impl Pages {
+    /// Makes sure that a row is there, or none is left.
+    fn fill(&mut self) -> Result<(), FleetError> {
+        while self.rows.is_empty() && !self.is_over {
+            self.read_page()?;
+        }
+        Ok(())
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        let first = self.range.table.key().first().copied().unwrap_or("name");
+        let mut conditions = Vec::new();
+        match &self.range.keys {
+            Keys::Exactly(key) => conditions.push(format!("{first} = {}", literal(key))),
+            Keys::Between(from, to) => {
+                // A later lower bound says more.
+                if matches!(self.low, Low::Start) {
+                    conditions.push(format!("{first} >= {}", literal(from)));
+                }
+                conditions.extend(to.iter().map(|to| format!("{first} < {}", literal(to))));
+            }
+        }
+        match &self.low {
+            Low::Start => {}
+            Low::Behind(key) => conditions.push(format!("({})", behind(self.range.table, key))),
+            Low::BehindFirst(key) => conditions.push(format!("{first} > {}", literal(key))),
+        }
+        conditions
+    }
+
+    fn read_page(&mut self) -> Result<(), FleetError> {
+        let cluster = Arc::clone(&self.cluster);
+        let shard = cluster.shard(self.shard)?;
+        let (database, table) = (cluster.database(), self.range.table);
+        let first = table.key().first().copied().unwrap_or("name");
+        if self.fence.is_none() && matches!(self.range.keys, Keys::Between(..)) {
+            self.fence = self.find_fence(shard, database, first)?;
+        }
+        let mut conditions = self.conditions();
+        conditions.extend(self.fence.iter().map(|fence| format!("{first} <= {}", literal(fence))));
+        let (key, values) = (columns(table).join(", "), table.values());
+        let answer = shard.rows(&format!(
+            "SELECT {key}, {values}, names FROM {database}.{} FINAL PREWHERE {} ORDER BY {key} LIMIT {}",
+            table.name(),
+            conditions.join(" AND "),
+            self.page,
+        ))?;
+        let mut read = Columns(&answer);
+        let mut rows = 0;
+        while !read.is_empty() {
+            let row = stored(table, &mut read)?;
+            if self.rows.back().is_some_and(|last| last.order() >= row.order()) {
+                return Err(FleetError::Nonsense {
+                    what: "a page",
+                    why: "its rows are not in order".to_owned(),
+                });
+            }
+            self.rows.push_back(row);
+            rows += 1;
+        }
+        if rows >= self.page {
+            if let Some(last) = self.rows.back() {
+                self.low = Low::Behind(last.full_key());
+            }
+        } else {
+            match self.fence.take() {
+                Some(fence) => self.low = Low::BehindFirst(fence),
+                None => self.is_over = true,
+            }
+        }
+        let [_, most] = PAGE_ROWS;
+        self.page = (self.page * 4).min(most);
+        Ok(())
+    }
+
+    /// Where a page is to end: at the n-th row behind the position in the largest part. `None` where there are fewer.
+    fn find_fence(&self, shard: &Shard, database: &str, first: &str) -> Result<Option<Vec<u8>>, FleetError> {
+        let table = self.range.table.name();
+        let part = shard.rows(&format!(
+            "SELECT name, toUInt64(rows) FROM system.parts WHERE database = '{database}' AND table = '{table}' AND active \
+             ORDER BY rows DESC LIMIT 1"
+        ))?;
+        let mut part = Columns(&part);
+        if part.is_empty() {
+            return Ok(None);
+        }
+        let name = part.text()?;
+        if part.u64()? <= self.page {
+            return Ok(None);
+        }
+        let found = shard.rows(&format!(
+            "SELECT count(), max({first}) FROM (SELECT {first} FROM {database}.{table} PREWHERE {} WHERE _part = '{name}' LIMIT {})",
+            self.conditions().join(" AND "),
+            self.page,
+        ))?;
+        let mut found = Columns(&found);
+        let (rows, last) = (found.u64()?, found.bytes()?);
+        Ok((rows >= self.page).then(|| last.to_vec()))
+    }
+}
+
+fn stored(table: Table, read: &mut Columns<'_>) -> Result<Stored, FleetError> {
+    let mut key = Vec::new();
+    for column in table.key() {
+        key.push(match *column {
+            "rrtype" => Column::Number(read.u16()?.into()),
+            _ => Column::Bytes(read.bytes()?.to_vec()),
+        });
+    }
+    key.push(Column::Bytes(read.bytes()?.to_vec()));
+    let (generation, epoch) = (read.u64()?, read.u32()?);
+    let mut seen = || {
+        Ok::<_, FleetError>(Seen {
+            count: read.u64()?,
+            time_first: read.u64()?,
+            time_last: read.u64()?,
+            days: read.u64()?,
+            ttl: read.u32()?,
+        })
+    };
+    let values = match table {
+        Table::ByName | Table::ByData => Values::Seen(Halves { direct: seen()?, alias: seen()? }),
+        Table::Questions => {
+            let mut asked = Asked::default();
+            for outcome in &mut asked.outcomes {
+                *outcome = read.u64()?;
+            }
+            (asked.time_first, asked.time_last) = (read.u64()?, read.u64()?);
+            Values::Asked(asked)
+        }
+    };
+    Ok(Stored { key, generation, epoch, values, names: read.u64()? })
+}
+
+/// Stored rows of all shards, in order.
+pub struct Merged {
+    shards: Vec<Pages>,
+}
+
+impl Merged {
+    /// Those of a range, behind a position where one is given.
+    pub fn open(cluster: &Arc<Cluster>, range: &Range, after: Option<&Position>) -> Merged {
+        let count = cluster.shards().len();
+        let wanted = range.bucket.map(|number| bucket::shard(number, count));
+        let low = after.map_or(Low::Start, |after| Low::Behind(key_of(after, range.table)));
+        let [first, _] = PAGE_ROWS;
+        let pages = |shard| Pages {
+            cluster: Arc::clone(cluster),
+            shard,
+            range: range.clone(),
+            low: low.clone(),
+            fence: None,
+            rows: VecDeque::new(),
+            page: first,
+            is_over: false,
+        };
+        Merged {
+            shards: (0..count)
+                .filter(|shard| wanted.is_none_or(|wanted| wanted == *shard))
+                .map(pages)
+                .collect(),
+        }
+    }
+
+    /// The next one, without taking it.
+    pub fn peek(&mut self) -> Result<Option<&Stored>, FleetError> {
+        Ok(self.least()?.and_then(|at| self.shards.get(at)).and_then(|pages| pages.rows.front()))
+    }
+
+    /// The next one.
+    pub fn take(&mut self) -> Result<Option<Stored>, FleetError> {
+        let Some(at) = self.least()? else { return Ok(None) };
+        Ok(self.shards.get_mut(at).and_then(|pages| pages.rows.pop_front()))
+    }
+
+    fn least(&mut self) -> Result<Option<usize>, FleetError> {
+        for pages in &mut self.shards {
+            pages.fill()?;
+        }
+        let heads = self.shards.iter().enumerate().filter_map(|(at, pages)| Some((pages.rows.front()?, at)));
+        Ok(heads.min_by(|(a, _), (b, _)| a.order().cmp(&b.order())).map(|(_, at)| at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_behind_a_key_is_asked_for_by_its_columns() {
+        let key = [Column::Bytes(b"a".to_vec()), Column::Number(1), Column::Bytes(b"b".to_vec())];
+        assert_eq!(
+            behind(Table::Questions, &key),
+            r"name >= '\x61' AND (name > '\x61' OR (rrtype >= 1 AND (rrtype > 1 OR (sensor > '\x62'))))"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_behind_all_that_begin_with_it() {
+        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(after_prefix(b"a\xff"), Some(b"b".to_vec()));
+        assert_eq!(after_prefix(b"\xff"), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Where changes come from: the daemon that has the ledger, by its control socket, or the ledger itself.
+
+use std::io::{BufReader, Read};
+use std::sync::Arc;
+
+use super::FleetError;
+use crate::http::client::Client;
+use crate::http::{ChangesFrame, ChangesHead, Forwarding};
+use crate::store::{Change, Mark, ReadStore};
+
+/// A ledger that is shipped from.
+pub enum Source {
+    /// Through its daemon.
+    Daemon(Client),
+    /// It is this process's own.
+    Ledger(Arc<dyn ReadStore>),
+}
+
+/// What takes changes: `false` ends it.
+pub type OnChange<'a> = &'a mut dyn FnMut(ChangesHead, Change) -> Result<(), FleetError>;
+
+impl Source {
+    /// Which ledger it is, and how far.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn head(&self) -> Result<ChangesHead, FleetError> {
+        match self {
+            Source::Ledger(ledger) => Ok(ChangesHead::of(&ledger.now().changed_since(Mark(u64::MAX))?)),
+            Source::Daemon(client) => {
+                let mut answer = client.post("/control/changes", &[("head", "true")], None)?;
+                read_head(&mut answer)
+            }
+        }
+    }
+
+    /// Hands out what has changed since a mark. Gives which ledger it is, and how far.
+    ///
+    /// # Errors
+    ///
+    /// When not all of it could be read, or what `take` says.
+    pub fn changes(&self, since: Mark, take: OnChange<'_>) -> Result<ChangesHead, FleetError> {
+        match self {
+            Source::Ledger(ledger) => {
+                let now = ledger.now();
+                let changed = now.changed_since(since)?;
+                let head = ChangesHead::of(&changed);
+                for row in changed.entries {
+                    take(head, Change::Row(row?))?;
+                }
+                for question in changed.questions {
+                    take(head, Change::Question(question?))?;
+                }
+                Ok(head)
+            }
+            Source::Daemon(client) => {
+                let since = since.0.to_string();
+                let answer = client.post("/control/changes", &[("since", &since)], None)?;
+                let mut answer = BufReader::new(answer);
+                let head = read_head(&mut answer)?;
+                loop {
+                    match read(&mut answer)? {
+                        ChangesFrame::Changes(bytes) => {
+                            let mut left = bytes.as_slice();
+                            while let Some(change) = Change::take(&mut left)? {
+                                take(head, change)?;
+                            }
+                        }
+                        ChangesFrame::End => return Ok(head),
+                        ChangesFrame::Failed(why) => return Err(FleetError::Daemon(why)),
+                        ChangesFrame::Head(_) => {
+                            return Err(FleetError::Daemon("it begins twice".to_owned()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the daemon how forwarding goes, for its status and metrics.
+    ///
+    /// # Errors
+    ///
+    /// When it does not take it.
+    pub fn tell(&self, told: &Forwarding) -> Result<(), FleetError> {
+        let Source::Daemon(client) = self else { return Ok(()) };
+        let report = serde_json::to_string(told).map_err(|error| FleetError::Daemon(error.to_string()))?;
+        client.post("/control/forwarding", &[("report", &report)], None)?;
+        Ok(())
+    }
+}
+
+fn read(answer: &mut impl Read) -> Result<ChangesFrame, FleetError> {
+    ChangesFrame::read(answer).map_err(|error| FleetError::Daemon(format!("it ended early: {error}")))
+}
+
+fn read_head(answer: &mut impl Read) -> Result<ChangesHead, FleetError> {
+    match read(answer)? {
+        ChangesFrame::Head(head) => Ok(head),
+        ChangesFrame::Failed(why) => Err(FleetError::Daemon(why)),
+        _ => Err(FleetError::Daemon("it does not say which ledger it is".to_owned())),
+    }
+}

@@ -1,0 +1,397 @@
+//! A cluster as a store: lookups, the page and every API ask it as they ask a ledger. Nothing is written by it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::FleetError;
+use super::cluster::Cluster;
+use super::domains::OfRows;
+use super::pages::{Column, Merged, Range, Stored};
+use super::registry::Registry;
+use super::rowbinary::Columns;
+use super::rows::{Table, Values};
+use super::tables;
+use crate::dns::{Name, Rdata, RrType};
+use crate::observation::{Asked, Halves, SensorId, Tuple};
+use crate::progress::{LineageId, Progress};
+use crate::store::batch::Batch;
+use crate::store::{
+    Changed, Domains, Entries, Entry, Expired, Mark, OnPiece, OnProgress, Pair, Position, Question,
+    Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification,
+    WriteStore,
+};
+
+/// How long what is known of sensors is taken for true.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// A cluster that is asked.
+pub struct FleetStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    cluster: Arc<Cluster>,
+    known: Mutex<Option<(Instant, Arc<Known>)>>,
+    /// The names of sensors, by the numbers that they were given here.
+    numbers: Mutex<Vec<Arc<str>>>,
+}
+
+/// What is known of sensors.
+struct Known {
+    registry: Registry,
+    /// The generations that count, by sensor.
+    standing: HashMap<Arc<str>, HashSet<u64>>,
+}
+
+impl FleetStore {
+    /// Makes sure that the tables are there.
+    ///
+    /// # Errors
+    ///
+    /// When they are not, or cannot be asked.
+    pub fn open(cluster: Cluster) -> Result<FleetStore, FleetError> {
+        tables::check(&cluster)?;
+        let shared = Arc::new(Shared {
+            cluster: Arc::new(cluster),
+            known: Mutex::default(),
+            numbers: Mutex::default(),
+        });
+        shared.known()?;
+        Ok(FleetStore { shared })
+    }
+
+    /// What the cluster knows of ledgers and sensors.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn registry(&self) -> Result<Registry, FleetError> {
+        Registry::load(&self.shared.cluster)
+    }
+}
+
+impl Shared {
+    fn known(&self) -> Result<Arc<Known>, FleetError> {
+        if let Some((at, known)) = &*self.known.lock()
+            && at.elapsed() < KNOWN_FOR
+        {
+            return Ok(Arc::clone(known));
+        }
+        let registry = Registry::load(&self.cluster)?;
+        let standing = registry.sensors.keys();
+        let standing = standing.map(|name| (Arc::clone(name), registry.standing(name).into_iter().collect()));
+        let known = Arc::new(Known { standing: standing.collect(), registry });
+        {
+            let mut numbers = self.numbers.lock();
+            for name in known.registry.sensors.keys() {
+                if !numbers.contains(name) {
+                    numbers.push(Arc::clone(name));
+                }
+            }
+        }
+        *self.known.lock() = Some((Instant::now(), Arc::clone(&known)));
+        Ok(known)
+    }
+}
+
+impl Shared {
+    fn stats(&self) -> Result<Stats, FleetError> {
+        let cluster = &self.cluster;
+        let mut stats = Stats { format: crate::store::FORMAT, ..Stats::default() };
+        for shard in cluster.shards() {
+            let rows = shard.rows(&format!(
+                "SELECT table, toUInt64(sum(rows)), toUInt64(count()), toUInt64(sum(bytes_on_disk)) FROM system.parts \
+                 WHERE database = '{}' AND active GROUP BY table",
+                cluster.database()
+            ))?;
+            let mut columns = Columns(&rows);
+            while !columns.is_empty() {
+                let table = columns.text()?;
+                let is_counted = Table::ALL.iter().any(|counted| counted.name() == table);
+                let (rows, parts, bytes) = (columns.u64()?, columns.u64()?, columns.u64()?);
+                stats.rows += if is_counted { rows } else { 0 };
+                stats.runs += parts;
+                stats.disk_bytes += bytes;
+                stats.live_bytes += bytes;
+            }
+        }
+        Ok(stats)
+    }
+}
+
+//--- Snapshot -------------------------------------------------------------------------------------------------------
+
+/// The cluster as it is asked. Each page is as of its own moment.
+struct FleetView {
+    shared: Arc<Shared>,
+}
+
+/// Rows of one key and sensor together.
+struct Group {
+    key: Vec<Column>,
+    sensor: Arc<str>,
+    values: Values,
+    names: Option<u64>,
+}
+
+struct Groups {
+    rows: Merged,
+    known: Arc<Known>,
+    is_over: bool,
+}
+
+impl Groups {
+    fn open(shared: &Shared, range: &Range, after: Option<&Position>) -> Result<Groups, FleetError> {
+        Ok(Groups {
+            rows: Merged::open(&shared.cluster, range, after),
+            known: shared.known()?,
+            is_over: false,
+        })
+    }
+
+    /// The next one that has sightings.
+    fn next(&mut self) -> Result<Option<Group>, FleetError> {
+        while let Some(first) = self.rows.take()? {
+            let mut of_one = vec![first];
+            while let Some(next) = self.rows.peek()? {
+                if of_one.first().is_none_or(|first| first.key != next.key) {
+                    break;
+                }
+                of_one.extend(self.rows.take()?);
+            }
+            if let Some(group) = self.merge(of_one)? {
+                return Ok(Some(group));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that counts of the rows of one key and sensor.
+    fn merge(&self, of_one: Vec<Stored>) -> Result<Option<Group>, FleetError> {
+        let Some(mut key) = of_one.first().map(|row| row.key.clone()) else { return Ok(None) };
+        let Some(Column::Bytes(sensor)) = key.pop() else { return Err(FleetError::cut()) };
+        let sensor = std::str::from_utf8(&sensor).map_err(|_| FleetError::cut())?;
+        // One that is not known yet was met by a forwarder just now.
+        let Some((sensor, standing)) = self.known.standing.get_key_value(sensor) else { return Ok(None) };
+        let (mut values, mut names): (Option<Values>, u64) = (None, 0);
+        // The first sighting of what a ledger has now, which comes first of it.
+        let mut live: Option<(u64, u64)> = None;
+        for row in of_one.into_iter().filter(|row| standing.contains(&row.generation)) {
+            let first = match &row.values {
+                Values::Seen(halves) if halves.direct.is_none() && halves.alias.is_none() => continue,
+                Values::Asked(asked) if asked.time_last == 0 && asked.count() == 0 => continue,
+                Values::Seen(halves) => halves.combined().time_first,
+                Values::Asked(asked) => asked.time_first,
+            };
+            match (row.epoch, live) {
+                (0, _) => live = Some((row.generation, first)),
+                // What the ledger has includes it: it was not dropped after all.
+                (_, Some((generation, live))) if generation == row.generation && live <= first => continue,
+                _ => {}
+            }
+            names = names.max(row.names);
+            match (&mut values, &row.values) {
+                (Some(Values::Seen(sum)), Values::Seen(more)) => sum.merge(more),
+                (Some(Values::Asked(sum)), Values::Asked(more)) => sum.merge(more),
+                (values, _) => *values = Some(row.values),
+            }
+        }
+        let sensor = Arc::clone(sensor);
+        Ok(values.map(|values| Group { key, sensor, values, names: names.checked_sub(1) }))
+    }
+
+    fn step<T>(&mut self, make: impl Fn(Group) -> Result<T, FleetError>) -> Option<Result<T, StoreError>> {
+        if self.is_over {
+            return None;
+        }
+        let made = match self.next() {
+            Ok(Some(group)) => make(group).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        // Nothing comes after an error.
+        self.is_over = !matches!(made, Ok(Some(_)));
+        made.map_err(FleetError::into_store_error).transpose()
+    }
+}
+
+fn name(column: &Column) -> Result<Name, FleetError> {
+    match column {
+        Column::Bytes(bytes) => Name::from_key(bytes).map_err(|_| FleetError::cut()),
+        Column::Number(_) => Err(FleetError::cut()),
+    }
+}
+
+fn rrtype(column: &Column) -> Result<RrType, FleetError> {
+    match column {
+        Column::Number(number) => u16::try_from(*number).map(RrType).map_err(|_| FleetError::cut()),
+        Column::Bytes(_) => Err(FleetError::cut()),
+    }
+}
+
+fn rdata(column: &Column) -> Result<Rdata, FleetError> {
+    match column {
+        Column::Bytes(bytes) => match Rdata::split_key(bytes) {
+            Ok((rdata, [])) => Ok(rdata),
+            _ => Err(FleetError::cut()),
+        },
+        Column::Number(_) => Err(FleetError::cut()),
+    }
+}
+
+fn entry(table: Table, group: Group) -> Result<Entry, FleetError> {
+    let tuple = match (table, group.key.as_slice()) {
+        (Table::ByName, [a, b, c]) => Tuple { rrname: name(a)?, rrtype: rrtype(b)?, rdata: rdata(c)? },
+        (Table::ByData, [a, b, c]) => Tuple { rrname: name(b)?, rrtype: rrtype(c)?, rdata: rdata(a)? },
+        _ => return Err(FleetError::cut()),
+    };
+    let halves: Halves = match group.values {
+        Values::Seen(halves) => halves,
+        Values::Asked(_) => return Err(FleetError::cut()),
+    };
+    Ok(Entry { tuple, sensor: group.sensor, halves, names: group.names })
+}
+
+fn question(group: Group) -> Result<Question, FleetError> {
+    let [a, b] = group.key.as_slice() else { return Err(FleetError::cut()) };
+    let asked: Asked = match group.values {
+        Values::Asked(asked) => asked,
+        Values::Seen(_) => return Err(FleetError::cut()),
+    };
+    Ok(Question { rrname: name(a)?, qtype: rrtype(b)?, sensor: group.sensor, asked, names: group.names })
+}
+
+impl Snapshot for FleetView {
+    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        let Some(range) = Range::of_rows(scan) else { return Ok(Box::new(std::iter::empty())) };
+        let mut groups = Groups::open(&self.shared, &range, after).map_err(FleetError::into_store_error)?;
+        let table = range.table;
+        Ok(Box::new(std::iter::from_fn(move || groups.step(|group| entry(table, group)))))
+    }
+
+    fn entries_in_memory<'a>(&'a self, _: &Scan, _: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        Err(StoreError::NotInMemory)
+    }
+
+    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
+        let Some(range) = Range::of_questions(scan) else { return Ok(Box::new(std::iter::empty())) };
+        let mut groups = Groups::open(&self.shared, &range, None).map_err(FleetError::into_store_error)?;
+        Ok(Box::new(std::iter::from_fn(move || groups.step(question))))
+    }
+
+    fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
+        let below = match scan {
+            Scan::Name(name) => Scan::Subtree(name.clone()),
+            Scan::All | Scan::Subtree(_) => scan.clone(),
+            _ => return Ok(Box::new(std::iter::empty())),
+        };
+        Ok(Box::new(OfRows::new(self.entries(&below, None)?, self.questions(&below)?)))
+    }
+
+    fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+}
+
+//--- ReadStore and WriteStore ----------------------------------------------------------------------------------------
+
+impl ReadStore for FleetStore {
+    fn now(&self) -> Arc<dyn Snapshot> {
+        Arc::new(FleetView { shared: Arc::clone(&self.shared) })
+    }
+
+    fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
+        self.shared.numbers.lock().get(usize::from(sensor.0)).cloned()
+    }
+
+    fn lineage(&self, _: &LineageId) -> Result<Option<Progress>, StoreError> {
+        Ok(None)
+    }
+
+    fn lineages(&self) -> Result<Vec<Progress>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        self.shared.stats().map_err(FleetError::into_store_error)
+    }
+
+    fn expired_before(&self) -> u64 {
+        0
+    }
+
+    fn survey(&self, _: u64, _: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
+        Ok(Survey::default())
+    }
+
+    fn failing(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn copy(&self, _: OnPiece<'_>) -> Result<(), StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn verify(&self, _: OnProgress<'_>) -> Result<Verification, StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+}
+
+impl WriteStore for FleetStore {
+    fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
+        let number = self.shared.numbers.lock().iter().position(|known| **known == *name);
+        number.and_then(|number| u16::try_from(number).ok()).map(SensorId).ok_or(StoreError::OnlyAsked)
+    }
+
+    fn stage(&self, _: &Batch) -> Result<(), StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn staged_bytes(&self) -> usize {
+        0
+    }
+
+    fn commit(&self) -> Result<Vec<Progress>, StoreError> {
+        // Nothing is staged.
+        Ok(Vec::new())
+    }
+
+    fn apply(&self, _: &Batch) -> Result<(), StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn cached(&self) -> Result<Vec<Pair>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn cache(&self, _: &[Pair], _: &[Vec<u8>]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn expire(&self, _: u64, _: u64) -> Result<Expired, StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn lower_expired(&self, _: u64, _: u64) -> Result<Expired, StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn forget(&self, _: SensorId, _: &LineageId) -> Result<(), StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn rewrite(&self) -> Result<(), StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn reduce(&self, _: Reduce, _: u64) -> Result<Reduced, StoreError> {
+        Err(StoreError::OnlyAsked)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,315 @@
+//! Many ledgers in a cluster of ClickHouse, with the real engine: each test starts servers in its own folder, on ports of its own.
+//!
+//! `tests/clients/setup.sh` installs the server, and `.ci/run` calls it. Where it is missing these say `SKIPPED`; in CI that is a failure.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+
+use super::clients::is_there;
+use super::env::{Daemon, TestEnv, made_up_log, until};
+
+/// A server of ClickHouse; killed when dropped.
+struct Engine {
+    name: &'static str,
+    port: u16,
+    process: Option<Daemon>,
+}
+
+/// A port that nobody has just now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+const USERS: &str = "<yandex><profiles><default></default></profiles>\
+    <users><default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default>\
+    <forwarder><password>secret</password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></forwarder></users>\
+    <quotas><default></default></quotas></yandex>";
+
+impl Engine {
+    /// Starts one, and waits until it answers. `None` where there is no such program.
+    fn start(env: &TestEnv, name: &'static str) -> Option<Engine> {
+        if !is_there("clickhouse-server") {
+            return None;
+        }
+        let folder = env.path(name);
+        let at = folder.display();
+        ["data", "tmp", "schemas"].iter().for_each(|part| fs::create_dir_all(folder.join(part)).unwrap());
+        let (port, tcp) = (free_port(), free_port());
+        let config = format!(
+            "<yandex><logger><level>error</level><log>{at}/log</log><errorlog>{at}/errors</errorlog></logger>\
+             <http_port>{port}</http_port><tcp_port>{tcp}</tcp_port><listen_host>127.0.0.1</listen_host><path>{at}/data/</path>\
+             <tmp_path>{at}/tmp/</tmp_path><format_schema_path>{at}/schemas/</format_schema_path><users_config>{at}/users.xml</users_config>\
+             <default_profile>default</default_profile><default_database>default</default_database>\
+             <mark_cache_size>16777216</mark_cache_size></yandex>"
+        );
+        fs::write(folder.join("users.xml"), USERS).unwrap();
+        fs::write(folder.join("config.xml"), config).unwrap();
+        let mut engine = Engine { name, port, process: None };
+        engine.go_on(env);
+        Some(engine)
+    }
+
+    /// Starts it again in its folder.
+    fn go_on(&mut self, env: &TestEnv) {
+        let mut command = Command::new("clickhouse-server");
+        command.arg(format!("--config-file={}", env.path(self.name).join("config.xml").display()));
+        self.process = Some(env.background(&mut command));
+        until("the server to answer", || self.ask("SELECT 1").filter(|answer| answer.contains("\r\n1\n")));
+    }
+
+    /// Kills it.
+    fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What it says to a statement, with the head of the answer.
+    fn ask(&self, statement: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", statement.len());
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(statement.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+/// What `export --store` prints.
+#[track_caller]
+fn export(env: &TestEnv, cluster: &str) -> String {
+    String::from_utf8(env.ok(&["export", "--store", cluster])).unwrap()
+}
+
+#[track_caller]
+fn ship(env: &TestEnv, data: &str, cluster: &str) -> String {
+    String::from_utf8(env.ok(&["forward", "--once", "--data", data, "--to", cluster])).unwrap()
+}
+
+/// A log of these addresses, one record a second from a time on.
+fn log_of(names: &[&str], from: u64) -> String {
+    let mut log = "#separator \\x09\n#fields\tts\tid.orig_h\tid.resp_p\tproto\tquery\tqtype\tqtype_name\trcode\trcode_name\tanswers\tTTLs\n"
+        .to_owned();
+    for (name, at) in names.iter().zip(from..) {
+        log += &format!("{at}.0\t10.0.0.1\t53\tudp\t{name}\t1\tA\t0\tNOERROR\t192.0.2.1\t60.0\n");
+    }
+    log
+}
+
+#[test]
+fn a_cluster_that_three_ledgers_feed_exports_what_all_of_them_hold_together() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    fs::write(env.path("password"), "secret\n").unwrap();
+    let options = format!("user=forwarder&password_file={}", env.path("password").display());
+    let cluster = format!("clickhouse://{}/dns?{options}", engine.host());
+    // Before there are tables it is said what makes them.
+    let early = env.run(&["export", "--store", &cluster]);
+    assert!(!early.status.success() && early.stderr.contains("dnsledger fleet init"), "{}", early.stderr);
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    let sensors = ["a", "b", "c"];
+    for (sensor, seed) in sensors.iter().zip([1, 2, 1]) {
+        let log = format!("{sensor}.log");
+        // Two sensors have seen nearly the same. Without its first record one log is not taken for the other.
+        let text = String::from_utf8(made_up_log(3000, seed)).unwrap();
+        let first = text.lines().find(|line| !line.starts_with('#')).filter(|_| *sensor == "c");
+        let text: String =
+            text.lines().filter(|line| Some(*line) != first).map(|line| format!("{line}\n")).collect();
+        fs::write(env.path(&log), text).unwrap();
+        env.ok(&["import", "--data", sensor, "--sensor", sensor, &log]);
+        env.ok(&["import", "--data", "all", "--sensor", sensor, &log]);
+    }
+    // In another order, one of them twice, and one in two parts.
+    for sensor in ["c", "a", "c", "b"] {
+        ship(&env, sensor, &cluster);
+    }
+    fs::write(env.path("more.log"), made_up_log(500, 9)).unwrap();
+    env.ok(&["import", "--data", "a", "--sensor", "a", "more.log"]);
+    env.ok(&["import", "--data", "all", "--sensor", "a", "more.log"]);
+    ship(&env, "a", &cluster);
+    let all = env.export("all");
+    assert!(all.lines().count() > 5000);
+    assert!(export(&env, &cluster) == all, "not the same");
+    // What is asked by name, below a name, by address, network and target, and what was never answered.
+    let row: serde_json::Value = serde_json::from_str(all.lines().nth(400).unwrap()).unwrap();
+    let name = row["rrname"].as_str().unwrap().to_owned();
+    let domain =
+        name.rsplitn(3, '.').collect::<Vec<_>>()[..2].iter().rev().copied().collect::<Vec<_>>().join(".");
+    let below = format!("*.{domain}");
+    let address = all.lines().find_map(|line| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let is_address = row["rrtype"] == "A";
+        is_address.then(|| row["rdata"].as_str().or_else(|| row["rdata"][0].as_str()).unwrap().to_owned())
+    });
+    let address = address.unwrap();
+    let network = format!("{}.0.0/16", address.splitn(3, '.').take(2).collect::<Vec<_>>().join("."));
+    for query in [name.as_str(), &below, &domain, &address, &network, "~mail", "no.such.example", "*.example"]
+    {
+        for more in [&["--format", "csv"][..], &["--sensor", "b"], &["--limit", "3"], &["--sort", "-last"]] {
+            let ask = |how: &str, of: &str| {
+                let answer = env.run(&[&["lookup", how, of], more, &[query]].concat());
+                (answer.status.code(), answer.stdout, answer.stderr)
+            };
+            assert_eq!(ask("--store", &cluster), ask("--data", "all"), "{query} {more:?}");
+        }
+    }
+    // And over HTTP, page by page.
+    let served = env.path("address");
+    let mut command = env.command(&["serve", "--store", &cluster, "--listen", "127.0.0.1:0", "--announce"]);
+    let mut front = env.background(command.arg(&served));
+    let address = until("the front end to answer", || {
+        fs::read_to_string(&served).ok().and_then(|address| address.trim().parse().ok())
+    });
+    front.set_address(address);
+    assert_eq!(String::from_utf8(front.get("/api/v1/export").body).unwrap(), all);
+    assert_eq!(front.get(&format!("/name/{name}")).status, 200);
+    assert_eq!(front.get("/status").status, 200);
+    assert!(front.stop().status.success());
+}
+
+#[test]
+fn what_a_ledger_drops_by_age_stays_in_the_cluster_and_counts_once_when_it_comes_back() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    let day = 86_400;
+    let old = 1_700_006_400; // the beginning of a day
+    let import = |data: &str, log: &str| drop(env.ok(&["import", "--data", data, log]));
+    let names = ["gone.example", "back.example", "stays.example"];
+    fs::write(env.path("1.log"), log_of(&names, old)).unwrap();
+    fs::write(env.path("2.log"), log_of(&["stays.example"], old + 3 * day)).unwrap();
+    fs::write(env.path("3.log"), log_of(&["back.example", "stays.example"], old + 5 * day)).unwrap();
+    for log in ["1.log", "2.log", "3.log"] {
+        import("all", log);
+    }
+    import("one", "1.log");
+    ship(&env, "one", &cluster);
+    // What changed last before rows are dropped is not shipped yet: the cluster must not take it for dropped.
+    import("one", "2.log");
+    let expire = ["expire", "--yes", "--data", "one", "--before", "2023-11-16"];
+    env.ok(&expire);
+    assert_eq!(env.export("one").lines().count(), 1);
+    import("one", "3.log");
+    ship(&env, "one", &cluster);
+    assert_eq!(export(&env, &cluster), env.export("all"));
+    assert!(ship(&env, "one", &cluster).starts_with("0 rows and questions shipped, 0 buckets differed"));
+    // All of it goes at the sensor.
+    env.ok(&["expire", "--yes", "--data", "one", "--before", "2024-01-01"]);
+    assert_eq!(env.export("one"), "");
+    ship(&env, "one", &cluster);
+    assert_eq!(export(&env, &cluster), env.export("all"));
+}
+
+#[test]
+fn what_a_ledger_replaces_goes_from_the_cluster_and_a_rebuilt_sensor_waits_for_its_operator() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    fs::write(env.path("made.log"), made_up_log(2000, 3)).unwrap();
+    env.ok(&["import", "--data", "made", "made.log"]);
+    let rows = env.export("made");
+    let some =
+        |rows: usize, from: &str| from.lines().take(rows).map(|line| format!("{line}\n")).collect::<String>();
+    fs::write(env.path("site.json"), some(600, &rows)).unwrap();
+    env.ok(&["import", "--data", "one", "--sensor", "site", "site.json"]);
+    ship(&env, "one", &cluster);
+    assert_eq!(export(&env, &cluster), env.export("one"));
+    fs::write(env.path("site.json"), some(50, &rows)).unwrap();
+    env.ok(&["import", "--data", "one", "--sensor", "site", "--replace", "site.json"]);
+    let said = ship(&env, "one", &cluster);
+    assert!(!said.contains(" 0 buckets differed"), "{said}");
+    let former = env.export("one");
+    assert!(former.lines().count() == 50 && export(&env, &cluster) == former);
+    // The sensor is rebuilt: another ledger, the same name.
+    fs::write(env.path("again.json"), some(70, &rows)).unwrap();
+    env.ok(&["import", "--data", "two", "--sensor", "site", "again.json"]);
+    ship(&env, "two", &cluster);
+    assert_eq!(export(&env, &cluster), former, "it does not count yet");
+    let status = String::from_utf8(env.ok(&["fleet", "status", "--store", &cluster])).unwrap();
+    let waiting = status.lines().find(|line| line.contains("DOES NOT COUNT")).unwrap();
+    let ledger = waiting.split("ledger ").nth(1).unwrap().split(' ').next().unwrap();
+    env.ok(&["fleet", "stand", "--store", &cluster, "site", ledger]);
+    assert_eq!(export(&env, &cluster), env.export("two"));
+}
+
+#[test]
+fn rows_that_shards_lost_are_shipped_again_and_a_shard_that_is_away_is_no_empty_answer() {
+    let env = TestEnv::new();
+    let (Some(first), Some(mut second)) = (Engine::start(&env, "first"), Engine::start(&env, "second"))
+    else {
+        return;
+    };
+    // A replica that is not there is passed over.
+    let dead = free_port();
+    let cluster = format!("clickhouse://{};{}/dns", first.host(), second.host());
+    let with_dead =
+        format!("clickhouse://127.0.0.1:{dead},{};127.0.0.1:{dead},{}/dns", first.host(), second.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    fs::write(env.path("made.log"), made_up_log(4000, 5)).unwrap();
+    env.ok(&["import", "--data", "one", "made.log"]);
+    ship(&env, "one", &with_dead);
+    let rows = env.export("one");
+    assert!(export(&env, &cluster) == rows && export(&env, &with_dead) == rows);
+    for engine in [&first, &second] {
+        let rows = engine.ask("SELECT count() > 1000 FROM dns.by_name").unwrap();
+        assert!(rows.ends_with("\r\n1\n"), "both have some: {rows}");
+        // What was acknowledged is lost.
+        for table in ["by_name", "by_data", "questions"] {
+            engine.ask(&format!("ALTER TABLE dns.{table} DELETE WHERE bucket % 16 = 5"));
+        }
+    }
+    until("rows to be lost", || (export(&env, &cluster) != rows).then_some(()));
+    until("nothing to be lost any more", || {
+        let left =
+            |engine: &Engine| engine.ask("SELECT count() FROM system.mutations WHERE NOT is_done").unwrap();
+        (left(&first).ends_with("\r\n0\n") && left(&second).ends_with("\r\n0\n")).then_some(())
+    });
+    let said = ship(&env, "one", &cluster);
+    assert!(!said.contains(" 0 buckets differed"), "{said}");
+    assert!(export(&env, &cluster) == rows, "it is mended");
+    // The shards must be all that there are.
+    let half = env.run(&["export", "--store", &format!("clickhouse://{}/dns", first.host())]);
+    assert!(!half.status.success() && half.stderr.contains("for 2 shards"), "{}", half.stderr);
+    second.kill();
+    let answer = env.run(&["export", "--store", &cluster]);
+    assert_eq!(answer.status.code(), Some(2), "{}", answer.stderr);
+    assert!(answer.stderr.contains("shard 2 of the cluster"), "{}", answer.stderr);
+    let failed = env.run(&["forward", "--once", "--data", "one", "--to", &cluster]);
+    assert_eq!(failed.status.code(), Some(2));
+    second.go_on(&env);
+    assert!(export(&env, &cluster) == rows, "it goes on");
+}
+
+#[test]
+fn a_server_that_answers_badly_is_an_error_and_never_an_end() {
+    let env = TestEnv::new();
+    let answers: [&[u8]; 5] = [
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 22\r\n\r\nCode: 999, it is broken",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n\x0718.16.1",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n\x0718.1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"",
+    ];
+    for answer in answers {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            // One request, and no more: the client gives up.
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(answer);
+        });
+        let ended = env.run(&["export", "--store", &format!("clickhouse://127.0.0.1:{port}/dns")]);
+        server.join().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{}: {}", answer.escape_ascii(), ended.stderr);
+        assert!(ended.stdout.is_empty() && ended.stderr.contains("shard 1"), "{}", ended.stderr);
+    }
+}
