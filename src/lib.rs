@@ -8,7 +8,7 @@
 //! - keeping: [`store`] folds them into batches, shows these at once, and keeps them;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
 //! - bounding: [`retention`] drops what was not seen for long;
-//! - asking: [`lookup`] answers queries, [`evidence`] finds the lines of logs behind the answer; [`output`] is how answers look, [`page`]
+//! - asking: [`lookup`] answers queries, [`hunt`] many indicators at once, [`evidence`] finds the lines of logs behind the answer; [`output`] is how answers look, [`page`]
 //!   is what a browser shows;
 
 pub mod base;
@@ -18,6 +18,7 @@ pub mod dns;
 pub mod evidence;
 pub mod fleet;
 pub mod http;
+pub mod hunt;
 pub mod indicators;
 pub mod ingest;
 pub mod lookup;

@@ -397,7 +397,7 @@ fn ask(
 }
 
 /// The next line of an answer, which has a bound: who sends it may be anybody. `None` at the end.
-fn next_line(answer: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+pub fn next_line(answer: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     answer.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
     match line.len() as u64 {

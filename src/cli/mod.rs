@@ -26,6 +26,7 @@ mod filters;
 mod fleet;
 mod forward;
 mod hits;
+mod hunt;
 mod import;
 mod list;
 mod lookup;
@@ -52,6 +53,7 @@ use crate::fleet::{BadAddress, FleetError};
 use crate::http::client::ClientError;
 use crate::http::tls::TlsError;
 use crate::http::token::TokenError;
+use crate::indicators::ReadError;
 use crate::ingest::IngestError;
 use crate::lookup::QueryError;
 use crate::output::sanitise;
@@ -80,6 +82,8 @@ enum Command {
     Import(import::Args),
     /// Ask the ledger
     Lookup(lookup::Args),
+    /// Look for all indicators of a report, a list or a feed at once
+    Hunt(hunt::Args),
     /// Show what was first seen of late: domains, names, addresses
     New(new::Args),
     /// Read, list and remove what is watched for: indicators of feeds
@@ -162,6 +166,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(args),
         Command::Import(args) => import::run(args),
         Command::Lookup(args) => lookup::run(args),
+        Command::Hunt(args) => hunt::run(args),
         Command::New(args) => new::run(args),
         Command::Indicators(args) => feeds::run(args),
         Command::Feeds(args) => feeds::feeds(&args),
@@ -221,6 +226,8 @@ fn report(error: &anyhow::Error) -> Exit {
             (exit, hint) = (Exit::Usage, Some(error.hint()));
         } else if let Some(error) = cause.downcast_ref::<FleetError>() {
             hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<ReadError>() {
+            hint = Some(error.hint());
         } else if let Some(error) = cause.downcast_ref::<StoreError>() {
             hint = store_hint(error);
         } else {

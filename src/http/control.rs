@@ -22,18 +22,18 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use warp::reply::{Reply, Response};
 
 use super::State;
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
+use super::sent::sent;
 use crate::base::clock::now;
 use crate::ingest::{ImportOptions, Summary};
 use crate::observation::check_sensor_name;
@@ -42,8 +42,8 @@ use crate::status::shown_path;
 use crate::store::Verification;
 use crate::tally::{Malformed, Skip, Tally};
 
-/// Chunks of a body that wait to be read.
-const CHUNKS_AHEAD: usize = 16;
+/// Lines of an answer that wait to be sent.
+const LINES_AHEAD: usize = 16;
 /// How often a verification says how far it is.
 const SAID_EVERY: Duration = Duration::from_millis(250);
 
@@ -131,7 +131,7 @@ impl From<ImportReport> for Summary {
 pub async fn import<B: Buf>(
     state: State,
     request: Request,
-    mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+    body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
 ) -> Result<Response, ApiError> {
     posted(&request)?;
     let Some(name) = request.param("name") else {
@@ -145,33 +145,20 @@ pub async fn import<B: Buf>(
     let replace = request.param("replace").is_some_and(|value| value == "true");
     // Each holds a thread until its body has ended.
     let place = state.0.imports.of(None).try_take().ok_or_else(ApiError::busy)?;
-    let (chunks, receiver) = channel(CHUNKS_AHEAD);
+    let (parts, stream) = sent();
     let ingest = Arc::clone(&state.0.ingest);
     let reading = spawn_blocking(move || {
         let _place = place;
-        let stream = Box::new(Sent { receiver, current: Bytes::new(), ended: None });
-        ingest.import_stream(Path::new(&name), ImportOptions { sensor: sensor.as_deref(), replace }, stream)
+        ingest.import_stream(
+            Path::new(&name),
+            ImportOptions { sensor: sensor.as_deref(), replace },
+            Box::new(stream),
+        )
     });
     // What comes from this machine may come from a pipe, and pause with it.
     let patience = state.0.config.request_timeout;
     let patience = if state.1.network.is_some() { patience } else { patience * 10 };
-    let mut stalled = false;
-    loop {
-        let chunk = match timeout(patience, body.next()).await {
-            Ok(Some(Ok(mut chunk))) => Chunk::Bytes(chunk.copy_to_bytes(chunk.remaining())),
-            Ok(Some(Err(error))) => Chunk::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
-            Ok(None) => Chunk::End,
-            Err(_) => {
-                stalled = true;
-                Chunk::Broken(io::ErrorKind::TimedOut.into())
-            }
-        };
-        let is_last = !matches!(chunk, Chunk::Bytes(_));
-        if chunks.send(chunk).await.is_err() || is_last {
-            break; // the reader may have had enough, and says why
-        }
-    }
-    drop(chunks);
+    let stalled = parts.take(body, patience).await;
     match reading.await {
         _ if stalled => Err(ApiError::stalled()),
         Ok(summary) => Ok(json(StatusCode::OK, &ImportReport::from(summary?))),
@@ -179,49 +166,6 @@ pub async fn import<B: Buf>(
             tracing::error!(%error, "An import ended abnormally.");
             Err(ApiError::unavailable("the import failed"))
         }
-    }
-}
-
-/// A part of a body.
-enum Chunk {
-    /// Some bytes of it.
-    Bytes(Bytes),
-    /// It has ended, and all of it has come.
-    End,
-    /// It broke off.
-    Broken(io::Error),
-}
-
-/// A body as a reader on a blocking thread sees it.
-struct Sent {
-    receiver: Receiver<Chunk>,
-    current: Bytes,
-    /// How it ended, once it has: well or not. Whoever asks again is told the same.
-    ended: Option<bool>,
-}
-
-impl Read for Sent {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let broken = || {
-            io::Error::new(io::ErrorKind::ConnectionAborted, "it was not sent to its end; try: send it again")
-        };
-        while self.current.is_empty() {
-            match (self.ended, self.ended.is_none().then(|| self.receiver.blocking_recv()).flatten()) {
-                (Some(true), _) => return Ok(0),
-                (Some(false), _) => return Err(broken()),
-                (None, Some(Chunk::Bytes(bytes))) => self.current = bytes,
-                (None, Some(Chunk::End)) => self.ended = Some(true),
-                (None, Some(Chunk::Broken(error))) => {
-                    self.ended = Some(false);
-                    tracing::debug!(%error, "What a client sent broke off.");
-                }
-                // Nobody sends any more, and nobody has said that this was all.
-                (None, None) => self.ended = Some(false),
-            }
-        }
-        let n = self.current.len().min(buffer.len());
-        self.current.split_to(n).copy_to_slice(buffer.get_mut(..n).unwrap_or_default());
-        Ok(n)
     }
 }
 
@@ -435,7 +379,7 @@ pub(super) fn at_length(
     work: impl FnOnce(Sender<Bytes>) + Send + 'static,
 ) -> Result<Response, ApiError> {
     let place = state.0.scans.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
-    let (lines, mut receiver) = channel::<Bytes>(CHUNKS_AHEAD);
+    let (lines, mut receiver) = channel::<Bytes>(LINES_AHEAD);
     drop(spawn_blocking(move || {
         let _place = place;
         work(lines);
@@ -512,28 +456,6 @@ mod tests {
         }
         for none in [&b"x\0\0\0\0"[..], b"t\0\0\0\x01\0", b"p\xff\xff\xff\xff"] {
             assert!(SnapshotFrame::read(&mut &*none).is_err());
-        }
-    }
-
-    #[test]
-    fn a_body_that_breaks_off_is_not_its_end() {
-        let broken = || Some(Chunk::Broken(io::ErrorKind::ConnectionAborted.into()));
-        for (last, is_end) in [(broken(), false), (None, false), (Some(Chunk::End), true)] {
-            let (chunks, receiver) = channel(4);
-            for chunk in [Chunk::Bytes(Bytes::from_static(b"abc")), Chunk::Bytes(Bytes::new())] {
-                assert!(chunks.try_send(chunk).is_ok());
-            }
-            if let Some(last) = last {
-                assert!(chunks.try_send(last).is_ok());
-            }
-            drop(chunks); // as when the request is dropped
-            let mut sent = Sent { receiver, current: Bytes::new(), ended: None };
-            let mut buffer = [0; 2];
-            assert_eq!(sent.read(&mut buffer).unwrap(), 2);
-            assert_eq!(sent.read(&mut buffer).unwrap(), 1);
-            for _ in 0..2 {
-                assert_eq!(sent.read(&mut buffer).is_ok(), is_end);
-            }
         }
     }
 }

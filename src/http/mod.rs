@@ -36,6 +36,7 @@ mod guard;
 mod gzip;
 mod headers;
 mod hits;
+mod hunt;
 mod machine;
 mod metrics;
 mod names;
@@ -48,6 +49,7 @@ mod proxy;
 mod recipe;
 mod request;
 mod routes;
+mod sent;
 mod server;
 pub mod tls;
 pub mod token;
@@ -197,6 +199,9 @@ const MAX_IMPORTS: usize = 8;
 /// Streams of hits, at once.
 const MAX_HIT_STREAMS: usize = 32;
 
+/// Hunts at once: each holds the indicators of a list in memory.
+const MAX_HUNTS: usize = 2;
+
 /// Those who read logs once more, at once.
 const MAX_EVIDENCE: usize = 2;
 
@@ -211,6 +216,7 @@ struct Shared {
     scans: Places,
     lookups: Places,
     imports: Places,
+    hunts: Places,
     /// For whole answers about the daemon itself.
     reports: Places,
     /// Whether lookups may ask the engine within the event loop.
@@ -269,6 +275,7 @@ impl State {
             scans,
             lookups,
             imports,
+            hunts: Places::new(MAX_HUNTS, usize::MAX),
             reports,
             pace: Pace::new(),
             streams,

@@ -11,8 +11,8 @@ use super::error::ApiError;
 use super::guard::{Asker, Door};
 use super::request::{Request, request};
 use super::{
-    State, bulk, changes, cof, control, dnsdb, evidence, hits, machine, metrics, names, native, new, page,
-    recipe, zeek_pdns,
+    State, bulk, changes, cof, control, dnsdb, evidence, hits, hunt, machine, metrics, names, native, new,
+    page, recipe, zeek_pdns,
 };
 
 /// All routes of a door, as one filter that always answers.
@@ -59,6 +59,10 @@ pub fn routes(
         .and(asked.clone())
         .and(warp::body::stream())
         .then(|state, request, body| write(request, |request| bulk::lookup(state, request, Box::pin(body))));
+    let hunt = warp::path!("api" / "v1" / "hunt")
+        .and(asked.clone())
+        .and(warp::body::stream())
+        .then(|state, request, body| write(request, |request| hunt::hunt(state, request, Box::pin(body))));
     let api = warp::path("api")
         .and(warp::path("v1"))
         .and(asked.clone())
@@ -127,7 +131,7 @@ pub fn routes(
     let recipe = dns.boxed();
     let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().or(passive_ssl).unify().boxed();
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify().boxed();
-    let native = bulk.or(api).unify().or(openapi).unify().boxed();
+    let native = bulk.or(hunt).unify().or(api).unify().or(openapi).unify().boxed();
     let machine = health.or(readiness).unify().or(metrics).unify().boxed();
     let control = import.or(export).unify().or(evidence).unify().or(control).unify().boxed();
     let pages = pages.boxed();

@@ -4,6 +4,7 @@
 //! a path, what the user typed) goes through [`sanitise`] before it reaches a terminal.
 
 pub mod cof;
+pub mod hunt;
 pub mod json;
 pub mod summary;
 

@@ -27,8 +27,9 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("store", 2, "base dns observation progress tally"),
     // Asking and feeding.
     ("lookup", 3, "base dns indicators observation store"),
+    ("hunt", 3, "base dns indicators observation store"),
     ("retention", 3, "base dns store"),
-    ("output", 3, "base dns lookup observation store"),
+    ("output", 3, "base dns hunt indicators lookup observation store"),
     ("ingest", 3, "base dns observation observe output progress status store tail tally zeek"),
     ("evidence", 3, "base dns ingest lookup observation observe progress status store tail tally zeek"),
     ("watch", 3, "base dns indicators observation store"),
@@ -36,7 +37,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "http",
         4,
-        "base dns evidence ingest lookup observation output page progress retention status store tally watch",
+        "base dns evidence hunt indicators ingest lookup observation output page progress retention status store tally watch",
     ),
     ("page", 4, "base dns evidence lookup observation output status store tally"),
     ("fleet", 5, "base dns http observation progress store"),

@@ -50,6 +50,7 @@ mod hits;
 /// The faces over HTTP.
 mod http;
 mod http_fuzz;
+mod hunt;
 /// That modules import downward only, and that engines and frameworks stay in their rooms.
 mod layers;
 /// That a line is visible at once and counts once over rotations.

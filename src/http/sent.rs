@@ -1,0 +1,116 @@
+//! A body as somebody on a blocking thread reads it, while it comes.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
+
+/// Chunks of a body that wait to be read.
+const CHUNKS_AHEAD: usize = 16;
+
+/// A part of a body.
+enum Part {
+    /// Some bytes of it.
+    Bytes(Bytes),
+    /// It has ended, and all of it has come.
+    End,
+    /// It broke off.
+    Broken(io::Error),
+}
+
+/// Where the parts of a body go.
+pub struct Parts(Sender<Part>);
+
+/// A body, being read.
+pub struct Sent {
+    receiver: Receiver<Part>,
+    current: Bytes,
+    /// How it ended, once it has: well or not. Whoever asks again is told the same.
+    ended: Option<bool>,
+}
+
+/// A body, and where its parts go.
+pub fn sent() -> (Parts, Sent) {
+    let (parts, receiver) = channel(CHUNKS_AHEAD);
+    (Parts(parts), Sent { receiver, current: Bytes::new(), ended: None })
+}
+
+impl Parts {
+    /// Hands on a body until its end, or until the reader has had enough. Whether the client stalled: nothing came for so long.
+    pub async fn take<B: Buf>(
+        self,
+        mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+        patience: Duration,
+    ) -> bool {
+        let mut stalled = false;
+        loop {
+            let part = match timeout(patience, body.next()).await {
+                Ok(Some(Ok(mut bytes))) => Part::Bytes(bytes.copy_to_bytes(bytes.remaining())),
+                Ok(Some(Err(error))) => Part::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
+                Ok(None) => Part::End,
+                Err(_) => {
+                    stalled = true;
+                    Part::Broken(io::ErrorKind::TimedOut.into())
+                }
+            };
+            let is_last = !matches!(part, Part::Bytes(_));
+            if self.0.send(part).await.is_err() || is_last {
+                return stalled; // the reader may have had enough, and says why
+            }
+        }
+    }
+}
+
+impl Read for Sent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let broken = || {
+            io::Error::new(io::ErrorKind::ConnectionAborted, "it was not sent to its end; try: send it again")
+        };
+        while self.current.is_empty() {
+            match (self.ended, self.ended.is_none().then(|| self.receiver.blocking_recv()).flatten()) {
+                (Some(true), _) => return Ok(0),
+                (Some(false), _) => return Err(broken()),
+                (None, Some(Part::Bytes(bytes))) => self.current = bytes,
+                (None, Some(Part::End)) => self.ended = Some(true),
+                (None, Some(Part::Broken(error))) => {
+                    self.ended = Some(false);
+                    tracing::debug!(%error, "What a client sent broke off.");
+                }
+                // Nobody sends any more, and nobody has said that this was all.
+                (None, None) => self.ended = Some(false),
+            }
+        }
+        let n = self.current.len().min(buffer.len());
+        self.current.split_to(n).copy_to_slice(buffer.get_mut(..n).unwrap_or_default());
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_breaks_off_is_not_its_end() {
+        let broken = || Some(Part::Broken(io::ErrorKind::ConnectionAborted.into()));
+        for (last, is_end) in [(broken(), false), (None, false), (Some(Part::End), true)] {
+            let (parts, mut sent) = sent();
+            for part in [Part::Bytes(Bytes::from_static(b"abc")), Part::Bytes(Bytes::new())] {
+                assert!(parts.0.try_send(part).is_ok());
+            }
+            if let Some(last) = last {
+                assert!(parts.0.try_send(last).is_ok());
+            }
+            drop(parts); // as when the request is dropped
+            let mut buffer = [0; 2];
+            assert_eq!(sent.read(&mut buffer).unwrap(), 2);
+            assert_eq!(sent.read(&mut buffer).unwrap(), 1);
+            for _ in 0..2 {
+                assert_eq!(sent.read(&mut buffer).is_ok(), is_end);
+            }
+        }
+    }
+}

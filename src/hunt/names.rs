@@ -1,0 +1,259 @@
+//! Names and domains against rows, questions, and rows that lead to them.
+//!
+//! All three lie in the order of that name, so that they are walked side by side.
+
+use std::collections::HashSet;
+use std::iter::Peekable;
+
+use super::Listener;
+use super::sorted::{Sorted, Wanted};
+use super::tally::{Open, Sum};
+use crate::base::keyed;
+use crate::dns::{Name, RrType};
+use crate::indicators::{AllowList, Value};
+use crate::observation::Seen;
+use crate::store::{Entries, Questions, Scan, Snapshot, StoreError};
+
+/// Names after which it is asked whether to go on.
+const STEP: u32 = 1024;
+
+/// Counts all of them.
+///
+/// # Errors
+///
+/// When the ledger cannot be read.
+pub fn run(
+    names: Sorted,
+    ledger: &dyn Snapshot,
+    walk: bool,
+    sum: &mut Sum<'_>,
+    listener: &mut Listener<'_>,
+) -> Result<(), StoreError> {
+    let mut wanted = names.into_iter();
+    match walk {
+        true => walked(&mut wanted, ledger, sum, listener)?,
+        false => looked_up(&mut wanted, ledger, sum, listener)?,
+    }
+    sum.outcome.duplicates += wanted.duplicates();
+    Ok(())
+}
+
+fn value(wanted: &Wanted) -> Option<Value> {
+    let name = Name::from_key(&wanted.key).ok()?;
+    Some(if wanted.is_name { Value::Name(name) } else { Value::Domain(name) })
+}
+
+/// Tells of those that do not hold a name, the lowest first.
+fn close(open: &mut Vec<Counted>, key: Option<&[u8]>, sum: &mut Sum<'_>, listener: &mut Listener<'_>) {
+    while let Some(last) = open.pop_if(|last| !key.is_some_and(|key| last.holds(key))) {
+        sum.close(last.open, listener);
+    }
+}
+
+/// Each by itself.
+fn looked_up(
+    wanted: &mut dyn Iterator<Item = Wanted>,
+    ledger: &dyn Snapshot,
+    sum: &mut Sum<'_>,
+    listener: &mut Listener<'_>,
+) -> Result<(), StoreError> {
+    // Those that are counted, and wait for what is below them.
+    let mut waiting: Vec<Counted> = Vec::new();
+    for (wanted, number) in wanted.zip(0u32..) {
+        if number.is_multiple_of(STEP) && !(listener.go_on)() {
+            sum.is_ended = true;
+        }
+        close(&mut waiting, Some(&wanted.key), sum, listener);
+        if sum.is_ended {
+            return Ok(());
+        }
+        let Some(mut open) = Counted::of(wanted, sum) else { continue };
+        let scan = match &open.open.value {
+            Value::Name(name) => Scan::Name(name.clone()),
+            Value::Domain(name) => Scan::Subtree(name.clone()),
+            Value::Address(_) | Value::Network(_) => continue,
+        };
+        let mut groups = Groups::of(ledger, &scan)?;
+        let mut names = 0u32;
+        while let Some(name) = groups.next_name() {
+            groups.each(&name, sum.allow, &mut |found| open.add(&found))?;
+            names = names.wrapping_add(1);
+            if open.open.tally.is_over() {
+                break;
+            }
+            if names.is_multiple_of(STEP) && !(listener.go_on)() {
+                sum.is_ended = true;
+                return Ok(());
+            }
+        }
+        open.owners = HashSet::new();
+        waiting.push(open);
+    }
+    close(&mut waiting, None, sum, listener);
+    Ok(())
+}
+
+/// All of them in one walk over all names.
+fn walked(
+    wanted: &mut dyn Iterator<Item = Wanted>,
+    ledger: &dyn Snapshot,
+    sum: &mut Sum<'_>,
+    listener: &mut Listener<'_>,
+) -> Result<(), StoreError> {
+    let mut wanted = wanted.peekable();
+    let mut open: Vec<Counted> = Vec::new();
+    let mut groups = Groups::of(ledger, &Scan::All)?;
+    let mut names = 0u32;
+    while let Some(name) = groups.next_name() {
+        names = names.wrapping_add(1);
+        if names.is_multiple_of(STEP) && !(listener.go_on)() {
+            sum.is_ended = true;
+        }
+        close(&mut open, Some(name.key()), sum, listener);
+        if sum.is_ended {
+            return Ok(());
+        }
+        while let Some(next) = wanted.next_if(|next| *next.key <= *name.key()) {
+            let Some(next) = Counted::of(next, sum) else { continue };
+            match next.holds(name.key()) {
+                true => open.push(next),
+                // All that it could have is before this name.
+                false => sum.close(next.open, listener),
+            }
+        }
+        if open.is_empty() && wanted.peek().is_none() {
+            return Ok(());
+        }
+        groups.each(&name, sum.allow, &mut |found| open.iter_mut().for_each(|open| open.add(&found)))?;
+    }
+    close(&mut open, None, sum, listener);
+    for left in wanted {
+        if let Some(left) = Counted::of(left, sum) {
+            sum.close(left.open, listener);
+        }
+    }
+    Ok(())
+}
+
+/// A name or a domain that is counted.
+struct Counted {
+    open: Open,
+    /// Names elsewhere that lead to it.
+    owners: HashSet<u64>,
+}
+
+impl Counted {
+    fn of(wanted: Wanted, sum: &mut Sum<'_>) -> Option<Counted> {
+        let value = value(&wanted);
+        sum.open(wanted, value).map(|open| Counted { open, owners: HashSet::new() })
+    }
+
+    fn holds(&self, key: &[u8]) -> bool {
+        match &self.open.value {
+            Value::Name(_) => self.open.wanted.key == key,
+            _ => self.open.wanted.key.split_last().is_some_and(|(_, labels)| key.starts_with(labels)),
+        }
+    }
+
+    fn add(&mut self, found: &FoundOf<'_>) {
+        let until = self.open.wanted.until;
+        match *found {
+            FoundOf::Row(seen) => self.open.tally.row(seen.time_first, seen.time_last, until),
+            FoundOf::Asked(first, last) => self.open.tally.asked(first, last, until),
+            FoundOf::End => self.open.tally.end_name(true),
+            // Whose owner it holds it has counted.
+            FoundOf::Target(owner, seen)
+                if !self.open.tally.is_over() && seen.time_first <= until && !self.holds(owner.key()) =>
+            {
+                self.open.tally.row(seen.time_first, seen.time_last, until);
+                let is_new = self.owners.insert(keyed::hash(owner.key()));
+                self.open.tally.end_name(is_new);
+            }
+            FoundOf::Target(..) => {}
+        }
+    }
+}
+
+/// What there is of a name.
+enum FoundOf<'a> {
+    /// A row of it.
+    Row(Seen),
+    /// A question for it, and when it was first and last asked.
+    Asked(u64, u64),
+    /// That were all rows of it and questions for it.
+    End,
+    /// A row of another name that leads to it.
+    Target(&'a Name, Seen),
+}
+
+/// Rows, questions, and rows that lead to it, name by name.
+struct Groups<'a> {
+    entries: Peekable<Entries<'a>>,
+    questions: Peekable<Questions<'a>>,
+    targets: Peekable<Entries<'a>>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(ledger: &'a dyn Snapshot, scan: &Scan) -> Result<Groups<'a>, StoreError> {
+        let target = match scan {
+            Scan::Name(name) => Scan::Target(name.clone()),
+            Scan::Subtree(name) => Scan::TargetSubtree(name.clone()),
+            _ => Scan::TargetSubtree(Name::root()),
+        };
+        Ok(Groups {
+            entries: ledger.entries(scan, None)?.peekable(),
+            questions: ledger.questions(scan)?.peekable(),
+            targets: ledger.entries(&target, None)?.peekable(),
+        })
+    }
+
+    /// The next name of which there is something. What cannot be read is of the root, so that it is met.
+    fn next_name(&mut self) -> Option<Name> {
+        let entry = self.entries.peek().map(|entry| entry.as_ref().ok().map(|entry| &entry.tuple.rrname));
+        let question =
+            self.questions.peek().map(|question| question.as_ref().ok().map(|found| &found.rrname));
+        let target =
+            self.targets.peek().map(|entry| entry.as_ref().ok().and_then(|entry| entry.tuple.rdata.name()));
+        let first = [entry, question, target].into_iter().flatten().min()?;
+        Some(first.cloned().unwrap_or_else(Name::root))
+    }
+
+    /// Hands out what there is of this name, but for what is harmless.
+    fn each(
+        &mut self,
+        name: &Name,
+        allow: &AllowList,
+        visit: &mut dyn FnMut(FoundOf<'_>),
+    ) -> Result<(), StoreError> {
+        let is_harmless = allow.has_name(name.key());
+        while let Some(entry) =
+            self.entries.next_if(|entry| entry.as_ref().map_or(true, |entry| entry.tuple.rrname == *name))
+        {
+            let entry = entry?;
+            // What stands for many names is no name.
+            if entry.tuple.rrtype != RrType::FOLDED && !is_harmless {
+                visit(FoundOf::Row(entry.halves.combined()));
+            }
+        }
+        while let Some(question) = self
+            .questions
+            .next_if(|question| question.as_ref().map_or(true, |question| question.rrname == *name))
+        {
+            let question = question?;
+            if question.qtype != RrType::FOLDED && !is_harmless {
+                visit(FoundOf::Asked(question.asked.time_first, question.asked.time_last));
+            }
+        }
+        visit(FoundOf::End);
+        while let Some(entry) = self.targets.next_if(|entry| {
+            entry.as_ref().map_or(true, |entry| entry.tuple.rdata.name().is_none_or(|target| target == name))
+        }) {
+            let entry = entry?;
+            let owner = &entry.tuple.rrname;
+            if !is_harmless && !allow.has_name(owner.key()) {
+                visit(FoundOf::Target(owner, entry.halves.combined()));
+            }
+        }
+        Ok(())
+    }
+}

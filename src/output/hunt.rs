@@ -1,0 +1,240 @@
+//! What a hunt tells: a line for each indicator that the ledger has, and the sum.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::{push_csv_cell, sanitise, shortened};
+use crate::base::time::format_utc;
+use crate::hunt::{Hit, MAX_NAMES, Outcome};
+use crate::indicators::{Reason, Taken};
+
+/// Characters of a value or a title that are shown in a table.
+const SHOWN: usize = 80;
+
+//--- HuntLine -------------------------------------------------------------------------------------------------------
+
+/// An indicator that the ledger has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HuntLine {
+    /// What was looked for.
+    pub value: String,
+    /// Of which kind that is.
+    pub kind: String,
+    /// Different names that rows were found of.
+    pub names: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Names that were asked for and have no row.
+    pub asked_only: u64,
+    /// Whether there are more names than are counted.
+    pub too_wide: bool,
+    /// When it was first seen, or asked for, epoch seconds.
+    pub time_first: u64,
+    /// When it was last seen, or asked for.
+    pub time_last: u64,
+    /// The line in the source.
+    pub line: u64,
+    /// Its id there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The title of what it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+impl From<Hit> for HuntLine {
+    fn from(hit: Hit) -> HuntLine {
+        HuntLine {
+            value: hit.value.to_string(),
+            kind: hit.value.kind().name().to_owned(),
+            names: hit.names,
+            rows: hit.rows,
+            asked_only: hit.asked_only,
+            too_wide: hit.is_too_wide,
+            time_first: hit.time_first,
+            time_last: hit.time_last,
+            line: hit.line,
+            id: hit.id,
+            title: hit.title,
+        }
+    }
+}
+
+/// The first line of CSV.
+pub const HUNT_HEADER: &str =
+    "value,kind,names,rows,asked_only,too_wide,time_first,time_last,line,id,title\n";
+/// The titles of a table.
+pub const HUNT_TITLES: [&str; 9] =
+    ["VALUE", "KIND", "NAMES", "ROWS", "ASKED ONLY", "FIRST (UTC)", "LAST (UTC)", "LINE", "SOURCE"];
+
+impl HuntLine {
+    /// Appends one line of JSON.
+    pub fn push_json(&self, out: &mut Vec<u8>) {
+        // Writing plain values to memory cannot fail.
+        drop(serde_json::to_writer(&mut *out, self));
+        out.push(b'\n');
+    }
+
+    /// Appends one line of CSV, in the order of [`HUNT_HEADER`].
+    pub fn push_csv(&self, out: &mut Vec<u8>) {
+        push_csv_cell(&sanitise(&self.value), out);
+        let HuntLine { kind, names, rows, asked_only, too_wide, line, .. } = self;
+        let (first, last) = (format_utc(self.time_first), format_utc(self.time_last));
+        drop(write!(out, ",{kind},{names},{rows},{asked_only},{too_wide},{first},{last},{line},"));
+        push_csv_cell(&sanitise(self.id.as_deref().unwrap_or_default()), out);
+        out.push(b',');
+        push_csv_cell(&sanitise(self.title.as_deref().unwrap_or_default()), out);
+        out.push(b'\n');
+    }
+
+    /// The cells of a table, in the order of [`HUNT_TITLES`].
+    pub fn cells(&self) -> [String; 9] {
+        let least = if self.too_wide { ">" } else { "" };
+        let text = |text: &str| shortened(&sanitise(text), SHOWN);
+        [
+            text(&self.value),
+            self.kind.clone(),
+            format!("{least}{}", self.names),
+            format!("{least}{}", self.rows),
+            self.asked_only.to_string(),
+            format_utc(self.time_first),
+            format_utc(self.time_last),
+            self.line.to_string(),
+            text(self.title.as_deref().or(self.id.as_deref()).unwrap_or_default()),
+        ]
+    }
+}
+
+//--- HuntSum --------------------------------------------------------------------------------------------------------
+
+/// What came of a hunt: of what was taken, each is a hit, missed, a duplicate or allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HuntSum {
+    /// How the list was written.
+    pub format: String,
+    /// Its title, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Lines, or attributes and objects, in it.
+    pub lines: u64,
+    /// Indicators that were taken.
+    pub taken: u64,
+    /// Those that the ledger has.
+    pub hits: u64,
+    /// Those that it does not have.
+    pub missed: u64,
+    /// Those that were in the list before.
+    pub duplicates: u64,
+    /// Those that an exception of the list makes harmless.
+    pub allowed: u64,
+    /// Hits with more names than are counted.
+    pub too_wide: u64,
+    /// Exceptions in the list.
+    pub exceptions: u64,
+    /// What was not taken, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// The first few of each reason.
+    pub examples: Vec<Example>,
+    /// As of when the ledger answers, where a daemon follows logs.
+    pub as_of: Option<String>,
+    /// Which logs are not read.
+    pub incomplete: Vec<String>,
+}
+
+/// Something of a list that was not taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// Where it is.
+    pub line: u64,
+    /// Why.
+    pub reason: String,
+    /// What it is.
+    pub text: String,
+}
+
+impl HuntSum {
+    /// That of a list and of what the ledger has of it.
+    pub fn of(taken: &Taken, outcome: &Outcome) -> HuntSum {
+        let skipped = taken.skipped.iter().map(|(reason, count)| (reason.name().to_owned(), count));
+        let example = |(line, reason, text): &(u64, Reason, String)| Example {
+            line: *line,
+            reason: reason.name().to_owned(),
+            text: text.clone(),
+        };
+        HuntSum {
+            format: taken.format.name().to_owned(),
+            title: taken.title.clone(),
+            lines: taken.lines,
+            taken: taken.taken,
+            hits: outcome.hits,
+            missed: outcome.missed,
+            duplicates: outcome.duplicates,
+            allowed: outcome.allowed,
+            too_wide: outcome.too_wide,
+            exceptions: taken.allowed,
+            skipped: skipped.collect(),
+            examples: taken.skipped.examples().iter().map(example).collect(),
+            as_of: None,
+            incomplete: Vec::new(),
+        }
+    }
+
+    /// Appends one line of JSON.
+    pub fn push_json(&self, out: &mut Vec<u8>) {
+        // Writing plain values to memory cannot fail.
+        drop(serde_json::to_writer(&mut *out, self));
+        out.push(b'\n');
+    }
+
+    /// In words, a line for each thing to say.
+    pub fn in_words(&self) -> Vec<String> {
+        let HuntSum { taken, hits, missed, duplicates, allowed, .. } = self;
+        let mut first = format!("{taken} taken: {hits} in the ledger, {missed} not");
+        for (count, what) in [(duplicates, "twice in the list"), (allowed, "harmless by its exceptions")] {
+            if *count > 0 {
+                first.push_str(&format!(", {count} {what}"));
+            }
+        }
+        let title = self.title.as_ref().map(|title| format!(" \u{201c}{title}\u{201d}")).unwrap_or_default();
+        let mut lines = vec![format!("{first}. Read as {}{title}.", self.format)];
+        if self.too_wide > 0 {
+            lines.push(format!(
+                "{} have more than {MAX_NAMES} names, of which the first are counted.",
+                self.too_wide
+            ));
+        }
+        if !self.skipped.is_empty() {
+            let total: u64 = self.skipped.values().sum();
+            let reasons: Vec<String> = self
+                .skipped
+                .iter()
+                .map(|(reason, count)| match Reason::from_name(reason) {
+                    Some(reason) => format!("{count} {}", reason.in_words()),
+                    None => format!("{count} {reason}"),
+                })
+                .collect();
+            lines.push(format!("{total} not taken: {}.", reasons.join("; ")));
+        }
+        let harmless = Reason::Observed.name();
+        if self.taken == 0 && self.exceptions > 0 {
+            lines.push("It is an allow list: there is nothing in it to look for.".to_owned());
+        } else if self.taken == 0
+            && self.skipped.keys().all(|reason| reason == harmless)
+            && !self.skipped.is_empty()
+        {
+            lines.push("There are only observables in it: --observed takes them.".to_owned());
+        } else if self.taken == 0
+            && self.skipped.keys().all(|reason| reason == Reason::Hash.name())
+            && self.lines > 0
+        {
+            lines.push(
+                "There are only hashes in it, of values or of files: no name can be told from them."
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+}
