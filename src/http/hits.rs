@@ -27,6 +27,7 @@ use super::native::known_filters;
 use super::request::Request;
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
+use crate::dns::Rdata;
 use crate::lookup::parse_since;
 use crate::store::{Snapshot, StoreError};
 use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, PAUSE, Sent, Watching};
@@ -105,6 +106,24 @@ fn find(
         before = from.saturating_add(1);
     }
     Ok((hits, None))
+}
+
+/// Hits, the newest first; where to go on from, and the number of the last there is.
+///
+/// # Errors
+///
+/// When the ledger cannot be read.
+pub(super) fn newest(
+    state: &State,
+    feed: Option<String>,
+    limit: usize,
+    cursor: Option<u64>,
+) -> Result<(Vec<HitLine>, Option<u64>, u64), StoreError> {
+    let last = state.0.ledger.last_hit().0;
+    let filter = HitFilter { feed, ..HitFilter::default() };
+    let wanted = Wanted { newest: true, filter, limit, cursor };
+    let (hits, next) = find(&*state.0.ledger.now(), last, &wanted)?;
+    Ok((hits, next, last))
 }
 
 /// Answers `/api/v1/hits`.
@@ -265,6 +284,11 @@ impl State {
     /// Says what is watched, from now on; streams of hits end with the signal.
     pub fn tell_watching(&self, watching: Arc<Watching>, stop: Stop) {
         *self.0.watching.lock() = Some((watching, stop));
+    }
+
+    /// The feeds that name something now.
+    pub(super) fn listed(&self, value: &Rdata) -> Vec<(String, Vec<String>)> {
+        self.watching().map(|watching| watching.set().listed(value)).unwrap_or_default()
     }
 
     /// What is watched.

@@ -99,7 +99,7 @@ impl Drop for Connected {
 /// What a path belongs to: the name of a group of paths, whatever is asked.
 fn endpoint(path: &str) -> &'static str {
     match path.split('/').nth(1).unwrap_or_default() {
-        "" | "name" | "address" | "status" | "assets" => "page",
+        "" | "name" | "address" | "hits" | "status" | "assets" => "page",
         "api" => "api",
         "dns" => "dns",
         "pdns" | "passivedns" | "query" | "fquery" | "info" => "cof",

@@ -1,9 +1,10 @@
-//! The page over HTTP: `/`, `/list`, `/name/{name}`, `/address/{address}`, `/evidence`, `/status` and `/assets/{file}`.
+//! The page over HTTP: `/`, `/list`, `/name/{name}`, `/address/{address}`, `/evidence`, `/hits`, `/status` and `/assets/{file}`.
 //!
 //! What is served is made by [`crate::page`]; here are paths, headers and bounds. A page may load the style, the script and
 //! the icon of this very origin and nothing else, and nothing inline. Assets have their content's hash in their URL, so a
 //! browser keeps them for ever; pages are never kept.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -23,14 +24,14 @@ use super::headers::say_fresh;
 use super::request::{Request, form_pairs};
 use crate::base::clock::now;
 use crate::base::time::DAY;
-use crate::dns::Name;
+use crate::dns::{Name, Rdata};
 use crate::evidence::{Ask, LogLine, Visit};
 use crate::lookup::{
     Asks, Bulk, End, Filters, Indicator, Limits, List, ListForm, NewFound, NewSearch, Query, QueryError,
     Search, Slice, Told, find_new,
 };
 use crate::output::summary::{Fault, SummaryLine};
-use crate::page::{self, ASSETS, Listed, Standing, Trail, View};
+use crate::page::{self, ASSETS, HitPage, Listed, Standing, Trail, View};
 use crate::status::Freshness;
 use crate::status::history::INTERVAL;
 
@@ -281,8 +282,9 @@ pub async fn name(state: State, request: Request) -> Response {
         let as_of = as_of.clone();
         blocking(&state, move |state| {
             let profile = page::name(&state.0.ledger.now(), &name, std::time::Instant::now() + PATIENCE);
+            let listed = state.listed(&Rdata::Name(name));
             drop(place);
-            Ok(page::name_page(&profile?, &trail, Some(&as_of), now()))
+            Ok(page::name_page(&profile?, &listed, &trail, Some(&as_of), now()))
         })
         .await
     };
@@ -302,7 +304,7 @@ pub async fn address(state: State, request: Request) -> Response {
     let view = View { q: shown.clone(), trail: trail.clone(), rows: 50, page: 1, ..View::default() };
     let gathered = async {
         request.read_only()?;
-        let address = shown.parse().map_err(|_| {
+        let address: IpAddr = shown.parse().map_err(|_| {
             ApiError::bad_request(
                 "bad_address",
                 "not an address",
@@ -313,8 +315,12 @@ pub async fn address(state: State, request: Request) -> Response {
         let as_of = as_of.clone();
         blocking(&state, move |state| {
             let found = page::address(&state.0.ledger.now(), address, std::time::Instant::now() + PATIENCE);
+            let listed = state.listed(&match address {
+                IpAddr::V4(address) => Rdata::V4(address),
+                IpAddr::V6(address) => Rdata::V6(address),
+            });
             drop(place);
-            Ok(page::address_page(&found?, &trail, Some(&as_of)))
+            Ok(page::address_page(&found?, &listed, &trail, Some(&as_of)))
         })
         .await
     };
@@ -381,6 +387,37 @@ impl Visit for Gathered {
     fn line(&mut self, line: LogLine) -> bool {
         self.0.push(line);
         true
+    }
+}
+
+/// Hits that a page shows.
+const HITS_SHOWN: usize = 100;
+
+/// Answers `/hits`.
+pub async fn hits(state: State, request: Request) -> Response {
+    if !request.segments.is_empty() {
+        return fault(&View::default(), ApiError::no_page(), None);
+    }
+    let as_of = as_of(&state);
+    let gathered = async {
+        request.read_only()?;
+        let cursor = request.param("cursor").map(str::parse).transpose().map_err(|_| {
+            ApiError::bad_request("bad_parameter", "the cursor is no number", "the link to older hits")
+        })?;
+        let feed = request.param("feed").map(str::to_owned);
+        let as_of = as_of.clone();
+        let place = place_for(&state, false).await?;
+        blocking(&state, move |state| {
+            let _place = place;
+            let (hits, next, last) = super::hits::newest(state, feed.clone(), HITS_SHOWN, cursor)?;
+            let feeds = state.watching().map(|watching| watching.feeds()).unwrap_or_default();
+            Ok(page::hits_page(&HitPage { hits, last, next, feed, feeds }, Some(&as_of)))
+        })
+        .await
+    };
+    match gathered.await {
+        Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
+        Err(error) => fault(&View::default(), error, Some(&as_of)),
     }
 }
 

@@ -81,6 +81,7 @@ pub fn routes(
     let lines = warp::path("evidence")
         .and(asked.clone())
         .then(|state, request| shown(state, request, page::evidence));
+    let hits = warp::path("hits").and(asked.clone()).then(|state, request| shown(state, request, page::hits));
     let status =
         warp::path("status").and(asked.clone()).then(|state, request| shown(state, request, page::status));
     let list =
@@ -100,6 +101,8 @@ pub fn routes(
         .or(status)
         .unify()
         .or(lines)
+        .unify()
+        .or(hits)
         .unify()
         .or(assets)
         .unify();

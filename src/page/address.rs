@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use maud::{Markup, html};
 
 use super::gather::{Address, Neighbour, Row};
+use super::hits;
 use super::link::{Place, Trail};
 use super::shell::{Frame, counted, document, grouped, moment, pivot, utc};
 use super::table::Table;
@@ -18,7 +19,12 @@ const LISTED: usize = 200;
 const CELL: usize = 16;
 
 /// The page of an address.
-pub fn address_page(found: &Address, trail: &Trail, as_of: Option<&Freshness>) -> String {
+pub fn address_page(
+    found: &Address,
+    named: &[(String, Vec<String>)],
+    trail: &Trail,
+    as_of: Option<&Freshness>,
+) -> String {
     let here = Place::address(found.address);
     let onward = trail.then(&here);
     let search = Place::Search(literal_address(found.address));
@@ -39,6 +45,7 @@ pub fn address_page(found: &Address, trail: &Trail, as_of: Option<&Freshness>) -
         div.title {
             h1.dns { (here.text()) }
             p.lede { (story(found)) }
+            (hits::listed(named))
             p.about {
                 a href=(Place::Search(block.clone()).href(&onward)) { "Everything in " span.dns { (block) } }
                 " "

@@ -6,7 +6,7 @@
 //! - [`link`] is a view as its URL has it, and the way there;
 //! - [`gather`] asks the ledger, within bounds; [`crate::dns`] knows where registrable names begin;
 //! - [`shell`] is the frame of every page, [`table`] and [`timeline`] are rows with their bars on one axis of time;
-//! - [`results`], [`list`], [`name`], [`address`], [`evidence`], [`status`] and [`fault`] are the pages.
+//! - [`results`], [`list`], [`name`], [`address`], [`evidence`], [`hits`], [`status`] and [`fault`] are the pages.
 //!
 //! # Escaping
 //!
@@ -20,6 +20,7 @@ mod address;
 mod evidence;
 mod fault;
 mod gather;
+mod hits;
 mod link;
 mod list;
 mod name;
@@ -35,6 +36,7 @@ pub use address::address_page;
 pub use evidence::{Lines, evidence_page};
 pub use fault::fault_page;
 pub use gather::{Address, GatherError, Profile, Results, address, name, search};
+pub use hits::{HitPage, hits_page};
 pub use link::{Place, Trail, View};
 pub use list::{Listed, list_page};
 pub use name::name_page;

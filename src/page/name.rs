@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::gather::{Profile, Row, Sibling, is_address};
+use super::hits;
 use super::link::{Place, Trail};
 use super::shell::{Frame, counted, day, document, grouped, moment, pivot, utc};
 use super::table::Table;
@@ -15,7 +16,13 @@ use crate::status::Freshness;
 use crate::store::Question;
 
 /// The page of a name, as it is read `now`.
-pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>, now: u64) -> String {
+pub fn name_page(
+    profile: &Profile,
+    named: &[(String, Vec<String>)],
+    trail: &Trail,
+    as_of: Option<&Freshness>,
+    now: u64,
+) -> String {
     let shown = profile.name.to_string();
     let text = literal(&profile.name);
     let here = Place::name(&profile.name);
@@ -43,6 +50,7 @@ pub fn name_page(profile: &Profile, trail: &Trail, as_of: Option<&Freshness>, no
         div.title {
             h1.dns { (labels(&profile.name, trail)) }
             p.lede { (story(profile)) }
+            (hits::listed(named))
             p.about {
                 a href=(Place::Search(below(&profile.name)).href(&onward)) { "Everything at and below it" }
                 " "

@@ -56,7 +56,7 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
                         button type="submit" { "Search" }
                     }
                     nav aria-label="Pages" {
-                        a href="/list" { "List" } " " a href="/status" { "Status" } " "
+                        a href="/list" { "List" } " " a href="/hits" { "Hits" } " " a href="/status" { "Status" } " "
                         // Only a script knows where its reader is.
                         button #zone type="button" aria-pressed="false" hidden { "Local times" }
                     }

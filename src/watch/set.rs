@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::feed::Feed;
 use super::key;
 use super::note::{HitNote, Note};
-use crate::base::keyed;
+use crate::base::{clock, keyed};
 use crate::dns::{Name, Rdata, RrType, split_name_key};
 use crate::indicators::{Action, AllowList, Value};
 use crate::observation::{Asked, Halves, SensorId};
@@ -199,7 +199,7 @@ impl Set {
     /// The feeds that name a name or an address now, with what is named.
     pub fn listed(&self, value: &Rdata) -> Vec<(String, Vec<String>)> {
         let mut found = Vec::new();
-        let sight = Sight { sensor: SensorId(0), time: 0 };
+        let sight = Sight { sensor: SensorId(0), time: clock::now() };
         match (value.address(), value.name()) {
             (Some(address), _) => self.of_address(address, Name::root().key(), sight, &mut found),
             (_, Some(name)) => self.of_name(name.key(), name.key(), sight, &mut found),

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::env::{Daemon, TestEnv, until};
+use generate::Random;
+
+use crate::env::{Daemon, TestEnv, pause, setting, until};
 
 /// Lines of a log: a name is asked for, and has an answer or none.
 fn log(name: &str, records: &[(u64, &str, &str)]) -> String {
@@ -295,6 +297,14 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
     assert_eq!((&next["hits"][0]["sequence"], &next["hits"][1]["sequence"]), (&4.into(), &3.into()));
     assert_eq!(daemon.json("/api/v1/hits?feed=other")["hits"], Value::Array(Vec::new()));
     assert_eq!(daemon.json("/api/v1/hits?since=1h")["hits"].as_array().unwrap().len(), 5);
+    let page = |path: &str| String::from_utf8(daemon.get(path).body).unwrap();
+    let shown = page("/hits?feed=mine");
+    assert!(shown.contains("last.d7.example") && shown.contains("d7.example"), "{shown}");
+    assert!(!page("/hits?feed=other").contains("last.d7.example"));
+    assert!(
+        page("/name/live.d7.example").contains("Listed: ")
+            && !page("/name/good.example").contains("Listed: ")
+    );
     for bad in ["order=x", "cursor=x", "since=x", "type=A"] {
         assert_eq!(daemon.get(&format!("/api/v1/hits?{bad}")).status, 400, "{bad}");
     }
@@ -304,4 +314,55 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
         "{printed}"
     );
     assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+/// What of the file of hits is in which of its parts: each number once in all of them.
+fn in_files(env: &TestEnv) -> Vec<u64> {
+    let text = fs::read_to_string(env.path("data/hits.json")).unwrap_or_default();
+    let number = |line: &str| serde_json::from_str::<Value>(line).unwrap()["sequence"].as_u64().unwrap();
+    text.lines().map(number).collect()
+}
+
+#[test]
+fn whatever_is_killed_while_lines_and_feeds_come_each_hit_is_there_once_and_once_in_the_file() {
+    let kills = setting("DNSLEDGER_KILLS", 6);
+    let mut random = Random::new(setting("DNSLEDGER_SEED", 1));
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    let config = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[ingest]\ncommit_interval = \"20ms\"\n\
+                  [[source]]\nlogs = \"logs\"\n[hits]\nfile = \"hits.json\"\n";
+    fs::write(env.path("dnsledger.toml"), config).unwrap();
+    // The feed grows: what it has at the end is what counts.
+    let lines: Vec<&str> = FEED.lines().collect();
+    let mut log = fs::File::create(env.path("logs/dns.log")).unwrap();
+    let mut daemon = Some(env.configured_daemon("dnsledger.toml", "data"));
+    for round in 0..kills {
+        let text = written(round);
+        let (first, rest) = text.split_at(random.below(text.len() as u64) as usize);
+        log.write_all(first.as_bytes()).unwrap();
+        if round % 2 == 0 {
+            let some = (round as usize + 2).min(lines.len());
+            fs::write(env.path("feed.txt"), lines[..some].join("\n") + "\n").unwrap();
+            env.run(&["indicators", "import", "--data", "data", "--feed", "bad", "--replace", "feed.txt"]);
+        }
+        pause(Duration::from_millis(random.below(120)));
+        daemon.take().unwrap().kill();
+        log.write_all(rest.as_bytes()).unwrap();
+        daemon = Some(env.configured_daemon("dnsledger.toml", "data"));
+    }
+    fs::write(env.path("feed.txt"), FEED).unwrap();
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "bad", "--replace", "feed.txt"]);
+    let daemon = daemon.unwrap();
+    daemon.wait_for_lines(150 * kills);
+    let wanted = expected(0..kills);
+    let asked = || {
+        let hits = daemon.json("/api/v1/hits?limit=100000");
+        hits["hits"].as_array().unwrap().iter().map(|hit| hit.to_string() + "\n").collect::<String>()
+    };
+    until("all hits are there", || (asked().lines().count() >= wanted.len()).then_some(()));
+    assert_eq!(hits(&asked()), wanted, "seed {}", setting("DNSLEDGER_SEED", 1));
+    until("all are in the file", || (in_files(&env).len() >= wanted.len()).then_some(()));
+    assert_eq!(in_files(&env), (1..=wanted.len() as u64).collect::<Vec<_>>());
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    assert_eq!(env.ok(&["verify", "--data", "data"]).last_chunk(), Some(b"sound\n"));
 }

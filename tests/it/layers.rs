@@ -39,7 +39,7 @@ const MODULES: &[(&str, u8, &str)] = &[
         4,
         "base dns evidence hunt indicators ingest lookup observation output page progress retention status store tally watch",
     ),
-    ("page", 4, "base dns evidence lookup observation output status store tally"),
+    ("page", 4, "base dns evidence lookup observation output status store tally watch"),
     ("fleet", 5, "base dns http observation progress store"),
     ("daemon", 6, "*"),
     ("cli", 7, "*"),
