@@ -1,6 +1,7 @@
 //! `verify`: whether the ledger is sound.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
@@ -14,8 +15,9 @@ use crate::http::VerifyLine;
 use crate::http::client::Client;
 use crate::ingest::ImportProgress;
 use crate::output::sanitise;
-use crate::store::sled::{begin_anew, repair, verify};
-use crate::store::{StoreError, Verification};
+use crate::store::sled::{begin_anew, open_to_read, repair, verify};
+use crate::store::{StoreError, Verification, WriteStore};
+use crate::watch::{Folder, Watching};
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
@@ -50,6 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             found
                 .map_err(anyhow::Error::from)
                 .and_then(|found| found.ok_or_else(|| no_ledger(&config.data_dir)))
+                .and_then(|found| with_hits(found, &config))
         }
     };
     progress.finish();
@@ -71,6 +74,19 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     // When nobody listens there is nobody to tell.
     let _ = writeln!(io::stderr(), "try: {advice}");
     Ok(Exit::Failed)
+}
+
+/// Also says which hits are missing, where there are feeds and the ledger is sound.
+fn with_hits(mut found: Verification, config: &Config) -> anyhow::Result<Verification> {
+    if found.is_sound() && !Folder::of(&config.data_dir).names()?.is_empty() {
+        let ledger = open_to_read(&config.data_dir, &config.store(), &mut |_, _| true)?;
+        let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn WriteStore>);
+        if let Some(ledger) = ledger {
+            let watching = Watching::start(ledger, &config.data_dir, config.feeds());
+            found.missing_hits(watching.missing(&|| Ok(()))?);
+        }
+    }
+    Ok(found)
 }
 
 /// Makes the index anew, and says whether all is sound then. Where rows are damaged it sets the ledger aside, if the logs still

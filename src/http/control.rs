@@ -350,7 +350,8 @@ pub fn snapshot(state: &State, request: &Request) -> Result<Response, ApiError> 
 /// When as many scans as may run already.
 pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
     posted(request)?;
-    let ledger = Arc::clone(&state.0.ledger);
+    let (ledger, ingest, watching) =
+        (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest), state.watching());
     at_length(state, line_of(&VerifyLine::Failed(LATE.to_owned())), move |lines| {
         let mut said = Instant::now();
         let mut say = |done, total| {
@@ -360,7 +361,13 @@ pub fn verify(state: &State, request: &Request) -> Result<Response, ApiError> {
             said = Instant::now();
             lines.blocking_send(line_of(&VerifyLine::Progress { done, total })).is_ok()
         };
-        let last = match ledger.verify(&mut say) {
+        let hits = |mut found: Verification| {
+            if let Some(watching) = watching {
+                found.missing_hits(watching.missing(&|| ingest.commit())?);
+            }
+            Ok(found)
+        };
+        let last = match ledger.verify(&mut say).and_then(hits) {
             Ok(found) => VerifyLine::Found(Box::new(found)),
             Err(error) => VerifyLine::Failed(error.to_string()),
         };

@@ -159,6 +159,15 @@ pub trait WriteStore: ReadStore {
         Ok(0)
     }
 
+    /// Those of some hits that are not there.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read.
+    fn missing_hits(&self, _hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// The number of the last hit that is committed, and whether there are others that are only staged.
     fn last_hit(&self) -> (u64, bool) {
         (0, false)

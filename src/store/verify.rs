@@ -102,6 +102,13 @@ impl Verification {
         self.faults.len() as u64 + self.more_faults > self.missing_logs
     }
 
+    /// Hits that rows, questions and indicators make, and that are not there.
+    pub fn missing_hits(&mut self, missing: Vec<String>) {
+        for why in missing {
+            self.fault(&damaged("the hits", &why));
+        }
+    }
+
     /// A ledger of which nothing could be read.
     pub(crate) fn of_error(error: &StoreError) -> Verification {
         let mut found = Verification::default();

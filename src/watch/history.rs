@@ -19,6 +19,8 @@ use crate::store::{NewHit, Scan, Snapshot, StoreError, WriteStore};
 const ROWS_A_LOOKUP: u64 = 70;
 /// Hits that are kept together.
 const TOGETHER: usize = 1000;
+/// Missing hits that are told.
+const MISSING: usize = 100;
 /// Rows between two looks whether it is to stop.
 const LOOK: u64 = 4096;
 
@@ -29,6 +31,8 @@ struct Walk<'a> {
     stop: &'a Stop,
     sensors: HashMap<Arc<str>, SensorId>,
     found: Vec<NewHit>,
+    /// Where nothing is kept: what is missing.
+    missing: Option<Vec<NewHit>>,
     new: u64,
     read: u64,
 }
@@ -46,7 +50,7 @@ pub(super) fn walk(
     stop: &Stop,
 ) -> Result<Option<u64>, StoreError> {
     let ledger = store.now();
-    let mut walk = Walk { store, set, stop, sensors: HashMap::new(), found: Vec::new(), new: 0, read: 0 };
+    let mut walk = Walk::new(store, set, stop);
     let indicators: u64 = feeds.iter().map(|feed| feed.entries).sum();
     let rows = store.stats()?.rows;
     let done = if indicators.saturating_mul(ROWS_A_LOOKUP) < rows {
@@ -58,7 +62,25 @@ pub(super) fn walk(
     Ok(done.then_some(walk.new))
 }
 
-impl Walk<'_> {
+/// Looks through all that is there, and gives the hits that are not; a few of them.
+///
+/// # Errors
+///
+/// When the ledger cannot be read.
+pub(super) fn missing(store: &dyn WriteStore, set: &Set) -> Result<Vec<NewHit>, StoreError> {
+    let (ledger, stop) = (store.now(), Stop::new());
+    let mut walk = Walk { missing: Some(Vec::new()), ..Walk::new(store, set, &stop) };
+    walk.scan(&*ledger, &Scan::All)?;
+    walk.keep()?;
+    Ok(walk.missing.unwrap_or_default())
+}
+
+impl<'a> Walk<'a> {
+    fn new(store: &'a dyn WriteStore, set: &'a Set, stop: &'a Stop) -> Walk<'a> {
+        let (sensors, found, missing) = (HashMap::new(), Vec::new(), None);
+        Walk { store, set, stop, sensors, found, missing, new: 0, read: 0 }
+    }
+
     fn sensor(&mut self, name: &Arc<str>) -> Result<SensorId, StoreError> {
         if let Some(known) = self.sensors.get(name) {
             return Ok(*known);
@@ -69,7 +91,11 @@ impl Walk<'_> {
     }
 
     fn keep(&mut self) -> Result<(), StoreError> {
-        self.new += self.store.keep_hits(&self.found)?;
+        match &mut self.missing {
+            Some(missing) if missing.len() >= MISSING => {}
+            Some(missing) => missing.extend(self.store.missing_hits(&self.found)?),
+            None => self.new += self.store.keep_hits(&self.found)?,
+        }
         self.found.clear();
         Ok(())
     }

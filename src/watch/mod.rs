@@ -41,7 +41,7 @@ pub use set::Set;
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
 use crate::indicators::{AllowList, Options, ReadError};
-use crate::store::{Watch, WriteStore};
+use crate::store::{NewHit, StoreError, Watch, WriteStore};
 use set::SetBuilder;
 
 /// How often it is looked whether a file has changed.
@@ -307,6 +307,30 @@ impl Watching {
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// Makes the set of hits again of rows, questions and indicators, and says which are missing. `commit` commits what is staged.
+    /// What is not looked through yet says nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read.
+    pub fn missing(&self, commit: &dyn Fn() -> Result<(), StoreError>) -> Result<Vec<String>, StoreError> {
+        let set = self.set();
+        // Where something was dropped by age, hits are dropped by when they were noted.
+        let is_cut = self.store.expired_before() > 0;
+        if is_cut || set.is_empty() || set.feeds().any(|feed| !self.folder.is_walked(feed)) {
+            return Ok(Vec::new());
+        }
+        let missing = history::missing(&*self.store, &set)?;
+        // What was staged meanwhile has no number before it is committed.
+        commit()?;
+        let missing = self.store.missing_hits(&missing)?;
+        let shown = |hit: &NewHit| {
+            let indicator = key::read(&hit.indicator).map(|(value, _)| value.to_string()).unwrap_or_default();
+            format!("{} is met by {indicator}, and is no hit", hit.rrname)
+        };
+        Ok(missing.iter().map(shown).collect())
     }
 
     /// What was met and is excepted, and looks that failed.

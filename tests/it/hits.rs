@@ -155,6 +155,26 @@ fn hits_are_the_same_whatever_came_first_and_each_is_there_once() {
 }
 
 #[test]
+fn a_hit_that_is_missing_is_told_by_verify() {
+    let env = TestEnv::new();
+    fs::write(env.path("dns.0.log"), written(0)).unwrap();
+    fs::write(env.path("dns.1.log"), log("z", &[(BASE, "unmet.d7.example", "192.0.2.9")])).unwrap();
+    fs::write(env.path("feed.txt"), FEED).unwrap();
+    env.ok(&["import", "--data", "data", "dns.0.log"]);
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "bad", "feed.txt"]);
+    assert_eq!(env.ok(&["verify", "--data", "data"]).last_chunk(), Some(b"sound\n"));
+    // As if what comes had not been looked through.
+    fs::rename(env.path("data/watch"), env.path("aside")).unwrap();
+    env.ok(&["import", "--data", "data", "dns.1.log"]);
+    assert_eq!(env.ok(&["verify", "--data", "data"]).last_chunk(), Some(b"sound\n"));
+    fs::rename(env.path("aside"), env.path("data/watch")).unwrap();
+    let ended = env.run(&["verify", "--data", "data"]);
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("unmet.d7.example is met by d7.example, and is no hit"), "{said}");
+}
+
+#[test]
 fn a_feed_that_shrinks_by_over_half_is_held_back_until_it_is_confirmed_or_seen_twice() {
     let env = TestEnv::new();
     fs::write(env.path("dns.log"), written(0)).unwrap();

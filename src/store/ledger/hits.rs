@@ -104,6 +104,11 @@ impl Shared {
         Ok(count)
     }
 
+    /// Those that are not there.
+    pub(super) fn missing_hits(&self, hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {
+        self.only_new(by_key(hits.iter())).map(|missing| missing.into_values().collect())
+    }
+
     /// A segment of hits that are committed with others; none where there is none.
     pub(super) fn hit_segment(&self, hits: &Batch) -> Result<Option<Arc<Segment>>, StoreError> {
         if hits.hits().is_empty() {

@@ -369,6 +369,10 @@ impl WriteStore for Ledger {
         self.shared.keep_hits(hits)
     }
 
+    fn missing_hits(&self, hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {
+        self.shared.missing_hits(hits)
+    }
+
     fn last_hit(&self) -> (u64, bool) {
         (self.shared.last_hit.load(Ordering::SeqCst), !self.shared.staging.lock().hits.is_empty())
     }
