@@ -302,8 +302,13 @@ impl Filters {
         let mut each = |at: super::read::At<'_>| collector.add(&at.meaning.observations);
         let came = read(decoder, how, &want, &mut each, &mut || !stop.is_stopped()).ok()?;
         let is_whole = !came.stopped && came.found.iter().any(|(_, found)| *found == Found::Whole);
-        if is_whole { collector.finish() } else { None }
+        if is_whole { collector.finish(kept_lines(log)) } else { None }
     }
+}
+
+/// Lines of a log that are in the ledger.
+pub(super) fn kept_lines(log: &Progress) -> u64 {
+    log.tally.counted.saturating_add(log.tally.skipped(Skip::NoAnswer))
 }
 
 /// Bytes that the file of a filter takes.
@@ -331,7 +336,7 @@ mod tests {
             observations.ask(name.key(), RrType::A, Outcome::Answered);
             collector.add(&observations);
         }
-        collector.finish().unwrap()
+        collector.finish(3).unwrap()
     }
 
     #[test]

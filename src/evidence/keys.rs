@@ -1,7 +1,5 @@
 //! Keys: what of a log is looked for in its filter.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::base::keyed;
@@ -16,7 +14,7 @@ const MOST_NETWORKS: u64 = 256;
 const MOST_ADDRESSES: u64 = 16;
 
 /// Shows each key of the names at and above one, the longest first, until one is not wanted; it is given in key form.
-fn name_keys(name: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) {
+fn name_keys(name: &[u8], each: &mut impl FnMut(&[u8]) -> bool) {
     // Each label ends in 0, and the name in one more.
     let labels = name.strip_suffix(&[0]).unwrap_or(name);
     for at in memchr::memrchr_iter(0, labels) {
@@ -32,49 +30,49 @@ const V6: [usize; 4] = [4, 6, 8, 16];
 
 /// Shows each key of an address and its networks, the address first, until one is not wanted. A tag keeps families and lengths apart,
 /// and both from names, which begin with a character that no tag is.
-fn address_keys(address: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) {
+fn address_keys(address: &[u8], each: &mut impl FnMut(&[u8]) -> bool) {
     let lengths: &[usize] = if address.len() == 4 { &V4 } else { &V6 };
+    let mut key = [0; 3 + 16];
+    if let Some(bytes) = key.get_mut(3..3 + address.len()) {
+        bytes.copy_from_slice(address);
+    }
     for &length in lengths.iter().rev() {
-        let mut key = [0; 3 + 16];
-        let Some(bytes) = address.get(..length) else { return };
-        let Some((head, body)) = key.split_at_mut_checked(3) else { return };
-        head.copy_from_slice(&[0, address.len() as u8, length as u8]);
-        body.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        if let Some(head) = key.first_chunk_mut::<3>() {
+            *head = [0, address.len() as u8, length as u8];
+        }
         if !each(key.get(..3 + length).unwrap_or_default()) {
             return;
         }
     }
 }
 
+/// Places for keys that were met of late.
+const RECENT: usize = 4096;
+
 /// Collects the keys of a log.
 pub(super) struct Collector {
     seed: u64,
-    keys: HashSet<u64, BuildHasherDefault<Hashed>>,
+    /// Hashes of keys; some more than once.
+    keys: Vec<u64>,
+    /// Those of late, each at a place of its own.
+    recent: Box<[u64]>,
+    /// The name that was taken last, in key form.
+    last: Vec<u8>,
     most: usize,
     has_too_many: bool,
-}
-
-/// Keys are hashes already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
 }
 
 impl Collector {
     /// One for at most so many keys; about so many are expected.
     pub fn new(most: usize, expected: usize) -> Collector {
-        let keys = HashSet::with_capacity_and_hasher(expected.min(most), BuildHasherDefault::default());
-        Collector { seed: keyed::new_seed(), keys, most, has_too_many: false }
+        Collector {
+            seed: keyed::new_seed(),
+            keys: Vec::with_capacity(expected.min(most)),
+            recent: vec![0; RECENT].into(),
+            last: Vec::new(),
+            most,
+            has_too_many: false,
+        }
     }
 
     /// Adds what a record says that is in the ledger.
@@ -92,12 +90,24 @@ impl Collector {
         if self.has_too_many {
             return;
         }
-        let Collector { seed, keys, .. } = self;
-        // With a name those above it are there, and with an address its networks.
-        let mut each = |key: &[u8]| keys.insert(LogFilter::hash(*seed, key));
+        let Collector { seed, keys, recent, last, .. } = self;
+        // What was met of late is there, and so is what was added with it: with a name those above it, with an address its networks.
+        let mut each = |key: &[u8]| {
+            let hash = LogFilter::hash(*seed, key);
+            let Some(place) = recent.get_mut(hash as usize % RECENT) else { return false };
+            let is_new = std::mem::replace(place, hash) != hash;
+            if is_new {
+                keys.push(hash);
+            }
+            is_new
+        };
         let (Met::Row(row_key) | Met::Question(row_key)) = met;
         let Some((name, rest)) = split_name_key(row_key) else { return };
-        name_keys(name, &mut each);
+        if *last != name {
+            name_keys(name, &mut each);
+            last.clear();
+            last.extend_from_slice(name);
+        }
         if let Met::Row(_) = met
             && let Some((rdata, _)) = rest.get(2..).and_then(split_rdata_key)
         {
@@ -108,19 +118,23 @@ impl Collector {
             }
         }
         if self.keys.len() > self.most {
-            self.has_too_many = true;
-            self.keys = HashSet::default();
+            self.keys.sort_unstable();
+            self.keys.dedup();
+            self.has_too_many = self.keys.len() > self.most / 4 * 3;
+        }
+        if self.has_too_many {
+            self.keys = Vec::new();
         }
     }
 
-    /// How many there are.
+    /// How many hashes there are.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The filter; none where there were too many.
-    pub fn finish(self) -> Option<LogFilter> {
-        (!self.has_too_many).then(|| LogFilter::of(self.seed, self.keys.into_iter()))
+    /// The filter of a log with so many lines; none where there were too many keys.
+    pub fn finish(self, lines: u64) -> Option<LogFilter> {
+        (!self.has_too_many).then(|| LogFilter::of_log(self.seed, &self.keys, lines))
     }
 }
 
@@ -238,7 +252,7 @@ mod tests {
             observations.ask(name.key(), RrType::A, Outcome::Answered);
             collector.add(&observations);
         }
-        collector.finish().unwrap()
+        collector.finish(3).unwrap()
     }
 
     fn asks(filter: &LogFilter, scan: Scan, rdata: Option<&str>) -> Option<bool> {
@@ -293,8 +307,8 @@ mod tests {
                 Outcome::Answered,
             );
             collector.add(&observations);
-            assert!(collector.len() <= 11);
+            assert!(collector.len() <= 12);
         }
-        assert!(collector.finish().is_none());
+        assert!(collector.finish(20).is_none());
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::filters::{Filters, budget};
+use super::filters::{Filters, budget, kept_lines};
 use super::keys::Collector;
 use crate::ingest::{Contents, Listener, Listening};
 use crate::progress::Progress;
@@ -17,8 +17,8 @@ use crate::store::batch::Met;
 use crate::store::{MaxDisk, WriteStore};
 use crate::tally::Skip;
 
-/// Different keys of a log at most, which are in memory while it is read: 19 MB. One with more is read once more by a pass.
-const MOST_KEYS: usize = 1_750_000;
+/// Keys of a log at most, which are in memory while it is read: 16 MB. One with more is read once more by a pass.
+const MOST_KEYS: usize = 2_000_000;
 /// A log with fewer bytes is read in no time: its filter is left to a pass.
 const LEAST_BYTES: u64 = 64 << 10;
 /// How long it is taken as given how large the ledger is.
@@ -80,7 +80,7 @@ impl Contents for OfOneLog {
             return;
         }
         making.expected.store(keys.len(), Ordering::Relaxed);
-        let Some(filter) = keys.finish() else { return };
+        let Some(filter) = keys.finish(kept_lines(log)) else { return };
         if let Err(error) = making.filters.save_fresh(log, &filter, making.budget()) {
             tracing::debug!(%error, "The filter of a log could not be written.");
         }
