@@ -105,3 +105,51 @@ impl Outlet {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Name;
+    use crate::store::sled::SledStore;
+    use crate::store::{NewHit, Options, WriteStore};
+
+    #[test]
+    fn a_flood_goes_out_as_a_thousand_and_a_sum_and_none_is_told_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path(), &Options::default()).unwrap();
+        let sensor = store.sensor("lan").unwrap();
+        let hit = |number: u64| NewHit {
+            rrname: Name::parse(&format!("h{number}.example")).unwrap(),
+            indicator: b"x".to_vec(),
+            address: None,
+            sensor,
+            time: 7,
+            note: Vec::new(),
+        };
+        let all: Vec<NewHit> = (0..AN_HOUR + 500).map(hit).collect();
+        assert_eq!(store.keep_hits(&all).unwrap(), AN_HOUR + 500);
+        let mut outlet = Outlet::new(0);
+        let mut sent = Vec::new();
+        loop {
+            let next = outlet.next(&store, store.last_hit().0).unwrap();
+            if next.is_empty() {
+                break;
+            }
+            assert!(next.len() <= TOGETHER + 1);
+            sent.extend(next);
+        }
+        let (sum, hits) = sent.split_last().unwrap();
+        let numbers: Vec<u64> = hits.iter().map(Sent::sequence).collect();
+        assert_eq!(numbers, (1..=AN_HOUR).collect::<Vec<_>>());
+        let beyond = Summed { from: AN_HOUR + 1, to: AN_HOUR + 500, hits: 500 };
+        assert_eq!((sum, outlet.after()), (&Sent::Summed(beyond), AN_HOUR + 500));
+        // One that comes then is told with the next sum, and who begins there is told of it.
+        store.keep_hits(&[hit(9999)]).unwrap();
+        let last = store.last_hit().0;
+        assert_eq!(
+            outlet.next(&store, last).unwrap(),
+            [Sent::Summed(Summed { from: last, to: last, hits: 1 })]
+        );
+        assert_eq!(Outlet::new(last - 1).next(&store, last).unwrap().len(), 1);
+    }
+}

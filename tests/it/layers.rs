@@ -86,6 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("psl", &["dns/", "ingest/dump.rs"]),
     ("hyperloglockless", &["store/sketch.rs"]),
     ("regex", &["lookup/"]),
+    ("unicode_security", &["lookup/lookalike.rs"]),
     ("toml", &["daemon/config.rs", "cli/client.rs"]),
     ("clap", &["cli/"]),
     ("anyhow", &["cli/", "daemon/front.rs", "daemon/mod.rs", "main.rs"]),
