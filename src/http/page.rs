@@ -26,12 +26,15 @@ use crate::base::clock::now;
 use crate::base::time::DAY;
 use crate::dns::{Name, Rdata};
 use crate::evidence::{Ask, LogLine, Visit};
+use crate::hunt::{Hunt, Listener, Way};
+use crate::indicators;
 use crate::lookup::{
     Asks, Bulk, End, Filters, Indicator, Limits, List, ListForm, NewFound, NewSearch, Query, QueryError,
     Search, Slice, Told, find_new,
 };
+use crate::output::hunt::HuntSum;
 use crate::output::summary::{Fault, SummaryLine};
-use crate::page::{self, ASSETS, HitPage, Listed, Standing, Trail, View};
+use crate::page::{self, ASSETS, HitPage, Hunted, Listed, Standing, Trail, View};
 use crate::status::Freshness;
 use crate::status::history::INTERVAL;
 
@@ -192,6 +195,9 @@ async fn listed<B: Buf>(
         ..Listed::default()
     };
     let column = Some(listed.column.clone()).filter(|column| !column.is_empty() && !listed.extract);
+    if field("how") == Some("hunt") {
+        return hunted(state, listed, column).await;
+    }
     let mut list = List::new(ListForm { column, extract: listed.extract });
     let mut asks = Asks::new(Search { pointing: true, ..Search::new(Query::All) });
     let mut lines = Vec::new();
@@ -261,6 +267,41 @@ async fn listed<B: Buf>(
     lines.sort_by_key(|line| line.line);
     listed.lines = Some(lines);
     Ok(listed)
+}
+
+/// Hunts for the indicators of a list, whatever its form.
+async fn hunted(state: &State, listed: Listed, column: Option<String>) -> Result<Listed, ApiError> {
+    let format = listed.extract.then_some(indicators::Format::Prose);
+    let options = indicators::Options { format, column, ..indicators::Options::default() };
+    let hunting = state.0.hunts.of(None).try_take().ok_or_else(ApiError::busy)?;
+    let place = place_for(state, true).await?;
+    blocking(state, move |state| {
+        let _places = (hunting, place);
+        let mut hunt = Hunt::default();
+        let read =
+            indicators::read(&mut listed.text.as_bytes(), &options, &mut |indicator| hunt.take(indicator));
+        let taken = match read {
+            Ok(taken) => taken,
+            Err(error) => {
+                let fault = Some(format!("This cannot be read: {error}. Try {}.", error.hint()));
+                return Ok(Listed { fault, ..listed });
+            }
+        };
+        let until = std::time::Instant::now() + PATIENCE;
+        let mut hits = Vec::new();
+        let mut listener = Listener {
+            hit: &mut |hit| {
+                hits.extend((hits.len() < MAX_LISTED).then(|| hit.into()));
+                true
+            },
+            go_on: &mut || std::time::Instant::now() < until,
+        };
+        let rows = state.0.ledger.stats()?.rows;
+        let outcome = hunt.run(&state.0.ledger.now(), rows, Way::Best, &mut listener)?;
+        let sum = outcome.map(|outcome| HuntSum::of(&taken, &outcome));
+        Ok(Listed { hunted: Some(Hunted { hits, sum }), ..listed })
+    })
+    .await
 }
 
 /// Answers `/name/{name}`. The root has no segment: a browser takes a dot in a path for the folder itself.

@@ -38,7 +38,7 @@ pub use fault::fault_page;
 pub use gather::{Address, GatherError, Profile, Results, address, name, search};
 pub use hits::{HitPage, hits_page};
 pub use link::{Place, Trail, View};
-pub use list::{Listed, list_page};
+pub use list::{Hunted, Listed, list_page};
 pub use name::name_page;
 pub use results::{home_page, results_page};
 pub use shell::Frame;

@@ -126,6 +126,11 @@ async function inShape(page, name, path, form) {
   await page.goto(path);
   await fitsItsWidth(page);
   await page.screenshot({ path: join(shots, `${name}-${form}.png`), fullPage: true });
+  await accessible(page, name);
+}
+
+/** Looks whether everybody can use a page. */
+async function accessible(page, name) {
   await page.evaluate(axe);
   const found = await page.evaluate(() => window.axe.run());
   const serious = found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
@@ -205,6 +210,19 @@ describe("the page", () => {
     assert.match(await page.locator("p[role=status]").innerText(), /^2 indicators, 1 seen, 1 line that is no query/);
     assert.match(await page.locator("main").innerText(), /NXDOMAIN 7/);
     await fitsItsWidth(page);
+    await page.click("td.name a:text-is('www.example.com')");
+    assert.equal(await page.locator("h1").innerText(), "www.example.com");
+  }));
+
+  test("hunts for what is pasted, by the keyboard too", () => visit({}, async (page) => {
+    await page.goto("/list");
+    await page.fill("#list", "The loader asks for hxxps://www[.]example[.]com/x and for never[.]example, not for 10.0.0.1.\n");
+    await page.focus("button:text-is('Hunt')");
+    await page.keyboard.press("Enter");
+    assert.match(await page.locator("div[role=status] strong").innerText(), /^2 taken: 1 in the ledger, 1 not/);
+    assert.match(await page.locator("main").innerText(), /1 not taken: 1 a private or reserved address/);
+    await fitsItsWidth(page);
+    await accessible(page, "hunt");
     await page.click("td.name a:text-is('www.example.com')");
     assert.equal(await page.locator("h1").innerText(), "www.example.com");
   }));

@@ -62,12 +62,14 @@ fn a_list_is_answered_the_same_with_and_without_a_daemon() {
     assert_eq!((&sum["taken"], &sum["hits"], &sum["missed"]), (&json!(8), &json!(5), &json!(3)), "{sum}");
     assert_eq!(sum["skipped"]["public_suffix"], json!(2), "{sum}");
     let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
     let by_socket = hunt();
     assert_eq!(by_socket.status.code(), Some(0), "{}", by_socket.stderr);
     let without_freshness = |bytes: &[u8]| {
         let mut lines = lines(bytes);
         if let Some(sum) = lines.last_mut() {
             sum["as_of"] = Value::Null;
+            sum["incomplete"] = json!([]);
         }
         lines
     };
@@ -148,4 +150,24 @@ fn what_is_no_list_is_an_error_that_says_what_it_is() {
     assert_eq!(daemon.get("/api/v1/hunt").status, 405);
     let wrong = env.run(&["hunt", "--format", "json", "x"]);
     assert!(wrong.status.code() == Some(64) && wrong.stderr.contains("--output"), "{}", wrong.stderr);
+}
+
+#[test]
+fn the_page_hunts_for_what_is_pasted() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    let pasted = |list: &str| {
+        let encoded: String = list.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        daemon.post("/list", &format!("list={encoded}&column=&how=hunt"))
+    };
+    let bundle = std::fs::read_to_string(testdata("feeds/bundle.json")).unwrap();
+    let page = pasted(&bundle);
+    let shown = text(&page.body);
+    assert_eq!(page.status, 200);
+    assert!(shown.contains("7 taken: 4 in the ledger, 3 not.") && shown.contains("Quarry 1"), "{shown}");
+    assert!(shown.contains("1 revoked or deleted"), "{shown}");
+    let page = pasted("<html><body>x");
+    assert!(page.status == 400 && text(&page.body).contains("a page of HTML"), "{}", text(&page.body));
+    let page = pasted("never[.]example");
+    assert!(text(&page.body).contains("1 taken: 0 in the ledger, 1 not."), "{}", text(&page.body));
 }
