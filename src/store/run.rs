@@ -393,15 +393,24 @@ impl<S: Sink> Writer<S> {
                 self.push(Family::ByRdata, &key, &stored)?;
             }
         }
-        let mut domains = Collector::default();
+        let questions = sorted(batch.questions(), sensors, |asked| asked.time_last >= cut)?;
+        // Rows and questions of a name one after the other: each domain is then met once, but for those within others.
+        let (mut domains, mut asked) = (Collector::default(), questions.iter().peekable());
+        for row in &rows {
+            while let Some(question) = asked.next_if(|question| question.key < row.key) {
+                domains.add(Family::Questions, question.key, &FirstSeen::of_question(question.value))?;
+            }
+            domains.add(Family::ByName, row.key, &FirstSeen::of_sightings(row.value))?;
+        }
+        for question in asked {
+            domains.add(Family::Questions, question.key, &FirstSeen::of_question(question.value))?;
+        }
         for row in rows {
             stored.clear();
             value::push_halves(row.value, &mut stored)?;
             self.push(Family::ByName, row.key, &stored)?;
-            domains.add(Family::ByName, row.key, &FirstSeen::of_sightings(row.value))?;
         }
-        for row in sorted(batch.questions(), sensors, |asked| asked.time_last >= cut)? {
-            domains.add(Family::Questions, row.key, &FirstSeen::of_question(row.value))?;
+        for row in questions {
             stored.clear();
             value::push_asked(row.value, &mut stored)?;
             self.push(Family::Questions, row.key, &stored)?;
