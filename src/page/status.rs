@@ -363,7 +363,7 @@ mod tests {
             samples: vec![sample(10.0, Some(0.5)), sample(20.0, None), sample(5.0, Some(1.0))],
         };
         let page = status_page(&standing, None);
-        assert!(page.contains("1,000 of 1,200, 3 MiB of at most 16 MiB"), "{page}");
+        assert!(page.contains("1,000 of 1,200, 3.0 MiB of at most 16.0 MiB"), "{page}");
         assert!(page.contains("/logs/&lt;b&gt;.log") && page.contains("dmz\\u{202e}"));
         assert!(
             page.contains("disk &lt;full&gt;")
