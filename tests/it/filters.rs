@@ -58,6 +58,10 @@ pub fn check_nothing_is_denied(env: &TestEnv, data: &str, rows: usize) -> u64 {
     };
     for line in listed.iter().step_by(listed.len() / rows + 1) {
         let row: Value = serde_json::from_str(line).unwrap();
+        // As a query its brackets are what surrounds a pasted name.
+        if row["rrname"] == "(empty)" {
+            continue;
+        }
         let [name, rrtype, rdata] = ["rrname", "rrtype", "rdata"].map(|key| row[key].as_str().unwrap());
         check(&[name, "-t", rrtype, "--rdata", rdata], row["count"].as_u64());
         if rrtype == "A" {
