@@ -154,16 +154,24 @@ impl Filters {
         filter: &LogFilter,
         budget: Option<u64>,
     ) -> io::Result<bool> {
-        let taken = self.status.lock().bytes;
-        if budget.is_some_and(|budget| taken.saturating_add(bytes_of(filter)) > budget) {
-            return Ok(false);
+        // Its room is taken before it is written: others write theirs at the same time.
+        let bytes = bytes_of(filter);
+        {
+            let mut status = self.status.lock();
+            if budget.is_some_and(|budget| status.bytes.saturating_add(bytes) > budget) {
+                return Ok(false);
+            }
+            status.bytes += bytes;
+            status.filters += 1;
+            status.logs = status.logs.max(status.filters);
         }
         self.fresh.lock().insert(log.lineage.to_string());
-        let bytes = self.save(log, filter)?;
-        let mut status = self.status.lock();
-        status.bytes += bytes;
-        status.filters += 1;
-        status.logs = status.logs.max(status.filters);
+        if let Err(error) = self.save(log, filter) {
+            let mut status = self.status.lock();
+            status.bytes = status.bytes.saturating_sub(bytes);
+            status.filters = status.filters.saturating_sub(1);
+            return Err(error);
+        }
         Ok(true)
     }
 
@@ -337,6 +345,26 @@ mod tests {
             collector.add(&observations);
         }
         collector.finish(3).unwrap()
+    }
+
+    #[test]
+    fn filters_that_are_written_at_the_same_time_keep_to_the_budget() {
+        let data = tempfile::tempdir().unwrap();
+        let filters = Filters::of(data.path(), &observe::Options::default());
+        filters.make_folder().unwrap();
+        let filter = observed(&["www.example.com"], &["192.0.2.7"]);
+        let budget = Some(3 * bytes_of(&filter));
+        let written = std::thread::scope(|scope| {
+            let (filters, filter) = (&filters, &filter);
+            let save = |number: u8| {
+                let log = Progress::start(LineageId([number; 16]), "lan");
+                scope.spawn(move || filters.save_fresh(&log, filter, budget).unwrap())
+            };
+            let all: Vec<_> = (0..32).map(save).collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).filter(|written| *written).count()
+        });
+        assert_eq!((written, filters.there().unwrap().len()), (3, 3));
+        assert_eq!(filters.status().bytes, filters.there().unwrap().values().sum::<u64>());
     }
 
     #[test]
