@@ -1,12 +1,13 @@
 //! `forward`: ships what changes in the ledger into a cluster.
 //!
-//! A process of its own, for the daemon may open no connection: it asks that over the control socket, and where there is no daemon it
-//! opens the ledger itself.
+//! A process of its own, for the daemon may open no connection: it asks that over the control socket. Only `--once` opens a ledger itself
+//! that no daemon has: whoever goes on for ever would keep the daemon from starting.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
-use super::access::{Access, FolderArgs, Purpose};
+use super::access::{Access, FolderArgs, Purpose, daemon_of};
 use super::{Exit, Misuse};
 use crate::base::priority;
 use crate::daemon::{logging, stop_on_signals};
@@ -47,12 +48,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let address = Address::parse(&url)?;
     let options = Options { quorum: config.forward.quorum, compare_every: config.forward.compare_every };
     let open = || -> anyhow::Result<Forwarder> {
-        let source = match Access::open_folder(&args.folder, Purpose::Change)? {
-            Access::Socket(client) | Access::Server(client) => Source::Daemon(client),
-            Access::Folder(ledger, _) => {
-                let ledger: std::sync::Arc<dyn crate::store::ReadStore> = ledger;
-                Source::Ledger(ledger)
-            }
+        let source = match args.once {
+            true => match Access::open_folder(&args.folder, Purpose::Change)? {
+                Access::Socket(client) | Access::Server(client) => Source::Daemon(client),
+                Access::Folder(ledger, _) => Source::Ledger(ledger),
+            },
+            false => Source::Daemon(daemon_of(&config.data_dir)?.ok_or_else(|| no_daemon(&config.data_dir))?),
         };
         // A password does not belong into a status.
         let to = format!(
@@ -114,4 +115,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
     }
+}
+
+/// Nobody has the ledger from which it is to be shipped.
+fn no_daemon(folder: &Path) -> anyhow::Error {
+    anyhow::anyhow!("no daemon has {}, and it is waited for one; `--once` needs none", folder.display())
 }

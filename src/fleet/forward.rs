@@ -87,7 +87,7 @@ impl Forwarder {
         self.quorum
     }
 
-    /// Ships what has changed, compares where that is due, and tells the daemon how it went. `true` when nothing is left.
+    /// Ships what has changed, compares where that is due, and tells the daemon how it went.
     ///
     /// # Errors
     ///

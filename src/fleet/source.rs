@@ -16,7 +16,7 @@ pub enum Source {
     Ledger(Arc<dyn ReadStore>),
 }
 
-/// What takes changes: `false` ends it.
+/// What takes changes; an error ends it.
 pub type OnChange<'a> = &'a mut dyn FnMut(ChangesHead, Change) -> Result<(), FleetError>;
 
 impl Source {

@@ -3,9 +3,9 @@
 //! `tests/clients/setup.sh` installs the server, and `.ci/run` calls it. Where it is missing these say `SKIPPED`; in CI that is a failure.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::clients::is_there;
 use super::env::{Daemon, TestEnv, made_up_log, until};
@@ -312,4 +312,18 @@ fn a_server_that_answers_badly_is_an_error_and_never_an_end() {
         assert_eq!(ended.status.code(), Some(2), "{}: {}", answer.escape_ascii(), ended.stderr);
         assert!(ended.stdout.is_empty() && ended.stderr.contains("shard 1"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn a_forwarder_waits_for_the_daemon_and_leaves_it_the_ledger() {
+    let env = TestEnv::new();
+    fs::write(env.path("dns.log"), log_of(&["one.example"], 1_767_225_600)).unwrap();
+    env.ok(&["import", "--data", "ledger", "dns.log"]);
+    let mut forward = env.command(&["forward", "--data", "ledger", "--to", "clickhouse://127.0.0.1:9/dns"]);
+    let mut forward = forward.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(forward.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("no daemon has ledger"), "{said}");
+    forward.kill().unwrap();
+    forward.wait().unwrap();
 }
