@@ -105,6 +105,13 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
         let most = most.unwrap_or_default();
         line("evidence", &format!("filters of {made} of {logs} complete logs, {}{most}", human_size(bytes)));
     }
+    let forwarding = &document["forwarding"];
+    if let Some(to) = forwarding["to"].as_str() {
+        let until = format_utc(number(&forwarding["acknowledged_at"]));
+        let why = forwarding["error"].as_str().filter(|why| !why.is_empty());
+        let why = why.map(|why| format!("; it fails: {why}")).unwrap_or_default();
+        line("forward", &format!("to {to}, which has all as of {until} UTC{why}"));
+    }
     let missing = number(&store["missing_logs"]);
     if missing > 0 {
         let says = "logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them";

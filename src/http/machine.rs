@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use warp::reply::Response;
 
+use super::Forwarding;
 use super::State;
 use super::answer::{format_millis, in_time, place_for_report};
 use super::error::ApiError;
@@ -28,6 +29,9 @@ pub struct Report {
     /// How far the filters of logs are made; absent where no daemon makes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<FiltersStatus>,
+    /// How forwarding into a cluster goes, as `dnsledger forward` told last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarding: Option<Forwarding>,
     #[serde(flatten)]
     status: Status,
 }
@@ -76,14 +80,16 @@ pub fn report(status: Status, stats: &Stats) -> Report {
             first_sightings: stats.first_sightings,
         },
         evidence: None,
+        forwarding: None,
         status,
     }
 }
 
 impl Report {
     /// The same with how far the filters of logs are made.
-    fn with_evidence(self, evidence: FiltersStatus) -> Report {
-        Report { evidence: Some(evidence), ..self }
+    /// And with how forwarding goes, where somebody forwards.
+    fn with_more(self, evidence: FiltersStatus, forwarding: Option<Forwarding>) -> Report {
+        Report { evidence: Some(evidence), forwarding, ..self }
     }
 }
 
@@ -101,7 +107,8 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
     let work = move || {
         let _place = place;
         let report = report(state.0.ingest.status()?, &state.0.ledger.stats()?);
-        Ok::<_, ApiError>(report.with_evidence(state.0.filters.status()))
+        let forwarding = state.0.forwarding.lock().clone();
+        Ok::<_, ApiError>(report.with_more(state.0.filters.status(), forwarding))
     };
     let report = in_time(deadline, work).await??;
     let mut response = json(StatusCode::OK, &report);

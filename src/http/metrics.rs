@@ -130,6 +130,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
         let written = encode_registry(&mut text, &metrics.registry)
             .and_then(|()| encode_registry(&mut text, &snapshot(&status, &stats, failing)))
             .and_then(|()| encode_registry(&mut text, &watched(&state)))
+            .and_then(|()| encode_registry(&mut text, &forwarded(&state)))
             .and_then(|()| encode_eof(&mut text));
         written.map_err(|fmt::Error| ApiError::unavailable("the metrics cannot be written"))?;
         Ok::<_, ApiError>(text)
@@ -319,6 +320,38 @@ fn watched(state: &State) -> Registry {
     registry.register("feed_indicators", "Indicators of each feed", indicators);
     registry.register_with_unit("feed_age", "How long ago each feed was read", Unit::Seconds, age);
     registry.register("feed_faulty", "Whether a feed is stale, held back, or cannot be read", faulty);
+    registry
+}
+
+/// How forwarding goes; nothing where nobody forwards.
+fn forwarded(state: &State) -> Registry {
+    let mut registry = Registry::with_prefix("dnsledger");
+    let Some(told) = state.0.forwarding.lock().clone() else { return registry };
+    let counter = |n: u64| {
+        let counter: Counter = Counter::default();
+        counter.inc_by(n);
+        counter
+    };
+    let gauge = |n: u64| {
+        let gauge: Gauge<u64, AtomicU64> = Gauge::default();
+        gauge.set(n);
+        gauge
+    };
+    registry.register("forward_shipped", "Rows and questions shipped", counter(told.shipped));
+    registry.register("forward_mended", "Rows and questions shipped again", counter(told.mended));
+    registry.register("forward_failures", "Shipments that failed", counter(told.failures));
+    let failing = u64::from(!told.error.is_empty());
+    registry.register("forward_failing", "1 while nothing can be shipped", gauge(failing));
+    let help = "Rows and questions that the cluster lacks, about";
+    registry.register("forward_lag_rows", help, gauge(told.lag_rows));
+    let help = "As of when the cluster has all of the ledger, epoch seconds";
+    registry.register_with_unit("forward_acknowledged", help, Unit::Seconds, gauge(told.acknowledged_at));
+    registry.register_with_unit(
+        "forward_told",
+        "When the forwarder told this, epoch seconds",
+        Unit::Seconds,
+        gauge(told.at),
+    );
     registry
 }
 

@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use super::clients::is_there;
-use super::env::{Daemon, TestEnv, made_up_log, until};
+use super::env::{Daemon, TestEnv, made_up_log, post_control, until};
 
 /// A server of ClickHouse; killed when dropped.
 struct Engine {
@@ -326,4 +326,27 @@ fn a_forwarder_waits_for_the_daemon_and_leaves_it_the_ledger() {
     assert!(said.contains("no daemon has ledger"), "{said}");
     forward.kill().unwrap();
     forward.wait().unwrap();
+}
+
+#[test]
+fn how_forwarding_goes_is_in_the_status_and_in_the_metrics() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    let daemon = env.daemon("logs", "ledger");
+    assert!(daemon.json("/api/v1/status")["forwarding"].is_null());
+    let metrics = || String::from_utf8(daemon.get("/metrics").body).unwrap();
+    assert!(!metrics().contains("_forward_"));
+    let report = "%7B%22to%22:%22clickhouse://db/dns%22,%22shipped%22:7,%22acknowledged_at%22:1767225600,%22error%22:%22away%22%7D";
+    let told = post_control(&env.path("ledger"), &format!("/control/forwarding?report={report}"));
+    assert_eq!(told, 200);
+    assert_eq!(daemon.json("/api/v1/status")["forwarding"]["shipped"], 7);
+    let metrics = metrics();
+    for line in ["dnsledger_forward_shipped_total 7\n", "dnsledger_forward_failing 1\n"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let said = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
+    assert!(
+        said.contains("to clickhouse://db/dns, which has all as of 2026-01-01 00:00:00 UTC; it fails: away"),
+        "{said}"
+    );
 }
