@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::config::Config;
 use super::supervisor::Supervisor;
-use super::{DRAIN, Keys, bind, end_in_time, reload_on_hangup, stop_on_signals};
+use super::{DRAIN, Keys, bind, end_in_time, event_loop, reload_on_hangup, stop_on_signals};
 use crate::base::descriptors;
 use crate::evidence::Filters;
 use crate::http::{Listener, State, serve};
@@ -39,12 +39,7 @@ pub fn run(
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&store), stop.clone())?);
     // There are no logs, so there is nothing to be filtered.
     let filters = Arc::new(Filters::of(&PathBuf::new(), &ingest.config().observe));
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores + 1)
-        .enable_all()
-        .build()
-        .context("starting the event loop")?;
+    let runtime = event_loop()?;
     let supervisor = Supervisor::of_environment();
     let served = {
         let state = State::new(store, Arc::clone(&ingest), filters, config.http.clone());

@@ -168,13 +168,7 @@ pub fn run(
         verify_meanwhile(&ledger, ingest.notices().clone(), stop.clone(), held.clone())?;
     }
     drop(held);
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // One more, which goes on where lookups that are not as quick as expected hold up the others.
-        .worker_threads(cores + 1)
-        .enable_all()
-        .build()
-        .context("starting the event loop")?;
+    let runtime = event_loop()?;
     let served = {
         let mut http = config.http.clone();
         let possible = descriptors::for_connections().and_then(|possible| usize::try_from(possible).ok());
@@ -265,6 +259,17 @@ pub fn run(
     drop(ledger);
     info!("Stopped.");
     served
+}
+
+/// The event loop that requests are answered in.
+fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        // One more, which goes on where lookups that are not as quick as expected hold up the others.
+        .worker_threads(cores + 1)
+        .enable_all()
+        .build()
+        .context("starting the event loop")
 }
 
 /// Once it is to stop, ends the process after a while, whatever it is that does not end.

@@ -327,25 +327,7 @@ fn bytes_of(filter: &LogFilter) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{Name, RrType};
-    use crate::observation::{Half, Observations, Outcome, SensorId};
-
-    fn observed(names: &[&str], addresses: &[&str]) -> LogFilter {
-        let mut collector = Collector::new(1000, 0);
-        for name in names {
-            let mut observations = Observations::new(SensorId(3));
-            observations.reset(1000);
-            let name = Name::parse(name).unwrap();
-            for address in addresses {
-                let mut rdata = Vec::new();
-                crate::dns::push_address_key(address.parse().unwrap(), &mut rdata);
-                observations.push(name.key(), RrType::A, &rdata, Half::Direct, 1);
-            }
-            observations.ask(name.key(), RrType::A, Outcome::Answered);
-            collector.add(&observations);
-        }
-        collector.finish(3).unwrap()
-    }
+    use crate::evidence::keys::tests::observed;
 
     #[test]
     fn filters_that_are_written_at_the_same_time_keep_to_the_budget() {

@@ -233,12 +233,13 @@ fn range(first: IpAddr, last: IpAddr) -> Option<Vec<Vec<Vec<u8>>>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::dns::RrType;
     use crate::observation::{Half, Outcome, SensorId};
 
-    fn observed(names: &[&str], addresses: &[&str]) -> LogFilter {
+    /// A filter of a log in which these names had these addresses.
+    pub(in crate::evidence) fn observed(names: &[&str], addresses: &[&str]) -> LogFilter {
         let mut collector = Collector::new(1000, 0);
         for name in names {
             let mut observations = Observations::new(SensorId(3));
