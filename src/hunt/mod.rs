@@ -1,6 +1,6 @@
 //! Hunting: which of many indicators the ledger has, and what of each. Nothing of them is kept.
 //!
-//! A [`Hunt`] takes indicators as they are read, in little memory ([`Sorted`](sorted::Sorted)), and is then run over one moment of
+//! A [`Hunt`] takes indicators as they are read, in little memory ([`Sorted`]), and is then run over one moment of
 //! the ledger. Few are looked up one by one; many are merged with a walk over all rows, for a walk costs as much as looking up
 //! one indicator in some seventy rows. Which way it was makes no difference to what is told, nor to its order: that of the
 //! ledger, names as a tree and then addresses, each after what is below or in it.
