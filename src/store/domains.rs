@@ -27,8 +27,10 @@ pub(crate) struct Collector {
     /// The last name, and how many of its bytes are its domain's.
     name: Vec<u8>,
     domain: Option<usize>,
-    /// The row that is added to, and all others.
+    /// The row that is added to, by whose it is, and whether the last name is in its domain; and all others.
     key: Vec<u8>,
+    sensor: [u8; 2],
+    is_of_name: bool,
     times: Option<FirstSeen>,
     all: BTreeMap<Vec<u8>, FirstSeen>,
 }
@@ -39,19 +41,23 @@ impl Collector {
         let bad = || key::bad_key(family);
         let (name, _) = split_name_key(key).ok_or_else(bad)?;
         let (_, sensor) = key.split_last_chunk::<2>().ok_or_else(bad)?;
-        if self.name != name {
+        let is_new = self.name != name;
+        if is_new {
             self.name.clear();
             self.name.extend_from_slice(name);
             self.domain = registrable_length(name);
         }
         let Some(domain) = self.domain.and_then(|length| name.get(..length)) else { return Ok(()) };
         let list = dns::SUFFIX_LIST.to_be_bytes();
-        let parts = [list.as_slice(), domain, &[0], sensor.as_slice()];
+        if is_new {
+            self.is_of_name = is_joined(&self.key, &[list.as_slice(), domain, &[0], &self.sensor]);
+        }
         match &mut self.times {
-            Some(known) if is_joined(&self.key, &parts) => known.merge(times),
+            Some(known) if self.is_of_name && self.sensor == *sensor => known.merge(times),
             _ => {
                 self.put();
-                self.key = parts.concat();
+                self.key = [list.as_slice(), domain, &[0], sensor].concat();
+                (self.sensor, self.is_of_name) = (*sensor, true);
                 self.times = Some(*times);
             }
         }

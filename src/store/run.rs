@@ -397,7 +397,7 @@ impl<S: Sink> Writer<S> {
         // Rows and questions of a name one after the other: each domain is then met once, but for those within others.
         let (mut domains, mut asked) = (Collector::default(), questions.iter().peekable());
         for row in &rows {
-            while let Some(question) = asked.next_if(|question| question.key < row.key) {
+            while let Some(question) = asked.next_if(|question| question.place() < row.place()) {
                 domains.add(Family::Questions, question.key, &FirstSeen::of_question(question.value))?;
             }
             domains.add(Family::ByName, row.key, &FirstSeen::of_sightings(row.value))?;
@@ -475,6 +475,13 @@ struct Sortable<'a, V> {
     value: &'a V,
 }
 
+impl<'a, V> Sortable<'a, V> {
+    /// Where it comes.
+    fn place(&self) -> (u128, &'a [u8]) {
+        (self.prefix, self.key)
+    }
+}
+
 fn sorted<V>(
     table: &Table<V>,
     sensors: usize,
@@ -490,7 +497,7 @@ fn sorted<V>(
             rows.push(Sortable { prefix: prefix(key), key, value });
         }
     }
-    rows.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| a.key.cmp(b.key)));
+    rows.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
     Ok(rows)
 }
 
