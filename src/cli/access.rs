@@ -147,7 +147,7 @@ impl Access {
             return Ok(Access::Server(Client::of_url(url, token()?.as_deref(), ca)?));
         }
         let denied = match Access::open_folder(&args.folder, purpose) {
-            Err(error) if !args.folder.is_typed() && is_denied(&error) => error,
+            Err(error) if args.folder.data.is_none() && is_denied(&error) => error,
             opened if args.token_file.is_none() && args.ca.is_none() => return opened,
             _ => {
                 let message = "there is no server to send a token to, or to trust".to_owned();
@@ -155,7 +155,11 @@ impl Access {
             }
         };
         // The daemon of this machine may answer who may not open its folder.
-        let config = Config::load_default().unwrap_or_default();
+        let config = match args.folder.load() {
+            Ok(config) => config,
+            Err(_) if args.folder.config.is_none() => Config::default(),
+            Err(error) => return Err(error),
+        };
         let (url, cert) = daemon::own_url(&config.http);
         let client = Client::of_url(&url, token()?.as_deref(), ca.or(cert.as_deref()))?;
         match client.get("/healthz", &[]) {

@@ -122,6 +122,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         writeln!(io::stderr(), "line {line}: {given}: {message}; try: {}", sanitise(hint))?;
     }
     let mut filters = args.filters.parse()?;
+    let is_filtered = Filters { limit: None, ..filters.clone() } != Filters::default();
     // Of a sorted answer all is looked at first.
     filters.limit = args.limit.filter(|_| args.sort.is_none());
     let searches: Vec<Search> = items
@@ -179,7 +180,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let is_nothing = |came: &Came| came.summary.rows == 0;
     if !args.list.summary {
         for (item, came) in items.iter().zip(&came) {
-            tell_questions(item, came, args.format)?;
+            tell_questions(item, came, args.format, is_filtered)?;
         }
     }
     let nothing = came.iter().filter(|came| is_nothing(came)).count();
@@ -214,14 +215,16 @@ fn items(args: &Args) -> anyhow::Result<(Vec<Item>, Vec<Refused>)> {
 }
 
 /// Says of a query what was asked, so that nothing found is not taken for nothing known.
-fn tell_questions(item: &Item, came: &Came, format: Format) -> io::Result<()> {
+fn tell_questions(item: &Item, came: &Came, format: Format, is_filtered: bool) -> io::Result<()> {
     let asked = sanitise(&item.indicator.asked);
     let questions = came.questions.as_ref().map(Questions::in_words);
     let is_typed = item.line.is_none();
+    let is_said = came.questions.as_ref().is_some_and(|questions| questions.filtered && questions.count == 0);
+    let within = if is_filtered && !is_said { " within these filters" } else { "" };
     match (came.summary.rows, questions) {
         (0, _) if !is_typed && format != Format::Table => Ok(()),
-        (0, Some(questions)) => writeln!(io::stderr(), "Nothing found for {asked}: {questions}."),
-        (0, None) => writeln!(io::stderr(), "Nothing found for {asked}."),
+        (0, Some(questions)) => writeln!(io::stderr(), "Nothing found for {asked}{within}: {questions}."),
+        (0, None) => writeln!(io::stderr(), "Nothing found for {asked}{within}."),
         // That what was found was answered goes without saying.
         (_, Some(questions)) if is_typed && format == Format::Table && !came.is_answered() => {
             writeln!(io::stderr(), "{asked}: {questions}.")

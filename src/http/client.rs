@@ -158,9 +158,10 @@ impl Client {
     /// When the URL, the token or the file cannot be used.
     pub fn of_url(url: &str, token: Option<&str>, ca: Option<&Path>) -> Result<Client, ClientError> {
         let bad = |why| ClientError::BadUrl { url: url.to_owned(), why };
-        // A host and a port alone are asked over HTTP.
+        // A host and a port alone are asked over HTTP, but where there is a certificate to trust.
         let has_scheme = url.is_empty() || url.contains("://");
-        let full = if has_scheme { url.to_owned() } else { format!("http://{url}") };
+        let scheme = if ca.is_some() { "https" } else { "http" };
+        let full = if has_scheme { url.to_owned() } else { format!("{scheme}://{url}") };
         let uri: Uri = full.parse().map_err(|_| bad("not a URL"))?;
         let secure = match uri.scheme_str() {
             Some("http") if ca.is_some() => {

@@ -123,21 +123,36 @@ impl Filters {
         Ok(true)
     }
 
-    /// Whether a question is of a type and a sensor that are wanted.
+    /// Whether a question is of a type and a sensor that are wanted, and was asked when it is wanted.
     pub fn wants_question(&self, question: &Question) -> bool {
         self.types.contains(question.qtype)
             && self.sensor.as_ref().is_none_or(|sensor| **sensor == *question.sensor)
+            && self.is_time(question.asked.time_first, question.asked.time_last)
+    }
+
+    /// Whether there may be questions that they leave out.
+    pub fn narrow_questions(&self) -> bool {
+        let Filters { types, sensor, first_before, first_after, last_before, last_after, during, .. } = self;
+        let fences = [first_before, first_after, last_before, last_after];
+        *types != Types::default()
+            || sensor.is_some()
+            || during.is_some()
+            || fences.iter().any(|at| at.is_some())
+    }
+
+    /// Whether the first and the last sighting are within all fences.
+    fn is_time(&self, first: u64, last: u64) -> bool {
+        self.first_before.is_none_or(|t| first <= t)
+            && self.first_after.is_none_or(|t| first >= t)
+            && self.last_before.is_none_or(|t| last <= t)
+            && self.last_after.is_none_or(|t| last >= t)
+            && self.during.is_none_or(|(from, to)| first <= to && last >= from)
     }
 
     /// The figures of a row that are asked for, if it is wanted by them.
     pub(super) fn select(&self, halves: &Halves) -> Option<Seen> {
         let seen = if self.direct { halves.direct } else { halves.combined() };
-        let fences = self.first_before.is_none_or(|t| seen.time_first <= t)
-            && self.first_after.is_none_or(|t| seen.time_first >= t)
-            && self.last_before.is_none_or(|t| seen.time_last <= t)
-            && self.last_after.is_none_or(|t| seen.time_last >= t)
-            && self.during.is_none_or(|(from, to)| seen.time_first <= to && seen.time_last >= from);
-        (fences && !seen.is_none()).then_some(seen)
+        (self.is_time(seen.time_first, seen.time_last) && !seen.is_none()).then_some(seen)
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Questions {
     pub asked: Asked,
     /// Whether all questions were looked at.
     pub is_all: bool,
+    /// Whether filters may have left some out.
+    pub is_filtered: bool,
     names: Names,
 }
 
@@ -107,7 +109,7 @@ impl Questions {
     ///
     /// When the store fails.
     pub fn of(ledger: &dyn Snapshot, scan: &Scan, filters: &Filters) -> Result<Questions, StoreError> {
-        let mut sum = Questions::default();
+        let mut sum = Questions { is_filtered: filters.narrow_questions(), ..Questions::default() };
         let mut left = MOST_QUESTIONS;
         for question in ledger.questions(scan)? {
             let Some(rest) = left.checked_sub(1) else { return Ok(sum) };

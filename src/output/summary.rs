@@ -32,6 +32,9 @@ pub struct Questions {
     pub names: u64,
     /// Whether all questions were looked at.
     pub complete: bool,
+    /// Whether only some count: those that fit the filters of the lookup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub filtered: bool,
 }
 
 impl From<&lookup::Questions> for Questions {
@@ -47,6 +50,7 @@ impl From<&lookup::Questions> for Questions {
             outcomes: outcomes.filter(|(_, count)| *count > 0).collect(),
             names: questions.names(),
             complete: questions.is_all,
+            filtered: questions.is_filtered,
         }
     }
 }
@@ -55,7 +59,7 @@ impl Questions {
     /// In words: `asked 3 times (NXDOMAIN 2, answered 1), first 2024-03-01 12:00:00, last 2024-03-02 12:00:00`.
     pub fn in_words(&self) -> String {
         let (Some(first), Some(last)) = (self.time_first, self.time_last) else {
-            return "never asked".to_owned();
+            return self.not_asked().to_owned();
         };
         let least = if self.complete { "" } else { "at least " };
         let last = format_utc(last);
@@ -79,10 +83,14 @@ impl Questions {
         }
     }
 
+    fn not_asked(&self) -> &'static str {
+        if self.filtered { "not asked within these filters" } else { "never asked" }
+    }
+
     /// How they ended, the most frequent first: `NXDOMAIN 2, answered 1`.
     pub fn outcome(&self) -> String {
         if self.count == 0 {
-            return "never asked".to_owned();
+            return self.not_asked().to_owned();
         }
         let mut outcomes: Vec<(&String, &u64)> = self.outcomes.iter().take(Outcome::ALL.len()).collect();
         outcomes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

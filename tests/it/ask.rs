@@ -539,8 +539,26 @@ fn what_was_asked_and_never_answered_is_an_answer() {
         found.stderr
     );
     assert_eq!(ask("xn--bcher-kva.example").stderr, "", "that it was answered goes without saying");
+    // With filters, the questions are those that fit them; nobody is told "never" of what was asked at another time.
+    for (filter, within) in [
+        (["--during", "2024-04"], "gone.evil-c2.example: not asked within these filters."),
+        (["--last-before", "2024-02"], "gone.evil-c2.example: not asked within these filters."),
+        (["--type", "AAAA"], "gone.evil-c2.example: not asked within these filters."),
+        (["--during", "2024-03"], "gone.evil-c2.example within these filters: asked 2 times, NXDOMAIN"),
+    ] {
+        let ended = env.run(&["lookup", "--data", "data", filter[0], filter[1], "gone.evil-c2.example"]);
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(ended.stderr.contains(&format!("Nothing found for {within}")), "{}", ended.stderr);
+    }
+    let summed =
+        env.run(&["lookup", "--data", "data", "--summary", "--during", "2024-04", "gone.evil-c2.example"]);
+    assert!(text(summed.stdout).contains("  0  not asked within these filters"), "{}", summed.stderr);
     let daemon = env.daemon("logs", "data");
     assert!(ask("gone.evil-c2.example").stderr.contains(said));
+    let answer = daemon.json("/api/v1/records?q=gone.evil-c2.example&questions=true&during=2024-04");
+    assert!(answer["questions"]["count"] == 0 && answer["questions"]["filtered"] == true, "{answer}");
+    let page = text(daemon.get("/?q=gone.evil-c2.example&from=2024-04&to=2024-04").body);
+    assert!(page.contains("It was not asked within these filters"), "{page}");
     let answer = daemon.json("/api/v1/records?q=gone.evil-c2.example&questions=true");
     assert_eq!(answer["questions"]["outcomes"], json!({"nxdomain": 2}), "{answer}");
     let bulk = lines(daemon.post("/api/v1/lookup", "*.evil-c2.example\n203.0.113.66\n").body);

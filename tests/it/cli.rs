@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
@@ -453,6 +454,43 @@ fn the_server_and_its_token_may_be_told_once_for_all() {
     fs::write(&file, "servr = \"x\"\n").unwrap();
     let (code, said) = ask(&lookup, &[]);
     assert!(code == Some(2) && said.contains("client.toml") && said.contains("servr"), "{said}");
+}
+
+/// Runs the program as a user who may not enter the folder `closed`: another one if this is root, else with the folder closed to all.
+fn run_as_a_stranger(arguments: &[&str], copy: &Path, closed: &Path) -> Output {
+    let mut command = program(arguments);
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        fs::copy(env!("CARGO_BIN_EXE_dnsledger"), copy).unwrap();
+        fs::set_permissions(copy, fs::Permissions::from_mode(0o755)).unwrap();
+        command = Command::new(copy);
+        command.args(arguments).env_clear().current_dir("/").stdin(Stdio::null()).uid(65_534);
+    } else {
+        fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let output = command.output().unwrap();
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
+    output
+}
+
+#[test]
+fn who_may_not_open_the_folder_of_a_configuration_asks_the_address_in_it() {
+    let (folder, data) = ledger();
+    let daemon = Daemon::start(&data, &folder.path().join("no-logs-yet"));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let config = folder.path().join("dnsledger.toml");
+    let address = daemon.url().replace("http://", "");
+    fs::write(&config, format!("data_dir = \"{data}\"\n[http]\nlisten = \"{address}\"\n")).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let (copy, closed) = (folder.path().join("dnsledger"), Path::new(&data));
+    let name = "www.zediye.com.example";
+    let asked = run_as_a_stranger(&["lookup", "--config", path(&config), name], &copy, closed);
+    assert_eq!((asked.status.code(), &*asked.stderr), (Some(0), &b""[..]));
+    assert_eq!(asked.stdout, run(&["lookup", "--data", &data, name]).stdout);
+    // A folder that is named is meant, and nothing else.
+    let asked = run_as_a_stranger(&["lookup", "--data", &data, name], &copy, closed);
+    let said = String::from_utf8(asked.stderr).unwrap();
+    assert!(asked.status.code() == Some(2) && said.contains("ermission denied"), "{said}");
 }
 
 //--- with a daemon --------------------------------------------------------------------------------------------------

@@ -1402,6 +1402,9 @@ fn the_client_trusts_the_certificates_that_it_is_told_of_and_no_other() {
         Ok::<_, ClientError>(text)
     };
     assert!(get(&url, Some(&path("good.pem"))).unwrap().contains("www.example.com"));
+    // An address alone is asked over TLS where a certificate is named.
+    let address = server.address.to_string();
+    assert!(get(&address, Some(&path("good.pem"))).unwrap().contains("www.example.com"));
     let plain = format!("http://{}", server.address);
     assert!(matches!(get(&plain, Some(&path("good.pem"))), Err(ClientError::BadUrl { .. })));
     let error = get(&plain, None).unwrap_err();
