@@ -63,6 +63,9 @@ impl Indicator {
     ///
     /// When it is neither an indicator nor a query.
     pub fn read(text: &str) -> Result<Indicator, QueryError> {
+        if let Some(what) = foreign(text) {
+            return Err(refused(text, format!("this looks like {what}, which no DNS log has"), FOREIGN_HINT));
+        }
         match Indicator::of(text) {
             // Of several URLs or mail addresses one host alone would be asked for.
             Ok(one) if one.is_one() && text.trim().contains(char::is_whitespace) => {
@@ -369,8 +372,29 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
 }
 
 fn a_digest(given: &str) -> QueryError {
-    let hint = "the names and addresses that belong to it";
-    refused(given, "this looks like the hash of a file, which no DNS log has", hint)
+    refused(given, "this looks like the hash of a file, which no DNS log has", FOREIGN_HINT)
+}
+
+const FOREIGN_HINT: &str = "the names and addresses that belong to it";
+
+/// What reports list beside names and addresses, and a parser of names would take for one: what it is.
+fn foreign(text: &str) -> Option<&'static str> {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || "\"'`<>()".contains(c));
+    let lower = text.to_ascii_lowercase();
+    let is_path = matches!(text.as_bytes(), [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic());
+    let keys = ["hklm\\", "hkcu\\", "hkcr\\", "hku\\", "hkey_"];
+    let vulnerability = || {
+        let (year, number) = lower.strip_prefix("cve-")?.split_once('-')?;
+        let is_number = |text: &str| text.len() >= 4 && text.bytes().all(|b| b.is_ascii_digit());
+        (year.len() == 4 && is_number(year) && is_number(number)).then_some(())
+    };
+    if is_path || lower.starts_with("%") && lower.contains("%\\") {
+        Some("the path of a file")
+    } else if keys.iter().any(|key| lower.starts_with(key)) {
+        Some("a key of the Windows registry")
+    } else {
+        vulnerability().map(|()| "the number of a vulnerability")
+    }
 }
 
 /// A pattern without what is in brackets.
