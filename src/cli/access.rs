@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::Misuse;
 use super::client::ClientConfig;
 use super::progress::Progress;
+use crate::base::time::format_utc;
 use crate::daemon::config::{Config, ConfigError, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::fleet::Address;
@@ -17,10 +18,13 @@ use crate::fleet::store::FleetStore;
 use crate::http::client::{Client, ClientError};
 use crate::output::sanitise;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
-use crate::store::{FORMAT, StoreError, WriteStore};
+use crate::store::{FORMAT, ReadStore, StoreError, WriteStore};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
+
+/// Sensors whose time is told one by one.
+const TOLD_SENSORS: usize = 20;
 
 /// Which ledger.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,6 +38,9 @@ pub struct LedgerArgs {
     /// Ask this cluster, as clickhouse://HOST:8123,REPLICA:8123/DATABASE
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "data", "token_file", "ca"])]
     store: Option<String>,
+    /// Go on where parts of the cluster are away, and say which
+    #[arg(long)]
+    partial: bool,
     /// Trust the certificates in this PEM file, instead of those of the system, when the URL is https [env: DNSLEDGER_CA]
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     ca: Option<PathBuf>,
@@ -50,6 +57,43 @@ pub struct FolderArgs {
     /// The configuration file [default: /etc/dnsledger/dnsledger.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+impl LedgerArgs {
+    /// What a server is told, if what can be had is enough.
+    pub fn partial(&self) -> Option<(&'static str, &'static str)> {
+        self.partial.then_some(("partial", "1"))
+    }
+}
+
+/// Says as of when a cluster has what its sensors have seen, and what it lacks; nothing of a ledger.
+pub fn tell_fed(ledger: &dyn ReadStore) -> io::Result<()> {
+    let Some(fed) = ledger.fed() else { return Ok(()) };
+    let mut err = io::stderr().lock();
+    let expected = fed.sensors.iter().filter(|sensor| !sensor.is_closed);
+    let last = expected.min_by_key(|sensor| sensor.as_of);
+    if let (Some(as_of), Some(last)) = (fed.as_of(), last) {
+        let others = fed.sensors.iter().map(|sensor| {
+            let time = if sensor.as_of == 0 { "never".to_owned() } else { format_utc(sensor.as_of) };
+            format!("{} {time}", sanitise(&sensor.sensor))
+        });
+        let shown: Vec<String> = others.take(TOLD_SENSORS).collect();
+        let more = match fed.sensors.len().saturating_sub(TOLD_SENSORS) {
+            0 => String::new(),
+            more => format!(", and {more} more: `dnsledger fleet status`"),
+        };
+        writeln!(
+            err,
+            "As of {} UTC, when {} shipped last ({}{more}).",
+            format_utc(as_of),
+            sanitise(&last.sensor),
+            shown.join(", ")
+        )?;
+    }
+    for lack in &fed.lacks {
+        writeln!(err, "{}", sanitise(lack))?;
+    }
+    Ok(())
 }
 
 impl FolderArgs {
@@ -133,7 +177,11 @@ impl Access {
     /// As [`Access::open`].
     pub fn open_for(args: &LedgerArgs, purpose: Purpose) -> anyhow::Result<Access> {
         if let Some(url) = &args.store {
-            let store = FleetStore::open(Cluster::new(&Address::parse(url)?)?)?;
+            let cluster = Cluster::new(&Address::parse(url)?)?;
+            let store = match args.partial {
+                true => FleetStore::open_partial(cluster)?,
+                false => FleetStore::open(cluster)?,
+            };
             return Ok(Access::Folder(Arc::new(store), Box::default()));
         }
         let told = match args.folder.is_typed() {

@@ -4,6 +4,7 @@
 //! by the mode and the access list of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`).
 
 mod disk;
+mod fleet;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::base::clock::now;
 use crate::base::time::{format_date, format_utc};
 use crate::daemon::CONTROL_SOCKET;
 use crate::daemon::config::{Config, Source};
+use crate::http::Forwarding;
 use crate::http::client::Client;
 use crate::http::tls;
 use crate::http::token::Tokens;
@@ -112,10 +114,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let told = check_folder(&mut findings, &config.data_dir);
     let user = User::of_folder(&config.data_dir);
     let running = told.is_some();
+    let standing = running.then(|| Standing::of(&config.data_dir.join(CONTROL_SOCKET)));
     disk::check(&mut findings, &config, &user, running);
     check_sources(&mut findings, &config, &config.sources(), &user, &told.unwrap_or_default());
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
+    fleet::check(&mut findings, &config, standing.as_ref());
     check_limits(&mut findings, &config.data_dir);
     tell_clock(&mut findings, now());
     let mut out = io::stdout().lock();
@@ -138,6 +142,7 @@ struct Standing {
     warnings: Vec<String>,
     store: StandingStore,
     sources: Vec<StandingSource>,
+    forwarding: Option<Forwarding>,
 }
 
 #[derive(Default, serde::Deserialize)]

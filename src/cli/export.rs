@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::Exit;
-use super::access::{Access, LedgerArgs};
+use super::access::{Access, LedgerArgs, tell_fed};
 use super::filters::FilterArgs;
 use super::lookup::check_sensor;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
@@ -44,6 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let search = Search { filters: args.filters.parse()?, ..Search::new(Query::All) };
     let access = Access::open(&args.ledger)?;
     if let Access::Folder(ledger, _) = &access {
+        tell_fed(&**ledger)?;
         check_sensor(&**ledger, &search.filters)?;
     }
     match &args.output {
@@ -94,6 +95,7 @@ fn write(access: &Access, args: &Args, search: &Search, out: &mut dyn Write) -> 
     };
     let mut params = args.filters.pairs();
     params.push(("format", if args.format == Format::Csv { "csv" } else { "cof" }));
+    params.extend(args.ledger.partial());
     let mut answer = client.get(path, &params)?;
     io::copy(&mut answer, out)?;
     Ok(())

@@ -1,5 +1,6 @@
 //! `fleet`: the tables of a cluster, who ships into it, and which ledger of a sensor stands.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::base::time::format_utc;
 use crate::fleet::cluster::Cluster;
-use crate::fleet::registry::{self, Registry, Sensor, Stands};
+use crate::fleet::registry::{self, Equal, Registry, Sensor, Stands};
 use crate::fleet::{Address, tables};
 use crate::output::sanitise;
 
@@ -32,6 +33,8 @@ enum Command {
     Status(ClusterArgs),
     /// Say which ledger stands for a sensor: the one that was rebuilt, or its former self
     Stand(StandArgs),
+    /// Say that a sensor will ship no more: its rows stay, and answers are as of the others (`stand` takes that back)
+    Close(CloseArgs),
 }
 
 /// Which cluster.
@@ -76,6 +79,15 @@ struct StandArgs {
     /// The number of the ledger, as `dnsledger fleet status` shows it
     #[arg(value_name = "LEDGER", value_parser = parse_ledger)]
     ledger: u64,
+}
+
+#[derive(Debug, clap::Args)]
+struct CloseArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// The sensor
+    #[arg(value_name = "SENSOR")]
+    sensor: String,
 }
 
 /// Reads the number of a ledger.
@@ -139,7 +151,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Status(args) => {
             let cluster = args.cluster()?;
             tables::check(&cluster)?;
-            let text = describe(&Registry::load(&cluster)?, now());
+            let text = describe(&Registry::load(&cluster)?, &registry::found_equal(&cluster)?, now());
             out.write_all(text.as_bytes())?;
         }
         Command::Stand(args) => {
@@ -169,12 +181,33 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 .collect();
             registry::note_sensors(&cluster, &said, 0).context("noting which ledger stands")?;
         }
+        Command::Close(args) => {
+            let cluster = args.cluster.cluster()?;
+            tables::check(&cluster)?;
+            let registry = Registry::load(&cluster)?;
+            let standing = registry.standing(&args.sensor);
+            let of_one = registry.sensors.get(args.sensor.as_str()).map_or([].as_slice(), Vec::as_slice);
+            let said: Vec<Sensor> = of_one
+                .iter()
+                .filter(|sensor| standing.contains(&sensor.generation))
+                .map(|sensor| Sensor {
+                    stands: Stands::Closed,
+                    version: sensor.version + 1,
+                    ..sensor.clone()
+                })
+                .collect();
+            if said.is_empty() {
+                let message = format!("no ledger has shipped for the sensor {}", sanitise(&args.sensor));
+                return Err(Misuse { message, hint: "dnsledger fleet status names sensors" }.into());
+            }
+            registry::note_sensors(&cluster, &said, 0).context("noting that the sensor is closed")?;
+        }
     }
     Ok(Exit::Done)
 }
 
 /// The ledgers and the sensors, a line each.
-fn describe(registry: &Registry, now: u64) -> String {
+fn describe(registry: &Registry, equal: &BTreeMap<u64, Equal>, now: u64) -> String {
     use std::fmt::Write;
     let time = |at: u64| if at == 0 { "never".to_owned() } else { format_utc(at) };
     let mut text = String::new();
@@ -189,11 +222,28 @@ fn describe(registry: &Registry, now: u64) -> String {
             ledger.mark,
             time(ledger.compared),
         );
+        let equal = equal.get(&ledger.generation).copied().unwrap_or_default();
+        let never = match equal.never() {
+            0 => String::new(),
+            never => format!("; {never} never were"),
+        };
+        let _ = writeln!(
+            text,
+            "       {} of {} buckets were found equal, the one longest ago {}, the last {}{never}",
+            equal.buckets,
+            Equal::ALL,
+            time(equal.oldest),
+            time(equal.newest),
+        );
+    }
+    for lack in &registry.fed(now).lacks {
+        let _ = writeln!(text, "note   {lack}");
     }
     for (name, of_one) in &registry.sensors {
         let standing = registry.standing(name);
         for sensor in of_one {
             let counts = match (standing.contains(&sensor.generation), sensor.stands) {
+                (true, Stands::Closed) => "counts, and ships no more",
                 (true, _) => "counts",
                 (false, Stands::Unsaid) => {
                     "DOES NOT COUNT: another ledger has shipped for this sensor; `dnsledger fleet stand` says which one stands"

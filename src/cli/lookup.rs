@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::access::{Access, LedgerArgs};
+use super::access::{Access, LedgerArgs, tell_fed};
 use super::filters::FilterArgs;
 use super::list::{Item, ListArgs, Refused};
 use super::status::MAX_STATUS_BYTES;
@@ -139,6 +139,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let access = Access::open(&args.ledger)?;
     if let Access::Folder(ledger, _) = &access {
+        tell_fed(&**ledger)?;
         check_sensor(&**ledger, &filters)?;
     }
     let mut out =
@@ -352,6 +353,8 @@ struct PageEnd {
     truncated: bool,
     next: Option<String>,
     questions: Option<Questions>,
+    #[serde(default)]
+    incomplete: Vec<String>,
 }
 
 /// Asks a daemon, page by page; how the name was asked for.
@@ -370,6 +373,7 @@ fn ask(
         params.extend([("q", text), ("pointing", "true"), ("format", "ndjson"), ("limit", limit.as_str())]);
         let is_first = cursor.is_none();
         params.extend(is_first.then_some(("questions", "true")));
+        params.extend(args.ledger.partial());
         let sort = args.sort.map(Sort::text);
         params.extend(sort.as_deref().map(|sort| ("sort", sort)));
         params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
@@ -386,6 +390,11 @@ fn ask(
         }
         let end = end.context("the answer broke off")?;
         questions = questions.or(end.questions);
+        if is_first && args.ledger.partial().is_some() {
+            for reason in &end.incomplete {
+                writeln!(io::stderr(), "Not all is there. {}", sanitise(reason))?;
+            }
+        }
         if args.sort.is_some() {
             tell_cut(args, end.truncated)?;
         }
@@ -440,6 +449,7 @@ fn ask_together(
         params.push(("limit", limit.as_str()));
     }
     params.extend(args.list.summary.then_some(("summary", "true")));
+    params.extend(args.ledger.partial());
     let sort = args.sort.map(Sort::text);
     params.extend(sort.as_deref().map(|sort| ("sort", sort)));
     let mut body = Vec::new();

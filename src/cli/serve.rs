@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context;
+
 use super::Exit;
 use super::access::FolderArgs;
+use crate::base::shutdown::Stop;
 use crate::daemon::config::Config;
 use crate::daemon::{front, logging};
 use crate::fleet::Address;
@@ -49,6 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let cluster = Cluster::new(&Address::parse(&args.store)?)?;
     logging::start(&config.log);
     let store = Arc::new(FleetStore::open(cluster)?);
+    store.watch(Stop::new()).context("starting the thread that looks for sensors")?;
     let announce = args.announce.clone();
     front::run(config, store, announce.as_deref(), move || args.load())?;
     Ok(Exit::Done)

@@ -12,7 +12,7 @@ use super::import::human_size;
 use super::progress::seconds;
 use crate::base::clock::now;
 use crate::base::time::format_utc;
-use crate::http::report;
+use crate::http::{of_fed, report};
 use crate::output::{sanitise, sanitise_json, shortened};
 use crate::status::Status;
 
@@ -47,7 +47,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (document, running) = match Access::open_for(&args.ledger, Purpose::Look)? {
         Access::Folder(ledger, _) => {
             let status = Status::at_rest(&ledger.lineages()?, now());
-            let report = report(status, &ledger.stats()?);
+            let mut report = report(status, &ledger.stats()?);
+            if let Some(fed) = ledger.fed() {
+                report = report.with_fed(of_fed(&fed, &[]));
+            }
             (serde_json::to_value(report).context("writing the status")?, false)
         }
         Access::Socket(client) | Access::Server(client) => {
@@ -89,6 +92,11 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     }
     if let Some(as_of) = document["as_of"].as_str() {
         line("as of", as_of);
+    }
+    for sensor in document["sensors"].as_array().into_iter().flatten() {
+        let closed = if sensor["closed"] == true { ", closed" } else { "" };
+        let as_of = sensor["as_of"].as_str().unwrap_or("nothing yet");
+        line("sensor", &format!("{}: {as_of}{closed}", sensor["sensor"].as_str().unwrap_or_default()));
     }
     if let Some(newest) = document["newest"].as_u64() {
         line("newest", &format!("{} UTC", format_utc(newest)));

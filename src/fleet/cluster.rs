@@ -212,6 +212,12 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether each of its hosts answers.
+    pub fn ping_each(&self) -> Vec<(&str, Result<(), ClientError>)> {
+        let ping = |host: &Host| host.send(&[], &[], b"SELECT 1".to_vec(), None).map(drop);
+        self.hosts.iter().map(|host| (host.name.as_str(), ping(host))).collect()
+    }
+
     /// What each of its hosts says of its version.
     ///
     /// # Errors

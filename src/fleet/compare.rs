@@ -12,6 +12,7 @@ use super::rowbinary::{Columns, put_u16, put_u64};
 use super::rows::{Row, Table, Values};
 use super::tables::COMPARED;
 use crate::base::clock::now;
+use crate::http::ChangesHead;
 use crate::observation::{Asked, Halves};
 use crate::store::Mark;
 
@@ -33,12 +34,19 @@ type Digests = BTreeMap<(Table, u16), Digest>;
 /// What tells rows of a table apart.
 type Key = (Vec<u8>, u16, Vec<u8>, String);
 
+/// Rows of a bucket.
+fn rows_of(digests: &Digests, at: (Table, u16)) -> u64 {
+    digests.get(&at).map_or(0, |digest| digest.0)
+}
+
 fn key_of(row: &Row) -> Key {
     (row.name.clone(), row.rrtype, row.rdata.clone(), row.sensor.clone())
 }
 
 impl Forwarder {
     /// Compares all of a ledger, and mends what differs.
+    ///
+    /// The ledger goes on meanwhile, so what came since the last shipment differs too, and is shipped by this.
     pub(super) fn compare(&self, generation: u64) -> Result<Found, FleetError> {
         let mut here = Digests::new();
         let head = self.source().changes(Mark::default(), &mut |_, change| {
@@ -56,19 +64,26 @@ impl Forwarder {
         let mut differing: Vec<_> = all.into_iter().filter(|at| here.get(at) != there.get(at)).collect();
         differing.sort_unstable();
         let mut found = Found { differing: differing.len() as u64, mended: 0 };
-        let rows = |at: &(Table, u16)| there.get(at).map_or(0, |digest| digest.0);
+        let differs: HashSet<(Table, u16)> = differing.iter().copied().collect();
+        let all = || Table::ALL.into_iter().flat_map(|table| (0..BUCKETS).map(move |bucket| (table, bucket)));
+        let equal = all().filter(|at| !differs.contains(at));
+        self.note_equal(generation, equal.map(|at| (at, rows_of(&here, at))))?;
         let mut rest = differing.as_slice();
         while !rest.is_empty() {
             let mut sum = 0;
             let fits = rest.iter().take_while(|at| {
-                sum += rows(at);
+                sum += rows_of(&there, **at);
                 sum <= ROWS_AT_ONCE
             });
             let (some, others) = rest.split_at(fits.count().clamp(1, rest.len()));
-            found.mended += self.mend(generation, some)?;
+            let (mended, head, after) = self.mend(generation, some)?;
+            found.mended += mended;
+            // Nobody else ships from this ledger: what is there now must be what was shipped.
+            let there = self.digests(generation, head.expired_before)?;
+            let equal = some.iter().copied().filter(|at| after.get(at) == there.get(at));
+            self.note_equal(generation, equal.map(|at| (at, rows_of(&after, at))))?;
             rest = others;
         }
-        self.note_compared(generation, &here)?;
         Ok(found)
     }
 
@@ -98,15 +113,19 @@ impl Forwarder {
         Ok(digests)
     }
 
-    /// Ships what differs in some buckets, row by row. Gives how many rows that were.
-    fn mend(&self, generation: u64, buckets: &[(Table, u16)]) -> Result<u64, FleetError> {
+    /// Ships what differs in some buckets, row by row. Gives how many rows that were, and what the buckets have then.
+    fn mend(
+        &self,
+        generation: u64,
+        buckets: &[(Table, u16)],
+    ) -> Result<(u64, ChangesHead, Digests), FleetError> {
         let mut there: HashMap<(Table, Key), u64> = HashMap::new();
         for table in Table::ALL {
             let of_table: Vec<u16> = buckets.iter().filter(|at| at.0 == table).map(|at| at.1).collect();
             self.keys(generation, table, &of_table, &mut there)?;
         }
         let wanted: HashSet<(Table, u16)> = buckets.iter().copied().collect();
-        let mut mended = 0;
+        let (mut mended, mut after) = (0, Digests::new());
         let mut outbox = Outbox::new(self.cluster(), self.quorum());
         let head = self.source().changes(Mark::default(), &mut |head, change| {
             let row = Row::of(&change);
@@ -114,7 +133,11 @@ impl Forwarder {
                 if !wanted.contains(&(*table, row.bucket(*table))) {
                     continue;
                 }
-                if there.remove(&(*table, key_of(&row))) != Some(row.digest()) {
+                let digest = row.digest();
+                let (rows, sum) = after.entry((*table, row.bucket(*table))).or_default();
+                *rows += 1;
+                *sum = sum.wrapping_add(digest);
+                if there.remove(&(*table, key_of(&row))) != Some(digest) {
                     mended += 1;
                     outbox.put_in(*table, &row, generation, version(head.mark, true))?;
                 }
@@ -132,7 +155,7 @@ impl Forwarder {
             outbox.put_in(table, &row, generation, version(head.mark, false))?;
         }
         outbox.flush()?;
-        Ok(mended)
+        Ok((mended, head, after))
     }
 
     /// The keys of some buckets, with the digest of each row.
@@ -175,18 +198,20 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Notes that each bucket was found equal, or was made so.
-    fn note_compared(&self, generation: u64, here: &Digests) -> Result<(), FleetError> {
-        let (mut rows, now) = (Vec::new(), now());
-        for (table, code) in Table::ALL.into_iter().zip(0u8..) {
-            for bucket in 0..BUCKETS {
-                put_u64(generation, &mut rows);
-                rows.push(code);
-                put_u16(bucket, &mut rows);
-                put_u64(now, &mut rows);
-                put_u64(here.get(&(table, bucket)).map_or(0, |digest| digest.0), &mut rows);
-            }
+    /// Notes that buckets were found equal, with how many rows.
+    fn note_equal(
+        &self,
+        generation: u64,
+        buckets: impl Iterator<Item = ((Table, u16), u64)>,
+    ) -> Result<(), FleetError> {
+        let (mut notes, now) = (Vec::new(), now());
+        for ((table, bucket), rows) in buckets {
+            put_u64(generation, &mut notes);
+            notes.push(Table::ALL.iter().position(|other| *other == table).unwrap_or_default() as u8);
+            put_u16(bucket, &mut notes);
+            put_u64(now, &mut notes);
+            put_u64(rows, &mut notes);
         }
-        self.cluster().insert(0, COMPARED, &rows, self.quorum())
+        if notes.is_empty() { Ok(()) } else { self.cluster().insert(0, COMPARED, &notes, self.quorum()) }
     }
 }

@@ -47,6 +47,11 @@ pub fn version(mark: Mark, is_alive: bool) -> u64 {
     mark.0.saturating_mul(2).saturating_add(u64::from(!is_alive))
 }
 
+/// The time as of which a ledger is there: what it says, or, where it has not read all yet, what it said before.
+fn later(before: u64, at: u64) -> u64 {
+    if at == 0 { before } else { at }
+}
+
 impl Forwarder {
     /// Makes sure that the tables are there.
     ///
@@ -138,9 +143,9 @@ impl Forwarder {
         if shipped.mark != head.mark.0 || known.is_none() {
             let end = self.ship(Mark(since), &shipped, &registry)?;
             shipped.mark = end.mark.0;
-            shipped.as_of = end.at;
+            shipped.as_of = later(shipped.as_of, end.at);
         } else {
-            shipped.as_of = head.at;
+            shipped.as_of = later(shipped.as_of, head.at);
         }
         shipped.version += 1;
         registry::note(&self.cluster, &shipped, self.quorum)?;

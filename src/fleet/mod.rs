@@ -96,12 +96,22 @@ impl FleetError {
         FleetError::Nonsense { what: "an answer of the cluster", why: "it is cut".to_owned() }
     }
 
+    /// Whether a server does not know the user, or not with this password.
+    pub fn is_refused(&self) -> bool {
+        // What ClickHouse calls UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, AUTHENTICATION_FAILED.
+        let codes = ["Code: 192", "Code: 193", "Code: 194", "Code: 516"];
+        matches!(self, FleetError::Shard { why, .. } if codes.iter().any(|code| why.contains(code)))
+    }
+
     /// What the operator can do.
     pub fn hint(&self) -> Option<&str> {
         match self {
             FleetError::Tables { hint, .. } => Some(hint),
             FleetError::Client(error) => error.hint(),
             FleetError::Ledger(error) => error.hint(),
+            error if error.is_refused() => {
+                Some("name the user and its password: ?user=NAME&password_file=FILE")
+            }
             FleetError::Shard { .. } => {
                 Some("see that its servers run, and that this machine may reach them")
             }

@@ -349,8 +349,13 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// Those of a range, behind a position where one is given.
-    pub fn open(cluster: &Arc<Cluster>, range: &Range, after: Option<&Position>) -> Merged {
+    /// Those of a range, behind a position where one is given. Some shards may be left out.
+    pub fn open(
+        cluster: &Arc<Cluster>,
+        range: &Range,
+        after: Option<&Position>,
+        without: &[usize],
+    ) -> Merged {
         let count = cluster.shards().len();
         let wanted = range.bucket.map(|number| bucket::shard(number, count));
         let low = after.map_or(Low::Start, |after| Low::Behind(key_of(after, range.table)));
@@ -367,7 +372,7 @@ impl Merged {
         };
         Merged {
             shards: (0..count)
-                .filter(|shard| wanted.is_none_or(|wanted| wanted == *shard))
+                .filter(|shard| wanted.is_none_or(|wanted| wanted == *shard) && !without.contains(shard))
                 .map(pages)
                 .collect(),
         }

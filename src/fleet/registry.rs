@@ -5,9 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::FleetError;
+use super::bucket::BUCKETS;
 use super::cluster::Cluster;
 use super::rowbinary::{Columns, literal, put_bytes, put_u32, put_u64};
-use super::tables::{LEDGERS, SENSORS};
+use super::rows::Table;
+use super::tables::{COMPARED, LEDGERS, SENSORS};
+use crate::base::time::format_utc;
+use crate::output::sanitise;
+use crate::store::{Fed, SensorAsOf};
+
+/// A sensor of which nothing newer came for so long is late, seconds: forwarders ship every few.
+pub const LATE: u64 = 600;
 
 /// How far a ledger has shipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub enum Stands {
     Yes,
     /// It does not: another one does.
     No,
+    /// It does, and will ship no more.
+    Closed,
 }
 
 impl Stands {
@@ -45,6 +55,7 @@ impl Stands {
             Stands::Unsaid => 0,
             Stands::Yes => 1,
             Stands::No => 2,
+            Stands::Closed => 3,
         }
     }
 }
@@ -110,6 +121,7 @@ impl Registry {
                 stands: match columns.u64()? {
                     1 => Stands::Yes,
                     2 => Stands::No,
+                    3 => Stands::Closed,
                     _ => Stands::Unsaid,
                 },
                 since: columns.u64()?,
@@ -125,7 +137,7 @@ impl Registry {
     /// The generations whose rows count for a sensor: those of which it was said, or the one that was met first.
     pub fn standing(&self, sensor: &str) -> Vec<u64> {
         let of_one = self.sensors.get(sensor).map_or([].as_slice(), Vec::as_slice);
-        let said = of_one.iter().filter(|sensor| sensor.stands == Stands::Yes);
+        let said = of_one.iter().filter(|sensor| matches!(sensor.stands, Stands::Yes | Stands::Closed));
         let said: Vec<u64> = said.map(|sensor| sensor.generation).collect();
         if !said.is_empty() {
             return said;
@@ -145,11 +157,84 @@ impl Registry {
         })
     }
 
-    /// When a sensor was as it is told here: the earliest time of the ledgers that stand for it.
-    pub fn as_of(&self, sensor: &str) -> Option<u64> {
-        let of_one = self.standing(sensor);
-        of_one.iter().map(|generation| self.ledgers.get(generation).map_or(0, |shipped| shipped.as_of)).min()
+    /// When a sensor was as it is told here: the earliest time of the ledgers that stand for it and are to ship more; the latest where
+    /// none is.
+    pub fn as_of(&self, sensor: &str) -> SensorAsOf {
+        let standing = self.standing(sensor);
+        let of_one = self.sensors.get(sensor).map_or([].as_slice(), Vec::as_slice);
+        let as_of = |sensor: &Sensor| self.ledgers.get(&sensor.generation).map_or(0, |shipped| shipped.as_of);
+        let counts = of_one.iter().filter(|sensor| standing.contains(&sensor.generation));
+        let (closed, open): (Vec<&Sensor>, Vec<&Sensor>) =
+            counts.partition(|sensor| sensor.stands == Stands::Closed);
+        let earliest = open.iter().map(|sensor| as_of(sensor)).min();
+        let latest = closed.iter().map(|sensor| as_of(sensor)).max();
+        SensorAsOf {
+            sensor: sensor.into(),
+            as_of: earliest.or(latest).unwrap_or(0),
+            is_closed: earliest.is_none() && latest.is_some(),
+        }
     }
+
+    /// As of when all sensors are here, and what is to be said of them at a time: who is late, and who does not count.
+    pub fn fed(&self, now: u64) -> Fed {
+        let sensors: Vec<SensorAsOf> = self.sensors.keys().map(|name| self.as_of(name)).collect();
+        let mut lacks = Vec::new();
+        for SensorAsOf { sensor, as_of, is_closed } in &sensors {
+            if *is_closed || now.saturating_sub(*as_of) < LATE {
+                continue;
+            }
+            let name = sanitise(sensor);
+            lacks.push(match as_of {
+                0 => format!("Of the sensor {name} nothing is there yet that is whole."),
+                _ => format!("The sensor {name} has shipped nothing since {} UTC.", format_utc(*as_of)),
+            });
+        }
+        lacks.extend(self.undecided().map(|sensor| {
+            let name = sanitise(&sensor.name);
+            format!("A second ledger ships for the sensor {name}, and does not count: `dnsledger fleet stand` says which one stands.")
+        }));
+        Fed { sensors, lacks }
+    }
+}
+
+/// When the buckets of a ledger were last found equal with what the cluster has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Equal {
+    /// Buckets of tables that ever were.
+    pub buckets: u64,
+    /// When that was of the one of which it is longest ago, epoch seconds.
+    pub oldest: u64,
+    /// When it was of the one of which it was last.
+    pub newest: u64,
+}
+
+impl Equal {
+    /// Buckets that all tables have together.
+    pub const ALL: u64 = Table::ALL.len() as u64 * BUCKETS as u64;
+
+    /// Those that never were found equal.
+    pub fn never(&self) -> u64 {
+        Equal::ALL.saturating_sub(self.buckets)
+    }
+}
+
+/// When the buckets of each ledger were last found equal.
+///
+/// # Errors
+///
+/// When the first shard does not answer.
+pub fn found_equal(cluster: &Cluster) -> Result<BTreeMap<u64, Equal>, FleetError> {
+    let rows = cluster.first()?.rows(&format!(
+        "SELECT gen, count(), min(ver), max(ver) FROM {}.{COMPARED} FINAL GROUP BY gen",
+        cluster.database()
+    ))?;
+    let (mut columns, mut all) = (Columns(&rows), BTreeMap::new());
+    while !columns.is_empty() {
+        let generation = columns.u64()?;
+        let equal = Equal { buckets: columns.u64()?, oldest: columns.u64()?, newest: columns.u64()? };
+        all.insert(generation, equal);
+    }
+    Ok(all)
 }
 
 /// Notes how far a ledger has shipped.
@@ -214,15 +299,43 @@ mod tests {
             let undecided = registry.undecided().map(|sensor| sensor.generation).collect::<Vec<_>>();
             (registry.standing("dmz"), undecided)
         };
-        use Stands::{No, Unsaid, Yes};
+        use Stands::{Closed, No, Unsaid, Yes};
         assert_eq!(standing(vec![sensor(7, Unsaid, 1)]), (vec![7], vec![]));
         assert_eq!(standing(vec![sensor(7, Unsaid, 1), sensor(3, Unsaid, 2)]), (vec![7], vec![3]));
         assert_eq!(standing(vec![sensor(7, No, 1), sensor(3, Yes, 2)]), (vec![3], vec![]));
         assert_eq!(standing(vec![sensor(7, Yes, 1), sensor(3, Yes, 2)]), (vec![7, 3], vec![]));
+        assert_eq!(standing(vec![sensor(7, Closed, 1), sensor(3, Unsaid, 2)]), (vec![7], vec![3]));
         // And one that is rebuilt once more.
         assert_eq!(
             standing(vec![sensor(7, No, 1), sensor(3, Yes, 2), sensor(9, Unsaid, 3)]),
             (vec![3], vec![9])
         );
+    }
+
+    #[test]
+    fn a_sensor_is_as_of_its_ledger_that_is_furthest_behind_and_one_that_is_late_is_said() {
+        let sensor = |name: &str, generation, stands| Sensor {
+            name: name.into(),
+            generation,
+            version: 1,
+            stands,
+            since: generation,
+        };
+        let shipped = |generation, as_of| (generation, Shipped { generation, as_of, ..Shipped::default() });
+        let registry = Registry {
+            ledgers: [shipped(1, 5000), shipped(2, 4900), shipped(3, 100), shipped(4, 90)].into(),
+            sensors: [
+                ("a".into(), vec![sensor("a", 1, Stands::Yes), sensor("a", 2, Stands::Yes)]),
+                ("b".into(), vec![sensor("b", 3, Stands::Unsaid)]),
+                ("c".into(), vec![sensor("c", 4, Stands::Closed)]),
+            ]
+            .into(),
+        };
+        let fed = registry.fed(5100);
+        let times: Vec<(u64, bool)> =
+            fed.sensors.iter().map(|sensor| (sensor.as_of, sensor.is_closed)).collect();
+        assert_eq!(times, [(4900, false), (100, false), (90, true)]);
+        assert_eq!(fed.as_of(), Some(100));
+        assert_eq!(fed.lacks, ["The sensor b has shipped nothing since 1970-01-01 00:01:40 UTC."]);
     }
 }

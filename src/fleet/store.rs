@@ -14,22 +14,37 @@ use super::registry::Registry;
 use super::rowbinary::Columns;
 use super::rows::{Table, Values};
 use super::tables;
+use crate::base::clock::now;
+use crate::base::shutdown::Stop;
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::{Asked, Halves, SensorId, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::{
-    Changed, Domains, Entries, Entry, Expired, Mark, OnPiece, OnProgress, Pair, Position, Question,
-    Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification,
+    Changed, Domains, Entries, Entry, Expired, Fed, Mark, OnPiece, OnProgress, Pair, Part, Position,
+    Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification,
     WriteStore,
 };
 
 /// How long what is known of sensors is taken for true.
-const KNOWN_FOR: Duration = Duration::from_secs(1);
+const KNOWN_FOR: Duration = Duration::from_secs(3);
+/// How often it is asked for meanwhile, where somebody serves.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked which shards answer.
+const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// A cluster that is asked.
 pub struct FleetStore {
     shared: Arc<Shared>,
+    /// What is left out of all answers.
+    away: Away,
+}
+
+/// Shards that do not answer, from 0 on, and what is said of that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Away {
+    shards: Vec<usize>,
+    says: Vec<String>,
 }
 
 struct Shared {
@@ -37,6 +52,9 @@ struct Shared {
     known: Mutex<Option<(Instant, Arc<Known>)>>,
     /// The names of sensors, by the numbers that they were given here.
     numbers: Mutex<Vec<Arc<str>>>,
+    /// Shards that did not answer when they were asked last, and why the first one did not.
+    away: Mutex<Away>,
+    failing: Mutex<Option<String>>,
 }
 
 /// What is known of sensors.
@@ -58,9 +76,46 @@ impl FleetStore {
             cluster: Arc::new(cluster),
             known: Mutex::default(),
             numbers: Mutex::default(),
+            away: Mutex::default(),
+            failing: Mutex::default(),
         });
         shared.known()?;
-        Ok(FleetStore { shared })
+        Ok(FleetStore { shared, away: Away::default() })
+    }
+
+    /// As [`FleetStore::open`], without shards that are away; [`ReadStore::fed`] says which those are.
+    ///
+    /// # Errors
+    ///
+    /// Likewise: the first shard must be there, for it keeps what is known of sensors.
+    pub fn open_partial(cluster: Cluster) -> Result<FleetStore, FleetError> {
+        let store = FleetStore::open(cluster)?;
+        let away = store.shared.ping();
+        Ok(FleetStore { away, ..store })
+    }
+
+    /// Asks again and again what is known of sensors, and which shards answer, for as long as the store is there.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread for it.
+    pub fn watch(&self, stop: Stop) -> std::io::Result<()> {
+        let shared = Arc::downgrade(&self.shared);
+        let look = move || {
+            let mut pinged: Option<Instant> = None;
+            while let Some(shared) = shared.upgrade().filter(|_| !stop.is_stopped()) {
+                let looked = shared.look();
+                *shared.failing.lock() = looked.err().map(|error| error.to_string());
+                if pinged.is_none_or(|at| at.elapsed() >= PING_EVERY) {
+                    let away = shared.ping();
+                    *shared.away.lock() = away;
+                    pinged = Some(Instant::now());
+                }
+                drop(shared);
+                stop.wait(LOOK_EVERY);
+            }
+        };
+        std::thread::Builder::new().name("fleet".to_owned()).spawn(look).map(drop)
     }
 
     /// What the cluster knows of ledgers and sensors.
@@ -80,6 +135,11 @@ impl Shared {
         {
             return Ok(Arc::clone(known));
         }
+        self.look()
+    }
+
+    /// Asks what is known of sensors.
+    fn look(&self) -> Result<Arc<Known>, FleetError> {
         let registry = Registry::load(&self.cluster)?;
         let standing = registry.sensors.keys();
         let standing = standing.map(|name| (Arc::clone(name), registry.standing(name).into_iter().collect()));
@@ -98,10 +158,39 @@ impl Shared {
 }
 
 impl Shared {
+    /// Which shards do not answer.
+    fn ping(&self) -> Away {
+        let shards = self.cluster.shards();
+        let mut away = Away::default();
+        // One that is away may take its time to be so.
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let asked: Vec<_> = shards.iter().map(|shard| scope.spawn(|| shard.rows("SELECT 1"))).collect();
+            asked.into_iter().map(|thread| thread.join().unwrap_or(Err(FleetError::Stopped))).collect()
+        });
+        for (at, answer) in answers.into_iter().enumerate().filter(|(_, answer)| answer.is_err()) {
+            if let Err(error) = answer {
+                tracing::debug!(%error, "A shard does not answer.");
+            }
+            away.shards.push(at);
+            away.says.push(format!(
+                "Shard {} of {} of the cluster is away, and its rows are missing.",
+                at + 1,
+                shards.len()
+            ));
+        }
+        away
+    }
+
+    /// What was known last, however long ago.
+    fn last_known(&self) -> Option<Arc<Known>> {
+        self.known.lock().as_ref().map(|(_, known)| Arc::clone(known))
+    }
+
     fn stats(&self) -> Result<Stats, FleetError> {
         let cluster = &self.cluster;
         let mut stats = Stats { format: crate::store::FORMAT, ..Stats::default() };
-        for shard in cluster.shards() {
+        let away = self.away.lock().shards.clone();
+        for (_, shard) in cluster.shards().iter().enumerate().filter(|(at, _)| !away.contains(at)) {
             let rows = shard.rows(&format!(
                 "SELECT table, toUInt64(sum(rows)), toUInt64(count()), toUInt64(sum(bytes_on_disk)) FROM system.parts \
                  WHERE database = '{}' AND active GROUP BY table",
@@ -127,6 +216,10 @@ impl Shared {
 /// The cluster as it is asked. Each page is as of its own moment.
 struct FleetView {
     shared: Arc<Shared>,
+    /// Shards that are left out.
+    without: Vec<usize>,
+    /// What is known of sensors; what is known then, where that is not given.
+    known: Option<Arc<Known>>,
 }
 
 /// Rows of one key and sensor together.
@@ -144,10 +237,14 @@ struct Groups {
 }
 
 impl Groups {
-    fn open(shared: &Shared, range: &Range, after: Option<&Position>) -> Result<Groups, FleetError> {
+    fn open(view: &FleetView, range: &Range, after: Option<&Position>) -> Result<Groups, FleetError> {
+        let known = match &view.known {
+            Some(known) => Arc::clone(known),
+            None => view.shared.known()?,
+        };
         Ok(Groups {
-            rows: Merged::open(&shared.cluster, range, after),
-            known: shared.known()?,
+            rows: Merged::open(&view.shared.cluster, range, after, &view.without),
+            known,
             is_over: false,
         })
     }
@@ -267,7 +364,7 @@ fn question(group: Group) -> Result<Question, FleetError> {
 impl Snapshot for FleetView {
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         let Some(range) = Range::of_rows(scan) else { return Ok(Box::new(std::iter::empty())) };
-        let mut groups = Groups::open(&self.shared, &range, after).map_err(FleetError::into_store_error)?;
+        let mut groups = Groups::open(self, &range, after).map_err(FleetError::into_store_error)?;
         let table = range.table;
         Ok(Box::new(std::iter::from_fn(move || groups.step(|group| entry(table, group)))))
     }
@@ -278,7 +375,7 @@ impl Snapshot for FleetView {
 
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
         let Some(range) = Range::of_questions(scan) else { return Ok(Box::new(std::iter::empty())) };
-        let mut groups = Groups::open(&self.shared, &range, None).map_err(FleetError::into_store_error)?;
+        let mut groups = Groups::open(self, &range, None).map_err(FleetError::into_store_error)?;
         Ok(Box::new(std::iter::from_fn(move || groups.step(question))))
     }
 
@@ -300,7 +397,39 @@ impl Snapshot for FleetView {
 
 impl ReadStore for FleetStore {
     fn now(&self) -> Arc<dyn Snapshot> {
-        Arc::new(FleetView { shared: Arc::clone(&self.shared) })
+        Arc::new(FleetView {
+            shared: Arc::clone(&self.shared),
+            without: self.away.shards.clone(),
+            known: None,
+        })
+    }
+
+    fn fed(&self) -> Option<Arc<Fed>> {
+        let mut fed = self.shared.last_known().map(|known| known.registry.fed(now())).unwrap_or_default();
+        let mut says = self.away.says.clone();
+        says.append(&mut fed.lacks);
+        if self.away.says.is_empty() {
+            // Lookups that need it fail, so it is said behind what answers lack.
+            says.extend(self.shared.away.lock().shards.iter().map(|at| {
+                format!(
+                    "Shard {} of the cluster is away: lookups that need it fail, unless they are partial.",
+                    at + 1
+                )
+            }));
+        }
+        Some(Arc::new(Fed { lacks: says, ..fed }))
+    }
+
+    fn part(&self) -> Result<Part, StoreError> {
+        let away = self.shared.ping();
+        let known = self.shared.known().or_else(|error| self.shared.last_known().ok_or(error));
+        let known = known.map_err(FleetError::into_store_error)?;
+        if away.shards.len() == self.shared.cluster.shards().len() {
+            return Err(StoreError::Cluster("every shard of the cluster".to_owned()));
+        }
+        let snapshot =
+            FleetView { shared: Arc::clone(&self.shared), without: away.shards, known: Some(known) };
+        Ok(Part { snapshot: Arc::new(snapshot), missing: away.says })
     }
 
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
@@ -328,7 +457,7 @@ impl ReadStore for FleetStore {
     }
 
     fn failing(&self) -> Option<StoreError> {
-        None
+        self.shared.failing.lock().clone().map(StoreError::Cluster)
     }
 
     fn copy(&self, _: OnPiece<'_>) -> Result<(), StoreError> {

@@ -19,8 +19,8 @@ use super::headers::{say_fresh, say_truncated};
 use super::places::{Place, PlacesOf};
 use crate::base::time::format_rfc3339;
 use crate::lookup::{Cursor, End, Found, Limits, Search, Slice, Walk};
-use crate::status::Freshness;
-use crate::store::{Snapshot, StoreError};
+use crate::status::{Freshness, SensorTime};
+use crate::store::{Fed, SensorAsOf, Snapshot, StoreError};
 
 /// Rows that a walk looks at before others get their turn.
 const SLICE: Slice = Slice { examined: 16_384 };
@@ -65,11 +65,32 @@ pub trait Shape: Clone + Send + 'static {
 
 /// What every answer from now on is true of: the instant, as RFC 3339 with milliseconds, and what it may lack.
 pub fn as_of(state: &State) -> Freshness {
+    if let Some(fed) = state.0.ledger.fed() {
+        let missing = state.2.as_ref().map_or([].as_slice(), |part| part.missing.as_slice());
+        return of_fed(&fed, missing);
+    }
     let ingest = &state.0.ingest;
     Freshness {
         as_of: ingest.as_of_ms().map(format_millis),
         incomplete: ingest.incomplete(),
         is_followed: ingest.sensors().next().is_some(),
+        sensors: None,
+    }
+}
+
+/// What an answer of a store that other ledgers feed is true of, of which parts may be missing.
+pub fn of_fed(fed: &Fed, missing: &[String]) -> Freshness {
+    let time = |at: u64| (at > 0).then(|| format_rfc3339(at));
+    let sensor = |sensor: &SensorAsOf| SensorTime {
+        sensor: sensor.sensor.to_string(),
+        as_of: time(sensor.as_of),
+        closed: sensor.is_closed,
+    };
+    Freshness {
+        as_of: fed.as_of().and_then(time),
+        incomplete: missing.iter().chain(&fed.lacks).cloned().collect(),
+        is_followed: true,
+        sensors: Some(fed.sensors.iter().map(sensor).collect()),
     }
 }
 
@@ -123,7 +144,7 @@ pub async fn answer_all(
     let is_scan = first.query.is_scan();
     let places = places(state, is_scan);
     // All is answered as of one moment.
-    let ledger = state.0.ledger.now();
+    let ledger = state.snapshot();
     let mut place = None;
     let mut part;
     let tried = match searches.is_empty() && first.query.is_exact() {
@@ -313,7 +334,7 @@ pub async fn gather<T: Send + 'static>(
     let deadline = start + state.0.config.request_timeout;
     let patience = start + state.0.config.request_timeout / 2;
     let mut place = place_for(state, search.query.is_scan()).await?;
-    let mut walk = Walk::start(&state.0.ledger.now(), &search, limits, from)?;
+    let mut walk = Walk::start(&state.snapshot(), &search, limits, from)?;
     loop {
         let mut more = true;
         let step = move || {

@@ -39,6 +39,7 @@ use crate::lookup::{
 use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
 use crate::output::summary::{Questions, SummaryLine};
+use crate::status::SensorTime;
 use crate::store::StoreError;
 
 /// Queries of one request.
@@ -101,7 +102,7 @@ pub async fn lookup<B: Buf>(
     lines.end()?;
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
-    let ledger = state.0.ledger.now();
+    let ledger = state.snapshot();
     let limits = Limits { rows, examined: u64::MAX };
     let (budget, sum) = (config.scan_rows, as_of.clone());
     let deadline = Instant::now() + config.request_timeout;
@@ -113,6 +114,7 @@ pub async fn lookup<B: Buf>(
             errors,
             as_of: sum.as_of,
             incomplete: sum.incomplete,
+            sensors: sum.sensors,
         };
         let bulk = Bulk::start(ledger, asks, limits, budget);
         let mut told = Telling { bulk, sum, out: bad, is_summary, is_sorted: sort.is_some() };
@@ -263,6 +265,8 @@ struct Sum {
     errors: u64,
     as_of: Option<String>,
     incomplete: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensors: Option<Vec<SensorTime>>,
 }
 
 /// An answer being written.

@@ -34,7 +34,7 @@ pub struct ChangesHead {
     pub mark: Mark,
     /// What was last seen before this was dropped, epoch seconds.
     pub expired_before: u64,
-    /// When it was so, epoch seconds.
+    /// As of when all that was visible in the logs is in it, epoch seconds; 0 where not all was read yet.
     pub at: u64,
 }
 
@@ -114,12 +114,19 @@ pub fn changes(state: &State, request: &Request) -> Result<Response, ApiError> {
     let since = since
         .map_err(|_| ApiError::bad_request("bad_request", "the parameter since is no number", "?since=0"))?;
     let only_head = request.param("head").is_some_and(|value| value == "true");
-    let ledger = Arc::clone(&state.0.ledger);
+    let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
     at_length(
         state,
         ChangesFrame::Failed("it took longer than http.stream_timeout".to_owned()).to_bytes(),
         move |frames| {
-            if let Err(error) = tell(&*ledger, Mark(since), only_head, &frames) {
+            // All that was read until then is committed now, so it is among the changes.
+            let at = match ingest.sensors().next() {
+                Some(_) => ingest.as_of_ms().map_or(0, |millis| millis / 1000),
+                None => now(),
+            };
+            // Where that fails there is what was committed before.
+            let at = if ingest.commit().is_ok() { at } else { 0 };
+            if let Err(error) = tell(&*ledger, Mark(since), only_head, at, &frames) {
                 // A client that is gone does not want to know.
                 let _ = frames.blocking_send(ChangesFrame::Failed(error.to_string()).to_bytes());
             }
@@ -131,12 +138,13 @@ fn tell(
     ledger: &dyn ReadStore,
     since: Mark,
     only_head: bool,
+    at: u64,
     frames: &Sender<Bytes>,
 ) -> Result<(), StoreError> {
     let send = |frame: ChangesFrame| frames.blocking_send(frame.to_bytes()).is_ok();
     let now = ledger.now();
     let changed = now.changed_since(since)?;
-    if !send(ChangesFrame::Head(ChangesHead::of(&changed))) {
+    if !send(ChangesFrame::Head(ChangesHead { at, ..ChangesHead::of(&changed) })) {
         return Ok(());
     }
     if !only_head {

@@ -37,6 +37,11 @@ impl ApiError {
         self
     }
 
+    /// Whether a part of a cluster is away, without which one can go on.
+    pub(super) fn is_part_away(&self) -> bool {
+        self.code == "part_away"
+    }
+
     fn hint(mut self, hint: impl Into<String>) -> ApiError {
         self.hint = Some(hint.into());
         self
@@ -293,6 +298,17 @@ impl From<StoreError> for ApiError {
     /// What failed stands in the log; a client is told that it failed, and not where files lie.
     fn from(error: StoreError) -> ApiError {
         match error {
+            StoreError::Cluster(what) => {
+                tracing::error!(error = what, "A lookup failed.");
+                // The number of the shard, and not the names of servers.
+                let part = what.split(": ").next().unwrap_or_default();
+                ApiError::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "part_away",
+                    format!("{part} cannot be asked, and without it the answer would lack rows"),
+                )
+                .hint("ask again, or with partial=1 for what the rest has")
+            }
             StoreError::Superseded => ApiError::unavailable(error.to_string()).hint("ask again"),
             error => {
                 tracing::error!(%error, "A lookup failed.");

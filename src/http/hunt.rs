@@ -170,7 +170,7 @@ impl Telling {
             },
             go_on: &mut || !self.chunks.is_closed() && Instant::now() < until,
         };
-        let Some(outcome) = hunt.run(&ledger.now(), rows, Way::Best, &mut listener)? else {
+        let Some(outcome) = hunt.run(&self.state.snapshot(), rows, Way::Best, &mut listener)? else {
             return Ok(false);
         };
         let sum = HuntSum::of(taken, &outcome);

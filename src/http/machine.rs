@@ -8,12 +8,12 @@ use warp::reply::Response;
 
 use super::Forwarding;
 use super::State;
-use super::answer::{format_millis, in_time, place_for_report};
+use super::answer::{as_of, format_millis, in_time, place_for_report};
 use super::error::ApiError;
 use super::headers::AS_OF;
 use super::request::Request;
 use crate::evidence::FiltersStatus;
-use crate::status::Status;
+use crate::status::{Freshness, SensorTime, Status};
 use crate::store::{Expired, Folded, Growth, Stats};
 
 /// The status with what is beside it: as of when, by which version, in which store.
@@ -32,6 +32,9 @@ pub struct Report {
     /// How forwarding into a cluster goes, as `dnsledger forward` told last.
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarding: Option<Forwarding>,
+    /// Where other ledgers feed this one: as of when it has what each sensor has seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensors: Option<Vec<SensorTime>>,
     #[serde(flatten)]
     status: Status,
 }
@@ -81,11 +84,19 @@ pub fn report(status: Status, stats: &Stats) -> Report {
         },
         evidence: None,
         forwarding: None,
+        sensors: None,
         status,
     }
 }
 
 impl Report {
+    /// The same of a store that other ledgers feed.
+    pub fn with_fed(mut self, fed: Freshness) -> Report {
+        self.status.caught_up = fed.incomplete.is_empty();
+        self.status.incomplete = fed.incomplete;
+        Report { as_of: fed.as_of, sensors: fed.sensors, ..self }
+    }
+
     /// The same with how far the filters of logs are made.
     /// And with how forwarding goes, where somebody forwards.
     fn with_more(self, evidence: FiltersStatus, forwarding: Option<Forwarding>) -> Report {
@@ -107,6 +118,10 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
     let work = move || {
         let _place = place;
         let report = report(state.0.ingest.status()?, &state.0.ledger.stats()?);
+        let report = match state.0.ledger.fed() {
+            Some(_) => report.with_fed(as_of(&state)),
+            None => report,
+        };
         let forwarding = state.0.forwarding.lock().clone();
         Ok::<_, ApiError>(report.with_more(state.0.filters.status(), forwarding))
     };
@@ -157,7 +172,7 @@ pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
     exactly(request, &[])?;
     Ok(match state.failing() {
         None => {
-            let incomplete = state.0.ingest.incomplete();
+            let incomplete = as_of(state).incomplete;
             let is_failing = state.0.ingest.has_failing_source();
             let status = match (is_failing, incomplete.is_empty()) {
                 (true, _) => "failing",
@@ -167,7 +182,10 @@ pub fn ready(state: &State, request: &Request) -> Result<Response, ApiError> {
             let code = if is_failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
             let reason = (!incomplete.is_empty()).then(|| match state.1.is_known {
                 true => incomplete.join(" "),
-                false => "not all logs are read".to_owned(),
+                false => match state.0.ledger.fed() {
+                    Some(_) => "not all of the cluster, or of its sensors, is there".to_owned(),
+                    None => "not all logs are read".to_owned(),
+                },
             });
             json(code, &Health { status, reason })
         }

@@ -131,6 +131,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
             .and_then(|()| encode_registry(&mut text, &snapshot(&status, &stats, failing)))
             .and_then(|()| encode_registry(&mut text, &watched(&state)))
             .and_then(|()| encode_registry(&mut text, &forwarded(&state)))
+            .and_then(|()| encode_registry(&mut text, &fed(&state)))
             .and_then(|()| encode_eof(&mut text));
         written.map_err(|fmt::Error| ApiError::unavailable("the metrics cannot be written"))?;
         Ok::<_, ApiError>(text)
@@ -320,6 +321,33 @@ fn watched(state: &State) -> Registry {
     registry.register("feed_indicators", "Indicators of each feed", indicators);
     registry.register_with_unit("feed_age", "How long ago each feed was read", Unit::Seconds, age);
     registry.register("feed_faulty", "Whether a feed is stale, held back, or cannot be read", faulty);
+    registry
+}
+
+/// What a front end knows of the sensors that feed the cluster; nothing of a ledger.
+fn fed(state: &State) -> Registry {
+    let mut registry = Registry::with_prefix("dnsledger");
+    let Some(fed) = state.0.ledger.fed() else { return registry };
+    let times: Family<Labels<1>, Gauge<f64, AtomicU64>> = Family::default();
+    for sensor in fed.sensors.iter().filter(|sensor| !sensor.is_closed) {
+        let label = [("sensor", sensor.sensor.to_string())];
+        times.get_or_create(&label).set(sensor.as_of as f64);
+    }
+    let help = "As of when the cluster has what a sensor has seen, epoch seconds; 0 where it never had";
+    registry.register_with_unit("fleet_sensor_as_of", help, Unit::Seconds, times);
+    if let Some(as_of) = fed.as_of() {
+        let gauge: Gauge<f64, AtomicU64> = Gauge::default();
+        gauge.set(as_of as f64);
+        registry.register_with_unit(
+            "as_of",
+            "As of when answers are true, epoch seconds",
+            Unit::Seconds,
+            gauge,
+        );
+    }
+    let lacks: Gauge<u64, AtomicU64> = Gauge::default();
+    lacks.set(fed.lacks.len() as u64);
+    registry.register("fleet_lacks", "Sensors that are late, and parts of the cluster that are away", lacks);
     registry
 }
 

@@ -65,6 +65,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio_rustls::TlsAcceptor;
 
+pub use answer::of_fed;
 pub use changes::{ChangesFrame, ChangesHead, Forwarding};
 pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
 pub use cors::Origins;
@@ -86,7 +87,7 @@ use crate::evidence::{Beginnings, Filters};
 use crate::ingest::Ingest;
 use crate::lookup::NewSettings;
 use crate::status::history::History;
-use crate::store::WriteStore;
+use crate::store::{Part, Snapshot, WriteStore};
 use crate::watch::Watching;
 
 /// Where it listens, and its bounds.
@@ -207,7 +208,7 @@ const MAX_EVIDENCE: usize = 2;
 
 /// What the endpoints work on, and who asks. Clones share everything.
 #[derive(Clone)]
-pub struct State(Arc<Shared>, Asker);
+pub struct State(Arc<Shared>, Asker, Option<Arc<Part>>);
 
 struct Shared {
     ledger: Arc<dyn WriteStore>,
@@ -294,12 +295,28 @@ impl State {
             history,
             forwarding: Mutex::default(),
         };
-        State(Arc::new(shared), Asker::default())
+        State(Arc::new(shared), Asker::default(), None)
     }
 
     /// The same for who asks.
     fn asked_by(&self, asker: Asker) -> State {
-        State(Arc::clone(&self.0), asker)
+        State(Arc::clone(&self.0), asker, None)
+    }
+
+    /// The same for who is content with what can be had just now (`partial=1`).
+    async fn partial(self) -> Result<State, ApiError> {
+        let ledger = Arc::clone(&self.0.ledger);
+        let until = tokio::time::Instant::now() + self.0.config.request_timeout;
+        let part = answer::in_time(until, move || ledger.part()).await??;
+        Ok(State(self.0, self.1, Some(Arc::new(part))))
+    }
+
+    /// One moment of the ledger, or of what can be had of it.
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        match &self.2 {
+            Some(part) => Arc::clone(&part.snapshot),
+            None => self.0.ledger.now(),
+        }
     }
 
     /// From now on lines of logs are handed out over the network, to tokens of the scope for that.

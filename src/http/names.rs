@@ -27,6 +27,7 @@ use super::request::Request;
 use crate::dns::{Name, RrType};
 use crate::lookup::{End, Filters, Found, Indicator, Limits, Query, Search};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
+use crate::status::SensorTime;
 use crate::store::Scan;
 
 /// Answers `/api/v1/names/{rrname}`.
@@ -44,7 +45,7 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     let filters = known_filters(&state, &request)?;
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
-    let ledger = state.0.ledger.now();
+    let ledger = state.snapshot();
     let scan = Scan::Name(rrname.clone());
     let work = move || {
         let _place = place;
@@ -70,6 +71,7 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     let document = Document {
         as_of: as_of.as_of.as_deref(),
         incomplete: &as_of.incomplete,
+        sensors: as_of.sensors.as_deref(),
         rrname: rrname.to_string(),
         asked,
         all: Figures::from(&all),
@@ -131,6 +133,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     let document = Seen {
         as_of: as_of.as_of.as_deref(),
         incomplete: &as_of.incomplete,
+        sensors: as_of.sensors.as_deref(),
         value: name.as_ref().map_or(value, ToString::to_string),
         kind: if name.is_some() { "name" } else { "address" },
         complete: ended == Ended::Answer(End::Complete),
@@ -151,7 +154,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
 /// How a name was asked for, all types and sensors together.
 async fn asked_for(state: &State, name: &Name, filters: &Filters) -> Result<Asked, ApiError> {
     let place = place_for(state, false).await?;
-    let ledger = state.0.ledger.now();
+    let ledger = state.snapshot();
     let scan = Scan::Name(name.clone());
     let work = move || {
         let _place = place;
@@ -183,6 +186,8 @@ impl Sightings {
 struct Seen<'a> {
     as_of: Option<&'a str>,
     incomplete: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensors: Option<&'a [SensorTime]>,
     value: String,
     kind: &'static str,
     /// Whether all rows were looked at.
@@ -201,6 +206,8 @@ struct Seen<'a> {
 struct Document<'a> {
     as_of: Option<&'a str>,
     incomplete: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensors: Option<&'a [SensorTime]>,
     rrname: String,
     asked: bool,
     #[serde(flatten)]

@@ -30,7 +30,7 @@ use crate::output::cof::push_export_line;
 use crate::output::json::push_str;
 use crate::output::summary;
 use crate::output::{CSV_HEADER, Row, file_name, push_json, sanitise};
-use crate::status::Freshness;
+use crate::status::{Freshness, SensorTime};
 use crate::store::Scan;
 
 /// What a query was understood as.
@@ -154,7 +154,7 @@ pub async fn questions_of(
     filters: Filters,
 ) -> Result<summary::Questions, ApiError> {
     let place = place_for(state, false).await?;
-    let ledger = state.0.ledger.now();
+    let ledger = state.snapshot();
     let work = move || {
         let _place = place;
         let questions = Questions::of(&*ledger, &scan, &filters)?;
@@ -302,6 +302,8 @@ struct Summary<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     incomplete: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    sensors: Option<&'a [SensorTime]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     questions: Option<&'a summary::Questions>,
@@ -316,6 +318,7 @@ impl Summary<'_> {
             next,
             as_of: None,
             incomplete: None,
+            sensors: None,
             asked: None,
             questions: None,
         }
@@ -329,6 +332,7 @@ impl Summary<'_> {
             next: Some(next.to_string()),
             as_of: None,
             incomplete: None,
+            sensors: None,
             asked: None,
             questions: None,
         }
@@ -358,6 +362,10 @@ impl Shape for Json {
         drop(serde_json::to_writer(&mut *out, &self.as_of.as_of));
         out.extend_from_slice(b",\"incomplete\":");
         drop(serde_json::to_writer(&mut *out, &self.as_of.incomplete));
+        if let Some(sensors) = &self.as_of.sensors {
+            out.extend_from_slice(b",\"sensors\":");
+            drop(serde_json::to_writer(&mut *out, sensors));
+        }
         out.extend_from_slice(b",\"asked\":");
         push_str(&self.asked, out);
         if let Some(questions) = &self.questions {
@@ -403,10 +411,11 @@ struct Ndjson {
 impl Ndjson {
     /// A summary with what is true of the whole answer.
     fn summary<'a>(&'a self, summary: Summary<'a>) -> Summary<'a> {
-        let Freshness { as_of, incomplete, .. } = &self.as_of;
+        let Freshness { as_of, incomplete, sensors, .. } = &self.as_of;
         Summary {
             as_of: as_of.as_deref(),
             incomplete: Some(incomplete),
+            sensors: sensors.as_deref(),
             asked: Some(&self.asked),
             questions: self.questions.as_ref(),
             ..summary

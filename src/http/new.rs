@@ -22,6 +22,7 @@ use super::native::known_filters;
 use super::request::Request;
 use crate::base::clock::now;
 use crate::lookup::{MAX_NEW, NewFound, NewSearch, NewSettings, find_new};
+use crate::status::SensorTime;
 
 /// The parameters.
 const PARAMETERS: [&str; 8] =
@@ -31,6 +32,8 @@ const PARAMETERS: [&str; 8] =
 struct Document<'a> {
     as_of: Option<&'a str>,
     incomplete: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensors: Option<&'a [SensorTime]>,
     #[serde(flatten)]
     found: &'a NewFound,
 }
@@ -52,7 +55,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
     let search = NewSearch::read(params, &settings, limit.min(most), now())?;
     let as_of = as_of(&state);
     let place = place_for(&state, true).await?;
-    let ledger = state.0.ledger.now();
+    let ledger = state.snapshot();
     let patience = config.request_timeout;
     let until = Moment::now() + patience;
     let work = move || {
@@ -60,7 +63,12 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
         find_new(&*ledger, &search, &settings.brands, &mut || Moment::now() >= until)
     };
     let found = in_time(Instant::now() + 2 * patience, work).await??.ok_or_else(ApiError::timeout)?;
-    let document = Document { as_of: as_of.as_of.as_deref(), incomplete: &as_of.incomplete, found: &found };
+    let document = Document {
+        as_of: as_of.as_of.as_deref(),
+        incomplete: &as_of.incomplete,
+        sensors: as_of.sensors.as_deref(),
+        found: &found,
+    };
     let mut response = json(StatusCode::OK, &document);
     say_fresh(response.headers_mut(), &as_of);
     Ok(response)

@@ -122,7 +122,7 @@ async fn found(
     blocking(state, move |state| {
         let until = std::time::Instant::now() + PATIENCE;
         let config = &state.0.config;
-        let results = page::search(&state.0.ledger.now(), &search, &view, config.scan_rows, until);
+        let results = page::search(&state.snapshot(), &search, &view, config.scan_rows, until);
         drop(place);
         Ok(page::results_page(&view, &indicator, &results?, config.max_limit, as_of.as_ref()))
     })
@@ -135,7 +135,7 @@ fn new_domains(state: &State) -> Result<Option<NewFound>, ApiError> {
     let search = NewSearch { since: now().saturating_sub(DAY), limit: NEW_SHOWN, ..NewSearch::default() };
     let settings = state.new_settings();
     let is_over = &mut || std::time::Instant::now() >= until;
-    Ok(find_new(&*state.0.ledger.now(), &search, &settings.brands, is_over)?)
+    Ok(find_new(&*state.snapshot(), &search, &settings.brands, is_over)?)
 }
 
 /// Answers `/list`: a box for a list, and what is known of each indicator in it.
@@ -234,7 +234,7 @@ async fn listed<B: Buf>(
         let _place = place;
         let until = std::time::Instant::now() + PATIENCE;
         let limits = Limits { rows: u64::MAX, examined: u64::MAX };
-        let mut bulk = Bulk::start(state.0.ledger.now(), asks, limits, state.0.config.scan_rows);
+        let mut bulk = Bulk::start(state.snapshot(), asks, limits, state.0.config.scan_rows);
         let mut found = Vec::new();
         while !bulk.is_done() {
             // What there is no time for is told to be left.
@@ -297,7 +297,7 @@ async fn hunted(state: &State, listed: Listed, column: Option<String>) -> Result
             go_on: &mut || std::time::Instant::now() < until,
         };
         let rows = state.0.ledger.stats()?.rows;
-        let outcome = hunt.run(&state.0.ledger.now(), rows, Way::Best, &mut listener)?;
+        let outcome = hunt.run(&state.snapshot(), rows, Way::Best, &mut listener)?;
         let sum = outcome.map(|outcome| HuntSum::of(&taken, &outcome));
         Ok(Listed { hunted: Some(Hunted { hits, sum }), ..listed })
     })
@@ -322,7 +322,7 @@ pub async fn name(state: State, request: Request) -> Response {
         let place = place_for(&state, false).await?;
         let as_of = as_of.clone();
         blocking(&state, move |state| {
-            let profile = page::name(&state.0.ledger.now(), &name, std::time::Instant::now() + PATIENCE);
+            let profile = page::name(&state.snapshot(), &name, std::time::Instant::now() + PATIENCE);
             let listed = state.listed(&Rdata::Name(name));
             drop(place);
             Ok(page::name_page(&profile?, &listed, &trail, Some(&as_of), now()))
@@ -355,7 +355,7 @@ pub async fn address(state: State, request: Request) -> Response {
         let place = place_for(&state, false).await?;
         let as_of = as_of.clone();
         blocking(&state, move |state| {
-            let found = page::address(&state.0.ledger.now(), address, std::time::Instant::now() + PATIENCE);
+            let found = page::address(&state.snapshot(), address, std::time::Instant::now() + PATIENCE);
             let listed = state.listed(&match address {
                 IpAddr::V4(address) => Rdata::V4(address),
                 IpAddr::V6(address) => Rdata::V6(address),
@@ -475,8 +475,13 @@ pub async fn status(state: State, request: Request) -> Response {
         blocking(&state, move |state| {
             let _place = place;
             let samples = state.0.history.lock().samples();
+            let mut status = state.0.ingest.status()?;
+            if as_of.sensors.is_some() {
+                status.caught_up = as_of.incomplete.is_empty();
+                status.incomplete.clone_from(&as_of.incomplete);
+            }
             let standing = Standing {
-                status: state.0.ingest.status()?,
+                status,
                 stats: state.0.ledger.stats()?,
                 failing: state.failing(),
                 samples,
@@ -553,7 +558,7 @@ fn html_response(status: StatusCode, html: String, as_of: Option<&Freshness>) ->
 /// An error as a page, with the status and the headers that it has as JSON.
 fn fault(view: &View, error: ApiError, as_of: Option<&Freshness>) -> Response {
     let title = error.title();
-    let html = page::fault_page(view, title, error.message(), error.advice(), as_of);
+    let html = page::fault_page(view, title, error.message(), error.advice(), error.is_part_away(), as_of);
     let mut response = error.into_response("GET, HEAD");
     *response.body_mut() = html.into();
     dress(response.headers_mut(), as_of);

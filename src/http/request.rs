@@ -16,6 +16,9 @@ use crate::output::sanitise;
 /// The most parameters of one request that are looked at.
 const MAX_PARAMS: usize = 64;
 
+/// The parameter of who is content with what can be had where parts of a cluster are away.
+const PARTIAL: &str = "partial";
+
 /// A request, split and decoded.
 #[derive(Debug)]
 pub struct Request {
@@ -42,6 +45,11 @@ impl Request {
         self.params.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// Whether an answer is wanted though parts of a cluster may be away.
+    pub fn is_partial(&self) -> Result<bool, ApiError> {
+        Ok(self.param(PARTIAL).map_or(Ok(false), parse_bool)?)
+    }
+
     /// The filters among the parameters. Others are ignored: clients send labels and versions.
     pub fn filters(&self) -> Result<Filters, ApiError> {
         let mut filters = Filters::default();
@@ -55,7 +63,7 @@ impl Request {
     /// Refuses a parameter that is neither a filter nor one of these, so that a slip of the hand is no answer to another
     /// question. Only the native API does: clients of others send labels and versions.
     pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
-        let is_known = |name: &str| known.contains(&name) || FILTER_KEYS.contains(&name);
+        let is_known = |name: &str| known.contains(&name) || name == PARTIAL || FILTER_KEYS.contains(&name);
         let Some((name, _)) = self.params.iter().find(|(name, _)| !is_known(name)) else { return Ok(()) };
         let message = format!("there is no parameter {}", sanitise(name));
         let all: Vec<&str> = known.iter().chain(FILTER_KEYS).copied().collect();
@@ -64,7 +72,9 @@ impl Request {
 
     /// Refuses a parameter that is none of these.
     pub fn only_these(&self, known: &[&str]) -> Result<(), ApiError> {
-        let Some((name, _)) = self.params.iter().find(|(name, _)| !known.contains(&name.as_str())) else {
+        let Some((name, _)) =
+            self.params.iter().find(|(name, _)| name != PARTIAL && !known.contains(&name.as_str()))
+        else {
             return Ok(());
         };
         let message = format!("there is no parameter {}", sanitise(name));

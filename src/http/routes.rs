@@ -22,7 +22,7 @@ pub fn routes(
 ) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
     let state = warp::ext::optional::<Asker>()
         .map(move |asker: Option<Asker>| state.asked_by(asker.unwrap_or_default()));
-    let asked = state.clone().and(request());
+    let asked = state.clone().and(request()).then(of_part).untuple_one().boxed();
     let dns = warp::path("dns")
         .and(asked.clone())
         .then(|state, request| read(request, |request| names(state, request)));
@@ -146,6 +146,19 @@ pub fn routes(
         .or(nothing)
         .unify()
         .recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
+}
+
+/// Finds what can be asked, where the request is content with that.
+async fn of_part(state: State, request: Result<Request, ApiError>) -> (State, Result<Request, ApiError>) {
+    let wants_part = request.as_ref().map_or(Ok(false), Request::is_partial);
+    match wants_part {
+        Ok(false) => (state, request),
+        Ok(true) => match state.clone().partial().await {
+            Ok(state) => (state, request),
+            Err(error) => (state, Err(error)),
+        },
+        Err(error) => (state, Err(error)),
+    }
 }
 
 /// What is below `/dns`: zeek-pdns' paths have three segments there, the recipe's one or two.

@@ -13,13 +13,17 @@ pub fn fault_page(
     title: &str,
     message: &str,
     hint: Option<&str>,
+    is_part_away: bool,
     as_of: Option<&Freshness>,
 ) -> String {
+    // Where a part is away the rest can be asked.
+    let on = is_part_away.then(|| View { partial: true, ..view.clone() });
     let content = html! {
         @if !view.q.is_empty() { (filters(view, None)) }
         section.fault role="alert" {
             h1 { (title) }
             p { (safe(message)) }
+            @if let (Some(view), true) = (on, !view.q.is_empty()) { p { a href=(view.href()) { "Go on without it" } } }
             @if let Some(hint) = hint { p.hint { "Try: " (safe(hint)) } }
         }
     };
@@ -34,7 +38,7 @@ mod tests {
     #[test]
     fn what_was_wrong_is_shown_and_stays_in_the_box() {
         let view = View::from_params(&[("q".to_owned(), "a b<".to_owned())]);
-        let page = fault_page(&view, "Not a query", "character 2 of \"a b<\"", Some("~text"), None);
+        let page = fault_page(&view, "Not a query", "character 2 of \"a b<\"", Some("~text"), false, None);
         assert!(page.contains("value=\"a b&lt;\"") && page.contains("character 2 of &quot;a b&lt;&quot;"));
         assert!(page.contains("Try: ~text") && page.contains("role=\"alert\""));
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::dns::Name;
-use crate::lookup::{Column, FILTER_KEYS, Sort};
+use crate::lookup::{Column, FILTER_KEYS, Sort, parse_bool};
 
 /// What is percent-encoded: everything but RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -201,6 +201,8 @@ pub struct View {
     pub cursor: Option<String>,
     /// Rows on the pages before, where that is known: only for show.
     pub before: u64,
+    /// Whether what can be had is enough, where parts of a cluster are away.
+    pub partial: bool,
     /// How one came here.
     pub trail: Trail,
 }
@@ -231,6 +233,7 @@ impl View {
                 "sort" => view.sort = Sort::parse(value),
                 "page" => view.page = number.unwrap_or(1),
                 "cursor" => view.cursor = Some(value.to_owned()),
+                "partial" => view.partial = parse_bool(value).unwrap_or(false),
                 "before" => view.before = number.unwrap_or(0),
                 _ => {
                     if let Some(key) = FILTER_KEYS.iter().find(|known| *known == key) {
@@ -293,6 +296,9 @@ impl View {
         url.param("q", &self.q);
         for (key, value) in &self.filters {
             url.param(key, value);
+        }
+        if self.partial {
+            url.param("partial", "1");
         }
     }
 

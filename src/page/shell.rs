@@ -8,7 +8,7 @@ use super::asset_path;
 use super::link::{Place, Trail};
 use crate::base::time::{Civil, format_date, format_rfc3339};
 use crate::output::sanitise;
-use crate::status::Freshness;
+use crate::status::{Freshness, SensorTime};
 
 /// What surrounds the content of a page.
 #[derive(Debug, Default)]
@@ -67,10 +67,17 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
                         Some(Freshness { as_of: Some(as_of), .. }) => span { "True as of " time datetime=(as_of) { (readable(as_of)) } " " (utc()) },
                         Some(Freshness { is_followed: false, .. }) => span { "Nothing is followed: the ledger is as it was last fed" },
                         None => span {},
+                        Some(Freshness { sensors: Some(_), .. }) => span { "Of some sensor nothing is there yet" },
                         Some(_) => span { "Not everything that is visible was read yet" },
                     }
+                    @if let Some(sensors) = frame.as_of.and_then(|fresh| fresh.sensors.as_ref()) {
+                        details {
+                            summary { (counted(sensors.len() as u64, "sensor", "sensors")) }
+                            ul { @for sensor in sensors { li { (sensor_time(sensor)) } } }
+                        }
+                    }
                     @if let Some(first) = frame.as_of.and_then(|fresh| fresh.incomplete.first()) {
-                        span.warning { a href="/status" { "Not all is read" } ": " (safe(first)) }
+                        span.warning { a href="/status" { (lacking(frame.as_of)) } ": " (safe(first)) }
                     }
                     span.keys aria-hidden="true" {
                         kbd { "/" } " search " kbd { "j" } " " kbd { "k" } " rows " kbd { "Enter" } " open "
@@ -83,13 +90,33 @@ pub fn document(frame: &Frame<'_>, content: Markup) -> String {
     page.into_string()
 }
 
+/// A sensor, and as of when what it has seen is there.
+pub fn sensor_time(sensor: &SensorTime) -> Markup {
+    html! {
+        (safe(&sensor.sensor)) ": "
+        @match &sensor.as_of {
+            Some(as_of) => { time datetime=(as_of) { (readable(as_of)) } " " (utc()) }
+            None => "nothing yet",
+        }
+        @if sensor.closed { ", closed" }
+    }
+}
+
+/// What an answer lacks, in short.
+fn lacking(fresh: Option<&Freshness>) -> &'static str {
+    match fresh.is_some_and(|fresh| fresh.sensors.is_some()) {
+        true => "Not all is there",
+        false => "Not all logs are read",
+    }
+}
+
 /// Why an answer may lack what the logs hold, where it may.
 pub fn incomplete(fresh: Option<&Freshness>) -> Markup {
     let reasons = fresh.map(|fresh| fresh.incomplete.as_slice()).unwrap_or_default();
     html! {
         @if !reasons.is_empty() {
             div.warning role="status" {
-                p { "Not all logs are read, and what is missing may be there:" }
+                p { (lacking(fresh)) ", and what is missing may be there:" }
                 ul { @for reason in reasons { li { (safe(reason)) } } }
             }
         }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::shell::{Frame, counted, document, facts, grouped, length, moment, safe, size, utc};
+use super::shell::{Frame, counted, document, facts, grouped, length, moment, safe, sensor_time, size, utc};
 use crate::evidence::FiltersStatus;
 use crate::status::history::{INTERVAL, SAMPLES, Sample};
 use crate::status::{BackfillStatus, FileStatus, Freshness, SourceState, SourceStatus, Status};
@@ -48,8 +48,15 @@ pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
         }
         @if !status.incomplete.is_empty() {
             section.fault role="status" {
-                h2 { "Not all logs are read" }
+                h2 { @if as_of.is_some_and(|fresh| fresh.sensors.is_some()) { "Not all is there" } @else { "Not all logs are read" } }
                 ul { @for reason in &status.incomplete { li { (safe(reason)) } } }
+            }
+        }
+        @if let Some(sensors) = as_of.and_then(|fresh| fresh.sensors.as_ref()) {
+            section {
+                h2 { "Sensors" }
+                p { "What each has seen is there as of:" }
+                ul { @for sensor in sensors { li { (sensor_time(sensor)) } } }
             }
         }
         (facts(&[
@@ -104,7 +111,7 @@ pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
         }
         section { h2 { "How lines ended" } (tally(&status.totals)) }
         @for source in &status.sources { (self::source(source)) }
-        @if status.sources.is_empty() {
+        @if status.sources.is_empty() && as_of.is_none_or(|fresh| fresh.sensors.is_none()) {
             section.empty { h2 { "Nothing is followed" } p { "Start it with --logs and the folder of Zeek's logs, or name a source in the configuration." } }
         }
     };

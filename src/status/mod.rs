@@ -112,6 +112,19 @@ pub struct Freshness {
     pub incomplete: Vec<String>,
     /// Whether logs are followed.
     pub is_followed: bool,
+    /// Where other ledgers feed this one: as of when it has what each sensor has seen.
+    pub sensors: Option<Vec<SensorTime>>,
+}
+
+/// As of when all that a sensor has seen is there.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SensorTime {
+    /// The sensor.
+    pub sensor: String,
+    /// RFC 3339; absent where it never was.
+    pub as_of: Option<String>,
+    /// Whether nothing more is expected of it.
+    pub closed: bool,
 }
 
 //--- Notices --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ mod derived;
 mod domains;
 mod engine;
 mod engine_handle;
+mod fed;
 mod files;
 mod filter;
 mod folder;
@@ -52,6 +53,7 @@ mod verify;
 
 pub use budget::{NameBudget, is_unresolved};
 pub use copy::OnPiece;
+pub use fed::{Fed, Part, SensorAsOf};
 pub use filter::LogFilter;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
@@ -78,6 +80,21 @@ use crate::store::batch::Batch;
 pub trait ReadStore: Send + Sync {
     /// One moment of the ledger, for lookups: all that is committed, and all that is staged. It takes no lock.
     fn now(&self) -> Arc<dyn Snapshot>;
+
+    /// As of when a store that other ledgers feed has what each sensor has seen; `None` of a ledger, which is the first to know. It
+    /// does not wait.
+    fn fed(&self) -> Option<Arc<Fed>> {
+        None
+    }
+
+    /// What can be asked just now, where parts may be away, and which those are.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be asked.
+    fn part(&self) -> Result<Part, StoreError> {
+        Ok(Part { snapshot: self.now(), missing: Vec::new() })
+    }
 
     /// The name of a sensor, if the store gave that number.
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>>;

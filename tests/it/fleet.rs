@@ -86,6 +86,18 @@ fn export(env: &TestEnv, cluster: &str) -> String {
     String::from_utf8(env.ok(&["export", "--store", cluster])).unwrap()
 }
 
+/// A front end of a cluster, once it answers.
+fn front_end(env: &TestEnv, cluster: &str) -> Daemon {
+    let served = env.path("address");
+    let mut command = env.command(&["serve", "--store", cluster, "--listen", "127.0.0.1:0", "--announce"]);
+    let mut front = env.background(command.arg(&served));
+    let address = until("the front end to answer", || {
+        fs::read_to_string(&served).ok().and_then(|address| address.trim().parse().ok())
+    });
+    front.set_address(address);
+    front
+}
+
 #[track_caller]
 fn ship(env: &TestEnv, data: &str, cluster: &str) -> String {
     String::from_utf8(env.ok(&["forward", "--once", "--data", data, "--to", cluster])).unwrap()
@@ -153,22 +165,47 @@ fn a_cluster_that_three_ledgers_feed_exports_what_all_of_them_hold_together() {
         for more in [&["--format", "csv"][..], &["--sensor", "b"], &["--limit", "3"], &["--sort", "-last"]] {
             let ask = |how: &str, of: &str| {
                 let answer = env.run(&[&["lookup", how, of], more, &[query]].concat());
-                (answer.status.code(), answer.stdout, answer.stderr)
+                let said =
+                    answer.stderr.lines().filter(|line| !line.starts_with("As of ")).collect::<Vec<_>>();
+                (answer.status.code(), answer.stdout, said.join("\n"))
             };
             assert_eq!(ask("--store", &cluster), ask("--data", "all"), "{query} {more:?}");
         }
     }
     // And over HTTP, page by page.
-    let served = env.path("address");
-    let mut command = env.command(&["serve", "--store", &cluster, "--listen", "127.0.0.1:0", "--announce"]);
-    let mut front = env.background(command.arg(&served));
-    let address = until("the front end to answer", || {
-        fs::read_to_string(&served).ok().and_then(|address| address.trim().parse().ok())
-    });
-    front.set_address(address);
+    let front = front_end(&env, &cluster);
     assert_eq!(String::from_utf8(front.get("/api/v1/export").body).unwrap(), all);
-    assert_eq!(front.get(&format!("/name/{name}")).status, 200);
+    // Each sensor is listed, and the answer is as of the one that is furthest behind.
+    let answer = front.json(&format!("/api/v1/records?q={name}&questions=true"));
+    let times: Vec<&str> =
+        answer["sensors"].as_array().unwrap().iter().map(|of| of["as_of"].as_str().unwrap()).collect();
+    assert_eq!(times.len(), 3, "{answer}");
+    assert_eq!(answer["as_of"].as_str(), times.iter().min().copied());
+    for path in [
+        format!("/api/v1/names/{name}"),
+        format!("/api/v1/seen/{name}"),
+        "/api/v1/new".to_owned(),
+        "/api/v1/status".to_owned(),
+    ] {
+        let document = front.json(&path);
+        assert_eq!(
+            (&document["as_of"], &document["sensors"]),
+            (&answer["as_of"], &answer["sensors"]),
+            "{path}"
+        );
+    }
+    let page = front.get(&format!("/name/{name}"));
+    let text = String::from_utf8(page.body).unwrap();
+    assert!(page.status == 200 && text.contains("3 sensors") && text.contains("True as of"), "{text}");
     assert_eq!(front.get("/status").status, 200);
+    let metrics = String::from_utf8(front.get("/metrics").body).unwrap();
+    assert!(metrics.contains("dnsledger_fleet_sensor_as_of_seconds{sensor=\"b\"}"), "{metrics}");
+    let said = env.run(&["lookup", "--store", &cluster, &name]).stderr;
+    assert!(said.starts_with("As of ") && said.contains(" b 2"), "{said}");
+    // A sensor that is closed does not hold the time back.
+    env.ok(&["fleet", "close", "--store", &cluster, "c"]);
+    let closed = env.run(&["lookup", "--store", &cluster, &name]).stderr;
+    assert!(closed.contains(", when ") && !closed.contains("when c shipped"), "{closed}");
     assert!(front.stop().status.success());
 }
 
@@ -277,10 +314,42 @@ fn rows_that_shards_lost_are_shipped_again_and_a_shard_that_is_away_is_no_empty_
     // The shards must be all that there are.
     let half = env.run(&["export", "--store", &format!("clickhouse://{}/dns", first.host())]);
     assert!(!half.status.success() && half.stderr.contains("for 2 shards"), "{}", half.stderr);
+    let status = String::from_utf8(env.ok(&["fleet", "status", "--store", &cluster])).unwrap();
+    assert!(
+        status.contains("3072 of 3072 buckets were found equal") && !status.contains("never were"),
+        "{status}"
+    );
+    let front = front_end(&env, &cluster);
     second.kill();
     let answer = env.run(&["export", "--store", &cluster]);
     assert_eq!(answer.status.code(), Some(2), "{}", answer.stderr);
     assert!(answer.stderr.contains("shard 2 of the cluster"), "{}", answer.stderr);
+    // Who asks for it gets what the rest has, and is told what is missing.
+    let part = env.run(&["export", "--store", &cluster, "--partial"]);
+    assert!(
+        part.status.success() && part.stderr.contains("Shard 2 of 2 of the cluster is away"),
+        "{}",
+        part.stderr
+    );
+    let there = String::from_utf8(part.stdout.clone()).unwrap();
+    let lines: Vec<&str> = there.lines().collect();
+    assert!(!lines.is_empty() && lines.len() < rows.lines().count(), "{} lines", lines.len());
+    assert!(lines.iter().all(|line| rows.lines().any(|row| row == *line)));
+    let missing = rows.lines().find(|row| !lines.contains(row)).unwrap();
+    let missing: serde_json::Value = serde_json::from_str(missing).unwrap();
+    let name = missing["rrname"].as_str().unwrap();
+    let found = front.get(&format!("/api/v1/records?q={name}"));
+    let fault: serde_json::Value = serde_json::from_slice(&found.body).unwrap();
+    assert_eq!((found.status, fault["error"]["code"].as_str()), (503, Some("part_away")), "never empty");
+    let found = front.json(&format!("/api/v1/records?q={name}&partial=1"));
+    assert!(found["incomplete"][0].as_str().unwrap().starts_with("Shard 2 of 2"), "{found}");
+    let page = front.get(&format!("/?q={name}"));
+    let text = String::from_utf8(page.body).unwrap();
+    assert!(page.status == 503 && text.contains("partial=1"), "{text}");
+    let page = front.get(&format!("/?q={name}&partial=1"));
+    assert!(page.status == 200 && String::from_utf8(page.body).unwrap().contains("Shard 2 of 2"));
+    let bulk = front.get(&format!("/api/v1/export?q={name}&partial=1"));
+    assert!(bulk.head.contains("x-dnsledger-incomplete: shard 2 of 2"));
     let failed = env.run(&["forward", "--once", "--data", "one", "--to", &cluster]);
     assert_eq!(failed.status.code(), Some(2));
     second.go_on(&env);
@@ -349,4 +418,47 @@ fn how_forwarding_goes_is_in_the_status_and_in_the_metrics() {
         said.contains("to clickhouse://db/dns, which has all as of 2026-01-01 00:00:00 UTC; it fails: away"),
         "{said}"
     );
+}
+
+#[test]
+fn doctor_says_of_a_cluster_what_keeps_a_sensor_from_shipping() {
+    let env = TestEnv::new();
+    let Some(mut engine) = Engine::start(&env, "engine") else { return };
+    fs::create_dir(env.path("logs")).unwrap();
+    fs::write(env.path("logs/dns.log"), log_of(&["one.example", "two.example"], 1_767_225_600)).unwrap();
+    fs::write(env.path("good"), "secret\n").unwrap();
+    fs::write(env.path("bad"), "guess\n").unwrap();
+    let cluster = |password: &str| {
+        let file = env.path(password);
+        format!("clickhouse://{}/dns?user=forwarder&password_file={}", engine.host(), file.display())
+    };
+    let (to, guessed, host) = (cluster("good"), cluster("bad"), engine.host());
+    let doctor = |to: &str| {
+        let config =
+            format!("data_dir = \"ledger\"\n[forward]\nto = \"{to}\"\n[http]\nlisten = \"127.0.0.1:0\"\n");
+        fs::write(env.path("c.toml"), config).unwrap();
+        String::from_utf8(env.run(&["doctor", "--config", "c.toml", "--logs", "logs"]).stdout).unwrap()
+    };
+    let says = |to: &str, line: &str, advice: &str| {
+        let said = doctor(to);
+        let mut lines = said.lines().skip_while(|said| !said.contains(line));
+        assert!(lines.next().is_some(), "no {line}: {said}");
+        assert!(lines.next().is_some_and(|next| next.contains(advice)), "no {advice}: {said}");
+    };
+    says(&to, "has no tables of dnsledger", "dnsledger fleet init");
+    env.ok(&["fleet", "init", "--store", &to]);
+    says(&guessed, "FAIL  cluster", "password_file");
+    says(&to, "servers answer", "no daemon is running");
+    let daemon = env.daemon("logs", "ledger");
+    daemon.wait_for_lines(2);
+    says(&to, "no forwarder has told the daemon anything", "dnsledger-forward");
+    says(&to, "the cluster has nothing of this ledger yet", "dnsledger forward");
+    ship(&env, "ledger", &to);
+    let good = doctor(&to);
+    assert!(good.contains("ok    forward  the cluster has the ledger as of 2"), "{good}");
+    engine.ask("INSERT INTO dns.layout VALUES (1, 99, 99, 1024, 1)").unwrap();
+    says(&to, "the tables are of version 99", "install the version that made them");
+    engine.kill();
+    says(&to, "FAIL  cluster", "its servers run");
+    assert!(doctor(&to).contains(&host));
 }

@@ -40,7 +40,7 @@ const MODULES: &[(&str, u8, &str)] = &[
         "base dns evidence hunt indicators ingest lookup observation output page progress retention status store tally watch",
     ),
     ("page", 4, "base dns evidence lookup observation output status store tally watch"),
-    ("fleet", 5, "base dns http observation progress store"),
+    ("fleet", 5, "base dns http observation output progress store"),
     ("daemon", 6, "*"),
     ("cli", 7, "*"),
 ];
