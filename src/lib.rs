@@ -8,12 +8,14 @@
 //! - keeping: [`store`] folds them into batches, shows these at once, and keeps them;
 //! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
 //! - bounding: [`retention`] drops what was not seen for long;
+//! - delivering: [`deliver`] hands what was met to programs of others;
 //! - asking: [`lookup`] answers queries, [`hunt`] many indicators at once, [`evidence`] finds the lines of logs behind the answer; [`output`] is how answers look, [`page`]
 //!   is what a browser shows;
 
 pub mod base;
 pub mod cli;
 pub mod daemon;
+pub mod deliver;
 pub mod dns;
 pub mod evidence;
 pub mod fleet;

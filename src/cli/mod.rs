@@ -17,6 +17,7 @@
 mod access;
 mod client;
 mod config;
+mod deliver;
 mod doctor;
 mod evidence;
 mod expire;
@@ -49,6 +50,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::daemon::PortError;
 use crate::daemon::config::{ConfigError, Fault};
+use crate::deliver::DeliverError;
 use crate::fleet::{BadAddress, FleetError};
 use crate::http::client::ClientError;
 use crate::http::tls::TlsError;
@@ -104,6 +106,8 @@ enum Command {
     Expire(expire::Args),
     /// Copy the whole ledger as it is at one moment: the backup
     Snapshot(snapshot::Args),
+    /// Deliver hits to webhooks and other outlets, in the foreground
+    Deliver(deliver::Args),
     /// Ship what changes in the ledger into a cluster of ClickHouse, in the foreground
     Forward(forward::Args),
     /// Serve what a cluster of ClickHouse has, in the foreground
@@ -177,6 +181,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(args),
         Command::Expire(args) => expire::run(args),
         Command::Snapshot(args) => snapshot::run(args),
+        Command::Deliver(args) => deliver::run(args),
         Command::Forward(args) => forward::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Fleet(args) => fleet::run(args),
@@ -225,6 +230,8 @@ fn report(error: &anyhow::Error) -> Exit {
         } else if let Some(error) = cause.downcast_ref::<BadAddress>() {
             (exit, hint) = (Exit::Usage, Some(error.hint()));
         } else if let Some(error) = cause.downcast_ref::<FleetError>() {
+            hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<DeliverError>() {
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<ReadError>() {
             hint = Some(error.hint());

@@ -120,6 +120,23 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
         let why = why.map(|why| format!("; it fails: {why}")).unwrap_or_default();
         line("forward", &format!("to {to}, which has all as of {until} UTC{why}"));
     }
+    for told in document["delivering"].as_array().into_iter().flatten() {
+        let text = |key: &str| told[key].as_str().unwrap_or_default();
+        let [delivered, refused, waiting] = ["delivered", "refused", "waiting"].map(|key| number(&told[key]));
+        let mut says =
+            format!("{} ({}): {delivered} hits delivered, {waiting} wait", text("outlet"), text("kind"));
+        if refused > 0 {
+            says += &format!(", {refused} refused or given up");
+        }
+        if number(&told["failing_since"]) > 0 {
+            says += &format!(
+                "; it fails since {}: {}",
+                format_utc(number(&told["failing_since"])),
+                text("error")
+            );
+        }
+        line("deliver", &says);
+    }
     let missing = number(&store["missing_logs"]);
     if missing > 0 {
         let says = "logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them";

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::logging;
 use crate::base::time::{format_date, parse_date};
 use crate::base::units::{self, duration};
+use crate::deliver::{MAX_OUTLETS, OutletConfig, Target};
 use crate::dns::{Name, NameError};
 use crate::fleet::Address;
 use crate::http::{Hosts, Origins, Proxies};
@@ -71,6 +72,9 @@ pub struct Config {
     /// What is watched for.
     #[serde(rename = "feed")]
     pub feeds: Vec<FeedEntry>,
+    /// Whom hits are delivered to.
+    #[serde(rename = "outlet")]
+    pub outlets: Vec<OutletEntry>,
     /// Shipping into a cluster.
     pub forward: Forward,
     /// What is logged.
@@ -213,6 +217,57 @@ pub struct FeedEntry {
     pub allow: Vec<String>,
 }
 
+/// An outlet that hits are delivered to, by `dnsledger deliver`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutletEntry {
+    /// What it is called.
+    pub name: String,
+    /// What it is: `webhook`.
+    pub kind: String,
+    /// Where it is.
+    pub to: String,
+    /// The file with its key.
+    pub key_file: PathBuf,
+    /// The certificates that are trusted, instead of those of the system; empty for those.
+    pub ca: PathBuf,
+    /// Only hits of these feeds; of all where there is none.
+    pub feeds: Vec<String>,
+    /// Hits within an hour that are delivered one by one; 0 is any number.
+    pub per_hour: u64,
+    /// How long one attempt may take.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// How long an outlet may fail before hits that are as old are given up.
+    #[serde(with = "duration")]
+    pub give_up_after: Duration,
+    /// Whether it is told of hits that were there before it.
+    pub history: bool,
+}
+
+impl Default for OutletEntry {
+    fn default() -> OutletEntry {
+        OutletEntry {
+            name: String::new(),
+            kind: "webhook".to_owned(),
+            to: String::new(),
+            key_file: PathBuf::new(),
+            ca: PathBuf::new(),
+            feeds: Vec::new(),
+            per_hour: watch::AN_HOUR,
+            timeout: Duration::from_secs(10),
+            give_up_after: Duration::from_secs(86_400),
+            history: true,
+        }
+    }
+}
+
+impl OutletEntry {
+    fn target(&self) -> Result<Target, String> {
+        Target::parse(self.kind.parse()?, &self.to)
+    }
+}
+
 /// Shipping into a cluster, by `dnsledger forward`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -264,6 +319,7 @@ impl Default for Config {
             new: New::default(),
             hits: Hits::default(),
             feeds: Vec::new(),
+            outlets: Vec::new(),
             forward: Forward::default(),
             log: logging::Config::default(),
         }
@@ -351,7 +407,8 @@ impl Config {
             feed.file = folder.join(&feed.file);
         }
         let http::Config { tokens_file, tls_cert, tls_key, .. } = &mut config.http;
-        for path in [tokens_file, tls_cert, tls_key] {
+        let keys = config.outlets.iter_mut().flat_map(|outlet| [&mut outlet.key_file, &mut outlet.ca]);
+        for path in [tokens_file, tls_cert, tls_key].into_iter().chain(keys) {
             if !path.as_os_str().is_empty() {
                 *path = folder.join(&path);
             }
@@ -531,6 +588,28 @@ impl Config {
                 return fault(message, "confidence_min = 50");
             }
         }
+        if self.outlets.len() > MAX_OUTLETS {
+            return fault(format!("there are more than {MAX_OUTLETS} outlets"), "fewer");
+        }
+        for (at, outlet) in self.outlets.iter().enumerate() {
+            let OutletEntry { name, timeout, give_up_after, .. } = outlet;
+            if let Err(error) = watch::check_name(name) {
+                return fault(format!("outlet {}: {error}", at + 1), "name = \"soar\"");
+            }
+            if self.outlets.iter().take(at).any(|other| other.name == *name) {
+                return fault(format!("outlet {}: there is another {name}", at + 1), "a name of its own");
+            }
+            if let Err(why) = outlet.target() {
+                let message = format!("outlet {name}: to is {:?}: {why}", outlet.to);
+                return fault(message, "kind = \"webhook\" and to = \"https://soar.example/hook\"");
+            }
+            if timeout.is_zero() || *timeout > Duration::from_secs(300) {
+                return fault(format!("outlet {name}: timeout is 0, or above 5m"), "timeout = \"10s\"");
+            }
+            if give_up_after.is_zero() {
+                return fault(format!("outlet {name}: give_up_after is 0"), "give_up_after = \"1d\"");
+            }
+        }
         if let Err(brand) = Brands::parse(&self.new.brands) {
             return fault(
                 format!("new.brands: {brand:?} is no name that can be registered, and no word"),
@@ -690,6 +769,26 @@ impl Config {
         self.feeds.iter().map(feed).collect()
     }
 
+    /// Whom hits are delivered to.
+    pub fn outlets(&self) -> Vec<OutletConfig> {
+        let path = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+        let outlet = |outlet: &OutletEntry| {
+            Some(OutletConfig {
+                name: outlet.name.clone(),
+                // What makes no sense was refused when the file was read.
+                target: outlet.target().ok()?,
+                key_file: path(&outlet.key_file),
+                ca: path(&outlet.ca),
+                feeds: outlet.feeds.clone(),
+                per_hour: outlet.per_hour,
+                timeout: outlet.timeout,
+                give_up_after: outlet.give_up_after,
+                history: outlet.history,
+            })
+        };
+        self.outlets.iter().filter_map(outlet).collect()
+    }
+
     /// What tells apart what is new is told this.
     pub fn new_settings(&self) -> NewSettings {
         NewSettings {
@@ -799,8 +898,12 @@ fn line_of(text: &str, byte: usize) -> usize {
 
 /// All keys there are: those of the defaults, with one source.
 fn known_keys() -> toml::Table {
-    let with_a_source =
-        Config { sources: vec![Source::default()], feeds: vec![FeedEntry::default()], ..Config::default() };
+    let with_a_source = Config {
+        sources: vec![Source::default()],
+        feeds: vec![FeedEntry::default()],
+        outlets: vec![OutletEntry::default()],
+        ..Config::default()
+    };
     // The defaults are plain text and numbers: they are always a table.
     toml::Table::try_from(with_a_source).unwrap_or_default()
 }
@@ -994,14 +1097,26 @@ mod tests {
         let uncommented = uncommented.join("\n");
         let logs = PathBuf::from("/opt/zeek/logs");
         let feeds = vec![FeedEntry { name: "urlhaus".to_owned(), ..FeedEntry::default() }];
-        let expected =
-            Config { sources: vec![Source { logs, ..Source::default() }], feeds, ..Config::default() };
+        let outlet = OutletEntry {
+            name: "soar".to_owned(),
+            to: "https://soar.example/hook".to_owned(),
+            ..OutletEntry::default()
+        };
+        let expected = Config {
+            sources: vec![Source { logs, ..Source::default() }],
+            feeds,
+            outlets: vec![outlet],
+            ..Config::default()
+        };
         assert_eq!(Config::parse(&uncommented).unwrap(), expected);
         let mut table: toml::Table = uncommented.parse().unwrap();
         let mut known = known_keys();
         for table in [&mut table, &mut known] {
             table["source"][0].as_table_mut().unwrap().insert("logs".to_owned(), "".into());
             table["feed"][0].as_table_mut().unwrap().insert("name".to_owned(), "".into());
+            let outlet = table["outlet"][0].as_table_mut().unwrap();
+            outlet.insert("name".to_owned(), "".into());
+            outlet.insert("to".to_owned(), "".into());
         }
         assert_eq!(table, known, "a key is missing");
     }

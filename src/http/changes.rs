@@ -1,4 +1,5 @@
-//! `/control/changes`: what has changed in the ledger since a mark, for `dnsledger forward`.
+//! `/control/changes`: what has changed in the ledger since a mark, for `dnsledger forward`; and what that and `dnsledger deliver` tell
+//! of how it goes.
 //!
 //! `POST /control/changes?since=MARK` answers with a [`ChangesFrame`] at a time: what ledger it is and how far, then rows. With
 //! `head=true` rows are left out. It holds a snapshot and a place for a scan, and nothing else: however slowly it is read, commits go on.
@@ -13,7 +14,7 @@ use tokio::sync::mpsc::Sender;
 use warp::reply::Response;
 
 use super::State;
-use super::control::at_length;
+use super::control::{at_length, posted};
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
@@ -207,6 +208,47 @@ pub fn forwarding(state: &State, request: &Request) -> Result<Response, ApiError
     let bad = |_| ApiError::bad_request("bad_request", "the parameter report makes no sense", "?report={}");
     let told: Forwarding = serde_json::from_str(request.param("report").unwrap_or("{}")).map_err(bad)?;
     *state.0.forwarding.lock() = Some(told);
+    Ok(json(StatusCode::OK, &serde_json::Map::new()))
+}
+
+/// How delivery to one outlet goes, as `dnsledger deliver` tells the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Delivering {
+    /// What the outlet is called.
+    pub outlet: String,
+    /// What it is: `webhook`, `syslog` and so on.
+    pub kind: String,
+    /// When it was told, epoch seconds.
+    pub at: u64,
+    /// The number of the last hit that is settled: delivered, summed, refused or not wanted.
+    pub after: u64,
+    /// Hits behind it.
+    pub waiting: u64,
+    /// Hits that were delivered, since the process was started.
+    pub delivered: u64,
+    /// Hits that were delivered as a sum.
+    pub summed: u64,
+    /// Hits that were refused for good, or given up, and are in the file of dead letters.
+    pub refused: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Since when it fails, epoch seconds; 0 while it does not.
+    pub failing_since: u64,
+    /// Why the last attempt failed; empty where it did not.
+    pub error: String,
+}
+
+/// Answers `/control/delivering`: takes how delivery goes, for status and metrics.
+///
+/// # Errors
+///
+/// When it is told of none.
+pub fn delivering(state: &State, request: &Request) -> Result<Response, ApiError> {
+    posted(request)?;
+    let bad = |_| ApiError::bad_request("bad_request", "the parameter report makes no sense", "?report=[]");
+    let told: Vec<Delivering> = serde_json::from_str(request.param("report").unwrap_or("[]")).map_err(bad)?;
+    *state.0.delivering.lock() = told;
     Ok(json(StatusCode::OK, &serde_json::Map::new()))
 }
 

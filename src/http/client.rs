@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -29,6 +29,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const UPLOAD_BYTES: usize = 256 << 10;
 /// Bytes of an error that are read.
 const MAX_ERROR_BYTES: u64 = 64 << 10;
+/// Bytes of an answer to what was pushed, about, that are read.
+const MAX_PUSHED_BYTES: usize = 1 << 20;
 /// Characters of a plain error that are told.
 const MAX_PLAIN_CHARS: usize = 500;
 /// What is percent-encoded in a parameter.
@@ -228,6 +230,83 @@ impl Client {
         Ok(client)
     }
 
+    /// The same, where an answer may take so long to begin and to go on.
+    pub fn with_patience(self, patience: Duration) -> Client {
+        Client { patience: Some(patience), ..self }
+    }
+
+    /// A client of what a URL with a path names, and that path with its query.
+    ///
+    /// # Errors
+    ///
+    /// When the URL or the certificates cannot be used.
+    pub fn of_endpoint(url: &str, ca: Option<&Path>) -> Result<(Client, String), ClientError> {
+        let bad = |why| ClientError::BadUrl { url: url.to_owned(), why };
+        let uri: Uri = url.parse().map_err(|_| bad("not a URL"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(bad("it does not start with http:// or https://"));
+        };
+        let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        Ok((Client::of_url(&format!("{scheme}://{authority}"), None, ca)?, target))
+    }
+
+    /// Posts bytes with these headers, and gives what is answered, whatever that is: no redirect is followed. All of it takes no
+    /// longer than this.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn push(
+        &self,
+        target: &str,
+        headers: &[(&'static str, &str)],
+        body: Vec<u8>,
+        at_most: Duration,
+    ) -> Result<Pushed, ClientError> {
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>| ClientError::Broken {
+            server: self.server.to_string(),
+            error: io::Error::other(error),
+        };
+        let mut request =
+            Request::builder().method(Method::POST).uri(target).header(HOST, self.server.authority());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(http_body_util::Full::new(Bytes::from(body)))
+            .map_err(|error| broken(error.into()))?;
+        let pushed = async {
+            let stream = self.server.connect().await;
+            let stream = stream
+                .map_err(|error| ClientError::Unreachable { server: self.server.to_string(), error })?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|error| broken(error.into()))?;
+            tokio::spawn(connection);
+            let response = sender.send_request(request).await.map_err(|error| match error.is_parse() {
+                true => ClientError::NoHttp { server: self.server.to_string() },
+                false => broken(error.into()),
+            })?;
+            let status = response.status().as_u16();
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+            let retry_after =
+                retry_after.and_then(|after| after.trim().parse().ok()).map(Duration::from_secs);
+            let (mut body, mut response) = (Vec::new(), response.into_body());
+            while let Some(frame) = response.frame().await {
+                let Ok(Ok(data)) = frame.map(Frame::into_data) else { break };
+                body.extend_from_slice(&data);
+                if body.len() > MAX_PUSHED_BYTES {
+                    break;
+                }
+            }
+            Ok(Pushed { status, retry_after, body })
+        };
+        self.runtime.block_on(async {
+            let late = || broken(io::Error::from(io::ErrorKind::TimedOut).into());
+            timeout(at_most, pushed).await.unwrap_or_else(|_| Err(late()))
+        })
+    }
+
     /// Posts bytes, with a header that says how they are compressed if they are.
     ///
     /// # Errors
@@ -361,6 +440,25 @@ impl Client {
             message: message.unwrap_or_else(|| format!("the server answered {status}")),
             hint: part("hint"),
         })
+    }
+}
+
+/// What was answered to what was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The HTTP status.
+    pub status: u16,
+    /// How long the server wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// What it says besides, as far as it could be read.
+    pub body: Vec<u8>,
+}
+
+impl Pushed {
+    /// What it says, for people.
+    pub fn text(&self) -> String {
+        let said = plain_text(&self.body);
+        if said.is_empty() { self.status.to_string() } else { format!("{}: {said}", self.status) }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `POST /control/watch` | takes feeds up that have changed, and looks through history with them |
 //! | `POST /control/changes?since=MARK` | what has changed since a commit: see `changes.rs` |
 //! | `POST /control/forwarding?report=JSON` | takes how forwarding goes |
+//! | `POST /control/delivering?report=JSON` | takes how delivery of hits goes |
 //! | `POST /control/flush` | applies and flushes everything that was read before |
 
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! `/api/v1/hits`, `/api/v1/hits/stream`, `/api/v1/feeds` and `/control/watch`: what feeds say is bad and was met.
 //!
 //! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `limit`
-//! and `cursor`. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
+//! and `cursor`; with `order=oldest`, `wait` is how long to wait for a hit behind the cursor where there is none yet. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
 //! says by `Last-Event-ID` where to go on; without that, and without `after`, it begins with the next hit. A sum (event `summed`)
 //! stands for hits beyond a thousand an hour.
 
@@ -27,12 +27,15 @@ use super::native::known_filters;
 use super::request::Request;
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
+use crate::base::units::parse_duration;
 use crate::dns::Rdata;
 use crate::lookup::parse_since;
 use crate::store::{Snapshot, StoreError};
-use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, PAUSE, Sent, Watching};
+use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, PAUSE, Sent, Watching, ledger_name};
 
-const PARAMETERS: [&str; 6] = ["order", "since", "feed", "sensor", "limit", "cursor"];
+const PARAMETERS: [&str; 7] = ["order", "since", "feed", "sensor", "limit", "cursor", "wait"];
+/// The longest that it is waited for a hit.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Hits that are read together from the newest on.
 const WINDOW: u64 = 1000;
 /// How often it is looked for hits while there are none.
@@ -45,6 +48,8 @@ struct Document<'a> {
     as_of: Option<&'a str>,
     incomplete: &'a [String],
     hits: &'a [HitLine],
+    /// Which ledger it is: numbers of hits mean something in one only.
+    ledger: &'a str,
     /// The number of the last hit there is.
     last: u64,
     next: Option<u64>,
@@ -149,20 +154,42 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     let limit = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     let filter = HitFilter { since, feed: request.param("feed").map(str::to_owned), sensor: filters.sensor };
     let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
+    let wait = request.param("wait").map(parse_duration).transpose();
+    let wait = wait.map_err(|_| bad("the wait is no duration", "wait=10s"))?;
+    match (wait, newest) {
+        (Some(_), true) => return Err(bad("only order=oldest waits", "order=oldest&wait=10s")),
+        (Some(wait), false) => {
+            let longest = LONGEST_WAIT.min(config.request_timeout / 2);
+            wait_for_hit(&state, cursor.unwrap_or(0), wait.min(longest)).await?;
+        }
+        (None, _) => {}
+    }
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
     let (ledger, store) = (state.0.ledger.now(), Arc::clone(&state.0.ledger));
     let work = move || {
         let _place = place;
         let last = store.last_hit().0;
-        find(&*ledger, last, &wanted).map(|(hits, next)| (hits, next, last))
+        let name = ledger_name(&*ledger)?;
+        find(&*ledger, last, &wanted).map(|(hits, next)| (hits, next, last, name))
     };
-    let (hits, next, last) = in_time(Instant::now() + config.request_timeout, work).await??;
+    let (hits, next, last, name) = in_time(Instant::now() + config.request_timeout, work).await??;
     let (shown, incomplete) = (as_of.as_of.as_deref(), &as_of.incomplete);
-    let document = Document { as_of: shown, incomplete, hits: &hits, last, next };
+    let document = Document { as_of: shown, incomplete, hits: &hits, ledger: &name, last, next };
     let mut response = json(StatusCode::OK, &document);
     say_fresh(response.headers_mut(), &as_of);
     Ok(response)
+}
+
+/// Waits until there is a hit behind a number, or for so long.
+async fn wait_for_hit(state: &State, after: u64, wait: Duration) -> Result<(), ApiError> {
+    let _place = state.0.hit_streams.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
+    let stop = state.0.watching.lock().as_ref().map(|(_, stop)| stop.clone()).unwrap_or_default();
+    let until = Instant::now() + wait;
+    while state.0.ledger.last_hit().0 <= after && !stop.is_stopped() && Instant::now() < until {
+        sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// An event of a stream.

@@ -6,12 +6,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 use warp::reply::Response;
 
-use super::Forwarding;
 use super::State;
 use super::answer::{as_of, format_millis, in_time, place_for_report};
 use super::error::ApiError;
 use super::headers::AS_OF;
 use super::request::Request;
+use super::{Delivering, Forwarding};
 use crate::evidence::FiltersStatus;
 use crate::status::{Freshness, SensorTime, Status};
 use crate::store::{Expired, Folded, Growth, Stats};
@@ -35,6 +35,9 @@ pub struct Report {
     /// Where other ledgers feed this one: as of when it has what each sensor has seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     sensors: Option<Vec<SensorTime>>,
+    /// How delivery of hits goes, outlet by outlet, as `dnsledger deliver` told last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    delivering: Vec<Delivering>,
     #[serde(flatten)]
     status: Status,
 }
@@ -85,6 +88,7 @@ pub fn report(status: Status, stats: &Stats) -> Report {
         evidence: None,
         forwarding: None,
         sensors: None,
+        delivering: Vec::new(),
         status,
     }
 }
@@ -97,10 +101,10 @@ impl Report {
         Report { as_of: fed.as_of, sensors: fed.sensors, ..self }
     }
 
-    /// The same with how far the filters of logs are made.
-    /// And with how forwarding goes, where somebody forwards.
-    fn with_more(self, evidence: FiltersStatus, forwarding: Option<Forwarding>) -> Report {
-        Report { evidence: Some(evidence), forwarding, ..self }
+    /// The same with how far the filters of logs are made, and with how forwarding and delivery go, where somebody does so.
+    fn with_more(self, state: &State) -> Report {
+        let (forwarding, delivering) = (state.0.forwarding.lock().clone(), state.0.delivering.lock().clone());
+        Report { evidence: Some(state.0.filters.status()), forwarding, delivering, ..self }
     }
 }
 
@@ -122,8 +126,7 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
             Some(_) => report.with_fed(as_of(&state)),
             None => report,
         };
-        let forwarding = state.0.forwarding.lock().clone();
-        Ok::<_, ApiError>(report.with_more(state.0.filters.status(), forwarding))
+        Ok::<_, ApiError>(report.with_more(&state))
     };
     let report = in_time(deadline, work).await??;
     let mut response = json(StatusCode::OK, &report);

@@ -18,11 +18,11 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 use warp::reply::Response;
 
-use super::State;
 use super::answer::{in_time, place_for_report};
 use super::error::ApiError;
 use super::machine::exactly;
 use super::request::Request;
+use super::{Delivering, State};
 use crate::base::clock::now;
 use crate::status::{SourceState, Status, UnreadKind};
 use crate::store::{Folded, Stats};
@@ -132,6 +132,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
             .and_then(|()| encode_registry(&mut text, &watched(&state)))
             .and_then(|()| encode_registry(&mut text, &forwarded(&state)))
             .and_then(|()| encode_registry(&mut text, &fed(&state)))
+            .and_then(|()| encode_registry(&mut text, &delivered(&state)))
             .and_then(|()| encode_eof(&mut text));
         written.map_err(|fmt::Error| ApiError::unavailable("the metrics cannot be written"))?;
         Ok::<_, ApiError>(text)
@@ -379,6 +380,51 @@ fn forwarded(state: &State) -> Registry {
         "When the forwarder told this, epoch seconds",
         Unit::Seconds,
         gauge(told.at),
+    );
+    registry
+}
+
+/// A name, what it says, and where it is.
+type Figure = (&'static str, &'static str, fn(&Delivering) -> u64);
+
+/// How delivery of hits goes; nothing where nobody delivers.
+fn delivered(state: &State) -> Registry {
+    let mut registry = Registry::with_prefix("dnsledger");
+    let told = state.0.delivering.lock().clone();
+    let Some(at) = told.iter().map(|outlet| outlet.at).max() else { return registry };
+    let counters: [Figure; 4] = [
+        ("deliver_hits", "Hits delivered to an outlet", |told| told.delivered),
+        ("deliver_summed", "Hits delivered to an outlet as a sum", |told| told.summed),
+        ("deliver_refused", "Hits that an outlet refused for good, or that were given up", |told| {
+            told.refused
+        }),
+        ("deliver_failures", "Attempts to deliver that failed", |told| told.failures),
+    ];
+    for (name, help, of) in counters {
+        let family: Family<Labels<1>, Counter> = Family::default();
+        for outlet in &told {
+            family.get_or_create(&[("outlet", outlet.outlet.clone())]).inc_by(of(outlet));
+        }
+        registry.register(name, help, family);
+    }
+    let gauges: [Figure; 2] = [
+        ("deliver_waiting", "Hits that wait for an outlet", |told| told.waiting),
+        ("deliver_failing", "1 while an outlet takes nothing", |told| u64::from(told.failing_since > 0)),
+    ];
+    for (name, help, of) in gauges {
+        let family: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
+        for outlet in &told {
+            family.get_or_create(&[("outlet", outlet.outlet.clone())]).set(of(outlet));
+        }
+        registry.register(name, help, family);
+    }
+    let gauge: Gauge<u64, AtomicU64> = Gauge::default();
+    gauge.set(at);
+    registry.register_with_unit(
+        "deliver_told",
+        "When dnsledger deliver told this, epoch seconds",
+        Unit::Seconds,
+        gauge,
     );
     registry
 }

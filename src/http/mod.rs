@@ -66,7 +66,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tokio_rustls::TlsAcceptor;
 
 pub use answer::of_fed;
-pub use changes::{ChangesFrame, ChangesHead, Forwarding};
+pub use changes::{ChangesFrame, ChangesHead, Delivering, Forwarding};
 pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
 pub use cors::Origins;
 pub use error::ApiError;
@@ -247,6 +247,8 @@ struct Shared {
     history: Mutex<History>,
     /// How forwarding goes, as last told.
     forwarding: Mutex<Option<Forwarding>>,
+    /// How delivery of hits goes, as last told.
+    delivering: Mutex<Vec<Delivering>>,
 }
 
 impl State {
@@ -294,6 +296,7 @@ impl State {
             tls,
             history,
             forwarding: Mutex::default(),
+            delivering: Mutex::default(),
         };
         State(Arc::new(shared), Asker::default(), None)
     }

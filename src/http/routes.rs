@@ -187,6 +187,7 @@ async fn controlled(state: State, mut request: Request) -> Result<Response, ApiE
         ["expire", "forecast"] => control::expire(&state, &request, true),
         ["snapshot"] => control::snapshot(&state, &request),
         ["changes"] => changes::changes(&state, &request),
+        ["delivering"] => changes::delivering(&state, &request),
         ["forwarding"] => changes::forwarding(&state, &request),
         _ => Err(ApiError::not_found()),
     }

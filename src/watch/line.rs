@@ -6,7 +6,7 @@ use super::key;
 use super::note::{HitNote, Note};
 use crate::base::time::format_rfc3339;
 use crate::indicators::Value;
-use crate::store::Hit;
+use crate::store::{Hit, Mark, Snapshot, StoreError};
 
 /// A hit as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,15 @@ impl From<&Hit> for HitLine {
             confidence,
         }
     }
+}
+
+/// What a ledger is called where hits of several come together: 16 hex digits.
+///
+/// # Errors
+///
+/// When the ledger cannot be read.
+pub fn ledger_name(ledger: &dyn Snapshot) -> Result<String, StoreError> {
+    Ok(format!("{:016x}", ledger.changed_since(Mark(u64::MAX))?.identity.generation))
 }
 
 /// Which hits are wanted.

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use feed::{Feed, FeedMeta};
 pub use file::{FileForm, HitFile};
 pub use folder::{Folder, Imported, Reading, WatchError, check_name, read_allow};
-pub use line::{HitFilter, HitLine};
+pub use line::{HitFilter, HitLine, ledger_name};
 pub use outlet::{AN_HOUR, Outlet, PAUSE, Sent, Summed};
 pub use set::Set;
 

@@ -40,6 +40,7 @@ const MODULES: &[(&str, u8, &str)] = &[
         "base dns evidence hunt indicators ingest lookup observation output page progress retention status store tally watch",
     ),
     ("page", 4, "base dns evidence lookup observation output status store tally watch"),
+    ("deliver", 5, "base http store watch"),
     ("fleet", 5, "base dns http observation output progress store"),
     ("daemon", 6, "*"),
     ("cli", 7, "*"),
@@ -56,7 +57,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("socket2", &["http/"]),
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
-    ("ring", &["http/"]),
+    ("ring", &["http/", "deliver/secret.rs"]),
     ("x509_cert", &["http/tls.rs"]),
     (
         "rustix",

@@ -22,6 +22,8 @@ mod cof_import;
 mod compat;
 /// That every record counts once, whatever happens to the daemon.
 mod crash;
+/// Delivery of hits to outlets of others.
+mod deliver;
 /// That there is a descriptor for what needs one.
 mod descriptors;
 /// Disks that are full, broken or read-only at random moments.

@@ -70,7 +70,7 @@ fn rules_and_dashboard_ask_for_metrics_that_there_are() {
 
 #[test]
 fn the_units_are_sound_and_closed() {
-    for unit in ["dnsledger.service", "dnsledger-forward.service"] {
+    for unit in ["dnsledger.service", "dnsledger-deliver.service", "dnsledger-forward.service"] {
         is_sound_and_closed(unit);
     }
 }

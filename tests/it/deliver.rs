@@ -1,0 +1,358 @@
+//! Delivery of hits to outlets of others: at least once, each with its id, whatever the outlet does and whoever is killed.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use serde_json::Value;
+
+use crate::env::{Daemon, TestEnv, pause, until};
+
+/// What was posted.
+#[derive(Debug, Clone)]
+struct Posted {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Posted {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    fn document(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn id(&self) -> String {
+        self.header("idempotency-key").unwrap().to_owned()
+    }
+}
+
+/// What a receiver does with what it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Answers(u16),
+    Redirects,
+    Stalls,
+    Breaks,
+}
+
+/// Somebody who is posted to; it ends with the process.
+struct Receiver {
+    url: String,
+    got: Arc<Mutex<Vec<Posted>>>,
+    does: Arc<Mutex<Does>>,
+}
+
+impl Receiver {
+    fn start(does: Does) -> Receiver {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook?from=ledger", listener.local_addr().unwrap());
+        let (got, does) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(does)));
+        let receiver = Receiver { url, got: Arc::clone(&got), does: Arc::clone(&does) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (got, does) = (Arc::clone(&got), Arc::clone(&does));
+                std::thread::spawn(move || answer(stream, &got, &does));
+            }
+        });
+        receiver
+    }
+
+    fn does(&self, does: Does) {
+        *self.does.lock().unwrap() = does;
+    }
+
+    fn got(&self) -> Vec<Posted> {
+        self.got.lock().unwrap().clone()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |posted: &Posted| posted.document()["hit"]["rrname"].as_str().unwrap().to_owned();
+        self.got().iter().map(name).collect()
+    }
+}
+
+fn answer(stream: TcpStream, got: &Mutex<Vec<Posted>>, does: &Mutex<Does>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let head = head.replace("\r\n", "\n").to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let does = *does.lock().unwrap();
+    let mut stream = stream;
+    match does {
+        Does::Answers(status) => {
+            if status < 300 {
+                got.lock().unwrap().push(Posted { head, body });
+            }
+            write!(stream, "HTTP/1.1 {status} Well\r\nContent-Length: 5\r\n\r\nwell\n").ok()
+        }
+        Does::Redirects => {
+            let to = "http://127.0.0.1:9/elsewhere";
+            write!(stream, "HTTP/1.1 307 There\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").ok()
+        }
+        Does::Stalls => {
+            // It takes the request and says nothing, until whoever asked gives up.
+            let _ = reader.read(&mut [0; 1]);
+            None
+        }
+        Does::Breaks => None,
+    }
+}
+
+const KEY: &str = "a key of thirty-two bytes or more";
+
+/// A daemon that follows `logs/dns.log` and watches for what is below d.example, and a configuration with these outlets.
+fn daemon(env: &TestEnv, outlets: &str) -> Daemon {
+    fs::create_dir_all(env.path("logs")).unwrap();
+    fs::write(env.path("key"), format!("{KEY}\n")).unwrap();
+    fs::set_permissions(env.path("key"), Permissions::from_mode(0o600)).unwrap();
+    fs::write(env.path("list.txt"), "d.example\n").unwrap();
+    let config = format!(
+        "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n[[feed]]\nname = \"mine\"\nfile = \"list.txt\"\n{outlets}"
+    );
+    fs::write(env.path("dnsledger.toml"), config).unwrap();
+    let daemon = env.configured_daemon("dnsledger.toml", "data");
+    until("the feed is taken up", || {
+        (daemon.json("/api/v1/feeds")["feeds"][0]["walked"] == true).then_some(())
+    });
+    daemon
+}
+
+fn outlet(name: &str, url: &str, more: &str) -> String {
+    format!("[[outlet]]\nname = \"{name}\"\nto = \"{url}\"\nkey_file = \"key\"\n{more}")
+}
+
+/// Appends a record for each name.
+fn ask_for(env: &TestEnv, names: &[&str]) {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(env.path("logs/dns.log")).unwrap();
+    for name in names {
+        let line = format!(
+            "{{\"ts\":1780000000.5,\"uid\":\"C{name}\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\"query\":\"{name}\",\"qclass\":1,\"qtype\":1,\
+             \"qtype_name\":\"A\",\"rcode\":0,\"answers\":[\"192.0.2.1\"],\"TTLs\":[60.0]}}\n"
+        );
+        file.write_all(line.as_bytes()).unwrap();
+    }
+}
+
+fn deliver(env: &TestEnv) -> Daemon {
+    env.begin(&["deliver", "--config", "dnsledger.toml"])
+}
+
+fn at_least(receiver: &Receiver, hits: usize) {
+    until("hits are delivered", || {
+        let ids: BTreeSet<String> = receiver.got().iter().map(Posted::id).collect();
+        (ids.len() >= hits).then_some(())
+    });
+}
+
+#[test]
+fn a_hit_is_posted_signed_once_and_with_the_same_id_when_it_is_posted_again() {
+    let env = TestEnv::new();
+    let receiver = Receiver::start(Does::Answers(503));
+    let daemon = daemon(&env, &outlet("soar", &receiver.url, ""));
+    let delivering = deliver(&env);
+    ask_for(&env, &["one.d.example", "good.example", "two.d.example"]);
+    until("it is told that the outlet fails", || {
+        let status = daemon.json("/api/v1/status");
+        (status["delivering"][0]["failing_since"].as_u64()? > 0).then_some(())
+    });
+    receiver.does(Does::Answers(204));
+    at_least(&receiver, 2);
+    assert_eq!(receiver.names(), ["one.d.example", "two.d.example"]);
+    let posted = &receiver.got()[0];
+    assert!(posted.head.starts_with("post /hook?from=ledger http/1.1\n"), "{}", posted.head);
+    let (id, timestamp) = (posted.header("webhook-id").unwrap(), posted.header("webhook-timestamp").unwrap());
+    let document = posted.document();
+    assert_eq!((&document["type"], &document["id"]), (&"hit".into(), &id.into()));
+    assert_eq!((document["hit"]["sequence"].as_u64(), posted.id().as_str()), (Some(1), id));
+    let ledger = daemon.json("/api/v1/hits")["ledger"].as_str().unwrap().to_owned();
+    assert_eq!(id, format!("dnsledger/{ledger}/1"));
+    let age =
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - timestamp.parse::<u64>().unwrap();
+    assert!(age < 600);
+    // What a receiver does: over the id, the time and the body as it came. Headers were lower-cased here, so it is signed anew.
+    let signed = [format!("{id}.{timestamp}.").as_bytes(), &posted.body].concat();
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY.as_bytes()), &signed);
+    let signature = format!("v1,{}", STANDARD.encode(mac)).to_ascii_lowercase();
+    assert_eq!(posted.header("webhook-signature").unwrap(), signature);
+    until("all of it is told", || {
+        let status = daemon.json("/api/v1/status");
+        let told = &status["delivering"][0];
+        (told["delivered"] == 2 && told["waiting"] == 0 && told["failing_since"] == 0).then_some(())
+    });
+    let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
+    for line in [
+        "dnsledger_deliver_hits_total{outlet=\"soar\"} 2\n",
+        "dnsledger_deliver_failing{outlet=\"soar\"} 0\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let said = String::from_utf8(env.ok(&["status", "--data", "data"])).unwrap();
+    assert!(said.contains("soar (webhook): 2 hits delivered, 0 wait"), "{said}");
+    // Two at a time would deliver all of it twice.
+    let second = env.run(&["deliver", "--config", "dnsledger.toml"]);
+    assert!(
+        !second.status.success() && second.stderr.contains("another process delivers"),
+        "{}",
+        second.stderr
+    );
+    assert!(delivering.stop().status.success());
+    // Who comes again goes on where it was.
+    let delivering = deliver(&env);
+    ask_for(&env, &["three.d.example"]);
+    at_least(&receiver, 3);
+    assert_eq!(receiver.names(), ["one.d.example", "two.d.example", "three.d.example"]);
+    drop(delivering);
+    // The cursor of before, as after a crash between a delivery and its note: the same again, by the same id.
+    let cursor = fs::read_to_string(env.path("data/deliver/soar.json")).unwrap();
+    fs::write(env.path("data/deliver/soar.json"), cursor.replace("\"after\":3", "\"after\":2")).unwrap();
+    let once = env.ok(&["deliver", "--config", "dnsledger.toml", "--once"]);
+    assert_eq!(String::from_utf8(once).unwrap(), "soar: 1 delivered, 0 as a sum, 0 refused, 0 wait\n");
+    let got = receiver.got();
+    assert_eq!((got.len(), got[2].id()), (4, got[3].id()));
+}
+
+#[test]
+fn an_outlet_that_is_away_stalls_or_fails_delays_its_own_hits_only() {
+    let env = TestEnv::new();
+    let [good, stalls, breaks, redirects] =
+        [Does::Answers(200), Does::Stalls, Does::Breaks, Does::Redirects].map(Receiver::start);
+    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let more = "timeout = \"1s\"\n";
+    let outlets = [
+        outlet("away", &format!("http://{away}/"), more),
+        outlet("stalls", &stalls.url, more),
+        outlet("breaks", &breaks.url, more),
+        outlet("redirects", &redirects.url, more),
+        outlet("good", &good.url, more),
+        outlet("others", &good.url, "feeds = [\"nobody's\"]\n"),
+    ];
+    let daemon = daemon(&env, &outlets.concat());
+    let delivering = deliver(&env);
+    let names: Vec<String> = (0..20).map(|i| format!("h{i:02}.d.example")).collect();
+    for name in &names {
+        ask_for(&env, &[name]);
+    }
+    at_least(&good, 20);
+    assert_eq!(good.got().len(), 20, "those of other feeds are for others");
+    // Why each fails is told, and nothing of it is lost.
+    let told = |name: &str| {
+        let status = daemon.json("/api/v1/status");
+        let all = status["delivering"].as_array().unwrap();
+        all.iter().find(|told| told["outlet"] == name).cloned().unwrap()
+    };
+    for (name, why) in
+        [("away", "cannot reach"), ("stalls", "timed out"), ("redirects", "redirects are not followed")]
+    {
+        until("it is told why", || told(name)["error"].as_str()?.contains(why).then_some(()));
+        assert_eq!((&told(name)["delivered"], &told(name)["refused"]), (&0.into(), &0.into()));
+    }
+    for receiver in [&stalls, &breaks, &redirects] {
+        receiver.does(Does::Answers(200));
+    }
+    for receiver in [&stalls, &breaks, &redirects] {
+        at_least(receiver, 20);
+    }
+    assert_eq!(breaks.names(), good.names(), "in their order");
+    drop(delivering);
+}
+
+#[test]
+fn what_is_refused_for_good_is_a_dead_letter_and_the_next_hit_goes_out() {
+    let env = TestEnv::new();
+    let receiver = Receiver::start(Does::Answers(422));
+    let daemon = daemon(&env, &outlet("soar", &receiver.url, ""));
+    let delivering = deliver(&env);
+    let dead = || fs::read_to_string(env.path("data/deliver/soar.dead")).unwrap_or_default();
+    ask_for(&env, &["one.d.example"]);
+    until("it is a dead letter", || (!dead().is_empty()).then_some(()));
+    receiver.does(Does::Answers(201));
+    ask_for(&env, &["two.d.example"]);
+    at_least(&receiver, 1);
+    assert_eq!(receiver.names(), ["two.d.example"]);
+    let letter: Value = serde_json::from_str(dead().trim()).unwrap();
+    assert_eq!(letter["message"]["hit"]["rrname"], "one.d.example");
+    assert!(letter["why"].as_str().unwrap().contains("422: well"), "{letter}");
+    drop(delivering);
+    // Without a daemon the ledger itself is read, and that of a key that others may read it is said.
+    assert!(daemon.stop().status.success());
+    fs::set_permissions(env.path("key"), Permissions::from_mode(0o644)).unwrap();
+    let refused = env.run(&["deliver", "--config", "dnsledger.toml", "--once"]);
+    assert!(refused.stderr.contains("others may read or change this key"), "{}", refused.stderr);
+    fs::set_permissions(env.path("key"), Permissions::from_mode(0o600)).unwrap();
+    fs::remove_file(env.path("data/deliver/soar.json")).unwrap();
+    env.ok(&["deliver", "--config", "dnsledger.toml", "--once"]);
+    assert_eq!(receiver.names(), ["two.d.example", "one.d.example", "two.d.example"]);
+    receiver.does(Does::Breaks);
+    fs::remove_file(env.path("data/deliver/soar.json")).unwrap();
+    let ended = env.run(&["deliver", "--config", "dnsledger.toml", "--once", "--outlet", "soar"]);
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(String::from_utf8(ended.stdout).unwrap().contains("2 wait; it fails: "));
+}
+
+#[test]
+fn every_hit_arrives_with_its_id_whenever_the_daemon_and_who_delivers_are_killed() {
+    let rounds = crate::env::setting("DNSLEDGER_DELIVER_KILLS", 12);
+    let env = TestEnv::new();
+    let receiver = Receiver::start(Does::Answers(200));
+    let mut running = Some(daemon(&env, &outlet("soar", &receiver.url, "per_hour = 0\n")));
+    let mut delivering = Some(deliver(&env));
+    let mut state = crate::env::setting("DNSLEDGER_DELIVER_SEED", 7);
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut asked = 0;
+    for _ in 0..rounds {
+        for _ in 0..1 + random(4) {
+            ask_for(&env, &[&format!("h{asked}.d.example")]);
+            asked += 1;
+            pause(Duration::from_millis(random(30)));
+        }
+        // Now and then the outlet does something else.
+        let does = [Does::Answers(200), Does::Answers(200), Does::Answers(500), Does::Breaks];
+        receiver.does(does[random(4) as usize]);
+        if random(2) == 0 {
+            running.take().unwrap().kill();
+            running = Some(env.configured_daemon("dnsledger.toml", "data"));
+        } else {
+            delivering.take().unwrap().kill();
+            delivering = Some(deliver(&env));
+        }
+    }
+    receiver.does(Does::Answers(200));
+    at_least(&receiver, asked);
+    let hits = running.as_ref().unwrap().json("/api/v1/hits?order=oldest&limit=100000");
+    let ledger = hits["ledger"].as_str().unwrap();
+    let known: BTreeSet<(String, String)> = hits["hits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hit| {
+            (format!("dnsledger/{ledger}/{}", hit["sequence"]), hit["rrname"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    assert_eq!(known.len(), asked);
+    let got: BTreeSet<(String, String)> = receiver
+        .got()
+        .iter()
+        .map(|posted| (posted.id(), posted.document()["hit"]["rrname"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(got, known, "each id is of one hit");
+}
