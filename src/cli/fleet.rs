@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::access::FolderArgs;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
-use crate::base::time::format_utc;
+use crate::base::time::{DAY, format_utc, parse_date};
+use crate::base::units;
 use crate::fleet::cluster::Cluster;
 use crate::fleet::registry::{self, Equal, Registry, Sensor, Stands};
-use crate::fleet::{Address, tables};
+use crate::fleet::{Address, retention, tables};
 use crate::output::sanitise;
+
+/// Replicas that must have what is noted here, where there are so many.
+const QUORUM: usize = 2;
+/// How long a server may take to begin to delete.
+const DELETING: Duration = Duration::from_secs(86_400);
 
 /// What `fleet` is told.
 #[derive(Debug, clap::Args)]
@@ -26,13 +33,15 @@ enum Command {
     /// Make database and tables on every server, where they are not there
     Init(InitArgs),
     /// Bring the tables to the version of this program
-    Upgrade(InitArgs),
+    Upgrade(ClusterArgs),
     /// Print the statements that make database and tables, for who runs them by hand
     Print(PrintArgs),
     /// Show the ledgers that ship into the cluster, how far, and their sensors
     Status(ClusterArgs),
     /// Say which ledger stands for a sensor: the one that was rebuilt, or its former self
     Stand(StandArgs),
+    /// Drop what was not seen for long by any sensor's ledger, whatever the ledgers keep
+    Expire(ExpireArgs),
     /// Say that a sensor will ship no more: its rows stay, and answers are as of the others (`stand` takes that back)
     Close(CloseArgs),
 }
@@ -82,6 +91,21 @@ struct StandArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct ExpireArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Drop what was last seen before this day, such as 2024-04-12
+    #[arg(long, value_name = "DATE", value_parser = parse_date, conflicts_with = "older_than", required_unless_present = "older_than")]
+    before: Option<u64>,
+    /// Drop what was not seen for so long, such as 400d, counted from the start of today
+    #[arg(long, value_name = "AGE", value_parser = units::parse_duration)]
+    older_than: Option<Duration>,
+    /// Only say what would be dropped
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct CloseArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -127,20 +151,15 @@ fn form(is_replicated: bool) -> tables::Form {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut out = io::stdout();
     match args.command {
-        Command::Init(args) | Command::Upgrade(args) => {
+        Command::Init(args) => {
             let cluster = args.cluster.cluster()?;
             tables::init(&cluster, form(args.replicated))?;
-            for shard in cluster.shards() {
-                for (host, version) in shard.versions()? {
-                    let (host, version) = (sanitise(&host), sanitise(&version));
-                    writeln!(
-                        out,
-                        "shard {}: {host}, ClickHouse {version}: tables of version {}",
-                        shard.number(),
-                        tables::VERSION
-                    )?;
-                }
-            }
+            tell_tables(&cluster)?;
+        }
+        Command::Upgrade(args) => {
+            let cluster = args.cluster()?;
+            tables::upgrade(&cluster)?;
+            tell_tables(&cluster)?;
         }
         Command::Print(args) => {
             let address = Address::parse(&format!("clickhouse://localhost/{}", args.database))?;
@@ -179,7 +198,37 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                     Sensor { stands, version: sensor.version + 1, ..sensor.clone() }
                 })
                 .collect();
-            registry::note_sensors(&cluster, &said, 0).context("noting which ledger stands")?;
+            registry::note_sensors(&cluster, &said, tables::quorum(&cluster, QUORUM)?)
+                .context("noting which ledger stands")?;
+        }
+        Command::Expire(args) => {
+            let cluster = Cluster::with_patience(&args.cluster.address()?, DELETING)?;
+            tables::check(&cluster)?;
+            let today = now() / DAY * DAY;
+            let before = match (args.before, args.older_than) {
+                (Some(before), _) => before,
+                (None, age) => today.saturating_sub(age.map_or(u64::MAX, |age| age.as_secs())),
+            };
+            let until = format_utc(before);
+            if before > today {
+                let message = format!("{until} UTC is not over yet");
+                return Err(Misuse { message, hint: "a day in the past, or --older-than 400d" }.into());
+            }
+            let told = retention::forecast(&cluster, before)?;
+            let told = told.iter().map(|(table, rows)| format!("{rows} of {}", table.name()));
+            let told = told.collect::<Vec<_>>().join(", ");
+            if args.dry_run {
+                writeln!(out, "would drop what was last seen before {until} UTC: {told}")?;
+                return Ok(Exit::Done);
+            }
+            retention::cut(&cluster, before, QUORUM)?;
+            retention::delete(&cluster, before).context(
+                "nothing of it is answered any more, but the servers have not deleted all: run it once more",
+            )?;
+            writeln!(
+                out,
+                "dropped what was last seen before {until} UTC: {told}; its space comes back as servers merge"
+            )?;
         }
         Command::Close(args) => {
             let cluster = args.cluster.cluster()?;
@@ -200,10 +249,28 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 let message = format!("no ledger has shipped for the sensor {}", sanitise(&args.sensor));
                 return Err(Misuse { message, hint: "dnsledger fleet status names sensors" }.into());
             }
-            registry::note_sensors(&cluster, &said, 0).context("noting that the sensor is closed")?;
+            registry::note_sensors(&cluster, &said, tables::quorum(&cluster, QUORUM)?)
+                .context("noting that the sensor is closed")?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says which servers have the tables.
+fn tell_tables(cluster: &Cluster) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    for shard in cluster.shards() {
+        for (host, version) in shard.versions()? {
+            let (host, version) = (sanitise(&host), sanitise(&version));
+            writeln!(
+                out,
+                "shard {}: {host}, ClickHouse {version}: tables of version {}",
+                shard.number(),
+                tables::VERSION
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// The ledgers and the sensors, a line each.
@@ -212,6 +279,9 @@ fn describe(registry: &Registry, equal: &BTreeMap<u64, Equal>, now: u64) -> Stri
     let time = |at: u64| if at == 0 { "never".to_owned() } else { format_utc(at) };
     let mut text = String::new();
     // Writing to memory cannot fail.
+    if registry.cut > 0 {
+        let _ = writeln!(text, "cut    nothing is kept that was last seen before {} UTC", time(registry.cut));
+    }
     for ledger in registry.ledgers.values() {
         let _ = writeln!(
             text,

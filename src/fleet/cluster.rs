@@ -53,6 +53,15 @@ impl Cluster {
     ///
     /// When that, or the certificates, cannot be read.
     pub fn new(address: &Address) -> Result<Cluster, FleetError> {
+        Cluster::with_patience(address, PATIENCE)
+    }
+
+    /// As [`Cluster::new`], where a server may take long to begin an answer.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn with_patience(address: &Address, patience: Duration) -> Result<Cluster, FleetError> {
         let password = match &address.password_file {
             None => String::new(),
             Some(path) => {
@@ -68,7 +77,7 @@ impl Cluster {
         }
         let host = |host: &String| {
             let client =
-                |_| Client::of_database(&address.url(host), address.ca.as_deref(), &headers, PATIENCE);
+                |_| Client::of_database(&address.url(host), address.ca.as_deref(), &headers, patience);
             let clients = (0..CLIENTS).map(client).collect::<Result<_, ClientError>>()?;
             Ok(Host { name: host.clone(), clients, next: AtomicUsize::new(0), version: Mutex::default() })
         };
@@ -186,13 +195,18 @@ impl Shard {
         self.tried(|host| host.send(&[], &settings, statement.clone().into_bytes(), None))
     }
 
-    /// Has one of its hosts do something.
+    /// Has one of its hosts do something; so many replicas have what is inserted by it, where that is not 0.
     ///
     /// # Errors
     ///
     /// When none of them does.
-    pub fn execute(&self, statement: &str) -> Result<(), FleetError> {
-        let settings = [("insert_deduplicate", "0"), ("wait_end_of_query", "1")];
+    pub fn execute(&self, statement: &str, quorum: usize) -> Result<(), FleetError> {
+        let mut settings = vec![("insert_deduplicate", "0"), ("wait_end_of_query", "1")];
+        let quorum = quorum.to_string();
+        if quorum != "0" {
+            // What was acknowledged by a quorum is read, and no less.
+            settings.extend([("insert_quorum", quorum.as_str()), ("select_sequential_consistency", "1")]);
+        }
         self.tried(|host| host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(drop))
     }
 
@@ -248,6 +262,8 @@ impl Host {
         // Old servers refuse settings that they do not know.
         if self.version()? >= PUTS_OFF {
             params.push(("async_insert", "0"));
+            // One insert after the other, so that it is known up to where a quorum has all.
+            params.push(("insert_quorum_parallel", "0"));
         }
         self.send_plain(&params, body, encoding)
     }

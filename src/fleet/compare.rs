@@ -47,10 +47,14 @@ impl Forwarder {
     /// Compares all of a ledger, and mends what differs.
     ///
     /// The ledger goes on meanwhile, so what came since the last shipment differs too, and is shipped by this.
-    pub(super) fn compare(&self, generation: u64) -> Result<Found, FleetError> {
+    /// What was last seen before `cut` is not kept in the cluster, and does not count.
+    pub(super) fn compare(&self, generation: u64, cut: u64) -> Result<Found, FleetError> {
         let mut here = Digests::new();
         let head = self.source().changes(Mark::default(), &mut |_, change| {
             let row = Row::of(&change);
+            if row.last() < cut {
+                return Ok(());
+            }
             let digest = row.digest();
             for table in row.tables() {
                 let (rows, sum) = here.entry((*table, row.bucket(*table))).or_default();
@@ -59,7 +63,7 @@ impl Forwarder {
             }
             Ok(())
         })?;
-        let there = self.digests(generation, head.expired_before)?;
+        let there = self.digests(generation, head.expired_before.max(cut))?;
         let all: HashSet<(Table, u16)> = here.keys().chain(there.keys()).copied().collect();
         let mut differing: Vec<_> = all.into_iter().filter(|at| here.get(at) != there.get(at)).collect();
         differing.sort_unstable();
@@ -76,10 +80,10 @@ impl Forwarder {
                 sum <= ROWS_AT_ONCE
             });
             let (some, others) = rest.split_at(fits.count().clamp(1, rest.len()));
-            let (mended, head, after) = self.mend(generation, some)?;
+            let (mended, head, after) = self.mend(generation, cut, some)?;
             found.mended += mended;
             // Nobody else ships from this ledger: what is there now must be what was shipped.
-            let there = self.digests(generation, head.expired_before)?;
+            let there = self.digests(generation, head.expired_before.max(cut))?;
             let equal = some.iter().copied().filter(|at| after.get(at) == there.get(at));
             self.note_equal(generation, equal.map(|at| (at, rows_of(&after, at))))?;
             rest = others;
@@ -87,15 +91,15 @@ impl Forwarder {
         Ok(found)
     }
 
-    /// What the cluster has of a ledger, without what that has dropped by age.
-    fn digests(&self, generation: u64, expired_before: u64) -> Result<Digests, FleetError> {
+    /// What the cluster has of a ledger, without what is too old.
+    fn digests(&self, generation: u64, oldest: u64) -> Result<Digests, FleetError> {
         let database = self.cluster().database();
         let mut digests = Digests::new();
         for shard in self.cluster().shards() {
             for table in Table::ALL {
                 let rows = shard.rows(&format!(
                     "SELECT bucket, count(), sum(digest) FROM (SELECT bucket, {} AS digest FROM {database}.{} FINAL \
-                     PREWHERE gen = {generation} AND epoch = 0 WHERE ({}) AND {} >= {expired_before}) GROUP BY bucket",
+                     PREWHERE gen = {generation} AND epoch = 0 WHERE ({}) AND {} >= {oldest}) GROUP BY bucket",
                     table.digest(),
                     table.name(),
                     table.is_alive(),
@@ -117,18 +121,23 @@ impl Forwarder {
     fn mend(
         &self,
         generation: u64,
+        cut: u64,
         buckets: &[(Table, u16)],
     ) -> Result<(u64, ChangesHead, Digests), FleetError> {
         let mut there: HashMap<(Table, Key), u64> = HashMap::new();
+        let oldest = self.source().head()?.expired_before.max(cut);
         for table in Table::ALL {
             let of_table: Vec<u16> = buckets.iter().filter(|at| at.0 == table).map(|at| at.1).collect();
-            self.keys(generation, table, &of_table, &mut there)?;
+            self.keys(generation, oldest, table, &of_table, &mut there)?;
         }
         let wanted: HashSet<(Table, u16)> = buckets.iter().copied().collect();
         let (mut mended, mut after) = (0, Digests::new());
         let mut outbox = Outbox::new(self.cluster(), self.quorum());
         let head = self.source().changes(Mark::default(), &mut |head, change| {
             let row = Row::of(&change);
+            if row.last() < cut {
+                return Ok(());
+            }
             for table in row.tables() {
                 if !wanted.contains(&(*table, row.bucket(*table))) {
                     continue;
@@ -162,6 +171,7 @@ impl Forwarder {
     fn keys(
         &self,
         generation: u64,
+        oldest: u64,
         table: Table,
         buckets: &[u16],
         there: &mut HashMap<(Table, Key), u64>,
@@ -176,12 +186,11 @@ impl Forwarder {
             let rdata = if table == Table::Questions { "''" } else { "rdata" };
             let rows = shard.rows(&format!(
                 "SELECT name, rrtype, {rdata}, sensor, {} FROM {database}.{} FINAL PREWHERE gen = {generation} AND epoch = 0 \
-                 WHERE ({}) AND {} >= {} AND bucket IN ({})",
+                 WHERE ({}) AND {} >= {oldest} AND bucket IN ({})",
                 table.digest(),
                 table.name(),
                 table.is_alive(),
                 table.last(),
-                self.source().head()?.expired_before,
                 of_shard.join(", "),
             ))?;
             let mut columns = Columns(&rows);

@@ -65,10 +65,7 @@ impl Forwarder {
         options: Options,
     ) -> Result<Forwarder, FleetError> {
         tables::check(&cluster)?;
-        let replicas = cluster.shards().iter().map(super::cluster::Shard::replicas).min().unwrap_or(1);
-        let quorum = if tables::is_replicated(&cluster)? { options.quorum.min(replicas) } else { 0 };
-        // One is what an insert without a quorum has.
-        let quorum = if quorum > 1 { quorum } else { 0 };
+        let quorum = tables::quorum(&cluster, options.quorum)?;
         let told = Forwarding { to: to.to_owned(), ..Forwarding::default() };
         Ok(Forwarder { cluster, source, options, quorum, noted: HashSet::new(), told, compares_soon: true })
     }
@@ -135,7 +132,9 @@ impl Forwarder {
             ..Shipped::default()
         });
         if head.expired_before > shipped.expired {
-            self.keep_expired(generation, shipped.expired, head.expired_before)?;
+            // What is too old for the cluster needs no copy.
+            let from = shipped.expired.max(registry.cut);
+            self.keep_expired(generation, from, head.expired_before)?;
         }
         shipped.expired = head.expired_before;
         let drops = head.identity.drops;
@@ -147,7 +146,7 @@ impl Forwarder {
         } else {
             shipped.as_of = later(shipped.as_of, head.at);
         }
-        shipped.version += 1;
+        shipped.version = registry::next_version(shipped.version);
         registry::note(&self.cluster, &shipped, self.quorum)?;
         (self.told.acknowledged, self.told.acknowledged_at) = (shipped.mark, shipped.as_of);
         self.told.undecided = registry
@@ -157,13 +156,13 @@ impl Forwarder {
             .collect();
         let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs();
         if drops != shipped.drops || self.compares_soon || is_due {
-            let found = self.compare(generation)?;
+            let found = self.compare(generation, registry.cut)?;
             self.told.differing = found.differing;
             self.told.mended += found.mended;
             self.compares_soon = false;
             (shipped.drops, shipped.compared) = (drops, now());
             self.told.compared_at = shipped.compared;
-            shipped.version += 1;
+            shipped.version = registry::next_version(shipped.version);
             registry::note(&self.cluster, &shipped, self.quorum)?;
         }
         Ok(())
@@ -177,12 +176,13 @@ impl Forwarder {
             for table in Table::ALL {
                 let (name, key, values) = (table.name(), table.key().join(", "), table.values());
                 let (last, first, alive) = (table.last(), table.first(), table.is_alive());
-                shard.execute(&format!(
+                let copy = format!(
                     "INSERT INTO {database}.{name} ({key}, sensor, gen, epoch, ver, bucket, {values}, names) \
                      SELECT {key}, sensor, gen, toUInt32({first}), ver, bucket, {values}, names \
                      FROM {database}.{name} FINAL PREWHERE gen = {generation} AND epoch = 0 \
                      WHERE ({alive}) AND {last} >= {from} AND {last} < {to}"
-                ))?;
+                );
+                shard.execute(&copy, self.quorum)?;
             }
         }
         Ok(())
@@ -208,6 +208,9 @@ impl Forwarder {
                 return Err(FleetError::Daemon("rows expired meanwhile: it is tried again".to_owned()));
             }
             let row = Row::of(&change);
+            if row.last() < registry.cut {
+                return Ok(());
+            }
             if !noted.contains(&(generation, row.sensor.clone())) {
                 let name = row.sensor.as_str();
                 let known = registry.sensors.get(name).map_or([].as_slice(), Vec::as_slice);

@@ -7,6 +7,7 @@
 //! - [`address`] says where a cluster is, [`cluster`] asks its servers, [`rowbinary`] is how rows look on the way;
 //! - [`tables`] makes the tables, [`registry`] keeps what is known of the ledgers that ship into them;
 //! - [`source`] is where a ledger's changes come from, [`forward`] ships them, [`compare`] finds and mends what the cluster lost;
+//! - [`retention`] drops what was not seen for long;
 //! - [`store`] is the cluster as a store that is only asked, [`pages`] reads its rows in order.
 //!
 //! # Identity
@@ -30,6 +31,7 @@ pub mod domains;
 pub mod forward;
 pub mod pages;
 pub mod registry;
+pub mod retention;
 pub mod rowbinary;
 pub mod rows;
 pub mod source;

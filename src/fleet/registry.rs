@@ -9,7 +9,8 @@ use super::bucket::BUCKETS;
 use super::cluster::Cluster;
 use super::rowbinary::{Columns, literal, put_bytes, put_u32, put_u64};
 use super::rows::Table;
-use super::tables::{COMPARED, LEDGERS, SENSORS};
+use super::tables::{COMPARED, CUTS, LEDGERS, SENSORS};
+use crate::base::clock::{now, now_ms};
 use crate::base::time::format_utc;
 use crate::output::sanitise;
 use crate::store::{Fed, SensorAsOf};
@@ -82,6 +83,8 @@ pub struct Registry {
     pub ledgers: BTreeMap<u64, Shipped>,
     /// The sensors, by name, and those of one name in the order in which they were met.
     pub sensors: BTreeMap<Arc<str>, Vec<Sensor>>,
+    /// Rows of which the last sighting is before this are not kept, whatever ships them, epoch seconds.
+    pub cut: u64,
 }
 
 impl Registry {
@@ -127,6 +130,11 @@ impl Registry {
                 since: columns.u64()?,
             };
             registry.sensors.entry(Arc::clone(&sensor.name)).or_default().push(sensor);
+        }
+        let rows = first.rows(&format!("SELECT before FROM {database}.{CUTS} FINAL"))?;
+        let mut columns = Columns(&rows);
+        while !columns.is_empty() {
+            registry.cut = registry.cut.max(columns.u64()?);
         }
         for of_one in registry.sensors.values_mut() {
             of_one.sort_by_key(|sensor| (sensor.since, sensor.generation));
@@ -237,6 +245,26 @@ pub fn found_equal(cluster: &Cluster) -> Result<BTreeMap<u64, Equal>, FleetError
     Ok(all)
 }
 
+/// A version of a note that is greater than one which was read, and than those which are noted at other times: what was read may come
+/// from a replica that is behind.
+pub fn next_version(read: u64) -> u64 {
+    now_ms().max(read.saturating_add(1))
+}
+
+/// Notes that nothing is kept of which the last sighting is before a time.
+///
+/// # Errors
+///
+/// As [`note`].
+pub fn note_cut(cluster: &Cluster, before: u64, quorum: usize) -> Result<(), FleetError> {
+    let mut row = vec![1];
+    // The latest time counts, whoever notes it when.
+    for number in [before, before, now()] {
+        put_u64(number, &mut row);
+    }
+    cluster.insert(0, CUTS, &row, quorum)
+}
+
 /// Notes how far a ledger has shipped.
 ///
 /// # Errors
@@ -330,6 +358,7 @@ mod tests {
                 ("c".into(), vec![sensor("c", 4, Stands::Closed)]),
             ]
             .into(),
+            cut: 0,
         };
         let fed = registry.fed(5100);
         let times: Vec<(u64, bool)> =

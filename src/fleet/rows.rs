@@ -137,6 +137,16 @@ pub enum Values {
     Asked(Asked),
 }
 
+impl Values {
+    /// The last sighting, as [`Table::last`] has it.
+    pub fn last(&self) -> u64 {
+        match self {
+            Values::Seen(halves) => halves.direct.time_last.max(halves.alias.time_last),
+            Values::Asked(asked) => asked.time_last,
+        }
+    }
+}
+
 impl Row {
     /// Of a change.
     pub fn of(change: &Change) -> Row {
@@ -189,6 +199,11 @@ impl Row {
             Values::Asked(_) => Values::Asked(Asked::default()),
         };
         Row { values, names: 0, ..self }
+    }
+
+    /// Its last sighting.
+    pub fn last(&self) -> u64 {
+        self.values.last()
     }
 
     /// Whether it has sightings.

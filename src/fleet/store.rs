@@ -276,7 +276,9 @@ impl Groups {
         let (mut values, mut names): (Option<Values>, u64) = (None, 0);
         // The first sighting of what a ledger has now, which comes first of it.
         let mut live: Option<(u64, u64)> = None;
-        for row in of_one.into_iter().filter(|row| standing.contains(&row.generation)) {
+        let cut = self.known.registry.cut;
+        let counts = |row: &Stored| standing.contains(&row.generation) && row.values.last() >= cut;
+        for row in of_one.into_iter().filter(counts) {
             let first = match &row.values {
                 Values::Seen(halves) if halves.direct.is_none() && halves.alias.is_none() => continue,
                 Values::Asked(asked) if asked.time_last == 0 && asked.count() == 0 => continue,
@@ -449,7 +451,7 @@ impl ReadStore for FleetStore {
     }
 
     fn expired_before(&self) -> u64 {
-        0
+        self.shared.last_known().map_or(0, |known| known.registry.cut)
     }
 
     fn survey(&self, _: u64, _: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {

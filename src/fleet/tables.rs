@@ -9,7 +9,7 @@ use super::cluster::{Cluster, Shard};
 use super::rowbinary::{Columns, put_u32, put_u64};
 
 /// The version of what is here.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Rows by name.
 pub const BY_NAME: &str = "by_name";
@@ -23,6 +23,8 @@ pub const LEDGERS: &str = "ledgers";
 pub const SENSORS: &str = "sensors";
 /// When each bucket was last found equal.
 pub const COMPARED: &str = "compared";
+/// The time before which nothing is kept.
+pub const CUTS: &str = "cuts";
 /// The version, and for how many shards.
 pub const LAYOUT: &str = "layout";
 
@@ -94,8 +96,20 @@ pub fn statements(database: &str, form: Form) -> Vec<String> {
             "gen, kind, bucket",
             8192,
         ),
+        table(CUTS, "one UInt8, ver UInt64, before UInt64, at UInt64", "one", 8192),
         table(LAYOUT, "one UInt8, ver UInt64, version UInt32, buckets UInt32, shards UInt32", "one", 8192),
     ]
+}
+
+/// Brings the tables to this version, in the form that they have.
+///
+/// # Errors
+///
+/// As [`init`], and when there are none.
+pub fn upgrade(cluster: &Cluster) -> Result<(), FleetError> {
+    found(cluster)?;
+    let form = if is_replicated(cluster)? { Form::Replicated } else { Form::Plain };
+    init(cluster, form)
 }
 
 /// Makes database and tables on every server, where they are not there, and notes the version.
@@ -120,8 +134,9 @@ pub fn init(cluster: &Cluster, form: Form) -> Result<(), FleetError> {
     }
     let shards = cluster.shards().len();
     let first = cluster.first()?;
-    if let Some(layout) = layout(cluster, first)? {
-        fits(layout, shards)?;
+    if let Some((version, buckets, made_for)) = layout(cluster, first)? {
+        // Of an older version it is no longer.
+        fits((version.max(VERSION), buckets, made_for), shards)?;
     }
     let mut row = vec![1];
     put_u64(u64::from(VERSION), &mut row);
@@ -137,6 +152,11 @@ pub fn init(cluster: &Cluster, form: Form) -> Result<(), FleetError> {
 ///
 /// When they are not, or cannot be asked.
 pub fn check(cluster: &Cluster) -> Result<(), FleetError> {
+    fits(found(cluster)?, cluster.shards().len())
+}
+
+/// The layout that is there.
+fn found(cluster: &Cluster) -> Result<Layout, FleetError> {
     let first = cluster.first()?;
     // A database that is not there, and a table: both are told as an error of the server.
     let found = first.rows(&format!(
@@ -144,11 +164,10 @@ pub fn check(cluster: &Cluster) -> Result<(), FleetError> {
         cluster.database()
     ))?;
     let layout = if Columns(&found).u64()? == 0 { None } else { layout(cluster, first)? };
-    let layout = layout.ok_or_else(|| FleetError::Tables {
+    layout.ok_or_else(|| FleetError::Tables {
         what: format!("the database {} has no tables of dnsledger", cluster.database()),
         hint: "dnsledger fleet init makes them",
-    })?;
-    fits(layout, cluster.shards().len())
+    })
 }
 
 /// Version, buckets and shards.
@@ -184,6 +203,18 @@ fn fits((version, buckets, shards): Layout, named: usize) -> Result<(), FleetErr
         });
     }
     Ok(())
+}
+
+/// Replicas that must have a row before it counts as there, of as many as are wanted; 0 where an insert has no quorum.
+///
+/// # Errors
+///
+/// When it cannot be asked whether the tables are replicated.
+pub fn quorum(cluster: &Cluster, wanted: usize) -> Result<usize, FleetError> {
+    let replicas = cluster.shards().iter().map(Shard::replicas).min().unwrap_or(1);
+    let quorum = if is_replicated(cluster)? { wanted.min(replicas) } else { 0 };
+    // One is what an insert without a quorum has.
+    Ok(if quorum > 1 { quorum } else { 0 })
 }
 
 /// Whether the tables are replicated.

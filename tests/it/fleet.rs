@@ -244,6 +244,69 @@ fn what_a_ledger_drops_by_age_stays_in_the_cluster_and_counts_once_when_it_comes
 }
 
 #[test]
+fn a_cluster_drops_what_was_not_seen_for_long_and_nobody_brings_it_back() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    // Tables that an older version made are brought up, and said to need it before.
+    for statement in [
+        "DROP TABLE dns.cuts",
+        "DROP TABLE dns.layout",
+        "CREATE TABLE dns.layout (one UInt8, ver UInt64, version UInt32, buckets UInt32, shards UInt32) ENGINE = ReplacingMergeTree(ver) ORDER BY one",
+        "INSERT INTO dns.layout VALUES (1, 1, 1, 1024, 1)",
+    ] {
+        let answer = engine.ask(statement).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    }
+    let older = env.run(&["export", "--store", &cluster]);
+    assert!(!older.status.success() && older.stderr.contains("dnsledger fleet upgrade"), "{}", older.stderr);
+    env.ok(&["fleet", "upgrade", "--store", &cluster]);
+    let (day, old) = (86_400, 1_700_006_400); // the beginning of 2023-11-15
+    fs::write(env.path("1.log"), log_of(&["gone.example", "stays.example"], old)).unwrap();
+    fs::write(env.path("2.log"), log_of(&["stays.example", "new.example"], old + 3 * day)).unwrap();
+    for log in ["1.log", "2.log"] {
+        env.ok(&["import", "--data", "one", log]);
+        ship(&env, "one", &cluster);
+    }
+    let all = env.export("one");
+    assert_eq!(export(&env, &cluster), all);
+    let kept: String =
+        all.lines().filter(|line| !line.contains("gone")).map(|line| format!("{line}\n")).collect();
+    let before = ["fleet", "expire", "--store", &cluster, "--before", "2023-11-16"];
+    let would = String::from_utf8(env.ok(&[&before[..], &["--dry-run"]].concat())).unwrap();
+    assert!(
+        would.contains("would drop") && would.contains("1 of by_name, 1 of by_data, 1 of questions"),
+        "{would}"
+    );
+    assert_eq!(export(&env, &cluster), all);
+    env.ok(&before);
+    assert_eq!(export(&env, &cluster), kept);
+    // It is gone from the disk, too, in its time.
+    until("the servers to delete it", || {
+        engine.ask("SELECT count() FROM dns.by_name").filter(|rows| rows.ends_with("\r\n2\n"))
+    });
+    // The ledger still has it, and neither comparing, nor shipping all, nor an old log brings it back.
+    assert_eq!(env.export("one"), all);
+    assert!(ship(&env, "one", &cluster).starts_with("0 rows and questions shipped, 0 buckets differed"));
+    env.ok(&["import", "--data", "two", "--sensor", "late", "1.log", "2.log"]);
+    ship(&env, "two", &cluster);
+    let late = export(&env, &cluster);
+    assert_eq!((late.lines().count(), late.contains("gone")), (4, false), "{late}");
+    // What comes back does, and counts from then on.
+    fs::write(env.path("3.log"), log_of(&["gone.example"], old + 4 * day)).unwrap();
+    env.ok(&["import", "--data", "one", "3.log"]);
+    ship(&env, "one", &cluster);
+    assert!(export(&env, &cluster).contains("gone.example"));
+    // A day that is not over, and no day, are refused.
+    assert_eq!(
+        env.run(&["fleet", "expire", "--store", &cluster, "--before", "2999-01-01"]).status.code(),
+        Some(64)
+    );
+    assert_eq!(env.run(&["fleet", "expire", "--store", &cluster]).status.code(), Some(64));
+}
+
+#[test]
 fn what_a_ledger_replaces_goes_from_the_cluster_and_a_rebuilt_sensor_waits_for_its_operator() {
     let env = TestEnv::new();
     let Some(engine) = Engine::start(&env, "engine") else { return };
