@@ -29,6 +29,7 @@ pub mod observe;
 pub mod output;
 pub mod page;
 pub mod progress;
+pub mod pull;
 pub mod retention;
 pub mod status;
 pub mod store;

@@ -9,15 +9,15 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::access::{Access, FolderArgs, LedgerArgs, Purpose, daemon_of};
-use super::{Exit, Misuse};
+use super::take_up::take_up;
+use super::{Exit, Misuse, pull};
 use crate::base::clock::now;
-use crate::base::shutdown::Stop;
 use crate::base::time::format_utc;
 use crate::daemon;
 use crate::indicators::Format as ListFormat;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::sled::is_ledger;
-use crate::watch::{Feed, FeedConfig, FeedStatus, Folder, WatchError, Watching};
+use crate::watch::{Feed, FeedConfig, FeedStatus, Folder, PullStatus, WatchError, Watching};
 
 /// Bytes of an answer at most.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
@@ -84,12 +84,21 @@ struct NamedArgs {
 
 /// What `feeds` is told.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct FeedsArgs {
+    #[command(subcommand)]
+    command: Option<FeedsCommand>,
     #[command(flatten)]
     ledger: LedgerArgs,
     /// How they are written; json is an object a line
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum FeedsCommand {
+    /// Get the feeds that have a url from their servers, and look through all that is there with what is new
+    Pull(pull::Args),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -133,7 +142,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     }
     options.below = args.below.or(options.below);
     options.confidence_min = args.confidence_min.or(options.confidence_min);
-    options.column.clone_from(&args.column);
+    options.column = args.column.clone().or(options.column.take());
     let folder = Folder::of(&config.data_dir);
     let input: io::Result<Box<dyn Read>> = match args.file.as_os_str() == "-" {
         true => Ok(Box::new(io::stdin().lock())),
@@ -172,26 +181,6 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Has the daemon take feeds up, or looks through the ledger here where there is none.
-fn take_up(folder: &FolderArgs) -> anyhow::Result<()> {
-    match Access::open_folder(folder, Purpose::Change) {
-        Ok(Access::Folder(ledger, config)) => {
-            let before = ledger.last_hit().0;
-            let watching = Watching::start(Arc::clone(&ledger), &config.data_dir, config.feeds());
-            watching.pass(&Stop::new());
-            ledger.flush()?;
-            let new = ledger.last_hit().0.saturating_sub(before);
-            writeln!(io::stdout(), "{new} new hits in what is there")?;
-        }
-        Ok(Access::Socket(client) | Access::Server(client)) => {
-            io::copy(&mut client.post("/control/watch", &[], None)?, &mut io::sink())?;
-            writeln!(io::stdout(), "the daemon looks through what is there: `dnsledger hits`")?;
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
 fn list(args: &NamedArgs) -> anyhow::Result<Exit> {
     crate::watch::check_name(&args.feed)?;
     let path = Folder::of(&args.folder.load()?.data_dir).feed(&args.feed);
@@ -213,6 +202,9 @@ fn list(args: &NamedArgs) -> anyhow::Result<Exit> {
 
 /// Shows the feeds.
 pub fn feeds(args: &FeedsArgs) -> anyhow::Result<Exit> {
+    if let Some(FeedsCommand::Pull(args)) = &args.command {
+        return pull::run(args);
+    }
     #[derive(Deserialize)]
     struct Answer {
         feeds: Vec<FeedStatus>,
@@ -242,12 +234,16 @@ pub fn feeds(args: &FeedsArgs) -> anyhow::Result<Exit> {
                 let reasons = feed.skipped.iter().map(|(reason, count)| format!("{count} {reason}"));
                 format!("{skipped} not taken ({})", reasons.collect::<Vec<_>>().join(", "))
             }));
+            remarks.extend(feed.pull.as_ref().map(pulled));
             remarks.extend(feed.fault.clone().map(|fault| format!("FAULT: {fault}")));
+            let read_at = match feed.read_at {
+                0 => "never read".to_owned(),
+                at => format!("{} UTC", format_utc(at)),
+            };
             let line = format!(
-                "{:<24}  {:>9} indicators  {} UTC  {:<8}  {}",
+                "{:<24}  {:>9} indicators  {read_at:<23}  {:<8}  {}",
                 feed.name,
                 feed.indicators,
-                format_utc(feed.read_at),
                 feed.format,
                 remarks.join("; ")
             );
@@ -262,6 +258,18 @@ pub fn feeds(args: &FeedsArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Nothing);
     }
     Ok(Exit::Done)
+}
+
+/// How pulling a feed goes, in words.
+fn pulled(pull: &PullStatus) -> String {
+    let last = match pull.pulled_at {
+        0 => "never pulled".to_owned(),
+        at => format!("pulled {} UTC", format_utc(at)),
+    };
+    match &pull.error {
+        None => last,
+        Some(error) => format!("{last}; PULL FAILED at {} UTC: {error}", format_utc(pull.tried_at)),
+    }
 }
 
 /// Looks through what a command reads into a ledger that it has.

@@ -34,10 +34,12 @@ mod lookup;
 mod new;
 mod papers;
 mod progress;
+mod pull;
 mod run;
 mod serve;
 mod snapshot;
 mod status;
+mod take_up;
 mod token;
 mod verify;
 
@@ -59,6 +61,7 @@ use crate::indicators::ReadError;
 use crate::ingest::IngestError;
 use crate::lookup::QueryError;
 use crate::output::sanitise;
+use crate::pull::PullError;
 use crate::store::StoreError;
 use crate::watch::WatchError;
 
@@ -225,6 +228,8 @@ fn report(error: &anyhow::Error) -> Exit {
             (exit, hint) = (Exit::Usage, Some(error.hint()));
         } else if let Some(error) = cause.downcast_ref::<IngestError>() {
             hint = error.hint();
+        } else if let Some(error) = cause.downcast_ref::<PullError>() {
+            hint = Some(error.hint());
         } else if let Some(error) = cause.downcast_ref::<WatchError>() {
             hint = Some(error.hint());
         } else if let Some(error) = cause.downcast_ref::<BadAddress>() {

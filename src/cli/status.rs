@@ -137,6 +137,15 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
         }
         line("deliver", &says);
     }
+    for pull in document["pulls"].as_array().into_iter().flatten() {
+        let feed = pull["feed"].as_str().unwrap_or_default();
+        let last = match number(&pull["pulled_at"]) {
+            0 => "never pulled".to_owned(),
+            at => format!("pulled {} UTC", format_utc(at)),
+        };
+        let why = pull["error"].as_str().map(|why| format!("; it fails: {why}")).unwrap_or_default();
+        line("feed", &format!("{feed}: {last}{why}"));
+    }
     let missing = number(&store["missing_logs"]);
     if missing > 0 {
         let says = "logs lack rows that were there: the ledger was damaged; `dnsledger verify` names them";

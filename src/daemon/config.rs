@@ -16,14 +16,16 @@ use crate::base::units::{self, duration};
 use crate::deliver::{MAX_OUTLETS, OutletConfig, Target};
 use crate::dns::{Name, NameError};
 use crate::fleet::Address;
+use crate::http::fetch::Location;
 use crate::http::{Hosts, Origins, Proxies};
+use crate::indicators::Format as ListFormat;
 use crate::ingest::{self, Backfill};
 use crate::lookup::{Brands, NewSettings};
 use crate::observation::check_sensor_name;
 use crate::store::MaxDisk;
 use crate::tail::discover::Scope;
 use crate::watch::{self, FeedConfig, FileForm, HitFile};
-use crate::{http, observe, retention, store, zeek};
+use crate::{http, observe, pull, retention, store, zeek};
 
 /// The least budget of names of a domain: less would fold what nobody floods.
 const LEAST_NAMES: u64 = 100;
@@ -198,7 +200,7 @@ impl Default for Hits {
 }
 
 /// A feed of indicators.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeedEntry {
     /// What it is called.
@@ -215,6 +217,47 @@ pub struct FeedEntry {
     pub max_age: Option<Duration>,
     /// What is harmless: names with all below them, networks, or paths of lists of them.
     pub allow: Vec<String>,
+    /// Where `dnsledger feeds pull` gets it; empty where it does not.
+    pub url: String,
+    /// What is there.
+    pub kind: String,
+    /// The format of a list; empty where it is found out.
+    pub format: String,
+    /// The column of a list in CSV; empty where it is found out.
+    pub column: String,
+    /// The user, where the key is a password.
+    pub user: String,
+    /// The file with the key; empty for none.
+    pub key_file: PathBuf,
+    /// The header that the key is sent in; empty for `Authorization`.
+    pub key_header: String,
+    /// A file of certificates that are trusted instead of those of the system; empty for those.
+    pub ca: PathBuf,
+    /// How often it is pulled.
+    #[serde(with = "duration")]
+    pub every: Duration,
+}
+
+impl Default for FeedEntry {
+    fn default() -> FeedEntry {
+        FeedEntry {
+            name: String::new(),
+            file: PathBuf::new(),
+            below: None,
+            confidence_min: 0,
+            max_age: None,
+            allow: Vec::new(),
+            url: String::new(),
+            kind: pull::Kind::default().name().to_owned(),
+            format: String::new(),
+            column: String::new(),
+            user: String::new(),
+            key_file: PathBuf::new(),
+            key_header: String::new(),
+            ca: PathBuf::new(),
+            every: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// An outlet that hits are delivered to, by `dnsledger deliver`.
@@ -261,6 +304,51 @@ impl Default for OutletEntry {
         }
     }
 }
+
+impl FeedEntry {
+    /// What is wrong with it, and what would be right.
+    fn check(&self) -> Result<(), (String, &'static str)> {
+        let bad = |what: String, hint| Err((what, hint));
+        if self.confidence_min > 100 {
+            return bad("confidence_min is above 100".to_owned(), "confidence_min = 50");
+        }
+        if !self.format.is_empty() && ListFormat::from_name(&self.format).is_none() {
+            return bad(
+                format!("there is no format {:?}", self.format),
+                "`dnsledger hunt --help` lists them",
+            );
+        }
+        if self.url.is_empty() {
+            return Ok(());
+        }
+        if !self.file.as_os_str().is_empty() {
+            return bad("it has both a file and a url".to_owned(), "one of them");
+        }
+        if let Err(why) = Location::parse(&self.url) {
+            return bad(format!("url: {why}"), "url = \"https://list.example/domains.txt\"");
+        }
+        if pull::Kind::from_name(&self.kind).is_none() {
+            return bad(format!("kind: there is none called {:?}", self.kind), KINDS);
+        }
+        let no_key = self.key_file.as_os_str().is_empty();
+        if no_key && !(self.user.is_empty() && self.key_header.is_empty()) {
+            return bad(
+                "it has a user or a key_header, and no key_file".to_owned(),
+                "key_file = \"/etc/dnsledger/NAME.key\"",
+            );
+        }
+        if !self.key_header.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return bad("key_header is no name of a header".to_owned(), "key_header = \"Auth-Key\"");
+        }
+        if self.every < Duration::from_secs(60) {
+            return bad("every is less than a minute".to_owned(), "every = \"1h\"");
+        }
+        Ok(())
+    }
+}
+
+/// What a feed may be pulled from.
+const KINDS: &str = "kind = \"list\"";
 
 impl OutletEntry {
     fn target(&self) -> Result<Target, String> {
@@ -403,8 +491,12 @@ impl Config {
         for source in &mut config.sources {
             source.logs = folder.join(&source.logs);
         }
-        for feed in config.feeds.iter_mut().filter(|feed| !feed.file.as_os_str().is_empty()) {
-            feed.file = folder.join(&feed.file);
+        for feed in &mut config.feeds {
+            for path in [&mut feed.file, &mut feed.key_file, &mut feed.ca] {
+                if !path.as_os_str().is_empty() {
+                    *path = folder.join(&path);
+                }
+            }
         }
         let http::Config { tokens_file, tls_cert, tls_key, .. } = &mut config.http;
         let keys = config.outlets.iter_mut().flat_map(|outlet| [&mut outlet.key_file, &mut outlet.ca]);
@@ -583,9 +675,8 @@ impl Config {
                     "a name of its own",
                 );
             }
-            if feed.confidence_min > 100 {
-                let message = format!("feed {}: confidence_min is above 100", feed.name);
-                return fault(message, "confidence_min = 50");
+            if let Err((what, hint)) = feed.check() {
+                return fault(format!("feed {}: {what}", feed.name), hint);
             }
         }
         if self.outlets.len() > MAX_OUTLETS {
@@ -765,6 +856,9 @@ impl Config {
             max_age: feed.max_age,
             allow: feed.allow.clone(),
             file: feed.file.clone(),
+            is_pulled: !feed.url.is_empty(),
+            format: ListFormat::from_name(&feed.format),
+            column: (!feed.column.is_empty()).then(|| feed.column.clone()),
         };
         self.feeds.iter().map(feed).collect()
     }
@@ -787,6 +881,24 @@ impl Config {
             })
         };
         self.outlets.iter().filter_map(outlet).collect()
+    }
+
+    /// What is pulled.
+    pub fn pulls(&self) -> Vec<pull::Source> {
+        let source = |feed: &FeedEntry| {
+            Some(pull::Source {
+                name: feed.name.clone(),
+                // What is none was refused when the file was read.
+                url: Location::parse(&feed.url).ok()?,
+                kind: pull::Kind::from_name(&feed.kind)?,
+                user: feed.user.clone(),
+                key_file: feed.key_file.clone(),
+                key_header: feed.key_header.clone(),
+                ca: feed.ca.clone(),
+                every: feed.every,
+            })
+        };
+        self.feeds.iter().filter(|feed| !feed.url.is_empty()).filter_map(source).collect()
     }
 
     /// What tells apart what is new is told this.

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::net::{TcpStream, UnixStream};
@@ -346,6 +346,56 @@ impl Client {
         self.send(Method::POST, path, params, Upload(body))
     }
 
+    /// Sends a request on a connection of its own.
+    pub(super) fn exchange<B>(&self, request: Request<B>) -> Result<Response<Incoming>, ClientError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.runtime.block_on(async {
+            let stream = match timeout(CONNECT, self.server.connect()).await {
+                Ok(connected) => connected,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            };
+            let stream = stream
+                .map_err(|error| ClientError::Unreachable { server: self.server.to_string(), error })?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|error| self.broken(error.into()))?;
+            tokio::spawn(connection);
+            let sent = async {
+                sender.send_request(request).await.map_err(|error| match error.is_parse() {
+                    true => ClientError::NoHttp { server: self.server.to_string() },
+                    false => self.broken(error.into()),
+                })
+            };
+            match self.patience {
+                None => sent.await,
+                Some(patience) => {
+                    let late = |_| Err(self.broken(io::Error::from(io::ErrorKind::TimedOut).into()));
+                    timeout(patience, sent).await.unwrap_or_else(late)
+                }
+            }
+        })
+    }
+
+    /// A body that is read as it comes.
+    pub(super) fn answer(&self, body: Incoming, truncated: bool) -> Answer {
+        let (runtime, current) = (Arc::clone(&self.runtime), Bytes::new());
+        Answer { runtime, body, current, truncated, patience: self.patience, broken: None }
+    }
+
+    /// What a connection that broke is told as.
+    pub(super) fn broken(&self, error: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
+        ClientError::Broken { server: self.server.to_string(), error: io::Error::other(error) }
+    }
+
+    /// The host and port, as requests name it.
+    pub(super) fn authority(&self) -> &str {
+        self.server.authority()
+    }
+
     fn send(
         &self,
         method: Method,
@@ -371,10 +421,6 @@ impl Client {
             target.push('=');
             target.extend(percent_encode(value.as_bytes(), ENCODED));
         }
-        let broken = |error: Box<dyn std::error::Error + Send + Sync>| ClientError::Broken {
-            server: self.server.to_string(),
-            error: io::Error::other(error),
-        };
         let mut request = Request::builder().method(method).uri(target).header(HOST, self.server.authority());
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token);
@@ -385,42 +431,12 @@ impl Client {
         if let Some(encoding) = encoding {
             request = request.header(CONTENT_ENCODING, encoding);
         }
-        let request = request.body(body).map_err(|error| broken(error.into()))?;
-        let response = self.runtime.block_on(async {
-            let stream = match timeout(CONNECT, self.server.connect()).await {
-                Ok(connected) => connected,
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            };
-            let stream = stream
-                .map_err(|error| ClientError::Unreachable { server: self.server.to_string(), error })?;
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(|error| broken(error.into()))?;
-            tokio::spawn(connection);
-            let sent = async {
-                sender.send_request(request).await.map_err(|error| match error.is_parse() {
-                    true => ClientError::NoHttp { server: self.server.to_string() },
-                    false => broken(error.into()),
-                })
-            };
-            match self.patience {
-                None => sent.await,
-                Some(patience) => {
-                    let late = |_| Err(broken(io::Error::from(io::ErrorKind::TimedOut).into()));
-                    timeout(patience, sent).await.unwrap_or_else(late)
-                }
-            }
-        })?;
+        let request = request.body(body).map_err(|error| self.broken(error.into()))?;
+        let response = self.exchange(request)?;
         let status = response.status();
         let truncated = response.headers().contains_key("x-truncated");
         let body = response.into_body();
-        let mut answer = Answer {
-            runtime: Arc::clone(&self.runtime),
-            body,
-            current: Bytes::new(),
-            truncated,
-            patience: self.patience,
-        };
+        let mut answer = self.answer(body, truncated);
         if status.is_success() {
             return Ok(answer);
         }
@@ -511,6 +527,8 @@ pub struct Answer {
     current: Bytes,
     truncated: bool,
     patience: Option<Duration>,
+    /// Why it broke off: whoever reads on is told so again.
+    broken: Option<String>,
 }
 
 impl Answer {
@@ -522,6 +540,9 @@ impl Answer {
 
 impl Read for Answer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(why) = &self.broken {
+            return Err(io::Error::other(why.clone()));
+        }
         while self.current.is_empty() {
             let frame = self.body.frame();
             let frame = match self.patience {
@@ -532,7 +553,10 @@ impl Read for Answer {
             };
             match frame {
                 Some(Ok(frame)) => self.current = frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => return Err(io::Error::other(error)),
+                Some(Err(error)) => {
+                    self.broken = Some(error.to_string());
+                    return Err(io::Error::other(error));
+                }
                 None => return Ok(0),
             }
         }

@@ -15,6 +15,7 @@ use super::{Delivering, Forwarding};
 use crate::evidence::FiltersStatus;
 use crate::status::{Freshness, SensorTime, Status};
 use crate::store::{Expired, Folded, Growth, Stats};
+use crate::watch::PullStatus;
 
 /// The status with what is beside it: as of when, by which version, in which store.
 #[derive(Debug, Serialize)]
@@ -38,8 +39,19 @@ pub struct Report {
     /// How delivery of hits goes, outlet by outlet, as `dnsledger deliver` told last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     delivering: Vec<Delivering>,
+    /// How pulling feeds goes, as `dnsledger feeds pull` noted last; of those that are pulled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pulls: Vec<PullReport>,
     #[serde(flatten)]
     status: Status,
+}
+
+/// How pulling a feed goes.
+#[derive(Debug, Serialize)]
+struct PullReport {
+    feed: String,
+    #[serde(flatten)]
+    pull: PullStatus,
 }
 
 /// The figures of the store.
@@ -89,6 +101,7 @@ pub fn report(status: Status, stats: &Stats) -> Report {
         forwarding: None,
         sensors: None,
         delivering: Vec::new(),
+        pulls: Vec::new(),
         status,
     }
 }
@@ -101,10 +114,14 @@ impl Report {
         Report { as_of: fed.as_of, sensors: fed.sensors, ..self }
     }
 
-    /// The same with how far the filters of logs are made, and with how forwarding and delivery go, where somebody does so.
+    /// The same with how far the filters of logs are made, and with how forwarding, delivery and pulling go, where somebody does so.
     fn with_more(self, state: &State) -> Report {
         let (forwarding, delivering) = (state.0.forwarding.lock().clone(), state.0.delivering.lock().clone());
-        Report { evidence: Some(state.0.filters.status()), forwarding, delivering, ..self }
+        let feeds = state.watching().map(|watching| watching.feeds()).unwrap_or_default();
+        let pulls =
+            feeds.into_iter().filter_map(|feed| Some(PullReport { feed: feed.name, pull: feed.pull? }));
+        let (evidence, pulls) = (Some(state.0.filters.status()), pulls.collect());
+        Report { evidence, forwarding, delivering, pulls, ..self }
     }
 }
 

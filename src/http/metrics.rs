@@ -313,14 +313,23 @@ fn watched(state: &State) -> Registry {
     let indicators: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
     let age: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
     let faulty: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
+    let pulled: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
+    let failing: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
     for feed in watching.feeds() {
         let label = || [("feed", feed.name.clone())];
+        if let Some(pull) = &feed.pull {
+            pulled.get_or_create(&label()).set(pull.pulled_at);
+            failing.get_or_create(&label()).set(u64::from(pull.error.is_some()));
+        }
         indicators.get_or_create(&label()).set(feed.indicators);
         age.get_or_create(&label()).set(feed.age);
         faulty.get_or_create(&label()).set(u64::from(feed.fault.is_some() || feed.stale || feed.held));
     }
     registry.register("feed_indicators", "Indicators of each feed", indicators);
     registry.register_with_unit("feed_age", "How long ago each feed was read", Unit::Seconds, age);
+    let help = "When each feed was pulled from its server last, epoch seconds";
+    registry.register_with_unit("feed_pulled", help, Unit::Seconds, pulled);
+    registry.register("feed_pull_failing", "Whether the last pull of a feed failed", failing);
     registry.register("feed_faulty", "Whether a feed is stale, held back, or cannot be read", faulty);
     registry
 }

@@ -32,6 +32,7 @@ mod cors;
 mod dnsdb;
 mod error;
 mod evidence;
+pub mod fetch;
 mod guard;
 mod gzip;
 mod headers;

@@ -22,6 +22,8 @@ pub struct Input<'a> {
     head: Vec<u8>,
     at: usize,
     rest: Box<dyn Read + 'a>,
+    /// What came in the place of what follows the start: whoever is asked again may say that it was the end.
+    failed: Option<io::Error>,
     bound: Bound,
 }
 
@@ -64,11 +66,12 @@ impl<'a> Input<'a> {
         };
         let mut head = Vec::new();
         let read = rest.by_ref().take(HEAD as u64).read_to_end(&mut head);
-        if let (Err(error), true) = (read, head.is_empty()) {
-            return Err(over(error));
-        }
+        let failed = read.err();
         let at = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Ok(Input { head, at, rest, bound })
+        match failed {
+            Some(error) if head.is_empty() => Err(over(error)),
+            failed => Ok(Input { head, at, rest, failed, bound }),
+        }
     }
 
     /// Its start, as far as it was not read.
@@ -95,6 +98,9 @@ impl Read for Input<'_> {
         if head.is_empty() {
             self.head = Vec::new();
             self.at = 0;
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
             return self.rest.read(out);
         }
         let read = head.read(out)?;

@@ -172,6 +172,18 @@ impl Skipped {
         }
     }
 
+    /// Adds those of another list.
+    pub fn merge(&mut self, other: &Skipped) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        for example in &other.examples {
+            if self.examples.iter().filter(|(_, reason, _)| *reason == example.1).count() < EXAMPLES {
+                self.examples.push(example.clone());
+            }
+        }
+    }
+
     /// How many there are of a reason.
     pub fn of(&self, reason: Reason) -> u64 {
         self.counts.get(reason as usize).copied().unwrap_or(0)

@@ -1,5 +1,5 @@
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -204,6 +204,32 @@ proptest! {
                 Value::Domain(name) => Value::Name(name.clone()),
                 value => value.clone(),
             })), "{} {:?}", text, again);
+        }
+    }
+}
+
+/// Gives its bytes, then an error, and then, as streams of the network do, an end.
+struct Broken<'a>(&'a [u8], bool);
+
+impl Read for Broken<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match (self.0.read(out)?, std::mem::replace(&mut self.1, false)) {
+            (0, true) => Err(io::Error::other("it broke off")),
+            (read, is_whole) => {
+                self.1 = is_whole;
+                Ok(read)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_that_breaks_off_is_never_read_as_a_shorter_one() {
+    for text in ["evil.example\n", "evil.ex", "{\"objects\":[]}", "a,domain\n1,x.example\n"] {
+        for format in [None, Some(Format::Plain)] {
+            let options = Options { format, ..Options::default() };
+            let taken = read(&mut Broken(text.as_bytes(), true), &options, &mut |_| Ok(()));
+            assert!(taken.is_err(), "{text}: {taken:?}");
         }
     }
 }

@@ -5,6 +5,8 @@
 //! | `NAME.feed` | the feed |
 //! | `NAME.held` | one that shrank by over half, and waits to be confirmed or seen once more |
 //! | `NAME.walked` | a number: the content with which history was looked through |
+//! | `NAME.pull` | how pulling it goes ([`super::PullNote`]) |
+//! | `NAME.pulled/` | what was pulled of it, where its source is asked for what has changed only |
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -29,6 +31,9 @@ pub enum WatchError {
     /// There is none of this name.
     #[error("there is no feed {0:?}")]
     NoFeed(String),
+    /// There is nothing in it, where there should be.
+    #[error("there is nothing in it, not even a comment")]
+    Empty,
     /// It could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -48,6 +53,7 @@ impl WatchError {
         match self {
             WatchError::BadName(_) => "--feed NAME",
             WatchError::NoFeed(_) => "`dnsledger feeds` lists them",
+            WatchError::Empty => "what its server says: what was there of it stays in use",
             WatchError::Read(error) => error.hint(),
             WatchError::Io { .. } => "check the data folder, and that this user may write it",
         }
@@ -80,6 +86,8 @@ pub struct Reading {
     pub not_before: u64,
     /// What its files looked like, so that they are not read again.
     pub source: Option<String>,
+    /// Whether one without a line is refused: a server that has nothing to say may be broken.
+    pub not_empty: bool,
 }
 
 /// The folder of feeds.
@@ -106,7 +114,12 @@ impl Folder {
         move |error| WatchError::Io { path, error }
     }
 
-    fn file(&self, name: &str, end: &str) -> PathBuf {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn file(&self, name: &str, end: &str) -> PathBuf {
         self.0.join(format!("{name}.{end}"))
     }
 
@@ -154,6 +167,7 @@ impl Folder {
         check_name(name)?;
         fs::create_dir_all(&self.0).map_err(Folder::failed(&self.0))?;
         let (path, held) = (self.feed(name), self.file(name, "held"));
+        self.sweep(name);
         let beside = self.0.join(format!(".{name}-{}.new", std::process::id()));
         let mut writer = FeedWriter::new(&beside);
         let mut all: Option<Taken> = None;
@@ -174,11 +188,15 @@ impl Folder {
                     sum.lines += taken.lines;
                     sum.taken += taken.taken;
                     sum.allowed += taken.allowed;
+                    sum.skipped.merge(&taken.skipped);
                     sum
                 }
             });
         }
         let Some(taken) = all else { return Err(WatchError::NoFeed(name.to_owned())) };
+        if reading.not_empty && taken.lines == 0 {
+            return Err(WatchError::Empty);
+        }
         let before = match Feed::open(&path, &mut |_| ()) {
             Ok(feed) => Some(feed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -213,6 +231,19 @@ impl Folder {
             drop(fs::remove_file(&held));
         }
         Ok(Imported { taken, before, entries, held: is_held })
+    }
+
+    /// Removes what imports of a feed have left that were killed: files that are named by processes that are gone.
+    fn sweep(&self, name: &str) {
+        let before = format!(".{name}-");
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let file = entry.file_name();
+            let process = file.to_str().and_then(|file| file.strip_prefix(&before)?.split('.').next());
+            let process = process.and_then(|number| number.parse::<u32>().ok());
+            if process.is_some_and(|number| !Path::new(&format!("/proc/{number}")).exists()) {
+                drop(fs::remove_file(entry.path()));
+            }
+        }
     }
 
     /// Takes one that is held back.
@@ -250,6 +281,7 @@ impl Folder {
         for end in ["held", "walked"] {
             drop(fs::remove_file(self.file(name, end)));
         }
+        self.forget_pull(name);
         Ok(())
     }
 

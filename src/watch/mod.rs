@@ -2,6 +2,7 @@
 //!
 //! - [`folder`] keeps feeds, each a file ([`feed`]) that is written once and replaced as a whole;
 //! - [`set`] is all feeds together: the store hands it each batch before it is seen, and commits what is met with the rows;
+//! - [`pulled`] is how pulling a feed from a server goes, which another process does;
 //! - [`history`] looks through what is there when indicators come;
 //! - [`line`] is a hit as it is written, [`outlet`] is how hits go out, [`file`] is a file of them, [`key`] and [`note`] are what is kept of indicators.
 //!
@@ -18,6 +19,7 @@ mod key;
 mod line;
 mod note;
 mod outlet;
+mod pulled;
 mod set;
 
 use std::collections::BTreeMap;
@@ -36,11 +38,12 @@ pub use file::{FileForm, HitFile};
 pub use folder::{Folder, Imported, Reading, WatchError, check_name, read_allow};
 pub use line::{HitFilter, HitLine, ledger_name};
 pub use outlet::{AN_HOUR, Outlet, PAUSE, Sent, Summed};
+pub use pulled::{PullNote, PullStatus};
 pub use set::Set;
 
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
-use crate::indicators::{AllowList, Options, ReadError};
+use crate::indicators::{AllowList, Format, Options, ReadError};
 use crate::store::{NewHit, StoreError, Watch, WriteStore};
 use set::SetBuilder;
 
@@ -64,13 +67,24 @@ pub struct FeedConfig {
     pub allow: Vec<String>,
     /// The file, or the folder of files, that it is read from when it changes; empty for none.
     pub file: PathBuf,
+    /// Whether it is pulled from a server, by another process.
+    pub is_pulled: bool,
+    /// How its lists are written; found out where that is not said.
+    pub format: Option<Format>,
+    /// The column of a CSV that holds the indicators.
+    pub column: Option<String>,
 }
 
 impl FeedConfig {
     /// How it is read.
     pub fn reading(&self, now: u64) -> Reading {
-        let options =
-            Options { below: self.below, confidence_min: self.confidence_min, ..Options::default() };
+        let options = Options {
+            below: self.below,
+            confidence_min: self.confidence_min,
+            format: self.format,
+            column: self.column.clone(),
+            ..Options::default()
+        };
         let not_before = self.max_age.map_or(0, |age| now.saturating_sub(age.as_secs()));
         Reading { options, not_before, ..Reading::default() }
     }
@@ -101,6 +115,9 @@ pub struct FeedStatus {
     pub walked: bool,
     /// Why it could not be read, if so.
     pub fault: Option<String>,
+    /// How pulling it goes, where it is pulled from a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullStatus>,
 }
 
 /// What is watched, in a process that has the ledger.
@@ -272,6 +289,12 @@ impl Watching {
         Ok(())
     }
 
+    /// How pulling a feed goes, where it is pulled.
+    fn pull_status(&self, name: &str) -> Option<PullStatus> {
+        let is_pulled = self.config(name).is_some_and(|config| config.is_pulled);
+        is_pulled.then(|| self.folder.pull_note(name).into())
+    }
+
     /// How each feed stands.
     pub fn feeds(&self) -> Vec<FeedStatus> {
         let (set, faults) = {
@@ -285,21 +308,33 @@ impl Watching {
                 let FeedMeta { name, read_at, format, title, skipped, .. } = feed.meta.clone();
                 let age = now.saturating_sub(read_at);
                 let max_age = self.config(&name).and_then(|config| config.max_age);
+                let pull = self.pull_status(&name);
+                // Where nothing has changed it is as good as read.
+                let fresh = pull.as_ref().map_or(age, |pull| age.min(now.saturating_sub(pull.pulled_at)));
                 FeedStatus {
                     indicators: feed.entries,
                     read_at,
                     age,
-                    stale: max_age.is_some_and(|max| age > max.as_secs()),
+                    stale: max_age.is_some_and(|max| fresh > max.as_secs()),
                     format,
                     title,
                     skipped,
                     held: self.folder.held(&name).is_some(),
                     walked: self.folder.is_walked(feed),
                     fault: faults.get(&name).cloned(),
+                    pull,
                     name,
                 }
             })
             .collect();
+        for config in self.configs.iter().filter(|config| config.is_pulled) {
+            if !all.iter().any(|feed| feed.name == config.name) {
+                let (name, pull) = (config.name.clone(), self.pull_status(&config.name));
+                let fault = faults.get(&name).cloned();
+                let held = self.folder.held(&name).is_some();
+                all.push(FeedStatus { name, pull, fault, held, walked: true, ..FeedStatus::default() });
+            }
+        }
         for (name, fault) in faults {
             if !all.iter().any(|feed| feed.name == name) {
                 all.push(FeedStatus { name, fault: Some(fault), ..FeedStatus::default() });

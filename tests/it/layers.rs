@@ -42,6 +42,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("page", 4, "base dns evidence lookup observation output status store tally watch"),
     ("deliver", 5, "base http store watch"),
     ("fleet", 5, "base dns http observation output progress store"),
+    ("pull", 5, "base http indicators watch"),
     ("daemon", 6, "*"),
     ("cli", 7, "*"),
 ];
@@ -80,7 +81,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("roff", &["cli/papers/"]),
     ("tokio", &["http/", "daemon/front.rs", "daemon/mod.rs", "main.rs"]),
     ("notify", &["tail/"]),
-    ("flate2", &["tail/", "http/gzip.rs", "indicators/input.rs", "fleet/cluster.rs"]),
+    ("flate2", &["tail/", "http/gzip.rs", "http/fetch.rs", "indicators/input.rs", "fleet/cluster.rs"]),
     ("zstd", &["tail/"]),
     ("idna", &["dns/"]),
     ("maud", &["page/"]),

@@ -65,8 +65,12 @@ mod new;
 mod page;
 /// That what the project says of itself is so.
 mod project;
+/// Feeds from servers.
+mod pull;
 /// That what is written is visible at once after a folder or a link was replaced.
 mod replaced;
+/// A small server for tests of what asks others.
+mod served;
 /// The backup: a whole copy at one moment, from which one goes on.
 mod snapshot;
 /// Kills and power losses of the real program, while the ledger commits, folds and merges all the time.

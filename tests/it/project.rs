@@ -70,9 +70,34 @@ fn rules_and_dashboard_ask_for_metrics_that_there_are() {
 
 #[test]
 fn the_units_are_sound_and_closed() {
-    for unit in ["dnsledger.service", "dnsledger-deliver.service", "dnsledger-forward.service"] {
+    for unit in [
+        "dnsledger.service",
+        "dnsledger-deliver.service",
+        "dnsledger-forward.service",
+        "dnsledger-pull.service",
+    ] {
         is_sound_and_closed(unit);
     }
+}
+
+#[test]
+fn a_timer_starts_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit =
+        |name: &str| read(&format!("packaging/systemd/{name}")).replace("/usr/bin/dnsledger", "/bin/true");
+    for name in ["dnsledger-pull.service", "dnsledger-pull.timer"] {
+        fs::write(folder.path().join(name), unit(name)).unwrap();
+    }
+    let timer = folder.path().join("dnsledger-pull.timer");
+    let verified = match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&timer).output() {
+        Ok(verified) => verified,
+        Err(error) if std::env::var_os("CI").is_none() => {
+            return skipped(&format!("the timer is not checked: systemd-analyze: {error}"));
+        }
+        Err(error) => panic!("systemd-analyze: {error}"),
+    };
+    let said = String::from_utf8(verified.stderr).unwrap();
+    assert!(verified.status.success() && said.is_empty(), "{said}");
 }
 
 fn is_sound_and_closed(name: &str) {

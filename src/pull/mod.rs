@@ -1,0 +1,309 @@
+//! Pulling feeds: what servers say is bad is got from them, and kept as feeds of [`crate::watch`].
+//!
+//! - [`list`] gets a list, whatever its format, if it has changed;
+//! - [`remote`] is a server: keys, redirects, times and bounds.
+//!
+//! The daemon opens no connection, so this is a process of its own, `dnsledger feeds pull`. It puts a feed together beside its place and
+//! flips it there in one step, as an import does; the daemon takes up what has changed. A pull that fails changes nothing but the
+//! note that says so.
+
+mod list;
+mod remote;
+
+use std::fs::{self, File};
+use std::hash::Hasher;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::http::client::ClientError;
+use crate::http::fetch::Location;
+use crate::watch::{Feed, Folder, Imported, PullNote, Reading, WatchError};
+use remote::Remote;
+
+/// How long one feed may take.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// How long an answer may take to begin, and to go on.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How soon a pull that failed is tried again: twice as late each time.
+const AFTER_FAILURE: u64 = 5 * 60;
+/// After so long what is kept is read again where what is old is left out.
+const READ_AGAIN: u64 = 86_400;
+
+/// What kind of server a feed is pulled from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Kind {
+    /// A list in any format.
+    #[default]
+    List,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 1] = [Kind::List];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::List => "list",
+        }
+    }
+
+    /// Whether a key is sent as it is, without a word before it.
+    fn takes_bare_key(self) -> bool {
+        match self {
+            Kind::List => false,
+        }
+    }
+
+    /// The one that is called so.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Where a feed is pulled from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The feed.
+    pub name: String,
+    /// Where it is.
+    pub url: Location,
+    /// What is there.
+    pub kind: Kind,
+    /// The user, where the key is a password.
+    pub user: String,
+    /// The file with the key; empty for none.
+    pub key_file: PathBuf,
+    /// The header that the key is sent in; empty for `Authorization`.
+    pub key_header: String,
+    /// The certificates that are trusted instead of those of the system; empty for those.
+    pub ca: PathBuf,
+    /// How often it is pulled.
+    pub every: Duration,
+}
+
+impl Source {
+    /// A number that another source, or another way to read it, would not have.
+    fn settings(&self, reading: &Reading) -> u64 {
+        let mut hash = Xxh3::new();
+        // What is asked is not in the text of a location.
+        let same = Source { every: Duration::ZERO, ..self.clone() };
+        hash.update(format!("{same:?} {:?}", reading.options).as_bytes());
+        hash.finish()
+    }
+
+    /// Whether it is time to pull it.
+    pub fn is_due(&self, note: &PullNote, now: u64) -> bool {
+        let again = AFTER_FAILURE.saturating_mul(1 << note.failures.saturating_sub(1).min(10));
+        let every = match note.failures {
+            0 => self.every.as_secs(),
+            _ => again.min(self.every.as_secs()),
+        };
+        // A clock that was set back delays nothing.
+        note.tried_at > now || now - note.tried_at >= every
+    }
+}
+
+/// What came of a pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pulled {
+    /// Nothing has changed since the last one.
+    Unchanged,
+    /// It was read.
+    Imported(Box<Imported>),
+}
+
+/// Why a feed could not be pulled.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The server could not be reached, or the connection broke.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server answered, and not with what was asked for.
+    #[error("{at} answered {status}{}{said}", if said.is_empty() { "" } else { ": " })]
+    Answered {
+        /// What was asked.
+        at: String,
+        /// The status of HTTP.
+        status: u16,
+        /// What it says.
+        said: String,
+    },
+    /// It leads elsewhere.
+    #[error("{at} leads to {to:?}, and {why}: it is not followed")]
+    Redirect {
+        /// What was asked.
+        at: String,
+        /// Where it leads.
+        to: String,
+        /// Why that is refused.
+        why: &'static str,
+    },
+    /// The answer is not what such a server gives.
+    #[error("{at}: {what}")]
+    Unexpected {
+        /// What was asked.
+        at: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The key cannot be read.
+    #[error("the key in {}: {error}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// It took too long.
+    #[error("it took longer than 30 minutes")]
+    Late,
+    /// What was pulled cannot be used or kept.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+}
+
+impl PullError {
+    /// What can be done.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            PullError::Client(ClientError::Trust(_)) => "ca of the feed names a PEM file with certificates",
+            PullError::Client(_) => "the url of the feed, and whether this machine reaches it",
+            PullError::Answered { status: 401 | 403, .. } => "the key in key_file of the feed",
+            PullError::Answered { .. } | PullError::Late => "it again later; what was there stays in use",
+            PullError::Redirect { .. } => "the url where it is now",
+            PullError::Unexpected { .. } => "kind and url of the feed",
+            PullError::Key { .. } => "a file with the key alone, which the user dnsledger may read",
+            PullError::Watch(error) => error.hint(),
+        }
+    }
+}
+
+/// One pull.
+struct Pull<'a> {
+    folder: &'a Folder,
+    source: &'a Source,
+    reading: &'a Reading,
+    remote: Remote<'a>,
+    note: PullNote,
+    now: u64,
+}
+
+/// Pulls a feed if it has changed, and notes how that went.
+///
+/// # Errors
+///
+/// What was there of it is as it was then, and in use.
+pub fn pull(folder: &Folder, source: &Source, reading: &Reading, now: u64) -> Result<Pulled, PullError> {
+    let before = folder.pull_note(&source.name);
+    let reading = Reading { replace: true, not_empty: true, ..reading.clone() };
+    let settings = source.settings(&reading);
+    let feed = Feed::open(&folder.feed(&source.name), &mut |_| ()).ok();
+    let is_old = |feed: &Feed| reading.not_before > 0 && now.saturating_sub(feed.meta.read_at) > READ_AGAIN;
+    // Of one that is held back the same is to be seen once more.
+    let goes_on = before.settings == settings
+        && folder.held(&source.name).is_none()
+        && feed.as_ref().is_some_and(|feed| !is_old(feed));
+    let note = match goes_on {
+        true => before.clone(),
+        false => PullNote {
+            settings,
+            failures: before.failures,
+            pulled_at: before.pulled_at,
+            ..PullNote::default()
+        },
+    };
+    drop(feed);
+    let pulled = Remote::new(source, Instant::now() + LONGEST).and_then(|remote| {
+        let mut pull = Pull { folder, source, reading: &reading, remote, note, now };
+        let pulled = match source.kind {
+            Kind::List => pull.list(),
+        };
+        pulled.map(|pulled| (pulled, pull.note))
+    });
+    let (result, note) = match pulled {
+        Ok((pulled, note)) => {
+            let note = PullNote { tried_at: now, pulled_at: now, failures: 0, error: None, ..note };
+            (Ok(pulled), note)
+        }
+        Err(error) => {
+            let (failures, said) = (before.failures + 1, Some(shown(&error)));
+            (Err(error), PullNote { tried_at: now, failures, error: said, ..before })
+        }
+    };
+    folder.note_pull(&source.name, &note)?;
+    result
+}
+
+/// An error as it is kept: printable, and no longer than is read.
+fn shown(error: &PullError) -> String {
+    let text = error.to_string();
+    text.chars().take(500).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+impl Pull<'_> {
+    /// Reads what was pulled into the feed.
+    fn import(
+        &mut self,
+        inputs: &mut dyn Iterator<Item = io::Result<Box<dyn io::Read>>>,
+    ) -> Result<Pulled, PullError> {
+        let imported = self.folder.import(&self.source.name, inputs, self.reading, self.now)?;
+        Ok(Pulled::Imported(Box::new(imported)))
+    }
+}
+
+/// Lets one process pull at a time: held while it is there, and `None` where another pulls.
+///
+/// # Errors
+///
+/// When the folder cannot be written.
+pub fn alone(folder: &Folder) -> Result<Option<File>, WatchError> {
+    let path = folder.path().join(".pull.lock");
+    let lock = || -> io::Result<Option<File>> {
+        fs::create_dir_all(folder.path())?;
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    };
+    lock().map_err(|error| WatchError::Io { path: path.clone(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_tried_again_soon_and_then_less_often() {
+        let source = Source {
+            name: "a".to_owned(),
+            url: Location::parse("https://list.example/").unwrap(),
+            kind: Kind::List,
+            user: String::new(),
+            key_file: PathBuf::new(),
+            key_header: String::new(),
+            ca: PathBuf::new(),
+            every: Duration::from_secs(3600),
+        };
+        let tried = |failures: u64| PullNote { tried_at: 100_000, failures, ..PullNote::default() };
+        for (failures, after, is_due) in [
+            (0, 3599, false),
+            (0, 3600, true),
+            (1, 299, false),
+            (1, 300, true),
+            (2, 599, false),
+            (2, 600, true),
+            (900, 3599, false),
+            (900, 3600, true),
+        ] {
+            assert_eq!(source.is_due(&tried(failures), 100_000 + after), is_due, "{failures} {after}");
+        }
+        assert!(source.is_due(&tried(0), 99_000), "the clock was set back");
+        assert!(source.is_due(&PullNote::default(), 1_780_000_000));
+    }
+}
