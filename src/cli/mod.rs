@@ -109,7 +109,7 @@ enum Command {
     Expire(expire::Args),
     /// Copy the whole ledger as it is at one moment: the backup
     Snapshot(snapshot::Args),
-    /// Deliver hits to webhooks and other outlets, in the foreground
+    /// Deliver hits to webhooks, syslog and other outlets, in the foreground
     Deliver(deliver::Args),
     /// Ship what changes in the ledger into a cluster of ClickHouse, in the foreground
     Forward(forward::Args),

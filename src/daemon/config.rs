@@ -266,7 +266,7 @@ impl Default for FeedEntry {
 pub struct OutletEntry {
     /// What it is called.
     pub name: String,
-    /// What it is: `webhook`.
+    /// What it is: `webhook`, `syslog` or `journal`.
     pub kind: String,
     /// Where it is.
     pub to: String,

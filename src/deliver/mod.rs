@@ -4,17 +4,19 @@
 //! the daemon for hits by their numbers.
 //!
 //! - [`source`] is where hits come from, [`message`] what one is on its way;
-//! - [`webhook`] is a kind of outlet, [`secret`] the key that signs for it;
+//! - [`webhook`], [`syslog`] and [`journal`] are kinds of outlets, [`secret`] is the key of one, [`target`] where one is;
 //! - [`folder`] keeps how far each outlet is, and what was refused for good;
 //! - [`outlet`] delivers to one outlet: in order, not too fast, again and again until it is settled.
 //!
 //! Each outlet has a thread, a cursor and a source of its own: one that is down, stalls or fails delays its own hits only.
 
 mod folder;
+mod journal;
 mod message;
 mod outlet;
 mod secret;
 mod source;
+mod syslog;
 mod target;
 mod webhook;
 
@@ -134,8 +136,10 @@ trait Sink: Send {
 
 /// Opens what a configuration names. Nothing is connected yet.
 fn open(config: &OutletConfig) -> Result<Box<dyn Sink>, DeliverError> {
-    match config.target.kind() {
-        Kind::Webhook => Ok(Box::new(webhook::Webhook::open(config)?)),
+    match &config.target {
+        Target::Webhook(url) => Ok(Box::new(webhook::Webhook::open(config, url)?)),
+        Target::Syslog(to) => Ok(Box::new(syslog::Syslog::open(config, to)?)),
+        Target::Journal(path) => Ok(Box::new(journal::Journal::open(config, path))),
     }
 }
 

@@ -1,22 +1,34 @@
 //! Where an outlet is, and what it is.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+
+/// Where the journal listens.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// The ports of syslog over TCP (RFC 6587) and over TLS (RFC 5425).
+const SYSLOG_PORTS: [u16; 2] = [601, 6514];
 
 /// What an outlet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A URL that hits are posted to.
     Webhook,
+    /// A receiver of syslog.
+    Syslog,
+    /// The journal of systemd.
+    Journal,
 }
 
 impl Kind {
-    const ALL: [Kind; 1] = [Kind::Webhook];
+    const ALL: [Kind; 3] = [Kind::Webhook, Kind::Syslog, Kind::Journal];
 
     /// What it is called in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Webhook => "webhook",
+            Kind::Syslog => "syslog",
+            Kind::Journal => "journal",
         }
     }
 }
@@ -44,6 +56,21 @@ impl FromStr for Kind {
 pub enum Target {
     /// A URL of `http` or `https`.
     Webhook(String),
+    /// A receiver of syslog.
+    Syslog(SyslogTo),
+    /// The socket of a journal.
+    Journal(PathBuf),
+}
+
+/// Where a receiver of syslog is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyslogTo {
+    /// A host and a port, over TCP.
+    Tcp(String, u16),
+    /// The same over TLS.
+    Tls(String, u16),
+    /// A socket of this machine.
+    Unix(PathBuf),
 }
 
 impl Target {
@@ -55,6 +82,9 @@ impl Target {
     pub fn parse(kind: Kind, to: &str) -> Result<Target, String> {
         match kind {
             Kind::Webhook => url(to).map(Target::Webhook),
+            Kind::Syslog => syslog(to).map(Target::Syslog),
+            Kind::Journal if to.is_empty() => Ok(Target::Journal(JOURNAL.into())),
+            Kind::Journal => path(to).map(Target::Journal),
         }
     }
 
@@ -62,7 +92,44 @@ impl Target {
     pub fn kind(&self) -> Kind {
         match self {
             Target::Webhook(_) => Kind::Webhook,
+            Target::Syslog(_) => Kind::Syslog,
+            Target::Journal(_) => Kind::Journal,
         }
+    }
+}
+
+/// A receiver of syslog.
+fn syslog(to: &str) -> Result<SyslogTo, String> {
+    if let Some(at) = to.strip_prefix("unix:") {
+        return path(at.strip_prefix("//").unwrap_or(at)).map(SyslogTo::Unix);
+    }
+    let [tcp, tls] = SYSLOG_PORTS;
+    let (rest, port, is_secure) = match (to.strip_prefix("tcp://"), to.strip_prefix("tls://")) {
+        (Some(rest), _) => (rest, tcp, false),
+        (_, Some(rest)) => (rest, tls, true),
+        _ => return Err("it does not begin with tcp://, tls:// or unix:".to_owned()),
+    };
+    let (host, port) = match rest.rsplit_once(':') {
+        // An address of IPv6 is in brackets.
+        Some((host, port)) if !port.ends_with(']') => {
+            (host, port.parse().map_err(|_| format!("{port:?} is no port"))?)
+        }
+        _ => (rest, port),
+    };
+    let is_v6 = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
+    let is_host = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c) || is_v6 && "[]:".contains(c);
+    if host.is_empty() || port == 0 || !host.chars().all(is_host) {
+        return Err("it names no host and port".to_owned());
+    }
+    let host = host.to_owned();
+    Ok(if is_secure { SyslogTo::Tls(host, port) } else { SyslogTo::Tcp(host, port) })
+}
+
+/// A socket of this machine.
+fn path(to: &str) -> Result<PathBuf, String> {
+    match to.starts_with('/') && !to.contains('\0') {
+        true => Ok(PathBuf::from(to)),
+        false => Err("a socket is named by its whole path".to_owned()),
     }
 }
 
@@ -105,5 +172,34 @@ mod tests {
         }
         assert_eq!("webhook".parse(), Ok(Kind::Webhook));
         assert!("mail".parse::<Kind>().unwrap_err().contains("webhook"));
+    }
+
+    #[test]
+    fn syslog_is_a_host_or_a_socket() {
+        let tcp = |host: &str, port| Ok(Target::Syslog(SyslogTo::Tcp(host.to_owned(), port)));
+        let tls = |host: &str, port| Ok(Target::Syslog(SyslogTo::Tls(host.to_owned(), port)));
+        let unix = |path: &str| Ok(Target::Syslog(SyslogTo::Unix(path.into())));
+        let parse = |to: &str| Target::parse(Kind::Syslog, to);
+        assert_eq!(parse("tcp://siem.example"), tcp("siem.example", 601));
+        assert_eq!(parse("tcp://127.0.0.1:5514"), tcp("127.0.0.1", 5514));
+        assert_eq!(parse("tls://[::1]:6515"), tls("[::1]", 6515));
+        assert_eq!(parse("tls://[::1]"), tls("[::1]", 6514));
+        assert_eq!(parse("unix:/dev/log"), unix("/dev/log"));
+        assert_eq!(parse("unix:///dev/log"), unix("/dev/log"));
+        for to in [
+            "",
+            "siem.example",
+            "udp://x:514",
+            "tcp://",
+            "tcp://x:0",
+            "tcp://x:99999",
+            "tcp://a b",
+            "tcp://::1",
+            "unix:log",
+        ] {
+            assert!(parse(to).is_err(), "{to}");
+        }
+        assert_eq!(Target::parse(Kind::Journal, ""), Ok(Target::Journal(JOURNAL.into())));
+        assert!(Target::parse(Kind::Journal, "x").is_err());
     }
 }

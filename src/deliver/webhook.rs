@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::message::Message;
 use super::secret::Signer;
-use super::{DeliverError, Outcome, OutletConfig, Sink, Target};
+use super::{DeliverError, Outcome, OutletConfig, Sink};
 use crate::base::clock::now;
 use crate::http::client::{Client, Pushed};
 
@@ -25,8 +25,7 @@ pub(super) struct Webhook {
 
 impl Webhook {
     /// Reads the key and the certificates.
-    pub fn open(config: &OutletConfig) -> Result<Webhook, DeliverError> {
-        let Target::Webhook(url) = &config.target;
+    pub fn open(config: &OutletConfig, url: &str) -> Result<Webhook, DeliverError> {
         let (client, target) = Client::of_endpoint(url, config.ca.as_deref())?;
         let signer = config.key_file.as_deref().map(Signer::open).transpose()?;
         Ok(Webhook { client, target, signer, timeout: config.timeout })

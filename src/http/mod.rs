@@ -11,7 +11,7 @@
 //! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
 //!   [`names`], [`bulk`], [`machine`], [`metrics`] and [`control`] those of this one, [`error`] what they say when they fail;
 //! - [`page`] serves what [`crate::page`] makes, for people with a browser;
-//! - [`client`] is the other side, for the command line.
+//! - [`client`] is the other side, for the command line, and [`pipe`] that of who speaks no HTTP.
 //!
 //! # Bounds
 //!
@@ -45,6 +45,7 @@ mod native;
 mod new;
 mod pace;
 mod page;
+pub mod pipe;
 mod places;
 mod proxy;
 mod recipe;

@@ -82,6 +82,15 @@ pub fn ends(cert: &Path) -> Result<u64, TlsError> {
 ///
 /// When the file cannot be read, or the system keeps its certificates where they are not looked for.
 pub fn trusting(ca: Option<&Path>) -> Result<TlsConnector, TlsError> {
+    trusting_for(ca, &[b"http/1.1"])
+}
+
+/// The same for who speaks something else.
+///
+/// # Errors
+///
+/// As [`trusting`].
+pub fn trusting_for(ca: Option<&Path>, protocols: &[&[u8]]) -> Result<TlsConnector, TlsError> {
     let system = || SYSTEM_CAS.iter().map(Path::new).find(|path| path.exists());
     let [usual, _] = SYSTEM_CAS;
     let path = ca.or_else(system).unwrap_or(Path::new(usual));
@@ -104,7 +113,7 @@ pub fn trusting(ca: Option<&Path>) -> Result<TlsConnector, TlsError> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Named { chains, named }))
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

@@ -9,6 +9,7 @@ for tool in dnsdbq curl; do
     command -v "$tool" >/dev/null || missing+=("$tool")
 done
 command -v clickhouse-server >/dev/null || missing+=(clickhouse-server)
+command -v rsyslogd >/dev/null || missing+=(rsyslog rsyslog-gnutls)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ "${#missing[@]}" -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
     apt-get update -qq

@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use serde_json::Value;
 
+use crate::clients::is_there;
 use crate::env::{Daemon, TestEnv, pause, until};
 
 /// What was posted.
@@ -304,6 +306,176 @@ fn what_is_refused_for_good_is_a_dead_letter_and_the_next_hit_goes_out() {
     let ended = env.run(&["deliver", "--config", "dnsledger.toml", "--once", "--outlet", "soar"]);
     assert_eq!(ended.status.code(), Some(2));
     assert!(String::from_utf8(ended.stdout).unwrap().contains("2 wait; it fails: "));
+}
+
+/// A PEM file of a certificate for 127.0.0.1, and its key.
+fn certificate(env: &TestEnv) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    fs::write(env.path("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(env.path("cert-key.pem"), made.signing_key.serialize_pem()).unwrap();
+}
+
+/// Messages behind their lengths.
+fn frames(mut bytes: &[u8]) -> Vec<String> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let space = bytes.iter().position(|byte| *byte == b' ').unwrap();
+        let length: usize = std::str::from_utf8(&bytes[..space]).unwrap().parse().unwrap();
+        all.push(String::from_utf8(bytes[space + 1..space + 1 + length].to_vec()).unwrap());
+        bytes = &bytes[space + 1 + length..];
+    }
+    all
+}
+
+/// The id and the name in messages of syslog, as RFC 5424 has them.
+fn said(messages: &[String]) -> Vec<(String, String)> {
+    let one = |message: &String| {
+        let (head, rest) = message.split_once(" [dnsledger@32473 id=\"").unwrap();
+        let words: Vec<&str> = head.split(' ').collect();
+        assert!(
+            words.len() == 6 && words[0] == "<132>1" && words[3] == "dnsledger" && words[5] == "hit",
+            "{message}"
+        );
+        assert!(words[1].ends_with('Z') && words[1].len() == 20, "{message}");
+        let (id, document) = rest.split_once("\"] ").unwrap();
+        let document: Value = serde_json::from_str(document).unwrap();
+        assert_eq!(document["id"], id);
+        (id.to_owned(), document["hit"]["rrname"].as_str().unwrap().to_owned())
+    };
+    messages.iter().map(one).collect()
+}
+
+fn syslog(name: &str, to: &str) -> String {
+    format!(
+        "[[outlet]]\nname = \"{name}\"\nkind = \"syslog\"\nto = \"{to}\"\nca = \"cert.pem\"\ntimeout = \"2s\"\n"
+    )
+}
+
+#[test]
+fn syslog_goes_over_tcp_tls_and_sockets_and_counts_when_it_was_read() {
+    let env = TestEnv::new();
+    certificate(&env);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream_path = env.path("stream.sock");
+    let stream = UnixListener::bind(&stream_path).unwrap();
+    let (log_path, journal_path) = (env.path("log.sock"), env.path("journal.sock"));
+    let (log, journal) = (UnixDatagram::bind(&log_path).unwrap(), UnixDatagram::bind(&journal_path).unwrap());
+    let outlets = [
+        syslog("tcp", &format!("tcp://{}", listener.local_addr().unwrap())),
+        syslog("stream", &format!("unix:{}", stream_path.display())),
+        syslog("log", &format!("unix:{}", log_path.display())),
+        format!("[[outlet]]\nname = \"journal\"\nkind = \"journal\"\nto = \"{}\"\n", journal_path.display()),
+    ];
+    let daemon = daemon(&env, &outlets.concat());
+    ask_for(&env, &["one.d.example", "two.d.example"]);
+    daemon.wait_for_lines(2);
+    let hits = daemon.json("/api/v1/hits?order=oldest&wait=20s&cursor=1");
+    let id = |number: u64| format!("dnsledger/{}/{number}", hits["ledger"].as_str().unwrap());
+    let wanted = [(id(1), "one.d.example".to_owned()), (id(2), "two.d.example".to_owned())];
+    let delivering = deliver(&env);
+    // One that takes a connection, reads a part of it and is gone has not read all.
+    let (mut torn, _) = listener.accept().unwrap();
+    torn.read_exact(&mut [0; 10]).unwrap();
+    drop(torn);
+    // One that reads all and does not close has not said so.
+    let (mut stalls, _) = listener.accept().unwrap();
+    stalls.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut bytes = Vec::new();
+    stalls.read_to_end(&mut bytes).unwrap();
+    assert_eq!(said(&frames(&bytes)), wanted);
+    let (mut good, _) = listener.accept().unwrap();
+    bytes.clear();
+    good.read_to_end(&mut bytes).unwrap();
+    drop(good);
+    assert_eq!(said(&frames(&bytes)), wanted, "once more, by the same ids");
+    drop(stalls);
+    // Nobody has taken from that one so far: what was given up meanwhile comes again, too.
+    let (sender, batches) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in stream.incoming().map_while(Result::ok) {
+            let mut bytes = Vec::new();
+            let _ = stream.read_to_end(&mut bytes).map(|_| sender.send(bytes));
+        }
+    });
+    assert_eq!(said(&frames(&batches.recv().unwrap())), wanted);
+    let datagram = |socket: &UnixDatagram| {
+        let mut bytes = vec![0; 64 << 10];
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    };
+    assert_eq!(said(&[datagram(&log), datagram(&log)]), wanted);
+    let fields = datagram(&journal);
+    let first = "MESSAGE=one.d.example is met by domain d.example of mine\nPRIORITY=4\n";
+    assert!(fields.starts_with(first) && fields.contains(&format!("\nDNSLEDGER_ID={}\n", id(1))), "{fields}");
+    until("all is settled", || {
+        let status = daemon.json("/api/v1/status");
+        let told = status["delivering"].as_array()?;
+        told.iter().all(|told| told["delivered"] == 2 && told["waiting"] == 0).then_some(())
+    });
+    drop(delivering);
+}
+
+#[test]
+fn the_real_rsyslog_gets_each_hit_over_tcp_tls_and_its_socket() {
+    if !is_there("rsyslogd") {
+        return;
+    }
+    let env = TestEnv::new();
+    certificate(&env);
+    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (tcp, tls) = (port(), port());
+    let at = env.path("").display().to_string();
+    let config = format!(
+        "global(workDirectory=\"{at}\" defaultNetstreamDriverCAFile=\"{at}cert.pem\" defaultNetstreamDriverCertFile=\"{at}cert.pem\" \
+         defaultNetstreamDriverKeyFile=\"{at}cert-key.pem\")\n\
+         module(load=\"imtcp\" StreamDriver.Name=\"gtls\" StreamDriver.Mode=\"1\" StreamDriver.AuthMode=\"anon\")\n\
+         module(load=\"imptcp\")\nmodule(load=\"imuxsock\" SysSock.Use=\"off\")\n\
+         template(name=\"all\" type=\"string\" string=\"%inputname% %app-name% %msgid% %structured-data% %msg%\\n\")\n\
+         input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{tls}\")\ninput(type=\"imptcp\" address=\"127.0.0.1\" port=\"{tcp}\")\n\
+         input(type=\"imuxsock\" Socket=\"{at}log.sock\" UseSpecialParser=\"off\")\n\
+         action(type=\"omfile\" file=\"{at}got\" template=\"all\")\n"
+    );
+    fs::write(env.path("rsyslog.conf"), config).unwrap();
+    let start = || {
+        let mut command = env.tool("rsyslogd");
+        command.args(["-n", "-iNONE", "-f"]).arg(env.path("rsyslog.conf"));
+        let running = env.background(&mut command);
+        until("rsyslog listens", || {
+            let listen = |port| TcpStream::connect(("127.0.0.1", port)).ok();
+            (listen(tcp).is_some() && listen(tls).is_some() && env.path("log.sock").exists()).then_some(())
+        });
+        running
+    };
+    let rsyslog = start();
+    let outlets = [
+        syslog("tcp", &format!("tcp://127.0.0.1:{tcp}")),
+        syslog("tls", &format!("tls://127.0.0.1:{tls}")),
+        syslog("socket", &format!("unix:{}", env.path("log.sock").display())),
+    ];
+    let daemon = daemon(&env, &outlets.concat());
+    let delivering = deliver(&env);
+    ask_for(&env, &["one.d.example", "two.d.example"]);
+    let got = |by: &str, name: &str| {
+        let text = fs::read_to_string(env.path("got")).unwrap_or_default();
+        text.lines().any(|line| {
+            line.starts_with(&format!("{by} dnsledger hit [dnsledger@32473 id=\"dnsledger/"))
+                && line.contains(name)
+        })
+    };
+    let all = |name: &str| {
+        until("rsyslog has it", || {
+            ["imptcp", "imtcp", "imuxsock"].iter().all(|by| got(by, name)).then_some(())
+        });
+    };
+    all("one.d.example");
+    all("two.d.example");
+    rsyslog.stop();
+    ask_for(&env, &["three.d.example"]);
+    daemon.wait_for_lines(3);
+    let rsyslog = start();
+    all("three.d.example");
+    drop((delivering, rsyslog));
 }
 
 #[test]
