@@ -266,6 +266,8 @@ fn pulled(pull: &PullStatus) -> String {
         0 => "never pulled".to_owned(),
         at => format!("pulled {} UTC", format_utc(at)),
     };
+    let remark = pull.remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default();
+    let last = last + &remark;
     match &pull.error {
         None => last,
         Some(error) => format!("{last}; PULL FAILED at {} UTC: {error}", format_utc(pull.tried_at)),

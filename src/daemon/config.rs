@@ -221,6 +221,10 @@ pub struct FeedEntry {
     pub url: String,
     /// What is there.
     pub kind: String,
+    /// The collection of TAXII, by id, title or alias; empty where there is only one.
+    pub collection: String,
+    /// What a MISP is asked for besides: an object of JSON; empty for nothing.
+    pub search: String,
     /// The format of a list; empty where it is found out.
     pub format: String,
     /// The column of a list in CSV; empty where it is found out.
@@ -249,6 +253,8 @@ impl Default for FeedEntry {
             allow: Vec::new(),
             url: String::new(),
             kind: pull::Kind::default().name().to_owned(),
+            collection: String::new(),
+            search: String::new(),
             format: String::new(),
             column: String::new(),
             user: String::new(),
@@ -327,8 +333,21 @@ impl FeedEntry {
         if let Err(why) = Location::parse(&self.url) {
             return bad(format!("url: {why}"), "url = \"https://list.example/domains.txt\"");
         }
-        if pull::Kind::from_name(&self.kind).is_none() {
+        let Some(kind) = pull::Kind::from_name(&self.kind) else {
             return bad(format!("kind: there is none called {:?}", self.kind), KINDS);
+        };
+        let is_object =
+            || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.search).is_ok();
+        if !self.search.is_empty() && (kind != pull::Kind::Misp || !is_object()) {
+            let what = "search is for kind = \"misp\", and an object of JSON";
+            return bad(what.to_owned(), "search = '{\"tags\": [\"tlp:green\"]}'");
+        }
+        if !self.collection.is_empty() && kind != pull::Kind::Taxii {
+            return bad("collection is for kind = \"taxii\"".to_owned(), KINDS);
+        }
+        if kind == pull::Kind::Misp && self.key_file.as_os_str().is_empty() {
+            let what = "a MISP wants the key of a user".to_owned();
+            return bad(what, "key_file = \"/etc/dnsledger/misp.key\"");
         }
         let no_key = self.key_file.as_os_str().is_empty();
         if no_key && !(self.user.is_empty() && self.key_header.is_empty()) {
@@ -348,7 +367,7 @@ impl FeedEntry {
 }
 
 /// What a feed may be pulled from.
-const KINDS: &str = "kind = \"list\"";
+const KINDS: &str = "kind = \"list\", \"misp-feed\", \"misp\" or \"taxii\"";
 
 impl OutletEntry {
     fn target(&self) -> Result<Target, String> {
@@ -891,6 +910,8 @@ impl Config {
                 // What is none was refused when the file was read.
                 url: Location::parse(&feed.url).ok()?,
                 kind: pull::Kind::from_name(&feed.kind)?,
+                collection: feed.collection.clone(),
+                search: feed.search.clone(),
                 user: feed.user.clone(),
                 key_file: feed.key_file.clone(),
                 key_header: feed.key_header.clone(),

@@ -34,7 +34,7 @@ const MAX_PUSHED_BYTES: usize = 1 << 20;
 /// Characters of a plain error that are told.
 const MAX_PLAIN_CHARS: usize = 500;
 /// What is percent-encoded in a parameter.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 //--- ClientError ----------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ use flate2::read::MultiGzDecoder;
 use http_body_util::Full;
 use hyper::header::{CONTENT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
+use percent_encoding::percent_encode;
 
-use super::client::{Answer, Client, ClientError};
+use super::client::{Answer, Client, ClientError, ENCODED};
 
 /// How the program names itself.
 const AGENT: &str = concat!("dnsledger/", env!("CARGO_PKG_VERSION"));
@@ -144,6 +145,11 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.origin(), self.path())
     }
+}
+
+/// A text as a value in what is asked.
+pub fn encoded(text: &str) -> String {
+    percent_encode(text.as_bytes(), ENCODED).to_string()
 }
 
 //--- fetching -------------------------------------------------------------------------------------------------------

@@ -20,9 +20,8 @@ impl Pull<'_> {
         let header = |name: &str| reply.header(name).filter(|value| value.len() < 1000).map(str::to_owned);
         let (etag, last_modified) = (header("etag"), header("last-modified"));
         let body = self.remote.body(&at, reply)?;
-        let pulled = self.import(&mut [Ok(body)].into_iter())?;
-        let is_held = matches!(&pulled, Pulled::Imported(imported) if imported.held);
-        if !is_held {
+        let pulled = self.import(&mut [Ok(body)].into_iter(), None)?;
+        if !pulled.is_held() {
             (self.note.etag, self.note.last_modified) = (etag, last_modified);
         }
         Ok(pulled)

@@ -1,6 +1,8 @@
 //! Pulling feeds: what servers say is bad is got from them, and kept as feeds of [`crate::watch`].
 //!
 //! - [`list`] gets a list, whatever its format, if it has changed;
+//! - [`misp_feed`], [`misp`] and [`taxii`] get of a feed of MISP, of a MISP and of a collection of TAXII what has changed; [`spool`] keeps what
+//!   they have got, for each time all of it is read;
 //! - [`remote`] is a server: keys, redirects, times and bounds.
 //!
 //! The daemon opens no connection, so this is a process of its own, `dnsledger feeds pull`. It puts a feed together beside its place and
@@ -8,7 +10,11 @@
 //! note that says so.
 
 mod list;
+mod misp;
+mod misp_feed;
 mod remote;
+mod spool;
+mod taxii;
 
 use std::fs::{self, File};
 use std::hash::Hasher;
@@ -20,8 +26,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::http::client::ClientError;
 use crate::http::fetch::Location;
+use crate::indicators::Format;
 use crate::watch::{Feed, Folder, Imported, PullNote, Reading, WatchError};
 use remote::Remote;
+use spool::{Arrived, Spool};
 
 /// How long one feed may take.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
@@ -38,24 +46,31 @@ pub enum Kind {
     /// A list in any format.
     #[default]
     List,
+    /// A feed of MISP: a manifest and events.
+    MispFeed,
+    /// A MISP, by its REST API.
+    Misp,
+    /// A collection of TAXII 2.1.
+    Taxii,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 1] = [Kind::List];
+    pub const ALL: [Kind; 4] = [Kind::List, Kind::MispFeed, Kind::Misp, Kind::Taxii];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Kind::List => "list",
+            Kind::MispFeed => "misp-feed",
+            Kind::Misp => "misp",
+            Kind::Taxii => "taxii",
         }
     }
 
     /// Whether a key is sent as it is, without a word before it.
     fn takes_bare_key(self) -> bool {
-        match self {
-            Kind::List => false,
-        }
+        self == Kind::Misp
     }
 
     /// The one that is called so.
@@ -73,6 +88,10 @@ pub struct Source {
     pub url: Location,
     /// What is there.
     pub kind: Kind,
+    /// The collection of TAXII, by id, title or alias; empty where there is only one.
+    pub collection: String,
+    /// What a MISP is asked for besides: an object of JSON; empty for nothing.
+    pub search: String,
     /// The user, where the key is a password.
     pub user: String,
     /// The file with the key; empty for none.
@@ -114,6 +133,13 @@ pub enum Pulled {
     Unchanged,
     /// It was read.
     Imported(Box<Imported>),
+}
+
+impl Pulled {
+    /// Whether it is held back: then the same is to be seen once more.
+    fn is_held(&self) -> bool {
+        matches!(self, Pulled::Imported(imported) if imported.held)
+    }
 }
 
 /// Why a feed could not be pulled.
@@ -189,6 +215,8 @@ struct Pull<'a> {
     reading: &'a Reading,
     remote: Remote<'a>,
     note: PullNote,
+    /// Whether what the server said last still holds: all of it is asked for otherwise.
+    goes_on: bool,
     now: u64,
 }
 
@@ -218,9 +246,12 @@ pub fn pull(folder: &Folder, source: &Source, reading: &Reading, now: u64) -> Re
     };
     drop(feed);
     let pulled = Remote::new(source, Instant::now() + LONGEST).and_then(|remote| {
-        let mut pull = Pull { folder, source, reading: &reading, remote, note, now };
+        let mut pull = Pull { folder, source, reading: &reading, remote, note, goes_on, now };
         let pulled = match source.kind {
             Kind::List => pull.list(),
+            Kind::MispFeed => pull.misp_feed(),
+            Kind::Misp => pull.misp(),
+            Kind::Taxii => pull.taxii(),
         };
         pulled.map(|pulled| (pulled, pull.note))
     });
@@ -249,9 +280,58 @@ impl Pull<'_> {
     fn import(
         &mut self,
         inputs: &mut dyn Iterator<Item = io::Result<Box<dyn io::Read>>>,
+        format: Option<Format>,
     ) -> Result<Pulled, PullError> {
-        let imported = self.folder.import(&self.source.name, inputs, self.reading, self.now)?;
+        let mut reading = self.reading.clone();
+        reading.options.format = format.or(reading.options.format);
+        let imported = self.folder.import(&self.source.name, inputs, &reading, self.now)?;
+        drop(fs::remove_file(self.unread()));
         Ok(Pulled::Imported(Box::new(imported)))
+    }
+
+    /// A file that is there while the feed lacks something of what was pulled: a pull may be killed before all of it is read.
+    fn unread(&self) -> PathBuf {
+        self.folder.pulled(&self.source.name).join("unread")
+    }
+
+    /// Says that what was pulled is about to change; and whether it has been so since before.
+    fn change(&self) -> Result<bool, PullError> {
+        let path = self.unread();
+        let make = || {
+            fs::create_dir_all(self.folder.pulled(&self.source.name))?;
+            match File::options().create_new(true).write(true).open(&path) {
+                Ok(file) => file.sync_all().map(|()| false),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+                Err(error) => Err(error),
+            }
+        };
+        Ok(make().map_err(|error| WatchError::Io { path: path.clone(), error })?)
+    }
+
+    /// Takes what arrived of a source that is asked for what has changed, and reads all of it if that is to be read.
+    fn import_spool(
+        &mut self,
+        spool: &Spool,
+        arrived: Arrived,
+        whole: bool,
+        format: Format,
+    ) -> Result<Pulled, PullError> {
+        let was_unread = self.change()?;
+        // What is damaged is pulled again.
+        let changed = spool.merge(arrived, whole).inspect_err(|_| spool.clear())?;
+        if !changed && self.goes_on && !was_unread {
+            drop(fs::remove_file(self.unread()));
+            return Ok(Pulled::Unchanged);
+        }
+        let file = Box::new(spool.open()?) as Box<dyn io::Read>;
+        self.import(&mut [Ok(file)].into_iter(), Some(format))
+    }
+
+    /// A path below the one of the source.
+    fn below(&self, path: &str) -> Location {
+        let url = &self.source.url;
+        let target = format!("{}/{path}", url.path().trim_end_matches('/'));
+        url.with_target(&target)
     }
 }
 
@@ -284,6 +364,8 @@ mod tests {
             name: "a".to_owned(),
             url: Location::parse("https://list.example/").unwrap(),
             kind: Kind::List,
+            collection: String::new(),
+            search: String::new(),
             user: String::new(),
             key_file: PathBuf::new(),
             key_header: String::new(),

@@ -10,6 +10,7 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 
 use super::{PATIENCE, PullError, Source};
 use crate::http::client::Client;
@@ -17,9 +18,10 @@ use crate::http::fetch::{Location, Reply};
 
 /// Redirects that are followed, one after the other.
 const MOST_REDIRECTS: usize = 5;
-/// Bytes of a key, and of what a server says of an error.
+/// Bytes of a key, of what a server says of an error, and of a document that is read as a whole.
 const MAX_KEY: u64 = 8 << 10;
 const MAX_ERROR: u64 = 64 << 10;
+const MAX_DOCUMENT: u64 = 64 << 20;
 /// Characters of what a server says that are told.
 const MAX_SAID: usize = 200;
 
@@ -95,6 +97,16 @@ impl<'a> Remote<'a> {
         Err(PullError::Unexpected { at: self.source.url.to_string(), what })
     }
 
+    /// Posts a document of JSON; a redirect is an answer then.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn post(&self, at: &Location, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Reply, PullError> {
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        self.send(at, &headers, Some(body))
+    }
+
     /// What an answer was that was not asked for.
     pub fn answered(&self, at: &Location, reply: Reply) -> PullError {
         let status = reply.status;
@@ -114,6 +126,30 @@ impl<'a> Remote<'a> {
     pub fn body(&self, at: &Location, reply: Reply) -> Result<Box<dyn Read>, PullError> {
         let inner = reply.into_body().map_err(|what| PullError::Unexpected { at: at.to_string(), what })?;
         Ok(Box::new(InTime { inner, deadline: self.deadline }))
+    }
+
+    /// The body of an answer as a document of JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or is too long.
+    pub fn document<T: DeserializeOwned>(&self, at: &Location, reply: Reply) -> Result<T, PullError> {
+        let unexpected = |what: String| PullError::Unexpected { at: at.to_string(), what };
+        let mut text = Vec::new();
+        let read = self.body(at, reply)?.take(MAX_DOCUMENT + 1).read_to_end(&mut text);
+        read.map_err(|error| unexpected(format!("reading its answer: {error}")))?;
+        if text.len() as u64 > MAX_DOCUMENT {
+            return Err(unexpected(format!("its answer has more than {} MiB", MAX_DOCUMENT >> 20)));
+        }
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+        serde_json::from_slice(text).map_err(|error| {
+            let is_page = text.trim_ascii_start().starts_with(b"<");
+            unexpected(if is_page {
+                "its answer is a page, and no JSON".to_owned()
+            } else {
+                format!("its answer is not what was asked for: {error}")
+            })
+        })
     }
 }
 

@@ -26,6 +26,8 @@ pub struct PullNote {
     pub failures: u64,
     /// Why the last one failed, if it did.
     pub error: Option<String>,
+    /// What is to be said of the last one that went well.
+    pub remark: Option<String>,
     /// A number of what it was pulled from and how: of another one nothing below holds.
     pub settings: u64,
     /// What the server called that content.
@@ -49,12 +51,15 @@ pub struct PullStatus {
     pub failures: u64,
     /// Why the last one failed, if it did.
     pub error: Option<String>,
+    /// What is to be said of the last one that went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 impl From<PullNote> for PullStatus {
     fn from(note: PullNote) -> PullStatus {
-        let PullNote { pulled_at, tried_at, failures, error, .. } = note;
-        PullStatus { pulled_at, tried_at, failures, error }
+        let PullNote { pulled_at, tried_at, failures, error, remark, .. } = note;
+        PullStatus { pulled_at, tried_at, failures, error, remark }
     }
 }
 

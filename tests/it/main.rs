@@ -67,6 +67,8 @@ mod page;
 mod project;
 /// Feeds from servers.
 mod pull;
+mod pull_misp;
+mod pull_taxii;
 /// That what is written is visible at once after a folder or a link was replaced.
 mod replaced;
 /// A small server for tests of what asks others.
