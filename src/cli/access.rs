@@ -66,6 +66,15 @@ impl LedgerArgs {
     }
 }
 
+/// Refuses what only a sensor's own ledger knows, of a cluster: nothing found would be no answer.
+pub fn only_of_a_ledger(ledger: &dyn ReadStore, what: &str) -> anyhow::Result<()> {
+    if ledger.fed().is_none() {
+        return Ok(());
+    }
+    let message = format!("{what} are not in a cluster: each sensor's own daemon has them");
+    Err(Misuse { message, hint: "--server URL of the sensor's daemon, or --data where its ledger is" }.into())
+}
+
 /// Says as of when a cluster has what its sensors have seen, and what it lacks; nothing of a ledger.
 pub fn tell_fed(ledger: &dyn ReadStore) -> io::Result<()> {
     let Some(fed) = ledger.fed() else { return Ok(()) };

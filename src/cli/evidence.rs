@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::access::{Access, LedgerArgs};
+use super::access::{Access, LedgerArgs, only_of_a_ledger};
 use super::filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
@@ -123,6 +123,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut taking = Taking::new(&args, &progress)?;
     let answer = match &access {
         Access::Folder(ledger, config) => {
+            if args.logs.is_empty() {
+                only_of_a_ledger(&**ledger, "lines of logs")?;
+            }
             check_sensor(&**ledger, &filters)?;
             let search = Search { filters, pointing: true, ..Search::new(indicator.query.clone()) };
             let ask = Ask {

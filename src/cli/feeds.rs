@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::access::{Access, FolderArgs, LedgerArgs, Purpose, daemon_of};
+use super::access::{Access, FolderArgs, LedgerArgs, Purpose, daemon_of, only_of_a_ledger};
 use super::take_up::take_up;
 use super::{Exit, Misuse, pull};
 use crate::base::clock::now;
@@ -210,7 +210,10 @@ pub fn feeds(args: &FeedsArgs) -> anyhow::Result<Exit> {
         feeds: Vec<FeedStatus>,
     }
     let feeds = match Access::open_for(&args.ledger, Purpose::Look)? {
-        Access::Folder(ledger, config) => Watching::start(ledger, &config.data_dir, config.feeds()).feeds(),
+        Access::Folder(ledger, config) => {
+            only_of_a_ledger(&*ledger, "feeds")?;
+            Watching::start(ledger, &config.data_dir, config.feeds()).feeds()
+        }
         Access::Socket(client) | Access::Server(client) => {
             let mut text = Vec::new();
             let answer = client.get("/api/v1/feeds", &[])?;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::access::{Access, LedgerArgs};
+use super::access::{Access, LedgerArgs, only_of_a_ledger};
 use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::http::client::Client;
@@ -63,7 +63,11 @@ enum Format {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let since = args.since.as_deref().map(|text| parse_since(text, now())).transpose()?;
     let filter = HitFilter { since, feed: args.feed.clone(), sensor: args.sensor.clone() };
-    let hits = match Access::open(&args.ledger)? {
+    let access = Access::open(&args.ledger)?;
+    if let Access::Folder(ledger, _) = &access {
+        only_of_a_ledger(&**ledger, "hits")?;
+    }
+    let hits = match access {
         Access::Folder(..) if args.follow => {
             let message = "no daemon has the ledger: there is nobody to follow".to_owned();
             return Err(

@@ -14,6 +14,8 @@ use crate::http::client::{Client, ClientError};
 
 /// How long a server may take to begin an answer, and to go on with it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an insert waits for its quorum, milliseconds: less than the client waits, so that the server says why.
+const QUORUM_WAIT: &str = "15000";
 /// Clients of one server: so many threads ask it at once without waiting for each other.
 const CLIENTS: usize = 8;
 /// Bytes of an answer that are read: a page has fewer.
@@ -135,7 +137,7 @@ impl Cluster {
         let quorum = quorum.to_string();
         let mut settings = vec![("insert_deduplicate", "0")];
         if quorum != "0" {
-            settings.push(("insert_quorum", quorum.as_str()));
+            settings.extend([("insert_quorum", quorum.as_str()), ("insert_quorum_timeout", QUORUM_WAIT)]);
         }
         self.shard(shard)?.tried(|host| {
             host.send(&[("query", statement.as_str())], &settings, body.clone(), encoding).map(drop)
@@ -205,7 +207,11 @@ impl Shard {
         let quorum = quorum.to_string();
         if quorum != "0" {
             // What was acknowledged by a quorum is read, and no less.
-            settings.extend([("insert_quorum", quorum.as_str()), ("select_sequential_consistency", "1")]);
+            settings.extend([
+                ("insert_quorum", quorum.as_str()),
+                ("insert_quorum_timeout", QUORUM_WAIT),
+                ("select_sequential_consistency", "1"),
+            ]);
         }
         self.tried(|host| host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(drop))
     }

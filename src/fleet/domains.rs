@@ -12,6 +12,8 @@ use crate::store::{DomainSeen, Entries, Questions, StoreError};
 pub struct OfRows<'a> {
     entries: Peekable<Entries<'a>>,
     questions: Peekable<Questions<'a>>,
+    /// The name at or below which a domain must be.
+    within: Option<Name>,
     /// The domain within which all that is gathered lies: a public suffix may lie below one, and domains below that.
     outer: Option<Name>,
     gathered: BTreeMap<(Name, Arc<str>), FirstSeen>,
@@ -20,11 +22,12 @@ pub struct OfRows<'a> {
 }
 
 impl<'a> OfRows<'a> {
-    /// Those of these.
-    pub fn new(entries: Entries<'a>, questions: Questions<'a>) -> OfRows<'a> {
+    /// Those of these that are at or below a name, if one is given: rows below it may be of a domain above it.
+    pub fn new(entries: Entries<'a>, questions: Questions<'a>, within: Option<Name>) -> OfRows<'a> {
         OfRows {
             entries: entries.peekable(),
             questions: questions.peekable(),
+            within,
             outer: None,
             gathered: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -57,6 +60,10 @@ impl<'a> OfRows<'a> {
             (question.rrname, question.sensor, FirstSeen::of_question(&question.asked))
         };
         let Some(domain) = registrable(&name) else { return Ok(true) };
+        let is_within = |name: &Name| domain.key().starts_with(name.subtree_key());
+        if !self.within.as_ref().is_none_or(is_within) {
+            return Ok(true);
+        }
         if !self.outer.as_ref().is_some_and(|outer| domain.key().starts_with(outer.subtree_key())) {
             self.hand_out();
             self.outer = Some(domain.clone());

@@ -358,7 +358,13 @@ impl Merged {
     ) -> Merged {
         let count = cluster.shards().len();
         let wanted = range.bucket.map(|number| bucket::shard(number, count));
-        let low = after.map_or(Low::Start, |after| Low::Behind(key_of(after, range.table)));
+        // A position before the range is none: the range itself begins later.
+        let is_before = |key: &Vec<Column>| match (&range.keys, key.first()) {
+            (Keys::Between(from, _), Some(Column::Bytes(first))) => first < from,
+            _ => false,
+        };
+        let after = after.map(|after| key_of(after, range.table)).filter(|key| !is_before(key));
+        let low = after.map_or(Low::Start, Low::Behind);
         let [first, _] = PAGE_ROWS;
         let pages = |shard| Pages {
             cluster: Arc::clone(cluster),

@@ -387,7 +387,11 @@ impl Snapshot for FleetView {
             Scan::All | Scan::Subtree(_) => scan.clone(),
             _ => return Ok(Box::new(std::iter::empty())),
         };
-        Ok(Box::new(OfRows::new(self.entries(&below, None)?, self.questions(&below)?)))
+        let within = match &below {
+            Scan::Subtree(name) => Some(name.clone()),
+            _ => None,
+        };
+        Ok(Box::new(OfRows::new(self.entries(&below, None)?, self.questions(&below)?, within)))
     }
 
     fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {

@@ -37,6 +37,13 @@ impl ApiError {
         self
     }
 
+    /// 501: a front end of a cluster does not have it.
+    pub(super) fn elsewhere(what: &str) -> ApiError {
+        let message = format!("{what} are not in a cluster: each sensor's own daemon has them");
+        ApiError::new(StatusCode::NOT_IMPLEMENTED, "elsewhere", message)
+            .hint("ask the daemon of the sensor; /api/v1/status names the sensors")
+    }
+
     /// Whether a part of a cluster is away, without which one can go on.
     pub(super) fn is_part_away(&self) -> bool {
         self.code == "part_away"

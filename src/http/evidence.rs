@@ -94,6 +94,7 @@ pub fn asked(state: &State, request: &Request) -> Result<(Ask, String), ApiError
 /// When a parameter has no meaning, who asks may see no lines, or as many as may are reading logs already.
 pub fn respond(state: &State, request: &Request) -> Result<Response, ApiError> {
     request.read_only()?;
+    state.only_of_a_ledger("lines of logs")?;
     state.may_see_lines()?;
     request.only(&["q", "rdata", "order", "raw", "progress"])?;
     let (ask, _) = asked(state, request)?;

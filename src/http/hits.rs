@@ -138,6 +138,7 @@ pub(super) fn newest(
 /// 400 when a parameter has no meaning; else as any lookup.
 pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
+    state.only_of_a_ledger("hits")?;
     request.only_these(&PARAMETERS)?;
     let filters = known_filters(&state, &request)?;
     let config = &state.0.config;
@@ -209,6 +210,7 @@ fn event(sent: &Sent) -> String {
 /// 400 when it is no number behind which to go on; 429 when as many streams as may are open.
 pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
     request.read_only()?;
+    state.only_of_a_ledger("hits")?;
     request.only_these(&["after"])?;
     let last_id = request.headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let after = last_id.or(request.param("after")).map(str::parse::<u64>).transpose().map_err(|_| {
@@ -277,6 +279,7 @@ pub async fn feeds(state: State, request: Request) -> Result<Response, ApiError>
         indicators: u64,
     }
     request.read_only()?;
+    state.only_of_a_ledger("feeds")?;
     request.only_these(&[])?;
     let place = place_for_report(&state).await?;
     let watching = state.watching();

@@ -316,6 +316,11 @@ impl State {
         Ok(State(self.0, self.1, Some(Arc::new(part))))
     }
 
+    /// Refuses what only a sensor's own daemon knows, at a front end of a cluster: nothing found would be no answer.
+    fn only_of_a_ledger(&self, what: &str) -> Result<(), ApiError> {
+        if self.0.ledger.fed().is_some() { Err(ApiError::elsewhere(what)) } else { Ok(()) }
+    }
+
     /// One moment of the ledger, or of what can be had of it.
     fn snapshot(&self) -> Arc<dyn Snapshot> {
         match &self.2 {

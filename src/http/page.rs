@@ -72,7 +72,8 @@ pub async fn watch(state: State) {
 impl State {
     /// The way that led to a page; rows lead on to the lines of logs where who asks may see them.
     fn trail(&self, request: &Request) -> Trail {
-        Trail::from_params(&request.params).with_evidence(self.may_see_lines().is_ok())
+        let has_lines = self.may_see_lines().is_ok() && self.0.ledger.fed().is_none();
+        Trail::from_params(&request.params).with_evidence(has_lines)
     }
 }
 
@@ -385,6 +386,7 @@ pub async fn evidence(state: State, request: Request) -> Response {
     };
     let gathered = async {
         request.read_only()?;
+        state.only_of_a_ledger("lines of logs")?;
         state.may_see_lines()?;
         if !request.segments.is_empty() {
             return Err(ApiError::no_page());
@@ -442,6 +444,7 @@ pub async fn hits(state: State, request: Request) -> Response {
     let as_of = as_of(&state);
     let gathered = async {
         request.read_only()?;
+        state.only_of_a_ledger("hits")?;
         let cursor = request.param("cursor").map(str::parse).transpose().map_err(|_| {
             ApiError::bad_request("bad_parameter", "the cursor is no number", "the link to older hits")
         })?;

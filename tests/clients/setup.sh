@@ -10,6 +10,8 @@ for tool in dnsdbq curl; do
 done
 command -v clickhouse-server >/dev/null || missing+=(clickhouse-server)
 command -v rsyslogd >/dev/null || missing+=(rsyslog rsyslog-gnutls)
+# Nothing of it starts by itself; tests start it in folders of their own.
+[ -e /usr/share/java/zookeeper.jar ] || missing+=(zookeeper)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ "${#missing[@]}" -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
     apt-get update -qq

@@ -3,13 +3,19 @@
 use serde_json::{Value, json};
 
 use super::env::{Daemon, TestEnv, testdata};
+use super::fleet::front_of;
 
 /// Lines of the log.
 pub const LINES: u64 = 136;
 
-/// A daemon that has read the log.
+/// A daemon that has read the log; with `DNSLEDGER_TEST_FRONT` a front end of a cluster into which that was shipped.
 pub fn start() -> (TestEnv, Daemon) {
     let env = TestEnv::new();
+    if std::env::var_os("DNSLEDGER_TEST_FRONT").is_some() {
+        env.ok(&["import", "--data", "data", &testdata("clients")]);
+        let front = front_of(&env, "data");
+        return (env, front);
+    }
     let daemon = env.daemon(&testdata("clients"), "data");
     daemon.wait_for_lines(LINES);
     (env, daemon)

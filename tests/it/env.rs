@@ -3,6 +3,7 @@
 //! This is the only place that waits. It waits for a condition, with a deadline, and looks again every few milliseconds:
 //! no test is right or wrong by how fast the machine is.
 
+use std::any::Any;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -12,6 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,6 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct TestEnv {
     /// Set for the program, each time it is run.
     variables: Vec<(&'static str, String)>,
+    /// What lives as long as it.
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
     folder: TempDir,
 }
 
@@ -31,7 +35,12 @@ impl TestEnv {
     /// A new one. `DNSLEDGER_KEEP` names a folder to make it in, and there a test that fails leaves it to be looked at.
     pub fn new() -> TestEnv {
         let folder = std::env::var_os("DNSLEDGER_KEEP").map_or_else(tempfile::tempdir, tempfile::tempdir_in);
-        TestEnv { variables: Vec::new(), folder: folder.unwrap() }
+        TestEnv { variables: Vec::new(), kept: Mutex::default(), folder: folder.unwrap() }
+    }
+
+    /// Keeps something, such as a process of others, for as long as the folder is there.
+    pub fn keep(&self, what: impl Any + Send) {
+        self.kept.lock().push(Box::new(what));
     }
 
     /// Runs the program with this variable in its environment from now on.

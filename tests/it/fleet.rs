@@ -11,14 +11,33 @@ use super::clients::is_there;
 use super::env::{Daemon, TestEnv, made_up_log, post_control, until};
 
 /// A server of ClickHouse; killed when dropped.
-struct Engine {
+pub struct Engine {
     name: &'static str,
     port: u16,
     process: Option<Daemon>,
 }
 
+/// Which replica of which shard a server is, and where its ZooKeeper is.
+pub struct Replica {
+    pub shard: usize,
+    pub replica: usize,
+    pub keeper: u16,
+}
+
+impl Replica {
+    fn config(&self) -> String {
+        let Replica { shard, replica, keeper } = self;
+        format!(
+            "<interserver_http_port>{}</interserver_http_port><interserver_http_host>127.0.0.1</interserver_http_host>\
+             <zookeeper><node><host>127.0.0.1</host><port>{keeper}</port></node><session_timeout_ms>2000</session_timeout_ms></zookeeper>\
+             <macros><shard>{shard}</shard><replica>{replica}</replica></macros>",
+            free_port()
+        )
+    }
+}
+
 /// A port that nobody has just now.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -29,10 +48,16 @@ const USERS: &str = "<yandex><profiles><default></default></profiles>\
 
 impl Engine {
     /// Starts one, and waits until it answers. `None` where there is no such program.
-    fn start(env: &TestEnv, name: &'static str) -> Option<Engine> {
-        if !is_there("clickhouse-server") {
-            return None;
-        }
+    pub fn start(env: &TestEnv, name: &'static str) -> Option<Engine> {
+        is_there("clickhouse-server").then(|| Engine::configured(env, name, ""))
+    }
+
+    /// Starts one that is a replica of a shard.
+    pub fn start_replica(env: &TestEnv, name: &'static str, replica: &Replica) -> Engine {
+        Engine::configured(env, name, &replica.config())
+    }
+
+    fn configured(env: &TestEnv, name: &'static str, more: &str) -> Engine {
         let folder = env.path(name);
         let at = folder.display();
         ["data", "tmp", "schemas"].iter().for_each(|part| fs::create_dir_all(folder.join(part)).unwrap());
@@ -42,17 +67,17 @@ impl Engine {
              <http_port>{port}</http_port><tcp_port>{tcp}</tcp_port><listen_host>127.0.0.1</listen_host><path>{at}/data/</path>\
              <tmp_path>{at}/tmp/</tmp_path><format_schema_path>{at}/schemas/</format_schema_path><users_config>{at}/users.xml</users_config>\
              <default_profile>default</default_profile><default_database>default</default_database>\
-             <mark_cache_size>16777216</mark_cache_size></yandex>"
+             <mark_cache_size>16777216</mark_cache_size>{more}</yandex>"
         );
         fs::write(folder.join("users.xml"), USERS).unwrap();
         fs::write(folder.join("config.xml"), config).unwrap();
         let mut engine = Engine { name, port, process: None };
         engine.go_on(env);
-        Some(engine)
+        engine
     }
 
     /// Starts it again in its folder.
-    fn go_on(&mut self, env: &TestEnv) {
+    pub fn go_on(&mut self, env: &TestEnv) {
         let mut command = Command::new("clickhouse-server");
         command.arg(format!("--config-file={}", env.path(self.name).join("config.xml").display()));
         self.process = Some(env.background(&mut command));
@@ -60,11 +85,11 @@ impl Engine {
     }
 
     /// Kills it.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process.take().unwrap().kill();
     }
 
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -82,12 +107,22 @@ impl Engine {
 
 /// What `export --store` prints.
 #[track_caller]
-fn export(env: &TestEnv, cluster: &str) -> String {
+pub fn export(env: &TestEnv, cluster: &str) -> String {
     String::from_utf8(env.ok(&["export", "--store", cluster])).unwrap()
 }
 
+/// A front end of a cluster of one server into which a ledger was shipped.
+pub fn front_of(env: &TestEnv, data: &str) -> Daemon {
+    let engine = Engine::start(env, "engine").expect("there is a server");
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.keep(engine);
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    ship(env, data, &cluster);
+    front_end(env, &cluster)
+}
+
 /// A front end of a cluster, once it answers.
-fn front_end(env: &TestEnv, cluster: &str) -> Daemon {
+pub fn front_end(env: &TestEnv, cluster: &str) -> Daemon {
     let served = env.path("address");
     let mut command = env.command(&["serve", "--store", cluster, "--listen", "127.0.0.1:0", "--announce"]);
     let mut front = env.background(command.arg(&served));
@@ -104,7 +139,7 @@ fn ship(env: &TestEnv, data: &str, cluster: &str) -> String {
 }
 
 /// A log of these addresses, one record a second from a time on.
-fn log_of(names: &[&str], from: u64) -> String {
+pub fn log_of(names: &[&str], from: u64) -> String {
     let mut log = "#separator \\x09\n#fields\tts\tid.orig_h\tid.resp_p\tproto\tquery\tqtype\tqtype_name\trcode\trcode_name\tanswers\tTTLs\n"
         .to_owned();
     for (name, at) in names.iter().zip(from..) {
@@ -198,6 +233,29 @@ fn a_cluster_that_three_ledgers_feed_exports_what_all_of_them_hold_together() {
     let text = String::from_utf8(page.body).unwrap();
     assert!(page.status == 200 && text.contains("3 sensors") && text.contains("True as of"), "{text}");
     assert_eq!(front.get("/status").status, 200);
+    // What is not in a cluster is not answered with nothing.
+    for (path, what) in [
+        ("/api/v1/hits", "hits"),
+        ("/api/v1/hits/stream", "hits"),
+        ("/api/v1/feeds", "feeds"),
+        ("/hits", "hits"),
+        ("/api/v1/evidence?q=a.example", "lines of logs"),
+    ] {
+        let answer = front.get(path);
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!(
+            answer.status == 501 && text.contains(&format!("{what} are not in a cluster")),
+            "{path}: {text}"
+        );
+    }
+    for command in [&["hits"][..], &["feeds"], &["evidence", "a.example"]] {
+        let ended = env.run(&[&command[..1], &["--store", &cluster], &command[1..]].concat());
+        assert!(
+            ended.status.code() == Some(64) && ended.stderr.contains("are not in a cluster"),
+            "{command:?}: {}",
+            ended.stderr
+        );
+    }
     let metrics = String::from_utf8(front.get("/metrics").body).unwrap();
     assert!(metrics.contains("dnsledger_fleet_sensor_as_of_seconds{sensor=\"b\"}"), "{metrics}");
     let said = env.run(&["lookup", "--store", &cluster, &name]).stderr;
@@ -524,4 +582,50 @@ fn doctor_says_of_a_cluster_what_keeps_a_sensor_from_shipping() {
     engine.kill();
     says(&to, "FAIL  cluster", "its servers run");
     assert!(doctor(&to).contains(&host));
+}
+
+#[test]
+fn domains_that_a_ledger_folds_are_folded_in_the_cluster_too() {
+    let mut env = TestEnv::new();
+    env.set("DNSLEDGER_TEST_FOLD_ROWS", "200");
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    fs::write(env.path("c.toml"), "data_dir = \"one\"\n[store]\nnames_per_domain = 100\n").unwrap();
+    let import = |log: &str| drop(env.ok(&["import", "--config", "c.toml", log]));
+    let flood = |from: usize| (from..from + 400).map(|i| format!("n{i}.flood.test")).collect::<Vec<_>>();
+    for (log, from) in [("1.log", 0), ("2.log", 400)] {
+        let mut names = flood(from);
+        names.push("stays.example".to_owned());
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        fs::write(env.path(log), log_of(&names, 1_700_006_400 + from as u64 * 1000)).unwrap();
+    }
+    import("1.log");
+    // What is folded later is there by name before.
+    ship(&env, "one", &cluster);
+    assert_eq!(export(&env, &cluster), env.export("one"));
+    import("2.log");
+    env.ok(&["expire", "--config", "c.toml", "--max-disk", "1GiB"]);
+    let folded = env.export("one");
+    assert!(folded.contains("\"folded_names\":") && folded.lines().count() < 300, "{folded}");
+    ship(&env, "one", &cluster);
+    assert_eq!(export(&env, &cluster), folded);
+    let asked = |how: &str, of: &str| {
+        let answer = env.run(&["lookup", how, of, "--format", "json", "*.flood.test"]);
+        (answer.status.code(), answer.stdout)
+    };
+    assert_eq!(asked("--store", &cluster), asked("--data", "one"));
+}
+
+#[test]
+fn clients_of_other_ledgers_ask_a_front_end_as_they_ask_a_daemon() {
+    if !is_there("clickhouse-server") {
+        return;
+    }
+    // The tests of clients once more, over a cluster: see `compat::start`.
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    let ended =
+        tests.args(["clients::", "--test-threads", "2"]).env("DNSLEDGER_TEST_FRONT", "1").output().unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert!(ended.status.success(), "{said}");
 }

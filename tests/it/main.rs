@@ -42,6 +42,8 @@ mod filters;
 mod fixtures;
 /// Many ledgers in a cluster of ClickHouse.
 mod fleet;
+/// The same under kills of everything.
+mod fleet_kills;
 mod flood;
 /// The daemon on a disk that is full for a while.
 mod full_disk;

@@ -3,8 +3,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dnsledger::dns::{Name, Rdata, RrType, registrable};
+use dnsledger::fleet::cluster::Cluster;
+use dnsledger::fleet::forward::{Forwarder, Options as ForwardOptions};
+use dnsledger::fleet::source::Source;
+use dnsledger::fleet::store::FleetStore;
+use dnsledger::fleet::{Address, tables};
 use dnsledger::observation::{Asked, FirstSeen, Half, Halves, Outcome, Seen, SensorId, Tuple};
 use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::batch::Batch;
@@ -14,8 +20,11 @@ use dnsledger::store::{
     DomainSeen, Entry, FORMAT, Options, Position, Question, ReadStore, Scan, StoreError, WriteStore,
 };
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
-use crate::env::{copy_folder, setting, testdata, unpack_store, until};
+use crate::env::{TestEnv, copy_folder, setting, testdata, unpack_store, until};
+use crate::fleet::Engine;
 
 //--- what is stored -------------------------------------------------------------------------------------------------
 
@@ -195,6 +204,21 @@ fn contents(store: &dyn WriteStore) -> (Vec<Entry>, Vec<Question>) {
 }
 
 fn assert_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
+    assert_reads_agree(store, oracle);
+    let lineages = |store: &dyn WriteStore| {
+        let mut all = store.lineages().unwrap();
+        all.sort_by_key(|progress| progress.lineage);
+        all
+    };
+    assert_eq!(lineages(store), lineages(oracle));
+    for progress in lineages(oracle) {
+        assert_eq!(store.lineage(&progress.lineage).unwrap(), Some(progress));
+    }
+    assert_eq!(store.cached().unwrap(), oracle.cached().unwrap());
+}
+
+/// What is read agrees, by every scan from every position.
+fn assert_reads_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
     assert_eq!(contents(store), contents(oracle));
     for scan in scans() {
         let all = entries(oracle, &scan, None);
@@ -214,16 +238,6 @@ fn assert_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
             assert_eq!(entries(store, &scan, Some(&position)), wanted, "{scan:?} after {position:?}");
         }
     }
-    let lineages = |store: &dyn WriteStore| {
-        let mut all = store.lineages().unwrap();
-        all.sort_by_key(|progress| progress.lineage);
-        all
-    };
-    assert_eq!(lineages(store), lineages(oracle));
-    for progress in lineages(oracle) {
-        assert_eq!(store.lineage(&progress.lineage).unwrap(), Some(progress));
-    }
-    assert_eq!(store.cached().unwrap(), oracle.cached().unwrap());
 }
 
 //--- the oracle -----------------------------------------------------------------------------------------------------
@@ -336,6 +350,52 @@ proptest! {
         for store in [&a, &b] {
             prop_assert_eq!(domains(store, &Scan::All), domains_of_rows(&oracle));
         }
+    }
+}
+
+//--- a cluster ------------------------------------------------------------------------------------------------------
+
+/// Ships what is in a ledger.
+fn ship(ledger: &Arc<SledStore>, address: &Address) {
+    let cluster = Cluster::new(address).unwrap();
+    let options = ForwardOptions { quorum: 0, compare_every: Duration::from_secs(86_400) };
+    let source = Source::Ledger(Arc::clone(ledger) as Arc<dyn ReadStore>);
+    Forwarder::open(cluster, source, "a cluster", options).unwrap().pass().unwrap();
+}
+
+#[test]
+fn a_cluster_that_a_ledger_feeds_is_read_as_the_oracle_is() {
+    let env = TestEnv::new();
+    let (Some(first), Some(second)) = (Engine::start(&env, "first"), Engine::start(&env, "second")) else {
+        return;
+    };
+    let mut runner = TestRunner::deterministic();
+    for case in 0..setting("DNSLEDGER_CLUSTER_CASES", 2) {
+        let address = format!("clickhouse://{};{}/case_{case}", first.host(), second.host());
+        let address = Address::parse(&address).unwrap();
+        tables::init(&Cluster::new(&address).unwrap(), tables::Form::Plain).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (oracle, ledger) = (MemoryStore::default(), Arc::new(open(dir.path())));
+        // Many facts in few batches; shipped in between, in one step with what another sensor has left.
+        for batches in 1..4 {
+            let facts = proptest::collection::vec(fact(), 1..60).new_tree(&mut runner).unwrap().current();
+            for facts in facts.chunks(facts.len() / batches + 1) {
+                for store in [&*ledger as &dyn WriteStore, &oracle] {
+                    let mut batch = Batch::default();
+                    facts.iter().for_each(|fact| add(fact, store, &mut batch));
+                    store.apply(&batch).unwrap();
+                }
+            }
+            if batches == 3 {
+                for store in [&*ledger as &dyn WriteStore, &oracle] {
+                    let sensor = store.sensor("north").unwrap();
+                    store.forget(sensor, &LineageId([9; 16])).unwrap();
+                }
+            }
+            ship(&ledger, &address);
+        }
+        let store = FleetStore::open(Cluster::new(&address).unwrap()).unwrap();
+        assert_reads_agree(&store, &oracle);
     }
 }
 
