@@ -19,6 +19,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::keys::{Collector, Probes};
+use super::needle::Needle;
 use super::places::source_of;
 use super::read::{Found, Reading, Wanted, read};
 use crate::base::shutdown::Stop;
@@ -299,8 +300,12 @@ impl Filters {
     fn make(&self, log: &Progress, config: &Config, stop: &Stop) -> Option<LogFilter> {
         let default = SourceConfig::default();
         let source = source_of(config, &log.path, &log.sensor).unwrap_or(&default);
-        let how =
-            Reading { zeek: &source.zeek, observe: &config.observe, max_line_bytes: config.max_line_bytes };
+        let how = Reading {
+            zeek: &source.zeek,
+            observe: &config.observe,
+            max_line_bytes: config.max_line_bytes,
+            needle: &Needle::NONE,
+        };
         let want = |id: &LineageId| {
             let wanted = Wanted { index: 0, progress: log, sensor: SensorId(0) };
             (*id == log.lineage).then_some(wanted)

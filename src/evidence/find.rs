@@ -13,6 +13,7 @@ use std::time::Instant;
 use super::filters::Filters;
 use super::keys::Probes;
 use super::line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+use super::needle::Needle;
 use super::places::{Beginnings, Index, source_of};
 use super::read::{At, Came, Found, Reading, Wanted, read};
 use super::stretches::Stretches;
@@ -537,6 +538,7 @@ struct Finding<'a> {
     logs_read: u64,
     /// What a log must hold to be read; none where that cannot be told.
     probes: Option<Probes>,
+    needle: Needle,
     passed_over: u64,
 }
 
@@ -581,6 +583,7 @@ impl<'a> Finding<'a> {
             header: None,
             logs_read: 0,
             probes,
+            needle: Needle::of(&ask.search.query),
             passed_over: 0,
             logs,
         }
@@ -796,13 +799,28 @@ impl<'a> Finding<'a> {
         if let Packing::Unsupported(ending) = decoder.packing() {
             return Err(io::Error::other(Packing::refusal(ending)));
         }
-        let Finding { logs, by_lineage, asked, ask, after, twin_of, default_source, evidence, held, .. } =
-            &mut *self;
+        let Finding {
+            logs,
+            by_lineage,
+            asked,
+            ask,
+            after,
+            twin_of,
+            default_source,
+            evidence,
+            held,
+            needle,
+            ..
+        } = &mut *self;
         let (config, most) = (evidence.config, held.most);
         let sensor = logs.get(looked_for).map(|log| log.progress.sensor.as_str()).unwrap_or_default();
         let source = source_of(config, path, sensor).unwrap_or(default_source);
-        let how =
-            Reading { zeek: &source.zeek, observe: &config.observe, max_line_bytes: config.max_line_bytes };
+        let how = Reading {
+            zeek: &source.zeek,
+            observe: &config.observe,
+            max_line_bytes: config.max_line_bytes,
+            needle,
+        };
         let logs: &[Log] = logs;
         let want = |id: &LineageId| {
             let index = *by_lineage.get(id)?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::needle::Needle;
 use super::read::{Reading, first_log};
 use crate::ingest::{Config, SourceConfig};
 use crate::progress::LineageId;
@@ -72,6 +73,7 @@ impl Index {
                 zeek: &source.zeek,
                 observe: &config.observe,
                 max_line_bytes: config.max_line_bytes,
+                needle: &Needle::NONE,
             };
             for found in all(listing) {
                 if !seen.insert(found.path.clone()) {

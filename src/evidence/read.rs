@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::needle::Needle;
 use crate::ingest::{Meaning, reader};
 use crate::observation::SensorId;
 use crate::observe;
@@ -26,6 +27,8 @@ pub(super) struct Reading<'a> {
     pub zeek: &'a zeek::Options,
     pub observe: &'a observe::Options,
     pub max_line_bytes: usize,
+    /// What a line has in it that is to be shown.
+    pub needle: &'a Needle,
 }
 
 /// A log that is wanted.
@@ -284,11 +287,17 @@ impl<'a, 'p> Walk<'a, 'p> {
 
     /// Takes a line of a wanted log, and shows it if it is in the ledger. Its bytes are hashed where they are given.
     fn show(&mut self, text: &[u8], bytes: Option<&[u8]>, each: &mut dyn FnMut(At<'_>)) {
-        let parsed = self.meaning.read(text);
         let State::Reading(current) = &mut self.state else { return };
         if let Some(bytes) = bytes {
             current.prefix.update(bytes);
         }
+        if !text.starts_with(b"#") && !self.how.needle.may_be_in(text) {
+            if bytes.is_some() {
+                self.compare();
+            }
+            return;
+        }
+        let parsed = self.meaning.read(text);
         match self.meaning.fate(parsed) {
             Some(fate) if Meaning::is_kept(fate) => {
                 let raw = element(text);

@@ -87,7 +87,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("maud", &["page/"]),
     ("psl", &["dns/", "ingest/dump.rs"]),
     ("hyperloglockless", &["store/sketch.rs"]),
-    ("regex", &["lookup/"]),
+    ("regex", &["evidence/", "lookup/"]),
     ("unicode_security", &["lookup/lookalike.rs"]),
     ("toml", &["daemon/config.rs", "cli/client.rs"]),
     ("clap", &["cli/"]),
