@@ -351,10 +351,12 @@ fn count(
 ///
 /// When the ledger cannot be written anew. Nothing has changed then.
 pub fn fold(store: &dyn WriteStore, found: &Survey, now: u64) -> Result<Reduced, StoreError> {
-    if found.domains_over == 0 {
+    let at_least = (found.names / NAMES_SHARE).max(1);
+    // To know it exactly all names are read once more.
+    if found.names_over < at_least {
         return Ok(Reduced::default());
     }
-    store.reduce(Reduce::Names { at_least: found.names / NAMES_SHARE }, now)
+    store.reduce(Reduce::Names { at_least }, now)
 }
 
 //--- Keeper ---------------------------------------------------------------------------------------------------------

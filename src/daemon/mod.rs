@@ -67,6 +67,9 @@ const VERIFIED_BYTES: u64 = 16 << 20;
 const VERIFY_PAUSE: Duration = Duration::from_millis(1);
 /// How often it is looked whether the ledger is within its bounds.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How long names are counted at a stretch, and the rest after it.
+const SURVEY_WORK: Duration = Duration::from_millis(4);
+const SURVEY_REST: Duration = Duration::from_millis(36);
 /// How often the supervisor is told that the ledger is still brought up to a new format.
 const MIGRATION_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether logs lack a filter, while some do, and where all have one.
@@ -368,7 +371,17 @@ fn count_names(
         priority::give_way();
         while let Some(ledger) = ledger.upgrade() {
             let began = Instant::now();
-            match ledger.survey(now(), &mut || !stop.is_stopped()) {
+            // It takes a small part of the time: reading all names, it also takes room in caches and turns at locks.
+            let mut since = began;
+            let mut goes_on = || {
+                if since.elapsed() < SURVEY_WORK {
+                    return !stop.is_stopped();
+                }
+                let is_stopped = stop.wait(SURVEY_REST);
+                since = Instant::now();
+                !is_stopped
+            };
+            match ledger.survey(now(), &mut goes_on) {
                 // Nobody folds any more once it is to stop.
                 Ok(found) => drop(counted.send(found)),
                 Err(StoreError::Closed) => {}

@@ -35,7 +35,8 @@ impl Needle {
             }
             _ => None,
         };
-        let build = |text: String| RegexBuilder::new(&text).unicode(false).case_insensitive(true).build().ok();
+        let build =
+            |text: String| RegexBuilder::new(&text).unicode(false).case_insensitive(true).build().ok();
         Needle(text.and_then(build))
     }
 

@@ -266,9 +266,9 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// How many domains have more than their budget.
-    pub fn domains_over(&self) -> u64 {
-        self.over.len() as u64
+    /// How many names are beyond the budget of their domain.
+    pub fn names_over(&self, budget: &NameBudget) -> u64 {
+        self.over.iter().map(|over| over.names.saturating_sub(budget.names)).sum()
     }
 }
 

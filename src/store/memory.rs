@@ -261,11 +261,11 @@ impl ReadStore for MemoryStore {
 
     fn survey(&self, _now: u64, _goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
         let domains = self.stored.lock().seen().domains(&self.names);
-        let is_over =
-            |names: &&BTreeMap<Name, Known>| self.names.names > 0 && names.len() as u64 > self.names.names;
+        let names = || domains.values().map(|names| names.len() as u64);
+        let budget = if self.names.names > 0 { self.names.names } else { u64::MAX };
         Ok(Survey {
-            names: domains.values().map(|names| names.len() as u64).sum(),
-            domains_over: domains.values().filter(is_over).count() as u64,
+            names: names().sum(),
+            names_over: names().map(|names| names.saturating_sub(budget)).sum(),
         })
     }
 

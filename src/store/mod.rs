@@ -556,8 +556,8 @@ pub struct DomainSeen {
 pub struct Survey {
     /// Distinct names.
     pub names: u64,
-    /// Domains that have more of them than their budget.
-    pub domains_over: u64,
+    /// Of these the ones beyond the budget of their domain. So many fold at most: some may have to stay.
+    pub names_over: u64,
 }
 
 /// A domain that grows.

@@ -70,7 +70,7 @@ impl Shared {
         let view = self.view();
         let found = self.find(&view.sources(), &self.options.names, now, goes_on)?;
         self.surveyed.store(rows(&view), Ordering::Relaxed);
-        Ok(Survey { names: found.names, domains_over: found.domains_over() })
+        Ok(Survey { names: found.names, names_over: found.names_over(&self.options.names) })
     }
 
     fn find(

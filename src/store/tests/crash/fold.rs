@@ -333,6 +333,7 @@ fn who_asks_each_name_twice_has_a_budget_too() {
     facts.extend(flood(300, "flood.com", NOON + 7));
     ledger.apply(&batch_of(&facts, &ledger)).unwrap();
     let before = totals(&ledger);
+    assert_eq!(ledger.survey(NOON + 50, &mut || true).unwrap().names_over, 280);
     assert_eq!(ledger.reduce(Reduce::Names { at_least: 1 }, 7).unwrap().rows, 280);
     assert_eq!(totals(&ledger), before);
 }
@@ -347,7 +348,7 @@ fn a_ledger_within_its_budgets_is_not_touched() {
     assert_eq!(ledger.reduce(Reduce::Names { at_least: 1 }, 7).unwrap(), Default::default());
     assert_eq!((contents(&ledger), site.disk().made), (before, 0));
     // No public suffix has a budget, whatever is below it.
-    assert_eq!(ledger.survey(NOON + 50, &mut || true).unwrap().domains_over, 0);
+    assert_eq!(ledger.survey(NOON + 50, &mut || true).unwrap().names_over, 0);
     let growth = ledger.stats().unwrap().growth;
     assert_eq!((growth.len(), growth[0].names_a_day, growth[0].names), (10, 20, 20));
     assert!(matches!(ledger.survey(NOON + 50, &mut || false), Err(StoreError::Closed)));
