@@ -5,13 +5,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::access::{Access, LedgerArgs, only_of_a_ledger};
+use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger};
 use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::http::client::Client;
 use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
-use crate::watch::{HitFilter, HitLine, Summed};
+use crate::store::Acknowledged;
+use crate::watch::{HitFilter, HitLine, Summed, parse_numbers};
 
 /// Bytes of an answer, and of a line of a stream, at most.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -32,6 +33,15 @@ pub struct Args {
     /// Only what this sensor saw
     #[arg(short, long, value_name = "NAME")]
     sensor: Option<String>,
+    /// Only those that nobody has acknowledged
+    #[arg(long)]
+    open: bool,
+    /// Note that somebody has seen to the hits of these numbers, such as 3,7-9
+    #[arg(long, value_name = "NUMBERS", conflicts_with_all = ["since", "feed", "sensor", "open", "limit", "follow"])]
+    acknowledge: Option<String>,
+    /// With --acknowledge: who has, where no token says it [default: the user]
+    #[arg(long, value_name = "NAME", requires = "acknowledge")]
+    by: Option<String>,
     /// At most so many, the newest
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     limit: u64,
@@ -51,7 +61,9 @@ addresses): it is noted once, however often it is seen.
 
   dnsledger hits --since 24h
   dnsledger hits --feed urlhaus -f json
-  dnsledger hits --follow";
+  dnsledger hits --follow
+  dnsledger hits --open
+  dnsledger hits --acknowledge 3,7-9";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -61,8 +73,12 @@ enum Format {
 
 /// Shows hits.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    if let Some(numbers) = &args.acknowledge {
+        return acknowledge(&args, numbers);
+    }
     let since = args.since.as_deref().map(|text| parse_since(text, now())).transpose()?;
-    let filter = HitFilter { since, feed: args.feed.clone(), sensor: args.sensor.clone() };
+    let acknowledged = args.open.then_some(false);
+    let filter = HitFilter { since, feed: args.feed.clone(), sensor: args.sensor.clone(), acknowledged };
     let access = Access::open(&args.ledger)?;
     if let Access::Folder(ledger, _) = &access {
         only_of_a_ledger(&**ledger, "hits")?;
@@ -103,6 +119,40 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Notes that somebody has seen to hits.
+fn acknowledge(args: &Args, numbers: &str) -> anyhow::Result<Exit> {
+    #[derive(Deserialize)]
+    struct Done {
+        acknowledged: u64,
+        unknown: Vec<u64>,
+    }
+    let misuse = |message| Misuse { message, hint: "--acknowledge 3,7-9" };
+    let wanted = parse_numbers(numbers).map_err(misuse)?;
+    let user = || ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let by = args.by.clone().or_else(user).filter(|by| !by.is_empty()).unwrap_or_else(|| "owner".to_owned());
+    let (new, unknown) = match Access::open_for(&args.ledger, Purpose::Change)? {
+        Access::Folder(ledger, _) => {
+            only_of_a_ledger(&*ledger, "hits")?;
+            ledger.acknowledge_hits(&wanted, &Acknowledged { at: now(), by: sanitise(&by).into_owned() })?
+        }
+        Access::Socket(client) | Access::Server(client) => {
+            let answer = client.post("/api/v1/hits/acknowledge", &[("hits", numbers), ("by", &by)], None)?;
+            let mut text = Vec::new();
+            answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
+            let Done { acknowledged, unknown } =
+                serde_json::from_slice(&text).context("reading the answer")?;
+            (acknowledged, unknown)
+        }
+    };
+    writeln!(io::stdout(), "{new} hits acknowledged")?;
+    if unknown.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let unknown: Vec<String> = unknown.iter().take(20).map(u64::to_string).collect();
+    writeln!(io::stderr(), "No hit has the number {}.", unknown.join(", "))?;
+    Ok(Exit::Nothing)
+}
+
 fn ask(client: &Client, args: &Args) -> anyhow::Result<Vec<HitLine>> {
     #[derive(Deserialize)]
     struct Answer {
@@ -113,6 +163,7 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<Vec<HitLine>> {
     params.extend(args.since.as_deref().map(|since| ("since", since)));
     params.extend(args.feed.as_deref().map(|feed| ("feed", feed)));
     params.extend(args.sensor.as_deref().map(|sensor| ("sensor", sensor)));
+    params.extend(args.open.then_some(("acknowledged", "false")));
     let mut text = Vec::new();
     let answer = client.get("/api/v1/hits", &params)?;
     answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
@@ -171,6 +222,8 @@ fn write(hit: &HitLine, format: Format, out: &mut dyn Write) -> anyhow::Result<(
         hit.feeds.join(","),
         hit.sensor
     );
+    let seen = hit.acknowledged_by.as_deref().map(|by| format!("  (acknowledged by {by})"));
+    let line = line.trim_end().to_owned() + &seen.unwrap_or_default();
     writeln!(out, "{}", sanitise(line.trim_end()))?;
     Ok(())
 }

@@ -32,7 +32,7 @@ enum Action {
     New {
         /// Whom it is for: letters, digits, dots, dashes and underscores
         name: String,
-        /// What it is good for: read, evidence to see lines of logs too (and so who asked), or admin to change the ledger too
+        /// What it is good for: read, watch to acknowledge hits too, evidence to see lines of logs too (and so who asked), or admin to change the ledger too
         #[arg(long, default_value_t = Scope::Read)]
         scope: Scope,
     },

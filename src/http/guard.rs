@@ -8,7 +8,8 @@
 //! A token comes as `Authorization: Bearer`, as `X-API-Key`, or as the password of `Authorization: Basic`, which is what
 //! a browser sends when it is asked for one. What carried it is taken out of the request here, so that nothing behind this
 //! place can log it. A missing or wrong token is 401; clients of DNSDB know that as 403. What changes the ledger needs the
-//! scope `admin`, and does not take Basic: a browser sends that by itself, also when another site makes it.
+//! scope `admin`, and does not take Basic: a browser sends that by itself, also when another site makes it. Hits are acknowledged with the scope
+//! `watch`, or `admin`, also by Basic, where the browser says that a page of this very site asks.
 //!
 //! A token may ask so often from one address; who has none shares what an address has. Ten seconds' worth may be asked
 //! at once. Whoever has a token never shares with who has none.
@@ -80,11 +81,13 @@ pub enum Caller {
         admin: bool,
         /// Whether it may see lines of logs.
         evidence: bool,
+        /// Whether it may acknowledge hits.
+        watch: bool,
     },
 }
 
 /// Who asks, for the routes: how much one address may have, and what it is told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asker {
     /// The network that it asks from; none for the control socket.
     pub network: Option<IpAddr>,
@@ -92,6 +95,8 @@ pub struct Asker {
     pub is_known: bool,
     /// Whether it may see lines of logs, where these are handed out.
     pub may_see_lines: bool,
+    /// Who acknowledges, where it may: the name of the token, or nothing for the owner, who says it.
+    pub may_acknowledge: Option<Arc<str>>,
     /// How it asked.
     pub scheme: Scheme,
 }
@@ -100,7 +105,13 @@ impl Asker {
     /// Who asks from an address.
     pub fn new(peer: Option<IpAddr>, caller: &Caller, scheme: Scheme) -> Asker {
         let may_see_lines = matches!(caller, Caller::Owner | Caller::Token { evidence: true, .. });
-        Asker { network: peer.map(network), is_known: *caller != Caller::Anyone, may_see_lines, scheme }
+        let may_acknowledge = match caller {
+            Caller::Owner => Some("".into()),
+            Caller::Token { name, watch: true, .. } => Some(Arc::clone(name)),
+            _ => None,
+        };
+        let is_known = *caller != Caller::Anyone;
+        Asker { network: peer.map(network), is_known, may_see_lines, may_acknowledge, scheme }
     }
 }
 
@@ -174,7 +185,12 @@ impl Guard {
         let token = credentials.token.as_deref().and_then(|presented| tokens.recognise(presented));
         if OPEN.contains(&path) {
             return Ok(match token {
-                Some(token) => Caller::Token { name: Arc::clone(&token.name), admin: false, evidence: false },
+                Some(token) => Caller::Token {
+                    name: Arc::clone(&token.name),
+                    admin: false,
+                    evidence: false,
+                    watch: false,
+                },
                 None => Caller::Anyone,
             });
         }
@@ -191,7 +207,10 @@ impl Guard {
             admin = ADMIN.contains(&path);
         }
         let evidence = token.scope == Scope::Evidence;
-        Ok(Caller::Token { name: Arc::clone(&token.name), admin, evidence })
+        // What a browser sends by itself it also sends when another page makes it.
+        let made_here = !credentials.is_basic || is_made_by_own_page(headers);
+        let watch = matches!(token.scope, Scope::Watch | Scope::Admin) && made_here;
+        Ok(Caller::Token { name: Arc::clone(&token.name), admin, evidence, watch })
     }
 
     /// Takes one request off what its sender may ask.
@@ -239,6 +258,13 @@ fn is_made_by_another_site(method: &Method, headers: &HeaderMap) -> bool {
     };
     let leads_here = says(&FETCH_MODE, b"navigate") && says(&FETCH_DEST, b"document");
     says(&FETCH_SITE, b"cross-site") && !(leads_here && matches!(*method, Method::GET | Method::HEAD))
+}
+
+/// Whether a browser says that a page of this site made this request, or its user by hand.
+fn is_made_by_own_page(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(&FETCH_SITE).iter().map(|value| value.as_bytes().trim_ascii());
+    let Some(first) = sites.next() else { return false };
+    sites.next().is_none() && [b"same-origin".as_slice(), b"none"].contains(&first)
 }
 
 /// What was asked, without what may be a token: what follows the prefix of one, however it is encoded, and the values of

@@ -1,17 +1,19 @@
 //! `/api/v1/hits`, `/api/v1/hits/stream`, `/api/v1/feeds` and `/control/watch`: what feeds say is bad and was met.
 //!
+//! `POST /api/v1/hits/acknowledge?hits=3,7-9` notes that somebody has seen to hits.
 //! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `limit`
 //! and `cursor`; with `order=oldest`, `wait` is how long to wait for a hit behind the cursor where there is none yet. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
 //! says by `Last-Event-ID` where to go on; without that, and without `after`, it begins with the next hit. A sum (event `summed`)
 //! stands for hits beyond a thousand an hour.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -22,7 +24,7 @@ use super::answer::{as_of, in_time, place_for, place_for_report};
 use super::control::posted;
 use super::error::ApiError;
 use super::headers::say_fresh;
-use super::machine::json;
+use super::machine::{exactly, json};
 use super::native::known_filters;
 use super::request::Request;
 use crate::base::clock::now;
@@ -30,10 +32,12 @@ use crate::base::shutdown::Stop;
 use crate::base::units::parse_duration;
 use crate::dns::Rdata;
 use crate::lookup::parse_since;
-use crate::store::{Snapshot, StoreError};
-use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, PAUSE, Sent, Watching, ledger_name};
+use crate::store::{Acknowledged, Snapshot, StoreError};
+use crate::watch::{
+    FeedStatus, HitFilter, HitLine, Outlet, PAUSE, Sent, Watching, ledger_name, parse_numbers,
+};
 
-const PARAMETERS: [&str; 7] = ["order", "since", "feed", "sensor", "limit", "cursor", "wait"];
+const PARAMETERS: [&str; 8] = ["order", "since", "feed", "sensor", "limit", "cursor", "wait", "acknowledged"];
 /// The longest that it is waited for a hit.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Hits that are read together from the newest on.
@@ -120,12 +124,11 @@ fn find(
 /// When the ledger cannot be read.
 pub(super) fn newest(
     state: &State,
-    feed: Option<String>,
+    filter: HitFilter,
     limit: usize,
     cursor: Option<u64>,
 ) -> Result<(Vec<HitLine>, Option<u64>, u64), StoreError> {
     let last = state.0.ledger.last_hit().0;
-    let filter = HitFilter { feed, ..HitFilter::default() };
     let wanted = Wanted { newest: true, filter, limit, cursor };
     let (hits, next) = find(&*state.0.ledger.now(), last, &wanted)?;
     Ok((hits, next, last))
@@ -153,7 +156,14 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
         cursor.map_err(|_| bad("the cursor is no number", "the value of next in the answer before"))?;
     let since = request.param("since").map(|text| parse_since(text, now())).transpose()?;
     let limit = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
-    let filter = HitFilter { since, feed: request.param("feed").map(str::to_owned), sensor: filters.sensor };
+    let acknowledged = match request.param("acknowledged") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(bad("acknowledged is true or false", "acknowledged=false")),
+    };
+    let feed = request.param("feed").map(str::to_owned);
+    let filter = HitFilter { since, feed, sensor: filters.sensor, acknowledged };
     let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
     let wait = request.param("wait").map(parse_duration).transpose();
     let wait = wait.map_err(|_| bad("the wait is no duration", "wait=10s"))?;
@@ -180,6 +190,56 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     let mut response = json(StatusCode::OK, &document);
     say_fresh(response.headers_mut(), &as_of);
     Ok(response)
+}
+
+/// Answers `/api/v1/hits/acknowledge`.
+///
+/// # Errors
+///
+/// 403 without the scope `watch`, 400 when no number is given, and when the ledger refuses.
+pub async fn acknowledge(state: State, request: Request) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    struct Done {
+        /// How many were not acknowledged before.
+        acknowledged: u64,
+        /// Numbers that no hit has.
+        unknown: Vec<u64>,
+    }
+    exactly(&request, &[])?;
+    if request.method != Method::POST {
+        return Err(ApiError::method_not_allowed());
+    }
+    request.only_these(&["hits", "by"])?;
+    let bad = |why: String| ApiError::bad_request("bad_parameter", why, "?hits=3,7-9");
+    let numbers = parse_numbers(request.param("hits").unwrap_or_default()).map_err(bad)?;
+    let (acknowledged, unknown) = see_to(&state, numbers, request.param("by")).await?;
+    Ok(json(StatusCode::OK, &Done { acknowledged, unknown }))
+}
+
+/// Notes that whoever asks has seen to hits; how many were not acknowledged, and numbers that no hit has. The owner says who it is.
+///
+/// # Errors
+///
+/// 403 where whoever asks may not, and when the ledger refuses.
+pub(super) async fn see_to(
+    state: &State,
+    numbers: BTreeSet<u64>,
+    by: Option<&str>,
+) -> Result<(u64, Vec<u64>), ApiError> {
+    let Some(token) = &state.1.may_acknowledge else {
+        return Err(ApiError::forbidden(
+            "hits are acknowledged with a token of the scope watch, by a page of this site or a program",
+        ));
+    };
+    let by = if token.is_empty() { by.unwrap_or("owner") } else { token };
+    let by = by.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let (seen, ledger) = (Acknowledged { at: now(), by }, Arc::clone(&state.0.ledger));
+    let place = place_for(state, false).await?;
+    let work = move || {
+        let _place = place;
+        ledger.acknowledge_hits(&numbers, &seen)
+    };
+    Ok(in_time(Instant::now() + state.0.config.request_timeout, work).await??)
 }
 
 /// Waits until there is a hit behind a number, or for so long.

@@ -10,9 +10,11 @@ use std::time::Duration;
 use bytes::Buf;
 use futures_util::{Stream, StreamExt};
 use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    IF_NONE_MATCH, LOCATION,
 };
 use hyper::{Method, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use warp::reply::Response;
 
@@ -37,6 +39,7 @@ use crate::output::summary::{Fault, SummaryLine};
 use crate::page::{self, ASSETS, HitPage, Hunted, Listed, Standing, Trail, View};
 use crate::status::Freshness;
 use crate::status::history::INTERVAL;
+use crate::watch::{HitFilter, parse_numbers};
 
 /// What a page may load.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -162,15 +165,11 @@ pub async fn list<B: Buf>(
     }
 }
 
-/// Reads a form with a list, and asks for each indicator.
-async fn listed<B: Buf>(
+/// Reads a form that was sent.
+async fn form_of<B: Buf>(
     state: &State,
-    request: &Request,
-    mut sent: impl Stream<Item = Result<B, warp::Error>> + Unpin,
-) -> Result<Listed, ApiError> {
-    if request.method != Method::POST {
-        return Err(ApiError::method_not_allowed());
-    }
+    sent: &mut (impl Stream<Item = Result<B, warp::Error>> + Unpin),
+) -> Result<Vec<(String, String)>, ApiError> {
     let deadline = Instant::now() + state.0.config.request_timeout;
     let mut body = Vec::new();
     loop {
@@ -187,7 +186,19 @@ async fn listed<B: Buf>(
     }
     let form = std::str::from_utf8(&body)
         .map_err(|_| ApiError::bad_request("bad_encoding", "the list is not UTF-8", "a list in UTF-8"))?;
-    let form = form_pairs(form)?;
+    form_pairs(form)
+}
+
+/// Reads a form with a list, and asks for each indicator.
+async fn listed<B: Buf>(
+    state: &State,
+    request: &Request,
+    mut sent: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+) -> Result<Listed, ApiError> {
+    if request.method != Method::POST {
+        return Err(ApiError::method_not_allowed());
+    }
+    let form = form_of(state, &mut sent).await?;
     let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
     let mut listed = Listed {
         text: field("list").unwrap_or_default().to_owned(),
@@ -436,12 +447,29 @@ impl Visit for Gathered {
 /// Hits that a page shows.
 const HITS_SHOWN: usize = 100;
 
-/// Answers `/hits`.
-pub async fn hits(state: State, request: Request) -> Response {
+/// Answers `/hits`; a form that is sent there acknowledges hits.
+pub async fn hits<B: Buf>(
+    state: State,
+    request: Request,
+    mut sent: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+) -> Response {
     if !request.segments.is_empty() {
         return fault(&View::default(), ApiError::no_page(), None);
     }
     let as_of = as_of(&state);
+    if request.method == Method::POST {
+        return match seen_to(&state, &mut sent).await {
+            Ok(back) => {
+                let mut response = Response::new("".into());
+                *response.status_mut() = StatusCode::SEE_OTHER;
+                if let Ok(back) = HeaderValue::from_str(&back) {
+                    response.headers_mut().insert(LOCATION, back);
+                }
+                response
+            }
+            Err(error) => fault(&View::default(), error, Some(&as_of)),
+        };
+    }
     let gathered = async {
         request.read_only()?;
         state.only_of_a_ledger("hits")?;
@@ -449,13 +477,21 @@ pub async fn hits(state: State, request: Request) -> Response {
             ApiError::bad_request("bad_parameter", "the cursor is no number", "the link to older hits")
         })?;
         let feed = request.param("feed").map(str::to_owned);
+        let is_open = request.param("open").is_some_and(|open| open == "true");
+        let may_acknowledge = state.1.may_acknowledge.is_some();
         let as_of = as_of.clone();
         let place = place_for(&state, false).await?;
         blocking(&state, move |state| {
             let _place = place;
-            let (hits, next, last) = super::hits::newest(state, feed.clone(), HITS_SHOWN, cursor)?;
+            let filter = HitFilter {
+                feed: feed.clone(),
+                acknowledged: is_open.then_some(false),
+                ..HitFilter::default()
+            };
+            let (hits, next, last) = super::hits::newest(state, filter, HITS_SHOWN, cursor)?;
             let feeds = state.watching().map(|watching| watching.feeds()).unwrap_or_default();
-            Ok(page::hits_page(&HitPage { hits, last, next, feed, feeds }, Some(&as_of)))
+            let shown = HitPage { hits, last, next, feed, feeds, is_open, cursor, may_acknowledge };
+            Ok(page::hits_page(&shown, Some(&as_of)))
         })
         .await
     };
@@ -463,6 +499,30 @@ pub async fn hits(state: State, request: Request) -> Response {
         Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
         Err(error) => fault(&View::default(), error, Some(&as_of)),
     }
+}
+
+/// Acknowledges the hits in a form; the page to go back to.
+async fn seen_to<B: Buf>(
+    state: &State,
+    sent: &mut (impl Stream<Item = Result<B, warp::Error>> + Unpin),
+) -> Result<String, ApiError> {
+    let form = form_of(state, sent).await?;
+    let hits: Vec<&str> =
+        form.iter().filter(|(key, _)| key == "hit").map(|(_, value)| value.as_str()).collect();
+    if !hits.is_empty() {
+        let bad = |why: String| ApiError::bad_request("bad_parameter", why, "the boxes beside the hits");
+        super::hits::see_to(state, parse_numbers(&hits.join(",")).map_err(bad)?, None).await?;
+    }
+    // Whatever the form says, it leads to this page.
+    let mut back = "/hits".to_owned();
+    let kept = form.iter().filter(|(key, _)| ["feed", "open", "cursor"].contains(&key.as_str()));
+    for (at, (key, value)) in kept.enumerate() {
+        back.push(if at == 0 { '?' } else { '&' });
+        back.push_str(key);
+        back.push('=');
+        back.extend(percent_encode(value.as_bytes(), NON_ALPHANUMERIC));
+    }
+    Ok(back)
 }
 
 /// Answers `/status`.

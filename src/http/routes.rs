@@ -63,6 +63,9 @@ pub fn routes(
         .and(asked.clone())
         .and(warp::body::stream())
         .then(|state, request, body| write(request, |request| hunt::hunt(state, request, Box::pin(body))));
+    let acknowledge = warp::path!("api" / "v1" / "hits" / "acknowledge")
+        .and(asked.clone())
+        .then(|state, request| write(request, |request| hits::acknowledge(state, request)));
     let api = warp::path("api")
         .and(warp::path("v1"))
         .and(asked.clone())
@@ -81,7 +84,10 @@ pub fn routes(
     let lines = warp::path("evidence")
         .and(asked.clone())
         .then(|state, request| shown(state, request, page::evidence));
-    let hits = warp::path("hits").and(asked.clone()).then(|state, request| shown(state, request, page::hits));
+    let hits =
+        warp::path("hits").and(asked.clone()).and(warp::body::stream()).then(|state, request, body| {
+            shown(state, request, |state, request| page::hits(state, request, Box::pin(body)))
+        });
     let status =
         warp::path("status").and(asked.clone()).then(|state, request| shown(state, request, page::status));
     let list =
@@ -134,7 +140,7 @@ pub fn routes(
     let recipe = dns.boxed();
     let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().or(passive_ssl).unify().boxed();
     let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify().boxed();
-    let native = bulk.or(hunt).unify().or(api).unify().or(openapi).unify().boxed();
+    let native = bulk.or(hunt).unify().or(acknowledge).unify().or(api).unify().or(openapi).unify().boxed();
     let machine = health.or(readiness).unify().or(metrics).unify().boxed();
     let control = import.or(export).unify().or(evidence).unify().or(control).unify().boxed();
     let pages = pages.boxed();

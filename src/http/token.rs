@@ -42,6 +42,8 @@ const MAX_FILE_BYTES: u64 = 256 << 10;
 pub enum Scope {
     /// Lookups, status, metrics.
     Read,
+    /// That, and acknowledging hits.
+    Watch,
     /// That, and lines of logs, which hold who asked.
     Evidence,
     /// Lookups, status, metrics, and changing the ledger; no lines of logs.
@@ -52,6 +54,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Scope::Read => "read",
+            Scope::Watch => "watch",
             Scope::Evidence => "evidence",
             Scope::Admin => "admin",
         })
@@ -64,9 +67,10 @@ impl FromStr for Scope {
     fn from_str(text: &str) -> Result<Scope, &'static str> {
         match text {
             "read" => Ok(Scope::Read),
+            "watch" => Ok(Scope::Watch),
             "evidence" => Ok(Scope::Evidence),
             "admin" => Ok(Scope::Admin),
-            _ => Err("the scope is read, evidence or admin"),
+            _ => Err("the scope is read, watch, evidence or admin"),
         }
     }
 }
@@ -277,7 +281,7 @@ mod tests {
         for (line, says) in [
             ("b read now", "NAME SCOPE CREATED HASH"),
             (good.as_str(), "two tokens"),
-            (&good.replace("a read", "b write"), "read, evidence or admin"),
+            (&good.replace("a read", "b write"), "watch, evidence or admin"),
             (&good.replace("a read", "b/ read"), "characters"),
             (&good.replace("a read", "b read").replace("hmac-sha256", "md5"), "not hmac-sha256"),
             ("b read now hmac-sha256:AAAA:AAAA", "cut"),

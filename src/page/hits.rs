@@ -20,12 +20,63 @@ pub struct HitPage {
     pub feed: Option<String>,
     /// The feeds there are.
     pub feeds: Vec<FeedStatus>,
+    /// Only those that nobody has seen to.
+    pub is_open: bool,
+    /// Where it begins.
+    pub cursor: Option<u64>,
+    /// Whether who looks may acknowledge.
+    pub may_acknowledge: bool,
+}
+
+impl HitPage {
+    /// Another one of these pages: of a feed, of those nobody has seen to, from a number on.
+    fn link(feed: Option<&str>, is_open: bool, cursor: Option<u64>) -> String {
+        let feed = feed.map(|feed| format!("feed={feed}"));
+        let open = is_open.then(|| "open=true".to_owned());
+        let cursor = cursor.map(|cursor| format!("cursor={cursor}"));
+        let all: Vec<String> = [feed, open, cursor].into_iter().flatten().collect();
+        if all.is_empty() { "/hits".to_owned() } else { format!("/hits?{}", all.join("&")) }
+    }
 }
 
 /// The page of hits.
 pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
-    let HitPage { hits, last, next, feed, feeds } = page;
+    let HitPage { hits, last, next, feed, feeds, is_open, cursor, may_acknowledge } = page;
     let trail = Trail::default();
+    let only = feed.as_deref();
+    let may_tick = *may_acknowledge && hits.iter().any(|hit| hit.acknowledged.is_none());
+    let table = html! {
+        div.scroll {
+            table {
+                caption.hidden { "Hits" }
+                thead { tr {
+                    @if may_tick { th scope="col" { span.hidden { "Acknowledge" } } }
+                    th scope="col" { "Noted" } th scope="col" { "Name" } th scope="col" { "Indicator" }
+                    th scope="col" { "Feed" } th scope="col" { "What it says" } th scope="col" { "Sensor" }
+                    th scope="col" { "Acknowledged" }
+                } }
+                tbody {
+                    @for hit in hits {
+                        tr id={ "hit-" (hit.sequence) } {
+                            @if may_tick { td { @if hit.acknowledged.is_none() {
+                                input type="checkbox" name="hit" value=(hit.sequence)
+                                    aria-label={ "Acknowledge the hit of " (safe(&hit.rrname)) };
+                            } } }
+                            td { (moment(hit.noted)) }
+                            td.dns { (name(hit, &trail)) @if let Some(address) = &hit.address { " " (address) } }
+                            td.dns { (hit.kind) " " (safe(&hit.indicator)) }
+                            td { (safe(&hit.feeds.join(", "))) }
+                            td { (safe(said(hit))) }
+                            td { (safe(&hit.sensor)) }
+                            td { @if let Some(at) = hit.acknowledged {
+                                (moment(at)) " by " (safe(hit.acknowledged_by.as_deref().unwrap_or_default()))
+                            } @else { "no" } }
+                        }
+                    }
+                }
+            }
+        }
+    };
     let content = html! {
         div.title {
             h1 { "Hits" @if let Some(feed) = feed { " of " (safe(feed)) } }
@@ -36,10 +87,10 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
         } @else {
             p.about {
                 "By feed: "
-                a href="/hits" { "all" }
+                a href=(HitPage::link(None, *is_open, None)) { "all" }
                 @for status in feeds {
                     " · "
-                    a href={ "/hits?feed=" (status.name) } { (safe(&status.name)) }
+                    a href=(HitPage::link(Some(&status.name), *is_open, None)) { (safe(&status.name)) }
                     " (" (grouped(status.indicators)) ")"
                     @if status.stale { span.warning { " stale" } }
                     @if status.held { span.warning { " a smaller one is held back" } }
@@ -47,33 +98,23 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
                 }
             }
         }
+        p.about {
+            @if *is_open { "Those that nobody has acknowledged. " a href=(HitPage::link(only, false, None)) { "All hits" } }
+            @else { a href=(HitPage::link(only, true, None)) { "Only those that nobody has acknowledged" } }
+        }
         @if hits.is_empty() {
             p role="status" { "No hits." }
-        } @else {
-            div.scroll {
-                table {
-                    caption.hidden { "Hits" }
-                    thead { tr {
-                        th scope="col" { "Noted" } th scope="col" { "Name" } th scope="col" { "Indicator" }
-                        th scope="col" { "Feed" } th scope="col" { "What it says" } th scope="col" { "Sensor" }
-                    } }
-                    tbody {
-                        @for hit in hits {
-                            tr id={ "hit-" (hit.sequence) } {
-                                td { (moment(hit.noted)) }
-                                td.dns { (name(hit, &trail)) @if let Some(address) = &hit.address { " " (address) } }
-                                td.dns { (hit.kind) " " (safe(&hit.indicator)) }
-                                td { (safe(&hit.feeds.join(", "))) }
-                                td { (safe(said(hit))) }
-                                td { (safe(&hit.sensor)) }
-                            }
-                        }
-                    }
-                }
+        } @else if may_tick {
+            form method="post" action="/hits" {
+                @if let Some(feed) = feed { input type="hidden" name="feed" value=(safe(feed)); }
+                @if *is_open { input type="hidden" name="open" value="true"; }
+                @if let Some(cursor) = cursor { input type="hidden" name="cursor" value=(cursor); }
+                (table)
+                p { button type="submit" { "Acknowledge" } }
             }
-        }
+        } @else { (table) }
         @if let Some(next) = next {
-            p.pager { a rel="next" href={ "/hits?cursor=" (next) @if let Some(feed) = feed { "&feed=" (feed) } } { "Older hits" } }
+            p.pager { a rel="next" href=(HitPage::link(only, *is_open, Some(*next))) { "Older hits" } }
         }
     };
     document(&Frame { title: "Hits", as_of, ..Frame::default() }, content)

@@ -62,6 +62,7 @@ pub use stored::FORMAT;
 pub use travel::Change;
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,6 +175,20 @@ pub trait WriteStore: ReadStore {
     /// As [`WriteStore::apply`].
     fn keep_hits(&self, _hits: &[NewHit]) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    /// Notes that somebody has seen to the hits of these numbers; durable when it returns. Gives how many were not acknowledged before, and
+    /// the numbers that no hit has. Who acknowledged first stands.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read or written: some of them may be acknowledged then.
+    fn acknowledge_hits(
+        &self,
+        _numbers: &BTreeSet<u64>,
+        _seen: &Acknowledged,
+    ) -> Result<(u64, Vec<u64>), StoreError> {
+        Ok((0, Vec::new()))
     }
 
     /// Those of some hits that are not there.
@@ -538,7 +553,21 @@ pub struct Hit {
     pub sensor: Arc<str>,
     /// What was said of the indicator then.
     pub note: Vec<u8>,
+    /// Who has seen to it, and when.
+    pub acknowledged: Option<Acknowledged>,
 }
+
+/// That somebody has seen to a hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// When, epoch seconds.
+    pub at: u64,
+    /// Who, in [`MAX_BY`] characters at most.
+    pub by: String,
+}
+
+/// Characters of the name of who acknowledges.
+pub const MAX_BY: usize = 64;
 
 /// When a registrable domain was first seen by a sensor, as it is handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -226,11 +226,11 @@ impl HitScan {
         }
         let bad = || key::bad_key(Family::HitLog);
         let key = key::hit_of_log(self.rows.key()).and_then(key::hit).ok_or_else(bad)?;
-        let value::HitValue { sequence, noted, time, note } = value::hit(self.rows.value())?;
+        let value::HitValue { sequence, noted, time, note, acknowledged } = value::hit(self.rows.value())?;
         let sensor =
             self.sensors.name(key.sensor).ok_or_else(|| damaged("a hit", "its sensor has no name"))?;
         let key::HitKey { rrname, indicator, address, .. } = key;
-        Ok(Some(Hit { sequence, noted, time, rrname, indicator, address, sensor, note }))
+        Ok(Some(Hit { sequence, noted, time, rrname, indicator, address, sensor, note, acknowledged }))
     }
 }
 

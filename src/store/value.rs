@@ -12,7 +12,7 @@ use bincode::{Decode, Encode};
 
 use super::batch::Batch;
 use super::key::{Family, Values};
-use super::{StoreError, damaged};
+use super::{Acknowledged, StoreError, damaged};
 use crate::observation::{Asked, FirstSeen, Halves, Outcome, Seen};
 use crate::progress::{LineageId, Mark, Progress};
 use crate::tally::Tally;
@@ -154,25 +154,39 @@ pub(crate) struct HitValue {
     pub time: u64,
     /// What is said of the indicator.
     pub note: Vec<u8>,
+    /// Who has seen it, and when.
+    pub acknowledged: Option<Acknowledged>,
 }
 
 #[derive(Encode, Decode)]
 enum StoredHit {
     V1 { note: Vec<u8>, time: u64, noted: u64, sequence: u64 },
+    V2 { note: Vec<u8>, time: u64, noted: u64, sequence: u64, at: u64, by: String },
 }
 
 /// The stored form of a hit.
 pub(crate) fn hit_to_bytes(hit: &HitValue) -> Result<Vec<u8>, StoreError> {
-    let HitValue { sequence, noted, time, note } = hit.clone();
+    let HitValue { sequence, noted, time, note, acknowledged } = hit.clone();
+    let stored = match acknowledged {
+        None => StoredHit::V1 { note, time, noted, sequence },
+        Some(Acknowledged { at, by }) => StoredHit::V2 { note, time, noted, sequence, at, by },
+    };
     let mut out = Vec::new();
-    push(&StoredHit::V1 { note, time, noted, sequence }, &mut out)?;
+    push(&stored, &mut out)?;
     Ok(out)
 }
 
 /// Takes a hit from its stored form.
 pub(crate) fn hit(stored: &[u8]) -> Result<HitValue, StoreError> {
-    let StoredHit::V1 { note, time, noted, sequence } = take(stored, "a hit")?;
-    Ok(HitValue { sequence, noted, time, note })
+    Ok(match take(stored, "a hit")? {
+        StoredHit::V1 { note, time, noted, sequence } => {
+            HitValue { sequence, noted, time, note, acknowledged: None }
+        }
+        StoredHit::V2 { note, time, noted, sequence, at, by } => {
+            let acknowledged = Some(Acknowledged { at, by });
+            HitValue { sequence, noted, time, note, acknowledged }
+        }
+    })
 }
 
 /// When a row of a family was last seen, or a question last asked, by its stored value.
@@ -206,9 +220,13 @@ pub(crate) fn merge(family: Family, into: &mut Vec<u8>, other: &[u8]) -> Result<
             into.clear();
             push_first_seen(&sum, into)
         }
-        // There is one of each: the first stands.
+        // There is one of each: the first stands, and of two of the same number the one that was acknowledged first.
         Values::Hit => {
-            if hit(other)?.sequence < hit(into)?.sequence {
+            let order = |value: HitValue| {
+                let seen = value.acknowledged.map(|seen| (seen.at, seen.by));
+                (value.sequence, seen.is_none(), seen)
+            };
+            if order(hit(other)?) < order(hit(into)?) {
                 into.clear();
                 into.extend_from_slice(other);
             }

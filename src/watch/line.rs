@@ -1,5 +1,7 @@
 //! A hit as it is written: a line of JSON, or one of Zeek's intel.log.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::key;
@@ -53,6 +55,15 @@ pub struct HitLine {
     /// How sure its source is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<u8>,
+    /// When somebody has seen to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<u64>,
+    /// The same as RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_utc: Option<String>,
+    /// Who has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_by: Option<String>,
 }
 
 impl From<&Hit> for HitLine {
@@ -79,6 +90,9 @@ impl From<&Hit> for HitLine {
             tags,
             link,
             confidence,
+            acknowledged: hit.acknowledged.as_ref().map(|seen| seen.at),
+            acknowledged_utc: hit.acknowledged.as_ref().map(|seen| format_rfc3339(seen.at)),
+            acknowledged_by: hit.acknowledged.as_ref().map(|seen| seen.by.clone()),
         }
     }
 }
@@ -101,6 +115,8 @@ pub struct HitFilter {
     pub feed: Option<String>,
     /// Seen by this sensor.
     pub sensor: Option<String>,
+    /// Those that somebody has seen to, or the others.
+    pub acknowledged: Option<bool>,
 }
 
 impl HitFilter {
@@ -109,10 +125,56 @@ impl HitFilter {
         !self.is_over(hit.noted)
             && self.feed.as_ref().is_none_or(|feed| hit.feeds.contains(feed))
             && self.sensor.as_ref().is_none_or(|sensor| *sensor == hit.sensor)
+            && self.acknowledged.is_none_or(|wanted| wanted == hit.acknowledged.is_some())
     }
 
     /// Whether what was noted then, and all before it, is not.
     pub fn is_over(&self, noted: u64) -> bool {
         self.since.is_some_and(|since| noted < since)
+    }
+}
+
+/// Numbers that are given at once at most.
+const MAX_NUMBERS: u64 = 10_000;
+
+/// Numbers of hits as people write them: `3`, `3,7-9`.
+///
+/// # Errors
+///
+/// With what is none, and where they are more than 10,000.
+pub fn parse_numbers(text: &str) -> Result<BTreeSet<u64>, String> {
+    let mut numbers = BTreeSet::new();
+    for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.parse::<u64>().ok().filter(|number| *number > 0);
+        let (Some(from), Some(to)) = (number(from), number(to)) else {
+            return Err(format!("{part:?} is no number of a hit"));
+        };
+        if from > to {
+            return Err(format!("{part:?} goes backwards"));
+        }
+        if (to - from).saturating_add(numbers.len() as u64) >= MAX_NUMBERS {
+            return Err("more than 10,000 hits at once".to_owned());
+        }
+        numbers.extend(from..=to);
+    }
+    if numbers.is_empty() { Err("no number of a hit is given".to_owned()) } else { Ok(numbers) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_people_write_them_and_are_bounded() {
+        let set = |numbers: &[u64]| Ok(numbers.iter().copied().collect::<BTreeSet<_>>());
+        assert_eq!(parse_numbers("3"), set(&[3]));
+        assert_eq!(parse_numbers("7-9, 3,8"), set(&[3, 7, 8, 9]));
+        assert_eq!(parse_numbers("1-10000").unwrap().len(), 10_000);
+        for none in
+            ["", "0", "x", "1-", "-1", "9-7", "1-10001", "1-18446744073709551615", "1-9000,20000-29000"]
+        {
+            assert!(parse_numbers(none).is_err(), "{none}");
+        }
     }
 }

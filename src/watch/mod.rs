@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use feed::{Feed, FeedMeta};
 pub use file::{FileForm, HitFile};
 pub use folder::{Folder, Imported, Reading, WatchError, check_name, read_allow};
-pub use line::{HitFilter, HitLine, ledger_name};
+pub use line::{HitFilter, HitLine, ledger_name, parse_numbers};
 pub use outlet::{AN_HOUR, Outlet, PAUSE, Sent, Summed};
 pub use pulled::{PullNote, PullStatus};
 pub use set::Set;

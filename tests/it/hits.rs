@@ -386,3 +386,90 @@ fn whatever_is_killed_while_lines_and_feeds_come_each_hit_is_there_once_and_once
     assert_eq!(daemon.stop().status.code(), Some(0));
     assert_eq!(env.ok(&["verify", "--data", "data"]).last_chunk(), Some(b"sound\n"));
 }
+
+/// Sends a request with these headers, and gives the answer.
+fn ask(daemon: &Daemon, method: &str, path: &str, headers: &str, body: &str) -> String {
+    let address = daemon.url("").trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn hits_are_acknowledged_by_who_may_and_it_outlives_a_kill() {
+    use base64::Engine;
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    fs::write(env.path("list.txt"), "d7.example\n").unwrap();
+    let names = ["a.d7.example", "b.d7.example", "c.d7.example", "d.d7.example", "e.d7.example"];
+    let records: Vec<_> = names.iter().map(|name| (BASE, *name, "192.0.2.1")).collect();
+    fs::write(env.path("logs/dns.log"), log("a", &records)).unwrap();
+    let config = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"tokens\"\n[[source]]\nlogs = \"logs\"\n\
+                  [[feed]]\nname = \"mine\"\nfile = \"list.txt\"\n";
+    fs::write(env.path("dnsledger.toml"), config).unwrap();
+    let token = |name: &str, scope: &str| {
+        let made = env.ok(&["token", "new", name, "--scope", scope, "--config", "dnsledger.toml"]);
+        String::from_utf8(made).unwrap().trim().to_owned()
+    };
+    let [reads, watches, sees] = ["read", "watch", "evidence"].map(|scope| token(scope, scope));
+    let daemon = env.configured_daemon("dnsledger.toml", "data");
+    let cli = |more: &[&str]| {
+        let ended = env.run(&[&["hits", "--data", "data", "-f", "json"], more].concat());
+        (ended.status.code(), String::from_utf8(ended.stdout).unwrap())
+    };
+    until("all are there", || (cli(&[]).1.lines().count() == 5).then_some(()));
+    let open = || cli(&["--open"]).1.lines().count();
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let post = |headers: &str, path: &str| ask(&daemon, "POST", path, headers, "");
+    let path = "/api/v1/hits/acknowledge?hits=1-2,9&by=somebody";
+    for headers in [String::new(), bearer(&reads), bearer(&sees)] {
+        let answer = post(&headers, path);
+        assert!(answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
+    assert!(ask(&daemon, "GET", path, &bearer(&watches), "").starts_with("HTTP/1.1 405"));
+    assert!(post(&bearer(&watches), "/api/v1/hits/acknowledge?hits=x").starts_with("HTTP/1.1 400"));
+    assert_eq!(open(), 5);
+    let answer = post(&bearer(&watches), path);
+    assert!(answer.ends_with("{\"acknowledged\":2,\"unknown\":[9]}\n"), "{answer}");
+    assert!(post(&bearer(&watches), path).contains("\"acknowledged\":0"));
+    // By name of the token, whatever is said.
+    let hit: Value = serde_json::from_str(cli(&[]).1.lines().last().unwrap()).unwrap();
+    assert_eq!((&hit["acknowledged_by"], &hit["sequence"]), (&"watch".into(), &1.into()));
+    assert!(hit["acknowledged"].as_u64().unwrap() > BASE);
+    // A browser sends the password by itself: only where a page of this site asks.
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("x:{watches}"));
+    let basic = format!("Authorization: Basic {basic}\r\n");
+    let page = |headers: &str, body: &str| ask(&daemon, "POST", "/hits", &format!("{basic}{headers}"), body);
+    for headers in ["", "Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"] {
+        assert!(page(headers, "hit=3").starts_with("HTTP/1.1 403"), "{headers}");
+    }
+    assert_eq!(open(), 3);
+    let answer = page("Sec-Fetch-Site: same-origin\r\n", "hit=3&open=true&feed=mine%0d%0ax&hit=4");
+    assert!(
+        answer.starts_with("HTTP/1.1 303")
+            && answer.contains("\r\nlocation: /hits?open=true&feed=mine%0D%0Ax\r\n"),
+        "{answer}"
+    );
+    assert_eq!(open(), 1);
+    let shown =
+        ask(&daemon, "GET", "/hits?open=true", &format!("{basic}Sec-Fetch-Site: same-origin\r\n"), "");
+    assert!(shown.contains("name=\"hit\" value=\"5\"") && !shown.contains("hit-4"), "{shown}");
+    let shown = ask(&daemon, "GET", "/hits", &bearer(&reads), "");
+    assert!(shown.contains(" by watch") && !shown.contains("checkbox"), "{shown}");
+    daemon.kill();
+    // Without a daemon, and it is there after the kill.
+    assert_eq!(open(), 1);
+    let ended = env.run(&["hits", "--data", "data", "--acknowledge", "5,6", "--by", "anna"]);
+    assert_eq!((ended.status.code(), ended.stdout), (Some(1), b"1 hits acknowledged\n".to_vec()));
+    assert!(ended.stderr.contains("No hit has the number 6"), "{}", ended.stderr);
+    assert_eq!(cli(&["--open"]).0, Some(1));
+    assert!(cli(&[]).1.lines().next().unwrap().contains("\"acknowledged_by\":\"anna\""));
+    assert_eq!(env.run(&["hits", "--data", "data", "--acknowledge", "0"]).status.code(), Some(64));
+}

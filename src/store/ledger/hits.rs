@@ -4,7 +4,7 @@
 //! already, under the lock under which all commits are made; if not it gets the next number. The number of the last hit is in the
 //! record of the last commit. So each hit is there once, and has one number, whatever is met how often and in which order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,15 +12,18 @@ use super::Shared;
 use super::commit::Rows;
 use crate::base::clock;
 use crate::store::batch::Batch;
-use crate::store::key::{Range, push_hit};
+use crate::store::key::{Range, hit_of_log, push_hit};
 use crate::store::run::{Merged, Sources};
 use crate::store::segment::Segment;
-use crate::store::value::{HitValue, hit_to_bytes};
-use crate::store::{NewHit, StoreError, Watch, damaged};
+use crate::store::value::{HitValue, hit, hit_to_bytes};
+use crate::store::{Acknowledged, MAX_BY, NewHit, StoreError, Watch, damaged};
 
 /// The longest indicator, and the most that is kept of what is said of one.
 const MAX_INDICATOR: usize = 1000;
 const MAX_NOTE: usize = 1000;
+
+/// Hits that are acknowledged in one commit.
+const ACKNOWLEDGED_TOGETHER: usize = 500;
 
 /// Hits that have no number yet, by key.
 pub(super) type Found = BTreeMap<Vec<u8>, NewHit>;
@@ -77,7 +80,8 @@ impl Shared {
                 continue;
             }
             sequence += 1;
-            let value = HitValue { sequence, noted, time: hit.time, note: hit.note.clone() };
+            let (time, note, acknowledged) = (hit.time, hit.note.clone(), None);
+            let value = HitValue { sequence, noted, time, note, acknowledged };
             batch.add_hit(key.clone(), hit_to_bytes(&value)?);
         }
         Ok(batch)
@@ -104,6 +108,47 @@ impl Shared {
         Ok(count)
     }
 
+    /// Notes that somebody has seen to hits. One that is acknowledged is written once more as it is, with that: where both are merged it stands.
+    pub(super) fn acknowledge_hits(
+        &self,
+        numbers: &BTreeSet<u64>,
+        seen: &Acknowledged,
+    ) -> Result<(u64, Vec<u64>), StoreError> {
+        let by = seen.by.chars().take(MAX_BY).collect();
+        let seen = Acknowledged { at: seen.at, by };
+        let (mut new, mut none) = (0, Vec::new());
+        let all: Vec<u64> = numbers.iter().copied().collect();
+        for some in all.chunks(ACKNOWLEDGED_TOGETHER) {
+            let mut committed = self.committed.lock();
+            self.recover(Some(&mut committed))?;
+            self.wait_for_room()?;
+            let mut batch = Batch::default();
+            let sources = self.view().sources();
+            for number in some {
+                let mut rows = Merged::open(&sources, &Range::hits_after(number.saturating_sub(1)))?;
+                let Some((key, value)) = next_hit(&mut rows)?.filter(|(_, value)| value.sequence == *number)
+                else {
+                    none.push(*number);
+                    continue;
+                };
+                if value.acknowledged.is_none() {
+                    let value = HitValue { acknowledged: Some(seen.clone()), ..value };
+                    batch.add_hit(key, hit_to_bytes(&value)?);
+                }
+            }
+            let count = batch.hits().len() as u64;
+            if count == 0 {
+                continue;
+            }
+            let (sequences, commits) = (vec![committed.record.journal_to], committed.next());
+            let segment =
+                Segment::from_batch(&batch, &Batch::default(), self.sensors.len(), sequences, commits, 0)?;
+            self.commit_rows(&mut committed, &[], Rows::Segment(Box::new(segment)), 0, |_| {})?;
+            new += count;
+        }
+        Ok((new, none))
+    }
+
     /// Those that are not there.
     pub(super) fn missing_hits(&self, hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {
         self.only_new(by_key(hits.iter())).map(|missing| missing.into_values().collect())
@@ -123,6 +168,15 @@ impl Shared {
     pub(super) fn hits_committed(&self, last: u64) {
         self.last_hit.store(last, Ordering::SeqCst);
     }
+}
+
+/// The next hit of those by number, with its key.
+fn next_hit(rows: &mut Merged) -> Result<Option<(Vec<u8>, HitValue)>, StoreError> {
+    if !rows.advance()? {
+        return Ok(None);
+    }
+    let key = hit_of_log(rows.key()).ok_or_else(|| damaged("a hit", "its key makes no sense"))?;
+    Ok(Some((key.to_vec(), hit(rows.value())?)))
 }
 
 fn is_there(sources: &Sources, key: &[u8]) -> Result<bool, StoreError> {

@@ -53,6 +53,7 @@ mod rewrite;
 mod staging;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -82,8 +83,8 @@ use crate::store::sensors::Sensors;
 use crate::store::stored::open_progress;
 use crate::store::verify::{Checker, OnProgress, Verification};
 use crate::store::{
-    Expired, FORMAT, Growth, NewHit, Options, Pair, ReadStore, Reduce, Reduced, Snapshot, Stats, StoreError,
-    Survey, Watch, WriteStore,
+    Acknowledged, Expired, FORMAT, Growth, NewHit, Options, Pair, ReadStore, Reduce, Reduced, Snapshot,
+    Stats, StoreError, Survey, Watch, WriteStore,
 };
 
 pub(super) use self::open::beginning;
@@ -367,6 +368,14 @@ impl WriteStore for Ledger {
 
     fn keep_hits(&self, hits: &[NewHit]) -> Result<u64, StoreError> {
         self.shared.keep_hits(hits)
+    }
+
+    fn acknowledge_hits(
+        &self,
+        numbers: &BTreeSet<u64>,
+        seen: &Acknowledged,
+    ) -> Result<(u64, Vec<u64>), StoreError> {
+        self.shared.acknowledge_hits(numbers, seen)
     }
 
     fn missing_hits(&self, hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {

@@ -11,7 +11,7 @@ use crate::dns::Name;
 use crate::observation::{Tuple, question_from_row_key};
 use crate::store::batch::Batch;
 use crate::store::ledger::Ledger;
-use crate::store::{Hit, NewHit, ReadStore, Scan, Watch, WriteStore};
+use crate::store::{Acknowledged, Hit, NewHit, ReadStore, Scan, Watch, WriteStore};
 
 /// Looks for all names below `example` that begin with an odd number, and for all addresses.
 struct Everything;
@@ -80,6 +80,47 @@ fn hits(ledger: &Ledger) -> Known {
     known
 }
 
+fn by(name: &str, at: u64) -> Acknowledged {
+    Acknowledged { at, by: name.to_owned() }
+}
+
+/// The numbers of hits that are acknowledged.
+fn acknowledged(ledger: &Ledger) -> BTreeSet<u64> {
+    let snapshot = ledger.now();
+    let all = snapshot.hits(0).unwrap().map(Result::unwrap);
+    all.filter(|hit| hit.acknowledged.as_ref().is_some_and(|seen| seen.by == "anna"))
+        .map(|hit| hit.sequence)
+        .collect()
+}
+
+#[test]
+fn a_hit_is_acknowledged_once_and_who_did_so_first_stands_through_merges() {
+    let site = VolatileSite::new(usize::MAX, 1);
+    let ledger = Ledger::open_site(Arc::new(site), true, &tiny()).unwrap();
+    ledger.watch(Some(Arc::new(Everything)));
+    ledger.apply(&batch(1, &ledger).unwrap()).unwrap();
+    ledger.stage(&batch(2, &ledger).unwrap()).unwrap();
+    ledger.commit().unwrap();
+    let known = hits(&ledger);
+    let last = known.len() as u64;
+    assert!(last > 3, "{last}");
+    let some = |numbers: &[u64]| numbers.iter().copied().collect::<BTreeSet<_>>();
+    let said = ledger.acknowledge_hits(&some(&[1, last, last + 1]), &by("anna", 70)).unwrap();
+    assert_eq!(said, (2, vec![last + 1]));
+    let said = ledger.acknowledge_hits(&some(&[1, 2]), &by(&"x".repeat(100), 60)).unwrap();
+    assert_eq!(said, (1, vec![]), "the first stands");
+    for step in 3..=BATCHES {
+        ledger.apply(&batch(step, &ledger).unwrap()).unwrap();
+    }
+    ledger.settle().unwrap();
+    assert!(hits(&ledger).is_superset(&known) && acknowledged(&ledger) == some(&[1, last]));
+    ledger.rewrite().unwrap();
+    assert_eq!(acknowledged(&ledger), some(&[1, last]));
+    let second = ledger.now().hits(1).unwrap().next().unwrap().unwrap();
+    assert_eq!(second.acknowledged, Some(by(&"x".repeat(64), 60)));
+    assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound());
+}
+
 fn open(site: &VolatileSite) -> Option<Ledger> {
     let ledger = Ledger::open_site(Arc::new(site.clone()), site.is_new(), &tiny()).ok()?;
     ledger.watch(Some(Arc::new(Everything)));
@@ -95,6 +136,7 @@ proptest! {
         seed: u64,
     ) {
         let mut site = VolatileSite::new(crashes[0], seed);
+        let mut seen = BTreeSet::new();
         for at in 0..crashes.len() {
             if let Some(ledger) = open(&site) {
                 prop_assert_eq!(hits(&ledger), expected(&ledger));
@@ -109,7 +151,11 @@ proptest! {
                         break;
                     }
                     prop_assert!(hits(&ledger).is_superset(&expected(&ledger)));
+                    let which = BTreeSet::from([number, number + 7]);
+                    let Ok((_, none)) = ledger.acknowledge_hits(&which, &by("anna", number)) else { break };
+                    seen.extend(which.into_iter().filter(|number| !none.contains(number)));
                 }
+                prop_assert!(acknowledged(&ledger).is_superset(&seen));
                 if ledger.staged_bytes() == 0 {
                     prop_assert_eq!(hits(&ledger), expected(&ledger));
                 }
@@ -124,8 +170,10 @@ proptest! {
         go_on(&ledger, applied(&ledger), BATCHES, &mut expired);
         ledger.settle().unwrap();
         prop_assert!(hits(&ledger).is_superset(&expected(&ledger)));
+        prop_assert!(acknowledged(&ledger).is_superset(&seen));
         ledger.rewrite().unwrap();
         prop_assert!(hits(&ledger).is_superset(&expected(&ledger)));
+        prop_assert!(acknowledged(&ledger).is_superset(&seen));
         let found = ledger.verify(&mut |_, _| true).unwrap();
         prop_assert!(found.is_sound() && found.hits > 0, "{:?}", found.faults);
     }
