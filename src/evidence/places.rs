@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::needle::Needle;
 use super::read::{Reading, first_log};
@@ -22,8 +23,7 @@ pub struct Beginnings {
 
 impl Beginnings {
     fn of(&self, found: &Found, how: Reading<'_>) -> Option<LineageId> {
-        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((stamp, first)) = lock().get(&found.path)
+        if let Some((stamp, first)) = self.known.lock().get(&found.path)
             && *stamp == found.stamp
         {
             return *first;
@@ -34,7 +34,7 @@ impl Beginnings {
             Packing::Unsupported(_) => None,
             _ => first_log(decoder, how).ok()?,
         };
-        let mut known = lock();
+        let mut known = self.known.lock();
         if known.len() >= MOST_KNOWN {
             known.clear();
         }

@@ -14,9 +14,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use super::block::Restarts;
 use super::filter::Pages;
@@ -98,11 +99,10 @@ impl Cache {
     /// For who reads; `None` when somebody is changing it just now, which is not waited for.
     fn read(&self) -> Option<RwLockReadGuard<'_, Kept>> {
         for _ in 0..TRIES {
-            match self.kept.try_read() {
-                Ok(kept) => return Some(kept),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            if let Some(kept) = self.kept.try_read() {
+                return Some(kept);
             }
+            std::hint::spin_loop();
         }
         None
     }
@@ -144,7 +144,7 @@ impl Cache {
             restarts: Restarts::default(),
         };
         let (part, from) = ((run, family.byte()), bytes.slice(..from.len()));
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write();
         let of_part = kept.extracts.entry(part).or_default();
         if of_part.contains_key(&from) {
             return;
@@ -161,7 +161,7 @@ impl Cache {
         if needed > self.capacity / LARGEST_SHARE {
             return;
         }
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write();
         let (part, bound) = ((run, family.byte()), Bytes::copy_from_slice(bound));
         let of_part = kept.blocks.entry(part).or_default();
         if of_part.contains_key(&bound) {
@@ -179,20 +179,19 @@ impl Cache {
         if needed > self.capacity / LARGEST_SHARE {
             return;
         }
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write();
         kept.add_page(run, filter, at, page);
         while kept.bytes > self.capacity && kept.let_one_go() {}
     }
 
     /// Whether there is room for so many bytes in a half of it, without letting anything go.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).bytes.saturating_add(bytes)
-            <= self.capacity / 2
+        self.kept.read().bytes.saturating_add(bytes) <= self.capacity / 2
     }
 
     /// Keeps the first pages of the filter of a run, as far as there is room in a half of it.
     pub fn offer_pages(&self, run: u32, filter: &Arc<Pages>, pages: &[Bytes]) {
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write();
         for (at, page) in pages.iter().enumerate() {
             if kept.bytes + page.len() + OVERHEAD > self.capacity / 2 {
                 return;
@@ -203,7 +202,7 @@ impl Cache {
 
     /// Lets the blocks of a run go, and the pages of its filter, which nobody reads any more.
     pub fn forget(&self, run: u32) {
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write();
         let Kept { blocks, extracts, order, bytes } = &mut *kept;
         let mut any = false;
         for family in Family::ALL {
@@ -312,15 +311,15 @@ mod tests {
                 Some(481),
                 "it is asked for"
             );
-            assert!(cache.kept.read().unwrap().bytes <= cache.capacity);
+            assert!(cache.kept.read().bytes <= cache.capacity);
         }
-        let kept = cache.kept.read().unwrap();
+        let kept = cache.kept.read();
         let here = (kept.blocks[&(1, FAMILY.byte())].len(), kept.extracts[&(1, FAMILY.byte())].len());
         assert!((14..=24).contains(&here.0) && (14..=24).contains(&here.1), "{here:?}");
         drop(kept);
         cache.keep(1, FAMILY, b"long", &block(None, 5000));
         assert!(
-            !cache.kept.read().unwrap().blocks[&(1, FAMILY.byte())].contains_key(&b"long"[..]),
+            !cache.kept.read().blocks[&(1, FAMILY.byte())].contains_key(&b"long"[..]),
             "one alone must not take the place of all"
         );
     }
@@ -348,7 +347,7 @@ mod tests {
         cache.forget(1);
         assert!(cache.floor(1, FAMILY, b"x").is_none() && cache.floor(2, FAMILY, b"x").is_some());
         cache.forget(2);
-        let kept = cache.kept.read().unwrap();
+        let kept = cache.kept.read();
         assert_eq!((kept.bytes, kept.order.len(), kept.blocks.len()), (0, 0, 0));
     }
 
@@ -359,19 +358,19 @@ mod tests {
         let (first, second) = (filter(16), filter(64));
         let cache = Cache::new(20 << 10);
         cache.offer_pages(1, &first, &vec![page.clone(); 16]);
-        assert_eq!(cache.kept.read().unwrap().bytes, 10 << 10, "no more than a half is taken by itself");
+        assert_eq!(cache.kept.read().bytes, 10 << 10, "no more than a half is taken by itself");
         assert!(!cache.has_room(1 << 10));
         for at in 0..64 {
             cache.keep_page(2, &second, at, &page);
             cache.keep(3, FAMILY, &[at as u8], &block(None, 500));
-            assert!(cache.kept.read().unwrap().bytes <= cache.capacity);
+            assert!(cache.kept.read().bytes <= cache.capacity);
         }
-        let bytes = cache.kept.read().unwrap().bytes;
+        let bytes = cache.kept.read().bytes;
         cache.forget(2);
-        assert!(cache.kept.read().unwrap().bytes < bytes);
+        assert!(cache.kept.read().bytes < bytes);
         cache.forget(3);
         cache.forget(1);
-        let kept = cache.kept.read().unwrap();
+        let kept = cache.kept.read();
         assert_eq!((kept.bytes, kept.order.len()), (0, 0));
     }
 
@@ -379,7 +378,7 @@ mod tests {
     fn what_is_being_changed_is_not_waited_for() {
         let cache = Cache::new(1 << 20);
         cache.keep(1, FAMILY, b"", &block(None, 100));
-        let changing = cache.kept.write().unwrap();
+        let changing = cache.kept.write();
         assert!(cache.floor(1, FAMILY, b"x").is_none());
         drop(changing);
         assert!(cache.floor(1, FAMILY, b"x").is_some());

@@ -5,10 +5,11 @@
 //! of blocks, chosen by the highest bits of the hash, so that one made too large, because the number of keys was only
 //! bounded when it was begun, is folded to half its size by joining neighbours.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, PoisonError, RwLock, TryLockError};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::base::keyed;
@@ -270,11 +271,7 @@ impl Pages {
             return Some(true);
         }
         let slot = self.slots.get(self.page_of(hash))?;
-        let page = match slot.page.try_read() {
-            Ok(page) => page,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let page = slot.page.try_read()?;
         let found = self.look_in(page.as_ref()?, hash);
         // A write only where it changes something: the line of memory is shared by all who read.
         if !slot.asked_for.load(Ordering::Relaxed) {
@@ -294,7 +291,7 @@ impl Pages {
     /// Puts a page into memory; `false` where it is there already, or is none.
     pub fn put(&self, at: usize, bytes: &Bytes) -> bool {
         let Some(slot) = self.slots.get(at) else { return false };
-        let mut page = slot.page.write().unwrap_or_else(PoisonError::into_inner);
+        let mut page = slot.page.write();
         let is_new = page.is_none();
         if is_new {
             *page = Some(bytes.clone());
@@ -308,7 +305,7 @@ impl Pages {
         if slot.asked_for.swap(false, Ordering::Relaxed) {
             return false;
         }
-        *slot.page.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *slot.page.write() = None;
         true
     }
 }
