@@ -15,8 +15,9 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use warp::reply::{Reply, Response};
 
 use super::State;
@@ -33,17 +34,15 @@ use crate::base::units::parse_duration;
 use crate::dns::Rdata;
 use crate::lookup::parse_since;
 use crate::store::{Acknowledged, Snapshot, StoreError};
-use crate::watch::{
-    FeedStatus, HitFilter, HitLine, Outlet, PAUSE, Sent, Watching, ledger_name, parse_numbers,
-};
+use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, Sent, Watching, ledger_name, parse_numbers};
 
 const PARAMETERS: [&str; 8] = ["order", "since", "feed", "sensor", "limit", "cursor", "wait", "acknowledged"];
 /// The longest that it is waited for a hit.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Hits that are read together from the newest on.
 const WINDOW: u64 = 1000;
-/// How often it is looked for hits while there are none.
-const LOOK: Duration = Duration::from_millis(25);
+/// How often who waits for hits looks whether it is to stop; of hits it is told.
+const LOOK: Duration = Duration::from_millis(100);
 /// After how long a stream says that it lives.
 const ALIVE: Duration = Duration::from_secs(15);
 
@@ -247,10 +246,21 @@ async fn wait_for_hit(state: &State, after: u64, wait: Duration) -> Result<(), A
     let _place = state.0.hit_streams.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let stop = state.0.watching.lock().as_ref().map(|(_, stop)| stop.clone()).unwrap_or_default();
     let until = Instant::now() + wait;
+    let mut told = state.0.hits.clone();
+    // Seen before it is looked: what is committed in between is told.
+    told.mark_unchanged();
     while state.0.ledger.last_hit().0 <= after && !stop.is_stopped() && Instant::now() < until {
-        sleep(LOOK).await;
+        hit_or_so_long(&mut told, LOOK.min(until - Instant::now())).await;
     }
     Ok(())
+}
+
+/// Waits until hits are committed that were not seen, or for so long.
+async fn hit_or_so_long(told: &mut watch::Receiver<u64>, long: Duration) {
+    // A store that tells of none has nobody who would.
+    if let Ok(Err(_)) = timeout(long, told.changed()).await {
+        sleep(long).await;
+    }
 }
 
 /// An event of a stream.
@@ -281,8 +291,9 @@ pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
     let stop = state.0.watching.lock().as_ref().map(|(_, stop)| stop.clone()).unwrap_or_default();
     let outlet = Outlet::new(after.unwrap_or_else(|| ledger.last_hit().0));
     let begun = (Some(outlet), place, Instant::now(), true);
+    let hits = state.0.hits.clone();
     let events = futures_util::stream::unfold(begun, move |(outlet, place, mut said, first)| {
-        let (ledger, stop) = (Arc::clone(&ledger), stop.clone());
+        let (ledger, stop, mut told) = (Arc::clone(&ledger), stop.clone(), hits.clone());
         async move {
             if first {
                 // So that whoever waits knows that it is open.
@@ -293,8 +304,10 @@ pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
                 if stop.is_stopped() {
                     return None;
                 }
+                told.mark_unchanged();
                 let (asked, last) = (Arc::clone(&ledger), ledger.last_hit().0);
                 if last > outlet.after() {
+                    sleep(outlet.pause()).await;
                     let next = spawn_blocking(move || {
                         let sent = outlet.next(&*asked, last);
                         (outlet, sent)
@@ -305,9 +318,6 @@ pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
                     let sent = sent.ok()?;
                     if !sent.is_empty() {
                         let text: String = sent.iter().map(event).collect();
-                        if last > outlet.after() {
-                            sleep(PAUSE).await;
-                        }
                         said = Instant::now();
                         return Some((Ok(Bytes::from(text)), (Some(outlet), place, said, false)));
                     }
@@ -316,7 +326,9 @@ pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
                     said = Instant::now();
                     return Some((Ok(Bytes::from(": alive\n\n")), (Some(outlet), place, said, false)));
                 }
-                sleep(LOOK).await;
+                if last <= outlet.after() {
+                    hit_or_so_long(&mut told, LOOK).await;
+                }
             }
         }
     });

@@ -238,6 +238,8 @@ struct Shared {
     watching: Mutex<Option<(Arc<Watching>, Stop)>>,
     /// For streams of hits.
     hit_streams: Places,
+    /// The number of the last hit, for who waits for the next.
+    hits: tokio::sync::watch::Receiver<u64>,
     /// What is told apart of what is new.
     new: Mutex<Arc<NewSettings>>,
     guard: Guard,
@@ -272,6 +274,10 @@ impl State {
         let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
         let hosts = Hosts::parse(&config.allowed_hosts).unwrap_or_default();
         let guard = Guard::new(config.rate_limit, config.audit, hosts);
+        let (told, hits) = tokio::sync::watch::channel(ledger.last_hit().0);
+        ledger.on_hits(Box::new(move |last| {
+            told.send_replace(last);
+        }));
         let (metrics, tls, history) = (Metrics::default(), RwLock::default(), Mutex::default());
         let shared = Shared {
             ledger,
@@ -291,6 +297,7 @@ impl State {
             new: Mutex::default(),
             watching: Mutex::default(),
             hit_streams: Places::new(MAX_HIT_STREAMS, MAX_HIT_STREAMS),
+            hits,
             guard,
             origins,
             proxies,

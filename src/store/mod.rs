@@ -147,6 +147,9 @@ pub trait ReadStore: Send + Sync {
 
 //--- WriteStore -----------------------------------------------------------------------------------------------------
 
+/// Is told the number of the last hit that is committed.
+pub type OnHits = Box<dyn Fn(u64) + Send + Sync>;
+
 /// A ledger on some engine, as those use it who change it.
 pub trait WriteStore: ReadStore {
     /// The number of a sensor, given to it durably when it is first asked for.
@@ -199,6 +202,9 @@ pub trait WriteStore: ReadStore {
     fn missing_hits(&self, _hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {
         Ok(Vec::new())
     }
+
+    /// From now on this is called when hits are committed, with the number of the last one. It must not wait for anything.
+    fn on_hits(&self, _told: OnHits) {}
 
     /// The number of the last hit that is committed, and whether there are others that are only staged.
     fn last_hit(&self) -> (u64, bool) {

@@ -10,14 +10,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outlet::{Outlet, PAUSE, Sent};
+use super::outlet::{Outlet, Sent};
 use crate::base::shutdown::Stop;
 use crate::store::WriteStore;
 
 /// Bytes at the end of the file in which the last line is looked for.
 const TAIL: u64 = 64 << 10;
 /// How often it is looked for hits.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(20);
 /// How long to wait after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -170,8 +170,8 @@ impl HitFile {
                 file.write_all(&lines)?;
                 file.sync_data()?;
                 self.note(outlet.after())?;
-                stop.wait(PAUSE);
             }
+            stop.wait(outlet.pause());
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ pub use feed::{Feed, FeedMeta};
 pub use file::{FileForm, HitFile};
 pub use folder::{Folder, Imported, Reading, WatchError, check_name, read_allow};
 pub use line::{HitFilter, HitLine, ledger_name, parse_numbers};
-pub use outlet::{AN_HOUR, Outlet, PAUSE, Sent, Summed};
+pub use outlet::{AN_HOUR, Outlet, Sent, Summed};
 pub use pulled::{PullNote, PullStatus};
 pub use set::Set;
 

@@ -14,8 +14,8 @@ use crate::store::{ReadStore, StoreError};
 pub const AN_HOUR: u64 = 1000;
 /// Hits that go out together.
 const TOGETHER: usize = 10;
-/// The time that has to pass between.
-pub const PAUSE: Duration = Duration::from_millis(100);
+/// The time that each of them takes.
+const EACH: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Hits that did not go out one by one.
@@ -55,12 +55,15 @@ pub struct Outlet {
     after: u64,
     since: Instant,
     sent: u64,
+    /// When the time is over that those before have taken.
+    free: Instant,
 }
 
 impl Outlet {
     /// One that goes on behind a number.
     pub fn new(after: u64) -> Outlet {
-        Outlet { after, since: Instant::now(), sent: 0 }
+        let now = Instant::now();
+        Outlet { after, since: now, sent: 0, free: now }
     }
 
     /// The number of the last hit that went out.
@@ -68,7 +71,19 @@ impl Outlet {
         self.after
     }
 
-    /// What goes out next: a few at a time, not more often than every [`PAUSE`].
+    /// How long to wait before anything may go out: a hundred a second, and a few at once after a silence.
+    pub fn pause(&self) -> Duration {
+        let ahead = self.free.saturating_duration_since(Instant::now());
+        ahead.saturating_sub(EACH * (TOGETHER as u32 - 1))
+    }
+
+    /// How many may go out now.
+    fn room(&self, now: Instant) -> usize {
+        let ahead = self.free.saturating_duration_since(now).as_millis().div_ceil(EACH.as_millis());
+        TOGETHER.saturating_sub(usize::try_from(ahead).unwrap_or(usize::MAX))
+    }
+
+    /// What goes out next: a few at a time, and none before [`Outlet::pause`] is over.
     ///
     /// # Errors
     ///
@@ -80,6 +95,11 @@ impl Outlet {
         if self.since.elapsed() >= HOUR {
             (self.since, self.sent) = (Instant::now(), 0);
         }
+        let now = Instant::now();
+        let room = self.room(now);
+        if room == 0 {
+            return Ok(Vec::new());
+        }
         let snapshot = ledger.now();
         let mut out = Vec::new();
         let mut beyond: Option<Summed> = None;
@@ -89,7 +109,7 @@ impl Outlet {
                 break;
             }
             if self.sent < AN_HOUR {
-                if out.len() >= TOGETHER {
+                if out.len() >= room {
                     break;
                 }
                 self.sent += 1;
@@ -102,6 +122,7 @@ impl Outlet {
             self.after = hit.sequence;
         }
         out.extend(beyond.map(Sent::Summed));
+        self.free = self.free.max(now) + EACH * u32::try_from(out.len()).unwrap_or(u32::MAX);
         Ok(out)
     }
 }
@@ -132,9 +153,11 @@ mod tests {
         let mut sent = Vec::new();
         loop {
             let next = outlet.next(&store, store.last_hit().0).unwrap();
-            if next.is_empty() {
+            if next.is_empty() && outlet.pause().is_zero() {
                 break;
             }
+            // As if time passed.
+            outlet.free = Instant::now();
             assert!(next.len() <= TOGETHER + 1);
             sent.extend(next);
         }
@@ -143,6 +166,13 @@ mod tests {
         assert_eq!(numbers, (1..=AN_HOUR).collect::<Vec<_>>());
         let beyond = Summed { from: AN_HOUR + 1, to: AN_HOUR + 500, hits: 500 };
         assert_eq!((sum, outlet.after()), (&Sent::Summed(beyond), AN_HOUR + 500));
+        // Ten at once, and then one every ten milliseconds.
+        let mut burst = Outlet::new(0);
+        let last = store.last_hit().0;
+        assert_eq!((burst.pause(), burst.next(&store, last).unwrap().len()), (Duration::ZERO, TOGETHER));
+        assert!(burst.pause() <= EACH && burst.next(&store, last).unwrap().len() <= 1);
+        burst.free = Instant::now() + EACH * 3;
+        assert!(burst.next(&store, last).unwrap().len() >= TOGETHER - 3);
         // One that comes then is told with the next sum, and who begins there is told of it.
         store.keep_hits(&[hit(9999)]).unwrap();
         let last = store.last_hit().0;

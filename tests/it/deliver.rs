@@ -126,7 +126,7 @@ fn daemon(env: &TestEnv, outlets: &str) -> Daemon {
     fs::set_permissions(env.path("key"), Permissions::from_mode(0o600)).unwrap();
     fs::write(env.path("list.txt"), "d.example\n").unwrap();
     let config = format!(
-        "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n[[feed]]\nname = \"mine\"\nfile = \"list.txt\"\n{outlets}"
+        "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n[[feed]]\nname = \"mine\"\nfile = \"list.txt\"\n[hits]\nfile = \"hits.json\"\n{outlets}"
     );
     fs::write(env.path("dnsledger.toml"), config).unwrap();
     let daemon = env.configured_daemon("dnsledger.toml", "data");
@@ -527,4 +527,64 @@ fn every_hit_arrives_with_its_id_whenever_the_daemon_and_who_delivers_are_killed
         .map(|posted| (posted.id(), posted.document()["hit"]["rrname"].as_str().unwrap().to_owned()))
         .collect();
     assert_eq!(got, known, "each id is of one hit");
+    // The daemon's own file has each once, in the order of the numbers.
+    let in_file = || {
+        let text = fs::read_to_string(env.path("data/hits.json")).unwrap_or_default();
+        let number = |line: &str| serde_json::from_str::<Value>(line).ok()?["sequence"].as_u64();
+        text.lines().map(number).collect::<Option<Vec<u64>>>()
+    };
+    until("all are in the file", || (in_file()?.len() >= asked).then_some(()));
+    assert_eq!(in_file().unwrap(), (1..=asked as u64).collect::<Vec<_>>());
+}
+
+/// The time from a line that is written to its hit at a webhook and on the stream. `DNSLEDGER_HIT_LINES` is how many lines, `DNSLEDGER_HIT_P99` the bar in
+/// milliseconds, `DNSLEDGER_HIT_LOAD` how many lines come with each.
+#[test]
+fn a_hit_is_at_the_webhook_and_on_the_stream_within_a_moment_of_its_line() {
+    let lines = crate::env::setting("DNSLEDGER_HIT_LINES", 20);
+    let bar = crate::env::setting("DNSLEDGER_HIT_P99", 10_000);
+    let load = crate::env::setting("DNSLEDGER_HIT_LOAD", 2);
+    let env = TestEnv::new();
+    let receiver = Receiver::start(Does::Answers(200));
+    let daemon = daemon(&env, &outlet("soar", &receiver.url, "per_hour = 0\n"));
+    let delivering = deliver(&env);
+    ask_for(&env, &["first.d.example"]);
+    at_least(&receiver, 1);
+    let address = daemon.url("").trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET /api/v1/hits/stream HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut events = BufReader::new(stream);
+    let next = |events: &mut BufReader<TcpStream>, start: &str| loop {
+        let mut line = String::new();
+        assert!(events.read_line(&mut line).unwrap() > 0);
+        if line.starts_with(start) {
+            return line;
+        }
+    };
+    next(&mut events, ": open");
+    let (mut streamed, mut posted) = (Vec::new(), Vec::new());
+    for line in 0..lines {
+        let name = format!("h{line}.d.example");
+        let began = std::time::Instant::now();
+        ask_for(&env, &[&name]);
+        // Lines that are no hits come with it, as in a log.
+        let beside: Vec<String> = (0..load).map(|at| format!("g{at}.x{line}.good.example")).collect();
+        ask_for(&env, &beside.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(next(&mut events, "data: ").contains(&name));
+        streamed.push(began.elapsed());
+        until("it is at the webhook", || {
+            (receiver.got.lock().unwrap().len() as u64 >= line + 2).then_some(())
+        });
+        posted.push(began.elapsed());
+        pause(Duration::from_millis(line * 7 % 40));
+    }
+    for (what, times) in [("stream", &mut streamed), ("webhook", &mut posted)] {
+        times.sort();
+        let at = |part: usize| times[(times.len() - 1) * part / 100];
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "{what}: p50 {:?}, p99 {:?}, last {:?}", at(50), at(99), at(100)).unwrap();
+        assert!(at(99) <= Duration::from_millis(bar), "{what}: {:?}", at(99));
+    }
+    drop(delivering);
 }

@@ -166,7 +166,11 @@ impl Shared {
 
     /// Says that hits up to a number are committed.
     pub(super) fn hits_committed(&self, last: u64) {
-        self.last_hit.store(last, Ordering::SeqCst);
+        if self.last_hit.swap(last, Ordering::SeqCst) != last
+            && let Some(told) = &*self.on_hits.read()
+        {
+            told(last);
+        }
     }
 }
 

@@ -83,8 +83,8 @@ use crate::store::sensors::Sensors;
 use crate::store::stored::open_progress;
 use crate::store::verify::{Checker, OnProgress, Verification};
 use crate::store::{
-    Acknowledged, Expired, FORMAT, Growth, NewHit, Options, Pair, ReadStore, Reduce, Reduced, Snapshot,
-    Stats, StoreError, Survey, Watch, WriteStore,
+    Acknowledged, Expired, FORMAT, Growth, NewHit, OnHits, Options, Pair, ReadStore, Reduce, Reduced,
+    Snapshot, Stats, StoreError, Survey, Watch, WriteStore,
 };
 
 pub(super) use self::open::beginning;
@@ -147,6 +147,8 @@ struct Shared {
     watch: RwLock<Option<Arc<dyn Watch>>>,
     /// The number of the last hit that is committed.
     last_hit: AtomicU64,
+    /// Who wants to know when there are more.
+    on_hits: RwLock<Option<OnHits>>,
     notifier: Arc<Notifier>,
     stop: AtomicBool,
     /// Why the last fold and the last merge failed, if they did.
@@ -380,6 +382,10 @@ impl WriteStore for Ledger {
 
     fn missing_hits(&self, hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {
         self.shared.missing_hits(hits)
+    }
+
+    fn on_hits(&self, told: OnHits) {
+        *self.shared.on_hits.write() = Some(told);
     }
 
     fn last_hit(&self) -> (u64, bool) {

@@ -222,6 +222,7 @@ impl Shared {
             staging: Mutex::default(),
             watch: RwLock::default(),
             last_hit: AtomicU64::new(last_hit),
+            on_hits: RwLock::default(),
             notifier,
             stop: AtomicBool::new(false),
             failures: Default::default(),
