@@ -17,7 +17,7 @@ use crate::daemon;
 use crate::indicators::Format as ListFormat;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::sled::is_ledger;
-use crate::watch::{Feed, FeedConfig, FeedStatus, Folder, PullStatus, WatchError, Watching};
+use crate::watch::{Feed, FeedStatus, Folder, PullStatus, WatchError, Watching};
 
 /// Bytes of an answer at most.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
@@ -212,7 +212,7 @@ pub fn feeds(args: &FeedsArgs) -> anyhow::Result<Exit> {
     let feeds = match Access::open_for(&args.ledger, Purpose::Look)? {
         Access::Folder(ledger, config) => {
             only_of_a_ledger(&*ledger, "feeds")?;
-            Watching::start(ledger, &config.data_dir, config.feeds()).feeds()
+            Watching::start(ledger, &config.data_dir, config.watching()).feeds()
         }
         Access::Socket(client) | Access::Server(client) => {
             let mut text = Vec::new();
@@ -279,6 +279,5 @@ fn pulled(pull: &PullStatus) -> String {
 
 /// Looks through what a command reads into a ledger that it has.
 pub fn watch(ledger: &Arc<dyn crate::store::WriteStore>, config: &daemon::config::Config) {
-    let configs: Vec<FeedConfig> = config.feeds();
-    drop(Watching::start(Arc::clone(ledger), &config.data_dir, configs));
+    drop(Watching::start(Arc::clone(ledger), &config.data_dir, config.watching()));
 }

@@ -33,11 +33,14 @@ pub struct Args {
     /// Only what this sensor saw
     #[arg(short, long, value_name = "NAME")]
     sensor: Option<String>,
+    /// Only of this kind: name, domain, address, network; new, new_retracted, new_summed for events of what is new
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
     /// Only those that nobody has acknowledged
     #[arg(long)]
     open: bool,
     /// Note that somebody has seen to the hits of these numbers, such as 3,7-9
-    #[arg(long, value_name = "NUMBERS", conflicts_with_all = ["since", "feed", "sensor", "open", "limit", "follow"])]
+    #[arg(long, value_name = "NUMBERS", conflicts_with_all = ["since", "feed", "sensor", "kind", "open", "limit", "follow"])]
     acknowledge: Option<String>,
     /// With --acknowledge: who has, where no token says it [default: the user]
     #[arg(long, value_name = "NAME", requires = "acknowledge")]
@@ -78,7 +81,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let since = args.since.as_deref().map(|text| parse_since(text, now())).transpose()?;
     let acknowledged = args.open.then_some(false);
-    let filter = HitFilter { since, feed: args.feed.clone(), sensor: args.sensor.clone(), acknowledged };
+    let filter = HitFilter {
+        since,
+        feed: args.feed.clone(),
+        sensor: args.sensor.clone(),
+        kind: args.kind.clone(),
+        acknowledged,
+    };
     let access = Access::open(&args.ledger)?;
     if let Access::Folder(ledger, _) = &access {
         only_of_a_ledger(&**ledger, "hits")?;
@@ -92,8 +101,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Access::Folder(ledger, _) => {
             let mut hits = Vec::new();
-            for hit in ledger.now().hits(0)? {
-                let line = HitLine::from(&hit?);
+            let snapshot = ledger.now();
+            for hit in snapshot.hits(0)? {
+                let line = HitLine::of(&hit?, &*snapshot)?;
                 if filter.wants(&line) {
                     hits.push(line);
                 }
@@ -164,6 +174,7 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<Vec<HitLine>> {
     params.extend(args.feed.as_deref().map(|feed| ("feed", feed)));
     params.extend(args.sensor.as_deref().map(|sensor| ("sensor", sensor)));
     params.extend(args.open.then_some(("acknowledged", "false")));
+    params.extend(args.kind.as_deref().map(|kind| ("kind", kind)));
     let mut text = Vec::new();
     let answer = client.get("/api/v1/hits", &params)?;
     answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
@@ -212,12 +223,13 @@ fn write(hit: &HitLine, format: Format, out: &mut dyn Write) -> anyhow::Result<(
         Some(address) => format!("{} ({address})", hit.rrname),
         None => hit.rrname.clone(),
     };
+    let kind = if hit.retracted { format!("{} (retracted)", hit.kind) } else { hit.kind.clone() };
     let said = hit.title.as_deref().or(hit.description.as_deref()).unwrap_or_default();
     let line = format!(
         "{:>6}  {}  {met}  {} {}  {}  {}  {said}",
         hit.sequence,
         hit.noted_utc.trim_end_matches('Z').replacen('T', " ", 1),
-        hit.kind,
+        kind,
         hit.indicator,
         hit.feeds.join(","),
         hit.sensor

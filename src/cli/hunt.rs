@@ -14,9 +14,12 @@ use crate::hunt::{Hunt, Listener, Way};
 use crate::indicators::{self, Format, Options};
 use crate::output::hunt::{HUNT_HEADER, HUNT_TITLES, HuntLine, HuntSum};
 use crate::output::{sanitise, sanitise_json};
+use crate::watch::{expand_allow, read_allow};
 
 /// Lines of a table that its widths are those of.
 const MEASURED: usize = 1000;
+/// Bytes of what is harmless that are asked along with a list.
+const MAX_ALLOWED: usize = 32 << 10;
 /// Files of a feed in a folder at most.
 const MAX_FILES: usize = 100_000;
 
@@ -45,6 +48,9 @@ pub struct Args {
     /// Take the observables of a STIX bundle, too, and not its indicators alone
     #[arg(long)]
     observed: bool,
+    /// Take this for harmless, with all below or in it: a name, a network, or a file of them; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    allow: Vec<String>,
     /// How hits are written; json is an object a line, and the sum behind them
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -99,13 +105,36 @@ impl Args {
     }
 }
 
+impl Args {
+    /// What is harmless, of files what they hold.
+    fn allowed(&self) -> anyhow::Result<Vec<String>> {
+        let mut all = Vec::new();
+        for text in &self.allow {
+            // A network has a slash too, and is no file.
+            let path = std::path::absolute(text)?;
+            all.push(if path.is_file() { path.display().to_string() } else { text.clone() });
+        }
+        let all = expand_allow(&all)?;
+        for text in &all {
+            if read_allow(std::slice::from_ref(text))?.is_empty() {
+                let message = format!("--allow: {text:?} is no name, no network and no file");
+                return Err(Misuse { message, hint: "--allow example.com --allow 192.0.2.0/24" }.into());
+            }
+        }
+        Ok(all)
+    }
+}
+
 /// Hunts, and writes what was found.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let list = open(&args.file)?;
     let mut written = Written::new(args.output)?;
+    let allowed = args.allowed()?;
     let sum = match Access::open(&args.ledger)? {
-        Access::Folder(ledger, _) => {
+        Access::Folder(ledger, config) => {
             let mut hunt = Hunt::default();
+            hunt.except(&read_allow(&config.watch.own)?);
+            hunt.except(&read_allow(&allowed)?);
             let mut list = list;
             let taken = indicators::read(&mut list, &args.options(), &mut |indicator| hunt.take(indicator))
                 .with_context(|| sanitise(&args.file.display().to_string()).into_owned())?;
@@ -132,6 +161,16 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             params.extend(options.column.as_deref().map(|column| ("column", column)));
             params.extend(confidence.as_deref().map(|number| ("confidence_min", number)));
             params.extend(options.observed.then_some(("observed", "true")));
+            let allowed = allowed.join(",");
+            if allowed.len() > MAX_ALLOWED {
+                let message = "there is more in --allow than a request may have".to_owned();
+                return Err(Misuse {
+                    message,
+                    hint: "own in the section [watch] of the daemon's configuration",
+                }
+                .into());
+            }
+            params.extend((!allowed.is_empty()).then_some(("allow", allowed.as_str())));
             let mut answer = BufReader::new(client.post("/api/v1/hunt", &params, Some(list))?);
             let mut sum = None;
             while let Some(line) = next_line(&mut answer).context("reading the answer")? {

@@ -12,7 +12,7 @@ pub fn take_up(folder: &FolderArgs) -> anyhow::Result<()> {
     match Access::open_folder(folder, Purpose::Change) {
         Ok(Access::Folder(ledger, config)) => {
             let before = ledger.last_hit().0;
-            let watching = Watching::start(Arc::clone(&ledger), &config.data_dir, config.feeds());
+            let watching = Watching::start(Arc::clone(&ledger), &config.data_dir, config.watching());
             watching.pass(&Stop::new());
             ledger.flush()?;
             let new = ledger.last_hit().0.saturating_sub(before);

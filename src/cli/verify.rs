@@ -82,7 +82,7 @@ fn with_hits(mut found: Verification, config: &Config) -> anyhow::Result<Verific
         let ledger = open_to_read(&config.data_dir, &config.store(), &mut |_, _| true)?;
         let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn WriteStore>);
         if let Some(ledger) = ledger {
-            let watching = Watching::start(ledger, &config.data_dir, config.feeds());
+            let watching = Watching::start(ledger, &config.data_dir, config.watching());
             found.missing_hits(watching.missing(&|| Ok(()))?);
         }
     }

@@ -24,7 +24,7 @@ use crate::lookup::{Brands, NewSettings};
 use crate::observation::check_sensor_name;
 use crate::store::MaxDisk;
 use crate::tail::discover::Scope;
-use crate::watch::{self, FeedConfig, FileForm, HitFile};
+use crate::watch::{self, FeedConfig, FileForm, HitFile, WatchConfig, Which};
 use crate::{http, observe, pull, retention, store, zeek};
 
 /// The least budget of names of a domain: less would fold what nobody floods.
@@ -69,6 +69,8 @@ pub struct Config {
     pub evidence: Evidence,
     /// What is told apart of what is new.
     pub new: New,
+    /// What all feeds have in common.
+    pub watch: Watch,
     /// Where hits go.
     pub hits: Hits,
     /// What is watched for.
@@ -174,13 +176,29 @@ pub struct Evidence {
 }
 
 /// What is told apart of what is new.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct New {
     /// Names of one's own: what looks like one is marked.
     pub brands: Vec<String>,
     /// Names that are watched, with all below them.
     pub watched: Vec<String>,
+    /// Of which new domains events are made, among the hits: `none`, `lookalikes` or `all`.
+    pub events: String,
+}
+
+impl Default for New {
+    fn default() -> New {
+        New { brands: Vec::new(), watched: Vec::new(), events: "lookalikes".to_owned() }
+    }
+}
+
+/// What all feeds have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watch {
+    /// One's own names with all below them, networks, or paths of lists of them: harmless, whatever feeds say.
+    pub own: Vec<String>,
 }
 
 /// Where hits go.
@@ -424,6 +442,7 @@ impl Default for Config {
             store: Store::default(),
             evidence: Evidence::default(),
             new: New::default(),
+            watch: Watch::default(),
             hits: Hits::default(),
             feeds: Vec::new(),
             outlets: Vec::new(),
@@ -720,6 +739,18 @@ impl Config {
                 return fault(format!("outlet {name}: give_up_after is 0"), "give_up_after = \"1d\"");
             }
         }
+        if Which::from_name(&self.new.events).is_none() {
+            let message = format!("new.events: there is no {:?}", self.new.events);
+            return fault(message, "events = \"none\", \"lookalikes\" or \"all\"");
+        }
+        // A file may be written later; it is looked at when the daemon starts.
+        for own in self.watch.own.iter().filter(|own| !Path::new(own).is_absolute()) {
+            let is_any = watch::read_allow(std::slice::from_ref(own)).is_ok_and(|list| !list.is_empty());
+            if !is_any {
+                let message = format!("watch.own: {own:?} is no name, no network and no absolute path");
+                return fault(message, "own = [\"example.com\", \"192.0.2.0/24\"]");
+            }
+        }
         if let Err(brand) = Brands::parse(&self.new.brands) {
             return fault(
                 format!("new.brands: {brand:?} is no name that can be registered, and no word"),
@@ -900,6 +931,17 @@ impl Config {
             })
         };
         self.outlets.iter().filter_map(outlet).collect()
+    }
+
+    /// What is watched for, and what is one's own.
+    pub fn watching(&self) -> WatchConfig {
+        WatchConfig {
+            feeds: self.feeds(),
+            own: self.watch.own.clone(),
+            // What is none was refused when the file was read.
+            events: Which::from_name(&self.new.events).unwrap_or_default(),
+            brands: Brands::parse(&self.new.brands).unwrap_or_default(),
+        }
     }
 
     /// What is pulled.

@@ -160,10 +160,11 @@ pub fn run(
         warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
     }
     // Before anything is read: each line is looked through.
-    let watching = Arc::new(Watching::start(Arc::clone(&ledger), &config.data_dir, config.feeds()));
+    let watching = Arc::new(Watching::start(Arc::clone(&ledger), &config.data_dir, config.watching()));
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&ledger), stop.clone())?);
     let (held, released) = channel();
     watch_feeds(&watching, stop.clone(), held.clone())?;
+    watch_novelty(&watching, &ingest, stop.clone(), held.clone())?;
     write_hits(&config, &ledger, stop.clone(), held.clone())?;
     keep_within(&ledger, bounds, ingest.notices().clone(), stop.clone(), held.clone())?;
     filter_logs(&filters, &ledger, &config, stop.clone(), held.clone())?;
@@ -303,6 +304,29 @@ fn watch_feeds(watching: &Arc<Watching>, stop: Stop, held: Held) -> anyhow::Resu
         drop(held);
     };
     threads::spawn("watch", work).context("starting a thread")?;
+    Ok(())
+}
+
+/// Makes events of what is new, once the logs are caught up with, on a thread that gives way to all others.
+fn watch_novelty(
+    watching: &Arc<Watching>,
+    ingest: &Arc<ingest::Ingest>,
+    stop: Stop,
+    held: Held,
+) -> anyhow::Result<()> {
+    let (watching, ingest) = (Arc::clone(watching), Arc::downgrade(ingest));
+    let work = move || {
+        priority::give_way();
+        // What is not read yet may be older.
+        let is_ready = || {
+            let status = ingest.upgrade().and_then(|ingest| ingest.status().ok());
+            status.is_some_and(|status| status.caught_up)
+        };
+        watching.novelty().run(&is_ready, &now, &stop);
+        drop(watching);
+        drop(held);
+    };
+    threads::spawn("new", work).context("starting a thread")?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `/api/v1/hits`, `/api/v1/hits/stream`, `/api/v1/feeds` and `/control/watch`: what feeds say is bad and was met.
 //!
 //! `POST /api/v1/hits/acknowledge?hits=3,7-9` notes that somebody has seen to hits.
-//! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `limit`
+//! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `kind`, `limit`
 //! and `cursor`; with `order=oldest`, `wait` is how long to wait for a hit behind the cursor where there is none yet. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
 //! says by `Last-Event-ID` where to go on; without that, and without `after`, it begins with the next hit. A sum (event `summed`)
 //! stands for hits beyond a thousand an hour.
@@ -36,7 +36,8 @@ use crate::lookup::parse_since;
 use crate::store::{Acknowledged, Snapshot, StoreError};
 use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, Sent, Watching, ledger_name, parse_numbers};
 
-const PARAMETERS: [&str; 8] = ["order", "since", "feed", "sensor", "limit", "cursor", "wait", "acknowledged"];
+const PARAMETERS: [&str; 9] =
+    ["order", "since", "feed", "sensor", "kind", "limit", "cursor", "wait", "acknowledged"];
 /// The longest that it is waited for a hit.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Hits that are read together from the newest on.
@@ -76,7 +77,7 @@ fn find(
     if !wanted.newest {
         let mut after = wanted.cursor.unwrap_or(0);
         for hit in ledger.hits(after)? {
-            let line = HitLine::from(&hit?);
+            let line = HitLine::of(&hit?, ledger)?;
             if hits.len() >= wanted.limit {
                 return Ok((hits, Some(after)));
             }
@@ -96,9 +97,10 @@ fn find(
             if hit.sequence >= before {
                 break;
             }
-            window.push(HitLine::from(&hit));
+            window.push(hit);
         }
-        for line in window.into_iter().rev() {
+        for hit in window.into_iter().rev() {
+            let line = HitLine::of(&hit, ledger)?;
             if hits.len() >= wanted.limit {
                 return Ok((hits, Some(before)));
             }
@@ -161,8 +163,9 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
         Some("false") => Some(false),
         Some(_) => return Err(bad("acknowledged is true or false", "acknowledged=false")),
     };
-    let feed = request.param("feed").map(str::to_owned);
-    let filter = HitFilter { since, feed, sensor: filters.sensor, acknowledged };
+    let param = |name: &str| request.param(name).map(str::to_owned);
+    let filter =
+        HitFilter { since, feed: param("feed"), sensor: filters.sensor, kind: param("kind"), acknowledged };
     let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
     let wait = request.param("wait").map(parse_duration).transpose();
     let wait = wait.map_err(|_| bad("the wait is no duration", "wait=10s"))?;

@@ -30,7 +30,7 @@ use super::headers::say_fresh;
 use super::request::Request;
 use super::sent::sent;
 use crate::hunt::{Hunt, Listener, Way};
-use crate::indicators::{self, Format, Options, ReadError, Taken};
+use crate::indicators::{self, AllowList, Format, Options, ReadError, Taken};
 use crate::lookup::parse_bool;
 use crate::output::hunt::{HuntLine, HuntSum};
 use crate::status::Freshness;
@@ -55,7 +55,11 @@ pub async fn hunt<B: Buf>(
     let options = options(&request)?;
     let hunting = state.0.hunts.of(None).try_take().ok_or_else(ApiError::busy)?;
     let (parts, mut list) = sent();
-    let reading = spawn_blocking(move || read(&mut list, &options));
+    let mut harmless = allowed(&request)?;
+    if let Some(watching) = state.watching() {
+        harmless.merge(watching.own());
+    }
+    let reading = spawn_blocking(move || read(&mut list, &options, &harmless));
     let stalled = parts.take(sent_body, state.0.config.request_timeout).await;
     let read = reading.await;
     if stalled {
@@ -82,7 +86,7 @@ pub async fn hunt<B: Buf>(
 
 /// How the list is to be read.
 fn options(request: &Request) -> Result<Options, ApiError> {
-    request.only_these(&["format", "below", "column", "confidence_min", "observed"])?;
+    request.only_these(&["format", "below", "column", "confidence_min", "observed", "allow"])?;
     let bad = |message: String, hint: &str| ApiError::bad_request("bad_parameter", message, hint);
     let format = match request.param("format") {
         None | Some("auto") => None,
@@ -106,8 +110,30 @@ fn options(request: &Request) -> Result<Options, ApiError> {
     })
 }
 
-fn read(list: &mut dyn Read, options: &Options) -> Result<(Hunt, Taken), ReadError> {
+/// What is harmless: names with all below them, and networks, with commas between.
+fn allowed(request: &Request) -> Result<AllowList, ApiError> {
+    let text = request.param("allow").unwrap_or_default();
+    let mut list = AllowList::default();
+    let options =
+        Options { format: Some(Format::Plain), allow: true, below: Some(true), ..Options::default() };
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let mut is_any = false;
+        indicators::read(&mut part.as_bytes(), &options, &mut |indicator| {
+            is_any = true;
+            list.add(&indicator.value);
+            Ok(())
+        })?;
+        if !is_any {
+            let message = format!("allow: {part:?} is neither a name nor a network");
+            return Err(ApiError::bad_request("bad_parameter", message, "allow=example.com,192.0.2.0/24"));
+        }
+    }
+    Ok(list)
+}
+
+fn read(list: &mut dyn Read, options: &Options, harmless: &AllowList) -> Result<(Hunt, Taken), ReadError> {
     let mut hunt = Hunt::default();
+    hunt.except(harmless);
     let taken = indicators::read(list, options, &mut |indicator| hunt.take(indicator))?;
     Ok((hunt, taken))
 }

@@ -309,6 +309,8 @@ fn watched(state: &State) -> Registry {
     let Some(watching) = state.watching() else { return registry };
     let (muted, failed) = watching.counts();
     registry.register("hits_muted", "Sightings of indicators that are excepted", counter(muted));
+    let help = "Events of what is new, among the hits";
+    registry.register("new_events", help, counter(watching.novelty().events()));
     registry.register("feed_failures", "Looks into a feed that failed", counter(failed));
     let indicators: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();
     let age: Family<Labels<1>, Gauge<u64, AtomicU64>> = Family::default();

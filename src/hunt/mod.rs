@@ -117,6 +117,11 @@ impl Hunt {
         Ok(())
     }
 
+    /// Takes what is harmless, whoever says otherwise.
+    pub fn except(&mut self, own: &AllowList) {
+        self.allow.merge(own);
+    }
+
     /// How many indicators it has, duplicates among them.
     pub fn len(&self) -> u64 {
         self.names.len() + self.addresses.len()

@@ -44,6 +44,18 @@ impl AllowList {
         }
     }
 
+    /// Adds those of another list.
+    pub fn merge(&mut self, other: &AllowList) {
+        self.names.extend(&other.names);
+        self.domains.extend(&other.domains);
+        self.networks.extend(other.networks.iter().cloned());
+        for length in &other.lengths {
+            if !self.lengths.contains(length) {
+                self.lengths.push(*length);
+            }
+        }
+    }
+
     /// Whether a name in key form is harmless: itself, or because of what it is below.
     pub fn has_name(&self, key: &[u8]) -> bool {
         if self.names.is_empty() && self.domains.is_empty() {

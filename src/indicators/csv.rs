@@ -158,7 +158,12 @@ impl Columns {
         if titles.len() < least {
             return None;
         }
-        let place = |title: &str| titles.iter().position(|known| known == title);
+        // `Domain Name` is `domain_name`.
+        let joined: Vec<String> = titles.iter().map(|title| title.replace([' ', '-'], "_")).collect();
+        let place = |title: &str| {
+            let is = |known: &String| known == title;
+            titles.iter().position(is).or_else(|| joined.iter().position(is))
+        };
         let values = match VALUES.iter().find_map(|title| place(title)) {
             Some(at) => vec![at],
             None => {
@@ -171,6 +176,7 @@ impl Columns {
         };
         let mut values = values;
         values.sort_unstable();
+        values.dedup();
         let values = values.into_iter().map(|at| (at, titles.get(at).cloned().unwrap_or_default())).collect();
         Some(Columns { sign, values, titles, is_allow: false })
     }

@@ -3,6 +3,9 @@
 use std::io::Read;
 use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::collect::Collect;
 use super::input::Lines;
 use super::prose;
@@ -53,6 +56,11 @@ fn rule(line: &str, number: u64, format: Format, collect: &mut Collect<'_>) -> R
         return Ok(());
     }
     let line = without_remark(line);
+    // As squid writes a name and all below it.
+    let line = line.strip_prefix('.').filter(|rest| rest.starts_with(char::is_alphanumeric)).unwrap_or(line);
+    if let Some(name) = dataset(line) {
+        return collect.text(&name, false, Action::Watch, Reference::at(number));
+    }
     if let Some((first, names)) = line.split_once(char::is_whitespace)
         && let Ok(address) = first.parse::<IpAddr>()
         && (format == Format::Hosts || is_nowhere(address))
@@ -63,6 +71,18 @@ fn rule(line: &str, number: u64, format: Format, collect: &mut Collect<'_>) -> R
         return prose::line(line, number, true, collect);
     }
     collect.text(line, true, Action::Watch, Reference::at(number))
+}
+
+/// The name in a line of a dataset of Suricata, which holds texts as Base64, with or without a reputation behind it.
+pub(super) fn dataset(line: &str) -> Option<String> {
+    let (text, reputation) = line.split_once(',').unwrap_or((line, "0"));
+    let is_number = !reputation.is_empty() && reputation.bytes().all(|b| b.is_ascii_digit());
+    if !is_number || text.len() < 8 || text.len() % 4 != 0 || text.contains('.') {
+        return None;
+    }
+    let name = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (name.trim_matches('.').contains('.') && name.chars().all(is_name)).then_some(name)
 }
 
 /// What a comment says, if a line is one.
@@ -117,6 +137,12 @@ fn is_cosmetic(line: &str) -> bool {
 }
 
 fn adblock(line: &str, number: u64, collect: &mut Collect<'_>) -> Result<(), ReadError> {
+    // Such lists may have lines of hosts files between their rules.
+    if let Some((first, names)) = line.split_once(char::is_whitespace)
+        && first.parse::<IpAddr>().is_ok_and(is_nowhere)
+    {
+        return hosts(without_remark(names), number, collect);
+    }
     let (action, rule) = match line.strip_prefix("@@") {
         Some(rule) => (Action::Allow, rule),
         None => (Action::Watch, line),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::csv::{self, SIGNS};
 use super::text::readable;
-use super::{Format, ReadError};
+use super::{Format, ReadError, list};
 
 /// Lines that are looked at.
 const SAMPLE: usize = 300;
@@ -101,6 +101,9 @@ pub fn format(head: &[u8], has_column: bool) -> Result<Format, ReadError> {
     }
     if !data.is_empty() && count(is_rank) == data.len() {
         return Ok(Format::Tranco);
+    }
+    if !data.is_empty() && data.iter().all(|line| list::dataset(line).is_some()) {
+        return Ok(Format::Plain);
     }
     if is_table(&data) {
         return Ok(Format::Csv);

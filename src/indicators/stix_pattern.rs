@@ -55,7 +55,7 @@ fn tokens(pattern: &str) -> Option<Vec<Token>> {
     const SIGNS: [&str; 15] =
         ["==", "!=", "<>", "<=", ">=", "[", "]", "(", ")", ",", "=", "<", ">", "+", "*"];
     let mut tokens = Vec::new();
-    let mut rest = pattern.trim_start();
+    let mut rest = without_comment(pattern)?;
     while !rest.is_empty() {
         if let Some(inner) = rest.strip_prefix('\'') {
             let (text, after) = quoted(inner)?;
@@ -69,9 +69,23 @@ fn tokens(pattern: &str) -> Option<Vec<Token>> {
             tokens.push(Token::Word(rest.get(..end)?.to_owned()));
             rest = rest.get(end..)?;
         }
-        rest = rest.trim_start();
+        rest = without_comment(rest)?;
     }
     Some(tokens)
+}
+
+/// What follows blanks and comments; `None` where a comment has no end.
+fn without_comment(text: &str) -> Option<&str> {
+    let mut rest = text.trim_start();
+    loop {
+        rest = if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/")?.1.trim_start()
+        } else if let Some(comment) = rest.strip_prefix("//") {
+            comment.split_once('\n').map_or("", |(_, after)| after).trim_start()
+        } else {
+            return Some(rest);
+        };
+    }
 }
 
 /// A text up to its quotation mark, and what follows.

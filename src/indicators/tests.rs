@@ -233,3 +233,31 @@ fn a_list_that_breaks_off_is_never_read_as_a_shorter_one() {
         }
     }
 }
+
+#[test]
+fn variants_of_lists_are_read_as_they_are_meant() {
+    for (text, wanted) in [
+        // Titles with blanks.
+        (
+            "Domain Name,First Seen,Score\na.example,2026-01-01,9\nb.example,2026-01-01,1\n",
+            &["domain a.example", "domain b.example"][..],
+        ),
+        ("\"IP Address\";\"Note\"\n\"198.51.100.1\";\"x\"\n", &["address 198.51.100.1"]),
+        // As squid has it.
+        (".a.example\n.b.example\n", &["domain a.example", "domain b.example"]),
+        // Datasets of Suricata, with and without a reputation.
+        ("ZXZpbC5leGFtcGxl\nYmFkLmV4YW1wbGU=\n", &["name evil.example", "name bad.example"]),
+        ("ZXZpbC5leGFtcGxl,100\nYmFkLmV4YW1wbGU=,7\n", &["name evil.example", "name bad.example"]),
+        // Rules of an adblocker with lines of a hosts file between.
+        (
+            "! Title: x\n||a.example^\n0.0.0.0 b.example # c\n||c.example^\n",
+            &["domain a.example", "name b.example", "domain c.example"],
+        ),
+    ] {
+        assert_eq!(values(text.as_bytes(), &Options::default()), wanted, "{text}");
+    }
+    // Comments stand where blanks may.
+    let pattern = "/* a */ [ domain-name:value /* b */ = 'a.example' ] // c";
+    let bundle = serde_json::json!({"type": "bundle", "objects": [{"type": "indicator", "pattern_type": "stix", "pattern": pattern}]});
+    assert_eq!(values(bundle.to_string().as_bytes(), &Options::default()), ["name a.example"]);
+}

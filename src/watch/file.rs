@@ -79,7 +79,7 @@ impl HitFile {
                     hit.time,
                     plain(seen),
                     plain(&hit.sensor),
-                    hit.feeds.join(","),
+                    if hit.feeds.is_empty() { "dnsledger".to_owned() } else { hit.feeds.join(",") },
                     plain(said),
                     hit.sequence
                 );

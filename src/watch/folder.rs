@@ -304,6 +304,29 @@ impl Folder {
     }
 }
 
+/// What is harmless, each as a text: names and networks as they are, and of files what they hold.
+///
+/// # Errors
+///
+/// When a file cannot be read.
+pub fn expand_allow(allow: &[String]) -> Result<Vec<String>, WatchError> {
+    let mut all = Vec::new();
+    let options = Options { allow: true, below: Some(true), ..Options::default() };
+    for text in allow {
+        let path = Path::new(text);
+        if !path.is_absolute() {
+            all.push(text.clone());
+            continue;
+        }
+        let mut file = fs::File::open(path).map_err(Folder::failed(path))?;
+        indicators::read(&mut file, &options, &mut |indicator| {
+            all.push(indicator.value.to_string());
+            Ok(())
+        })?;
+    }
+    Ok(all)
+}
+
 /// Reads what is harmless: names and networks, or files of them.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key;
 use super::note::{HitNote, Note};
+use super::novel;
 use crate::base::time::format_rfc3339;
 use crate::indicators::Value;
 use crate::store::{Hit, Mark, Snapshot, StoreError};
@@ -23,7 +24,7 @@ pub struct HitLine {
     pub time: u64,
     /// The same as RFC 3339.
     pub time_utc: String,
-    /// `name`, `domain`, `address` or `network`.
+    /// `name`, `domain`, `address` or `network`; of an event of what is new `new`, `new_retracted` or `new_summed`.
     pub kind: String,
     /// What was looked for.
     pub indicator: String,
@@ -64,24 +65,37 @@ pub struct HitLine {
     /// Who has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_by: Option<String>,
+    /// Of an event of what is new: whether an older log has shown it since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retracted: bool,
 }
 
 impl From<&Hit> for HitLine {
     fn from(hit: &Hit) -> HitLine {
         let value = key::read(&hit.indicator).map(|(value, _)| value);
         let HitNote { feeds, note } = HitNote::from_bytes(&hit.note);
-        let Note { line, id, title, description, tags, link, confidence, .. } = note;
+        let Note { line, mut id, title, description, tags, link, confidence, .. } = note;
+        let event = novel::kind(&hit.indicator);
+        // An event is of no sensor: its note says which one saw it first.
+        let sensor = match event {
+            Some(_) => id.take().unwrap_or_default(),
+            None => hit.sensor.to_string(),
+        };
+        let indicator = match event {
+            Some(_) => hit.rrname.to_string(),
+            None => value.as_ref().map(Value::to_string).unwrap_or_default(),
+        };
         HitLine {
             sequence: hit.sequence,
             noted: hit.noted,
             noted_utc: format_rfc3339(hit.noted),
             time: hit.time,
             time_utc: format_rfc3339(hit.time),
-            kind: value.as_ref().map_or("unknown", |value| value.kind().name()).to_owned(),
-            indicator: value.as_ref().map(Value::to_string).unwrap_or_default(),
+            kind: event.or(value.as_ref().map(|value| value.kind().name())).unwrap_or("unknown").to_owned(),
+            indicator,
             rrname: hit.rrname.to_string(),
             address: hit.address.map(|address| address.to_string()),
-            sensor: hit.sensor.to_string(),
+            sensor,
             feeds,
             line,
             id,
@@ -93,7 +107,20 @@ impl From<&Hit> for HitLine {
             acknowledged: hit.acknowledged.as_ref().map(|seen| seen.at),
             acknowledged_utc: hit.acknowledged.as_ref().map(|seen| format_rfc3339(seen.at)),
             acknowledged_by: hit.acknowledged.as_ref().map(|seen| seen.by.clone()),
+            retracted: false,
         }
+    }
+}
+
+impl HitLine {
+    /// A hit as a ledger knows it now: whether an event was taken back.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read.
+    pub fn of(hit: &Hit, ledger: &dyn Snapshot) -> Result<HitLine, StoreError> {
+        let retracted = hit.indicator == novel::NEW && novel::is_retracted(ledger, &hit.rrname, hit.time)?;
+        Ok(HitLine { retracted, ..HitLine::from(hit) })
     }
 }
 
@@ -117,6 +144,8 @@ pub struct HitFilter {
     pub sensor: Option<String>,
     /// Those that somebody has seen to, or the others.
     pub acknowledged: Option<bool>,
+    /// Of this kind.
+    pub kind: Option<String>,
 }
 
 impl HitFilter {
@@ -126,6 +155,7 @@ impl HitFilter {
             && self.feed.as_ref().is_none_or(|feed| hit.feeds.contains(feed))
             && self.sensor.as_ref().is_none_or(|sensor| *sensor == hit.sensor)
             && self.acknowledged.is_none_or(|wanted| wanted == hit.acknowledged.is_some())
+            && self.kind.as_ref().is_none_or(|kind| *kind == hit.kind)
     }
 
     /// Whether what was noted then, and all before it, is not.

@@ -4,6 +4,7 @@
 //! - [`set`] is all feeds together: the store hands it each batch before it is seen, and commits what is met with the rows;
 //! - [`pulled`] is how pulling a feed from a server goes, which another process does;
 //! - [`history`] looks through what is there when indicators come;
+//! - [`novel`] makes events of what was never seen before;
 //! - [`line`] is a hit as it is written, [`outlet`] is how hits go out, [`file`] is a file of them, [`key`] and [`note`] are what is kept of indicators.
 //!
 //! [`Watching`] is what puts them together in a daemon, or in a command that has the ledger.
@@ -18,6 +19,7 @@ mod history;
 mod key;
 mod line;
 mod note;
+mod novel;
 mod outlet;
 mod pulled;
 mod set;
@@ -35,8 +37,9 @@ use serde::{Deserialize, Serialize};
 
 pub use feed::{Feed, FeedMeta};
 pub use file::{FileForm, HitFile};
-pub use folder::{Folder, Imported, Reading, WatchError, check_name, read_allow};
+pub use folder::{Folder, Imported, Reading, WatchError, check_name, expand_allow, read_allow};
 pub use line::{HitFilter, HitLine, ledger_name, parse_numbers};
+pub use novel::{Novelty, Which};
 pub use outlet::{AN_HOUR, Outlet, Sent, Summed};
 pub use pulled::{PullNote, PullStatus};
 pub use set::Set;
@@ -44,6 +47,7 @@ pub use set::Set;
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
 use crate::indicators::{AllowList, Format, Options, ReadError};
+use crate::lookup::Brands;
 use crate::store::{NewHit, StoreError, Watch, WriteStore};
 use set::SetBuilder;
 
@@ -90,6 +94,19 @@ impl FeedConfig {
     }
 }
 
+/// What is watched for.
+#[derive(Debug, Clone, Default)]
+pub struct WatchConfig {
+    /// The feeds that the configuration names.
+    pub feeds: Vec<FeedConfig>,
+    /// What is one's own, and harmless, whatever feeds say: names, networks, or files of them.
+    pub own: Vec<String>,
+    /// Of which new domains events are made, and the brands that they are held against.
+    pub events: Which,
+    /// The brands.
+    pub brands: Brands,
+}
+
 /// How a feed stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedStatus {
@@ -125,6 +142,8 @@ pub struct Watching {
     store: Arc<dyn WriteStore>,
     folder: Folder,
     configs: Vec<FeedConfig>,
+    own: AllowList,
+    novelty: Novelty,
     current: Mutex<Current>,
     bell: (Mutex<bool>, Condvar),
     /// Held by who changes the set.
@@ -140,19 +159,37 @@ struct Current {
 
 impl Watching {
     /// Takes up what is kept in a data folder: from now on what comes is looked through.
-    pub fn start(store: Arc<dyn WriteStore>, data: &Path, configs: Vec<FeedConfig>) -> Watching {
+    pub fn start(store: Arc<dyn WriteStore>, data: &Path, config: WatchConfig) -> Watching {
+        let WatchConfig { feeds: configs, own, events, brands } = config;
+        let own = read_allow(&own).unwrap_or_else(|error| {
+            tracing::error!(%error, "What is one's own (watch.own) cannot be read: nothing is taken for harmless because of it.");
+            AllowList::default()
+        });
+        let novelty = Novelty::of(Arc::clone(&store), data, events, brands, own.clone());
         let set = Arc::new(SetBuilder::new().finish());
         let current = Current { set, stamps: BTreeMap::new(), faults: BTreeMap::new() };
         let watching = Watching {
             store,
             folder: Folder::of(data),
             configs,
+            own,
+            novelty,
             current: Mutex::new(current),
             bell: Default::default(),
             changing: Mutex::default(),
         };
         watching.reload();
         watching
+    }
+
+    /// What is one's own, and harmless.
+    pub fn own(&self) -> &AllowList {
+        &self.own
+    }
+
+    /// Events of what is new.
+    pub fn novelty(&self) -> &Novelty {
+        &self.novelty
     }
 
     /// The folder of the feeds.
@@ -194,10 +231,11 @@ impl Watching {
         for name in &names {
             let allow =
                 self.config(name).map_or(Ok(AllowList::default()), |config| read_allow(&config.allow));
-            let allow = allow.unwrap_or_else(|error| {
+            let mut allow = allow.unwrap_or_else(|error| {
                 faults.insert(name.clone(), format!("its exceptions: {error}"));
                 AllowList::default()
             });
+            allow.merge(&self.own);
             if let Err(error) = builder.open(&self.folder.feed(name), &allow) {
                 tracing::error!(feed = name, %error, "A feed cannot be used.");
                 faults.insert(name.clone(), error.to_string());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::HitLine;
+use super::{HitLine, novel};
 use crate::store::{ReadStore, StoreError};
 
 /// Hits that go out within an hour.
@@ -54,7 +54,8 @@ pub struct Outlet {
     /// The number of the last hit that went out.
     after: u64,
     since: Instant,
-    sent: u64,
+    /// Hits within the hour, and events of what is new, of which as many go out: neither keeps the other back.
+    sent: [u64; 2],
     /// When the time is over that those before have taken.
     free: Instant,
 }
@@ -63,7 +64,7 @@ impl Outlet {
     /// One that goes on behind a number.
     pub fn new(after: u64) -> Outlet {
         let now = Instant::now();
-        Outlet { after, since: now, sent: 0, free: now }
+        Outlet { after, since: now, sent: [0; 2], free: now }
     }
 
     /// The number of the last hit that went out.
@@ -93,7 +94,7 @@ impl Outlet {
             return Ok(Vec::new());
         }
         if self.since.elapsed() >= HOUR {
-            (self.since, self.sent) = (Instant::now(), 0);
+            (self.since, self.sent) = (Instant::now(), [0; 2]);
         }
         let now = Instant::now();
         let room = self.room(now);
@@ -108,11 +109,13 @@ impl Outlet {
             if hit.sequence > last {
                 break;
             }
-            if self.sent < AN_HOUR {
+            let [hits, events] = &mut self.sent;
+            let sent = if novel::kind(&hit.indicator).is_some() { events } else { hits };
+            if *sent < AN_HOUR {
                 if out.len() >= room {
                     break;
                 }
-                self.sent += 1;
+                *sent += 1;
                 self.after = hit.sequence;
                 out.push(Sent::Hit(Box::new(HitLine::from(&hit))));
                 continue;

@@ -171,3 +171,60 @@ fn the_page_hunts_for_what_is_pasted() {
     let page = pasted("never[.]example");
     assert!(text(&page.body).contains("1 taken: 0 in the ledger, 1 not."), "{}", text(&page.body));
 }
+
+#[test]
+fn what_is_ones_own_is_no_hit_whatever_a_list_or_a_feed_says() {
+    let env = ledger();
+    std::fs::write(
+        env.path("list"),
+        "c2.quarry.example\ndrop.quarry.example\n198.51.100.0/24\nfine.quarry.example\n",
+    )
+    .unwrap();
+    std::fs::write(env.path("own"), "fine.quarry.example\n10.0.0.0/8\n").unwrap();
+    let config = |own: &str| {
+        let text = format!(
+            "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n{own}"
+        );
+        std::fs::write(env.path("dnsledger.toml"), text).unwrap();
+    };
+    let hunted = |more: &[&str]| -> Vec<String> {
+        let ended =
+            env.run(&[&["hunt", "--config", "dnsledger.toml", "-o", "json"], more, &["list"]].concat());
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        let text = |hit: &Value| hit["value"].as_str().map(str::to_owned);
+        lines(&ended.stdout).iter().filter_map(text).collect()
+    };
+    let without_and_with_a_daemon = |wanted: &[&str], more: &[&str]| {
+        assert_eq!(hunted(more), wanted);
+        let daemon = env.configured_daemon("dnsledger.toml", "data");
+        assert_eq!(hunted(more), wanted);
+        assert_eq!(daemon.stop().status.code(), Some(0));
+    };
+    config("");
+    let all = ["c2.quarry.example", "drop.quarry.example", "fine.quarry.example", "198.51.100.0/24"];
+    assert_eq!(hunted(&[]), all);
+    without_and_with_a_daemon(
+        &all[1..2],
+        &["--allow", "c2.quarry.example", "--allow", "own", "--allow", "198.51.0.0/16"],
+    );
+    let ended = env.run(&["hunt", "--config", "dnsledger.toml", "--allow", "no such thing", "list"]);
+    assert!(
+        ended.status.code() == Some(64) && ended.stderr.contains("no name, no network and no file"),
+        "{}",
+        ended.stderr
+    );
+    let own = format!("[watch]\nown = [\"c2.quarry.example\", {:?}]\n", env.path("own"));
+    config(&own);
+    // The address is of an own name.
+    without_and_with_a_daemon(&[all[1]], &[]);
+    env.ok(&["indicators", "import", "--config", "dnsledger.toml", "--feed", "bad", "list"]);
+    let met = env.ok(&["hits", "--config", "dnsledger.toml", "-f", "json"]);
+    let met: Vec<String> = lines(&met)
+        .iter()
+        .map(|hit| format!("{} {}", hit["indicator"].as_str().unwrap(), hit["rrname"].as_str().unwrap()))
+        .collect();
+    assert_eq!(met, ["drop.quarry.example drop.quarry.example"], "nor what has an own name");
+    config("[watch]\nown = [\"no such thing\"]\n");
+    let ended = env.run(&["hits", "--config", "dnsledger.toml"]);
+    assert!(ended.status.code() == Some(64) && ended.stderr.contains("watch.own"), "{}", ended.stderr);
+}

@@ -32,7 +32,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     ("output", 3, "base dns hunt indicators lookup observation store"),
     ("ingest", 3, "base dns observation observe output progress status store tail tally zeek"),
     ("evidence", 3, "base dns ingest lookup observation observe progress status store tail tally zeek"),
-    ("watch", 3, "base dns indicators observation store"),
+    ("watch", 3, "base dns indicators lookup observation store"),
     // Faces.
     (
         "http",

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::env::TestEnv;
+use crate::env::{TestEnv, until};
 
 /// A record: when, what was asked, and the addresses that were answered.
 type Record = (u64, String, Vec<String>);
@@ -224,5 +224,43 @@ fn what_is_new_is_told_over_http_page_by_page_and_on_the_first_page() {
     let printed = String::from_utf8(printed).unwrap();
     assert!(printed.contains("like example.com (looks)") && printed.contains("only asked"), "{printed}");
     assert_eq!(env.run(&["new", "--data", "data", "--under", "nothing.test"]).status.code(), Some(1));
+    assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
+fn a_daemon_tells_what_was_never_seen_before_among_the_hits_and_takes_it_back() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let one = |time: u64, name: &str| log(&[(time, name.to_owned(), vec!["192.0.2.1".to_owned()])]);
+    fs::write(env.path("logs/dns.log"), one(now() - 30 * 86_400, "www.old.example")).unwrap();
+    let config = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n[new]\nevents = \"all\"\n\
+                  [hits]\nfile = \"hits.json\"\n[watch]\nown = [\"mine.example\"]\n";
+    fs::write(env.path("dnsledger.toml"), config).unwrap();
+    let daemon = env.configured_daemon("dnsledger.toml", "data");
+    until("the first look", || env.path("data/watch/new").exists().then_some(()));
+    let append = |text: &str| {
+        let mut file = fs::OpenOptions::new().append(true).open(env.path("logs/dns.log")).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    };
+    append(&(one(now() + 1, "a.fresh.example") + &one(now() + 1, "a.mine.example")));
+    let hits = |query: &str| daemon.json(&format!("/api/v1/hits{query}"))["hits"].as_array().unwrap().clone();
+    let event = until("the event", || hits("?kind=new").pop());
+    assert_eq!((&event["rrname"], &event["indicator"]), (&"fresh.example".into(), &"fresh.example".into()));
+    assert_eq!((&event["title"], &event["retracted"]), (&"never seen before".into(), &Value::Null));
+    // An archive is found that shows it to be older.
+    fs::write(env.path("logs/dns.2020.log"), one(now() - 20 * 86_400, "b.fresh.example")).unwrap();
+    until("it is taken back", || hits("?kind=new_retracted").pop());
+    assert_eq!(hits("?kind=new")[0]["retracted"], true);
+    let printed =
+        String::from_utf8(env.ok(&["hits", "--config", "dnsledger.toml", "--kind", "new"])).unwrap();
+    assert!(printed.contains("new (retracted) fresh.example"), "{printed}");
+    let lines = until("the file", || {
+        let text = fs::read_to_string(env.path("data/hits.json")).unwrap_or_default();
+        (text.lines().count() == 2).then_some(text)
+    });
+    assert!(lines.contains("\"kind\":\"new\"") && lines.contains("\"kind\":\"new_retracted\""), "{lines}");
+    let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
+    assert!(metrics.contains("dnsledger_new_events_total 2"), "{metrics}");
     assert_eq!(daemon.stop().status.code(), Some(0));
 }
