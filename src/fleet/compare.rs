@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::FleetError;
 use super::bucket;
 use super::bucket::BUCKETS;
-use super::forward::{Forwarder, Outbox, version};
+use super::forward::{Forwarder, version};
+use super::outbox::with_outbox;
 use super::rowbinary::{Columns, put_u16, put_u64};
 use super::rows::{Row, Table, Values};
 use super::tables::COMPARED;
@@ -132,38 +133,39 @@ impl Forwarder {
         }
         let wanted: HashSet<(Table, u16)> = buckets.iter().copied().collect();
         let (mut mended, mut after) = (0, Digests::new());
-        let mut outbox = Outbox::new(self.cluster(), self.quorum());
-        let head = self.source().changes(Mark::default(), &mut |head, change| {
-            let row = Row::of(&change);
-            if row.last() < cut {
-                return Ok(());
-            }
-            for table in row.tables() {
-                if !wanted.contains(&(*table, row.bucket(*table))) {
-                    continue;
+        let head = with_outbox(self.cluster(), self.quorum(), |outbox| {
+            let head = self.source().changes(Mark::default(), &mut |head, change| {
+                let row = Row::of(&change);
+                if row.last() < cut {
+                    return Ok(());
                 }
-                let digest = row.digest();
-                let (rows, sum) = after.entry((*table, row.bucket(*table))).or_default();
-                *rows += 1;
-                *sum = sum.wrapping_add(digest);
-                if there.remove(&(*table, key_of(&row))) != Some(digest) {
-                    mended += 1;
-                    outbox.put_in(*table, &row, generation, version(head.mark, true))?;
+                for table in row.tables() {
+                    if !wanted.contains(&(*table, row.bucket(*table))) {
+                        continue;
+                    }
+                    let digest = row.digest();
+                    let (rows, sum) = after.entry((*table, row.bucket(*table))).or_default();
+                    *rows += 1;
+                    *sum = sum.wrapping_add(digest);
+                    if there.remove(&(*table, key_of(&row))) != Some(digest) {
+                        mended += 1;
+                        outbox.put_in(*table, &row, generation, version(head.mark, true))?;
+                    }
                 }
+                Ok(())
+            })?;
+            // What is left is not in the ledger, and was not too old.
+            for ((table, (name, rrtype, rdata, sensor)), _) in there {
+                let values = match table {
+                    Table::Questions => Values::Asked(Asked::default()),
+                    Table::ByName | Table::ByData => Values::Seen(Halves::default()),
+                };
+                let row = Row { name, rrtype, rdata, sensor, values, names: 0 };
+                mended += 1;
+                outbox.put_in(table, &row, generation, version(head.mark, false))?;
             }
-            Ok(())
+            Ok(head)
         })?;
-        // What is left is not in the ledger, and was not too old.
-        for ((table, (name, rrtype, rdata, sensor)), _) in there {
-            let values = match table {
-                Table::Questions => Values::Asked(Asked::default()),
-                Table::ByName | Table::ByData => Values::Seen(Halves::default()),
-            };
-            let row = Row { name, rrtype, rdata, sensor, values, names: 0 };
-            mended += 1;
-            outbox.put_in(table, &row, generation, version(head.mark, false))?;
-        }
-        outbox.flush()?;
         Ok((mended, head, after))
     }
 

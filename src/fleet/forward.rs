@@ -2,12 +2,12 @@
 //!
 //! Nothing is queued and nothing kept: what is to be shipped next is what has changed since the mark that the cluster has.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::FleetError;
-use super::bucket;
 use super::cluster::Cluster;
+use super::outbox::with_outbox;
 use super::registry::{self, Registry, Sensor, Shipped, Stands};
 use super::rows::{Row, Table};
 use super::source::Source;
@@ -15,10 +15,6 @@ use super::tables;
 use crate::base::clock::now;
 use crate::http::{ChangesHead, Forwarding};
 use crate::store::Mark;
-
-/// Rows of one insert at most, and bytes.
-const INSERT_ROWS: usize = 50_000;
-const INSERT_BYTES: usize = 8 << 20;
 
 /// How it is shipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,87 +193,44 @@ impl Forwarder {
     ) -> Result<ChangesHead, FleetError> {
         let Shipped { generation, expired, .. } = *shipped;
         let Forwarder { cluster, source, quorum, noted, told, .. } = self;
-        let mut outbox = Outbox::new(cluster, *quorum);
         told.lag_rows = 0;
-        let end = source.changes(since, &mut |head, change| {
-            if head.identity.generation != generation {
-                return Err(FleetError::Daemon("another ledger took its place".to_owned()));
-            }
-            if head.expired_before != expired {
-                // What came back since would take the place of what is not kept yet.
-                return Err(FleetError::Daemon("rows expired meanwhile: it is tried again".to_owned()));
-            }
-            let row = Row::of(&change);
-            if row.last() < registry.cut {
-                return Ok(());
-            }
-            if !noted.contains(&(generation, row.sensor.clone())) {
-                let name = row.sensor.as_str();
-                let known = registry.sensors.get(name).map_or([].as_slice(), Vec::as_slice);
-                if !known.iter().any(|sensor| sensor.generation == generation) {
-                    // Who came first is told by it.
-                    let last = known.iter().map(|sensor| sensor.since + 1).max().unwrap_or(0);
-                    let since = now().max(last);
-                    let sensor =
-                        Sensor { name: name.into(), generation, version: 1, stands: Stands::Unsaid, since };
-                    registry::note_sensors(cluster, &[sensor], *quorum)?;
+        let end = with_outbox(cluster, *quorum, |outbox| {
+            source.changes(since, &mut |head, change| {
+                if head.identity.generation != generation {
+                    return Err(FleetError::Daemon("another ledger took its place".to_owned()));
                 }
-                noted.insert((generation, row.sensor.clone()));
-            }
-            told.lag_rows += 1;
-            outbox.put(&row, generation, version(head.mark, true))
+                if head.expired_before != expired {
+                    // What came back since would take the place of what is not kept yet.
+                    return Err(FleetError::Daemon("rows expired meanwhile: it is tried again".to_owned()));
+                }
+                let row = Row::of(&change);
+                if row.last() < registry.cut {
+                    return Ok(());
+                }
+                if !noted.contains(&(generation, row.sensor.clone())) {
+                    let name = row.sensor.as_str();
+                    let known = registry.sensors.get(name).map_or([].as_slice(), Vec::as_slice);
+                    if !known.iter().any(|sensor| sensor.generation == generation) {
+                        // Who came first is told by it.
+                        let last = known.iter().map(|sensor| sensor.since + 1).max().unwrap_or(0);
+                        let since = now().max(last);
+                        let sensor = Sensor {
+                            name: name.into(),
+                            generation,
+                            version: 1,
+                            stands: Stands::Unsaid,
+                            since,
+                        };
+                        registry::note_sensors(cluster, &[sensor], *quorum)?;
+                    }
+                    noted.insert((generation, row.sensor.clone()));
+                }
+                told.lag_rows += 1;
+                outbox.put(&row, generation, version(head.mark, true))
+            })
         })?;
-        outbox.flush()?;
         told.shipped += told.lag_rows;
         told.lag_rows = 0;
         Ok(end)
-    }
-}
-
-/// Rows on their way, by shard and table.
-pub(super) struct Outbox<'a> {
-    cluster: &'a Cluster,
-    quorum: usize,
-    waiting: BTreeMap<(usize, Table), (usize, Vec<u8>)>,
-}
-
-impl<'a> Outbox<'a> {
-    pub(super) fn new(cluster: &'a Cluster, quorum: usize) -> Outbox<'a> {
-        Outbox { cluster, quorum, waiting: BTreeMap::new() }
-    }
-
-    /// Takes a row for each of its tables.
-    pub(super) fn put(&mut self, row: &Row, generation: u64, version: u64) -> Result<(), FleetError> {
-        row.tables().iter().try_for_each(|table| self.put_in(*table, row, generation, version))
-    }
-
-    /// Takes a row for one table.
-    pub(super) fn put_in(
-        &mut self,
-        table: Table,
-        row: &Row,
-        generation: u64,
-        version: u64,
-    ) -> Result<(), FleetError> {
-        let shard = bucket::shard(row.bucket(table), self.cluster.shards().len());
-        let (rows, bytes) = self.waiting.entry((shard, table)).or_default();
-        row.push(table, generation, version, bytes);
-        *rows += 1;
-        if *rows >= INSERT_ROWS || bytes.len() >= INSERT_BYTES {
-            self.cluster.insert(shard, table.name(), bytes, self.quorum)?;
-            (*rows, *bytes) = (0, Vec::new());
-        }
-        Ok(())
-    }
-
-    /// Inserts what is left. All that was put is there when this returns.
-    pub(super) fn flush(&mut self) -> Result<(), FleetError> {
-        for ((shard, table), (rows, bytes)) in &mut self.waiting {
-            if *rows > 0 {
-                self.cluster.insert(*shard, table.name(), bytes, self.quorum)?;
-                (*rows, *bytes) = (0, Vec::new());
-            }
-        }
-        Ok(())
     }
 }

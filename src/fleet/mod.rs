@@ -29,6 +29,7 @@ pub mod cluster;
 pub mod compare;
 pub mod domains;
 pub mod forward;
+mod outbox;
 pub mod pages;
 pub mod registry;
 pub mod retention;

@@ -19,6 +19,9 @@ use crate::store::{Position, Scan};
 /// Rows of the first page, and of the largest one.
 const PAGE_ROWS: [u64; 2] = [1_000, 65_536];
 
+/// Rows that are taken out of a page at a time.
+const ROWS_AT_ONCE: usize = 256;
+
 /// The keys that a scan reads: those whose first column is one, or lies within.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keys {
@@ -204,8 +207,17 @@ struct Pages {
     low: Low,
     /// The last first column of the pages that are read just now, if they have one.
     fence: Option<Vec<u8>>,
+    /// What is taken out of the page that was read last.
     rows: VecDeque<Stored>,
+    /// That page, how much of it was taken apart, and how many rows that were.
+    answer: Vec<u8>,
+    taken: usize,
+    counted: u64,
+    /// The last row of it.
+    last: Option<Stored>,
     page: u64,
+    /// Whether a page was read that is not over.
+    is_read: bool,
     is_over: bool,
 }
 
@@ -213,7 +225,14 @@ impl Pages {
     /// Makes sure that a row is there, or none is left.
     fn fill(&mut self) -> Result<(), FleetError> {
         while self.rows.is_empty() && !self.is_over {
-            self.read_page()?;
+            if self.taken < self.answer.len() {
+                self.take_apart()?;
+            } else {
+                self.end_page();
+                if !self.is_over {
+                    self.read_page()?;
+                }
+            }
         }
         Ok(())
     }
@@ -250,27 +269,45 @@ impl Pages {
         let mut conditions = self.conditions();
         conditions.extend(self.fence.iter().map(|fence| format!("{first} <= {}", literal(fence))));
         let (key, values) = (columns(table).join(", "), table.values());
-        let answer = shard.rows(&format!(
+        self.answer = shard.rows(&format!(
             "SELECT {key}, {values}, names FROM {database}.{} FINAL PREWHERE {} ORDER BY {key} LIMIT {}",
             table.name(),
             conditions.join(" AND "),
             self.page,
         ))?;
-        let mut read = Columns(&answer);
-        let mut rows = 0;
-        while !read.is_empty() {
-            let row = stored(table, &mut read)?;
-            if self.rows.back().is_some_and(|last| last.order() >= row.order()) {
+        (self.taken, self.counted, self.last) = (0, 0, None);
+        self.is_read = true;
+        Ok(())
+    }
+
+    /// Takes the next rows out of the page: rows take more memory than what they are read from.
+    fn take_apart(&mut self) -> Result<(), FleetError> {
+        let left = self.answer.get(self.taken..).unwrap_or_default();
+        let mut read = Columns(left);
+        while !read.is_empty() && self.rows.len() < ROWS_AT_ONCE {
+            let row = stored(self.range.table, &mut read)?;
+            let before = self.rows.back().or(self.last.as_ref());
+            if before.is_some_and(|before| before.order() >= row.order()) {
                 return Err(FleetError::Nonsense {
                     what: "a page",
                     why: "its rows are not in order".to_owned(),
                 });
             }
             self.rows.push_back(row);
-            rows += 1;
+            self.counted += 1;
         }
-        if rows >= self.page {
-            if let Some(last) = self.rows.back() {
+        self.taken = self.answer.len() - read.0.len();
+        self.last = self.rows.back().cloned();
+        Ok(())
+    }
+
+    /// Says where the next page begins, or that there is none, once all of one is taken.
+    fn end_page(&mut self) {
+        if !std::mem::take(&mut self.is_read) {
+            return;
+        }
+        if self.counted >= self.page {
+            if let Some(last) = self.last.take() {
                 self.low = Low::Behind(last.full_key());
             }
         } else {
@@ -281,7 +318,7 @@ impl Pages {
         }
         let [_, most] = PAGE_ROWS;
         self.page = (self.page * 4).min(most);
-        Ok(())
+        (self.answer, self.taken) = (Vec::new(), 0);
     }
 
     /// Where a page is to end: at the n-th row behind the position in the largest part. `None` where there are fewer.
@@ -373,6 +410,11 @@ impl Merged {
             low: low.clone(),
             fence: None,
             rows: VecDeque::new(),
+            answer: Vec::new(),
+            taken: 0,
+            counted: 0,
+            last: None,
+            is_read: false,
             page: first,
             is_over: false,
         };

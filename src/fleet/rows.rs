@@ -233,8 +233,8 @@ impl Row {
         sip_hash(&parts).wrapping_mul(sum)
     }
 
-    /// Appends it as a table has it.
-    pub fn push(&self, table: Table, generation: u64, version: u64, out: &mut Vec<u8>) {
+    /// Appends it as a table has it, with its bucket there.
+    pub fn push(&self, table: Table, bucket: u16, generation: u64, version: u64, out: &mut Vec<u8>) {
         match table {
             Table::ByName => {
                 put_bytes(&self.name, out);
@@ -255,7 +255,7 @@ impl Row {
         put_u64(generation, out);
         put_u32(0, out);
         put_u64(version, out);
-        put_u16(self.bucket(table), out);
+        put_u16(bucket, out);
         match &self.values {
             Values::Seen(halves) => {
                 for seen in [halves.direct, halves.alias] {

@@ -30,6 +30,8 @@ use crate::store::{
 const KNOWN_FOR: Duration = Duration::from_secs(3);
 /// How often it is asked for meanwhile, where somebody serves.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Scans of one view that are kept where they were left.
+const MOST_PARKED: usize = 3;
 /// How often it is asked which shards answer.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
@@ -220,6 +222,79 @@ struct FleetView {
     without: Vec<usize>,
     /// What is known of sensors; what is known then, where that is not given.
     known: Option<Arc<Known>>,
+    /// Scans that were left in the middle: whoever walks goes on where he was.
+    parked: Mutex<Vec<Parked>>,
+}
+
+/// A scan that was left in the middle.
+struct Parked {
+    range: Range,
+    groups: Groups,
+    /// The last two rows that were handed out.
+    recent: [Option<Entry>; 2],
+}
+
+/// Rows of a scan as they are handed out.
+struct Handed<'a> {
+    view: &'a FleetView,
+    range: Range,
+    groups: Option<Groups>,
+    recent: [Option<Entry>; 2],
+    /// One that was handed out before, and is wanted again.
+    again: Option<Entry>,
+}
+
+impl FleetView {
+    /// Goes on with a scan that was left there, or begins it.
+    fn hand_out(&self, range: Range, after: Option<&Position>) -> Result<Handed<'_>, FleetError> {
+        let is_at = |row: &Option<Entry>| {
+            row.as_ref().is_some_and(|row| {
+                after.is_some_and(|after| after.tuple == row.tuple && after.sensor == row.sensor)
+            })
+        };
+        let mut parked = self.parked.lock();
+        let found = parked.iter().position(|parked| parked.range == range && parked.recent.iter().any(is_at));
+        if let Some(Parked { range, groups, recent }) = found.map(|at| parked.swap_remove(at)) {
+            let [before, last] = recent;
+            // Who looked one row ahead wants that once more.
+            let (recent, again) = match is_at(&last) {
+                true => ([before, last], None),
+                false => ([None, before], last),
+            };
+            return Ok(Handed { view: self, range, groups: Some(groups), recent, again });
+        }
+        drop(parked);
+        let groups = Groups::open(self, &range, after)?;
+        Ok(Handed { view: self, range, groups: Some(groups), recent: [None, None], again: None })
+    }
+}
+
+impl Iterator for Handed<'_> {
+    type Item = Result<Entry, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (table, groups) = (self.range.table, self.groups.as_mut()?);
+        let row = match self.again.take() {
+            Some(row) => Some(Ok(row)),
+            None => groups.step(|group| entry(table, group)),
+        };
+        if let Some(Ok(row)) = &row {
+            self.recent.rotate_left(1);
+            if let Some(last) = self.recent.last_mut() {
+                *last = Some(row.clone());
+            }
+        }
+        row
+    }
+}
+
+impl Drop for Handed<'_> {
+    fn drop(&mut self) {
+        let Some(groups) = self.groups.take().filter(|groups| !groups.is_over) else { return };
+        let mut parked = self.view.parked.lock();
+        parked.truncate(MOST_PARKED - 1);
+        parked.push(Parked { range: self.range.clone(), groups, recent: std::mem::take(&mut self.recent) });
+    }
 }
 
 /// Rows of one key and sensor together.
@@ -366,9 +441,7 @@ fn question(group: Group) -> Result<Question, FleetError> {
 impl Snapshot for FleetView {
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         let Some(range) = Range::of_rows(scan) else { return Ok(Box::new(std::iter::empty())) };
-        let mut groups = Groups::open(self, &range, after).map_err(FleetError::into_store_error)?;
-        let table = range.table;
-        Ok(Box::new(std::iter::from_fn(move || groups.step(|group| entry(table, group)))))
+        Ok(Box::new(self.hand_out(range, after).map_err(FleetError::into_store_error)?))
     }
 
     fn entries_in_memory<'a>(&'a self, _: &Scan, _: Option<&Position>) -> Result<Entries<'a>, StoreError> {
@@ -407,6 +480,7 @@ impl ReadStore for FleetStore {
             shared: Arc::clone(&self.shared),
             without: self.away.shards.clone(),
             known: None,
+            parked: Mutex::default(),
         })
     }
 
@@ -433,8 +507,12 @@ impl ReadStore for FleetStore {
         if away.shards.len() == self.shared.cluster.shards().len() {
             return Err(StoreError::Cluster("every shard of the cluster".to_owned()));
         }
-        let snapshot =
-            FleetView { shared: Arc::clone(&self.shared), without: away.shards, known: Some(known) };
+        let snapshot = FleetView {
+            shared: Arc::clone(&self.shared),
+            without: away.shards,
+            known: Some(known),
+            parked: Mutex::default(),
+        };
         Ok(Part { snapshot: Arc::new(snapshot), missing: away.says })
     }
 

@@ -78,10 +78,16 @@ impl Engine {
 
     /// Starts it again in its folder.
     pub fn go_on(&mut self, env: &TestEnv) {
-        let mut command = Command::new("clickhouse-server");
-        command.arg(format!("--config-file={}", env.path(self.name).join("config.xml").display()));
-        self.process = Some(env.background(&mut command));
-        until("the server to answer", || self.ask("SELECT 1").filter(|answer| answer.contains("\r\n1\n")));
+        let config = env.path(self.name).join("config.xml");
+        until("the server to answer", || {
+            // Where its ZooKeeper is not there yet it ends, and is started again, as an init does.
+            if self.process.as_mut().is_none_or(Daemon::has_ended) {
+                let mut command = Command::new("clickhouse-server");
+                command.arg(format!("--config-file={}", config.display()));
+                self.process = Some(env.background(&mut command));
+            }
+            self.ask("SELECT 1").filter(|answer| answer.contains("\r\n1\n"))
+        });
     }
 
     /// Kills it.
@@ -628,4 +634,35 @@ fn clients_of_other_ledgers_ask_a_front_end_as_they_ask_a_daemon() {
         tests.args(["clients::", "--test-threads", "2"]).env("DNSLEDGER_TEST_FRONT", "1").output().unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();
     assert!(ended.status.success(), "{said}");
+}
+
+#[test]
+fn a_cluster_is_asked_over_tls_and_only_with_a_certificate_that_is_trusted() {
+    let env = TestEnv::new();
+    if !is_there("clickhouse-server") {
+        return;
+    }
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let file = |name: &str, text: String| {
+        fs::write(env.path(name), text).unwrap();
+        env.path(name).display().to_string()
+    };
+    let (cert, key) = (file("cert.pem", made.cert.pem()), file("key.pem", made.signing_key.serialize_pem()));
+    let stranger = file("other.pem", other.cert.pem());
+    let port = free_port();
+    let more = format!(
+        "<https_port>{port}</https_port><openSSL><server><certificateFile>{cert}</certificateFile><privateKeyFile>{key}</privateKeyFile>\
+         <verificationMode>none</verificationMode><loadDefaultCAFile>false</loadDefaultCAFile><cacheSessions>true</cacheSessions>\
+         <disableProtocols>sslv2,sslv3</disableProtocols></server></openSSL>"
+    );
+    let _engine = Engine::configured(&env, "engine", &more);
+    let cluster = |ca: &str| format!("clickhouses://127.0.0.1:{port}/dns?ca={ca}");
+    env.ok(&["fleet", "init", "--store", &cluster(&cert)]);
+    fs::write(env.path("1.log"), log_of(&["one.example"], 1_700_000_000)).unwrap();
+    env.ok(&["import", "--data", "one", "1.log"]);
+    ship(&env, "one", &cluster(&cert));
+    assert_eq!(export(&env, &cluster(&cert)), env.export("one"));
+    let refused = env.run(&["export", "--store", &cluster(&stranger)]);
+    assert!(refused.status.code() == Some(2) && refused.stderr.contains("certificate"), "{}", refused.stderr);
 }

@@ -1,0 +1,134 @@
+//! Rows on their way: gathered by shard and table, and inserted by a few threads, so that who reads the ledger does not wait for servers.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use parking_lot::Mutex;
+
+use super::FleetError;
+use super::bucket;
+use super::cluster::Cluster;
+use super::rows::{Row, Table};
+
+/// Rows of one insert at most, and bytes.
+const INSERT_ROWS: usize = 50_000;
+const INSERT_BYTES: usize = 8 << 20;
+/// Inserts at once.
+const INSERTS: usize = 4;
+/// Bytes that are gathered for all shards together, at most.
+const GATHERED: usize = 64 << 20;
+
+/// Rows for one table of one shard, in RowBinary.
+struct Insert {
+    shard: usize,
+    table: Table,
+    rows: Vec<u8>,
+}
+
+/// Takes rows, and hands them on when there are enough.
+pub(super) struct Outbox<'a> {
+    cluster: &'a Cluster,
+    waiting: BTreeMap<(usize, Table), (usize, Vec<u8>)>,
+    gathered: usize,
+    inserts: SyncSender<Insert>,
+    failed: &'a Mutex<Option<FleetError>>,
+}
+
+/// Lets `fill` put rows into an outbox. All of them are there when this returns.
+///
+/// # Errors
+///
+/// What `fill` says, or why not all were inserted: some may be there all the same, and inserting them again changes nothing.
+pub(super) fn with_outbox<T>(
+    cluster: &Cluster,
+    quorum: usize,
+    fill: impl FnOnce(&mut Outbox<'_>) -> Result<T, FleetError>,
+) -> Result<T, FleetError> {
+    let failed = Mutex::new(None);
+    let (inserts, waiting) = sync_channel(1);
+    let waiting = Mutex::new(waiting);
+    let filled = std::thread::scope(|scope| {
+        for _ in 0..INSERTS {
+            scope.spawn(|| insert_all(cluster, quorum, &waiting, &failed));
+        }
+        // It goes when this ends, and then the threads do.
+        let mut outbox = Outbox { cluster, waiting: BTreeMap::new(), gathered: 0, inserts, failed: &failed };
+        let filled = fill(&mut outbox)?;
+        outbox.flush()?;
+        Ok(filled)
+    });
+    match failed.into_inner() {
+        // It ends the filling, too, and says why.
+        Some(error) => Err(error),
+        None => filled,
+    }
+}
+
+fn insert_all(
+    cluster: &Cluster,
+    quorum: usize,
+    waiting: &Mutex<Receiver<Insert>>,
+    failed: &Mutex<Option<FleetError>>,
+) {
+    loop {
+        let next = waiting.lock().recv();
+        // Nobody fills any more.
+        let Ok(Insert { shard, table, rows }) = next else { return };
+        if failed.lock().is_some() {
+            continue;
+        }
+        if let Err(error) = cluster.insert(shard, table.name(), &rows, quorum) {
+            failed.lock().get_or_insert(error);
+        }
+    }
+}
+
+impl Outbox<'_> {
+    /// Takes a row for each of its tables.
+    pub(super) fn put(&mut self, row: &Row, generation: u64, version: u64) -> Result<(), FleetError> {
+        row.tables().iter().try_for_each(|table| self.put_in(*table, row, generation, version))
+    }
+
+    /// Takes a row for one table.
+    pub(super) fn put_in(
+        &mut self,
+        table: Table,
+        row: &Row,
+        generation: u64,
+        version: u64,
+    ) -> Result<(), FleetError> {
+        let bucket = row.bucket(table);
+        let at = (bucket::shard(bucket, self.cluster.shards().len()), table);
+        let (rows, bytes) = self.waiting.entry(at).or_default();
+        let before = bytes.len();
+        row.push(table, bucket, generation, version, bytes);
+        *rows += 1;
+        self.gathered += bytes.len() - before;
+        if *rows >= INSERT_ROWS || bytes.len() >= INSERT_BYTES {
+            return self.send(at);
+        }
+        if self.gathered >= GATHERED {
+            let largest = self.waiting.iter().max_by_key(|(_, (_, bytes))| bytes.len()).map(|(at, _)| *at);
+            return largest.map_or(Ok(()), |at| self.send(at));
+        }
+        Ok(())
+    }
+
+    /// Hands on what is gathered for a table of a shard.
+    fn send(&mut self, (shard, table): (usize, Table)) -> Result<(), FleetError> {
+        let Some((_, rows)) = self.waiting.remove(&(shard, table)) else { return Ok(()) };
+        self.gathered = self.gathered.saturating_sub(rows.len());
+        if self.failed.lock().is_some() {
+            return Err(FleetError::Stopped);
+        }
+        self.inserts.send(Insert { shard, table, rows }).map_err(|_| FleetError::Stopped)
+    }
+
+    /// Hands on what is left.
+    fn flush(&mut self) -> Result<(), FleetError> {
+        while let Some(at) = self.waiting.keys().next().copied() {
+            self.send(at)?;
+        }
+        Ok(())
+    }
+}
