@@ -12,7 +12,7 @@ use crate::http::client::Client;
 use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::Acknowledged;
-use crate::watch::{HitFilter, HitLine, Summed, parse_numbers};
+use crate::watch::{HitFilter, HitLine, Summed, ledger_name, misp, parse_numbers, stix};
 
 /// Bytes of an answer, and of a line of a stream, at most.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -54,7 +54,7 @@ pub struct Args {
     /// With --follow: go on behind the hit of this number
     #[arg(long, value_name = "NUMBER", requires = "follow")]
     after: Option<u64>,
-    /// How they are written; json is an object a line
+    /// How they are written; json is an object a line, misp an event of MISP, stix a bundle of STIX 2.1
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -64,6 +64,7 @@ addresses): it is noted once, however often it is seen.
 
   dnsledger hits --since 24h
   dnsledger hits --feed urlhaus -f json
+  dnsledger hits --since 24h -f stix >bundle.json
   dnsledger hits --follow
   dnsledger hits --open
   dnsledger hits --acknowledge 3,7-9";
@@ -72,6 +73,8 @@ addresses): it is noted once, however often it is seen.
 enum Format {
     Table,
     Json,
+    Misp,
+    Stix,
 }
 
 /// Shows hits.
@@ -92,7 +95,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if let Access::Folder(ledger, _) = &access {
         only_of_a_ledger(&**ledger, "hits")?;
     }
-    let hits = match access {
+    if args.follow && matches!(args.format, Format::Misp | Format::Stix) {
+        let message = "an event or a bundle is written as a whole".to_owned();
+        return Err(Misuse {
+            message,
+            hint: "--follow -f json, or `dnsledger hits -f stix` without --follow",
+        }
+        .into());
+    }
+    let (hits, ledger) = match access {
         Access::Folder(..) if args.follow => {
             let message = "no daemon has the ledger: there is nobody to follow".to_owned();
             return Err(
@@ -110,7 +121,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             }
             hits.reverse();
             hits.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
-            hits
+            (hits, ledger_name(&*ledger.now())?)
         }
         Access::Socket(client) | Access::Server(client) if args.follow => {
             return follow(&client, &args, &filter);
@@ -118,8 +129,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Access::Socket(client) | Access::Server(client) => ask(&client, &args)?,
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    for hit in &hits {
-        write(hit, args.format, &mut out)?;
+    match args.format {
+        Format::Misp | Format::Stix if hits.is_empty() => {}
+        Format::Misp => writeln!(out, "{}", sanitise_json(&misp(&ledger, &hits).to_string()))?,
+        Format::Stix => writeln!(out, "{}", sanitise_json(&stix(&ledger, &hits).to_string()))?,
+        Format::Table | Format::Json => hits.iter().try_for_each(|hit| write(hit, args.format, &mut out))?,
     }
     out.flush()?;
     if hits.is_empty() {
@@ -163,10 +177,12 @@ fn acknowledge(args: &Args, numbers: &str) -> anyhow::Result<Exit> {
     Ok(Exit::Nothing)
 }
 
-fn ask(client: &Client, args: &Args) -> anyhow::Result<Vec<HitLine>> {
+fn ask(client: &Client, args: &Args) -> anyhow::Result<(Vec<HitLine>, String)> {
     #[derive(Deserialize)]
     struct Answer {
         hits: Vec<HitLine>,
+        #[serde(default)]
+        ledger: String,
     }
     let limit = args.limit.to_string();
     let mut params = vec![("limit", limit.as_str())];
@@ -178,7 +194,8 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<Vec<HitLine>> {
     let mut text = Vec::new();
     let answer = client.get("/api/v1/hits", &params)?;
     answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
-    Ok(serde_json::from_slice::<Answer>(&text).context("reading the answer")?.hits)
+    let Answer { hits, ledger } = serde_json::from_slice(&text).context("reading the answer")?;
+    Ok((hits, ledger))
 }
 
 fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Exit> {

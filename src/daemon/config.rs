@@ -290,7 +290,7 @@ impl Default for FeedEntry {
 pub struct OutletEntry {
     /// What it is called.
     pub name: String,
-    /// What it is: `webhook`, `syslog` or `journal`.
+    /// What it is: `webhook`, `syslog`, `journal` or `misp`.
     pub kind: String,
     /// Where it is.
     pub to: String,
@@ -731,6 +731,9 @@ impl Config {
             if let Err(why) = outlet.target() {
                 let message = format!("outlet {name}: to is {:?}: {why}", outlet.to);
                 return fault(message, "kind = \"webhook\" and to = \"https://soar.example/hook\"");
+            }
+            if outlet.kind == "misp" && outlet.key_file.as_os_str().is_empty() {
+                return fault(format!("outlet {name}: a MISP wants a key"), "key_file = \"misp-key\"");
             }
             if timeout.is_zero() || *timeout > Duration::from_secs(300) {
                 return fault(format!("outlet {name}: timeout is 0, or above 5m"), "timeout = \"10s\"");

@@ -38,13 +38,18 @@ fn fields(message: &Message) -> String {
     let (kind, said, more) = match &message.sent {
         Sent::Hit(hit) => {
             let address = hit.address.as_deref().map(|address| format!(" ({address})")).unwrap_or_default();
-            let said = format!(
+            let met = format!(
                 "{}{address} is met by {} {} of {}",
                 hit.rrname,
                 hit.kind,
                 hit.indicator,
                 hit.feeds.join(", ")
             );
+            let said = if hit.is_event() {
+                format!("{} is {}", hit.rrname, hit.kind.replace('_', " "))
+            } else {
+                met
+            };
             let more = format!(
                 "DNSLEDGER_SEQUENCE={}\nDNSLEDGER_RRNAME={}\nDNSLEDGER_INDICATOR={}\nDNSLEDGER_SENSOR={}\n",
                 hit.sequence,

@@ -4,7 +4,7 @@
 //! the daemon for hits by their numbers.
 //!
 //! - [`source`] is where hits come from, [`message`] what one is on its way;
-//! - [`webhook`], [`syslog`] and [`journal`] are kinds of outlets, [`secret`] is the key of one, [`target`] where one is;
+//! - [`webhook`], [`syslog`], [`journal`] and [`misp`] are kinds of outlets, [`secret`] is the key of one, [`target`] where one is;
 //! - [`folder`] keeps how far each outlet is, and what was refused for good;
 //! - [`outlet`] delivers to one outlet: in order, not too fast, again and again until it is settled.
 //!
@@ -13,6 +13,7 @@
 mod folder;
 mod journal;
 mod message;
+mod misp;
 mod outlet;
 mod secret;
 mod source;
@@ -139,6 +140,7 @@ fn open(config: &OutletConfig) -> Result<Box<dyn Sink>, DeliverError> {
     match &config.target {
         Target::Webhook(url) => Ok(Box::new(webhook::Webhook::open(config, url)?)),
         Target::Syslog(to) => Ok(Box::new(syslog::Syslog::open(config, to)?)),
+        Target::Misp(url) => Ok(Box::new(misp::Misp::open(config, url)?)),
         Target::Journal(path) => Ok(Box::new(journal::Journal::open(config, path))),
     }
 }

@@ -18,10 +18,12 @@ pub enum Kind {
     Syslog,
     /// The journal of systemd.
     Journal,
+    /// A MISP, which hits are told as sightings.
+    Misp,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::Webhook, Kind::Syslog, Kind::Journal];
+    const ALL: [Kind; 4] = [Kind::Webhook, Kind::Syslog, Kind::Journal, Kind::Misp];
 
     /// What it is called in the configuration.
     pub fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Webhook => "webhook",
             Kind::Syslog => "syslog",
             Kind::Journal => "journal",
+            Kind::Misp => "misp",
         }
     }
 }
@@ -60,6 +63,8 @@ pub enum Target {
     Syslog(SyslogTo),
     /// The socket of a journal.
     Journal(PathBuf),
+    /// The URL of a MISP.
+    Misp(String),
 }
 
 /// Where a receiver of syslog is.
@@ -82,6 +87,8 @@ impl Target {
     pub fn parse(kind: Kind, to: &str) -> Result<Target, String> {
         match kind {
             Kind::Webhook => url(to).map(Target::Webhook),
+            Kind::Misp if to.contains('?') => Err("the URL of a MISP has no parameters".to_owned()),
+            Kind::Misp => url(to).map(Target::Misp),
             Kind::Syslog => syslog(to).map(Target::Syslog),
             Kind::Journal if to.is_empty() => Ok(Target::Journal(JOURNAL.into())),
             Kind::Journal => path(to).map(Target::Journal),
@@ -94,6 +101,7 @@ impl Target {
             Target::Webhook(_) => Kind::Webhook,
             Target::Syslog(_) => Kind::Syslog,
             Target::Journal(_) => Kind::Journal,
+            Target::Misp(_) => Kind::Misp,
         }
     }
 }

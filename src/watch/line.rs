@@ -124,6 +124,13 @@ impl HitLine {
     }
 }
 
+impl HitLine {
+    /// Whether it is an event of what is new, and no indicator was met.
+    pub fn is_event(&self) -> bool {
+        self.kind.starts_with("new")
+    }
+}
+
 /// What a ledger is called where hits of several come together: 16 hex digits.
 ///
 /// # Errors

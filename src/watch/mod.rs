@@ -5,13 +5,14 @@
 //! - [`pulled`] is how pulling a feed from a server goes, which another process does;
 //! - [`history`] looks through what is there when indicators come;
 //! - [`novel`] makes events of what was never seen before;
-//! - [`line`] is a hit as it is written, [`outlet`] is how hits go out, [`file`] is a file of them, [`key`] and [`note`] are what is kept of indicators.
+//! - [`line`] is a hit as it is written, [`export`] many of them for other programs, [`outlet`] is how hits go out, [`file`] is a file of them, [`key`] and [`note`] are what is kept of indicators.
 //!
 //! [`Watching`] is what puts them together in a daemon, or in a command that has the ledger.
 //!
 //! Feeds are files and no rows of the ledger: they come and go as a whole, which a file does in one step, they are no state that
 //! is made of logs, and a backup of the ledger is no smaller without them than it must be.
 
+mod export;
 mod feed;
 mod file;
 mod folder;
@@ -35,6 +36,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 
+pub use export::{misp, stix};
 pub use feed::{Feed, FeedMeta};
 pub use file::{FileForm, HitFile};
 pub use folder::{Folder, Imported, Reading, WatchError, check_name, expand_allow, read_allow};

@@ -40,7 +40,7 @@ pub fn python() -> Option<PathBuf> {
 
 /// Runs a script of `tests/clients`, which says nothing when all is well.
 #[track_caller]
-fn check(env: &TestEnv, bin: &Path, script: &str, args: &[&str]) {
+pub fn check(env: &TestEnv, bin: &Path, script: &str, args: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let mut command = env.tool(bin.join("python").to_str().unwrap());
     let ended = env.finish(command.arg("-B").arg(script).args(args));

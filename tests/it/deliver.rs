@@ -83,8 +83,9 @@ impl Receiver {
     }
 }
 
-fn answer(stream: TcpStream, got: &Mutex<Vec<Posted>>, does: &Mutex<Does>) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
+/// Reads a request; nothing where it breaks off.
+fn read_request(stream: &TcpStream) -> Option<Posted> {
+    let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).ok()? == 0 {
@@ -95,12 +96,16 @@ fn answer(stream: TcpStream, got: &Mutex<Vec<Posted>>, does: &Mutex<Does>) -> Op
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
+    Some(Posted { head, body })
+}
+
+fn answer(mut stream: TcpStream, got: &Mutex<Vec<Posted>>, does: &Mutex<Does>) -> Option<()> {
+    let posted = read_request(&stream)?;
     let does = *does.lock().unwrap();
-    let mut stream = stream;
     match does {
         Does::Answers(status) => {
             if status < 300 {
-                got.lock().unwrap().push(Posted { head, body });
+                got.lock().unwrap().push(posted);
             }
             write!(stream, "HTTP/1.1 {status} Well\r\nContent-Length: 5\r\n\r\nwell\n").ok()
         }
@@ -110,7 +115,7 @@ fn answer(stream: TcpStream, got: &Mutex<Vec<Posted>>, does: &Mutex<Does>) -> Op
         }
         Does::Stalls => {
             // It takes the request and says nothing, until whoever asked gives up.
-            let _ = reader.read(&mut [0; 1]);
+            let _ = stream.read(&mut [0; 1]);
             None
         }
         Does::Breaks => None,
@@ -535,6 +540,100 @@ fn every_hit_arrives_with_its_id_whenever_the_daemon_and_who_delivers_are_killed
     };
     until("all are in the file", || (in_file()?.len() >= asked).then_some(()));
     assert_eq!(in_file().unwrap(), (1..=asked as u64).collect::<Vec<_>>());
+}
+
+/// What a MISP was told, and at which path.
+type Sightings = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// A MISP as far as sightings go: it takes each, and knows them by their source. Every third time it breaks off after it has taken one.
+fn misp(key: &'static str) -> (String, Sightings) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/misp/", listener.local_addr().unwrap());
+    let sightings = Sightings::default();
+    let all = Arc::clone(&sightings);
+    std::thread::spawn(move || {
+        for (at, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            let mut stream = stream;
+            let Some(posted) = read_request(&stream) else { continue };
+            let path = posted.head.split(' ').nth(1).unwrap().to_owned();
+            let asked = posted.document();
+            let (status, said) = if posted.header("authorization") != Some(key) {
+                (
+                    403,
+                    "{\"message\":\"Authentication failed. Please make sure you pass the API key\"}"
+                        .to_owned(),
+                )
+            } else if path.starts_with("/misp/sightings/restsearch") {
+                let found: Vec<Value> = all
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .filter(|(_, sighting)| sighting["source"] == asked["source"])
+                    .map(|(_, sighting)| serde_json::json!({ "Sighting": sighting }))
+                    .collect();
+                (200, serde_json::json!({ "response": found }).to_string())
+            } else if asked["values"][0] == "nothing.example" {
+                (403, "{\"message\":\"No valid attributes found that match the criteria.\"}".to_owned())
+            } else {
+                all.lock().unwrap().push((path, asked));
+                if at % 3 == 1 {
+                    continue;
+                }
+                (200, "{\"message\":\"1 sighting successfuly added.\"}".to_owned())
+            };
+            let length = said.len();
+            let _ = write!(stream, "HTTP/1.1 {status} Well\r\nContent-Length: {length}\r\n\r\n{said}");
+        }
+    });
+    (url, sightings)
+}
+
+#[test]
+fn a_misp_is_told_of_each_hit_as_one_sighting_whatever_breaks_off() {
+    let env = TestEnv::new();
+    let (url, sightings) = misp("a-key");
+    let outlet =
+        format!("[[outlet]]\nname = \"misp\"\nkind = \"misp\"\nto = \"{url}\"\nkey_file = \"misp-key\"\n");
+    fs::write(env.path("misp-key"), "wrong\n").unwrap();
+    fs::set_permissions(env.path("misp-key"), Permissions::from_mode(0o600)).unwrap();
+    let daemon = daemon(&env, &outlet);
+    let uuid = "5b582e17-fee8-4d3c-b1a2-5a2f950d210f";
+    let attribute = format!(
+        "{{\"response\":{{\"Attribute\":[{{\"uuid\":\"{uuid}\",\"type\":\"hostname\",\"value\":\"known.test\",\"to_ids\":true}}]}}}}"
+    );
+    fs::write(env.path("misp.json"), attribute).unwrap();
+    fs::write(env.path("more.txt"), "nothing.example\n").unwrap();
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "misp", "misp.json"]);
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "more", "more.txt"]);
+    let delivering = deliver(&env);
+    let names = ["one.d.example", "known.test", "nothing.example", "two.d.example", "three.d.example"];
+    for (at, name) in names.iter().enumerate() {
+        ask_for(&env, &[name]);
+        until("it is met", || (daemon.json("/api/v1/hits")["last"] == at + 1).then_some(()));
+    }
+    until("it is told why nothing goes out", || {
+        let status = daemon.json("/api/v1/status");
+        status["delivering"][0]["error"].as_str()?.contains("does not take the key").then_some(())
+    });
+    assert!(sightings.lock().unwrap().is_empty());
+    assert!(delivering.stop().status.success());
+    fs::write(env.path("misp-key"), "a-key\n").unwrap();
+    let delivering = deliver(&env);
+    until("all is settled", || {
+        let status = daemon.json("/api/v1/status");
+        let told = &status["delivering"][0];
+        (told["delivered"] == 4 && told["refused"] == 1 && told["waiting"] == 0).then_some(())
+    });
+    let got = sightings.lock().unwrap().clone();
+    let sources: BTreeSet<&str> =
+        got.iter().map(|(_, sighting)| sighting["source"].as_str().unwrap()).collect();
+    assert_eq!((got.len(), sources.len()), (4, 4), "each once: {got:?}");
+    assert!(
+        got.iter().all(|(_, sighting)| sighting["timestamp"] == 1_780_000_000 && sighting["type"] == "0")
+    );
+    assert!(got.iter().any(|(path, _)| *path == format!("/misp/sightings/add/{uuid}")), "{got:?}");
+    assert!(got.iter().any(|(path, one)| path == "/misp/sightings/add" && one["values"][0] == "d.example"));
+    drop(delivering);
 }
 
 /// The time from a line that is written to its hit at a webhook and on the stream. `DNSLEDGER_HIT_LINES` is how many lines, `DNSLEDGER_HIT_P99` the bar in

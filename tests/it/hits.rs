@@ -473,3 +473,67 @@ fn hits_are_acknowledged_by_who_may_and_it_outlives_a_kill() {
     assert!(cli(&[]).1.lines().next().unwrap().contains("\"acknowledged_by\":\"anna\""));
     assert_eq!(env.run(&["hits", "--data", "data", "--acknowledge", "0"]).status.code(), Some(64));
 }
+
+/// A ledger with hits of each kind.
+fn ledger_of_all_kinds(env: &TestEnv) {
+    let records = [
+        (BASE, "www.d7.example", "192.0.2.1"),
+        (BASE + 9, "x.d9.example", "198.51.0.5"),
+        (BASE + 8, "y.d9.example", "198.51.2.7"),
+        (BASE + 7, "h.d8.example", ""),
+    ];
+    fs::write(env.path("dns.log"), log("a", &records)).unwrap();
+    fs::write(env.path("feed.txt"), "d7.example\n198.51.0.5\n198.51.2.0/27\n").unwrap();
+    fs::write(env.path("hosts"), "127.0.0.1 localhost\n0.0.0.0 h.d8.example\n0.0.0.0 other.test\n").unwrap();
+    env.ok(&["import", "--data", "data", "dns.log"]);
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "bad", "feed.txt"]);
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "hosts", "--format", "hosts", "hosts"]);
+}
+
+#[test]
+fn hits_are_written_as_a_bundle_of_stix_and_as_an_event_of_misp() {
+    let env = TestEnv::new();
+    ledger_of_all_kinds(&env);
+    let export = |format: &str| env.ok(&["hits", "--data", "data", "-f", format]);
+    let bundle: Value = serde_json::from_slice(&export("stix")).unwrap();
+    let of = |kind: &str| -> Vec<Value> {
+        bundle["objects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|object| object["type"] == kind)
+            .cloned()
+            .collect()
+    };
+    let patterns: BTreeSet<String> =
+        of("indicator").iter().map(|object| object["pattern"].as_str().unwrap().to_owned()).collect();
+    let wanted = [
+        "[domain-name:value = 'd7.example' OR domain-name:value LIKE '%.d7.example']",
+        "[domain-name:value = 'h.d8.example']",
+        "[ipv4-addr:value = '198.51.0.5']",
+        "[ipv4-addr:value ISSUBSET '198.51.2.0/27']",
+    ];
+    assert_eq!(patterns, wanted.map(str::to_owned).into());
+    assert_eq!((of("sighting").len(), of("observed-data").len(), of("identity").len()), (4, 4, 1));
+    assert_eq!(export("stix"), export("stix"), "the same each time");
+    let event: Value = serde_json::from_slice(&export("misp")).unwrap();
+    assert_eq!(event["Event"]["Attribute"].as_array().unwrap().len(), 6);
+    // What is written is read back as what it was.
+    fs::write(env.path("bundle.json"), export("stix")).unwrap();
+    fs::write(env.path("good.log"), log("g", &[(BASE, "good.example", "192.0.2.1")])).unwrap();
+    env.ok(&["import", "--data", "again", "good.log"]);
+    env.ok(&["indicators", "import", "--data", "again", "--feed", "stix", "bundle.json"]);
+    let listed =
+        String::from_utf8(env.ok(&["indicators", "list", "--data", "again", "--feed", "stix"])).unwrap();
+    assert!(listed.lines().count() == 5 && listed.contains("198.51.2.0/27"), "{listed}");
+    assert_eq!(env.run(&["hits", "--data", "again", "-f", "stix"]).status.code(), Some(1));
+    let Some(bin) = crate::clients::python() else { return };
+    fs::write(env.path("event.json"), export("misp")).unwrap();
+    let values = ["www.d7.example", "h.d8.example", "198.51.2.7"];
+    crate::clients::check(
+        &env,
+        &bin,
+        "check_exports.py",
+        &[&["bundle.json", "event.json"], values.as_slice()].concat(),
+    );
+}

@@ -58,7 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("socket2", &["http/"]),
     ("http_body_util", &["http/"]),
     ("tokio_rustls", &["http/"]),
-    ("ring", &["http/", "deliver/secret.rs"]),
+    ("ring", &["http/", "deliver/secret.rs", "watch/export.rs"]),
     ("x509_cert", &["http/tls.rs"]),
     (
         "rustix",
