@@ -105,14 +105,14 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
         @if hits.is_empty() {
             p role="status" { "No hits." }
         } @else if may_tick {
-            form method="post" action="/hits" {
+            form.hits method="post" action="/hits" {
                 @if let Some(feed) = feed { input type="hidden" name="feed" value=(safe(feed)); }
                 @if *is_open { input type="hidden" name="open" value="true"; }
                 @if let Some(cursor) = cursor { input type="hidden" name="cursor" value=(cursor); }
                 (table)
                 p { button type="submit" { "Acknowledge" } }
             }
-        } @else { (table) }
+        } @else { div.hits { (table) } }
         @if let Some(next) = next {
             p.pager { a rel="next" href=(HitPage::link(only, *is_open, Some(*next))) { "Older hits" } }
         }

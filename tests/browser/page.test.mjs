@@ -611,3 +611,104 @@ logs = "${join(folder, "logs")}"
     }
   }
 });
+
+/** A daemon that watches for what a feed names, over the same logs, with tokens to read and to acknowledge. */
+describe("hits", () => {
+  let guarded, home;
+  const tokens = {};
+  const as = (scope) => ({ baseURL: home, httpCredentials: { username: "any", password: tokens[scope] } });
+
+  before(async () => {
+    const config = join(folder, "watching.toml");
+    const data = join(folder, "watching");
+    const feed = { title: "Loader campaign <b>", names: ["example.edu", "cdn.example.net"] };
+    const bundle = { type: "bundle", id: "bundle--1", objects: feed.names.map((name, at) => ({
+      type: "indicator", id: `indicator--${at}`, name: feed.title, description: "a <script>window.hostile=6</script> of the loader",
+      pattern: `[domain-name:value LIKE '%.${name}' OR domain-name:value = '${name}']`, pattern_type: "stix", valid_from: "2020-01-01T00:00:00Z",
+    })) };
+    writeFileSync(join(folder, "bundle.json"), JSON.stringify(bundle));
+    writeFileSync(join(folder, "list.txt"), "198.51.100.66\n");
+    writeFileSync(config, `data_dir = "${data}"
+[http]
+listen = "127.0.0.1:0"
+tokens_file = "${join(folder, "watch-tokens")}"
+[[source]]
+logs = "${join(folder, "logs")}"
+[[feed]]
+name = "loader"
+file = "${join(folder, "bundle.json")}"
+[[feed]]
+name = "addresses"
+file = "${join(folder, "list.txt")}"
+`);
+    for (const scope of ["read", "watch"]) {
+      tokens[scope] = execFileSync(program, ["token", "new", scope, "--scope", scope, "--config", config]).toString().trim();
+    }
+    guarded = spawn(program, ["run", "--config", config], { stdio: ["ignore", "ignore", "ignore"] });
+    home = await until("the daemon listens", () => `http://${readFileSync(join(data, "listen"), "utf8").trim()}`);
+    const headers = { Authorization: `Bearer ${tokens.read}` };
+    await until("all is looked through", async () => {
+      const hits = await (await fetch(`${home}/api/v1/hits?limit=1000`, { headers })).json();
+      return hits.hits.filter(({ kind }) => kind === "address").length >= HOSTILE.length && hits.hits.some(({ rrname }) => rrname.endsWith("example.edu"));
+    });
+  });
+
+  after(async () => {
+    if (guarded && guarded.exitCode === null) {
+      guarded.kill("SIGTERM");
+      await new Promise((resolve) => guarded.once("exit", resolve));
+    }
+  });
+
+  test("acknowledges what is ticked, and shows who did so and when", () => visit(as("watch"), async (page) => {
+    await page.goto("/hits");
+    const rows = page.locator("tbody tr");
+    const all = await rows.count();
+    assert.ok(all > 10);
+    await page.getByRole("link", { name: "loader" }).click();
+    assert.equal(query(page).get("feed"), "loader");
+    const name = page.locator("tbody tr").first().locator("td.dns a").first();
+    const shown = await name.innerText();
+    await page.getByRole("checkbox", { name: `Acknowledge the hit of ${shown}` }).first().check();
+    await page.getByRole("button", { name: "Acknowledge" }).click();
+    assert.equal(query(page).get("feed"), "loader", "it leads back to the page it was on");
+    assert.match(await rows.first().innerText(), /by watch/);
+    await page.getByRole("link", { name: "Only those that nobody has acknowledged" }).click();
+    assert.deepEqual([query(page).get("feed"), query(page).get("open")], ["loader", "true"]);
+    assert.equal(await page.getByText("by watch").count(), 0);
+    await page.getByRole("link", { name: "All hits" }).click();
+    assert.equal(await page.getByText("by watch").count(), 1);
+    await name.click();
+    assert.match(await page.locator("[role=status]").first().innerText(), /Listed: .* by loader/);
+  }));
+
+  test("takes hostile names and hostile words of feeds for text", () => visit(as("read"), async (page) => {
+    await page.goto("/hits");
+    assert.equal(await page.evaluate(() => window.hostile), undefined);
+    assert.equal(await page.locator("h1").count(), 1);
+    assert.equal(await page.getByText("Loader campaign <b>").count() > 0, true);
+    // Who only reads has nothing to tick.
+    assert.equal(await page.locator("input[type=checkbox][name=hit]").count(), 0);
+    assert.equal(await page.getByRole("button", { name: "Acknowledge" }).count(), 0);
+  }));
+
+  test("can be acknowledged by keys alone, without a script", () => visit({ ...as("watch"), javaScriptEnabled: false }, async (page) => {
+    await page.goto("/hits?feed=addresses&open=true");
+    const before = await page.locator("tbody tr").count();
+    await page.locator("input[name=hit]").first().focus();
+    await page.keyboard.press("Space");
+    await page.locator("form[action='/hits'] button").focus();
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/open=true/);
+    await until("it is gone", async () => (await page.locator("tbody tr").count()) === before - 1);
+  }));
+
+  for (const size of SIZES) {
+    for (const theme of THEMES) {
+      test(`is accessible and in shape at ${size.width} px, ${theme}`, () =>
+        visit({ ...as("watch"), viewport: size, colorScheme: theme }, async (page) => {
+          await inShape(page, "hits", "/hits", `${size.width}-${theme}`);
+        }));
+    }
+  }
+});
