@@ -178,20 +178,22 @@ impl Pull<'_> {
             }
             let added = reply.header("x-taxii-date-added-last").map(str::to_owned);
             let page: Page = self.remote.document(&at, reply).map_err(failed)?;
+            let mut is_new = false;
             for object in &page.objects {
                 let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
                 if text("type") != "indicator" {
                     continue;
                 }
                 let time = parse_rfc3339(text("modified")).unwrap_or(0);
-                arrived.add(&at.to_string(), text("id"), time, "objects", object).map_err(failed)?;
+                is_new |=
+                    arrived.add(&at.to_string(), text("id"), time, "objects", object).map_err(failed)?;
             }
             let is_further = added.is_some() && added != last;
             last = added.or(last);
             match (page.more, page.next) {
                 (false, _) => return Ok((arrived, last)),
                 // Some servers call each place of one list alike.
-                (true, Some(place)) if next.as_ref() != Some(&place) || !page.objects.is_empty() => {
+                (true, Some(place)) if next.as_ref() != Some(&place) || is_new => {
                     next = Some(place);
                 }
                 // One that gives no place goes on by the time.

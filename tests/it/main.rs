@@ -69,6 +69,7 @@ mod page;
 mod project;
 /// Feeds from servers.
 mod pull;
+mod pull_fuzz;
 mod pull_misp;
 mod pull_taxii;
 /// That what is written is visible at once after a folder or a link was replaced.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 
 use crate::env::{TestEnv, until};
@@ -263,4 +265,43 @@ fn a_daemon_tells_what_was_never_seen_before_among_the_hits_and_takes_it_back() 
     let metrics = String::from_utf8(daemon.get("/metrics").body).unwrap();
     assert!(metrics.contains("dnsledger_new_events_total 2"), "{metrics}");
     assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
+fn archives_of_three_days_give_the_same_in_whatever_order_they_are_read() {
+    let env = TestEnv::new();
+    let all = records(72);
+    let path = |at: usize| {
+        let (day, hour) = (19 + at / 24, at % 24);
+        format!("logs/2024-04-{day}/dns.{hour:02}:00:00-{:02}:00:00.log.gz", (hour + 1) % 24)
+    };
+    for (at, records) in all.iter().enumerate() {
+        let path = env.path(&path(at));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut packed = GzEncoder::new(fs::File::create(path).unwrap(), Compression::fast());
+        std::io::Write::write_all(&mut packed, log(records).as_bytes()).unwrap();
+        packed.finish().unwrap();
+    }
+    let domains = expected(&all, |record| {
+        let domain = domain(&record.1);
+        let answered = if record.2.is_empty() { vec![] } else { vec![domain.clone()] };
+        (vec![domain], answered)
+    });
+    let (mut state, mut told) = (5u64, Vec::new());
+    for round in 0..3 {
+        let mut order: Vec<usize> = (0..72).collect();
+        for at in (1..72).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            order.swap(at, ((state >> 33) % (at as u64 + 1)) as usize);
+        }
+        let data = format!("data{round}");
+        for some in order.chunks(24) {
+            let paths: Vec<String> = some.iter().map(|at| path(*at)).collect();
+            let arguments = ["import", "--data", &data].into_iter().chain(paths.iter().map(String::as_str));
+            env.ok(&arguments.collect::<Vec<_>>());
+        }
+        told.push(env.ok(&["new", "--data", &data, "-f", "json", "-n", "10000", "--since", "2020-01-01"]));
+        assert_eq!(found(&told[round]), domains);
+    }
+    assert!(told.iter().all(|one| *one == told[0]));
 }

@@ -1,0 +1,107 @@
+//! Whatever a server answers, pulling ends in time, no feed is changed by what fails, and nothing is written elsewhere.
+//!
+//! `DNSLEDGER_PULL_ROUNDS` is for how many answers of each kind; a few hundred thousand are the long form.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dnsledger::http::fetch::Location;
+use dnsledger::pull::{self, Kind, Source};
+use dnsledger::watch::{Folder, Reading};
+use serde_json::json;
+
+use crate::env::{TestEnv, setting};
+use crate::served::{Asked, Said, Server};
+
+const UUID: &str = "5b9d0000-0000-4000-8000-000000000001";
+
+/// A number that looks like chance, by a seed.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// What a good server would say to this, a little spoiled.
+fn answer(kind: Kind, asked: &Asked, seed: u64) -> Said {
+    let attribute = json!({"uuid": UUID, "type": "domain", "value": format!("d{seed}.example"), "to_ids": true, "timestamp": "1780000000"});
+    let good = match kind {
+        Kind::List => "evil.example\n203.0.113.7\n# Title: x\n".to_owned(),
+        Kind::MispFeed if asked.path().ends_with("manifest.json") => {
+            json!({UUID: {"timestamp": seed, "info": "x", "Orgc": {"name": "o"}}}).to_string()
+        }
+        Kind::MispFeed => json!({"Event": {"uuid": UUID, "info": "x", "Attribute": [attribute]}}).to_string(),
+        Kind::Misp => json!({"response": {"Attribute": [attribute]}}).to_string(),
+        Kind::Taxii if asked.path().ends_with("/objects/") => {
+            let pattern = format!("[domain-name:value = 'd{seed}.example']");
+            let indicator = json!({"type": "indicator", "id": "indicator--1", "pattern_type": "stix", "pattern": pattern, "modified": "2026-01-01T00:00:00Z"});
+            json!({"more": seed.is_multiple_of(3), "next": "x", "objects": [indicator]}).to_string()
+        }
+        Kind::Taxii if asked.path().ends_with("/collections/") => {
+            json!({"collections": [{"id": "c", "title": "t", "can_read": true}]}).to_string()
+        }
+        Kind::Taxii => json!({"title": "t", "default": "/api/", "api_roots": ["/api/"]}).to_string(),
+    };
+    let (mut state, mut bytes) = (seed, good.into_bytes());
+    let words: [&[u8]; 8] = [b"null", b"[]", b"{}", b"-1", b"\"../../../x\"", b"1e999", b"\"\"", b"\xff\xfe"];
+    for _ in 0..random(&mut state) % 4 {
+        let at = random(&mut state) as usize % (bytes.len() + 1);
+        let end = (at + random(&mut state) as usize % 24).min(bytes.len());
+        match random(&mut state) % 4 {
+            0 => bytes.truncate(at),
+            1 => {
+                drop(bytes.splice(at..end, words[random(&mut state) as usize % words.len()].iter().copied()));
+            }
+            2 => drop(bytes.drain(at..end)),
+            _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (seed % 8)),
+        }
+    }
+    let cut = random(&mut state).is_multiple_of(9).then(|| random(&mut state) as usize % (bytes.len() + 1));
+    let status = [200, 200, 200, 200, 200, 200, 200, 304, 302, 500][random(&mut state) as usize % 10];
+    let links =
+        ["/elsewhere", "https://other.example/", "file:///etc/passwd", "//x", "", ":", "http://127.0.0.1:1/"];
+    let link = links[random(&mut state) as usize % links.len()];
+    Said { cut, ..Said::new(status, bytes).with("Location", link).with("ETag", "\"1\"") }
+}
+
+#[test]
+fn whatever_a_server_answers_no_feed_is_changed_by_what_fails() {
+    let rounds = setting("DNSLEDGER_PULL_ROUNDS", 60);
+    for kind in Kind::ALL {
+        let env = TestEnv::new();
+        let folder = Folder::of(&env.path("data"));
+        let seed = std::sync::Arc::new(AtomicU64::new(1));
+        let said = std::sync::Arc::clone(&seed);
+        let server = Server::start(move |asked| answer(kind, asked, said.load(Ordering::SeqCst)));
+        let source = Source {
+            name: "bad".to_owned(),
+            url: Location::parse(&server.url("/")).unwrap(),
+            kind,
+            collection: String::new(),
+            search: String::new(),
+            user: String::new(),
+            key_file: PathBuf::new(),
+            key_header: String::new(),
+            ca: PathBuf::new(),
+            every: Duration::from_secs(60),
+        };
+        let (mut good, mut failed) = (0, 0);
+        for round in 0..rounds {
+            seed.store(round, Ordering::SeqCst);
+            let before = fs::read(folder.feed("bad")).ok();
+            match pull::pull(&folder, &source, &Reading::default(), 1_780_000_000 + round * 3600) {
+                Ok(_) => good += 1,
+                Err(error) => {
+                    failed += 1;
+                    assert_eq!(fs::read(folder.feed("bad")).ok(), before, "{kind:?} {round}: {error}");
+                    assert!(folder.pull_note("bad").error.is_some());
+                }
+            }
+            let names: Vec<_> =
+                fs::read_dir(env.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, ["data"], "{kind:?} {round}: something was written elsewhere");
+        }
+        assert!(good > 3 && failed > 3, "{kind:?}: {good} went well, {failed} failed");
+    }
+}
