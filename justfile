@@ -56,6 +56,14 @@ bench-import *LOGS:
 store-crash KILLS="200" LOSSES="20" SEED="1":
     DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_LOSSES={{LOSSES}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it store_crash -- --nocapture
 
+# Many kills of the daemon and of who delivers, while hits come and the outlet answers, fails and breaks off.
+deliver-crash KILLS="300" SEED="1":
+    DNSLEDGER_DELIVER_KILLS={{KILLS}} DNSLEDGER_DELIVER_SEED={{SEED}} cargo test --locked --release --test it deliver::every -- --nocapture
+
+# From a line to its hit at a webhook and on the stream: so many lines with hits, and so many beside each.
+bench-hits LINES="1000" LOAD="100":
+    DNSLEDGER_HIT_LINES={{LINES}} DNSLEDGER_HIT_LOAD={{LOAD}} cargo test --locked --release --test it deliver::a_hit_is_at -- --nocapture
+
 # Floods of so many names over a week, from one domain and from as many as are said; and so many kills while names are folded.
 flood NAMES="20000000" DOMAINS="5000" KILLS="100" SEED="1":
     DNSLEDGER_FLOOD={{NAMES}} DNSLEDGER_FLOOD_DOMAINS={{DOMAINS}} DNSLEDGER_KILLS={{KILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it flood:: -- --nocapture --test-threads 1

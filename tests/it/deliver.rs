@@ -490,6 +490,8 @@ fn every_hit_arrives_with_its_id_whenever_the_daemon_and_who_delivers_are_killed
     let receiver = Receiver::start(Does::Answers(200));
     let mut running = Some(daemon(&env, &outlet("soar", &receiver.url, "per_hour = 0\n")));
     let mut delivering = Some(deliver(&env));
+    let wanted = Arc::default();
+    let following = follow(env.path("data/listen"), Arc::clone(&wanted));
     let mut state = crate::env::setting("DNSLEDGER_DELIVER_SEED", 7);
     let mut random = move |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -532,6 +534,9 @@ fn every_hit_arrives_with_its_id_whenever_the_daemon_and_who_delivers_are_killed
         .map(|posted| (posted.id(), posted.document()["hit"]["rrname"].as_str().unwrap().to_owned()))
         .collect();
     assert_eq!(got, known, "each id is of one hit");
+    // Who follows the stream, and comes back, has each once.
+    *wanted.lock().unwrap() = Some(asked);
+    assert_eq!(following.join().unwrap(), (1..=asked as u64).collect::<Vec<_>>());
     // The daemon's own file has each once, in the order of the numbers.
     let in_file = || {
         let text = fs::read_to_string(env.path("data/hits.json")).unwrap_or_default();
@@ -634,6 +639,47 @@ fn a_misp_is_told_of_each_hit_as_one_sighting_whatever_breaks_off() {
     assert!(got.iter().any(|(path, _)| *path == format!("/misp/sightings/add/{uuid}")), "{got:?}");
     assert!(got.iter().any(|(path, one)| path == "/misp/sightings/add" && one["values"][0] == "d.example"));
     drop(delivering);
+}
+
+/// Follows the stream of hits of whoever listens for this data folder, and comes back where it breaks off. Gives all numbers in the order in which
+/// they came, once there are so many.
+fn follow(
+    listen: std::path::PathBuf,
+    wanted: Arc<Mutex<Option<usize>>>,
+) -> std::thread::JoinHandle<Vec<u64>> {
+    std::thread::spawn(move || {
+        let mut numbers: Vec<u64> = Vec::new();
+        loop {
+            if wanted.lock().unwrap().is_some_and(|wanted| numbers.len() >= wanted) {
+                return numbers;
+            }
+            let Ok(address) = fs::read_to_string(&listen) else { continue };
+            let Ok(mut stream) = TcpStream::connect(address.trim()) else {
+                pause(Duration::from_millis(2));
+                continue;
+            };
+            // An event is whole when the empty line behind it has come; so a browser takes it.
+            stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let last = numbers.last().copied().unwrap_or(0);
+            let request = format!(
+                "GET /api/v1/hits/stream HTTP/1.1\r\nHost: {}\r\nLast-Event-ID: {last}\r\n\r\n",
+                address.trim()
+            );
+            if stream.write_all(request.as_bytes()).is_err() {
+                continue;
+            }
+            let (mut events, mut line) = (BufReader::new(stream), String::new());
+            let mut id: Option<u64> = None;
+            while events.read_line(&mut line).is_ok_and(|read| read > 0) {
+                if let Some(text) = line.strip_prefix("id: ") {
+                    id = text.trim().parse().ok();
+                } else if line == "\n" {
+                    numbers.extend(id.take());
+                }
+                line.clear();
+            }
+        }
+    })
 }
 
 /// The time from a line that is written to its hit at a webhook and on the stream. `DNSLEDGER_HIT_LINES` is how many lines, `DNSLEDGER_HIT_P99` the bar in
