@@ -281,6 +281,29 @@ fn an_outlet_that_is_away_stalls_or_fails_delays_its_own_hits_only() {
 }
 
 #[test]
+fn who_listens_to_streams_takes_nothing_from_who_delivers() {
+    let env = TestEnv::new();
+    let receiver = Receiver::start(Does::Answers(200));
+    let daemon = daemon(&env, &outlet("soar", &receiver.url, ""));
+    let address = daemon.url("").trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut last = String::new();
+    let streams: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            write!(stream, "GET /api/v1/hits/stream HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+            last.clear();
+            BufReader::new(&stream).read_line(&mut last).unwrap();
+            stream
+        })
+        .collect();
+    assert!(last.contains("429"), "all places are taken: {last}");
+    let delivering = deliver(&env);
+    ask_for(&env, &["one.d.example"]);
+    at_least(&receiver, 1);
+    drop((delivering, streams));
+}
+
+#[test]
 fn what_is_refused_for_good_is_a_dead_letter_and_the_next_hit_goes_out() {
     let env = TestEnv::new();
     let receiver = Receiver::start(Does::Answers(422));
