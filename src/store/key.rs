@@ -8,6 +8,8 @@
 //! | [`Family::ByName`] | name, type, record data, sensor | sightings |
 //! | [`Family::Questions`] | name, qtype, sensor | how often it was asked |
 //! | [`Family::Domains`] | number of the suffix list, registrable domain, sensor | when it was first asked and answered |
+//! | [`Family::Hits`] | name, indicator, address, sensor | a hit |
+//! | [`Family::HitLog`] | number, key of the hit | the same |
 //!
 //! All parts end themselves (see [`crate::dns`]), types and sensors are two bytes, big-endian. Only addresses and names are
 //! found by record data; text is not indexed. Both families of sightings carry the whole value, so that a lookup by
@@ -23,7 +25,7 @@ use super::{Position, Scan, StoreError, damaged};
 /// Bytes of a sensor's number at the end of each key.
 const SENSOR: usize = 2;
 
-/// A family of rows. A further one is a line here, and its definition below.
+/// A family of rows. A further one is a line here and in [`Family::ALL`], a place in [`Each`], and its definition below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
     /// Sightings by record data.

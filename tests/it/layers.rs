@@ -79,7 +79,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("roff", &["cli/papers/"]),
-    ("tokio", &["http/", "daemon/front.rs", "daemon/mod.rs", "main.rs"]),
+    ("tokio", &["http/", "daemon/mod.rs"]),
     ("notify", &["tail/"]),
     ("flate2", &["tail/", "http/gzip.rs", "http/fetch.rs", "indicators/input.rs", "fleet/cluster.rs"]),
     ("zstd", &["tail/"]),
