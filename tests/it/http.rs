@@ -836,7 +836,7 @@ fn many_queries_are_answered_each_with_its_line() {
             "line": 1, "query": "www.example.com", "asked": "www.example.com", "found": 1, "ended": "complete", "next": null,
             "questions": {
                 "count": 2, "time_first": 1_767_323_045, "time_last": 1_772_600_767, "outcomes": {"answered": 2}, "names": 1,
-                "complete": true,
+                "complete": true, "filtered": true,
             },
         })
     );
@@ -847,6 +847,7 @@ fn many_queries_are_answered_each_with_its_line() {
             "line": 4, "query": "nothing.example", "asked": "nothing.example", "found": 0, "ended": "complete", "next": null,
             "questions": {
                 "count": 0, "time_first": null, "time_last": null, "outcomes": {}, "names": 0, "complete": true,
+                "filtered": true,
             },
         })]
     );
