@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger};
+use super::lookup::tell_unread;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::http::client::Client;
@@ -126,7 +127,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Access::Socket(client) | Access::Server(client) if args.follow => {
             return follow(&client, &args, &filter);
         }
-        Access::Socket(client) | Access::Server(client) => ask(&client, &args)?,
+        Access::Socket(client) | Access::Server(client) => {
+            tell_unread(&client)?;
+            ask(&client, &args)?
+        }
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match args.format {

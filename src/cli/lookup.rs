@@ -185,7 +185,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let nothing = came.iter().filter(|came| is_nothing(came)).count();
-    if let (1.., Access::Socket(client) | Access::Server(client)) = (nothing, &access) {
+    if let Access::Socket(client) | Access::Server(client) = &access {
         tell_unread(client)?;
     }
     Ok(match nothing == items.len() {
@@ -292,7 +292,7 @@ struct Standing {
 }
 
 /// Says which logs are not read, for what was not found may be in them. Of a daemon that does not tell, nothing is said.
-fn tell_unread(client: &Client) -> io::Result<()> {
+pub(super) fn tell_unread(client: &Client) -> io::Result<()> {
     let status = client.get("/api/v1/status", &[]).ok();
     let standing =
         status.and_then(|answer| serde_json::from_reader::<_, Standing>(answer.take(MAX_STATUS_BYTES)).ok());

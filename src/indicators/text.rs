@@ -144,6 +144,8 @@ pub fn seen(c: char) -> Option<char> {
         '\u{ff1a}' => Some(':'),
         '\u{ff0f}' | '\u{2215}' => Some('/'),
         '\u{ff20}' => Some('@'),
+        // As programs that set text make them of hyphens.
+        '\u{2010}'..='\u{2013}' | '\u{2212}' => Some('-'),
         c if c.is_whitespace() => Some(' '),
         c => Some(c),
     }

@@ -192,6 +192,9 @@ fn parse_limit(text: &str) -> Result<u64, QueryError> {
 fn parse_time(text: &str, now: u64, end: bool) -> Result<u64, QueryError> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return match text.parse() {
+            Ok(seconds) if seconds > GREATEST_TIME => {
+                Err(QueryError::new(text, 0, "not a time: these may be milliseconds since 1970", TIMES))
+            }
             Ok(seconds) if seconds >= LEAST_TIME => Ok(seconds),
             // Days were meant, or a year.
             Ok(_) => Err(QueryError::new(
@@ -227,6 +230,8 @@ pub(super) fn time_after(text: &str, now: u64) -> Result<u64, QueryError> {
 
 /// Epoch seconds below this are a slip of the hand: no record is older than 2000.
 const LEAST_TIME: u64 = 100_000_000;
+/// Above this, in the year 5138, as well.
+const GREATEST_TIME: u64 = 100_000_000_000;
 const TIMES: &str = "a date such as 2024-03-01, a month 2024-03, an hour 2024-03-01T17, 2024-03-01T12:00:00Z, today, \
                      yesterday, an age with its unit such as 7d, or epoch seconds";
 

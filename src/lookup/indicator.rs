@@ -344,7 +344,7 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
         return Err(refused(given, "an address has no pattern", hint));
     }
     let bare = text.trim_start_matches("*.").trim_start_matches('.').trim_end_matches(".*");
-    if let Some((at, c)) = text.char_indices().find(|(_, c)| ",;:|@%$#".contains(*c)) {
+    if let Some((at, c)) = text.char_indices().find(|(at, c)| is_foreign_sign(text, *at, *c)) {
         let (message, hint) = match c {
             ':' if text.matches(':').count() > 1 => ("this is no address", "an address such as 2001:db8::1"),
             ',' | ';' => {
@@ -368,6 +368,16 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
     match numeric(bare) {
         Some(message) if !has_wildcard(bare) => Err(refused(given, message, "an address such as 192.0.2.7")),
         _ => Ok(()),
+    }
+}
+
+/// Whether a sign is of no name as people have them. What a tunnel encodes has signs too: `=` at the end of a label, `+` in it.
+fn is_foreign_sign(text: &str, at: usize, c: char) -> bool {
+    let before_a_word = || text.get(at + 1..).is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+    match c {
+        '=' => before_a_word(),
+        '+' | '!' => at == 0,
+        _ => ",;:|@%$#".contains(c),
     }
 }
 

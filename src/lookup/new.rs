@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::QueryError;
 use super::filters::{parse_bool, time_after};
+use super::indicator::Indicator;
 use super::lookalike::{Brands, Lookalike};
+use super::{Query, QueryError};
 use crate::base::time::format_rfc3339;
-use crate::dns::{Name, NameError, Rdata, RrType};
+use crate::dns::{Name, Rdata, RrType};
 use crate::observation::FirstSeen;
 use crate::store::{Entries, Scan, Snapshot, StoreError};
 
@@ -103,16 +104,13 @@ impl NewSearch {
                 "since" => search.since = time_after(value, now)?,
                 "under" => {
                     for text in value.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-                        let plain = text.strip_prefix("*.").unwrap_or(text).trim_end_matches('.');
-                        let none = |error: NameError| {
-                            QueryError::new(
-                                text,
-                                0,
-                                format!("not a name: {error}"),
-                                "a name such as example.com",
-                            )
-                        };
-                        search.under.push(Name::parse(plain).map_err(none)?);
+                        match Indicator::read(text)?.query {
+                            Query::Name(name) | Query::Subtree(name) => search.under.push(name),
+                            _ => {
+                                let hint = "a name such as example.com";
+                                return Err(QueryError::new(text, 0, "not a name", hint));
+                            }
+                        }
                     }
                     if search.under.len() > MOST_UNDER {
                         let hint = "ask once for each part of them";

@@ -90,6 +90,8 @@ pub struct Questions {
     pub is_all: bool,
     /// Whether filters may have left some out.
     pub is_filtered: bool,
+    /// What was last asked before this was dropped, epoch seconds; 0 where nothing was.
+    pub expired_before: u64,
     names: Names,
 }
 
@@ -109,7 +111,8 @@ impl Questions {
     ///
     /// When the store fails.
     pub fn of(ledger: &dyn Snapshot, scan: &Scan, filters: &Filters) -> Result<Questions, StoreError> {
-        let mut sum = Questions { is_filtered: filters.narrow_questions(), ..Questions::default() };
+        let (is_filtered, expired_before) = (filters.narrow_questions(), ledger.expired_before());
+        let mut sum = Questions { is_filtered, expired_before, ..Questions::default() };
         let mut left = MOST_QUESTIONS;
         for question in ledger.questions(scan)? {
             let Some(rest) = left.checked_sub(1) else { return Ok(sum) };

@@ -35,6 +35,9 @@ pub struct Questions {
     /// Whether only some count: those that fit the filters of the lookup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub filtered: bool,
+    /// What was last asked before this second was dropped, if anything was: nothing is known of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_before: Option<u64>,
 }
 
 impl From<&lookup::Questions> for Questions {
@@ -51,6 +54,7 @@ impl From<&lookup::Questions> for Questions {
             names: questions.names(),
             complete: questions.is_all,
             filtered: questions.is_filtered,
+            expired_before: Some(questions.expired_before).filter(|before| *before > 0),
         }
     }
 }
@@ -59,7 +63,7 @@ impl Questions {
     /// In words: `asked 3 times (NXDOMAIN 2, answered 1), first 2024-03-01 12:00:00, last 2024-03-02 12:00:00`.
     pub fn in_words(&self) -> String {
         let (Some(first), Some(last)) = (self.time_first, self.time_last) else {
-            return self.not_asked().to_owned();
+            return self.not_asked();
         };
         let least = if self.complete { "" } else { "at least " };
         let last = format_utc(last);
@@ -83,14 +87,24 @@ impl Questions {
         }
     }
 
-    fn not_asked(&self) -> &'static str {
-        if self.filtered { "not asked within these filters" } else { "never asked" }
+    /// Nobody can say "never" of a time that is not kept.
+    fn not_asked(&self) -> String {
+        let what = if self.filtered { "not asked within these filters" } else { "never asked" };
+        match self.expired_before {
+            Some(before) if self.filtered => {
+                format!("{what}, and nothing is kept from before {}", format_utc(before))
+            }
+            Some(before) => {
+                format!("not asked since {}, and nothing is kept from before", format_utc(before))
+            }
+            None => what.to_owned(),
+        }
     }
 
     /// How they ended, the most frequent first: `NXDOMAIN 2, answered 1`.
     pub fn outcome(&self) -> String {
         if self.count == 0 {
-            return self.not_asked().to_owned();
+            return self.not_asked();
         }
         let mut outcomes: Vec<(&String, &u64)> = self.outcomes.iter().take(Outcome::ALL.len()).collect();
         outcomes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

@@ -475,6 +475,10 @@ impl State {
 }
 
 impl Snapshot for State {
+    fn expired_before(&self) -> u64 {
+        self.expired.before
+    }
+
     fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {
         let mark = if mark.0 > self.commits { 0 } else { mark.0 };
         let is_new = move |number: Option<&u64>| number.is_some_and(|number| *number > mark);

@@ -350,6 +350,11 @@ pub trait Snapshot: Send + Sync {
     /// As for [`Snapshot::entries`].
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError>;
 
+    /// What was last seen before this was dropped, epoch seconds; 0 where nothing was.
+    fn expired_before(&self) -> u64 {
+        0
+    }
+
     /// The hits with numbers above one, in their order: those that are committed.
     ///
     /// # Errors

@@ -415,7 +415,7 @@ describe("the page", () => {
   test("says when there is nothing, and what to try", () => visit({}, async (page) => {
     await page.goto("/?q=nothing.example&type=A");
     assert.equal(await page.locator(".empty h2").innerText(), "Nothing found");
-    assert.match(await page.locator(".empty").innerText(), /never asked/);
+    assert.match(await page.locator(".empty").innerText(), /not asked within these filters/);
     await page.click("text=All about what was asked");
     assert.match(await page.locator(".lede").innerText(), /^Never seen/);
   }));

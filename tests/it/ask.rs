@@ -73,6 +73,9 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("update[.evil-c2[.example", NAME),
             ("update.]evil-c2.]example", NAME),
             ("update.evil-c2[.example]", NAME),
+            ("update.evil\u{2011}c2[.]example", NAME),
+            ("update.evil\u{2013}c2.example", NAME),
+            ("d=update.evil-c2.example", NAME),
             ("update [.] evil-c2 [.] example", NAME),
             ("203[.]0[.]113[.]66", V4),
             ("203.0.113[.]66", V4),
@@ -224,6 +227,8 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             (r"%APPDATA%\x\y.dll", NO),
             (r"HKLM\Software\Microsoft\Run", NO),
             ("CVE-2024-21413", NO),
+            ("smtp.mailfrom=update.evil-c2.example", NO),
+            ("!update.evil-c2.example", NO),
             ("see 203.0.113.256", NO),
             ("203.0.113.256 or update.evil-c2.example", NO),
             ("My Printer._ipp._tcp.example.com", NO),
@@ -579,6 +584,21 @@ fn what_was_asked_and_never_answered_is_an_answer() {
     assert!(page.contains("asked 5 times of 2 names (NXDOMAIN 3, answered 2)"), "{page}");
 }
 
+#[test]
+fn nobody_is_told_never_of_a_time_that_is_not_kept() {
+    let env = ledger();
+    env.ok(&["expire", "--data", "data", "--before", "2025-01-01"]);
+    let said = "Nothing found for gone.evil-c2.example: not asked since 2025-01-01 00:00:00, and nothing is kept from before.";
+    let ask = || env.run(&["lookup", "--data", "data", "gone.evil-c2.example"]).stderr;
+    assert!(ask().contains(said), "{}", ask());
+    let daemon = env.daemon("no-logs", "data");
+    assert!(ask().contains(said), "{}", ask());
+    let answer = daemon.json("/api/v1/records?q=gone.evil-c2.example&questions=true");
+    assert_eq!(answer["questions"]["expired_before"], 1_735_689_600, "{answer}");
+    let page = text(daemon.get("/?q=gone.evil-c2.example").body);
+    assert!(page.contains("not asked since 2025-01-01"), "{page}");
+}
+
 //--- times ----------------------------------------------------------------------------------------------------------
 
 /// Noon of a day, of which the month counts from January 2026.
@@ -645,7 +665,7 @@ fn march_has_what_was_seen_in_it_first_and_what_may_have_been_behind() {
     assert!(html.contains("name=\"from\" value=\"2026-03\"") && html.contains("5 rows"), "{html}");
     let hour = daemon.json("/api/v1/records?q=192.0.2.3&during=2026-03-20T12");
     assert_eq!(names(hour["records"].as_array().unwrap())[0], "within.march.example");
-    for wrong in ["7", "2026-13", "soon"] {
+    for wrong in ["7", "2026-13", "soon", "1774371600000"] {
         let answer = daemon.get(&format!("/api/v1/records?q=192.0.2.3&during={wrong}"));
         assert!(answer.status == 400 && text(answer.body).contains("7d"), "{wrong}");
         let ended = env.run(&["lookup", "--data", "data", "--during", wrong, "192.0.2.3"]);

@@ -63,6 +63,8 @@ struct Daemon {
 
 impl Daemon {
     fn start(data: &str, logs: &Path) -> Daemon {
+        // Of logs that are not there each answer says so. A test may want that, by a path that can be none.
+        drop(fs::create_dir_all(logs));
         Daemon::start_with(&["run", "--data", data, "--logs", path(logs), "--listen", "127.0.0.1:0"], data)
     }
 

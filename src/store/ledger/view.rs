@@ -78,6 +78,10 @@ impl ReadView {
 }
 
 impl Snapshot for ReadView {
+    fn expired_before(&self) -> u64 {
+        self.expired_before
+    }
+
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
         self.entries_within(scan, after, Reach::Disk)
     }
