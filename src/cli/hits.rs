@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger};
-use super::lookup::tell_unread;
+use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::http::client::Client;
@@ -127,10 +127,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Access::Socket(client) | Access::Server(client) if args.follow => {
             return follow(&client, &args, &filter);
         }
-        Access::Socket(client) | Access::Server(client) => {
-            tell_unread(&client)?;
-            ask(&client, &args)?
-        }
+        Access::Socket(client) | Access::Server(client) => ask(&client, &args)?,
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match args.format {
@@ -198,6 +195,7 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<(Vec<HitLine>, String)> {
     let mut text = Vec::new();
     let answer = client.get("/api/v1/hits", &params)?;
     answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
+    tell_lacks_of(&text)?;
     let Answer { hits, ledger } = serde_json::from_slice(&text).context("reading the answer")?;
     Ok((hits, ledger))
 }

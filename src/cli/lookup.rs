@@ -1,5 +1,6 @@
 //! `lookup`: ask the ledger.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
 
@@ -11,7 +12,6 @@ use serde::de::IgnoredAny;
 use super::access::{Access, LedgerArgs, tell_fed};
 use super::filters::FilterArgs;
 use super::list::{Item, ListArgs, Refused};
-use super::status::MAX_STATUS_BYTES;
 use super::{Exit, Misuse};
 use crate::http::client::Client;
 use crate::lookup::{
@@ -144,6 +144,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let mut out =
         (!args.list.summary).then(|| Output::new(args.format, args.local, args.wide, is_list)).transpose()?;
+    let mut lacks = BTreeSet::new();
     let mut came: Vec<Came> = items.iter().map(|_| Came::default()).collect();
     for (items, (searches, came)) in
         items.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(came.chunks_mut(TOGETHER)))
@@ -168,9 +169,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Access::Socket(client) | Access::Server(client) => match (items, came) {
                 ([item], [came]) if !args.list.summary => {
                     let asked = &item.indicator.asked;
-                    came.questions = ask(client, asked, &args, &mut |row| visit(came, item, row))?;
+                    came.questions =
+                        ask(client, asked, &args, &mut lacks, &mut |row| visit(came, item, row))?;
                 }
-                (items, came) => ask_together(client, items, &args, came, &mut visit)?,
+                (items, came) => ask_together(client, items, &args, came, &mut lacks, &mut visit)?,
             },
         }
     }
@@ -185,9 +187,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let nothing = came.iter().filter(|came| is_nothing(came)).count();
-    if let Access::Socket(client) | Access::Server(client) = &access {
-        tell_unread(client)?;
-    }
+    tell_lacks(&lacks, args.ledger.partial().is_some())?;
     Ok(match nothing == items.len() {
         _ if !refused.is_empty() => Exit::Partly,
         true => Exit::Nothing,
@@ -284,22 +284,21 @@ pub fn check_sensor(ledger: &dyn ReadStore, filters: &Filters) -> anyhow::Result
     }
 }
 
-/// What is looked at of a status.
-#[derive(Deserialize)]
-struct Standing {
-    #[serde(default)]
-    incomplete: Vec<String>,
+/// Says what an answer lacks, for what was not found may be in it: logs that are not read, or parts of a cluster.
+fn tell_lacks(lacks: &BTreeSet<String>, is_partial: bool) -> io::Result<()> {
+    let what = if is_partial { "Not all is there." } else { "Not all logs are read." };
+    lacks.iter().try_for_each(|lack| writeln!(io::stderr(), "{what} {}", sanitise(lack)))
 }
 
-/// Says which logs are not read, for what was not found may be in them. Of a daemon that does not tell, nothing is said.
-pub(super) fn tell_unread(client: &Client) -> io::Result<()> {
-    let status = client.get("/api/v1/status", &[]).ok();
-    let standing =
-        status.and_then(|answer| serde_json::from_reader::<_, Standing>(answer.take(MAX_STATUS_BYTES)).ok());
-    for reason in standing.into_iter().flat_map(|standing| standing.incomplete) {
-        writeln!(io::stderr(), "Not all logs are read. {}", sanitise(&reason))?;
+/// The same of a document that says it of itself.
+pub(super) fn tell_lacks_of(document: &[u8]) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Document {
+        #[serde(default)]
+        incomplete: BTreeSet<String>,
     }
-    Ok(())
+    let Document { incomplete } = serde_json::from_slice(document).context("reading the answer")?;
+    Ok(tell_lacks(&incomplete, false)?)
 }
 
 /// Walks this process's own ledger.
@@ -362,6 +361,7 @@ fn ask(
     client: &Client,
     text: &str,
     args: &Args,
+    lacks: &mut BTreeSet<String>,
     visit: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> anyhow::Result<Option<Questions>> {
     let mut questions = None;
@@ -390,11 +390,7 @@ fn ask(
         }
         let end = end.context("the answer broke off")?;
         questions = questions.or(end.questions);
-        if is_first && args.ledger.partial().is_some() {
-            for reason in &end.incomplete {
-                writeln!(io::stderr(), "Not all is there. {}", sanitise(reason))?;
-            }
-        }
+        lacks.extend(end.incomplete);
         if args.sort.is_some() {
             tell_cut(args, end.truncated)?;
         }
@@ -430,6 +426,9 @@ struct BulkLine {
     questions: Option<Questions>,
     /// Why there is none: what reads the whole ledger is not asked with others.
     error: Option<IgnoredAny>,
+    /// What the answer lacks, in the sum.
+    #[serde(default)]
+    incomplete: Vec<String>,
 }
 
 /// Asks a daemon many queries at once. Rows come in the order of the queries, with the place of theirs.
@@ -438,6 +437,7 @@ fn ask_together(
     items: &[Item],
     args: &Args,
     came: &mut [Came],
+    lacks: &mut BTreeSet<String>,
     visit: &mut dyn FnMut(&mut Came, &Item, Row) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let rows = args.limit.map_or(TOGETHER_ROWS, |limit| limit.min(TOGETHER_ROWS));
@@ -463,10 +463,11 @@ fn ask_together(
     let answer = client.post("/api/v1/lookup", &params, Some(Box::new(io::Cursor::new(body))))?;
     let mut answer = BufReader::new(answer);
     while let Some(line) = next_line(&mut answer).context("reading the answer")? {
-        let BulkLine { line: number, ended, questions, error } =
+        let BulkLine { line: number, ended, questions, error, incomplete } =
             serde_json::from_slice(&line).context("reading the answer")?;
         let Some(number) = number else {
             is_whole = true;
+            lacks.extend(incomplete);
             continue;
         };
         let at = number.checked_sub(1);
@@ -501,7 +502,8 @@ fn ask_together(
         match all.context("the answer broke off")? {
             true => rows.into_iter().try_for_each(|row| visit(came, item, row))?,
             false => {
-                let questions = ask(client, &item.indicator.asked, args, &mut |row| visit(came, item, row))?;
+                let questions =
+                    ask(client, &item.indicator.asked, args, lacks, &mut |row| visit(came, item, row))?;
                 came.questions = came.questions.take().or(questions);
             }
         }

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::Exit;
 use super::access::{Access, LedgerArgs};
-use super::lookup::{check_sensor, tell_unread};
+use super::lookup::{check_sensor, tell_lacks_of};
 use crate::base::clock::now;
 use crate::lookup::{Filters, MAX_NEW, New, NewFound, NewSearch, find_new};
 use crate::output::{push_csv_cell, sanitise, sanitise_json};
@@ -104,7 +104,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let mut text = Vec::new();
             let answer = client.get("/api/v1/new", &params)?;
             answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
-            tell_unread(&client)?;
+            tell_lacks_of(&text)?;
             serde_json::from_slice::<NewFound>(&text).context("reading the answer")?
         }
     };

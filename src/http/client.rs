@@ -381,9 +381,9 @@ impl Client {
     }
 
     /// A body that is read as it comes.
-    pub(super) fn answer(&self, body: Incoming, truncated: bool) -> Answer {
+    pub(super) fn answer(&self, body: Incoming) -> Answer {
         let (runtime, current) = (Arc::clone(&self.runtime), Bytes::new());
-        Answer { runtime, body, current, truncated, patience: self.patience, broken: None }
+        Answer { runtime, body, current, patience: self.patience, broken: None }
     }
 
     /// What a connection that broke is told as.
@@ -434,9 +434,8 @@ impl Client {
         let request = request.body(body).map_err(|error| self.broken(error.into()))?;
         let response = self.exchange(request)?;
         let status = response.status();
-        let truncated = response.headers().contains_key("x-truncated");
         let body = response.into_body();
-        let mut answer = self.answer(body, truncated);
+        let mut answer = self.answer(body);
         if status.is_success() {
             return Ok(answer);
         }
@@ -525,17 +524,9 @@ pub struct Answer {
     runtime: Arc<Runtime>,
     body: Incoming,
     current: Bytes,
-    truncated: bool,
     patience: Option<Duration>,
     /// Why it broke off: whoever reads on is told so again.
     broken: Option<String>,
-}
-
-impl Answer {
-    /// Whether the server said that it cut the answer.
-    pub fn is_truncated(&self) -> bool {
-        self.truncated
-    }
 }
 
 impl Read for Answer {

@@ -219,7 +219,7 @@ impl Client {
         let request = request.body(body).map_err(|error| self.broken(error.into()))?;
         let response = self.exchange(request)?;
         let (head, body) = response.into_parts();
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: self.answer(body, false) })
+        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: self.answer(body) })
     }
 }
 
