@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::access::{Access, LedgerArgs, only_of_a_ledger};
+use super::columns::Columns;
 use super::filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
@@ -20,10 +21,6 @@ use crate::output::{Tamed, sanitise, sanitise_json};
 
 /// Bytes of a line of an answer at most: one of a log, with each byte of it escaped, and what is said of it.
 const MAX_LINE_BYTES: u64 = 64 << 20;
-/// Lines that are kept back to find the widths of the columns.
-const LINES_MEASURED: usize = 200;
-/// The widest column that others are filled up to.
-const WIDEST: usize = 64;
 /// Clients that are told apart.
 const MOST_CLIENTS: usize = 1_000_000;
 
@@ -234,9 +231,7 @@ struct Taking<'a> {
     format: Format,
     progress: &'a Progress,
     out: Box<dyn Write>,
-    /// Lines of a table that wait for its widths.
-    held: Vec<Vec<String>>,
-    widths: Option<Vec<usize>>,
+    table: Columns,
     head: bool,
     clients: Option<HashMap<String, Asker>>,
     /// Lines of clients beyond those that are told apart.
@@ -276,8 +271,7 @@ impl<'a> Taking<'a> {
             format: args.format,
             progress,
             out,
-            held: Vec::new(),
-            widths: None,
+            table: Columns::new(if args.clients { &CLIENT_COLUMNS } else { &COLUMNS }),
             head: true,
             clients: args.clients.then(HashMap::new),
             others: 0,
@@ -374,37 +368,9 @@ impl<'a> Taking<'a> {
                     answers,
                     format!("{}:{}", line.log, line.line),
                 ];
-                self.row(cells, &COLUMNS)
+                self.table.push(cells, &mut self.out)
             }
         }
-    }
-
-    /// Adds a row to a table.
-    fn row(&mut self, cells: Vec<String>, head: &[&str]) -> io::Result<()> {
-        let cells: Vec<String> = cells.into_iter().map(|cell| sanitise(&cell).into_owned()).collect();
-        match &self.widths {
-            Some(widths) => writeln!(self.out, "{}", filled(&cells, widths)),
-            None => {
-                self.held.push(cells);
-                if self.held.len() < LINES_MEASURED { Ok(()) } else { self.settle(head) }
-            }
-        }
-    }
-
-    fn settle(&mut self, head: &[&str]) -> io::Result<()> {
-        let width = |at: usize| {
-            let cells = self.held.iter().filter_map(|cells| cells.get(at));
-            let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or_default().min(WIDEST);
-            widest.max(head.get(at).map_or(0, |head| head.len()))
-        };
-        let widths: Vec<usize> = (0..head.len()).map(width).collect();
-        let head: Vec<String> = head.iter().map(|head| (*head).to_owned()).collect();
-        writeln!(self.out, "{}", filled(&head, &widths))?;
-        for cells in std::mem::take(&mut self.held) {
-            writeln!(self.out, "{}", filled(&cells, &widths))?;
-        }
-        self.widths = Some(widths);
-        Ok(())
     }
 
     fn finish(mut self, answer: Answer) -> io::Result<()> {
@@ -427,13 +393,11 @@ impl<'a> Taking<'a> {
                         let Asker { client, lines, time_first, time_last } = client;
                         let seconds = |time: String| time.get(..19).unwrap_or(&time).replacen('T', " ", 1);
                         let cells = vec![client, lines.to_string(), seconds(time_first), seconds(time_last)];
-                        self.row(cells, &CLIENT_COLUMNS)?;
+                        self.table.push(cells, &mut self.out)?;
                     }
                 }
             }
-            if self.widths.is_none() && !self.held.is_empty() {
-                self.settle(&CLIENT_COLUMNS)?;
-            }
+            self.table.settle(&mut self.out)?;
             if self.others > 0 {
                 writeln!(
                     io::stderr(),
@@ -442,27 +406,13 @@ impl<'a> Taking<'a> {
                 )?;
             }
         }
-        if self.widths.is_none() && !self.held.is_empty() {
-            self.settle(&COLUMNS)?;
-        }
+        self.table.settle(&mut self.out)?;
         if self.format == Format::Json {
             let text = serde_json::to_string(&EvidenceLine::End(Box::new(answer)))?;
             writeln!(self.out, "{}", sanitise_json(&text))?;
         }
         self.out.flush()
     }
-}
-
-fn filled(cells: &[String], widths: &[usize]) -> String {
-    let mut line = String::new();
-    for (at, cell) in cells.iter().enumerate() {
-        line.push_str(cell);
-        if at + 1 < cells.len() {
-            let width = widths.get(at).copied().unwrap_or_default();
-            line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
-        }
-    }
-    line
 }
 
 impl Visit for Taking<'_> {

@@ -1,19 +1,22 @@
 //! `hits`: what feeds say is bad and was met.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger};
+use super::columns::Columns;
 use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
+use crate::daemon::config::Config;
 use crate::http::client::Client;
 use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
-use crate::store::Acknowledged;
-use crate::watch::{HitFilter, HitLine, Summed, ledger_name, misp, parse_numbers, stix};
+use crate::store::{Acknowledged, WriteStore};
+use crate::watch::{HitFilter, HitLine, Summed, Watching, ledger_name, misp, parse_numbers, stix};
 
 /// Bytes of an answer, and of a line of a stream, at most.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -28,7 +31,7 @@ pub struct Args {
     /// Noted at this time or after: an age 24h, today, a day 2026-03-24, a time
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only of this feed
+    /// Only of indicators that this feed has, or had when they were met
     #[arg(long, value_name = "NAME")]
     feed: Option<String>,
     /// Only what this sensor saw
@@ -104,26 +107,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         .into());
     }
-    let (hits, ledger) = match access {
+    let Answer { hits, ledger, last, feeds, indicators, pending } = match access {
         Access::Folder(..) if args.follow => {
             let message = "no daemon has the ledger: there is nobody to follow".to_owned();
             return Err(
                 Misuse { message, hint: "`dnsledger run`, or `dnsledger hits` without --follow" }.into()
             );
         }
-        Access::Folder(ledger, _) => {
-            let mut hits = Vec::new();
-            let snapshot = ledger.now();
-            for hit in snapshot.hits(0)? {
-                let line = HitLine::of(&hit?, &*snapshot)?;
-                if filter.wants(&line) {
-                    hits.push(line);
-                }
-            }
-            hits.reverse();
-            hits.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
-            (hits, ledger_name(&*ledger.now())?)
-        }
+        Access::Folder(ledger, config) => find(&ledger, &config, &args, &filter)?,
         Access::Socket(client) | Access::Server(client) if args.follow => {
             return follow(&client, &args, &filter);
         }
@@ -134,14 +125,88 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Format::Misp | Format::Stix if hits.is_empty() => {}
         Format::Misp => writeln!(out, "{}", sanitise_json(&misp(&ledger, &hits).to_string()))?,
         Format::Stix => writeln!(out, "{}", sanitise_json(&stix(&ledger, &hits).to_string()))?,
-        Format::Table | Format::Json => hits.iter().try_for_each(|hit| write(hit, args.format, &mut out))?,
+        Format::Json => hits.iter().try_for_each(|hit| write_json(hit, &mut out))?,
+        Format::Table => {
+            let mut table = Columns::new(&TITLES);
+            hits.iter().try_for_each(|hit| table.push(cells(hit).to_vec(), &mut out))?;
+            table.settle(&mut out)?;
+        }
     }
     out.flush()?;
-    if hits.is_empty() {
-        writeln!(io::stderr(), "No hits.")?;
-        return Ok(Exit::Nothing);
+    let mut err = io::stderr().lock();
+    for feed in &pending {
+        let feed = sanitise(feed);
+        writeln!(
+            err,
+            "Not all that is there was held against feed {feed} yet: `dnsledger feeds` says more."
+        )?;
     }
-    Ok(Exit::Done)
+    if !hits.is_empty() {
+        return Ok(Exit::Done);
+    }
+    match (indicators, last) {
+        (0, 0) => writeln!(
+            err,
+            "No hits: nothing is watched for. `dnsledger indicators import --feed NAME FILE` begins it."
+        )?,
+        (_, 0) => writeln!(err, "No hits: none of the {indicators} indicators of {feeds} feeds was met.")?,
+        _ => writeln!(err, "No hits that fit: {last} were noted in all.")?,
+    }
+    Ok(Exit::Nothing)
+}
+
+/// What is known of hits.
+#[derive(Deserialize)]
+struct Answer {
+    hits: Vec<HitLine>,
+    #[serde(default)]
+    ledger: String,
+    #[serde(default)]
+    last: u64,
+    #[serde(default)]
+    feeds: usize,
+    #[serde(default)]
+    indicators: u64,
+    #[serde(default)]
+    pending: Vec<String>,
+}
+
+/// Finds hits in a ledger that no daemon has.
+fn find(
+    ledger: &Arc<dyn WriteStore>,
+    config: &Config,
+    args: &Args,
+    filter: &HitFilter,
+) -> anyhow::Result<Answer> {
+    let watched = Watching::start(Arc::clone(ledger), &config.data_dir, config.watching()).watched();
+    let mut hits = Vec::new();
+    let snapshot = ledger.now();
+    for hit in snapshot.hits(0)? {
+        let line = HitLine::of(&hit?, &*snapshot, watched.set.as_deref())?;
+        if filter.wants(&line) {
+            hits.push(line);
+        }
+    }
+    hits.reverse();
+    hits.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
+    if let (true, Some(feed)) = (hits.is_empty(), args.feed.as_ref())
+        && !watched.feeds.contains(feed)
+    {
+        let message = format!(
+            "there is no feed {}, and no hit of one that was; {}",
+            sanitise(feed),
+            watched.feeds_hint()
+        );
+        return Err(Misuse { message, hint: "`dnsledger feeds` lists them" }.into());
+    }
+    Ok(Answer {
+        hits,
+        ledger: ledger_name(&*snapshot)?,
+        last: ledger.last_hit().0,
+        feeds: watched.feeds.len(),
+        indicators: watched.indicators,
+        pending: watched.pending,
+    })
 }
 
 /// Notes that somebody has seen to hits.
@@ -178,13 +243,7 @@ fn acknowledge(args: &Args, numbers: &str) -> anyhow::Result<Exit> {
     Ok(Exit::Nothing)
 }
 
-fn ask(client: &Client, args: &Args) -> anyhow::Result<(Vec<HitLine>, String)> {
-    #[derive(Deserialize)]
-    struct Answer {
-        hits: Vec<HitLine>,
-        #[serde(default)]
-        ledger: String,
-    }
+fn ask(client: &Client, args: &Args) -> anyhow::Result<Answer> {
     let limit = args.limit.to_string();
     let mut params = vec![("limit", limit.as_str())];
     params.extend(args.since.as_deref().map(|since| ("since", since)));
@@ -196,8 +255,7 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<(Vec<HitLine>, String)> {
     let answer = client.get("/api/v1/hits", &params)?;
     answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
     tell_lacks_of(&text)?;
-    let Answer { hits, ledger } = serde_json::from_slice(&text).context("reading the answer")?;
-    Ok((hits, ledger))
+    serde_json::from_slice(&text).context("reading the answer")
 }
 
 fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Exit> {
@@ -206,6 +264,9 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
     let mut events = BufReader::new(client.get("/api/v1/hits/stream", &params)?);
     let mut line = Vec::new();
     let mut is_sum = false;
+    if args.format == Format::Table {
+        writeln!(io::stdout(), "{}", TITLES.join("  "))?;
+    }
     loop {
         line.clear();
         let read = events.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
@@ -225,7 +286,14 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
             } else {
                 let hit: HitLine = serde_json::from_slice(data).context("reading the stream")?;
                 if filter.wants(&hit) {
-                    write(&hit, args.format, &mut out)?;
+                    match args.format {
+                        Format::Json => write_json(&hit, &mut out)?,
+                        _ => writeln!(
+                            out,
+                            "{}",
+                            cells(&hit).map(|cell| sanitise(&cell).into_owned()).join("  ").trim_end()
+                        )?,
+                    }
                 }
             }
             out.flush()?;
@@ -233,28 +301,34 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
     }
 }
 
-fn write(hit: &HitLine, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
-    if format == Format::Json {
-        writeln!(out, "{}", sanitise_json(&serde_json::to_string(hit)?))?;
-        return Ok(());
-    }
+fn write_json(hit: &HitLine, out: &mut dyn Write) -> anyhow::Result<()> {
+    Ok(writeln!(out, "{}", sanitise_json(&serde_json::to_string(hit)?))?)
+}
+
+/// The titles of a table.
+const TITLES: [&str; 9] =
+    ["HIT", "NOTED (UTC)", "SEEN (UTC)", "NAME", "KIND", "INDICATOR", "FEEDS", "SENSOR", "WHAT IT SAYS"];
+
+fn cells(hit: &HitLine) -> [String; 9] {
     let met = match &hit.address {
         Some(address) => format!("{} ({address})", hit.rrname),
         None => hit.rrname.clone(),
     };
     let kind = if hit.retracted { format!("{} (retracted)", hit.kind) } else { hit.kind.clone() };
     let said = hit.title.as_deref().or(hit.description.as_deref()).unwrap_or_default();
-    let line = format!(
-        "{:>6}  {}  {met}  {} {}  {}  {}  {said}",
-        hit.sequence,
-        hit.noted_utc.trim_end_matches('Z').replacen('T', " ", 1),
+    let seen_to = hit.acknowledged_by.as_deref().map(|by| format!("(acknowledged by {by})"));
+    let said: Vec<&str> =
+        [said, seen_to.as_deref().unwrap_or_default()].into_iter().filter(|text| !text.is_empty()).collect();
+    let time = |utc: &str| utc.trim_end_matches('Z').replacen('T', " ", 1);
+    [
+        hit.sequence.to_string(),
+        time(&hit.noted_utc),
+        time(&hit.time_utc),
+        met,
         kind,
-        hit.indicator,
-        hit.feeds.join(","),
-        hit.sensor
-    );
-    let seen = hit.acknowledged_by.as_deref().map(|by| format!("  (acknowledged by {by})"));
-    let line = line.trim_end().to_owned() + &seen.unwrap_or_default();
-    writeln!(out, "{}", sanitise(line.trim_end()))?;
-    Ok(())
+        hit.indicator.clone(),
+        hit.feeds_in_words(),
+        hit.sensor.clone(),
+        said.join("  "),
+    ]
 }

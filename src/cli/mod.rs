@@ -16,6 +16,7 @@
 
 mod access;
 mod client;
+mod columns;
 mod config;
 mod deliver;
 mod doctor;

@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::Exit;
 use super::access::{Access, LedgerArgs};
+use super::columns::Columns;
 use super::lookup::{check_sensor, tell_lacks_of};
 use crate::base::clock::now;
 use crate::lookup::{Filters, MAX_NEW, New, NewFound, NewSearch, find_new};
@@ -153,25 +154,9 @@ fn write(found: &NewFound, format: Format) -> anyhow::Result<()> {
             }
         }
         Format::Table => {
-            let rows: Vec<[String; 4]> = found.new.iter().map(cells).collect();
-            let head = ["FIRST (UTC)", "NEW", "SENSOR", ""];
-            let width = |at: usize| {
-                let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-                cells.chain(head.get(at).map(|head| head.len())).max().unwrap_or_default()
-            };
-            let (first_width, value_width, sensor_width) = (width(0), width(1).min(64), width(2));
-            let mut line = |cells: [&str; 4]| {
-                let [first, value, sensor, rest] = cells;
-                let text =
-                    format!("{first:<first_width$}  {value:<value_width$}  {sensor:<sensor_width$}  {rest}");
-                writeln!(out, "{}", text.trim_end())
-            };
-            if !rows.is_empty() {
-                line(head)?;
-            }
-            for [first, value, sensor, rest] in &rows {
-                line([first, value, sensor, rest])?;
-            }
+            let mut table = Columns::new(&["FIRST (UTC)", "NEW", "SENSOR", ""]);
+            found.new.iter().try_for_each(|new| table.push(cells(new).to_vec(), &mut out))?;
+            table.settle(&mut out)?;
         }
     }
     out.flush()?;

@@ -250,7 +250,7 @@ impl Delivery {
     }
 
     fn wants(&self, hit: &HitLine) -> bool {
-        self.config.feeds.is_empty() || hit.feeds.iter().any(|feed| self.config.feeds.contains(feed))
+        self.config.feeds.is_empty() || self.config.feeds.iter().any(|feed| hit.is_of(feed))
     }
 
     /// Whether one more may be delivered within the hour, beside so many.

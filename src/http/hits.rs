@@ -33,8 +33,9 @@ use crate::base::shutdown::Stop;
 use crate::base::units::parse_duration;
 use crate::dns::Rdata;
 use crate::lookup::parse_since;
+use crate::output::sanitise;
 use crate::store::{Acknowledged, Snapshot, StoreError};
-use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, Sent, Watching, ledger_name, parse_numbers};
+use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, Sent, Set, Watching, ledger_name, parse_numbers};
 
 const PARAMETERS: [&str; 9] =
     ["order", "since", "feed", "sensor", "kind", "limit", "cursor", "wait", "acknowledged"];
@@ -57,6 +58,11 @@ struct Document<'a> {
     /// The number of the last hit there is.
     last: u64,
     next: Option<u64>,
+    /// Feeds that are watched, and indicators in them.
+    feeds: usize,
+    indicators: u64,
+    /// Feeds that what is there was not held against yet: hits of them may be missing.
+    pending: &'a [String],
 }
 
 /// Which hits are wanted.
@@ -70,6 +76,7 @@ struct Wanted {
 /// Finds hits; where to go on from, if there may be more.
 fn find(
     ledger: &dyn Snapshot,
+    set: Option<&Set>,
     last: u64,
     wanted: &Wanted,
 ) -> Result<(Vec<HitLine>, Option<u64>), StoreError> {
@@ -77,7 +84,7 @@ fn find(
     if !wanted.newest {
         let mut after = wanted.cursor.unwrap_or(0);
         for hit in ledger.hits(after)? {
-            let line = HitLine::of(&hit?, ledger)?;
+            let line = HitLine::of(&hit?, ledger, set)?;
             // What is committed just now is seen a moment before it is told: who then listens would get it twice.
             if line.sequence > last {
                 break;
@@ -104,7 +111,7 @@ fn find(
             window.push(hit);
         }
         for hit in window.into_iter().rev() {
-            let line = HitLine::of(&hit, ledger)?;
+            let line = HitLine::of(&hit, ledger, set)?;
             if hits.len() >= wanted.limit {
                 return Ok((hits, Some(before)));
             }
@@ -135,7 +142,8 @@ pub(super) fn newest(
 ) -> Result<(Vec<HitLine>, Option<u64>, u64), StoreError> {
     let last = state.0.ledger.last_hit().0;
     let wanted = Wanted { newest: true, filter, limit, cursor };
-    let (hits, next) = find(&*state.0.ledger.now(), last, &wanted)?;
+    let set = state.watching().map(|watching| watching.set());
+    let (hits, next) = find(&*state.0.ledger.now(), set.as_deref(), last, &wanted)?;
     Ok((hits, next, last))
 }
 
@@ -170,6 +178,7 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     let param = |name: &str| request.param(name).map(str::to_owned);
     let filter =
         HitFilter { since, feed: param("feed"), sensor: filters.sensor, kind: param("kind"), acknowledged };
+    let (feed, watching) = (param("feed"), state.watching());
     let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
     let wait = request.param("wait").map(parse_duration).transpose();
     let wait = wait.map_err(|_| bad("the wait is no duration", "wait=10s"))?;
@@ -188,11 +197,27 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
         let _place = place;
         let last = store.last_hit().0;
         let name = ledger_name(&*ledger)?;
-        find(&*ledger, last, &wanted).map(|(hits, next)| (hits, next, last, name))
+        let watched = watching.map(|watching| watching.watched()).unwrap_or_default();
+        find(&*ledger, watched.set.as_deref(), last, &wanted)
+            .map(|(hits, next)| (hits, next, last, name, watched))
     };
-    let (hits, next, last, name) = in_time(Instant::now() + config.request_timeout, work).await??;
+    let (hits, next, last, name, watched) = in_time(Instant::now() + config.request_timeout, work).await??;
+    if let (true, Some(feed)) = (hits.is_empty(), feed.filter(|feed| !watched.feeds.contains(feed))) {
+        let message = format!("there is no feed {}, and no hit of one that was", sanitise(&feed));
+        return Err(bad(&message, &watched.feeds_hint()));
+    }
     let (shown, incomplete) = (as_of.as_of.as_deref(), &as_of.incomplete);
-    let document = Document { as_of: shown, incomplete, hits: &hits, ledger: &name, last, next };
+    let document = Document {
+        as_of: shown,
+        incomplete,
+        hits: &hits,
+        ledger: &name,
+        last,
+        next,
+        feeds: watched.feeds.len(),
+        indicators: watched.indicators,
+        pending: &watched.pending,
+    };
     let mut response = json(StatusCode::OK, &document);
     say_fresh(response.headers_mut(), &as_of);
     Ok(response)

@@ -51,7 +51,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
                 caption.hidden { "Hits" }
                 thead { tr {
                     @if may_tick { th scope="col" { span.hidden { "Acknowledge" } } }
-                    th scope="col" { "Noted" } th scope="col" { "Name" } th scope="col" { "Indicator" }
+                    th scope="col" { "Noted" } th scope="col" { "Seen" } th scope="col" { "Name" } th scope="col" { "Indicator" }
                     th scope="col" { "Feed" } th scope="col" { "What it says" } th scope="col" { "Sensor" }
                     th scope="col" { "Acknowledged" }
                 } }
@@ -63,9 +63,10 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
                                     aria-label={ "Acknowledge the hit of " (safe(&hit.rrname)) };
                             } } }
                             td { (moment(hit.noted)) }
+                            td { (moment(hit.time)) }
                             td.dns { (name(hit, &trail)) @if let Some(address) = &hit.address { " " (address) } }
                             td.dns { (hit.kind) " " (safe(&hit.indicator)) }
-                            td { (safe(&hit.feeds.join(", "))) }
+                            td { (safe(&hit.feeds_in_words().replace(',', ", "))) }
                             td { (safe(said(hit))) }
                             td { (safe(&hit.sensor)) }
                             td { @if let Some(at) = hit.acknowledged {
@@ -93,6 +94,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
                     a href=(HitPage::link(Some(&status.name), *is_open, None)) { (safe(&status.name)) }
                     " (" (grouped(status.indicators)) ")"
                     @if status.stale { span.warning { " stale" } }
+                    @if !status.walked { span.warning { " history is not looked through yet" } }
                     @if status.held { span.warning { " a smaller one is held back" } }
                     @if let Some(fault) = &status.fault { span.warning { " " (safe(fault)) } }
                 }
@@ -103,7 +105,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
             @else { a href=(HitPage::link(only, true, None)) { "Only those that nobody has acknowledged" } }
         }
         @if hits.is_empty() {
-            p role="status" { "No hits." }
+            p role="status" { (safe(&nothing(page))) }
         } @else if may_tick {
             form.hits method="post" action="/hits" {
                 @if let Some(feed) = feed { input type="hidden" name="feed" value=(safe(feed)); }
@@ -118,6 +120,20 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
         }
     };
     document(&Frame { title: "Hits", as_of, ..Frame::default() }, content)
+}
+
+/// What it means that there are none.
+fn nothing(page: &HitPage) -> String {
+    let HitPage { last, feed, feeds, .. } = page;
+    let indicators: u64 = feeds.iter().map(|feed| feed.indicators).sum();
+    match feed {
+        Some(feed) if !feeds.iter().any(|status| status.name == *feed) => {
+            format!("There is no feed {feed}, and no hit of one that was.")
+        }
+        _ if *last > 0 => "No hits that fit.".to_owned(),
+        _ if indicators == 0 => "No hits: nothing is watched for.".to_owned(),
+        _ => format!("No hits: none of the {} indicators was met.", grouped(indicators)),
+    }
 }
 
 fn name(hit: &HitLine, trail: &Trail) -> Markup {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::key;
 use super::note::{HitNote, Note};
 use super::novel;
+use super::set::Set;
 use crate::base::time::format_rfc3339;
 use crate::indicators::Value;
 use crate::store::{Hit, Mark, Snapshot, StoreError};
@@ -36,6 +37,9 @@ pub struct HitLine {
     pub sensor: String,
     /// The feeds that had it then.
     pub feeds: Vec<String>,
+    /// Others that have it now: a hit is noted once, however many feeds come to have its indicator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feeds_now: Vec<String>,
     /// The line in the first of them.
     pub line: u64,
     /// Its id there.
@@ -97,6 +101,7 @@ impl From<&Hit> for HitLine {
             address: hit.address.map(|address| address.to_string()),
             sensor,
             feeds,
+            feeds_now: Vec::new(),
             line,
             id,
             title,
@@ -113,18 +118,31 @@ impl From<&Hit> for HitLine {
 }
 
 impl HitLine {
-    /// A hit as a ledger knows it now: whether an event was taken back.
+    /// A hit as a ledger and the feeds know it now: whether an event was taken back, and which other feeds have the indicator.
     ///
     /// # Errors
     ///
     /// When the ledger cannot be read.
-    pub fn of(hit: &Hit, ledger: &dyn Snapshot) -> Result<HitLine, StoreError> {
+    pub fn of(hit: &Hit, ledger: &dyn Snapshot, set: Option<&Set>) -> Result<HitLine, StoreError> {
         let retracted = hit.indicator == novel::NEW && novel::is_retracted(ledger, &hit.rrname, hit.time)?;
-        Ok(HitLine { retracted, ..HitLine::from(hit) })
+        let line = HitLine::from(hit);
+        let mut feeds_now = set.map(|set| set.feeds_with(&hit.indicator)).unwrap_or_default();
+        feeds_now.retain(|feed| !line.feeds.contains(feed));
+        Ok(HitLine { retracted, feeds_now, ..line })
     }
 }
 
 impl HitLine {
+    /// Whether a feed had its indicator when it was noted, or has it now.
+    pub fn is_of(&self, feed: &String) -> bool {
+        self.feeds.contains(feed) || self.feeds_now.contains(feed)
+    }
+
+    /// The feeds that had its indicator, and those that have it now, as people read it.
+    pub fn feeds_in_words(&self) -> String {
+        self.feeds.iter().chain(&self.feeds_now).map(String::as_str).collect::<Vec<_>>().join(",")
+    }
+
     /// Whether it is an event of what is new, and no indicator was met.
     pub fn is_event(&self) -> bool {
         self.kind.starts_with("new")
@@ -145,7 +163,7 @@ pub fn ledger_name(ledger: &dyn Snapshot) -> Result<String, StoreError> {
 pub struct HitFilter {
     /// Noted at this second or after.
     pub since: Option<u64>,
-    /// Of this feed.
+    /// Of an indicator that this feed had when it was noted, or has now.
     pub feed: Option<String>,
     /// Seen by this sensor.
     pub sensor: Option<String>,
@@ -159,7 +177,7 @@ impl HitFilter {
     /// Whether a hit is among them.
     pub fn wants(&self, hit: &HitLine) -> bool {
         !self.is_over(hit.noted)
-            && self.feed.as_ref().is_none_or(|feed| hit.feeds.contains(feed))
+            && self.feed.as_ref().is_none_or(|feed| hit.is_of(feed))
             && self.sensor.as_ref().is_none_or(|sensor| *sensor == hit.sensor)
             && self.acknowledged.is_none_or(|wanted| wanted == hit.acknowledged.is_some())
             && self.kind.as_ref().is_none_or(|kind| *kind == hit.kind)

@@ -25,7 +25,7 @@ mod outlet;
 mod pulled;
 mod set;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -55,6 +55,8 @@ use set::SetBuilder;
 
 /// How often it is looked whether a file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Feeds that are told where one was named that there is not.
+const MOST_TOLD: usize = 20;
 /// Files that one feed is read of, at most.
 const MAX_FILES: usize = 1000;
 
@@ -137,6 +139,30 @@ pub struct FeedStatus {
     /// How pulling it goes, where it is pulled from a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<PullStatus>,
+}
+
+/// What is looked for just now.
+#[derive(Default)]
+pub struct Watched {
+    /// All feeds together.
+    pub set: Option<Arc<Set>>,
+    /// Feeds that there are, or that are configured, by name.
+    pub feeds: Vec<String>,
+    /// Their indicators.
+    pub indicators: u64,
+    /// Feeds that what is there was not held against yet, or that cannot be read.
+    pub pending: Vec<String>,
+}
+
+impl Watched {
+    /// Which feeds there are, for who named another.
+    pub fn feeds_hint(&self) -> String {
+        let some: Vec<&str> = self.feeds.iter().take(MOST_TOLD).map(String::as_str).collect();
+        match some.as_slice() {
+            [] => "there is none: `dnsledger indicators import --feed NAME FILE` makes one".to_owned(),
+            _ => format!("there are {}", some.join(", ")),
+        }
+    }
 }
 
 /// What is watched, in a process that has the ledger.
@@ -382,6 +408,26 @@ impl Watching {
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// What is looked for just now.
+    pub fn watched(&self) -> Watched {
+        let (set, faults) = {
+            let current = self.current.lock();
+            (Arc::clone(&current.set), current.faults.clone())
+        };
+        let configured = self.configs.iter().map(|config| config.name.clone());
+        let there = set.feeds().map(|feed| feed.meta.name.clone());
+        let feeds: BTreeSet<String> = there.chain(configured).chain(faults.keys().cloned()).collect();
+        let unwalked = set.feeds().filter(|feed| !self.folder.is_walked(feed));
+        let pending: BTreeSet<String> =
+            unwalked.map(|feed| feed.meta.name.clone()).chain(faults.into_keys()).collect();
+        Watched {
+            feeds: feeds.into_iter().collect(),
+            indicators: set.indicators,
+            pending: pending.into_iter().collect(),
+            set: Some(set),
+        }
     }
 
     /// Makes the set of hits again of rows, questions and indicators, and says which are missing. `commit` commits what is staged.

@@ -428,7 +428,8 @@ mod tests {
         /// The events: their kind, the domain, the sensor; and whether it was taken back.
         fn events(&self) -> Vec<(String, String, String, bool)> {
             let snapshot = self.store.now();
-            let lines = snapshot.hits(0).unwrap().map(|hit| HitLine::of(&hit.unwrap(), &*snapshot).unwrap());
+            let lines =
+                snapshot.hits(0).unwrap().map(|hit| HitLine::of(&hit.unwrap(), &*snapshot, None).unwrap());
             lines.map(|line| (line.kind, line.rrname, line.sensor, line.retracted)).collect()
         }
     }

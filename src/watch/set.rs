@@ -196,6 +196,23 @@ impl Set {
         }
     }
 
+    /// The feeds that have an indicator now, by its key.
+    pub(super) fn feeds_with(&self, indicator: &[u8]) -> Vec<String> {
+        if !self.filter.as_ref().is_some_and(|filter| filter.may_hold(indicator)) {
+            return Vec::new();
+        }
+        let has = |feed: &&Arc<Feed>| match feed.find(indicator) {
+            Ok(found) => found.is_some(),
+            Err(error) => {
+                if self.failed.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::error!(feed = feed.meta.name, %error, "A feed cannot be read: hits may be missing.");
+                }
+                false
+            }
+        };
+        self.feeds().filter(has).map(|feed| feed.meta.name.clone()).collect()
+    }
+
     /// The feeds that name a name or an address now, with what is named.
     pub fn listed(&self, value: &Rdata) -> Vec<(String, Vec<String>)> {
         let mut found = Vec::new();

@@ -315,7 +315,7 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
     );
     let next = daemon.json("/api/v1/hits?limit=2&cursor=5");
     assert_eq!((&next["hits"][0]["sequence"], &next["hits"][1]["sequence"]), (&4.into(), &3.into()));
-    assert_eq!(daemon.json("/api/v1/hits?feed=other")["hits"], Value::Array(Vec::new()));
+    assert_eq!(daemon.get("/api/v1/hits?feed=other").status, 400);
     assert_eq!(daemon.json("/api/v1/hits?since=1h")["hits"].as_array().unwrap().len(), 5);
     let page = |path: &str| String::from_utf8(daemon.get(path).body).unwrap();
     let shown = page("/hits?feed=mine");
@@ -536,4 +536,55 @@ fn hits_are_written_as_a_bundle_of_stix_and_as_an_event_of_misp() {
         "check_exports.py",
         &[&["bundle.json", "event.json"], values.as_slice()].concat(),
     );
+}
+
+#[test]
+fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it_means() {
+    let env = TestEnv::new();
+    fs::write(env.path("dnsledger.toml"), "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    fs::write(env.path("dns.log"), log("x", &[(BASE, "bad.example", "192.0.2.1")])).unwrap();
+    env.ok(&["import", "--data", "data", "dns.log"]);
+    let asked = |more: &[&str]| {
+        let ended = env.run(&[&["hits", "--config", "dnsledger.toml"], more].concat());
+        (ended.status.code().unwrap(), String::from_utf8(ended.stdout).unwrap(), ended.stderr)
+    };
+    let import = |feed: &str, list: &str| {
+        fs::write(env.path("list.txt"), list).unwrap();
+        env.ok(&["indicators", "import", "--config", "dnsledger.toml", "--feed", feed, "list.txt"]);
+    };
+    let check = |daemon: Option<&Daemon>| {
+        for feed in ["first", "second"] {
+            let (code, out, _) = asked(&["--feed", feed]);
+            assert_eq!(code, 0, "{feed}");
+            assert!(out.starts_with("HIT"), "{out}");
+            // When it was seen is another time than when it was noted.
+            assert!(out.contains("2026-05-28 20:26:40") && out.contains("first,second"), "{out}");
+            if let Some(daemon) = daemon {
+                let answer = daemon.json(&format!("/api/v1/hits?feed={feed}"));
+                assert_eq!(answer["hits"][0]["feeds_now"], serde_json::json!(["second"]), "{answer}");
+                assert_eq!((&answer["feeds"], &answer["indicators"]), (&3.into(), &3.into()), "{answer}");
+                assert!(
+                    String::from_utf8(daemon.get(&format!("/hits?feed={feed}")).body)
+                        .unwrap()
+                        .contains("bad.example")
+                );
+            }
+        }
+        let (code, _, err) = asked(&["--feed", "third"]);
+        assert_eq!((code, err.as_str()), (1, "No hits that fit: 1 were noted in all.\n"));
+        let (code, _, err) = asked(&["--feed", "thrid"]);
+        assert!(code == 64 || code == 2, "{code}");
+        assert!(err.contains("no feed thrid") && err.contains("first, second, third"), "{err}");
+    };
+    let (code, _, err) = asked(&[]);
+    assert!(code == 1 && err.contains("nothing is watched for"), "{err}");
+    import("third", "elsewhere.example\n");
+    let (code, _, err) = asked(&[]);
+    assert_eq!((code, err.as_str()), (1, "No hits: none of the 1 indicators of 1 feeds was met.\n"));
+    import("first", "bad.example\n");
+    import("second", "bad.example\n");
+    check(None);
+    fs::create_dir(env.path("logs")).unwrap();
+    let daemon = env.daemon("logs", "data");
+    check(Some(&daemon));
 }

@@ -256,7 +256,7 @@ fn a_daemon_tells_what_was_never_seen_before_among_the_hits_and_takes_it_back() 
     assert_eq!(hits("?kind=new")[0]["retracted"], true);
     let printed =
         String::from_utf8(env.ok(&["hits", "--config", "dnsledger.toml", "--kind", "new"])).unwrap();
-    assert!(printed.contains("new (retracted) fresh.example"), "{printed}");
+    assert!(printed.contains("new (retracted)  fresh.example"), "{printed}");
     let lines = until("the file", || {
         let text = fs::read_to_string(env.path("data/hits.json")).unwrap_or_default();
         (text.lines().count() == 2).then_some(text)
