@@ -37,7 +37,7 @@ enum Command {
     List(NamedArgs),
     /// Remove a feed; its hits stay
     Remove(NamedArgs),
-    /// Take a feed that shrank by over half and is held back
+    /// Take a feed that shrank by over half, or to nothing, and is held back
     Confirm(NamedArgs),
 }
 
@@ -52,7 +52,7 @@ struct ImportArgs {
     /// It takes the place of what the feed had, in one step; without this it is added
     #[arg(long)]
     replace: bool,
-    /// Also where the feed shrinks by over half
+    /// Also where the feed shrinks by over half, or to nothing
     #[arg(long, requires = "replace")]
     confirm: bool,
     /// How it is written, where that is mistaken: plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, prose
@@ -113,8 +113,16 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Import(args) => import(&args),
         Command::List(args) => list(&args),
         Command::Remove(args) => {
-            Folder::of(&args.folder.load()?.data_dir).remove(&args.feed)?;
-            take_up(&args.folder)?;
+            let config = args.folder.load()?;
+            Folder::of(&config.data_dir).remove(&args.feed)?;
+            if let Some(client) = daemon_of(&config.data_dir)? {
+                io::copy(&mut client.post("/control/watch", &[], None)?, &mut io::sink())?;
+            }
+            let feed = sanitise(&args.feed);
+            writeln!(
+                io::stdout(),
+                "{feed} is removed and watched for no more; its hits stay: `dnsledger hits`"
+            )?;
             Ok(Exit::Done)
         }
         Command::Confirm(args) => {
@@ -171,8 +179,9 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     if imported.held {
         writeln!(
             io::stderr(),
-            "It shrank by over half and is held back: what was there stays in use. `dnsledger indicators confirm --feed {}` takes it, or \
+            "It {} and is held back: what was there stays in use. `dnsledger indicators confirm --feed {}` takes it, or \
              the same import once more.",
+            if imported.entries == 0 { "has no indicator left" } else { "shrank by over half" },
             args.feed
         )?;
         return Ok(Exit::Nothing);

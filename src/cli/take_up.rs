@@ -7,7 +7,7 @@ use super::access::{Access, FolderArgs, Purpose};
 use crate::base::shutdown::Stop;
 use crate::watch::Watching;
 
-/// Has the daemon take feeds up, or looks through the ledger here where there is none.
+/// Has the daemon take feeds up, or looks through the ledger here where there is none; and says so.
 pub fn take_up(folder: &FolderArgs) -> anyhow::Result<()> {
     match Access::open_folder(folder, Purpose::Change) {
         Ok(Access::Folder(ledger, config)) => {
@@ -16,11 +16,14 @@ pub fn take_up(folder: &FolderArgs) -> anyhow::Result<()> {
             watching.pass(&Stop::new());
             ledger.flush()?;
             let new = ledger.last_hit().0.saturating_sub(before);
-            writeln!(io::stdout(), "{new} new hits in what is there")?;
+            writeln!(io::stdout(), "{new} new hits in what is there: `dnsledger hits`")?;
         }
         Ok(Access::Socket(client) | Access::Server(client)) => {
             io::copy(&mut client.post("/control/watch", &[], None)?, &mut io::sink())?;
-            writeln!(io::stdout(), "the daemon looks through what is there: `dnsledger hits`")?;
+            writeln!(
+                io::stdout(),
+                "the daemon has taken it up, and looks through what is there: `dnsledger hits`"
+            )?;
         }
         Err(error) => return Err(error),
     }

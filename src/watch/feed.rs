@@ -12,7 +12,7 @@
 //! is, is noted in memory when a feed is opened; an entry is then found by one read.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
@@ -22,7 +22,9 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::key;
+use crate::base::keyed::new_seed;
 use crate::indicators::Action;
+use crate::store::LogFilter;
 
 const MAGIC: &[u8] = b"dnsledger feed 1\n";
 /// Bytes of entries between two places that are noted.
@@ -354,6 +356,26 @@ pub struct WrittenFeed {
 }
 
 impl WrittenFeed {
+    /// Whether another feed has about the same: over half of the indicators of each are in the other. Where there is none it has not.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be read.
+    pub fn resembles(&self, other: &Path) -> io::Result<bool> {
+        let (seed, mut hashes) = (new_seed(), HashSet::new());
+        let other = Feed::open(other, &mut |key| _ = hashes.insert(LogFilter::hash(seed, key)));
+        let other = match other {
+            Ok(other) => other.entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut common: u64 = 0;
+        Feed::open(&self.part, &mut |key| common += u64::from(hashes.contains(&LogFilter::hash(seed, key))))?;
+        Ok(common.saturating_mul(2) >= other.max(self.entries))
+    }
+
     /// Puts it in a place, in one step.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `NAME.feed` | the feed |
-//! | `NAME.held` | one that shrank by over half, and waits to be confirmed or seen once more |
+//! | `NAME.held` | one that shrank by over half or to nothing, and waits to be confirmed or seen so once more |
 //! | `NAME.walked` | a number: the content with which history was looked through |
 //! | `NAME.pull` | how pulling it goes ([`super::PullNote`]) |
 //! | `NAME.pulled/` | what was pulled of it, where its source is asked for what has changed only |
@@ -17,7 +17,7 @@ use super::key;
 use super::note::Note;
 use crate::indicators::{self, Action, AllowList, Indicator, Options, ReadError, Taken};
 
-/// A feed that has fewer indicators may shrink as it likes.
+/// A feed that has fewer indicators may shrink as it likes, but not to nothing.
 const SMALL: u64 = 20;
 /// The longest name.
 const MAX_NAME: usize = 64;
@@ -31,6 +31,9 @@ pub enum WatchError {
     /// There is none of this name.
     #[error("there is no feed {0:?}")]
     NoFeed(String),
+    /// Nothing of it waits to be confirmed.
+    #[error("nothing of a feed {0:?} is held back")]
+    NoneHeld(String),
     /// There is nothing in it, where there should be.
     #[error("there is nothing in it, not even a comment")]
     Empty,
@@ -53,6 +56,7 @@ impl WatchError {
         match self {
             WatchError::BadName(_) => "--feed NAME",
             WatchError::NoFeed(_) => "`dnsledger feeds` lists them",
+            WatchError::NoneHeld(_) => "`dnsledger feeds` says which are",
             WatchError::Empty => "what its server says: what was there of it stays in use",
             WatchError::Read(error) => error.hint(),
             WatchError::Io { .. } => "check the data folder, and that this user may write it",
@@ -223,8 +227,12 @@ impl Folder {
         };
         let written = writer.finish(&meta).map_err(Folder::failed(&beside))?;
         let (entries, before) = (written.entries, before.map_or(0, |feed| feed.entries));
-        let shrinks = before >= SMALL && entries.saturating_mul(2) < before;
-        let is_held = shrinks && !reading.confirm && !held.exists();
+        let shrinks = match entries {
+            0 => before > 0,
+            _ => before >= SMALL && entries.saturating_mul(2) < before,
+        };
+        let is_held =
+            shrinks && !reading.confirm && !written.resembles(&held).map_err(Folder::failed(&held))?;
         let place = if is_held { &held } else { &path };
         written.flip_to(place).map_err(Folder::failed(place))?;
         if !is_held {
@@ -254,7 +262,9 @@ impl Folder {
     pub fn confirm(&self, name: &str) -> Result<(), WatchError> {
         check_name(name)?;
         match fs::rename(self.file(name, "held"), self.feed(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(WatchError::NoFeed(name.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(WatchError::NoneHeld(name.to_owned()))
+            }
             renamed => renamed.map_err(Folder::failed(&self.0)),
         }
     }

@@ -349,7 +349,7 @@ impl Watching {
                 feed = config.name,
                 before = imported.before,
                 indicators = imported.entries,
-                "A feed shrank by over half and is held back: `dnsledger indicators confirm` takes it, or when it is read so once more."
+                "A feed shrank by over half, or to nothing, and is held back: `dnsledger indicators confirm` takes it, or when it is read so once more."
             );
         }
         Ok(())

@@ -209,7 +209,7 @@ fn a_daemon_takes_up_what_was_pulled_and_tells_how_pulling_goes() {
     due();
     assert!(server.asked().is_empty());
     *said.lock().unwrap() = Said::ok("evil.example\nlater.example\n");
-    assert!(pull(&env).unwrap().contains("the daemon looks through"));
+    assert!(pull(&env).unwrap().contains("the daemon has taken it up"));
     hits(2);
     *said.lock().unwrap() = Said::new(503, "busy");
     pull(&env).unwrap_err();
