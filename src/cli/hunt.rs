@@ -48,6 +48,9 @@ pub struct Args {
     /// Take the observables of a STIX bundle, too, and not its indicators alone
     #[arg(long)]
     observed: bool,
+    /// Count what was seen after an indicator had ended (valid_until), too
+    #[arg(long)]
+    ended: bool,
     /// Take this for harmless, with all below or in it: a name, a network, or a file of them; may be repeated
     #[arg(long, value_name = "WHAT")]
     allow: Vec<String>,
@@ -100,6 +103,7 @@ impl Args {
             column: self.column.clone(),
             confidence_min: self.confidence_min,
             observed: self.observed,
+            ended: self.ended,
             ..Options::default()
         }
     }
@@ -161,6 +165,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             params.extend(options.column.as_deref().map(|column| ("column", column)));
             params.extend(confidence.as_deref().map(|number| ("confidence_min", number)));
             params.extend(options.observed.then_some(("observed", "true")));
+            params.extend(options.ended.then_some(("ended", "true")));
             let allowed = allowed.join(",");
             if allowed.len() > MAX_ALLOWED {
                 let message = "there is more in --allow than a request may have".to_owned();

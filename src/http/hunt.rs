@@ -1,7 +1,7 @@
 //! `POST /api/v1/hunt`: a report, a list, a bundle or an export of indicators against the ledger. Nothing of it is kept.
 //!
 //! The body is the list as it is, gzip too. Parameters are `format` (found out where it is not given), `below`, `column`,
-//! `confidence_min` and `observed`. The answer is NDJSON: a line for each indicator that the ledger has, and the sum.
+//! `confidence_min`, `observed` and `ended`. The answer is NDJSON: a line for each indicator that the ledger has, and the sum.
 //!
 //! ```json
 //! {"value":"evil.example","kind":"domain","names":3,"rows":7,"asked_only":1,"too_wide":false,"time_first":1772000000,"time_last":1772900000,"line":12}
@@ -86,7 +86,7 @@ pub async fn hunt<B: Buf>(
 
 /// How the list is to be read.
 fn options(request: &Request) -> Result<Options, ApiError> {
-    request.only_these(&["format", "below", "column", "confidence_min", "observed", "allow"])?;
+    request.only_these(&["format", "below", "column", "confidence_min", "observed", "ended", "allow"])?;
     let bad = |message: String, hint: &str| ApiError::bad_request("bad_parameter", message, hint);
     let format = match request.param("format") {
         None | Some("auto") => None,
@@ -106,6 +106,7 @@ fn options(request: &Request) -> Result<Options, ApiError> {
         column: request.param("column").map(str::to_owned),
         confidence_min: confidence_min.transpose()?,
         observed: request.param("observed").map_or(Ok(false), parse_bool)?,
+        ended: request.param("ended").map_or(Ok(false), parse_bool)?,
         ..Options::default()
     })
 }

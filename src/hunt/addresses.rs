@@ -52,7 +52,7 @@ impl Counted {
     fn add(&mut self, entry: &Entry) {
         let seen = entry.halves.combined();
         let Open { wanted, tally, .. } = &mut self.open;
-        if tally.is_over() || seen.time_first > wanted.until {
+        if tally.is_over() || !tally.counts(seen.time_first, wanted.until) {
             return;
         }
         tally.row(seen.time_first, seen.time_last, wanted.until);

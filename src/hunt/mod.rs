@@ -41,13 +41,15 @@ pub enum Way {
     Walk,
 }
 
-/// What came of a hunt. Indicators that were taken are hits, missed, duplicates or allowed.
+/// What came of a hunt. Indicators that were taken are hits, missed, late, duplicates or allowed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Indicators that the ledger has.
     pub hits: u64,
     /// Indicators that it does not have.
     pub missed: u64,
+    /// Indicators that it has only of times after they ended.
+    pub late: u64,
     /// Indicators that were in the list already, a name whose domain is in it included.
     pub duplicates: u64,
     /// Indicators that an exception of the list makes harmless.

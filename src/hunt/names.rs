@@ -163,7 +163,9 @@ impl Counted {
             FoundOf::End => self.open.tally.end_name(true),
             // Whose owner it holds it has counted.
             FoundOf::Target(owner, seen)
-                if !self.open.tally.is_over() && seen.time_first <= until && !self.holds(owner.key()) =>
+                if !self.open.tally.is_over()
+                    && !self.holds(owner.key())
+                    && self.open.tally.counts(seen.time_first, until) =>
             {
                 self.open.tally.row(seen.time_first, seen.time_last, until);
                 let is_new = self.owners.insert(keyed::hash(owner.key()));

@@ -41,6 +41,8 @@ pub struct Tally {
     is_too_wide: bool,
     time_first: u64,
     time_last: u64,
+    /// Whether there is something that was first seen after the indicator ended.
+    is_late: bool,
     /// Of the name at hand.
     name: Found,
 }
@@ -68,6 +70,7 @@ impl Default for Tally {
             is_too_wide: false,
             time_first: u64::MAX,
             time_last: 0,
+            is_late: false,
             name: NOTHING,
         }
     }
@@ -79,9 +82,15 @@ impl Tally {
         self.is_too_wide
     }
 
+    /// Whether what was first seen then counts: not after the indicator ended.
+    pub fn counts(&mut self, first: u64, until: u64) -> bool {
+        self.is_late |= first > until;
+        first <= until
+    }
+
     /// Adds a row of the name at hand.
     pub fn row(&mut self, first: u64, last: u64, until: u64) {
-        if first <= until {
+        if self.counts(first, until) {
             self.name.rows += 1;
             self.name.first = self.name.first.min(first);
             self.name.last = self.name.last.max(last);
@@ -90,7 +99,7 @@ impl Tally {
 
     /// Adds a question for the name at hand.
     pub fn asked(&mut self, first: u64, last: u64, until: u64) {
-        if first <= until {
+        if self.counts(first, until) {
             self.name.asked = true;
             self.name.asked_first = self.name.asked_first.min(first);
             self.name.asked_last = self.name.asked_last.max(last);
@@ -155,7 +164,10 @@ impl Sum<'_> {
     pub fn close(&mut self, open: Open, listener: &mut Listener<'_>) {
         let Open { wanted, value, tally } = open;
         if tally.names == 0 && tally.asked_only == 0 {
-            self.outcome.missed += 1;
+            match tally.is_late {
+                true => self.outcome.late += 1,
+                false => self.outcome.missed += 1,
+            }
             return;
         }
         self.outcome.hits += 1;

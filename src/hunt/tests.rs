@@ -105,7 +105,7 @@ fn what_the_ledger_has_is_told_in_its_order_and_everything_adds_up() {
         let (told, outcome) = told(hunt(LIST), &sample(), way);
         assert_eq!(told, hits, "{way:?}");
         let outcome = outcome.unwrap();
-        assert_eq!(outcome, Outcome { hits: 3, missed: 3, duplicates: 1, allowed: 0, too_wide: 0 });
+        assert_eq!(outcome, Outcome { hits: 3, missed: 3, late: 0, duplicates: 1, allowed: 0, too_wide: 0 });
     }
 }
 
@@ -133,6 +133,16 @@ fn what_was_seen_after_an_indicator_ended_is_no_hit() {
     for way in [Way::Lookups, Way::Walk] {
         let (told, _) = told(hunt(table), &sample(), way);
         assert_eq!(told, ["domain bad.example: 3 names 3 rows 1 asked 10-100 line 2"], "{way:?}");
+    }
+    // That it is there all the same is said, of names and of addresses.
+    let table = "indicator,valid_until\nbad.example,5\n198.51.100.8,5\nnowhere.example,5\n";
+    for way in [Way::Lookups, Way::Walk] {
+        let (told, outcome) = told(hunt(table), &sample(), way);
+        assert_eq!(
+            (told.len(), outcome.unwrap()),
+            (0, Outcome { missed: 1, late: 2, ..Outcome::default() }),
+            "{way:?}"
+        );
     }
 }
 

@@ -100,6 +100,7 @@ impl<'a> Collect<'a> {
             (value, _) => value,
         };
         let action = if self.options.allow { Action::Allow } else { action };
+        reference.valid_until = reference.valid_until.filter(|_| !self.options.ended);
         let is_unsure = |least: u8| reference.confidence.is_some_and(|confidence| confidence < least);
         if self.options.confidence_min.is_some_and(is_unsure) {
             self.skip(Reason::Confidence, reference.line, &value.to_string());

@@ -191,6 +191,8 @@ pub struct Options {
     pub confidence_min: Option<u8>,
     /// Observables of a bundle are taken, too, and not its indicators alone.
     pub observed: bool,
+    /// What has ended (`valid_until`) counts as if it had not.
+    pub ended: bool,
     /// All of it is harmless: it is an allow list.
     pub allow: bool,
     /// The most indicators.
@@ -207,6 +209,7 @@ impl Default for Options {
             column: None,
             confidence_min: None,
             observed: false,
+            ended: false,
             allow: false,
             most: MAX_INDICATORS,
             most_bytes: MAX_BYTES,

@@ -109,7 +109,7 @@ impl HuntLine {
 
 //--- HuntSum --------------------------------------------------------------------------------------------------------
 
-/// What came of a hunt: of what was taken, each is a hit, missed, a duplicate or allowed.
+/// What came of a hunt: of what was taken, each is a hit, missed, late, a duplicate or allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HuntSum {
@@ -126,6 +126,8 @@ pub struct HuntSum {
     pub hits: u64,
     /// Those that it does not have.
     pub missed: u64,
+    /// Those that were seen only after they had ended (`valid_until`).
+    pub late: u64,
     /// Those that were in the list before.
     pub duplicates: u64,
     /// Those that an exception of the list makes harmless.
@@ -171,6 +173,7 @@ impl HuntSum {
             taken: taken.taken,
             hits: outcome.hits,
             missed: outcome.missed,
+            late: outcome.late,
             duplicates: outcome.duplicates,
             allowed: outcome.allowed,
             too_wide: outcome.too_wide,
@@ -198,8 +201,14 @@ impl HuntSum {
                 first.push_str(&format!(", {count} {what}"));
             }
         }
+        if self.late > 0 {
+            first.push_str(&format!(", {} seen only after they had ended", self.late));
+        }
         let title = self.title.as_ref().map(|title| format!(" \u{201c}{title}\u{201d}")).unwrap_or_default();
         let mut lines = vec![format!("{first}. Read as {}{title}.", self.format)];
+        if self.late > 0 {
+            lines.push("What was seen only after valid_until of its indicator is no hit: --ended (ended=true) takes it for one.".to_owned());
+        }
         if self.too_wide > 0 {
             lines.push(format!(
                 "{} have more than {MAX_NAMES} names, of which the first are counted.",
