@@ -15,7 +15,7 @@ use super::list::{Item, ListArgs, Refused};
 use super::{Exit, Misuse};
 use crate::http::client::Client;
 use crate::lookup::{
-    self, Filters, Found, Indicator, Limits, MAX_SORTED, Search, Slice, Sort, Summary, Top, Walk,
+    AskedOf, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary, Top, Walk,
     no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
@@ -160,8 +160,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Access::Folder(ledger, _) => {
                 for ((item, search), came) in items.iter().zip(searches).zip(came) {
                     walk(&**ledger, search, &args, &mut |row| visit(came, item, row))?;
-                    if let Some(scan) = lookup::Questions::scan_of(&search.query) {
-                        let questions = lookup::Questions::of(&*ledger.now(), &scan, &filters)?;
+                    if let Some(of) = AskedOf::of(search) {
+                        let probes = came.summary.rows == 0;
+                        let questions = of.questions(&*ledger.now(), Reach::ALL, probes)?;
                         came.questions = Some((&questions).into());
                     }
                 }
@@ -224,7 +225,13 @@ fn tell_questions(item: &Item, came: &Came, format: Format, is_filtered: bool) -
     let within = if is_filtered && !is_said { " within these filters" } else { "" };
     match (came.summary.rows, questions) {
         (0, _) if !is_typed && format != Format::Table => Ok(()),
-        (0, Some(questions)) => writeln!(io::stderr(), "Nothing found for {asked}{within}: {questions}."),
+        (0, Some(questions)) => {
+            writeln!(io::stderr(), "Nothing found for {asked}{within}: {questions}.")?;
+            match came.questions.as_ref().and_then(Questions::below_in_words) {
+                Some(below) => writeln!(io::stderr(), "But {below}."),
+                None => Ok(()),
+            }
+        }
         (0, None) => writeln!(io::stderr(), "Nothing found for {asked}{within}."),
         // That what was found was answered goes without saying.
         (_, Some(questions)) if is_typed && format == Format::Table && !came.is_answered() => {

@@ -19,7 +19,7 @@ use super::read::{At, Came, Found, Reading, Wanted, read};
 use super::stretches::Stretches;
 use crate::dns::RrType;
 use crate::ingest::{Config, SourceConfig, TwinSide, Twins, is_origin, zeek_folder};
-use crate::lookup::{Questions, RowTest, Search};
+use crate::lookup::{AskedOf, RowTest, Search};
 use crate::observation::{Half, Observations, SensorId, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
 use crate::status::shown_path;
@@ -149,7 +149,7 @@ impl Asked {
         let filters = &ask.search.filters;
         let questions = match ask.rdata {
             Some(_) => None,
-            None => Questions::scan_of(&ask.search.query),
+            None => AskedOf::scan_of(&ask.search.query),
         };
         let mut asked = Asked {
             test: RowTest::of(&ask.search),

@@ -49,7 +49,7 @@ impl ApiError {
         self.code == "part_away"
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> ApiError {
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> ApiError {
         self.hint = Some(hint.into());
         self
     }

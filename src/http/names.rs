@@ -9,8 +9,8 @@
 //! A name that was never asked for is an answer, too: `asked` is false and the times are null. What it resolved to is at
 //! `/api/v1/records`. The filters `type` and `sensor` leave out questions.
 //!
-//! `seen` sums up all that is known of a name or an address in one object, for clients that want a yes or a no, and is 404
-//! for what was neither seen nor asked for.
+//! `seen` sums up all that is known of a name, an address or a block in one object, for clients that want a yes or a no, and is
+//! 404 for what was neither seen nor asked for. Of a name it also says whether there is something below it.
 
 use hyper::StatusCode;
 use serde::{Serialize, Serializer};
@@ -25,8 +25,9 @@ use super::machine::json;
 use super::native::known_filters;
 use super::request::Request;
 use crate::dns::{Name, RrType};
-use crate::lookup::{End, Filters, Found, Indicator, Limits, Query, Search};
+use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
+use crate::output::summary::Below;
 use crate::status::SensorTime;
 use crate::store::Scan;
 
@@ -82,24 +83,23 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     Ok(response)
 }
 
-/// Answers `/api/v1/seen/{value}`: all that is known of a name or an address, in one object.
+/// Answers `/api/v1/seen/{value}`: all that is known of a name, an address or a block, in one object.
 ///
 /// # Errors
 ///
-/// 404 when it was neither seen nor asked for; 400 when it is neither a name nor an address, or a filter has no meaning;
-/// else as any lookup.
+/// 404 when it was neither seen nor asked for; 400 when it is none of these, or a filter has no meaning; else as any lookup.
 pub async fn seen(state: State, request: Request, value: &str) -> Result<Response, ApiError> {
     request.read_only()?;
     request.only(&[])?;
     let filters = Filters { limit: None, ..known_filters(&state, &request)? };
     let as_of = as_of(&state);
     let Indicator { query, asked: value, .. } = Indicator::read(value)?;
-    let (query, name) = match query {
-        Query::Addresses(first, last) if first == last => (query, None),
-        Query::Name(name) => (Query::Either(name.clone()), Some(name)),
+    let (query, name, kind) = match query {
+        Query::Addresses(first, last) if first == last => (query, None, "address"),
+        Query::Addresses(..) => (query, None, "addresses"),
+        Query::Name(name) => (Query::Either(name.clone()), Some(name), "name"),
         _ => {
-            let hint =
-                "a name or an address, such as www.example.com; /api/v1/records?q= takes other queries";
+            let hint = "a name, an address or a block, such as www.example.com; /api/v1/records?q= takes other queries";
             return Err(ApiError::bad_request("bad_query", "this is neither a name nor an address", hint));
         }
     };
@@ -115,14 +115,19 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     };
     let Gathered { value: (owned, pointing), ended, .. } =
         gather(&state, search, limits, None, Default::default(), visit).await?;
-    let asked = match &name {
-        Some(name) => asked_for(&state, name, &filters).await?,
-        None => Asked::default(),
+    let (asked, below) = match &name {
+        Some(name) => asked_for(&state, name, filters).await?,
+        None => Default::default(),
     };
     if owned.rows + pointing.rows + asked.count() == 0 {
-        return Err(match ended {
-            Ended::Answer(End::Complete) => {
+        return Err(match (ended, below) {
+            (Ended::Answer(End::Complete), None) => {
                 ApiError::nothing_found("neither seen nor asked for").true_of(as_of)
+            }
+            (Ended::Answer(End::Complete), Some(below)) => {
+                let message = format!("neither seen nor asked for, but {}", below.in_words());
+                let hint = format!("/api/v1/records?questions=true&q={}", below.query);
+                ApiError::nothing_found(&message).hint(hint).true_of(as_of)
             }
             // What was not looked at may hold it.
             _ => ApiError::timeout(),
@@ -135,7 +140,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         incomplete: &as_of.incomplete,
         sensors: as_of.sensors.as_deref(),
         value: name.as_ref().map_or(value, ToString::to_string),
-        kind: if name.is_some() { "name" } else { "address" },
+        kind,
         complete: ended == Ended::Answer(End::Complete),
         seen: owned.rows + pointing.rows > 0,
         count: all.count,
@@ -145,27 +150,33 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         rows_as_rdata: pointing.rows,
         asked: asked.count() > 0,
         questions: Figures::from(&asked),
+        below,
     };
     let mut response = json(StatusCode::OK, &document);
     say_fresh(response.headers_mut(), &as_of);
     Ok(response)
 }
 
-/// How a name was asked for, all types and sensors together.
-async fn asked_for(state: &State, name: &Name, filters: &Filters) -> Result<Asked, ApiError> {
+/// How a name was asked for, all types and sensors together, and what there is below it.
+async fn asked_for(state: &State, name: &Name, filters: Filters) -> Result<(Asked, Option<Below>), ApiError> {
     let place = place_for(state, false).await?;
     let ledger = state.snapshot();
     let scan = Scan::Name(name.clone());
+    let name = name.clone();
     let work = move || {
         let _place = place;
-        ledger.questions(&scan)?.collect::<Result<Vec<_>, _>>()
+        let mut all = Asked::default();
+        for question in ledger.questions(&scan)? {
+            let question = question?;
+            // Of a domain: what was asked of names below it is not of its own.
+            if question.qtype != RrType::FOLDED && filters.wants_question(&question) {
+                all.merge(&question.asked);
+            }
+        }
+        let below = lookup::Below::of(&*ledger, &name, &filters)?;
+        Ok::<_, ApiError>((all, below.as_ref().map(Below::from)))
     };
-    let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
-    let mut all = Asked::default();
-    for question in questions.iter().filter(|question| filters.wants_question(question)) {
-        all.merge(&question.asked);
-    }
-    Ok(all)
+    in_time(Instant::now() + state.0.config.request_timeout, work).await?
 }
 
 /// Rows, and what was seen in all of them.
@@ -200,6 +211,9 @@ struct Seen<'a> {
     rows_as_rdata: u64,
     asked: bool,
     questions: Figures,
+    /// Of a name, what there is below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    below: Option<Below>,
 }
 
 #[derive(Serialize)]

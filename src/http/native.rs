@@ -23,7 +23,7 @@ use super::error::ApiError;
 use super::headers::say_truncated;
 use super::request::Request;
 use crate::lookup::{
-    Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Questions, Search, Sort, Top,
+    AskedOf, Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Reach, Search, Sort, Top,
     no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
@@ -31,7 +31,6 @@ use crate::output::json::push_str;
 use crate::output::summary;
 use crate::output::{CSV_HEADER, Row, file_name, push_json, sanitise};
 use crate::status::{Freshness, SensorTime};
-use crate::store::Scan;
 
 /// What a query was understood as.
 const ASKED: HeaderName = HeaderName::from_static("x-dnsledger-asked");
@@ -58,8 +57,8 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
     let wants_questions = request.param("questions").map_or(Ok(false), parse_bool)?;
-    let questions = match Questions::scan_of(&search.query).filter(|_| wants_questions) {
-        Some(scan) => Some(questions_of(&state, scan, search.filters.clone()).await?),
+    let questions = match AskedOf::of(&search).filter(|_| wants_questions) {
+        Some(of) => Some(questions_of(&state, of).await?),
         None => None,
     };
     let shown = asked.clone();
@@ -143,21 +142,21 @@ async fn sorted(
     Ok(response)
 }
 
-/// How a name, or the names at and below one, were asked for.
+/// How the names of a query were asked for.
 ///
 /// # Errors
 ///
 /// As any lookup.
-pub async fn questions_of(
-    state: &State,
-    scan: Scan,
-    filters: Filters,
-) -> Result<summary::Questions, ApiError> {
-    let place = place_for(state, false).await?;
+pub async fn questions_of(state: &State, of: AskedOf) -> Result<summary::Questions, ApiError> {
+    let place = place_for(state, of.is_scan()).await?;
     let ledger = state.snapshot();
+    let config = &state.0.config;
+    // What there is no time for is said to be missing.
+    let until = std::time::Instant::now() + config.request_timeout / 2;
+    let reach = Reach::shared(config.scan_rows, Some(until));
     let work = move || {
         let _place = place;
-        let questions = Questions::of(&*ledger, &scan, &filters)?;
+        let questions = of.questions(&*ledger, reach, true)?;
         Ok::<_, ApiError>((&questions).into())
     };
     in_time(Instant::now() + state.0.config.request_timeout, work).await?

@@ -211,8 +211,9 @@ async fn api(state: State, mut request: Request) -> Result<Response, ApiError> {
         ["hits", "stream"] => hits::stream(state, &request),
         ["feeds"] => hits::feeds(state, request).await,
         ["evidence"] => evidence::respond(&state, &request),
-        ["names", rrname] => names::name(state, request, rrname).await,
-        ["seen", value] => names::seen(state, request, value).await,
+        ["names", rrname @ ..] if !rrname.is_empty() => names::name(state, request, &rrname.join("/")).await,
+        // A URL and a block have slashes in them.
+        ["seen", value @ ..] if !value.is_empty() => names::seen(state, request, &value.join("/")).await,
         _ => Err(ApiError::not_found()),
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use super::indicator::Indicator;
 use super::order::{Sort, Top};
 use super::query::{Query, QueryError};
-use super::summary::{Questions, Summary};
+use super::questions::{AskedOf, Questions, Reach};
+use super::summary::Summary;
 use super::walk::{End, Found, Limits, Search, Slice, Walk};
 use crate::dns::push_address_key;
 use crate::observation::Seen;
-use crate::store::{Entry, Scan, Snapshot, StoreError};
+use crate::store::{Entry, Snapshot, StoreError};
 
 /// A query of a list, waiting.
 #[derive(Debug)]
@@ -145,7 +146,7 @@ struct Current {
     ask: Ask,
     walk: Walk,
     summary: Summary,
-    questions: Option<Scan>,
+    questions: Option<AskedOf>,
     /// The first rows so far, where they have an order.
     top: Option<Top>,
     /// What is still to be handed out of them.
@@ -230,7 +231,7 @@ impl Bulk {
                 let examined = self.each.examined.min(self.left);
                 let top = self.sort.map(|sort| Top::new(sort, self.each.rows));
                 let rows = if top.is_some() { u64::MAX } else { self.each.rows };
-                let questions = Questions::scan_of(&search.query);
+                let questions = AskedOf::of(&search);
                 let walk = Walk::begin(&self.ledger, &search, Limits { rows, examined });
                 let summary = Summary::default();
                 self.current =
@@ -258,9 +259,11 @@ impl Bulk {
             enough |= !current.hand_out(&mut visit);
             let Current { ask, walk, summary, questions, sorted, is_cut, .. } = current;
             if let Some(end) = walk.end().filter(|_| sorted.is_none()) {
-                let scan = questions.take();
-                let filters = &self.template.filters;
-                let questions = scan.map(|scan| Questions::of(&*self.ledger, &scan, filters)).transpose()?;
+                // What is below a name is of interest where it has nothing itself.
+                let probes = summary.rows == 0;
+                let reach = Reach::shared(self.left, None);
+                let questions = questions.take();
+                let questions = questions.map(|of| of.questions(&*self.ledger, reach, probes)).transpose()?;
                 let (questions, is_cut) = (questions.as_ref(), *is_cut);
                 enough |= !visit(ask.of(), Told::End { end, is_cut, summary, questions });
                 self.current = None;

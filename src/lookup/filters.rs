@@ -4,7 +4,7 @@ use crate::base::time::{DAY, parse_period, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen, SensorId};
-use crate::store::{Question, ReadStore};
+use crate::store::{Entry, Question, ReadStore};
 
 use super::QueryError;
 
@@ -128,6 +128,13 @@ impl Filters {
         self.types.contains(question.qtype)
             && self.sensor.as_ref().is_none_or(|sensor| **sensor == *question.sensor)
             && self.is_time(question.asked.time_first, question.asked.time_last)
+    }
+
+    /// Whether a row is of a type and a sensor that are wanted, and was seen when it is wanted.
+    pub fn wants_entry(&self, entry: &Entry) -> bool {
+        self.types.contains(entry.tuple.rrtype)
+            && self.sensor.as_ref().is_none_or(|sensor| **sensor == *entry.sensor)
+            && self.select(&entry.halves).is_some()
     }
 
     /// Whether there may be questions that they leave out.

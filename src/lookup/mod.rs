@@ -30,6 +30,7 @@ mod new;
 mod order;
 mod pattern;
 mod query;
+mod questions;
 mod summary;
 mod walk;
 
@@ -43,5 +44,6 @@ pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_
 pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Query, QueryError};
-pub use summary::{Questions, Summary};
+pub use questions::{AskedOf, Below, Questions, Reach};
+pub use summary::Summary;
 pub use walk::{End, Found, Limits, RowTest, Search, Slice, Walk};

@@ -128,17 +128,26 @@ impl Pattern {
         self.under.as_ref().filter(|_| self.rdata.is_none())
     }
 
+    /// Whether names are held against it.
+    pub(super) fn is_about_names(&self) -> bool {
+        self.rrname.is_some()
+    }
+
+    /// Whether a name matches. `shown` is scratch.
+    pub(super) fn matches_name(&self, name: &Name, shown: &mut Vec<u8>) -> bool {
+        let Some(matcher) = &self.rrname else { return false };
+        shown.clear();
+        name.push_presentation(shown);
+        if self.final_dot && !name.is_root() {
+            shown.push(b'.');
+        }
+        self.passes(matcher, shown)
+    }
+
     /// Whether a row matches. `shown` is scratch.
     pub(super) fn matches(&self, tuple: &Tuple, shown: &mut Vec<u8>) -> bool {
-        if let Some(matcher) = &self.rrname {
-            shown.clear();
-            tuple.rrname.push_presentation(shown);
-            if self.final_dot && !tuple.rrname.is_root() {
-                shown.push(b'.');
-            }
-            if self.passes(matcher, shown) {
-                return true;
-            }
+        if self.matches_name(&tuple.rrname, shown) {
+            return true;
         }
         if let Some(matcher) = &self.rdata {
             shown.clear();

@@ -96,11 +96,7 @@ impl Test {
     fn passes(&self, tuple: &Tuple, shown: &mut Vec<u8>) -> bool {
         match self {
             Test::None => true,
-            Test::Prefix(name) => {
-                // In key form the first labels are the last, and each starts behind an END or at the very front.
-                let (key, prefix) = (tuple.rrname.key(), name.key());
-                key.strip_suffix(prefix).is_some_and(|before| before.last().is_none_or(|&end| end == 0))
-            }
+            Test::Prefix(start) => starts_with(&tuple.rrname, start),
             Test::Rdata(text) => match &tuple.rdata {
                 Rdata::Text(rdata) => rdata.eq_ignore_ascii_case(text),
                 _ => false,
@@ -112,6 +108,12 @@ impl Test {
             Test::Pattern(pattern) => pattern.matches(tuple, shown),
         }
     }
+}
+
+/// Whether a name starts with the labels of another.
+pub(super) fn starts_with(name: &Name, start: &Name) -> bool {
+    // In key form the first labels are the last, and each starts behind an END or at the very front.
+    name.key().strip_suffix(start.key()).is_some_and(|before| before.last().is_none_or(|&end| end == 0))
 }
 
 //--- RowTest --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ use crate::observation::Outcome;
 
 /// Bytes of text of a server's that is shown.
 const SHOWN: usize = 500;
+/// Names without an answer that are shown.
+const NAMED: usize = 10;
 /// The widest column of queries.
 const WIDEST: usize = 80;
 
@@ -38,6 +40,46 @@ pub struct Questions {
     /// What was last asked before this second was dropped, if anything was: nothing is known of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
+    /// Of several names, how many never had an answer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unanswered: u64,
+    /// The first of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered_names: Vec<String>,
+    /// Of one name, what there is below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Below>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What there is below a name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Below {
+    /// Whether a name below it has rows.
+    pub rows: bool,
+    /// Whether one was asked for.
+    pub asked: bool,
+    /// The query that finds them.
+    pub query: String,
+}
+
+impl From<&lookup::Below> for Below {
+    fn from(below: &lookup::Below) -> Below {
+        Below { rows: below.has_rows, asked: below.was_asked, query: below.query.clone() }
+    }
+}
+
+impl Below {
+    /// In words: `names below it have rows`.
+    pub fn in_words(&self) -> &'static str {
+        match (self.rows, self.asked) {
+            (true, _) => "names below it have rows",
+            _ => "names below it were asked for",
+        }
+    }
 }
 
 impl From<&lookup::Questions> for Questions {
@@ -55,6 +97,9 @@ impl From<&lookup::Questions> for Questions {
             complete: questions.is_all,
             filtered: questions.is_filtered,
             expired_before: Some(questions.expired_before).filter(|before| *before > 0),
+            unanswered: questions.unanswered,
+            unanswered_names: questions.named.iter().map(ToString::to_string).collect(),
+            below: questions.below.as_ref().map(Below::from),
         }
     }
 }
@@ -68,7 +113,7 @@ impl Questions {
         let least = if self.complete { "" } else { "at least " };
         let last = format_utc(last);
         let of = if self.names > 1 { format!(" of {} names", self.names) } else { String::new() };
-        match (self.count, self.outcomes.keys().next()) {
+        let said = match (self.count, self.outcomes.keys().next()) {
             (1, Some(outcome)) => format!("asked 1 time, {}, last {last}", words(outcome)),
             (count, Some(outcome)) if self.outcomes.len() == 1 => {
                 format!(
@@ -84,11 +129,33 @@ impl Questions {
                     format_utc(first)
                 )
             }
+        };
+        match self.without_answer() {
+            Some(names) => format!("{said}; {names}"),
+            None => said,
         }
+    }
+
+    /// The names that never had an answer, as far as they are told: `without an answer: a.example, b.example and 7 more`.
+    fn without_answer(&self) -> Option<String> {
+        let shown = |name: &String| shortened(&sanitise(name), SHOWN);
+        let names: Vec<String> = self.unanswered_names.iter().take(NAMED).map(shown).collect();
+        let more = self.unanswered.saturating_sub(names.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!names.is_empty()).then(|| format!("without an answer: {}{more}", names.join(", ")))
+    }
+
+    /// What is below a name that has nothing itself: `names below it have rows: ask for *.example.com`.
+    pub fn below_in_words(&self) -> Option<String> {
+        let below = self.below.as_ref()?;
+        Some(format!("{}: ask for {}", below.in_words(), shortened(&sanitise(&below.query), SHOWN)))
     }
 
     /// Nobody can say "never" of a time that is not kept.
     fn not_asked(&self) -> String {
+        if !self.complete {
+            return "not asked as far as was looked, which is not to the end".to_owned();
+        }
         let what = if self.filtered { "not asked within these filters" } else { "never asked" };
         match self.expired_before {
             Some(before) if self.filtered => {
@@ -188,6 +255,12 @@ impl SummaryLine {
         let mut text = self.questions.as_ref().map(Questions::outcome).unwrap_or_default();
         if self.questions.is_none() && self.rows == 0 {
             text.push_str("not seen");
+        }
+        if let Some(below) =
+            self.questions.as_ref().filter(|_| self.rows == 0).and_then(Questions::below_in_words)
+        {
+            text.push_str("; ");
+            text.push_str(&below);
         }
         if self.ended.as_deref().is_some_and(|ended| ended != "complete") {
             text.push_str(if text.is_empty() { "there may be more" } else { "; there may be more" });

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::link::{MAX_SORTED, View};
 use crate::dns::{Name, Rdata, registrable};
 use crate::lookup::{
-    self, Column, Cursor, CursorError, End, Found, Limits, Query, Search, Slice, Sort, Top, Walk,
+    AskedOf, Column, Cursor, CursorError, End, Found, Limits, Query, Reach, Search, Slice, Sort, Top, Walk,
     is_seen_within,
 };
 use crate::observation::Seen;
@@ -107,9 +107,13 @@ pub fn search(
     examined: u64,
     until: Instant,
 ) -> Result<Results, GatherError> {
+    let patience = until.saturating_duration_since(Instant::now());
     let results = rows_of(ledger, search, view, examined, until)?;
-    let scan = lookup::Questions::scan_of(&search.query);
-    let questions = scan.map(|scan| lookup::Questions::of(&**ledger, &scan, &search.filters)).transpose()?;
+    // Whoever looks further has seen what was asked on the first page.
+    let is_first = view.cursor.is_none() && view.page <= 1;
+    let of = AskedOf::of(search).filter(|of| is_first || !of.is_scan());
+    let reach = Reach::shared(examined, Some(Instant::now() + patience / 2));
+    let questions = of.map(|of| of.questions(&**ledger, reach, results.rows.is_empty())).transpose()?;
     Ok(Results { questions: questions.as_ref().map(Questions::from), ..results })
 }
 
@@ -271,6 +275,8 @@ pub struct Profile {
     pub siblings: Vec<Sibling>,
     /// Whether there are more.
     pub more_siblings: bool,
+    /// How names at and below that domain were asked for.
+    pub asked_under: Option<Questions>,
 }
 
 /// A name, and when any of its rows was seen.
@@ -301,7 +307,7 @@ pub fn name(ledger: &Arc<dyn Snapshot>, name: &Name, until: Instant) -> Result<P
     });
     let domain = registrable(name);
     let mut siblings: Vec<Sibling> = Vec::new();
-    let mut more_siblings = false;
+    let (mut more_siblings, mut asked_under) = (false, None);
     if let Some(domain) = &domain {
         let limits = Limits { rows: u64::MAX, examined: SURROUNDINGS_EXAMINED };
         let end =
@@ -316,6 +322,10 @@ pub fn name(ledger: &Arc<dyn Snapshot>, name: &Name, until: Instant) -> Result<P
                 true
             })?;
         more_siblings = end != End::Complete;
+        if let Some(of) = AskedOf::of(&Search::new(Query::Subtree(domain.clone()))) {
+            let reach = Reach::shared(SURROUNDINGS_EXAMINED, Some(until));
+            asked_under = Some((&of.questions(&**ledger, reach, false)?).into());
+        }
     }
     Ok(Profile {
         name: name.clone(),
@@ -327,6 +337,7 @@ pub fn name(ledger: &Arc<dyn Snapshot>, name: &Name, until: Instant) -> Result<P
         domain,
         siblings,
         more_siblings,
+        asked_under,
     })
 }
 

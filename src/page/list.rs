@@ -165,6 +165,9 @@ fn row(line: &SummaryLine) -> Markup {
                     td.when { @if let Some(time) = line.time_last { (moment(time)) } }
                     td.number { @if let Some(questions) = &line.questions { (grouped(questions.count)) } }
                     td { (safe(&line.questions.as_ref().map(Questions::outcome).unwrap_or_default()))
+                        @if let Some(below) = line.questions.as_ref().filter(|_| line.rows == 0).and_then(|questions| questions.below.as_ref()) {
+                            "; " (below.in_words()) ": " a.dns href=(Place::Search(below.query.clone()).href(&Trail::default())) { (safe(&below.query)) }
+                        }
                         @if line.ended.as_deref() != Some("complete") { span.warning { " not looked through to the end" } } }
                 }
             }

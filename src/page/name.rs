@@ -85,13 +85,23 @@ pub fn name_page(
             section {
                 h2 { "Under " (pivot(&Place::name(domain), &onward)) }
                 @if siblings.is_empty() {
-                    p.note { "No other name under this registrable domain was seen." }
+                    p.note { "No other name under this registrable domain has rows." }
                 } @else {
                     (siblings_list(&siblings, &onward))
                     @if profile.more_siblings {
                         p.note { "The first of them, in the order of names. "
                             a href=(Place::Search(below(domain)).href(&onward)) { "All of them" } }
                     }
+                }
+                @if let Some(asked) = profile.asked_under.as_ref().filter(|asked| asked.unanswered > 0) {
+                    p.note { "Without an answer: "
+                        @for (at, name) in asked.unanswered_names.iter().enumerate() {
+                            @if at > 0 { ", " }
+                            a.dns href=(Place::Name(name.clone()).href(&onward)) { (name) }
+                        }
+                        @let more = asked.unanswered.saturating_sub(asked.unanswered_names.len() as u64);
+                        @if more > 0 { " and " a href=(Place::Search(below(domain)).href(&onward)) { (grouped(more)) " more" } }
+                        "." }
                 }
             }
         } @else {

@@ -132,7 +132,7 @@ pub fn results_page(
             }
             p.lede { (meaning(query)) }
             @if let (Some(questions), Some(_)) = (&results.questions, &axis) {
-                p.lede { "It was " (safe(&questions.in_words())) " (UTC)." }
+                p.lede { (subject(query)) " " (safe(&questions.in_words())) " (UTC)." }
             }
             @if let Some(place) = place(query) {
                 p.about { a href=(place.href(&trail)) { "All about " span.dns { (place.text()) } } }
@@ -169,6 +169,14 @@ fn meaning(query: &Query) -> &'static str {
         Query::TargetSubtree(_) => "Rows that lead to a name at or below it",
         Query::Data(_) | Query::RdataText(_) => "Rows with this data",
         Query::Pattern(_) => "Rows whose name or data contains it",
+    }
+}
+
+/// What was asked for, as the beginning of a sentence.
+fn subject(query: &Query) -> &'static str {
+    match query {
+        Query::Name(_) | Query::Either(_) | Query::Pair(..) | Query::Subtree(_) => "It was",
+        _ => "Names that match were",
     }
 }
 
@@ -336,7 +344,10 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results) -> Markup {
             } @else {
                 p { "No row of the ledger fits " span.dns { (text) }
                     @if view.filters.is_empty() { "." } @else { " with these filters." }
-                    @if let Some(questions) = &results.questions { " It was " (safe(&questions.in_words())) @if questions.count > 0 { " (UTC)" } "." }
+                    @if let Some(questions) = &results.questions { " " (subject(query)) " " (safe(&questions.in_words())) @if questions.count > 0 { " (UTC)" } "." }
+                }
+                @if let Some(below) = results.questions.as_ref().and_then(|questions| questions.below.as_ref()) {
+                    p { strong { "But " (below.in_words()) } ": " a.dns href=(Place::Search(below.query.clone()).href(&view.trail)) { (safe(&below.query)) } "." }
                 }
             }
             ul {

@@ -10,6 +10,8 @@
 /// What tests of the whole program stand on.
 mod env;
 
+/// Nobody is told "nothing" where there is something.
+mod all_clear;
 /// Asking as people ask: pasted indicators, lists, times, and what was never answered.
 mod ask;
 /// The program as people and scripts meet it.

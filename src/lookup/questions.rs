@@ -1,0 +1,259 @@
+//! How the names of a query were asked for, whether or not anything answered, and what is below a name that has nothing itself.
+
+use std::time::Instant;
+
+use super::filters::Filters;
+use super::indicator::literal;
+use super::pattern::Pattern;
+use super::query::Query;
+use super::summary::Names;
+use super::walk::{Search, starts_with};
+use crate::dns::{Name, RrType};
+use crate::observation::{Asked, Outcome};
+use crate::store::{Question, Scan, Snapshot, StoreError};
+
+/// Questions of all names below one that are looked at where others wait.
+const MOST_BELOW: u64 = 200_000;
+/// Questions that are looked at between two glances at the clock.
+const SLICE: u64 = 4096;
+/// Names without an answer that are told by name.
+const MOST_NAMED: usize = 10;
+/// Rows and questions below a name that are looked at for the first that is wanted.
+const MOST_PROBED: usize = 10_000;
+
+//--- AskedOf --------------------------------------------------------------------------------------------------------
+
+/// Whose questions belong to a search.
+#[derive(Debug, Clone)]
+pub struct AskedOf {
+    scans: Vec<Scan>,
+    test: Test,
+    filters: Filters,
+    /// The one name that it is about, if it is about one.
+    name: Option<Name>,
+}
+
+/// What a name must look like beside lying in a scan.
+#[derive(Debug, Clone)]
+enum Test {
+    None,
+    Prefix(Name),
+    Pattern(Box<Pattern>),
+}
+
+/// How far questions are looked through.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    /// Those of a pattern that are looked at.
+    pub examined: u64,
+    /// Those of all names below one.
+    pub below: u64,
+    /// Until when.
+    pub until: Option<Instant>,
+}
+
+impl Reach {
+    /// All of them, however long it takes.
+    pub const ALL: Reach = Reach { examined: u64::MAX, below: u64::MAX, until: None };
+
+    /// As far as somebody may who is not alone.
+    pub fn shared(examined: u64, until: Option<Instant>) -> Reach {
+        Reach { examined, below: MOST_BELOW, until }
+    }
+}
+
+impl AskedOf {
+    /// Those of a search; none of one that is about no name.
+    pub fn of(search: &Search) -> Option<AskedOf> {
+        let mut name = None;
+        let (scan, test) = match &search.query {
+            Query::Name(one) | Query::Either(one) | Query::Pair(one, _) => {
+                name = Some(one.clone());
+                (Scan::Name(one.clone()), Test::None)
+            }
+            Query::Subtree(top) => (Scan::Subtree(top.clone()), Test::None),
+            Query::All => (Scan::All, Test::None),
+            Query::Prefix(start) => (Scan::All, Test::Prefix(start.clone())),
+            Query::Pattern(pattern) if pattern.is_about_names() => {
+                let scan = pattern.under().map_or(Scan::All, |top| Scan::Subtree(top.clone()));
+                (scan, Test::Pattern(Box::new(pattern.clone())))
+            }
+            _ => return None,
+        };
+        Some(AskedOf { scans: vec![scan], test, filters: search.filters.clone(), name })
+    }
+
+    /// The scan of questions that are all of a query's; none of one that is about no name, or a pattern.
+    pub fn scan_of(query: &Query) -> Option<Scan> {
+        let asked = AskedOf::of(&Search::new(query.clone()))?;
+        asked
+            .scans
+            .into_iter()
+            .next()
+            .filter(|scan| matches!(scan, Scan::Name(_) | Scan::Subtree(_)))
+            .filter(|_| matches!(asked.test, Test::None))
+    }
+
+    /// Whether all questions there are are looked through for them.
+    pub fn is_scan(&self) -> bool {
+        !matches!(self.test, Test::None)
+    }
+
+    fn passes(&self, name: &Name, shown: &mut Vec<u8>) -> bool {
+        match &self.test {
+            Test::None => true,
+            Test::Prefix(start) => starts_with(name, start),
+            Test::Pattern(pattern) => pattern.matches_name(name, shown),
+        }
+    }
+
+    /// What was asked, as far as filters leave it in. Where it is about one name and `probes`, also whether there is something
+    /// below that name.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn questions(
+        &self,
+        ledger: &dyn Snapshot,
+        reach: Reach,
+        probes: bool,
+    ) -> Result<Questions, StoreError> {
+        let filters = &self.filters;
+        let mut sum = Questions {
+            is_filtered: filters.narrow_questions(),
+            expired_before: ledger.expired_before(),
+            ..Questions::default()
+        };
+        if let Some(name) = self.name.as_ref().filter(|_| probes) {
+            sum.below = Below::of(ledger, name, filters)?;
+        }
+        let mut left = match (&self.test, &self.name) {
+            (Test::None, Some(_)) => u64::MAX,
+            (Test::None, None) => reach.below,
+            _ => reach.examined,
+        };
+        let (mut shown, mut current) = (Vec::new(), OfName::default());
+        for scan in &self.scans {
+            let is_wide = !matches!(scan, Scan::Name(_));
+            for question in ledger.questions(scan)? {
+                let is_late =
+                    || left % SLICE == 0 && reach.until.is_some_and(|until| Instant::now() >= until);
+                if left == 0 || is_late() {
+                    current.end(&mut sum);
+                    return Ok(sum);
+                }
+                left -= 1;
+                let question = question?;
+                // What a domain has of names below it that were folded is not its own.
+                let is_own = question.qtype != RrType::FOLDED || is_wide;
+                if is_own && filters.wants_question(&question) && self.passes(&question.rrname, &mut shown) {
+                    sum.asked.merge(&question.asked);
+                    sum.names.add(question.rrname.key());
+                    if self.name.is_none() {
+                        current.take(&question, &mut sum);
+                    }
+                }
+            }
+        }
+        current.end(&mut sum);
+        Ok(Questions { is_all: true, ..sum })
+    }
+}
+
+/// The questions of one name, as they come one after the other.
+#[derive(Default)]
+struct OfName {
+    name: Option<Name>,
+    is_answered: bool,
+}
+
+impl OfName {
+    fn take(&mut self, question: &Question, sum: &mut Questions) {
+        if self.name.as_ref() != Some(&question.rrname) {
+            self.end(sum);
+            self.name = Some(question.rrname.clone());
+        }
+        self.is_answered |= question.asked.outcome(Outcome::Answered) > 0 || question.qtype == RrType::FOLDED;
+    }
+
+    fn end(&mut self, sum: &mut Questions) {
+        let is_answered = std::mem::take(&mut self.is_answered);
+        if let Some(name) = self.name.take().filter(|_| !is_answered) {
+            sum.unanswered += 1;
+            if sum.named.len() < MOST_NAMED {
+                sum.named.push(name);
+            }
+        }
+    }
+}
+
+//--- Questions ------------------------------------------------------------------------------------------------------
+
+/// How a name, or the names that a query is about, were asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Questions {
+    /// All of it as one.
+    pub asked: Asked,
+    /// Whether all questions were looked at.
+    pub is_all: bool,
+    /// Whether filters may have left some out.
+    pub is_filtered: bool,
+    /// What was last asked before this was dropped, epoch seconds; 0 where nothing was.
+    pub expired_before: u64,
+    /// Of several names, how many never had an answer.
+    pub unanswered: u64,
+    /// The first of these.
+    pub named: Vec<Name>,
+    /// Of one name, what is below it.
+    pub below: Option<Below>,
+    names: Names,
+}
+
+impl Questions {
+    /// Different names that were asked for; no more than a bound are told apart.
+    pub fn names(&self) -> u64 {
+        self.names.count()
+    }
+}
+
+//--- Below ----------------------------------------------------------------------------------------------------------
+
+/// What is below a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// Whether a name below it has rows.
+    pub has_rows: bool,
+    /// Whether one was asked for.
+    pub was_asked: bool,
+    /// The query that finds them.
+    pub query: String,
+}
+
+impl Below {
+    /// Looks for the first row and the first question below a name that filters want; none where there is neither.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn of(ledger: &dyn Snapshot, name: &Name, filters: &Filters) -> Result<Option<Below>, StoreError> {
+        let scan = Scan::Subtree(name.clone());
+        let (mut has_rows, mut was_asked) = (false, false);
+        for entry in ledger.entries(&scan, None)?.take(MOST_PROBED) {
+            let entry = entry?;
+            if entry.tuple.rrname != *name && filters.wants_entry(&entry) {
+                has_rows = true;
+                break;
+            }
+        }
+        for question in ledger.questions(&scan)?.take(MOST_PROBED) {
+            let question = question?;
+            if question.rrname != *name && filters.wants_question(&question) {
+                was_asked = true;
+                break;
+            }
+        }
+        let query = if name.is_root() { "*".to_owned() } else { format!("*.{}", literal(name)) };
+        Ok((has_rows || was_asked).then_some(Below { has_rows, was_asked, query }))
+    }
+}
