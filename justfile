@@ -60,6 +60,10 @@ store-crash KILLS="200" LOSSES="20" SEED="1":
 deliver-crash KILLS="300" SEED="1":
     DNSLEDGER_DELIVER_KILLS={{KILLS}} DNSLEDGER_DELIVER_SEED={{SEED}} cargo test --locked --release --test it deliver::every -- --nocapture
 
+# Many kills of all that makes hits or takes them: the daemon, imports of logs and feeds, the walk through history, pulls and delivery.
+hit-crash KILLS="300" SEED="1":
+    DNSLEDGER_HIT_KILLS={{KILLS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --test it hit_kills:: -- --nocapture
+
 # From a line to its hit at a webhook and on the stream: so many lines with hits, and so many beside each.
 bench-hits LINES="1000" LOAD="100":
     DNSLEDGER_HIT_LINES={{LINES}} DNSLEDGER_HIT_LOAD={{LOAD}} cargo test --locked --release --test it deliver::a_hit_is_at -- --nocapture

@@ -158,7 +158,7 @@ impl Probes {
                     any.push(keys_of(name)?);
                 }
                 Scan::Addresses(first, last) => any.extend(range(*first, *last)?),
-                Scan::All => return None,
+                Scan::All | Scan::From(_) => return None,
             }
         }
         let mut all = Vec::new();

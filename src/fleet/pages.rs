@@ -67,6 +67,7 @@ impl Range {
         let target = |bytes: &[u8]| [&[crate::dns::Rdata::NAME_TAG], bytes].concat();
         match scan {
             Scan::All => by_name(Keys::Between(Vec::new(), None), None),
+            Scan::From(name) => by_name(Keys::Between(name.key().to_vec(), None), None),
             Scan::Name(name) => {
                 by_name(Keys::Exactly(name.key().to_vec()), Some(bucket::of_name(name.key())))
             }
@@ -103,7 +104,7 @@ impl Range {
     /// What a scan of questions reads; `None` where it can find nothing.
     pub fn of_questions(scan: &Scan) -> Option<Range> {
         match scan {
-            Scan::All | Scan::Name(_) | Scan::Subtree(_) => {
+            Scan::All | Scan::From(_) | Scan::Name(_) | Scan::Subtree(_) => {
                 Range::of_rows(scan).map(|range| Range { table: Table::Questions, ..range })
             }
             _ => None,

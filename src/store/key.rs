@@ -342,6 +342,11 @@ impl Range {
         Range { family, from: Vec::new(), to: None, exact: None }
     }
 
+    /// The rows whose keys are this or behind it.
+    fn from(family: Family, key: &[u8]) -> Range {
+        Range { from: key.to_vec(), ..Range::all(family) }
+    }
+
     /// The rows whose keys begin so.
     pub fn starting(family: Family, prefix: Vec<u8>) -> Range {
         Range { family, to: after_prefix(&prefix), from: prefix, exact: None }
@@ -361,6 +366,7 @@ impl Range {
         };
         Some(match scan {
             Scan::All => Range::all(Family::ByName),
+            Scan::From(name) => Range::from(Family::ByName, name.key()),
             Scan::Name(name) => Range::exact(Family::ByName, name.key().to_vec()),
             Scan::Subtree(name) => Range::starting(Family::ByName, name.subtree_key().to_vec()),
             Scan::Target(name) => Range::exact(Family::ByRdata, name_rdata(name.key())),
@@ -384,6 +390,7 @@ impl Range {
     pub fn questions(scan: &Scan) -> Option<Range> {
         match scan {
             Scan::All => Some(Range::all(Family::Questions)),
+            Scan::From(name) => Some(Range::from(Family::Questions, name.key())),
             Scan::Name(name) => Some(Range::exact(Family::Questions, name.key().to_vec())),
             Scan::Subtree(name) => Some(Range::starting(Family::Questions, name.subtree_key().to_vec())),
             Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
@@ -398,7 +405,7 @@ impl Range {
             Scan::Name(name) | Scan::Subtree(name) => {
                 Some(Range::starting(Family::Domains, [&list, name.subtree_key()].concat()))
             }
-            Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
+            Scan::From(_) | Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
         }
     }
 

@@ -530,6 +530,7 @@ impl Snapshot for State {
         let scan = scan.clone();
         let wanted = move |name: &Name| match &scan {
             Scan::All => true,
+            Scan::From(first) => name.key() >= first.key(),
             Scan::Name(asked) => name == asked,
             Scan::Subtree(top) => name.key().starts_with(top.subtree_key()),
             _ => false,

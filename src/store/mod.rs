@@ -333,8 +333,8 @@ pub trait Snapshot: Send + Sync {
         self.entries(scan, after)
     }
 
-    /// What was asked of a name, or of a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`]; other
-    /// scans give nothing), by (rrname, qtype, sensor name).
+    /// What was asked of a name, or of a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`],
+    /// [`Scan::From`]; other scans give nothing), by (rrname, qtype, sensor name).
     ///
     /// # Errors
     ///
@@ -420,6 +420,8 @@ pub type Questions<'a> = Box<dyn Iterator<Item = Result<Question, StoreError>> +
 pub enum Scan {
     /// Everything.
     All,
+    /// Everything at or behind this name, in the order of names.
+    From(Name),
     /// One rrname.
     Name(Name),
     /// A name and all names below it.
@@ -437,6 +439,7 @@ impl Scan {
     pub fn matches(&self, tuple: &Tuple) -> bool {
         match self {
             Scan::All => true,
+            Scan::From(name) => tuple.rrname.key() >= name.key(),
             Scan::Name(name) => tuple.rrname == *name,
             Scan::Subtree(name) => tuple.rrname.key().starts_with(name.subtree_key()),
             Scan::Addresses(from, to) => tuple.rdata.address().is_some_and(|a| {
@@ -454,7 +457,7 @@ impl Scan {
     pub fn compare(&self, a: (&Tuple, &str), b: (&Tuple, &str)) -> Ordering {
         let by_name = || a.0.cmp(b.0).then_with(|| a.1.cmp(b.1));
         match self {
-            Scan::All | Scan::Name(_) | Scan::Subtree(_) => by_name(),
+            Scan::All | Scan::From(_) | Scan::Name(_) | Scan::Subtree(_) => by_name(),
             Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => {
                 a.0.rdata.cmp(&b.0.rdata).then_with(by_name)
             }

@@ -5,6 +5,7 @@
 //! | `NAME.feed` | the feed |
 //! | `NAME.held` | one that shrank by over half or to nothing, and waits to be confirmed or seen so once more |
 //! | `NAME.walked` | a number: the content with which history was looked through |
+//! | `walking` | how far the walk through history is ([`Place`]) |
 //! | `NAME.pull` | how pulling it goes ([`super::PullNote`]) |
 //! | `NAME.pulled/` | what was pulled of it, where its source is asked for what has changed only |
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::feed::{Feed, FeedMeta, FeedWriter};
 use super::key;
 use super::note::Note;
+use super::place::Place;
 use crate::indicators::{self, Action, AllowList, Indicator, Options, ReadError, Taken};
 
 /// A feed that has fewer indicators may shrink as it likes, but not to nothing.
@@ -304,14 +306,35 @@ impl Folder {
     /// Notes that it was.
     pub(super) fn walked(&self, feed: &Feed) -> Result<(), WatchError> {
         let (path, part) = (self.file(&feed.meta.name, "walked"), self.file(&feed.meta.name, "walked-part"));
-        let write = || {
-            let mut file = fs::File::create(&part)?;
-            writeln!(file, "{:016x}", feed.id)?;
-            file.sync_all()?;
-            fs::rename(&part, &path)
-        };
-        write().map_err(Folder::failed(&path))
+        replace(&path, &part, &format!("{:016x}\n", feed.id))
     }
+
+    /// How far a walk is that was cut short; nothing where none was, or what is noted makes no sense: it is begun anew then.
+    pub(super) fn place(&self) -> Option<Place> {
+        serde_json::from_slice(&fs::read(self.0.join("walking")).ok()?).ok()
+    }
+
+    /// Notes how far a walk is, whose hits up to there are kept.
+    pub(super) fn keep_place(&self, place: &Place) -> Result<(), WatchError> {
+        let text = serde_json::to_string(place).unwrap_or_default();
+        replace(&self.0.join("walking"), &self.0.join("walking-part"), &text)
+    }
+
+    /// Forgets it: the walk is at its end.
+    pub(super) fn forget_place(&self) {
+        drop(fs::remove_file(self.0.join("walking")));
+    }
+}
+
+/// Puts a small file in its place, whole.
+fn replace(path: &Path, part: &Path, text: &str) -> Result<(), WatchError> {
+    let write = || {
+        let mut file = fs::File::create(part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(part, path)
+    };
+    write().map_err(Folder::failed(path))
 }
 
 /// What is harmless, each as a text: names and networks as they are, and of files what they hold.

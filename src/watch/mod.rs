@@ -3,7 +3,7 @@
 //! - [`folder`] keeps feeds, each a file ([`feed`]) that is written once and replaced as a whole;
 //! - [`set`] is all feeds together: the store hands it each batch before it is seen, and commits what is met with the rows;
 //! - [`pulled`] is how pulling a feed from a server goes, which another process does;
-//! - [`history`] looks through what is there when indicators come;
+//! - [`history`] looks through what is there when indicators come, and [`place`] is how far it is;
 //! - [`novel`] makes events of what was never seen before;
 //! - [`line`] is a hit as it is written, [`export`] many of them for other programs, [`outlet`] is how hits go out, [`file`] is a file of them, [`key`] and [`note`] are what is kept of indicators.
 //!
@@ -22,6 +22,7 @@ mod line;
 mod note;
 mod novel;
 mod outlet;
+mod place;
 mod pulled;
 mod set;
 
@@ -299,7 +300,7 @@ impl Watching {
         if due.is_empty() || stop.is_stopped() {
             return;
         }
-        match history::walk(&*self.store, &set, &due, stop) {
+        match history::walk(&*self.store, &set, &due, &self.folder, stop) {
             Ok(Some(new)) => {
                 tracing::info!(hits = new, "All that is there was looked through with the new indicators.");
                 for feed in &due {
@@ -307,10 +308,11 @@ impl Watching {
                         tracing::warn!(%error, "It cannot be noted that history was looked through.");
                     }
                 }
+                self.folder.forget_place();
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "Looking through history failed and is begun again later.");
+                tracing::warn!(%error, "Looking through history failed. It goes on later.");
             }
         }
     }

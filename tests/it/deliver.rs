@@ -19,7 +19,7 @@ use crate::env::{Daemon, TestEnv, pause, until};
 
 /// What was posted.
 #[derive(Debug, Clone)]
-struct Posted {
+pub struct Posted {
     head: String,
     body: Vec<u8>,
 }
@@ -29,18 +29,18 @@ impl Posted {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn document(&self) -> Value {
+    pub fn document(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    fn id(&self) -> String {
+    pub fn id(&self) -> String {
         self.header("idempotency-key").unwrap().to_owned()
     }
 }
 
 /// What a receiver does with what it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Does {
+pub enum Does {
     Answers(u16),
     Redirects,
     Stalls,
@@ -48,14 +48,14 @@ enum Does {
 }
 
 /// Somebody who is posted to; it ends with the process.
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     got: Arc<Mutex<Vec<Posted>>>,
     does: Arc<Mutex<Does>>,
 }
 
 impl Receiver {
-    fn start(does: Does) -> Receiver {
+    pub fn start(does: Does) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook?from=ledger", listener.local_addr().unwrap());
         let (got, does) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(does)));
@@ -69,11 +69,11 @@ impl Receiver {
         receiver
     }
 
-    fn does(&self, does: Does) {
+    pub fn does(&self, does: Does) {
         *self.does.lock().unwrap() = does;
     }
 
-    fn got(&self) -> Vec<Posted> {
+    pub fn got(&self) -> Vec<Posted> {
         self.got.lock().unwrap().clone()
     }
 
@@ -122,7 +122,7 @@ fn answer(mut stream: TcpStream, got: &Mutex<Vec<Posted>>, does: &Mutex<Does>) -
     }
 }
 
-const KEY: &str = "a key of thirty-two bytes or more";
+pub const KEY: &str = "a key of thirty-two bytes or more";
 
 /// A daemon that follows `logs/dns.log` and watches for what is below d.example, and a configuration with these outlets.
 fn daemon(env: &TestEnv, outlets: &str) -> Daemon {
@@ -141,7 +141,7 @@ fn daemon(env: &TestEnv, outlets: &str) -> Daemon {
     daemon
 }
 
-fn outlet(name: &str, url: &str, more: &str) -> String {
+pub fn outlet(name: &str, url: &str, more: &str) -> String {
     format!("[[outlet]]\nname = \"{name}\"\nto = \"{url}\"\nkey_file = \"key\"\n{more}")
 }
 
@@ -157,7 +157,7 @@ fn ask_for(env: &TestEnv, names: &[&str]) {
     }
 }
 
-fn deliver(env: &TestEnv) -> Daemon {
+pub fn deliver(env: &TestEnv) -> Daemon {
     env.begin(&["deliver", "--config", "dnsledger.toml"])
 }
 
@@ -666,7 +666,7 @@ fn a_misp_is_told_of_each_hit_as_one_sighting_whatever_breaks_off() {
 
 /// Follows the stream of hits of whoever listens for this data folder, and comes back where it breaks off. Gives all numbers in the order in which
 /// they came, once there are so many.
-fn follow(
+pub fn follow(
     listen: std::path::PathBuf,
     wanted: Arc<Mutex<Option<usize>>>,
 ) -> std::thread::JoinHandle<Vec<u64>> {

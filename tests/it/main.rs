@@ -51,6 +51,8 @@ mod flood;
 mod full_disk;
 /// The short form of the fuzz targets.
 mod fuzz;
+/// Hits under kills of everything that makes them or takes them.
+mod hit_kills;
 /// What feeds say is bad, and was met.
 mod hits;
 /// The faces over HTTP.
