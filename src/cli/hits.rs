@@ -16,7 +16,7 @@ use crate::http::client::Client;
 use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::{Acknowledged, WriteStore};
-use crate::watch::{HitFilter, HitLine, Summed, Watching, ledger_name, misp, parse_numbers, stix};
+use crate::watch::{HitFilter, HitLine, Sought, Summed, Watching, ledger_name, misp, parse_numbers, stix};
 
 /// Bytes of an answer, and of a line of a stream, at most.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -40,11 +40,14 @@ pub struct Args {
     /// Only of this kind: name, domain, address, network; new, new_retracted, new_summed for events of what is new
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// Only those about this: a name with all below it, an address, a network; be it what was met or what met it
+    #[arg(long, value_name = "VALUE")]
+    value: Option<String>,
     /// Only those that nobody has acknowledged
     #[arg(long)]
     open: bool,
     /// Note that somebody has seen to the hits of these numbers, such as 3,7-9
-    #[arg(long, value_name = "NUMBERS", conflicts_with_all = ["since", "feed", "sensor", "kind", "open", "limit", "follow"])]
+    #[arg(long, value_name = "NUMBERS", conflicts_with_all = ["since", "feed", "sensor", "kind", "value", "open", "limit", "follow"])]
     acknowledge: Option<String>,
     /// With --acknowledge: who has, where no token says it [default: the user]
     #[arg(long, value_name = "NAME", requires = "acknowledge")]
@@ -69,6 +72,7 @@ addresses): it is noted once, however often it is seen.
   dnsledger hits --since 24h
   dnsledger hits --feed urlhaus -f json
   dnsledger hits --since 24h -f stix >bundle.json
+  dnsledger hits --value evil.example
   dnsledger hits --follow
   dnsledger hits --open
   dnsledger hits --acknowledge 3,7-9";
@@ -88,8 +92,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let since = args.since.as_deref().map(|text| parse_since(text, now())).transpose()?;
     let acknowledged = args.open.then_some(false);
+    let misuse = |message| Misuse { message, hint: "--value www.example.com, --value 192.0.2.0/24" };
+    let value = args.value.as_deref().map(Sought::parse).transpose().map_err(misuse)?;
     let filter = HitFilter {
         since,
+        value,
         feed: args.feed.clone(),
         sensor: args.sensor.clone(),
         kind: args.kind.clone(),
@@ -250,6 +257,7 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<Answer> {
     params.extend(args.feed.as_deref().map(|feed| ("feed", feed)));
     params.extend(args.sensor.as_deref().map(|sensor| ("sensor", sensor)));
     params.extend(args.open.then_some(("acknowledged", "false")));
+    params.extend(args.value.as_deref().map(|value| ("value", value)));
     params.extend(args.kind.as_deref().map(|kind| ("kind", kind)));
     let mut text = Vec::new();
     let answer = client.get("/api/v1/hits", &params)?;

@@ -1,7 +1,7 @@
 //! `/api/v1/hits`, `/api/v1/hits/stream`, `/api/v1/feeds` and `/control/watch`: what feeds say is bad and was met.
 //!
 //! `POST /api/v1/hits/acknowledge?hits=3,7-9` notes that somebody has seen to hits.
-//! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `kind`, `limit`
+//! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `kind`, `value`, `limit`
 //! and `cursor`; with `order=oldest`, `wait` is how long to wait for a hit behind the cursor where there is none yet. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
 //! says by `Last-Event-ID` where to go on; without that, and without `after`, it begins with the next hit. A sum (event `summed`)
 //! stands for hits beyond a thousand an hour.
@@ -35,10 +35,12 @@ use crate::dns::Rdata;
 use crate::lookup::parse_since;
 use crate::output::sanitise;
 use crate::store::{Acknowledged, Snapshot, StoreError};
-use crate::watch::{FeedStatus, HitFilter, HitLine, Outlet, Sent, Set, Watching, ledger_name, parse_numbers};
+use crate::watch::{
+    FeedStatus, HitFilter, HitLine, Outlet, Sent, Set, Sought, Watching, ledger_name, parse_numbers,
+};
 
-const PARAMETERS: [&str; 9] =
-    ["order", "since", "feed", "sensor", "kind", "limit", "cursor", "wait", "acknowledged"];
+const PARAMETERS: [&str; 10] =
+    ["order", "since", "feed", "sensor", "kind", "value", "limit", "cursor", "wait", "acknowledged"];
 /// The longest that it is waited for a hit.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Hits that are read together from the newest on.
@@ -176,9 +178,10 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
         Some(_) => return Err(bad("acknowledged is true or false", "acknowledged=false")),
     };
     let param = |name: &str| request.param(name).map(str::to_owned);
-    let filter =
-        HitFilter { since, feed: param("feed"), sensor: filters.sensor, kind: param("kind"), acknowledged };
-    let (feed, watching) = (param("feed"), state.watching());
+    let value = request.param("value").map(sought).transpose()?;
+    let (feed, kind, sensor) = (param("feed"), param("kind"), filters.sensor);
+    let filter = HitFilter { since, feed: feed.clone(), sensor, kind, acknowledged, value };
+    let watching = state.watching();
     let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
     let wait = request.param("wait").map(parse_duration).transpose();
     let wait = wait.map_err(|_| bad("the wait is no duration", "wait=10s"))?;
@@ -221,6 +224,18 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     let mut response = json(StatusCode::OK, &document);
     say_fresh(response.headers_mut(), &as_of);
     Ok(response)
+}
+
+/// What hits are to be about.
+///
+/// # Errors
+///
+/// 400 where that is nothing.
+pub(super) fn sought(text: &str) -> Result<Sought, ApiError> {
+    let bad = |why: String| {
+        ApiError::bad_request("bad_parameter", why, "value=www.example.com, value=192.0.2.0/24")
+    };
+    Sought::parse(text).map_err(bad)
 }
 
 /// Answers `/api/v1/hits/acknowledge`.

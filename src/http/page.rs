@@ -477,6 +477,8 @@ pub async fn hits<B: Buf>(
             ApiError::bad_request("bad_parameter", "the cursor is no number", "the link to older hits")
         })?;
         let feed = request.param("feed").map(str::to_owned);
+        let value = request.param("value").map(str::to_owned);
+        let sought = value.as_deref().map(super::hits::sought).transpose()?;
         let is_open = request.param("open").is_some_and(|open| open == "true");
         let may_acknowledge = state.1.may_acknowledge.is_some();
         let as_of = as_of.clone();
@@ -486,11 +488,12 @@ pub async fn hits<B: Buf>(
             let filter = HitFilter {
                 feed: feed.clone(),
                 acknowledged: is_open.then_some(false),
+                value: sought,
                 ..HitFilter::default()
             };
             let (hits, next, last) = super::hits::newest(state, filter, HITS_SHOWN, cursor)?;
             let feeds = state.watching().map(|watching| watching.feeds()).unwrap_or_default();
-            let shown = HitPage { hits, last, next, feed, feeds, is_open, cursor, may_acknowledge };
+            let shown = HitPage { hits, last, next, feed, value, feeds, is_open, cursor, may_acknowledge };
             Ok(page::hits_page(&shown, Some(&as_of)))
         })
         .await
@@ -515,7 +518,7 @@ async fn seen_to<B: Buf>(
     }
     // Whatever the form says, it leads to this page.
     let mut back = "/hits".to_owned();
-    let kept = form.iter().filter(|(key, _)| ["feed", "open", "cursor"].contains(&key.as_str()));
+    let kept = form.iter().filter(|(key, _)| ["feed", "value", "open", "cursor"].contains(&key.as_str()));
     for (at, (key, value)) in kept.enumerate() {
         back.push(if at == 0 { '?' } else { '&' });
         back.push_str(key);

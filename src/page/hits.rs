@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::link::{Place, Trail};
+use super::link::{Place, Trail, encoded};
 use super::shell::{Frame, document, grouped, moment, safe};
 use crate::dns::Name;
 use crate::status::Freshness;
@@ -18,6 +18,8 @@ pub struct HitPage {
     pub next: Option<u64>,
     /// Only of this feed.
     pub feed: Option<String>,
+    /// Only about this.
+    pub value: Option<String>,
     /// The feeds there are.
     pub feeds: Vec<FeedStatus>,
     /// Only those that nobody has seen to.
@@ -29,21 +31,22 @@ pub struct HitPage {
 }
 
 impl HitPage {
-    /// Another one of these pages: of a feed, of those nobody has seen to, from a number on.
-    fn link(feed: Option<&str>, is_open: bool, cursor: Option<u64>) -> String {
+    /// Another one of these pages: of a feed, about something, of those nobody has seen to, from a number on.
+    fn link(feed: Option<&str>, value: Option<&str>, is_open: bool, cursor: Option<u64>) -> String {
         let feed = feed.map(|feed| format!("feed={feed}"));
+        let value = value.map(|value| format!("value={}", encoded(value)));
         let open = is_open.then(|| "open=true".to_owned());
         let cursor = cursor.map(|cursor| format!("cursor={cursor}"));
-        let all: Vec<String> = [feed, open, cursor].into_iter().flatten().collect();
+        let all: Vec<String> = [feed, value, open, cursor].into_iter().flatten().collect();
         if all.is_empty() { "/hits".to_owned() } else { format!("/hits?{}", all.join("&")) }
     }
 }
 
 /// The page of hits.
 pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
-    let HitPage { hits, last, next, feed, feeds, is_open, cursor, may_acknowledge } = page;
+    let HitPage { hits, last, next, feed, value, feeds, is_open, cursor, may_acknowledge } = page;
     let trail = Trail::default();
-    let only = feed.as_deref();
+    let (only, about) = (feed.as_deref(), value.as_deref());
     let may_tick = *may_acknowledge && hits.iter().any(|hit| hit.acknowledged.is_none());
     let table = html! {
         div.scroll {
@@ -80,7 +83,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
     };
     let content = html! {
         div.title {
-            h1 { "Hits" @if let Some(feed) = feed { " of " (safe(feed)) } }
+            h1 { "Hits" @if let Some(feed) = feed { " of " (safe(feed)) } @if let Some(value) = value { " about " (safe(value)) } }
             p.lede { (grouped(*last)) " in all: what feeds say is bad and was met, each once, the newest first." }
         }
         @if feeds.is_empty() {
@@ -88,10 +91,10 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
         } @else {
             p.about {
                 "By feed: "
-                a href=(HitPage::link(None, *is_open, None)) { "all" }
+                a href=(HitPage::link(None, about, *is_open, None)) { "all" }
                 @for status in feeds {
                     " · "
-                    a href=(HitPage::link(Some(&status.name), *is_open, None)) { (safe(&status.name)) }
+                    a href=(HitPage::link(Some(&status.name), about, *is_open, None)) { (safe(&status.name)) }
                     " (" (grouped(status.indicators)) ")"
                     @if status.stale { span.warning { " stale" } }
                     @if !status.walked { span.warning { " history is not looked through yet" } }
@@ -100,15 +103,19 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
                 }
             }
         }
+        @if value.is_some() {
+            p.about { "Those about " span.dns { (safe(about.unwrap_or_default())) } " alone. " a href=(HitPage::link(only, None, *is_open, None)) { "All hits" } }
+        }
         p.about {
-            @if *is_open { "Those that nobody has acknowledged. " a href=(HitPage::link(only, false, None)) { "All hits" } }
-            @else { a href=(HitPage::link(only, true, None)) { "Only those that nobody has acknowledged" } }
+            @if *is_open { "Those that nobody has acknowledged. " a href=(HitPage::link(only, about, false, None)) { "All hits" } }
+            @else { a href=(HitPage::link(only, about, true, None)) { "Only those that nobody has acknowledged" } }
         }
         @if hits.is_empty() {
             p role="status" { (safe(&nothing(page))) }
         } @else if may_tick {
             form.hits method="post" action="/hits" {
                 @if let Some(feed) = feed { input type="hidden" name="feed" value=(safe(feed)); }
+                @if let Some(value) = value { input type="hidden" name="value" value=(safe(value)); }
                 @if *is_open { input type="hidden" name="open" value="true"; }
                 @if let Some(cursor) = cursor { input type="hidden" name="cursor" value=(cursor); }
                 (table)
@@ -116,7 +123,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
             }
         } @else { div.hits { (table) } }
         @if let Some(next) = next {
-            p.pager { a rel="next" href=(HitPage::link(only, *is_open, Some(*next))) { "Older hits" } }
+            p.pager { a rel="next" href=(HitPage::link(only, about, *is_open, Some(*next))) { "Older hits" } }
         }
     };
     document(&Frame { title: "Hits", as_of, ..Frame::default() }, content)
@@ -152,7 +159,8 @@ pub fn listed(listed: &[(String, Vec<String>)]) -> Markup {
     html! {
         @for (indicator, feeds) in listed {
             p.warning role="status" {
-                "Listed: " span.dns { (safe(indicator)) } " by " (safe(&feeds.join(", "))) ". " a href="/hits" { "Hits" }
+                "Listed: " span.dns { (safe(indicator)) } " by " (safe(&feeds.join(", "))) ". "
+                a href=(HitPage::link(None, Some(indicator), false, None)) { "Hits" }
             }
         }
     }

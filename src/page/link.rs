@@ -21,7 +21,7 @@ pub const MAX_ROWS: u64 = 500;
 pub const MAX_SORTED: u64 = 5_000;
 
 /// Text as part of a URL.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 

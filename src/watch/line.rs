@@ -9,7 +9,9 @@ use super::note::{HitNote, Note};
 use super::novel;
 use super::set::Set;
 use crate::base::time::format_rfc3339;
+use crate::dns::Name;
 use crate::indicators::Value;
+use crate::indicators::value::{Values, read};
 use crate::store::{Hit, Mark, Snapshot, StoreError};
 
 /// A hit as it is written.
@@ -171,6 +173,52 @@ pub struct HitFilter {
     pub acknowledged: Option<bool>,
     /// Of this kind.
     pub kind: Option<String>,
+    /// About this.
+    pub value: Option<Sought>,
+}
+
+/// What hits are about: a name with all below it, an address, or a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought(Value);
+
+impl Sought {
+    /// What a text means, as people paste it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no name, no address and no network.
+    pub fn parse(text: &str) -> Result<Sought, String> {
+        match read(text, true) {
+            Ok(Values::One(value)) => Ok(Sought(value)),
+            _ => Err(format!("{text:?} is no name, no address and no network")),
+        }
+    }
+
+    /// Whether a hit is about it: by what was met, or by the indicator that met it.
+    fn is_of(&self, hit: &HitLine) -> bool {
+        let met = Name::parse(&hit.rrname).map(Value::Name).ok();
+        let address = hit.address.as_ref().and_then(|text| text.parse().ok()).map(Value::Address);
+        // Of an event of what is new it is the name once more.
+        let indicator = match read(&hit.indicator, true) {
+            Ok(Values::One(value)) => Some(value),
+            _ => None,
+        };
+        [met, address, indicator].iter().flatten().any(|value| self.holds(value))
+    }
+
+    fn holds(&self, other: &Value) -> bool {
+        match (&self.0, other) {
+            (Value::Name(top) | Value::Domain(top), Value::Name(name) | Value::Domain(name)) => {
+                top.is_at_or_above(name)
+            }
+            (Value::Address(sought), Value::Address(address)) => sought == address,
+            (Value::Network(network), Value::Address(address)) => network.contains(*address),
+            (Value::Network(sought), Value::Network(network)) => {
+                sought.contains(network.first()) && sought.contains(network.last())
+            }
+            _ => false,
+        }
+    }
 }
 
 impl HitFilter {
@@ -181,6 +229,7 @@ impl HitFilter {
             && self.sensor.as_ref().is_none_or(|sensor| *sensor == hit.sensor)
             && self.acknowledged.is_none_or(|wanted| wanted == hit.acknowledged.is_some())
             && self.kind.as_ref().is_none_or(|kind| *kind == hit.kind)
+            && self.value.as_ref().is_none_or(|value| value.is_of(hit))
     }
 
     /// Whether what was noted then, and all before it, is not.
@@ -219,6 +268,47 @@ pub fn parse_numbers(text: &str) -> Result<BTreeSet<u64>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hits_are_about_what_was_met_and_what_met_it() {
+        let line = |kind: &str, indicator: &str, rrname: &str, address: Option<&str>| {
+            let known = serde_json::json!({
+                "sequence": 1, "noted": 2, "noted_utc": "", "time": 3, "time_utc": "", "kind": kind, "indicator": indicator, "rrname": rrname,
+                "address": address, "sensor": "lan", "feeds": ["f"], "line": 4
+            });
+            serde_json::from_value::<HitLine>(known).unwrap()
+        };
+        let hits = [
+            line("domain", "d7.example", "www.d7.example", None),
+            line("domain", "cdn.test", "shop.example", None),
+            line("address", "198.51.0.5", "a.example", Some("198.51.0.5")),
+            line("network", "2001:db8::/48", "b.example", Some("2001:db8::9")),
+            line("new", "fresh.example", "fresh.example", None),
+        ];
+        for (text, wanted) in [
+            ("d7.example", [0].as_slice()),
+            ("WWW[.]d7.example.", &[0]),
+            ("hxxps://www.d7.example/x", &[0]),
+            ("test", &[1]),
+            ("shop.example", &[1]),
+            ("x.cdn.test", &[]),
+            ("example", &[0, 1, 2, 3, 4]),
+            ("198.51.0.5", &[2]),
+            ("198.51.0.0/24", &[2]),
+            ("2001:db8::9", &[3]),
+            ("2001:db8::1", &[]),
+            ("2001:db8::/32", &[3]),
+            ("2001:db8::/64", &[3]),
+            ("fresh.example", &[4]),
+        ] {
+            let filter = HitFilter { value: Some(Sought::parse(text).unwrap()), ..HitFilter::default() };
+            let found: Vec<usize> = (0..hits.len()).filter(|at| filter.wants(&hits[*at])).collect();
+            assert_eq!(found, wanted, "{text}");
+        }
+        for none in ["", "/x/", "d41d8cd98f00b204e9800998ecf8427e", "soc@corp.example"] {
+            assert!(Sought::parse(none).is_err(), "{none}");
+        }
+    }
 
     #[test]
     fn numbers_are_read_as_people_write_them_and_are_bounded() {

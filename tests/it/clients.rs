@@ -283,6 +283,14 @@ fn misp_gets_objects_and_friendly_errors() {
     let Some(bin) = python() else { return };
     let (env, daemon) = start();
     let (guarded, token) = env.guarded_daemon(&testdata("clients"));
+    // Hits are not in a cluster.
+    let watches = std::env::var_os("DNSLEDGER_TEST_FRONT").is_none();
+    if watches {
+        std::fs::write(env.path("bad.txt"), "www.example.com\n192.0.2.77\n").unwrap();
+        env.ok(&["indicators", "import", "--data", "data", "--feed", "bad", "bad.txt"]);
+        let met = || daemon.json("/api/v1/hits?value=192.0.2.77")["hits"].as_array().unwrap().len();
+        until("it is met", || (met() > 0).then_some(()));
+    }
     // It cannot be asked which port it took, so it gets one that was free just now.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let custom = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/misp");
@@ -294,5 +302,10 @@ fn misp_gets_objects_and_friendly_errors() {
         std::net::TcpStream::connect(("127.0.0.1", port)).ok()
     });
     let misp = format!("http://127.0.0.1:{port}");
-    check(&env, &bin, "check_misp.py", &[&misp, &daemon.url(""), &guarded.url(""), &token]);
+    check(
+        &env,
+        &bin,
+        "check_misp.py",
+        &[&misp, &daemon.url(""), &guarded.url(""), &token, if watches { "watches" } else { "" }],
+    );
 }

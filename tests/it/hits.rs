@@ -13,7 +13,7 @@ use generate::Random;
 use crate::env::{Daemon, TestEnv, pause, setting, until};
 
 /// Lines of a log: a name is asked for, and has an answer or none.
-fn log(name: &str, records: &[(u64, &str, &str)]) -> String {
+pub fn log(name: &str, records: &[(u64, &str, &str)]) -> String {
     let line = |(at, (time, query, answer)): (usize, &(u64, &str, &str))| {
         let answers = match *answer {
             "" => String::new(),
@@ -29,7 +29,7 @@ fn log(name: &str, records: &[(u64, &str, &str)]) -> String {
     records.iter().enumerate().map(line).collect()
 }
 
-const BASE: u64 = 1_780_000_000;
+pub const BASE: u64 = 1_780_000_000;
 
 /// Records of one of several logs, made up: some names and addresses are bad.
 fn records(which: u64) -> Vec<(u64, String, String)> {
@@ -338,15 +338,30 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
     assert_eq!((&next["hits"][0]["sequence"], &next["hits"][1]["sequence"]), (&4.into(), &3.into()));
     assert_eq!(daemon.get("/api/v1/hits?feed=other").status, 400);
     assert_eq!(daemon.json("/api/v1/hits?since=1h")["hits"].as_array().unwrap().len(), 5);
+    let about = |value: &str| {
+        let hits = daemon.json(&format!("/api/v1/hits?value={value}"))["hits"].clone();
+        hits.as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["rrname"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(about("hxxp://LAST[.]d7.example/x"), ["last.d7.example"]);
+    assert_eq!((about("d7.example").len(), about("other.test").len()), (5, 0));
+    let told = env.ok(&["hits", "--data", "data", "--value", "last.d7.example", "-f", "json"]);
+    assert_eq!(String::from_utf8(told).unwrap().lines().count(), 1);
     let page = |path: &str| String::from_utf8(daemon.get(path).body).unwrap();
     let shown = page("/hits?feed=mine");
     assert!(shown.contains("last.d7.example") && shown.contains("d7.example"), "{shown}");
     assert!(!page("/hits?feed=other").contains("last.d7.example"));
+    let shown = page("/hits?value=last.d7.example");
+    assert!(shown.contains("last.d7.example") && !shown.contains("down.d7.example"), "{shown}");
+    assert!(page("/name/last.d7.example").contains("href=\"/hits?value=d7.example\""));
     assert!(
         page("/name/live.d7.example").contains("Listed: ")
             && !page("/name/good.example").contains("Listed: ")
     );
-    for bad in ["order=x", "cursor=x", "since=x", "type=A"] {
+    for bad in ["order=x", "cursor=x", "since=x", "type=A", "value=a..b"] {
         assert_eq!(daemon.get(&format!("/api/v1/hits?{bad}")).status, 400, "{bad}");
     }
     let printed = String::from_utf8(env.ok(&["hits", "--data", "data"])).unwrap();
