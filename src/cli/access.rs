@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::Misuse;
 use super::client::ClientConfig;
 use super::progress::Progress;
+use crate::base::clock::now;
 use crate::base::time::format_utc;
 use crate::daemon::config::{Config, ConfigError, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
@@ -17,6 +18,7 @@ use crate::fleet::cluster::Cluster;
 use crate::fleet::store::FleetStore;
 use crate::http::client::{Client, ClientError};
 use crate::output::sanitise;
+use crate::status::Status;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
 use crate::store::{FORMAT, ReadStore, StoreError, WriteStore};
 
@@ -102,6 +104,23 @@ pub fn tell_fed(ledger: &dyn ReadStore) -> io::Result<()> {
     for lack in &fed.lacks {
         writeln!(err, "{}", sanitise(lack))?;
     }
+    Ok(())
+}
+
+/// Says that nobody reads logs into a ledger, and what its newest record is: what was not found may have been logged since. Of what
+/// was found it is said where a daemon should be there, by the configuration.
+pub fn tell_at_rest(args: &LedgerArgs, access: &Access, is_found: bool) -> anyhow::Result<()> {
+    let Access::Folder(ledger, config) = access else { return Ok(()) };
+    let is_followed = args.folder.data.is_none() && !config.sources.is_empty();
+    if ledger.fed().is_some() || is_found && !is_followed {
+        return Ok(());
+    }
+    let newest = Status::at_rest(&ledger.lineages()?, now()).newest;
+    let newest = match newest {
+        Some(newest) => format!("the newest record that it has is of {} UTC", format_utc(newest)),
+        None => "it has read no record".to_owned(),
+    };
+    writeln!(io::stderr(), "No daemon follows logs into this ledger: {newest}.")?;
     Ok(())
 }
 

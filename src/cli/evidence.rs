@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::access::{Access, LedgerArgs, only_of_a_ledger};
+use super::access::{Access, LedgerArgs, only_of_a_ledger, tell_at_rest};
 use super::columns::Columns;
 use super::filters::parse_pairs;
 use super::lookup::check_sensor;
@@ -165,6 +165,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     for sentence in sentences {
         writeln!(io::stderr(), "{}", sanitise(&sentence))?;
     }
+    tell_at_rest(&args.ledger, &access, lines > 0)?;
     if is_cut {
         writeln!(
             io::stderr(),

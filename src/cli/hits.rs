@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger};
+use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger, tell_at_rest};
 use super::columns::Columns;
 use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
@@ -114,18 +114,18 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         .into());
     }
-    let Answer { hits, ledger, last, feeds, indicators, pending } = match access {
+    let Answer { hits, ledger, last, feeds, indicators, pending } = match &access {
         Access::Folder(..) if args.follow => {
             let message = "no daemon has the ledger: there is nobody to follow".to_owned();
             return Err(
                 Misuse { message, hint: "`dnsledger run`, or `dnsledger hits` without --follow" }.into()
             );
         }
-        Access::Folder(ledger, config) => find(&ledger, &config, &args, &filter)?,
+        Access::Folder(ledger, config) => find(ledger, config, &args, &filter)?,
         Access::Socket(client) | Access::Server(client) if args.follow => {
-            return follow(&client, &args, &filter);
+            return follow(client, &args, &filter);
         }
-        Access::Socket(client) | Access::Server(client) => ask(&client, &args)?,
+        Access::Socket(client) | Access::Server(client) => ask(client, &args)?,
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match args.format {
@@ -140,7 +140,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
-    let mut err = io::stderr().lock();
+    let mut err = io::stderr();
     for feed in &pending {
         let feed = sanitise(feed);
         writeln!(
@@ -148,10 +148,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             "Not all that is there was held against feed {feed} yet: `dnsledger feeds` says more."
         )?;
     }
-    if !hits.is_empty() {
-        return Ok(Exit::Done);
-    }
     match (indicators, last) {
+        _ if !hits.is_empty() => {}
         (0, 0) => writeln!(
             err,
             "No hits: nothing is watched for. `dnsledger indicators import --feed NAME FILE` begins it."
@@ -159,7 +157,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         (_, 0) => writeln!(err, "No hits: none of the {indicators} indicators of {feeds} feeds was met.")?,
         _ => writeln!(err, "No hits that fit: {last} were noted in all.")?,
     }
-    Ok(Exit::Nothing)
+    tell_at_rest(&args.ledger, &access, !hits.is_empty())?;
+    Ok(if hits.is_empty() { Exit::Nothing } else { Exit::Done })
 }
 
 /// What is known of hits.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::access::{Access, LedgerArgs};
+use super::access::{Access, LedgerArgs, tell_at_rest};
 use super::lookup::next_line;
 use super::{Exit, Misuse};
 use crate::hunt::{Hunt, Listener, Way};
@@ -134,7 +134,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let list = open(&args.file)?;
     let mut written = Written::new(args.output)?;
     let allowed = args.allowed()?;
-    let sum = match Access::open(&args.ledger)? {
+    let access = Access::open(&args.ledger)?;
+    let sum = match &access {
         Access::Folder(ledger, config) => {
             let mut hunt = Hunt::default();
             hunt.except(&read_allow(&config.watch.own)?);
@@ -192,6 +193,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     for reason in &sum.incomplete {
         writeln!(io::stderr(), "Not all logs are read. {}", sanitise(reason))?;
     }
+    tell_at_rest(&args.ledger, &access, sum.missed == 0)?;
     Ok(if sum.hits > 0 { Exit::Done } else { Exit::Nothing })
 }
 

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::access::{Access, LedgerArgs, tell_fed};
+use super::access::{Access, LedgerArgs, tell_at_rest, tell_fed};
 use super::filters::FilterArgs;
 use super::list::{Item, ListArgs, Refused};
 use super::{Exit, Misuse};
@@ -189,6 +189,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let nothing = came.iter().filter(|came| is_nothing(came)).count();
     tell_lacks(&lacks, args.ledger.partial().is_some())?;
+    tell_at_rest(&args.ledger, &access, nothing == 0)?;
     Ok(match nothing == items.len() {
         _ if !refused.is_empty() => Exit::Partly,
         true => Exit::Nothing,

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use anyhow::Context;
 
 use super::Exit;
-use super::access::{Access, LedgerArgs};
+use super::access::{Access, LedgerArgs, tell_at_rest};
 use super::columns::Columns;
 use super::lookup::{check_sensor, tell_lacks_of};
 use crate::base::clock::now;
@@ -92,9 +92,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     params.extend(args.watched.then_some(("watched", "true")));
     params.extend(args.lookalikes.then_some(("lookalikes", "true")));
     params.extend(args.sensor.as_deref().map(|sensor| ("sensor", sensor)));
-    let found = match Access::open(&args.ledger)? {
+    let access = Access::open(&args.ledger)?;
+    let found = match &access {
         Access::Folder(ledger, config) => {
-            check_sensor(&*ledger, &Filters { sensor: args.sensor.clone(), ..Filters::default() })?;
+            check_sensor(&**ledger, &Filters { sensor: args.sensor.clone(), ..Filters::default() })?;
             let settings = config.new_settings();
             let limit = usize::try_from(limit).unwrap_or(MAX_NEW);
             let search = NewSearch::read(params.into_iter(), &settings, limit, now())?;
@@ -114,6 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if found.total > shown {
         writeln!(io::stderr(), "{shown} of {} are shown, the newest; --limit for more.", found.total)?;
     }
+    tell_at_rest(&args.ledger, &access, found.total > 0)?;
     if found.total == 0 {
         writeln!(io::stderr(), "Nothing is new.")?;
         return Ok(Exit::Nothing);

@@ -17,6 +17,7 @@ use super::needle::Needle;
 use super::places::{Beginnings, Index, source_of};
 use super::read::{At, Came, Found, Reading, Wanted, read};
 use super::stretches::Stretches;
+use crate::base::time::format_utc;
 use crate::dns::RrType;
 use crate::ingest::{Config, SourceConfig, TwinSide, Twins, is_origin, zeek_folder};
 use crate::lookup::{AskedOf, RowTest, Search};
@@ -102,7 +103,15 @@ impl Evidence<'_> {
         let candidates = asked.candidates(ask, logs, &before);
         let mut finding = Finding::new(self, ask, asked, candidates);
         finding.run(visit);
-        Ok(finding.answer())
+        let mut answer = finding.answer();
+        let expired_before = now.expired_before();
+        if answer.lines == 0 && expired_before > 0 {
+            answer.notes.push(format!(
+                "Nothing is kept of what was last seen before {} UTC, so it is not known which logs hold that.",
+                format_utc(expired_before)
+            ));
+        }
+        Ok(answer)
     }
 }
 

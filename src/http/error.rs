@@ -158,7 +158,7 @@ impl ApiError {
     }
 
     /// 404: the path is right and nothing was found, where clients expect that to be an error.
-    pub(super) fn nothing_found(message: &str) -> ApiError {
+    pub(super) fn nothing_found(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "nothing_found", message)
     }
 
@@ -241,6 +241,13 @@ impl ApiError {
         #[derive(Serialize)]
         struct Body<'a> {
             error: Inner<'a>,
+            #[serde(flatten)]
+            fresh: Option<Fresh<'a>>,
+        }
+        #[derive(Serialize)]
+        struct Fresh<'a> {
+            as_of: Option<&'a str>,
+            incomplete: &'a [String],
         }
         #[derive(Serialize)]
         struct Inner<'a> {
@@ -250,8 +257,11 @@ impl ApiError {
             hint: Option<&'a str>,
         }
         let error = Inner { code: self.code, message: &self.message, hint: self.hint.as_deref() };
+        let fresh = self.fresh.as_deref();
+        let fresh = fresh.map(|fresh| Fresh { as_of: fresh.as_of.as_deref(), incomplete: &fresh.incomplete });
         // Plain text: nothing that JSON cannot hold. The status says the most, whatever becomes of the words.
-        let mut body = serde_json::to_vec(&Body { error }).unwrap_or_else(|_| br#"{"error":{}}"#.to_vec());
+        let mut body =
+            serde_json::to_vec(&Body { error, fresh }).unwrap_or_else(|_| br#"{"error":{}}"#.to_vec());
         body.push(b'\n');
         let mut response = Response::new(body.into());
         *response.status_mut() = self.status;

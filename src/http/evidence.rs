@@ -14,6 +14,7 @@ use tokio::sync::mpsc::Sender;
 use warp::reply::Response;
 
 use super::State;
+use super::answer::as_of;
 use super::control::{at_length, line_of};
 use super::error::ApiError;
 use super::request::Request;
@@ -155,7 +156,12 @@ pub fn find(state: &State, ask: &Ask, visit: &mut dyn Visit) -> Result<Answer, S
         filters: &shared.filters,
         beginnings: &shared.beginnings,
     };
-    evidence.find(ask, &|| shared.ingest.commit(), visit)
+    let mut answer = evidence.find(ask, &|| shared.ingest.commit(), visit)?;
+    // What is not read is not known: lines of it are not looked for.
+    let unread = as_of(state).incomplete;
+    answer.complete &= unread.is_empty();
+    answer.notes.extend(unread.iter().map(|reason| format!("Not all logs are read. {reason}")));
+    Ok(answer)
 }
 
 /// Lines on their way to a client.

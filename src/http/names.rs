@@ -24,6 +24,7 @@ use super::headers::say_fresh;
 use super::machine::json;
 use super::native::known_filters;
 use super::request::Request;
+use crate::base::time::format_utc;
 use crate::dns::{Name, RrType};
 use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
@@ -120,14 +121,19 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         None => Default::default(),
     };
     if owned.rows + pointing.rows + asked.count() == 0 {
+        let nothing = match state.0.ledger.expired_before() {
+            0 => "neither seen nor asked for".to_owned(),
+            before => format!(
+                "neither seen nor asked for since {} UTC, and nothing is kept from before",
+                format_utc(before)
+            ),
+        };
         return Err(match (ended, below) {
-            (Ended::Answer(End::Complete), None) => {
-                ApiError::nothing_found("neither seen nor asked for").true_of(as_of)
-            }
+            (Ended::Answer(End::Complete), None) => ApiError::nothing_found(nothing).true_of(as_of),
             (Ended::Answer(End::Complete), Some(below)) => {
-                let message = format!("neither seen nor asked for, but {}", below.in_words());
+                let message = format!("{nothing}, but {}", below.in_words());
                 let hint = format!("/api/v1/records?questions=true&q={}", below.query);
-                ApiError::nothing_found(&message).hint(hint).true_of(as_of)
+                ApiError::nothing_found(message).hint(hint).true_of(as_of)
             }
             // What was not looked at may hold it.
             _ => ApiError::timeout(),

@@ -56,6 +56,8 @@ pub struct Outcome {
     pub allowed: u64,
     /// Hits that are too wide.
     pub too_wide: u64,
+    /// What was seen last before this second is not kept; 0 where nothing was dropped.
+    pub expired_before: u64,
 }
 
 /// Who is told of hits, and asked now and then whether to go on.
@@ -154,7 +156,8 @@ impl Hunt {
             Way::Lookups => false,
             Way::Walk => true,
         };
-        let mut sum = Sum { allow: &allow, notes: &notes, outcome: Outcome::default(), is_ended: false };
+        let outcome = Outcome { expired_before: ledger.expired_before(), ..Outcome::default() };
+        let mut sum = Sum { allow: &allow, notes: &notes, outcome, is_ended: false };
         let walk = walks(names.len());
         names::run(names, &**ledger, walk, &mut sum, listener)?;
         if !sum.is_ended {

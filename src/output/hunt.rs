@@ -140,6 +140,9 @@ pub struct HuntSum {
     pub skipped: BTreeMap<String, u64>,
     /// The first few of each reason.
     pub examples: Vec<Example>,
+    /// What was seen last before this second is not kept, if anything was dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired_before: Option<u64>,
     /// As of when the ledger answers, where a daemon follows logs.
     pub as_of: Option<String>,
     /// Which logs are not read.
@@ -180,6 +183,7 @@ impl HuntSum {
             exceptions: taken.allowed,
             skipped: skipped.collect(),
             examples: taken.skipped.examples().iter().map(example).collect(),
+            expired_before: Some(outcome.expired_before).filter(|before| *before > 0),
             as_of: None,
             incomplete: Vec::new(),
         }
@@ -208,6 +212,12 @@ impl HuntSum {
         let mut lines = vec![format!("{first}. Read as {}{title}.", self.format)];
         if self.late > 0 {
             lines.push("What was seen only after valid_until of its indicator is no hit: --ended (ended=true) takes it for one.".to_owned());
+        }
+        if let (Some(before), 1..) = (self.expired_before, self.missed) {
+            lines.push(format!(
+                "Of those that it has not, nothing is kept from before {} UTC.",
+                format_utc(before)
+            ));
         }
         if self.too_wide > 0 {
             lines.push(format!(

@@ -393,7 +393,8 @@ fn asked_both_ways(options: &[&str], list: &str) -> (Option<i32>, String, String
         let ended = env.finish(
             env.with_input(&mut env.command(&[&["lookup", "--data", "data"], options].concat()), list),
         );
-        (ended.status.code(), text(ended.stdout), ended.stderr)
+        let said = ended.said();
+        (ended.status.code(), text(ended.stdout), said)
     };
     let alone = ask();
     let daemon = env.daemon("logs", "data");
@@ -597,6 +598,13 @@ fn nobody_is_told_never_of_a_time_that_is_not_kept() {
     assert_eq!(answer["questions"]["expired_before"], 1_735_689_600, "{answer}");
     let page = text(daemon.get("/?q=gone.evil-c2.example").body);
     assert!(page.contains("not asked since 2025-01-01"), "{page}");
+    let seen = text(daemon.get("/api/v1/seen/gone.evil-c2.example").body);
+    assert!(seen.contains("since 2025-01-01 00:00:00 UTC, and nothing is kept from before"), "{seen}");
+    std::fs::write(env.path("list.txt"), "gone.evil-c2.example\n").unwrap();
+    for asked in [["hunt", "list.txt"], ["evidence", "gone.evil-c2.example"]] {
+        let ended = env.run(&[&asked[..], &["--data", "data"]].concat());
+        assert!(ended.stderr.contains("before 2025-01-01 00:00:00 UTC"), "{asked:?}: {}", ended.stderr);
+    }
 }
 
 //--- times ----------------------------------------------------------------------------------------------------------

@@ -222,6 +222,14 @@ pub struct Ended {
     pub stderr: String,
 }
 
+impl Ended {
+    /// What was said, but that no daemon has the ledger.
+    pub fn said(&self) -> String {
+        let lines = self.stderr.lines().filter(|line| !line.starts_with("No daemon follows logs into"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+}
+
 /// Reads a pipe to its end in a thread, so that neither side waits for the other.
 fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();

@@ -579,7 +579,8 @@ fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it
     env.ok(&["import", "--data", "data", "dns.log"]);
     let asked = |more: &[&str]| {
         let ended = env.run(&[&["hits", "--config", "dnsledger.toml"], more].concat());
-        (ended.status.code().unwrap(), String::from_utf8(ended.stdout).unwrap(), ended.stderr)
+        let said = ended.said();
+        (ended.status.code().unwrap(), String::from_utf8(ended.stdout).unwrap(), said)
     };
     let import = |feed: &str, list: &str| {
         fs::write(env.path("list.txt"), list).unwrap();

@@ -75,6 +75,15 @@ fn an_empty_answer_says_what_is_not_read_in_every_format_and_face() {
         assert_eq!(ended.status.code(), Some(1));
         assert!(ended.stderr.contains(says), "{format}: {}", ended.stderr);
     }
+    // Also in the body of a 404, and of lines of logs: these are not all.
+    let answer = String::from_utf8(daemon.get(&format!("/api/v1/seen/{NOBODY}")).body).unwrap();
+    assert!(answer.contains("\"incomplete\":[\"") && answer.contains(says), "{answer}");
+    for format in ["table", "json"] {
+        let ended = env.run(&["evidence", "--data", "ledger", "-f", format, NOBODY]);
+        assert!(ended.status.code() == Some(1) && ended.stderr.contains(says), "{}", ended.stderr);
+        let out = String::from_utf8(ended.stdout).unwrap();
+        assert!(format == "table" || out.contains("\"complete\":false"), "{out}");
+    }
     let said = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
     assert!(said.contains("running, not everything visible is read"), "{said}");
     assert!(said.contains("not read: ") && said.contains("ends too early"), "{said}");
@@ -102,6 +111,36 @@ fn an_empty_answer_says_what_is_not_read_in_every_format_and_face() {
     assert!(!page.contains("Not all"), "{page}");
     let ended = env.run(&["lookup", "--data", "ledger", "--format", "csv", NOBODY]);
     assert!(!ended.stderr.contains("Not all"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_ledger_that_nobody_follows_logs_into_says_so_and_how_new_it_is() {
+    let env = TestEnv::new();
+    fs::write(env.path("dns.log"), made_up_log(200, 1)).unwrap();
+    env.ok(&["import", "--data", "ledger", "dns.log"]);
+    fs::write(env.path("list.txt"), format!("{NOBODY}\n")).unwrap();
+    let newest = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
+    let newest = newest.lines().find_map(|line| line.strip_prefix("newest")).unwrap().trim().to_owned();
+    let says =
+        format!("No daemon follows logs into this ledger: the newest record that it has is of {newest}.");
+    for asked in [
+        &["lookup", NOBODY][..],
+        &["lookup", "--file", "list.txt", "--summary"],
+        &["hunt", "list.txt"],
+        &["evidence", NOBODY],
+        &["hits"],
+        &["new", "--since", "today"],
+    ] {
+        let ended = env.run(&[asked, &["--data", "ledger"]].concat());
+        assert_eq!(ended.status.code(), Some(1), "{asked:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(&says), "{asked:?}: {}", ended.stderr);
+    }
+    // Of what is found it is said where a daemon should be there.
+    let found = |more: &[&str]| env.run(&[&["lookup", "*"], more].concat()).stderr;
+    assert!(!found(&["--data", "ledger"]).contains("No daemon"));
+    let text = "data_dir = \"ledger\"\n[[source]]\nlogs = \"logs\"\n";
+    fs::write(env.path("dnsledger.toml"), text).unwrap();
+    assert!(found(&["--config", "dnsledger.toml"]).contains(&says));
 }
 
 #[test]
