@@ -103,11 +103,11 @@ impl ApiError {
         .hint("`Authorization: Bearer TOKEN`, `X-API-Key: TOKEN`, or the token as a Basic password")
     }
 
-    /// 403: the token is known and not good for this.
-    pub(super) fn forbidden(message: &str) -> ApiError {
-        ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).hint(
-            "make one by `dnsledger token new NAME --scope admin`, and send it as `Authorization: Bearer`",
-        )
+    /// 403: the token is known and not good for this, for which it takes one of this scope.
+    pub(super) fn forbidden(message: &str, scope: &str) -> ApiError {
+        ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).hint(format!(
+            "make one by `dnsledger token new NAME --scope {scope}`, and send it as `Authorization: Bearer`"
+        ))
     }
 
     /// 403: lines of logs are not handed out here, or not to this caller.

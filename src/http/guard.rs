@@ -199,10 +199,13 @@ impl Guard {
         let mut admin = false;
         if uri.path().starts_with(CONTROL) {
             if token.scope < Scope::Admin {
-                return Err(ApiError::forbidden("this token lacks the admin scope"));
+                return Err(ApiError::forbidden("this token lacks the admin scope", "admin"));
             }
             if credentials.is_basic {
-                return Err(ApiError::forbidden("what changes the ledger takes a Bearer token only"));
+                return Err(ApiError::forbidden(
+                    "what changes the ledger takes a Bearer token only",
+                    "admin",
+                ));
             }
             admin = ADMIN.contains(&path);
         }

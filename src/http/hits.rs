@@ -275,6 +275,7 @@ pub(super) async fn see_to(
     let Some(token) = &state.1.may_acknowledge else {
         return Err(ApiError::forbidden(
             "hits are acknowledged with a token of the scope watch, by a page of this site or a program",
+            "watch",
         ));
     };
     let by = if token.is_empty() { by.unwrap_or("owner") } else { token };
