@@ -17,7 +17,7 @@ use crate::base::clock::now;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::daemon::{CONTROL_SOCKET, logging, stop_on_signals};
-use crate::deliver::{Delivery, Folder, OutletConfig, Source};
+use crate::deliver::{self, DeliverError, Delivery, Folder, OutletConfig, Source};
 use crate::http::Delivering;
 use crate::http::client::Client;
 use crate::output::sanitise;
@@ -43,15 +43,18 @@ pub struct Args {
     /// Deliver what is there, and end
     #[arg(long)]
     once: bool,
+    /// Deliver dead letters once more: by the process that delivers, or here where there is none, with what else is there
+    #[arg(long)]
+    resend: bool,
     /// Log what is at least this grave: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<logging::Level>,
 }
 
 const OUTLETS: &str = "Outlets are configured, each in a section [[outlet]] of /etc/dnsledger/dnsledger.toml. Each gets every hit at least once, \
-with an id by which a second time is recognised. How far each is, is kept in the folder deliver of the data folder.
+with an id by which a second time is recognised. How far each is, is kept in the folder deliver of the data folder, and so is what an outlet refused for good or what was given up: the dead letters (NAME.dead).
 
-Exit code of --once: 0 when all is delivered, 2 when an outlet or the daemon could not be reached.";
+Exit code of --once, and of --resend: 0 when all is delivered, 2 when an outlet or the daemon could not be reached.";
 
 /// Delivers until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
@@ -70,24 +73,58 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let hint = "[[outlet]] with name, kind and to in /etc/dnsledger/dnsledger.toml; `dnsledger config` shows what is configured";
         return Err(Misuse { message, hint }.into());
     }
-    let folder = Folder::take(&config.data_dir)?;
+    if args.resend {
+        let letters = send_again(&config.data_dir, &outlets)?;
+        if letters == 0 {
+            writeln!(io::stderr(), "There are no dead letters.")?;
+            return Ok(Exit::Nothing);
+        }
+    }
+    let once = args.once || args.resend;
+    let folder = match Folder::take(&config.data_dir) {
+        Err(DeliverError::Running { .. }) if args.resend => {
+            writeln!(
+                io::stdout(),
+                "They are delivered by the process that delivers: `dnsledger status` says how it goes."
+            )?;
+            return Ok(Exit::Done);
+        }
+        taken => taken?,
+    };
     let daemon =
         || anyhow::Ok(Client::of_socket(&config.data_dir.join(CONTROL_SOCKET))?.with_patience(PATIENCE));
-    let source: Box<dyn Fn() -> anyhow::Result<Source>> = match args.once {
+    let source: Box<dyn Fn() -> anyhow::Result<Source>> = match once {
         false => Box::new(|| Ok(Source::Daemon(daemon()?))),
         true => match Access::open_folder(&args.folder, Purpose::Change)? {
             Access::Folder(ledger, _) => Box::new(move || Ok(Source::Ledger(Arc::clone(&ledger)))),
             Access::Socket(_) | Access::Server(_) => Box::new(|| Ok(Source::Daemon(daemon()?))),
         },
     };
-    if !args.once {
+    if !once {
         logging::start(&config.log);
     }
     let stop = stop_on_signals()?;
     let names: Vec<String> = outlets.iter().map(|outlet| outlet.name.clone()).collect();
-    let running = Running::start(outlets, &*source, &folder, &stop, args.once)?;
+    let running = Running::start(outlets, &*source, &folder, &stop, once)?;
     tracing::info!(outlets = names.join(", "), "Delivering.");
-    if args.once { running.finish(&source()?) } else { Ok(running.go_on(&source()?, &stop)) }
+    if once { running.finish(&source()?) } else { Ok(running.go_on(&source()?, &stop)) }
+}
+
+/// Sets the dead letters of outlets apart, to be delivered once more, and says how many they are.
+fn send_again(data: &std::path::Path, outlets: &[OutletConfig]) -> anyhow::Result<u64> {
+    let mut all = 0;
+    for outlet in outlets {
+        let letters = deliver::send_again(data, &outlet.name)?;
+        if letters > 0 {
+            writeln!(
+                io::stdout(),
+                "{}: {letters} dead letters are delivered once more",
+                sanitise(&outlet.name)
+            )?;
+        }
+        all += letters;
+    }
+    Ok(all)
 }
 
 /// Outlets under way.

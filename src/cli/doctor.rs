@@ -5,6 +5,7 @@
 
 mod disk;
 mod fleet;
+mod outlets;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -21,10 +22,10 @@ use crate::base::clock::now;
 use crate::base::time::{format_date, format_utc};
 use crate::daemon::CONTROL_SOCKET;
 use crate::daemon::config::{Config, Source};
-use crate::http::Forwarding;
 use crate::http::client::Client;
 use crate::http::tls;
 use crate::http::token::Tokens;
+use crate::http::{Delivering, Forwarding};
 use crate::ingest::look_at;
 use crate::output::sanitise;
 use crate::status::{Unread, UnreadKind, shown_path};
@@ -120,6 +121,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
     fleet::check(&mut findings, &config, standing.as_ref());
+    outlets::check(&mut findings, &config, &user, standing.as_ref());
     check_limits(&mut findings, &config.data_dir);
     tell_clock(&mut findings, now());
     let mut out = io::stdout().lock();
@@ -143,6 +145,7 @@ struct Standing {
     store: StandingStore,
     sources: Vec<StandingSource>,
     forwarding: Option<Forwarding>,
+    delivering: Vec<Delivering>,
 }
 
 #[derive(Default, serde::Deserialize)]

@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `lock` | nothing: who delivers has it locked |
 //! | `NAME.json` | a [`Cursor`], replaced as a whole after each delivery |
-//! | `NAME.dead` | what was refused or given up, a line of JSON each |
+//! | `NAME.dead` | what was refused or given up, a line of JSON each; what was before as `NAME.dead.old` |
+//! | `NAME.again`, `NAME.again.old` | such lines, which are to be delivered once more |
 //!
 //! A cursor that is lost costs that hits are delivered again, never that one is not.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,9 @@ use crate::base::time::format_rfc3339;
 
 /// Bytes of dead letters of an outlet; those before are kept once as `NAME.dead.old`.
 const MAX_DEAD: u64 = 64 << 20;
+
+/// Bytes of a letter at most.
+const MAX_LETTER: u64 = 1 << 20;
 
 /// How far an outlet is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,19 +76,152 @@ impl Folder {
 
     /// The files of an outlet.
     pub(super) fn of(&self, outlet: &str) -> Files {
-        let file = |end: &str| self.path.join(format!("{outlet}.{end}"));
-        Files { cursor: file("json"), dead: file("dead") }
+        Files::of(&self.path, outlet)
     }
 }
+
+/// How an outlet stands by what is kept of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Since when it fails, epoch seconds; 0 while it does not.
+    pub failing_since: u64,
+    /// Messages that were refused or given up.
+    pub dead: u64,
+    /// Those of them that are to be delivered once more.
+    pub again: u64,
+}
+
+/// What is kept of an outlet in a data folder, whoever delivers.
+///
+/// # Errors
+///
+/// When that cannot be read.
+pub fn kept(data: &Path, outlet: &str) -> Result<Kept, DeliverError> {
+    let files = Files::of(&data.join("deliver"), outlet);
+    let count =
+        |path: &PathBuf, old: &PathBuf| Ok::<_, DeliverError>(files.letters(path)? + files.letters(old)?);
+    let failing_since = files.load()?.unwrap_or_default().failing_since;
+    let (dead, again) = (count(&files.dead, &files.dead_old)?, count(&files.again, &files.again_old)?);
+    Ok(Kept { failing_since, dead, again })
+}
+
+/// Has the dead letters of an outlet delivered once more, by whoever delivers; how many there are.
+///
+/// # Errors
+///
+/// When the files cannot be read or named.
+pub fn send_again(data: &Path, outlet: &str) -> Result<u64, DeliverError> {
+    let files = Files::of(&data.join("deliver"), outlet);
+    for (from, to) in [(&files.dead_old, &files.again_old), (&files.dead, &files.again)] {
+        // What waits there already goes first; the rest is taken the next time.
+        if from.exists() && !to.exists() {
+            fs::rename(from, to).map_err(files.fault(from))?;
+        }
+    }
+    Ok(files.letters(&files.again)? + files.letters(&files.again_old)?)
+}
+
+/// The lines of a file.
+type Lines = Box<dyn Iterator<Item = io::Result<Vec<u8>>>>;
 
 /// The files of one outlet.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     cursor: PathBuf,
     dead: PathBuf,
+    dead_old: PathBuf,
+    again: PathBuf,
+    again_old: PathBuf,
 }
 
 impl Files {
+    fn of(folder: &Path, outlet: &str) -> Files {
+        let file = |end: &str| folder.join(format!("{outlet}.{end}"));
+        let [cursor, dead, dead_old] = ["json", "dead", "dead.old"].map(file);
+        Files { cursor, dead, dead_old, again: file("again"), again_old: file("again.old") }
+    }
+
+    /// How many letters a file has; none where there is none.
+    fn letters(&self, path: &Path) -> Result<u64, DeliverError> {
+        let count = || -> io::Result<u64> {
+            let mut file = match File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+                Err(error) => return Err(error),
+            };
+            let (mut bytes, mut lines) = (vec![0; 64 << 10], 0);
+            loop {
+                let read = file.read(&mut bytes)?;
+                let some = bytes.get(..read).unwrap_or_default();
+                lines += some.iter().filter(|byte| **byte == b'\n').count() as u64;
+                if read == 0 {
+                    return Ok(lines);
+                }
+            }
+        };
+        count().map_err(self.fault(path))
+    }
+
+    /// The next file of letters that are to be delivered once more, the oldest first, with its lines; one that is too long for a letter
+    /// is cut.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn again(&self) -> Result<Option<(PathBuf, Lines)>, DeliverError> {
+        for path in [&self.again_old, &self.again] {
+            match File::open(path) {
+                Ok(file) => {
+                    let mut input = BufReader::new(file);
+                    let lines = std::iter::from_fn(move || {
+                        let mut line = Vec::new();
+                        match input.by_ref().take(MAX_LETTER).read_until(b'\n', &mut line) {
+                            Ok(0) => None,
+                            read => Some(read.map(|_| line)),
+                        }
+                    });
+                    return Ok(Some((path.clone(), Box::new(lines))));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.fault(path)(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps those letters of a file that are not delivered yet.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written: all of them are delivered again then.
+    pub fn keep_letters(
+        &self,
+        path: &Path,
+        lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    ) -> Result<(), DeliverError> {
+        let part = path.with_extension("letters-part");
+        let write = || {
+            let mut options = OpenOptions::new();
+            let file = options.create(true).write(true).truncate(true).mode(0o600).open(&part)?;
+            let mut out = io::BufWriter::new(file);
+            for line in lines {
+                out.write_all(&line?)?;
+            }
+            out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
+            fs::rename(&part, path)
+        };
+        write().map_err(self.fault(path))
+    }
+
+    /// All letters of a file were delivered once more, or are dead letters again.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn delivered_again(&self, path: &Path) -> Result<(), DeliverError> {
+        fs::remove_file(path).map_err(self.fault(path))
+    }
+
     /// How far it is; nothing where it is new.
     ///
     /// # Errors
@@ -135,13 +272,22 @@ impl Files {
             lines.extend_from_slice(line.to_string().as_bytes());
             lines.push(b'\n');
         }
+        self.bury_lines(&lines)
+    }
+
+    /// Keeps letters as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Files::bury`].
+    pub fn bury_lines(&self, lines: &[u8]) -> Result<(), DeliverError> {
         let write = || {
             if fs::metadata(&self.dead).is_ok_and(|metadata| metadata.len() > MAX_DEAD) {
-                fs::rename(&self.dead, self.dead.with_extension("dead.old"))?;
+                fs::rename(&self.dead, &self.dead_old)?;
             }
             let mut options = OpenOptions::new();
             let mut file = options.create(true).append(true).mode(0o600).open(&self.dead)?;
-            file.write_all(&lines)?;
+            file.write_all(lines)?;
             file.sync_data()
         };
         write().map_err(self.fault(&self.dead))
@@ -156,6 +302,33 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::Summed;
+
+    #[test]
+    fn dead_letters_are_counted_and_set_apart_to_be_delivered_once_more() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = Folder::take(data.path()).unwrap();
+        let files = folder.of("soar");
+        let summed = Summed { from: 3, to: 9, hits: 7 };
+        files.bury(&[Message::summed("x", summed)], "no", 5).unwrap();
+        fs::write(&files.dead_old, "old\n").unwrap();
+        assert_eq!(kept(data.path(), "soar").unwrap(), Kept { dead: 2, ..Kept::default() });
+        assert_eq!(
+            (send_again(data.path(), "soar").unwrap(), send_again(data.path(), "other").unwrap()),
+            (2, 0)
+        );
+        files.bury_lines(b"more\n").unwrap();
+        assert_eq!(send_again(data.path(), "soar").unwrap(), 2, "what waits goes first");
+        assert_eq!(kept(data.path(), "soar").unwrap(), Kept { dead: 1, again: 2, failing_since: 0 });
+        let (path, mut lines) = files.again().unwrap().unwrap();
+        assert_eq!((lines.next().unwrap().unwrap(), lines.next().is_none()), (b"old\n".to_vec(), true));
+        files.delivered_again(&path).unwrap();
+        let (path, mut lines) = files.again().unwrap().unwrap();
+        let letter = Message::of_letter(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(letter, Message::summed("x", summed));
+        files.delivered_again(&path).unwrap();
+        assert!(files.again().unwrap().is_none());
+    }
 
     #[test]
     fn one_process_delivers_and_a_cursor_that_makes_no_sense_is_before_the_first_hit() {

@@ -1,5 +1,6 @@
 //! What is on its way to an outlet.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::watch::{HitLine, Sent, Summed};
@@ -22,6 +23,25 @@ impl Message {
     /// One of a sum.
     pub fn summed(ledger: &str, summed: Summed) -> Message {
         Message { ledger: ledger.to_owned(), sent: Sent::Summed(summed) }
+    }
+
+    /// That in a dead letter; nothing where the line is none.
+    pub fn of_letter(line: &[u8]) -> Option<Message> {
+        #[derive(Deserialize)]
+        struct Letter {
+            message: Inner,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            ledger: String,
+            hit: Option<HitLine>,
+            summed: Option<Summed>,
+        }
+        let Letter { message: Inner { ledger, hit, summed } } = serde_json::from_slice(line).ok()?;
+        match (hit, summed) {
+            (Some(hit), _) => Some(Message::hit(&ledger, hit)),
+            (None, summed) => Some(Message::summed(&ledger, summed?)),
+        }
     }
 
     /// The same however often it is sent, and of nothing else.

@@ -25,7 +25,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use folder::Folder;
+pub use folder::{Folder, Kept, kept, send_again};
 pub use outlet::Delivery;
 pub use source::Source;
 pub use target::{Kind, Target};
@@ -133,6 +133,15 @@ trait Sink: Send {
 
     /// Hands messages over: all of them, or none is delivered.
     fn send(&mut self, messages: &[message::Message]) -> Outcome;
+}
+
+/// Whether the key and the certificates of an outlet can be used. Nothing is connected.
+///
+/// # Errors
+///
+/// When they cannot.
+pub fn check(config: &OutletConfig) -> Result<(), DeliverError> {
+    open(config).map(drop)
 }
 
 /// Opens what a configuration names. Nothing is connected yet.

@@ -3,6 +3,8 @@
 //! A hit is settled when the outlet has it, when it refused it for good, when it is given up, or when the outlet does not want hits of its
 //! feeds. The cursor is kept after that: a crash between the two delivers it again, with the same id.
 //!
+//! Dead letters that are to be delivered once more go out before the next hit; a crash meanwhile delivers all of them again.
+//!
 //! A hundred a second go out, and so many an hour as are configured. Beyond that hits are counted, and a sum stands for them, at most one a
 //! minute.
 
@@ -152,6 +154,9 @@ impl Delivery {
     pub fn run(mut self) -> Result<bool, DeliverError> {
         let mut away: Option<Duration> = None;
         while !self.stop.is_stopped() {
+            if !self.letters()? && self.once {
+                return Ok(false);
+            }
             let wait = if self.once { Duration::ZERO } else { WAIT };
             let page = match self.source.hits(self.cursor.after, PAGE, wait) {
                 Ok(page) => page,
@@ -179,6 +184,86 @@ impl Delivery {
             }
         }
         Ok(false)
+    }
+
+    /// Delivers dead letters once more that are set apart for that; whether none is left of them. One that is refused again is a dead letter
+    /// again. Where the outlet fails they stay, and their time comes again.
+    fn letters(&mut self) -> Result<bool, DeliverError> {
+        while let Some((path, lines)) = self.files.again()? {
+            let fault = |error| DeliverError::State { path: path.clone(), error };
+            let mut lines = lines.peekable();
+            let (mut together, mut as_they_are, mut is_first) = (Vec::new(), Vec::new(), true);
+            while let Some(line) = lines.next() {
+                let line = line.map_err(fault)?;
+                match Message::of_letter(&line) {
+                    Some(message) => {
+                        together.push(message);
+                        as_they_are.push(Ok(line));
+                    }
+                    None => {
+                        tracing::warn!(
+                            outlet = self.config.name,
+                            "A line of the dead letters is none, and stays there."
+                        );
+                        self.files.bury_lines(&line)?;
+                        is_first = false;
+                    }
+                }
+                if together.len() < self.sink.together() && lines.peek().is_some() {
+                    continue;
+                }
+                if !self.attempt_again(&together)? {
+                    // What was settled is not delivered again.
+                    if !is_first {
+                        self.files.keep_letters(&path, as_they_are.into_iter().chain(lines))?;
+                    }
+                    return Ok(false);
+                }
+                together.clear();
+                as_they_are.clear();
+                is_first = false;
+            }
+            self.files.delivered_again(&path)?;
+        }
+        Ok(true)
+    }
+
+    /// Delivers letters once more; `false` where the outlet takes nothing now, or it is to stop.
+    fn attempt_again(&mut self, messages: &[Message]) -> Result<bool, DeliverError> {
+        if messages.is_empty() {
+            return Ok(true);
+        }
+        if self.stop.wait(self.retry_at.max(self.next).saturating_duration_since(Instant::now())) {
+            return Ok(false);
+        }
+        let outcome = self.attempt(messages);
+        let is_settled = match outcome {
+            Outcome::Failed { why, retry_after } => {
+                self.fails(&why, retry_after)?;
+                false
+            }
+            outcome => {
+                if let Outcome::Refused(why) = outcome {
+                    self.bury(messages, &why)?;
+                } else {
+                    self.told.lock().delivered += messages.len() as u64;
+                }
+                self.works();
+                self.files.save(&self.cursor)?;
+                true
+            }
+        };
+        self.busy.store(false, Ordering::SeqCst);
+        Ok(is_settled)
+    }
+
+    /// Hands messages to the outlet, and notes when the next may go out.
+    fn attempt(&mut self, messages: &[Message]) -> Outcome {
+        let begun = Instant::now();
+        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        self.next = self.next.max(begun.checked_sub(AT_ONCE).unwrap_or(begun)) + EACH * count;
+        self.busy.store(true, Ordering::SeqCst);
+        self.sink.send(messages)
     }
 
     /// Delivers what was found.
@@ -314,13 +399,8 @@ impl Delivery {
             if self.stop.wait(until.saturating_duration_since(Instant::now())) {
                 return Ok(false);
             }
-            let begun = Instant::now();
-            let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-            self.next = self.next.max(begun.checked_sub(AT_ONCE).unwrap_or(begun)) + EACH * count;
             attempts += 1;
-            self.busy.store(true, Ordering::SeqCst);
-            let outcome = self.sink.send(messages);
-            match outcome {
+            match self.attempt(messages) {
                 Outcome::Delivered => {
                     let hits: u64 = messages.iter().map(Message::hits).sum();
                     let single = messages.iter().filter(|message| message.noted().is_some()).count() as u64;

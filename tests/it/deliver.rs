@@ -336,6 +336,70 @@ fn what_is_refused_for_good_is_a_dead_letter_and_the_next_hit_goes_out() {
     assert!(String::from_utf8(ended.stdout).unwrap().contains("2 wait; it fails: "));
 }
 
+#[test]
+fn dead_letters_are_delivered_once_more_with_their_ids_and_the_doctor_tells_of_outlets() {
+    let env = TestEnv::new();
+    let receiver = Receiver::start(Does::Answers(422));
+    let daemon = daemon(&env, &outlet("soar", &receiver.url, ""));
+    let doctor = || String::from_utf8(env.run(&["doctor", "--config", "dnsledger.toml"]).stdout).unwrap();
+    assert!(doctor().contains("nobody has delivered hits since the daemon was started"), "{}", doctor());
+    let none = env.run(&["deliver", "--config", "dnsledger.toml", "--resend"]);
+    assert_eq!((none.status.code(), none.stderr.as_str()), (Some(1), "There are no dead letters.\n"));
+    let delivering = deliver(&env);
+    ask_for(&env, &["one.d.example", "two.d.example"]);
+    let dead = || fs::read_to_string(env.path("data/deliver/soar.dead")).unwrap_or_default().lines().count();
+    until("both are dead letters", || (dead() == 2).then_some(()));
+    assert!(
+        doctor().contains("soar: 2 dead letters") && doctor().contains("--resend --outlet soar"),
+        "{}",
+        doctor()
+    );
+    // By the process that delivers; what is refused again is a dead letter again.
+    let resend =
+        || String::from_utf8(env.ok(&["deliver", "--config", "dnsledger.toml", "--resend"])).unwrap();
+    let again = || env.path("data/deliver/soar.again").exists();
+    assert!(
+        resend()
+            .starts_with("soar: 2 dead letters are delivered once more\nThey are delivered by the process")
+    );
+    ask_for(&env, &["three.d.example"]);
+    until("all are dead letters", || (dead() == 3 && !again()).then_some(()));
+    receiver.does(Does::Answers(204));
+    resend();
+    ask_for(&env, &["four.d.example"]);
+    at_least(&receiver, 4);
+    let mut names = receiver.names();
+    names.sort();
+    assert_eq!(names, ["four.d.example", "one.d.example", "three.d.example", "two.d.example"]);
+    until("nothing is left", || (dead() == 0 && !again()).then_some(()));
+    until("the doctor has nothing to say", || doctor().contains("ok    outlets  soar, ").then_some(()));
+    assert!(delivering.stop().status.success());
+    // Where none runs, by the command; it fails while the outlet does, and nothing is lost.
+    let letter = |receiver: &Receiver, name: &str| {
+        let found =
+            receiver.got().into_iter().find(|posted| posted.document()["hit"]["rrname"] == name).unwrap();
+        serde_json::json!({"at": 7, "why": "x", "message": found.document()}).to_string() + "\n"
+    };
+    let one = letter(&receiver, "one.d.example");
+    fs::write(env.path("data/deliver/soar.dead"), format!("nonsense\n{one}")).unwrap();
+    receiver.does(Does::Breaks);
+    let failed = env.run(&["deliver", "--config", "dnsledger.toml", "--resend"]);
+    assert_eq!(failed.status.code(), Some(2), "{}", failed.stderr);
+    assert!(
+        doctor().contains("soar takes nothing since")
+            && doctor().contains("1 dead letters are to be delivered")
+    );
+    receiver.does(Does::Answers(200));
+    assert!(resend().ends_with("soar: 1 delivered, 0 as a sum, 0 refused, 0 wait\n"));
+    let got = receiver.got();
+    let first = got.iter().find(|posted| posted.document()["hit"]["rrname"] == "one.d.example").unwrap();
+    assert_eq!((got.len(), got[4].id()), (5, first.id()));
+    assert_eq!(fs::read_to_string(env.path("data/deliver/soar.dead")).unwrap(), "nonsense\n");
+    fs::set_permissions(env.path("key"), Permissions::from_mode(0o644)).unwrap();
+    assert!(doctor().contains("others may read or change this key"), "{}", doctor());
+    drop(daemon);
+}
+
 /// A PEM file of a certificate for 127.0.0.1, and its key.
 fn certificate(env: &TestEnv) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
