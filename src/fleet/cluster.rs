@@ -22,6 +22,8 @@ const CLIENTS: usize = 8;
 const MAX_ANSWER: u64 = 256 << 20;
 /// The server holds so much of an answer in memory before it begins, and the rest in a file: an error can be told until then.
 const ANSWER_BUFFER: &str = "16777216";
+/// Rows of the first page that is read of a table, and of the largest one.
+pub const PAGE_ROWS: [u64; 2] = [1_000, 65_536];
 /// Versions from which on inserts may be put off, which is switched off.
 const PUTS_OFF: u32 = 22;
 
@@ -30,6 +32,7 @@ pub struct Cluster {
     shards: Vec<Shard>,
     database: String,
     compresses: bool,
+    page_rows: [u64; 2],
 }
 
 /// One shard.
@@ -91,7 +94,18 @@ impl Cluster {
             shards: shards.collect::<Result<_, FleetError>>()?,
             database: address.database.clone(),
             compresses: address.compresses,
+            page_rows: PAGE_ROWS,
         })
+    }
+
+    /// The same with other pages than the usual: rows of the first one, and of the largest.
+    pub fn with_pages(self, rows: [u64; 2]) -> Cluster {
+        Cluster { page_rows: rows, ..self }
+    }
+
+    /// Rows of the first page, and of the largest one.
+    pub fn page_rows(&self) -> [u64; 2] {
+        self.page_rows
     }
 
     /// The database.
@@ -191,9 +205,22 @@ impl Shard {
     ///
     /// When none of its hosts answers.
     pub fn rows(&self, statement: &str) -> Result<Vec<u8>, FleetError> {
+        self.rows_by(statement, "2")
+    }
+
+    /// The same, of what is read from the beginning on, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn rows_in_turn(&self, statement: &str) -> Result<Vec<u8>, FleetError> {
+        self.rows_by(statement, "1")
+    }
+
+    fn rows_by(&self, statement: &str, threads: &str) -> Result<Vec<u8>, FleetError> {
         let statement = format!("{statement} FORMAT RowBinary");
         // Said when all of it is known: an error in the middle would look like an end.
-        let settings = [("wait_end_of_query", "1"), ("buffer_size", ANSWER_BUFFER), ("max_threads", "2")];
+        let settings = [("wait_end_of_query", "1"), ("buffer_size", ANSWER_BUFFER), ("max_threads", threads)];
         self.tried(|host| host.send(&[], &settings, statement.clone().into_bytes(), None))
     }
 

@@ -54,6 +54,9 @@ impl<'a> OfRows<'a> {
         };
         let (name, sensor, times) = if is_row {
             let Some(row) = self.entries.next().transpose()? else { return Ok(false) };
+            if row.is_mark() {
+                return Ok(true);
+            }
             (row.tuple.rrname, row.sensor, FirstSeen::of_sightings(&row.halves))
         } else {
             let Some(question) = self.questions.next().transpose()? else { return Ok(false) };

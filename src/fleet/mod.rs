@@ -8,7 +8,7 @@
 //! - [`tables`] makes the tables, [`registry`] keeps what is known of the ledgers that ship into them;
 //! - [`source`] is where a ledger's changes come from, [`forward`] ships them, [`compare`] finds and mends what the cluster lost;
 //! - [`retention`] drops what was not seen for long;
-//! - [`store`] is the cluster as a store that is only asked, [`pages`] reads its rows in order.
+//! - [`store`] is the cluster as a store that is only asked, [`pages`] reads its rows in order, and leaves out what is not wanted.
 //!
 //! # Identity
 //!
@@ -27,6 +27,7 @@ pub mod address;
 pub mod bucket;
 pub mod cluster;
 pub mod compare;
+mod condition;
 pub mod domains;
 pub mod forward;
 mod outbox;

@@ -1,8 +1,10 @@
 //! Rows of the tables in their order, a page at a time, from all shards that can have some.
 //!
 //! A page is a statement of its own, so each is as of another moment; a row is met once, for what comes next is what lies behind the last
-//! key. `FINAL` reads all of the range that it is given, so a large range is cut: where the largest part of the table has its n-th row
-//! behind the position, the page ends. Order is asked for, and checked.
+//! key. `FINAL` reads all of the range that it is given, so a large range is cut: where the first of the large parts of the table has its n-th
+//! row behind the position, the page ends. Order is asked for, and checked.
+//!
+//! Where not all rows are wanted, the engine leaves out most of the others, and the range of a page grows for as long as little is found.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,14 +12,21 @@ use std::sync::Arc;
 use super::FleetError;
 use super::bucket;
 use super::cluster::{Cluster, Shard};
+use super::condition::{Bounds, Filter};
 use super::rowbinary::{Columns, literal};
 use super::rows::{Table, Values};
 use crate::dns::push_address_key;
 use crate::observation::{Asked, Halves, Seen};
-use crate::store::{Position, Scan};
+use crate::store::{Condition, Position, Scan};
 
-/// Rows of the first page, and of the largest one.
-const PAGE_ROWS: [u64; 2] = [1_000, 65_536];
+/// Largest pages whose rows the range of a page has at most, about, where not all are wanted; the second where the engine holds keys of them
+/// in memory.
+const MOST_SPAN: [u64; 2] = [64, 16];
+
+/// Parts of a table that are looked at for where a page is to end, the largest first.
+const MOST_PARTS: usize = 16;
+/// Rows of each of them that may be read at once.
+const READ_AT_ONCE: u64 = 4096;
 
 /// Rows that are taken out of a page at a time.
 const ROWS_AT_ONCE: usize = 256;
@@ -40,6 +49,8 @@ pub struct Range {
     pub keys: Keys,
     /// The bucket that has all of them, if one does.
     pub bucket: Option<u16>,
+    /// What of them is wanted, as far as the engine is told.
+    filter: Option<Filter>,
 }
 
 /// The first key behind all that begin with these bytes, if there is one.
@@ -62,8 +73,8 @@ fn below(prefix: Vec<u8>) -> Keys {
 impl Range {
     /// What a scan of rows reads; `None` where it can find nothing.
     pub fn of_rows(scan: &Scan) -> Option<Range> {
-        let by_name = |keys, bucket| Some(Range { table: Table::ByName, keys, bucket });
-        let by_data = |keys, bucket| Some(Range { table: Table::ByData, keys, bucket });
+        let by_name = |keys, bucket| Some(Range { table: Table::ByName, keys, bucket, filter: None });
+        let by_data = |keys, bucket| Some(Range { table: Table::ByData, keys, bucket, filter: None });
         let target = |bytes: &[u8]| [&[crate::dns::Rdata::NAME_TAG], bytes].concat();
         match scan {
             Scan::All => by_name(Keys::Between(Vec::new(), None), None),
@@ -99,6 +110,11 @@ impl Range {
                 by_data(below(target(prefix)), bucket::of_subtree(prefix))
             }
         }
+    }
+
+    /// The same without what does not meet a condition, as far as the engine can tell.
+    pub fn with(self, condition: &Condition) -> Range {
+        Range { filter: Filter::of(condition), ..self }
     }
 
     /// What a scan of questions reads; `None` where it can find nothing.
@@ -208,6 +224,8 @@ struct Pages {
     low: Low,
     /// The last first column of the pages that are read just now, if they have one.
     fence: Option<Vec<u8>>,
+    /// Up to where nothing was found since that was said last.
+    passed: Option<Vec<u8>>,
     /// What is taken out of the page that was read last.
     rows: VecDeque<Stored>,
     /// That page, how much of it was taken apart, and how many rows that were.
@@ -217,15 +235,17 @@ struct Pages {
     /// The last row of it.
     last: Option<Stored>,
     page: u64,
+    /// About how many rows its range has.
+    span: u64,
     /// Whether a page was read that is not over.
     is_read: bool,
     is_over: bool,
 }
 
 impl Pages {
-    /// Makes sure that a row is there, or none is left.
+    /// Makes sure that a row is there, or it is known up to where there is none.
     fn fill(&mut self) -> Result<(), FleetError> {
-        while self.rows.is_empty() && !self.is_over {
+        while !self.is_filled() {
             if self.taken < self.answer.len() {
                 self.take_apart()?;
             } else {
@@ -236,6 +256,33 @@ impl Pages {
             }
         }
         Ok(())
+    }
+
+    fn is_filled(&self) -> bool {
+        !self.rows.is_empty() || self.passed.is_some() || self.is_over
+    }
+
+    /// Whether the next thing to do is to ask the shard.
+    fn must_ask(&self) -> bool {
+        !self.is_filled() && self.taken >= self.answer.len()
+    }
+
+    /// What the first column of the page is.
+    fn bounds(&self) -> Bounds<'_> {
+        let (from, to) = match &self.range.keys {
+            Keys::Exactly(key) => return Bounds { from: key, to: Some((key, true)) },
+            Keys::Between(from, to) => (from, to),
+        };
+        let from = match &self.low {
+            Low::Start => from,
+            Low::Behind(key) => match key.first() {
+                Some(Column::Bytes(first)) => first,
+                _ => from,
+            },
+            Low::BehindFirst(first) => first,
+        };
+        let fence = self.fence.as_deref().map(|fence| (fence, true));
+        Bounds { from, to: fence.or_else(|| to.as_deref().map(|to| (to, false))) }
     }
 
     fn conditions(&self) -> Vec<String> {
@@ -265,10 +312,17 @@ impl Pages {
         let (database, table) = (cluster.database(), self.range.table);
         let first = table.key().first().copied().unwrap_or("name");
         if self.fence.is_none() && matches!(self.range.keys, Keys::Between(..)) {
-            self.fence = self.find_fence(shard, database, first)?;
+            let fence = self.find_fence(shard, database, first)?;
+            self.fence = fence.map(|fence| match &self.range.filter {
+                Some(filter) => filter.whole(fence),
+                None => fence,
+            });
         }
         let mut conditions = self.conditions();
         conditions.extend(self.fence.iter().map(|fence| format!("{first} <= {}", literal(fence))));
+        if let Some(filter) = &self.range.filter {
+            conditions.extend(filter.conditions(database, table, &self.bounds()));
+        }
         let (key, values) = (columns(table).join(", "), table.values());
         self.answer = shard.rows(&format!(
             "SELECT {key}, {values}, names FROM {database}.{} FINAL PREWHERE {} ORDER BY {key} LIMIT {}",
@@ -307,44 +361,75 @@ impl Pages {
         if !std::mem::take(&mut self.is_read) {
             return;
         }
-        if self.counted >= self.page {
+        let is_full = self.counted >= self.page;
+        if is_full {
             if let Some(last) = self.last.take() {
                 self.low = Low::Behind(last.full_key());
             }
+            if self.range.filter.is_some() {
+                // The next one has a smaller range.
+                self.fence = None;
+            }
         } else {
             match self.fence.take() {
-                Some(fence) => self.low = Low::BehindFirst(fence),
+                Some(fence) => {
+                    let tells = self.range.filter.as_ref().is_some_and(Filter::ends_with_key);
+                    if tells && self.counted == 0 {
+                        self.passed = Some(fence.clone());
+                    }
+                    self.low = Low::BehindFirst(fence);
+                }
                 None => self.is_over = true,
             }
         }
-        let [_, most] = PAGE_ROWS;
+        let [_, most] = self.cluster.page_rows();
+        let [most_span, most_with_keys] = MOST_SPAN.map(|pages| pages * most);
+        self.span = match &self.range.filter {
+            None => (self.page * 4).min(most),
+            Some(_) if is_full => (self.span / 4).max(most),
+            Some(_) if self.counted > self.page / 4 => self.span,
+            Some(filter) if filter.looks_at_times() => (self.span * 4).min(most_with_keys),
+            Some(_) => (self.span * 4).min(most_span),
+        };
         self.page = (self.page * 4).min(most);
         (self.answer, self.taken) = (Vec::new(), 0);
     }
 
-    /// Where a page is to end: at the n-th row behind the position in the largest part. `None` where there are fewer.
+    /// Where a page is to end: at the least n-th row behind the position of any large part. `None` where there are fewer.
     fn find_fence(&self, shard: &Shard, database: &str, first: &str) -> Result<Option<Vec<u8>>, FleetError> {
         let table = self.range.table.name();
-        let part = shard.rows(&format!(
-            "SELECT name, toUInt64(rows) FROM system.parts WHERE database = '{database}' AND table = '{table}' AND active \
-             ORDER BY rows DESC LIMIT 1"
+        let parts = shard.rows(&format!(
+            "SELECT name FROM system.parts WHERE database = '{database}' AND table = '{table}' AND active AND rows > {} \
+             ORDER BY rows DESC LIMIT {MOST_PARTS}",
+            self.span,
         ))?;
-        let mut part = Columns(&part);
-        if part.is_empty() {
-            return Ok(None);
+        let (mut left, mut parts) = (Columns(&parts), Vec::new());
+        while !left.is_empty() {
+            parts.push(left.text()?);
         }
-        let name = part.text()?;
-        if part.u64()? <= self.page {
-            return Ok(None);
+        let mut fence: Option<Vec<u8>> = None;
+        // Each reads no further than to where the ones before it have ended; where that is little, all are read at once.
+        for parts in parts.chunks(if self.span <= READ_AT_ONCE { MOST_PARTS } else { 1 }) {
+            let mut conditions = self.conditions();
+            conditions.extend(fence.iter().map(|fence| format!("{first} <= {}", literal(fence))));
+            let conditions = conditions.join(" AND ");
+            let each = parts.iter().map(|part| {
+                format!(
+                    "SELECT count(), max({first}) FROM (SELECT {first} FROM {database}.{table} PREWHERE {conditions} \
+                     WHERE _part = '{part}' LIMIT {})",
+                    self.span
+                )
+            });
+            let found = shard.rows_in_turn(&each.collect::<Vec<_>>().join(" UNION ALL "))?;
+            let mut found = Columns(&found);
+            while !found.is_empty() {
+                let (rows, last) = (found.u64()?, found.bytes()?);
+                if rows >= self.span && fence.as_deref().is_none_or(|fence| last < fence) {
+                    fence = Some(last.to_vec());
+                }
+            }
         }
-        let found = shard.rows(&format!(
-            "SELECT count(), max({first}) FROM (SELECT {first} FROM {database}.{table} PREWHERE {} WHERE _part = '{name}' LIMIT {})",
-            self.conditions().join(" AND "),
-            self.page,
-        ))?;
-        let mut found = Columns(&found);
-        let (rows, last) = (found.u64()?, found.bytes()?);
-        Ok((rows >= self.page).then(|| last.to_vec()))
+        Ok(fence)
     }
 }
 
@@ -381,6 +466,15 @@ fn stored(table: Table, read: &mut Columns<'_>) -> Result<Stored, FleetError> {
     Ok(Stored { key, generation, epoch, values, names: read.u64()? })
 }
 
+/// What comes next of all shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// A row.
+    Row(Stored),
+    /// There are no more rows up to this first column that are wanted.
+    Passed(Vec<u8>),
+}
+
 /// Stored rows of all shards, in order.
 pub struct Merged {
     shards: Vec<Pages>,
@@ -403,20 +497,23 @@ impl Merged {
         };
         let after = after.map(|after| key_of(after, range.table)).filter(|key| !is_before(key));
         let low = after.map_or(Low::Start, Low::Behind);
-        let [first, _] = PAGE_ROWS;
+        let [first, most] = cluster.page_rows();
+        let (page, span) = if range.filter.is_some() { (most, most) } else { (first, first) };
         let pages = |shard| Pages {
             cluster: Arc::clone(cluster),
             shard,
             range: range.clone(),
             low: low.clone(),
             fence: None,
+            passed: None,
             rows: VecDeque::new(),
             answer: Vec::new(),
             taken: 0,
             counted: 0,
             last: None,
             is_read: false,
-            page: first,
+            page,
+            span,
             is_over: false,
         };
         Merged {
@@ -427,23 +524,50 @@ impl Merged {
         }
     }
 
-    /// The next one, without taking it.
+    /// The next row, without taking it; `None` where none comes next.
     pub fn peek(&mut self) -> Result<Option<&Stored>, FleetError> {
         Ok(self.least()?.and_then(|at| self.shards.get(at)).and_then(|pages| pages.rows.front()))
     }
 
-    /// The next one.
-    pub fn take(&mut self) -> Result<Option<Stored>, FleetError> {
-        let Some(at) = self.least()? else { return Ok(None) };
-        Ok(self.shards.get_mut(at).and_then(|pages| pages.rows.pop_front()))
+    /// What comes next.
+    pub fn take(&mut self) -> Result<Option<Next>, FleetError> {
+        let least = self.least()?;
+        let Some(pages) = least.and_then(|at| self.shards.get_mut(at)) else { return Ok(None) };
+        let row = pages.rows.pop_front().map(Next::Row);
+        Ok(row.or_else(|| pages.passed.take().map(Next::Passed)))
     }
 
+    /// The part that has what comes next.
     fn least(&mut self) -> Result<Option<usize>, FleetError> {
-        for pages in &mut self.shards {
-            pages.fill()?;
+        self.fill()?;
+        let heads = self.shards.iter().enumerate();
+        let heads = heads.filter_map(|(at, pages)| Some((pages.rows.front()?, at)));
+        let row = heads.min_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
+        let passed = self.shards.iter().enumerate();
+        let passed = passed.filter_map(|(at, pages)| Some((pages.passed.as_deref()?, at)));
+        Ok(match (row, passed.min()) {
+            (Some((row, at)), Some((passed, nowhere))) => match row.key.first() {
+                Some(Column::Bytes(first)) if first.as_slice() > passed => Some(nowhere),
+                _ => Some(at),
+            },
+            (row, passed) => row.map(|(_, at)| at).or(passed.map(|(_, at)| at)),
+        })
+    }
+
+    /// Has each part read what it needs; several ask their shards at once.
+    fn fill(&mut self) -> Result<(), FleetError> {
+        if self.shards.iter().filter(|pages| pages.must_ask()).count() < 2 {
+            return self.shards.iter_mut().try_for_each(Pages::fill);
         }
-        let heads = self.shards.iter().enumerate().filter_map(|(at, pages)| Some((pages.rows.front()?, at)));
-        Ok(heads.min_by(|(a, _), (b, _)| a.order().cmp(&b.order())).map(|(_, at)| at))
+        std::thread::scope(|scope| {
+            let each = self.shards.iter_mut().map(|pages| scope.spawn(|| pages.fill()));
+            let each: Vec<_> = each.collect();
+            let mut filled = Ok(());
+            for thread in each {
+                filled = filled.and(thread.join().unwrap_or(Err(FleetError::Stopped)));
+            }
+            filled
+        })
     }
 }
 

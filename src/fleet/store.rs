@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::FleetError;
 use super::cluster::Cluster;
 use super::domains::OfRows;
-use super::pages::{Column, Merged, Range, Stored};
+use super::pages::{Column, Merged, Next, Range, Stored};
 use super::registry::Registry;
 use super::rowbinary::Columns;
 use super::rows::{Table, Values};
@@ -21,9 +21,9 @@ use crate::observation::{Asked, Halves, SensorId, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::{
-    Changed, Domains, Entries, Entry, Expired, Fed, Mark, OnPiece, OnProgress, Pair, Part, Position,
-    Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification,
-    WriteStore,
+    About, Changed, Condition, Domains, Entries, Entry, Expired, Fed, Fence, Mark, OnPiece, OnProgress, Pair,
+    Part, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError,
+    Survey, Verification, WriteStore,
 };
 
 /// How long what is known of sensors is taken for true.
@@ -276,7 +276,10 @@ impl Iterator for Handed<'_> {
         let (table, groups) = (self.range.table, self.groups.as_mut()?);
         let row = match self.again.take() {
             Some(row) => Some(Ok(row)),
-            None => groups.step(|group| entry(table, group)),
+            None => groups.step(|step| match step {
+                Step::Group(group) => entry(table, group),
+                Step::Passed(first) => mark(table, first),
+            }),
         };
         if let Some(Ok(row)) = &row {
             self.recent.rotate_left(1);
@@ -305,6 +308,13 @@ struct Group {
     names: Option<u64>,
 }
 
+/// What comes next of a scan.
+enum Step {
+    Group(Group),
+    /// Up to this first column there is nothing that is wanted.
+    Passed(Vec<u8>),
+}
+
 struct Groups {
     rows: Merged,
     known: Arc<Known>,
@@ -324,18 +334,24 @@ impl Groups {
         })
     }
 
-    /// The next one that has sightings.
-    fn next(&mut self) -> Result<Option<Group>, FleetError> {
-        while let Some(first) = self.rows.take()? {
-            let mut of_one = vec![first];
+    /// The next one that has sightings, or how far there is none.
+    fn next(&mut self) -> Result<Option<Step>, FleetError> {
+        while let Some(next) = self.rows.take()? {
+            let mut of_one = match next {
+                Next::Row(first) => vec![first],
+                Next::Passed(first) => return Ok(Some(Step::Passed(first))),
+            };
             while let Some(next) = self.rows.peek()? {
                 if of_one.first().is_none_or(|first| first.key != next.key) {
                     break;
                 }
-                of_one.extend(self.rows.take()?);
+                match self.rows.take()? {
+                    Some(Next::Row(next)) => of_one.push(next),
+                    _ => break,
+                }
             }
             if let Some(group) = self.merge(of_one)? {
-                return Ok(Some(group));
+                return Ok(Some(Step::Group(group)));
             }
         }
         Ok(None)
@@ -377,12 +393,12 @@ impl Groups {
         Ok(values.map(|values| Group { key, sensor, values, names: names.checked_sub(1) }))
     }
 
-    fn step<T>(&mut self, make: impl Fn(Group) -> Result<T, FleetError>) -> Option<Result<T, StoreError>> {
+    fn step<T>(&mut self, make: impl Fn(Step) -> Result<T, FleetError>) -> Option<Result<T, StoreError>> {
         if self.is_over {
             return None;
         }
         let made = match self.next() {
-            Ok(Some(group)) => make(group).map(Some),
+            Ok(Some(step)) => make(step).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -429,6 +445,17 @@ fn entry(table: Table, group: Group) -> Result<Entry, FleetError> {
     Ok(Entry { tuple, sensor: group.sensor, halves, names: group.names })
 }
 
+/// Says how far nothing was found that is wanted: no row comes before it that was not handed out.
+fn mark(table: Table, first: Vec<u8>) -> Result<Entry, FleetError> {
+    let first = Column::Bytes(first);
+    let (rrname, rdata) = match table {
+        Table::ByData => (Name::root(), rdata(&first)?),
+        Table::ByName | Table::Questions => (name(&first)?, Rdata::V4([0; 4].into())),
+    };
+    let tuple = Tuple { rrname, rrtype: RrType(0), rdata };
+    Ok(Entry { tuple, sensor: "".into(), halves: Halves::default(), names: None })
+}
+
 fn question(group: Group) -> Result<Question, FleetError> {
     let [a, b] = group.key.as_slice() else { return Err(FleetError::cut()) };
     let asked: Asked = match group.values {
@@ -438,23 +465,8 @@ fn question(group: Group) -> Result<Question, FleetError> {
     Ok(Question { rrname: name(a)?, qtype: rrtype(b)?, sensor: group.sensor, asked, names: group.names })
 }
 
-impl Snapshot for FleetView {
-    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
-        let Some(range) = Range::of_rows(scan) else { return Ok(Box::new(std::iter::empty())) };
-        Ok(Box::new(self.hand_out(range, after).map_err(FleetError::into_store_error)?))
-    }
-
-    fn entries_in_memory<'a>(&'a self, _: &Scan, _: Option<&Position>) -> Result<Entries<'a>, StoreError> {
-        Err(StoreError::NotInMemory)
-    }
-
-    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
-        let Some(range) = Range::of_questions(scan) else { return Ok(Box::new(std::iter::empty())) };
-        let mut groups = Groups::open(self, &range, None).map_err(FleetError::into_store_error)?;
-        Ok(Box::new(std::iter::from_fn(move || groups.step(question))))
-    }
-
-    fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
+impl FleetView {
+    fn domains_where(&self, scan: &Scan, condition: &Condition) -> Result<Domains<'_>, StoreError> {
         let below = match scan {
             Scan::Name(name) => Scan::Subtree(name.clone()),
             Scan::All | Scan::Subtree(_) => scan.clone(),
@@ -464,7 +476,64 @@ impl Snapshot for FleetView {
             Scan::Subtree(name) => Some(name.clone()),
             _ => None,
         };
-        Ok(Box::new(OfRows::new(self.entries(&below, None)?, self.questions(&below)?, within)))
+        let rows = self.entries_where(&below, None, condition)?;
+        Ok(Box::new(OfRows::new(rows, self.questions_where(&below, condition)?, within)))
+    }
+}
+
+impl Snapshot for FleetView {
+    fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        self.entries_where(scan, after, &Condition::Always)
+    }
+
+    fn entries_where<'a>(
+        &'a self,
+        scan: &Scan,
+        after: Option<&Position>,
+        condition: &Condition,
+    ) -> Result<Entries<'a>, StoreError> {
+        let Some(range) = Range::of_rows(scan) else { return Ok(Box::new(std::iter::empty())) };
+        let handed = self.hand_out(range.with(condition), after);
+        Ok(Box::new(handed.map_err(FleetError::into_store_error)?))
+    }
+
+    fn entries_in_memory<'a>(&'a self, _: &Scan, _: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+        Err(StoreError::NotInMemory)
+    }
+
+    fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
+        self.questions_where(scan, &Condition::Always)
+    }
+
+    fn questions_where<'a>(
+        &'a self,
+        scan: &Scan,
+        condition: &Condition,
+    ) -> Result<Questions<'a>, StoreError> {
+        let Some(range) = Range::of_questions(scan) else { return Ok(Box::new(std::iter::empty())) };
+        let groups = Groups::open(self, &range.with(condition), None);
+        let mut groups = groups.map_err(FleetError::into_store_error)?;
+        let mut next = move || {
+            groups.step(|step| match step {
+                Step::Group(group) => question(group).map(Some),
+                Step::Passed(_) => Ok(None),
+            })
+        };
+        Ok(Box::new(std::iter::from_fn(move || {
+            loop {
+                if let Some(question) = next()?.transpose() {
+                    return Some(question);
+                }
+            }
+        })))
+    }
+
+    fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
+        self.domains_where(scan, &Condition::Always)
+    }
+
+    fn domains_since<'a>(&'a self, scan: &Scan, since: u64) -> Result<Domains<'a>, StoreError> {
+        self.domains_where(scan, &Condition::Seen(About::Domain, Fence::FirstFrom(since)))
     }
 
     fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {

@@ -4,7 +4,7 @@ use crate::base::time::{DAY, parse_period, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen, SensorId};
-use crate::store::{Entry, Question, ReadStore};
+use crate::store::{About, Condition, Entry, Fence, Question, ReadStore};
 
 use super::QueryError;
 
@@ -154,6 +154,27 @@ impl Filters {
             && self.last_before.is_none_or(|t| last <= t)
             && self.last_after.is_none_or(|t| last >= t)
             && self.during.is_none_or(|(from, to)| first <= to && last >= from)
+    }
+
+    /// What each row meets that they want; of all sensors, where their rows are one.
+    pub(super) fn condition(&self, merges_sensors: bool) -> Condition {
+        let types = match &self.types {
+            Types::Of(types) => Some(Condition::Types(types.clone())),
+            Types::All | Types::Any | Types::AnyDnssec => None,
+        };
+        let sensor = self.sensor.clone().filter(|_| !merges_sensors).map(Condition::Sensor);
+        let below = self.below.clone().map(Condition::Below);
+        let (from, up_to) = self.during.unzip();
+        let fences = [
+            self.first_before.map(Fence::FirstUpTo),
+            self.first_after.map(Fence::FirstFrom),
+            self.last_before.map(Fence::LastUpTo),
+            self.last_after.map(Fence::LastFrom),
+            up_to.map(Fence::FirstUpTo),
+            from.map(Fence::LastFrom),
+        ];
+        let seen = fences.into_iter().flatten().map(|fence| Condition::Seen(About::Tuple, fence));
+        Condition::all([types, sensor, below].into_iter().flatten().chain(seen))
     }
 
     /// The figures of a row that are asked for, if it is wanted by them.

@@ -31,6 +31,7 @@ mod order;
 mod pattern;
 mod query;
 mod questions;
+mod required;
 mod summary;
 mod walk;
 

@@ -17,7 +17,7 @@ use super::{Query, QueryError};
 use crate::base::time::format_rfc3339;
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::FirstSeen;
-use crate::store::{Entries, Scan, Snapshot, StoreError};
+use crate::store::{About, Condition, Entries, Entry, Fence, Scan, Snapshot, StoreError};
 
 /// Rows between two looks whether it takes too long.
 const LOOK: u64 = 4096;
@@ -298,10 +298,20 @@ impl Finding<'_> {
     /// Counts a row; `false` where it is over.
     fn tick(&mut self) -> bool {
         self.read += 1;
-        if self.read.is_multiple_of(LOOK) {
-            self.ended |= (self.is_over)();
-        }
+        if self.read.is_multiple_of(LOOK) { self.look() } else { !self.ended }
+    }
+
+    /// Looks at the clock; `false` where it is over.
+    fn look(&mut self) -> bool {
+        self.ended |= (self.is_over)();
         !self.ended
+    }
+
+    /// What rows and questions meet that are wanted. Of what is new, all are new.
+    fn condition(&self, about: About) -> Condition {
+        let sensor = self.search.sensor.clone().map(Condition::Sensor);
+        let seen = Condition::Seen(about, Fence::FirstFrom(self.search.since));
+        Condition::all(sensor.into_iter().chain([seen]))
     }
 
     fn wants_sensor(&self, sensor: &str) -> bool {
@@ -328,7 +338,7 @@ impl Finding<'_> {
     fn domains(&mut self, ledger: &dyn Snapshot) -> Result<(), StoreError> {
         for scan in self.scans() {
             let mut last: Option<Seen<Name>> = None;
-            for domain in ledger.domains(&scan)? {
+            for domain in ledger.domains_since(&scan, self.search.since)? {
                 let domain = domain?;
                 if !self.tick() {
                     return Ok(());
@@ -351,10 +361,17 @@ impl Finding<'_> {
 
     fn names(&mut self, ledger: &dyn Snapshot) -> Result<(), StoreError> {
         for scan in self.scans() {
-            let mut rows = ledger.entries(&scan, None)?.peekable();
-            let mut questions = ledger.questions(&scan)?.peekable();
+            let condition = self.condition(About::Rrname);
+            let mut rows = ledger.entries_where(&scan, None, &condition)?.peekable();
+            let mut questions = ledger.questions_where(&scan, &condition)?.peekable();
             let mut last: Option<Seen<Name>> = None;
             loop {
+                if rows.next_if(|row| row.as_ref().is_ok_and(Entry::is_mark)).is_some() {
+                    if !self.look() {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 let row = match (rows.peek(), questions.peek()) {
                     (None, None) => break,
                     (Some(Ok(row)), Some(Ok(question))) => row.tuple.rrname <= question.rrname,
@@ -392,7 +409,7 @@ impl Finding<'_> {
         let v6 =
             Scan::Addresses(IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
         for scan in [v4, v6, Scan::TargetSubtree(Name::root())] {
-            let rows = ledger.entries(&scan, None)?;
+            let rows = ledger.entries_where(&scan, None, &self.condition(About::Rdata))?;
             if !self.rows_by_rdata(rows)? {
                 return Ok(());
             }
@@ -404,10 +421,11 @@ impl Finding<'_> {
         let mut last: Option<Seen<Rdata>> = None;
         for row in rows {
             let row = row?;
-            if !self.tick() {
+            let goes_on = if row.is_mark() { self.look() } else { self.tick() };
+            if !goes_on {
                 return Ok(false);
             }
-            if row.tuple.rrtype == RrType::FOLDED || !self.wants_sensor(&row.sensor) {
+            if row.is_mark() || row.tuple.rrtype == RrType::FOLDED || !self.wants_sensor(&row.sensor) {
                 continue;
             }
             let times = FirstSeen::of_sightings(&row.halves);

@@ -6,8 +6,10 @@
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::required::of_regex;
 use crate::dns::{Name, Rdata};
 use crate::observation::Tuple;
+use crate::store::{Condition, Side};
 
 /// The compiled size a regex may have, in bytes; it bounds the time to compile one, too.
 const MAX_REGEX_BYTES: usize = 1 << 20;
@@ -162,6 +164,13 @@ impl Pattern {
         false
     }
 
+    /// What each row meets that matches.
+    pub(super) fn condition(&self) -> Condition {
+        let rrname = self.rrname.iter().map(|matcher| matcher.condition(Side::Rrname));
+        let rdata = self.rdata.iter().map(|matcher| matcher.condition(Side::Rdata));
+        Condition::one_of(rrname.chain(rdata))
+    }
+
     fn passes(&self, matcher: &Matcher, shown: &[u8]) -> bool {
         matcher.matches(shown) && self.but_not.as_ref().is_none_or(|but_not| !but_not.matches(shown))
     }
@@ -223,6 +232,18 @@ impl Matcher {
                 any.extend(last);
                 Matcher::Any(any)
             }
+        }
+    }
+
+    /// What a side of a row meets that this matches.
+    fn condition(&self, side: Side) -> Condition {
+        match self {
+            Matcher::Text(finder) => Condition::Shows(side, finder.needle().to_vec()),
+            Matcher::Whole(text) | Matcher::Start(text) | Matcher::End(text) => {
+                Condition::Shows(side, text.clone())
+            }
+            Matcher::Any(any) => Condition::one_of(any.iter().map(|one| one.condition(side))),
+            Matcher::Regex(regex) => of_regex(regex.as_str(), side),
         }
     }
 
@@ -454,6 +475,35 @@ mod tests {
             let regex = compile(&glob_to_regex(&name).unwrap()).unwrap();
             prop_assert!(regex.is_match(name.as_bytes()));
             prop_assert_eq!(regex.is_match(other.as_bytes()), name == other);
+        }
+
+        #[test]
+        fn a_row_that_matches_meets_what_the_store_is_told(
+            labels in proptest::collection::vec("[a-cA1-3.\\\\\u{e9}]{1,4}", 1..4),
+            text in "[a-cA1-3.\\\\ \u{e9}]{0,8}",
+            from in 0usize..12,
+            length in 0usize..8,
+            is_text in any::<bool>(),
+        ) {
+            let Ok(name) = Name::from_labels(labels.iter().map(String::as_bytes)) else { return Ok(()) };
+            let other = if is_text { Rdata::text(text.as_bytes()) } else { Rdata::Name(name.clone()) };
+            let tuple = Tuple { rrname: name.clone(), rrtype: RrType::A, rdata: other };
+            // What is looked for is a part of what is shown, so that it is often found.
+            let shown = tuple.rrname.to_string() + "." + &tuple.rdata.to_string();
+            let needle: String = shown.chars().skip(from).take(length).collect();
+            let escaped = regex::escape(&needle);
+            let regexes = [
+                escaped.clone(), format!("(?-i){escaped}$"), format!("^.?({escaped}|nothing)+"), format!("[{}]+.*b?{escaped}", "a-c"),
+            ];
+            let patterns = regexes.iter().filter_map(|regex| Pattern::regex(regex).ok());
+            let globs = [format!("*{needle}*"), needle.clone()].into_iter().filter_map(|glob| Pattern::glob(&glob).ok());
+            for pattern in patterns.chain(globs).chain([Pattern::text(&needle), Pattern::like(&needle)]) {
+                for pattern in [pattern.clone().on_rrname(), pattern.clone().on_rdata(), pattern.clone(), pattern.with_final_dot()] {
+                    if pattern.matches(&tuple, &mut Vec::new()) {
+                        prop_assert!(pattern.condition().is_met_by(&tuple, "lan"), "{:?} {}", pattern, tuple.rrname);
+                    }
+                }
+            }
         }
 
         #[test]

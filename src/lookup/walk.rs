@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::dns::{Name, Rdata};
 use crate::observation::{Seen, Tuple};
-use crate::store::{Entries, Entry, Position, Scan, Snapshot, StoreError};
+use crate::store::{Condition, Entries, Entry, Position, Scan, Snapshot, StoreError};
 
 use super::cursor::{Cursor, CursorError};
 use super::filters::{Filters, Types, is_seen_within};
@@ -93,6 +93,17 @@ enum Test {
 }
 
 impl Test {
+    /// What each row meets that passes.
+    fn condition(&self) -> Condition {
+        match self {
+            Test::None => Condition::Always,
+            Test::Prefix(name) => Condition::BeginsWith(name.clone()),
+            Test::Rdata(text) => Condition::Data(vec![Rdata::Text(text.as_str().into())]),
+            Test::Data(data) => Condition::Data(data.clone()),
+            Test::Pattern(pattern) => pattern.condition(),
+        }
+    }
+
     fn passes(&self, tuple: &Tuple, shown: &mut Vec<u8>) -> bool {
         match self {
             Test::None => true,
@@ -213,6 +224,8 @@ pub struct Found<'a> {
 pub struct Walk {
     filters: Filters,
     test: Test,
+    /// What of both the store may make use of.
+    condition: Arc<Condition>,
     merge_sensors: bool,
     /// The ledger when the walk began.
     ledger: Arc<dyn Snapshot>,
@@ -243,6 +256,10 @@ impl Walk {
         let rows = search.filters.limit.unwrap_or(u64::MAX).min(limits.rows);
         Walk {
             filters: search.filters.clone(),
+            condition: Arc::new(Condition::all([
+                test.condition(),
+                search.filters.condition(search.merge_sensors),
+            ])),
             test,
             merge_sensors: search.merge_sensors,
             ledger: Arc::clone(ledger),
@@ -305,7 +322,8 @@ impl Walk {
     ///
     /// When the store fails. The answer is not complete then, whatever was handed out.
     pub fn advance(&mut self, slice: Slice, visit: impl FnMut(&Found<'_>) -> bool) -> Result<(), StoreError> {
-        self.go_on(slice, |ledger, scan, after| ledger.entries(scan, after), visit)
+        let condition = Arc::clone(&self.condition);
+        self.go_on(slice, |ledger, scan, after| ledger.entries_where(scan, after, &condition), visit)
     }
 
     /// Likewise, from memory alone: it never waits.
@@ -338,6 +356,11 @@ impl Walk {
             // The row the walk has come to, kept whole until its place is needed.
             let mut last: Option<Entry> = None;
             let paused = loop {
+                if entries.peek().is_some_and(|next| next.as_ref().is_ok_and(Entry::is_mark)) {
+                    // Nothing was found for a while: whoever walks looks at the clock.
+                    last = entries.next().transpose()?;
+                    break true;
+                }
                 let Some(entry) = self.take(&mut entries)? else { break false };
                 left = left.saturating_sub(1);
                 self.examined += 1;

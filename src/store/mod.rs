@@ -18,6 +18,7 @@ pub mod batch;
 mod block;
 mod budget;
 mod cache;
+mod condition;
 mod copy;
 mod derived;
 mod domains;
@@ -52,6 +53,7 @@ mod value;
 mod verify;
 
 pub use budget::{NameBudget, is_unresolved};
+pub use condition::{About, Condition, Fence, Side};
 pub use copy::OnPiece;
 pub use fed::{Fed, Part, SensorAsOf};
 pub use filter::LogFilter;
@@ -333,6 +335,21 @@ pub trait Snapshot: Send + Sync {
         self.entries(scan, after)
     }
 
+    /// As [`Snapshot::entries`], where those that do not meet a condition are not wanted. They may be among them all the same. So that
+    /// who reads can look at the clock, there may also be some without sightings ([`Entry::is_mark`]): all before their place was looked at.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn entries_where<'a>(
+        &'a self,
+        scan: &Scan,
+        after: Option<&Position>,
+        _condition: &Condition,
+    ) -> Result<Entries<'a>, StoreError> {
+        self.entries(scan, after)
+    }
+
     /// What was asked of a name, or of a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`],
     /// [`Scan::From`]; other scans give nothing), by (rrname, qtype, sensor name).
     ///
@@ -340,6 +357,19 @@ pub trait Snapshot: Send + Sync {
     ///
     /// As for [`Snapshot::entries`].
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError>;
+
+    /// As [`Snapshot::questions`], where those that do not meet a condition are not wanted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn questions_where<'a>(
+        &'a self,
+        scan: &Scan,
+        _condition: &Condition,
+    ) -> Result<Questions<'a>, StoreError> {
+        self.questions(scan)
+    }
 
     /// The registrable domains at and below a name, or all ([`Scan::Subtree`], [`Scan::All`]; other scans of names are taken
     /// for the first, and the rest give nothing), with when each was first asked and first answered, by (domain, sensor name).
@@ -349,6 +379,15 @@ pub trait Snapshot: Send + Sync {
     ///
     /// As for [`Snapshot::entries`].
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError>;
+
+    /// As [`Snapshot::domains`], where those that were first seen before a time are not wanted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn domains_since<'a>(&'a self, scan: &Scan, _since: u64) -> Result<Domains<'a>, StoreError> {
+        self.domains(scan)
+    }
 
     /// What was last seen before this was dropped, epoch seconds; 0 where nothing was.
     fn expired_before(&self) -> u64 {
@@ -490,6 +529,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether it is no row but says how far the rows were looked at: see [`Snapshot::entries_where`].
+    pub fn is_mark(&self) -> bool {
+        self.halves.direct.is_none() && self.halves.alias.is_none()
+    }
+
     /// Appends the record data in presentation form; of a folded row with how many names it stands for.
     pub fn push_rdata(&self, out: &mut Vec<u8>) {
         self.tuple.rdata.push_presentation(out);

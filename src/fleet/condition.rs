@@ -1,0 +1,343 @@
+//! What is wanted of a scan, as a part of a statement that the engine leaves out the rest by. It may let through more, and never less.
+//!
+//! Keys decide before `FINAL` is done, and what is seen of a row does not: so what must be seen is asked of all stored states in a statement
+//! inside, which gives the keys of what may be wanted.
+
+use super::rowbinary::literal;
+use super::rows::Table;
+use crate::dns::Rdata;
+use crate::store::{About, Condition, Fence, Side};
+
+/// What the engine is told of what is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// What the columns of the key must be; empty where they may be anything.
+    keys: String,
+    /// What must be seen of what rows are about.
+    seen: Vec<(About, Fence)>,
+}
+
+/// The first columns of a page.
+pub struct Bounds<'a> {
+    /// From this on.
+    pub from: &'a [u8],
+    /// Up to this, if there is an end, and whether that is within.
+    pub to: Option<(&'a [u8], bool)>,
+}
+
+impl Bounds<'_> {
+    fn of(&self, column: &str) -> String {
+        let mut condition = format!("{column} >= {}", literal(self.from));
+        if let Some((to, is_within)) = self.to {
+            condition += &format!(" AND {column} {} {}", if is_within { "<=" } else { "<" }, literal(to));
+        }
+        condition
+    }
+}
+
+/// The first two labels of a name: all names of a registrable domain have them in common.
+const DOMAIN: &str = "substring(name, 1, position(name, '\\x00') + position(substring(name, position(name, '\\x00') + 1), '\\x00'))";
+
+/// The same of a name in key form.
+fn domain(key: &[u8]) -> &[u8] {
+    let mut ends = memchr::memchr_iter(0, key);
+    let end = ends.next().map(|first| ends.next().unwrap_or(first));
+    end.and_then(|end| key.get(..=end)).unwrap_or(key)
+}
+
+impl Filter {
+    /// What is told of a condition; `None` where nothing can be.
+    pub fn of(condition: &Condition) -> Option<Filter> {
+        let mut seen = Vec::new();
+        let keys = keys(condition, &mut seen).unwrap_or_default();
+        let filter = Filter { keys, seen };
+        (filter != Filter::default()).then_some(filter)
+    }
+
+    /// Whether what was seen of rows decides, which needs memory for each of them.
+    pub fn looks_at_times(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
+    /// The last first column of a page, or of what belongs to that.
+    pub fn whole(&self, fence: Vec<u8>) -> Vec<u8> {
+        if !self.is_of_domains() {
+            return fence;
+        }
+        // Behind all names of the domain, before any other.
+        let mut end = domain(&fence).to_vec();
+        if let Some(last) = end.last_mut() {
+            *last = 1;
+        }
+        end
+    }
+
+    /// Whether the end of a page is a key, up to which it can be said that nothing was found.
+    pub fn ends_with_key(&self) -> bool {
+        !self.is_of_domains()
+    }
+
+    fn is_of_domains(&self) -> bool {
+        self.seen.iter().any(|(about, _)| *about == About::Domain)
+    }
+
+    /// The conditions within a page.
+    pub fn conditions(&self, database: &str, table: Table, bounds: &Bounds<'_>) -> Vec<String> {
+        let keys = (!self.keys.is_empty()).then(|| format!("({})", self.keys));
+        let from = if self.is_of_domains() { domain(bounds.from) } else { bounds.from };
+        let bounds = Bounds { from, to: bounds.to };
+        let seen = self.seen.iter().map(|(about, fence)| {
+            let (what, tables) = match (about, table) {
+                (About::Rrname, Table::ByName | Table::Questions) => {
+                    ("name", &[Table::ByName, Table::Questions][..])
+                }
+                (About::Domain, Table::ByName | Table::Questions) => {
+                    (DOMAIN, &[Table::ByName, Table::Questions][..])
+                }
+                (About::Tuple, Table::Questions) => ("name, rrtype", &[Table::Questions][..]),
+                (About::Tuple, Table::ByName) => ("name, rrtype, rdata", &[Table::ByName][..]),
+                (_, Table::ByName) => ("rdata", &[Table::ByName][..]),
+                (About::Rdata, _) => ("rdata", &[Table::ByData][..]),
+                // Rows of a name are everywhere in this order.
+                (_, Table::ByData) => ("name, rrtype, rdata", &[Table::ByData][..]),
+            };
+            let each = tables.iter().map(|table| {
+                let first = table.key().first().copied().unwrap_or("name");
+                let (name, bounds, seen) = (table.name(), bounds.of(first), seen(*table, *fence));
+                format!("SELECT {what} FROM {database}.{name} PREWHERE {bounds} WHERE {seen}")
+            });
+            let each = each.collect::<Vec<_>>().join(" UNION ALL ");
+            format!("({what}) IN ({each})")
+        });
+        keys.into_iter().chain(seen).collect()
+    }
+}
+
+/// That some state of a row was seen so.
+fn seen(table: Table, fence: Fence) -> String {
+    let (column, compare, time) = match fence {
+        Fence::FirstFrom(time) => ("first", ">=", time),
+        Fence::FirstUpTo(time) => ("first", "<=", time),
+        Fence::LastFrom(time) => ("last", ">=", time),
+        Fence::LastUpTo(time) => ("last", "<=", time),
+    };
+    match table {
+        Table::Questions => format!("{column} {compare} {time}"),
+        Table::ByName | Table::ByData => format!(
+            "(count > 0 AND {column} {compare} {time}) OR (a_count > 0 AND a_{column} {compare} {time})"
+        ),
+    }
+}
+
+/// A condition on the columns of the key; `None` where all rows meet it as far as these say.
+fn keys(condition: &Condition, seen: &mut Vec<(About, Fence)>) -> Option<String> {
+    match condition {
+        Condition::Always => None,
+        Condition::All(all) => joined(all.iter().filter_map(|one| keys(one, seen)), " AND "),
+        Condition::OneOf(any) => {
+            // What is seen does not decide where it is one of several.
+            let any: Option<Vec<String>> = any.iter().map(|one| keys(one, &mut Vec::new())).collect();
+            joined(any?.into_iter(), " OR ")
+        }
+        Condition::Shows(Side::Rrname, text) => in_name(text, "name"),
+        Condition::Shows(Side::Rdata, text) => in_data(text),
+        Condition::BeginsWith(name) => Some(has("name", name.key())),
+        Condition::Below(name) => {
+            let prefix = name.subtree_key();
+            Some(format!("substring(name, 1, {}) = {}", prefix.len(), literal(prefix)))
+        }
+        Condition::Data(data) => joined(data.iter().map(exactly), " OR "),
+        Condition::Types(types) => {
+            let types: Vec<String> = types.iter().map(|rrtype| rrtype.0.to_string()).collect();
+            (!types.is_empty()).then(|| format!("rrtype IN ({})", types.join(", ")))
+        }
+        Condition::Sensor(sensor) => Some(format!("sensor = {}", literal(sensor.as_bytes()))),
+        Condition::Seen(about, fence) => {
+            seen.push((*about, *fence));
+            None
+        }
+    }
+}
+
+fn exactly(rdata: &Rdata) -> String {
+    let mut key = Vec::new();
+    rdata.push_key(&mut key);
+    match rdata {
+        Rdata::Text(_) => format!("lower(rdata) = {}", literal(&key.to_ascii_lowercase())),
+        _ => format!("rdata = {}", literal(&key)),
+    }
+}
+
+fn joined(each: impl Iterator<Item = String>, by: &str) -> Option<String> {
+    let each: Vec<String> = each.map(|one| format!("({one})")).collect();
+    (!each.is_empty()).then(|| each.join(by))
+}
+
+fn has(column: &str, bytes: &[u8]) -> String {
+    format!("position({column}, {}) > 0", literal(bytes))
+}
+
+/// Whether names show a byte as it is.
+fn is_plain(byte: &u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && *byte != b'.' && *byte != b'\\'
+}
+
+/// That a name in key form, as it is shown, may have a text in it: labels are in another order there, and bytes are not escaped.
+fn in_name(text: &[u8], column: &str) -> Option<String> {
+    let mut parts: Vec<String> = Vec::new();
+    let mut rest = text;
+    while let Some(&byte) = rest.first() {
+        let length = rest.iter().take_while(|byte| is_plain(byte)).count();
+        let (run, behind) = rest.split_at_checked(length)?;
+        if run.is_empty() {
+            // An escape, a dot, or what is never shown.
+            let escaped = match (byte, behind.get(1)) {
+                (b'\\', Some(next)) if next.is_ascii_digit() => {
+                    behind.iter().skip(1).take(3).take_while(|byte| byte.is_ascii_digit()).count()
+                }
+                (b'\\', Some(_)) => 1,
+                _ => 0,
+            };
+            rest = behind.get(1 + escaped..).unwrap_or_default();
+            continue;
+        }
+        // A dot behind a character ends a label.
+        let end: &[u8] = if behind.first() == Some(&b'.') { &[0] } else { &[] };
+        let bytes = [run, end].concat().to_ascii_lowercase();
+        if rest.len() == text.len() && byte.is_ascii_digit() {
+            parts.extend(with_digits_first(&bytes, column));
+        } else {
+            parts.push(has(column, &bytes));
+        }
+        rest = behind;
+    }
+    joined(parts.into_iter(), " AND ")
+}
+
+/// The same of a text that begins with digits, which may be the last ones of an escape: a byte that is not shown as it is.
+fn with_digits_first(text: &[u8], column: &str) -> Option<String> {
+    let without_first = text.get(1..).filter(|text| !text.is_empty())?;
+    let mut any = vec![has(column, without_first)];
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count().min(3);
+    for (of_escape, modulus) in [(2, 100), (3, 1000)].into_iter().filter(|(count, _)| *count <= digits) {
+        let (escape, behind) = text.split_at_checked(of_escape)?;
+        let value = escape.iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+        let bytes = (1..=u8::MAX).filter(|byte| u32::from(*byte) % modulus == value && !is_plain(byte));
+        any.extend(bytes.map(|byte| {
+            let byte: &[u8] = if byte == 1 { &[1, 2] } else { &[byte] };
+            has(column, &[byte, behind].concat())
+        }));
+    }
+    joined(any.into_iter(), " OR ")
+}
+
+/// That an IPv4 address may be shown with a text in it; `None` where none is.
+fn in_v4(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?;
+    let parts: Vec<&str> = text.split('.').collect();
+    let last = parts.len().checked_sub(1).filter(|last| *last < 4)?;
+    // What numbers show as a part, and which bytes are known.
+    let mut known = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        let shows = |number: &u8| {
+            let shown = number.to_string();
+            match (at == 0, at == last) {
+                (true, true) => shown.contains(part),
+                (true, false) => shown.ends_with(part),
+                (false, true) => shown.starts_with(part),
+                (false, false) => shown == *part,
+            }
+        };
+        let mut numbers = (0..=u8::MAX).filter(shows);
+        let first = numbers.next()?;
+        if (at > 0 && at < last) || (part.len() == 3 && numbers.next().is_none()) {
+            known.push(first);
+        }
+    }
+    let shown = match known.is_empty() {
+        // Bytes of an address come in their order, those of a number in the other.
+        true => has("IPv4NumToString(reinterpretAsUInt32(reverse(substring(rdata, 2, 4))))", text.as_bytes()),
+        false => has("rdata", &known),
+    };
+    Some(format!("substring(rdata, 1, 1) = '\\x04' AND {shown}"))
+}
+
+/// That record data, as it is shown, may have a text in it.
+fn in_data(text: &[u8]) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let mut any = vec![in_name(&text, "rdata")?];
+    any.push(format!("positionCaseInsensitive(rdata, {}) > 0", literal(&text)));
+    if text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
+        any.extend(in_v4(&text));
+    }
+    if text.iter().all(|byte| byte.is_ascii_hexdigit() || b".:".contains(byte)) {
+        // Where the first bytes are zero, servers show addresses in another way.
+        let zeros = literal(&[&[6][..], &[0; 10]].concat());
+        let shown = "IPv6NumToString(toFixedString(substring(rdata, 2, 16), 16))";
+        any.push(format!("substring(rdata, 1, 11) = {zeros}"));
+        if !text.contains(&b'.') {
+            any.push(format!("substring(rdata, 1, 1) = '\\x06' AND {}", has(shown, &text)));
+        }
+    }
+    joined(any.into_iter(), " OR ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(condition: Condition) -> String {
+        Filter::of(&condition).map(|filter| filter.keys).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_text_is_looked_for_by_its_labels() {
+        let name = |text: &str| filter(Condition::Shows(Side::Rrname, text.as_bytes().to_vec()));
+        assert_eq!(name("mail"), r"(position(name, '\x6D\x61\x69\x6C') > 0)");
+        assert_eq!(name("a.b"), r"(position(name, '\x61\x00') > 0) AND (position(name, '\x62') > 0)");
+        assert_eq!(name(r"\195x"), r"(position(name, '\x78') > 0)");
+        assert_eq!(name(r"\.x"), r"(position(name, '\x78') > 0)");
+        // Digits at the beginning may be those of an escape.
+        let any = [r"\x39\x35\x61", r"\x13\x35\x61", r"\xDB\x35\x61", r"\xC3\x61"];
+        let any = any.map(|bytes| format!("(position(name, '{bytes}') > 0)")).join(" OR ");
+        assert_eq!(name("195a"), format!("({any})"));
+        assert_eq!(name("1"), "");
+        for nothing in [".", r"\195", r"\.", ""] {
+            assert_eq!(Filter::of(&Condition::Shows(Side::Rdata, nothing.into())), None, "{nothing}");
+        }
+        let one = Condition::Shows(Side::Rrname, b"a".to_vec());
+        let nothing = Condition::Shows(Side::Rrname, b".".to_vec());
+        assert_eq!(filter(Condition::OneOf(vec![one.clone(), nothing.clone()])), "");
+        assert_eq!(filter(Condition::All(vec![one, nothing])), r"((position(name, '\x61') > 0))");
+    }
+
+    #[test]
+    fn an_address_is_looked_for_by_the_bytes_that_a_text_tells() {
+        let v4 = |text: &str| in_v4(text.as_bytes());
+        let known = |bytes: &str| {
+            Some(format!(r"substring(rdata, 1, 1) = '\x04' AND position(rdata, '{bytes}') > 0"))
+        };
+        assert_eq!(v4("192.0.2.17"), known(r"\xC0\x00\x02"));
+        assert_eq!(v4("92.0.255"), known(r"\x00\xFF"));
+        assert_eq!(v4(".0."), known(r"\x00"));
+        assert!(v4("2.1").is_some_and(|condition| condition.contains("IPv4NumToString")));
+        for none in ["365", "1.300.1", "1..2", "1.02.3", "1.2.3.4.", "1.2.3.4.5", "999.1"] {
+            assert_eq!(v4(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn pages_end_with_a_whole_domain_where_domains_are_asked_for() {
+        let filter = Filter::of(&Condition::Seen(About::Domain, Fence::FirstFrom(7))).unwrap();
+        assert_eq!(filter.whole(b"com\0example\0www\0\0".to_vec()), b"com\0example\x01");
+        assert_eq!(filter.whole(b"com\0\0".to_vec()), b"com\0\x01");
+        let bounds = Bounds { from: b"com\0a\0b\0\0", to: None };
+        let [condition] = &filter.conditions("dns", Table::Questions, &bounds)[..] else { panic!("one") };
+        assert!(
+            condition.contains(r"PREWHERE name >= '\x63\x6F\x6D\x00\x61\x00' WHERE first >= 7"),
+            "{condition}"
+        );
+        let names = Filter::of(&Condition::Seen(About::Rrname, Fence::FirstFrom(7))).unwrap();
+        assert_eq!(names.whole(b"com\0\0".to_vec()), b"com\0\0");
+    }
+}

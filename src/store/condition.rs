@@ -1,0 +1,152 @@
+//! What rows are wanted for, as far as a store can make use of it: one that reads its rows from somewhere else need not have those
+//! brought that are not wanted. A condition promises nothing: who asks still looks at each row.
+
+use crate::dns::{Name, Rdata, RrType};
+use crate::observation::Tuple;
+
+/// What every row meets that is wanted. A row that meets it need not be wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// All rows do.
+    #[default]
+    Always,
+    /// Each of these.
+    All(Vec<Condition>),
+    /// One of these.
+    OneOf(Vec<Condition>),
+    /// A side of the row, as it is shown in lower case, a name with its final dot, has this in it.
+    Shows(Side, Vec<u8>),
+    /// The rrname begins with the labels of this name.
+    BeginsWith(Name),
+    /// The rrname is this name or below it.
+    Below(Name),
+    /// The rdata is one of these; text in any case.
+    Data(Vec<Rdata>),
+    /// The type is one of these.
+    Types(Vec<RrType>),
+    /// This sensor saw it.
+    Sensor(String),
+    /// Of what the row is about there is a row, or a question, that was seen so. All rows of it meet this, or none.
+    Seen(About, Fence),
+}
+
+/// A side of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Its rrname.
+    Rrname,
+    /// Its record data.
+    Rdata,
+}
+
+/// What rows are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// A tuple, whichever sensors saw it.
+    Tuple,
+    /// An rrname: its rows and questions.
+    Rrname,
+    /// A registrable domain: the rows and questions of all names in it.
+    Domain,
+    /// Record data.
+    Rdata,
+}
+
+/// A bound on a time, inclusive, epoch seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fence {
+    /// First seen then or later.
+    FirstFrom(u64),
+    /// First seen then or earlier.
+    FirstUpTo(u64),
+    /// Last seen then or later.
+    LastFrom(u64),
+    /// Last seen then or earlier.
+    LastUpTo(u64),
+}
+
+impl Condition {
+    /// All of some conditions, as simply as that can be said.
+    pub fn all(conditions: impl IntoIterator<Item = Condition>) -> Condition {
+        let mut all = Vec::new();
+        for condition in conditions {
+            match condition {
+                Condition::Always => {}
+                Condition::All(more) => all.extend(more),
+                one => all.push(one),
+            }
+        }
+        match all.pop() {
+            None => Condition::Always,
+            Some(one) if all.is_empty() => one,
+            last => {
+                all.extend(last);
+                Condition::All(all)
+            }
+        }
+    }
+
+    /// One of some conditions.
+    pub fn one_of(conditions: impl IntoIterator<Item = Condition>) -> Condition {
+        let mut any: Vec<Condition> = conditions.into_iter().collect();
+        match any.pop() {
+            Some(one) if any.is_empty() => one,
+            last => {
+                any.extend(last);
+                if any.contains(&Condition::Always) { Condition::Always } else { Condition::OneOf(any) }
+            }
+        }
+    }
+
+    /// Whether a row meets it, as far as a single row says.
+    pub fn is_met_by(&self, tuple: &Tuple, sensor: &str) -> bool {
+        match self {
+            Condition::Always | Condition::Seen(..) => true,
+            Condition::All(all) => all.iter().all(|one| one.is_met_by(tuple, sensor)),
+            Condition::OneOf(any) => any.iter().any(|one| one.is_met_by(tuple, sensor)),
+            Condition::Shows(side, text) => {
+                let mut shown = Vec::new();
+                let name = match side {
+                    Side::Rrname => Some(&tuple.rrname),
+                    Side::Rdata => tuple.rdata.name(),
+                };
+                match name {
+                    Some(name) => {
+                        name.push_presentation(&mut shown);
+                        if !name.is_root() {
+                            shown.push(b'.');
+                        }
+                    }
+                    None => tuple.rdata.push_presentation(&mut shown),
+                }
+                shown.make_ascii_lowercase();
+                memchr::memmem::find(&shown, text).is_some()
+            }
+            Condition::BeginsWith(name) => tuple.rrname.key().ends_with(name.key()),
+            Condition::Below(name) => name.is_at_or_above(&tuple.rrname),
+            Condition::Data(data) => data.iter().any(|rdata| match (rdata, &tuple.rdata) {
+                (Rdata::Text(wanted), Rdata::Text(rdata)) => rdata.eq_ignore_ascii_case(wanted),
+                (wanted, rdata) => wanted == rdata,
+            }),
+            Condition::Types(types) => types.contains(&tuple.rrtype),
+            Condition::Sensor(wanted) => wanted == sensor,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_not_be_said_is_not_said() {
+        let types = || Condition::Types(vec![RrType::A]);
+        let sensor = || Condition::Sensor("lan".to_owned());
+        assert_eq!(Condition::all([Condition::Always, types()]), types());
+        assert_eq!(Condition::all([]), Condition::Always);
+        let both = Condition::All(vec![types(), sensor()]);
+        assert_eq!(Condition::all([Condition::all([types(), Condition::Always]), sensor()]), both);
+        assert_eq!(Condition::one_of([types(), Condition::Always]), Condition::Always);
+        assert_eq!(Condition::one_of([types()]), types());
+    }
+}
