@@ -194,7 +194,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         writeln!(io::stderr(), "Not all logs are read. {}", sanitise(reason))?;
     }
     tell_at_rest(&args.ledger, &access, sum.missed == 0)?;
-    Ok(if sum.hits > 0 { Exit::Done } else { Exit::Nothing })
+    Ok(match sum.hits {
+        0 if sum.taken == 0 => Exit::Empty,
+        0 => Exit::Nothing,
+        _ => Exit::Done,
+    })
 }
 
 /// A line of an answer.

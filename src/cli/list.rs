@@ -1,15 +1,17 @@
 //! Reading lists of indicators: from a file or standard input.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::Misuse;
+use crate::indicators::text_of;
 use crate::lookup::{Indicator, List, ListForm};
+use crate::output::sanitise;
 use crate::output::summary::Fault;
 
-/// The longest list, in bytes.
+/// The longest list, in bytes, inflated.
 const MAX_BYTES: u64 = 64 << 20;
 /// What one line says at most.
 const MAX_SHOWN: usize = 200;
@@ -64,25 +66,17 @@ impl ListArgs {
     ///
     /// When it cannot be read, is too long, or has no such column.
     pub fn read(&self, path: &Path) -> anyhow::Result<(Vec<Item>, Vec<Refused>)> {
-        let mut bytes = Vec::new();
-        if path == Path::new("-") {
-            io::stdin()
-                .lock()
-                .take(MAX_BYTES + 1)
-                .read_to_end(&mut bytes)
-                .context("reading standard input")?;
+        let bytes = if path == Path::new("-") {
+            text_of(&mut io::stdin().lock(), MAX_BYTES).context("standard input")?
         } else {
-            let reading = || format!("reading {}", path.display());
-            let file = std::fs::File::open(path).with_context(reading)?;
-            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(reading)?;
-        }
-        if bytes.len() as u64 > MAX_BYTES {
-            bail!("a list has at most 64 MiB: divide it");
-        }
-        let bytes = in_utf8(bytes)?;
+            let shown = || sanitise(&path.display().to_string()).into_owned();
+            let mut file = std::fs::File::open(path).with_context(|| format!("reading {}", shown()))?;
+            text_of(&mut file, MAX_BYTES).with_context(shown)?
+        };
         let mut list = List::new(self.form());
-        let (mut items, mut refused) = (Vec::new(), Vec::new());
+        let (mut items, mut refused, mut last) = (Vec::new(), Vec::new(), 1);
         for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
+            last = number;
             let mut refuse = |given: &str, message: &str, hint: &str| {
                 let given = given.trim().chars().take(MAX_SHOWN).collect();
                 let fault = Fault { message: message.to_owned(), hint: hint.to_owned() };
@@ -109,36 +103,12 @@ impl ListArgs {
                 }
             }
         }
+        // What the last line left was understood as it was taken out.
+        let rest = list.end().into_iter();
+        items.extend(rest.filter_map(|given| {
+            let indicator = Indicator::read(&given).ok()?;
+            Some(Item { line: Some(last), given, indicator })
+        }));
         Ok((items, refused))
-    }
-}
-
-/// The text of a file that may be in UTF-16, as some programs on Windows write it.
-fn in_utf8(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-    let unit: fn([u8; 2]) -> u16 = match bytes.get(..2) {
-        Some([0xff, 0xfe]) => |pair| u16::from(pair[0]) | u16::from(pair[1]) << 8,
-        Some([0xfe, 0xff]) => |pair| u16::from(pair[1]) | u16::from(pair[0]) << 8,
-        _ => return Ok(bytes),
-    };
-    let (pairs, _) = bytes.as_chunks::<2>();
-    let text: Result<String, _> = char::decode_utf16(pairs.iter().copied().map(unit)).collect();
-    Ok(text.context("the list is neither UTF-8 nor UTF-16")?.into_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_in_utf_16_is_read() {
-        let text = "\u{feff}a.example\r\nb\u{fc}.example";
-        for swap in [false, true] {
-            let bytes = text.encode_utf16().flat_map(|unit| {
-                let [high, low] = [(unit >> 8) as u8, unit as u8];
-                if swap { [high, low] } else { [low, high] }
-            });
-            assert_eq!(in_utf8(bytes.collect()).unwrap(), text.as_bytes());
-        }
-        assert_eq!(in_utf8(b"plain".to_vec()).unwrap(), b"plain");
     }
 }

@@ -122,6 +122,16 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         writeln!(io::stderr(), "line {line}: {given}: {message}; try: {}", sanitise(hint))?;
     }
     let mut filters = args.filters.parse()?;
+    if items.is_empty() {
+        // An empty answer to an empty question looks like a clean one.
+        let why = match refused.len() {
+            0 => "it is empty, or has only comments",
+            _ => "no line of it is a query",
+        };
+        write_summary_of(&args, &refused)?;
+        writeln!(io::stderr(), "There is no indicator in the list, so nothing was asked: {why}.")?;
+        return Ok(Exit::Empty);
+    }
     let is_filtered = Filters { limit: None, ..filters.clone() } != Filters::default();
     // Of a sorted answer all is looked at first.
     filters.limit = args.limit.filter(|_| args.sort.is_none());
@@ -181,7 +191,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Some(out) => out.finish()?,
         None => write_summary(&args, &items, &came, &refused)?,
     }
-    let is_nothing = |came: &Came| came.summary.rows == 0;
+    // As for `hunt` and `seen`: what was asked for is something.
+    let is_nothing = |came: &Came| {
+        came.summary.rows == 0 && came.questions.as_ref().is_none_or(|questions| questions.count == 0)
+    };
     if !args.list.summary {
         for (item, came) in items.iter().zip(&came) {
             tell_questions(item, came, args.format, is_filtered)?;
@@ -240,6 +253,11 @@ fn tell_questions(item: &Item, came: &Came, format: Format, is_filtered: bool) -
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a summary of lines that are no query, where one was asked for.
+fn write_summary_of(args: &Args, refused: &[Refused]) -> io::Result<()> {
+    if args.list.summary { write_summary(args, &[], &[], refused) } else { Ok(()) }
 }
 
 /// Writes a line for each query, and for each line that is none.

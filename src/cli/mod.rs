@@ -7,9 +7,10 @@
 //! | exit code | means |
 //! |---|---|
 //! | 0 | found, or done |
-//! | 1 | nothing found; of `evidence` also that it is not all there was |
+//! | 1 | nothing found: neither seen nor asked for; of `evidence` also that it is not all there was |
 //! | 2 | it failed |
 //! | 3 | some lines of a list were no query; the others are answered |
+//! | 4 | there is no indicator in the list, so nothing was asked |
 //! | 64 | wrong usage or configuration |
 //!
 //! A pipe that the reader closed is success: `dnsledger export | head` has what it wanted.
@@ -141,6 +142,8 @@ enum Exit {
     Failed = 2,
     /// Some lines of a list were no query.
     Partly = 3,
+    /// There is no indicator in the list.
+    Empty = 4,
     /// Wrong usage or configuration.
     Usage = 64,
 }
@@ -215,7 +218,7 @@ fn report(error: &anyhow::Error) -> Exit {
         } else if let Some(error) = cause.downcast_ref::<Fault>() {
             (exit, hint) = (Exit::Usage, error.hint.as_deref());
         } else if let Some(error) = cause.downcast_ref::<ClientError>() {
-            exit = if matches!(error, ClientError::BadUrl { .. }) { Exit::Usage } else { Exit::Failed };
+            exit = if error.is_misuse() { Exit::Usage } else { Exit::Failed };
             hint = error.hint();
         } else if let Some(error) = cause.downcast_ref::<expire::Refused>() {
             hint = error.hint.as_deref();

@@ -144,12 +144,23 @@ struct Lines {
     bytes: usize,
     /// The start of a line whose end has not come.
     begun: Vec<u8>,
+    /// Whether the line before ended in a carriage return.
+    is_behind: bool,
 }
 
 impl Lines {
     fn new(template: Search, sort: Option<Sort>, form: ListForm) -> Lines {
         let (asks, list) = (Asks::new(template).sorted(sort), List::new(form));
-        Lines { asks, list, bad: Vec::new(), errors: 0, number: 0, bytes: 0, begun: Vec::new() }
+        Lines {
+            asks,
+            list,
+            bad: Vec::new(),
+            errors: 0,
+            number: 0,
+            bytes: 0,
+            begun: Vec::new(),
+            is_behind: false,
+        }
     }
 
     fn take(&mut self, part: &[u8]) -> Result<(), ApiError> {
@@ -157,11 +168,15 @@ impl Lines {
         if self.bytes > MAX_BODY_BYTES {
             return Err(ApiError::too_large("a body has at most 16 MiB"));
         }
-        for piece in part.split_inclusive(|&b| b == b'\n') {
+        for piece in part.split_inclusive(|b| matches!(b, b'\n' | b'\r')) {
+            // A line ends in a line feed, a carriage return, or both.
+            if std::mem::replace(&mut self.is_behind, piece.ends_with(b"\r")) && piece == b"\n" {
+                continue;
+            }
             if self.begun.len() + piece.len() > MAX_LINE_BYTES {
                 return Err(ApiError::too_large("a line has at most 32 KiB"));
             }
-            match piece.strip_suffix(b"\n") {
+            match piece.strip_suffix(b"\n").or_else(|| piece.strip_suffix(b"\r")) {
                 Some(line) if self.begun.is_empty() => self.line(line)?,
                 Some(line) => {
                     let mut whole = std::mem::take(&mut self.begun);
@@ -177,8 +192,14 @@ impl Lines {
     fn end(&mut self) -> Result<(), ApiError> {
         let rest = std::mem::take(&mut self.begun);
         self.line(&rest)?;
+        for query in self.list.end() {
+            if let Err(QueryError { message, hint, .. }) = self.asks.push(self.number, &query) {
+                self.refuse(&query, &message, hint)?;
+            }
+        }
         if self.asks.is_empty() && self.errors == 0 {
-            return Err(ApiError::bad_request("bad_body", "there is no query in the body", "a query a line"));
+            let hint = "a query a line; what are only comments is no list";
+            return Err(ApiError::bad_request("bad_body", "there is no query in the body", hint));
         }
         Ok(())
     }

@@ -69,6 +69,8 @@ pub enum ClientError {
         message: String,
         /// What it advises.
         hint: Option<String>,
+        /// What it calls that, in a word.
+        code: Option<String>,
     },
     /// The connection broke.
     #[error("the connection to {server} broke: {error}")]
@@ -91,6 +93,19 @@ impl ClientError {
     pub fn is_nobody(&self) -> bool {
         use io::ErrorKind::{ConnectionRefused, NotFound};
         matches!(self, ClientError::Unreachable { error, .. } if matches!(error.kind(), ConnectionRefused | NotFound))
+    }
+
+    /// Whether what was typed has no meaning: a query, a time, a sensor. What is wrong with a list is none of that.
+    pub fn is_misuse(&self) -> bool {
+        match self {
+            ClientError::BadUrl { .. } => true,
+            ClientError::Refused { status: 400, code, .. } => {
+                let code = code.as_deref().unwrap_or_default();
+                code.starts_with("bad_")
+                    && !["bad_list", "bad_body", "bad_encoding", "bad_target"].contains(&code)
+            }
+            _ => false,
+        }
     }
 
     /// What the user can do.
@@ -454,6 +469,7 @@ impl Client {
             status: status.as_u16(),
             message: message.unwrap_or_else(|| format!("the server answered {status}")),
             hint: part("hint"),
+            code: part("code"),
         })
     }
 }

@@ -221,15 +221,26 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
 /// 400 when a filter has no meaning, or nobody has the sensor.
 pub fn known_filters(state: &State, request: &Request) -> Result<Filters, ApiError> {
     let filters = request.filters()?;
-    if let Some(sensor) = &filters.sensor {
-        let mut known = sensors(&*state.0.ledger);
-        known.extend(state.0.ingest.sensors().map(str::to_owned));
-        if let Some(hint) = no_such_sensor(sensor, &known) {
+    check_sensor(state, &filters)?;
+    Ok(filters)
+}
+
+/// Refuses a sensor that nobody has: nothing found would be no answer.
+///
+/// # Errors
+///
+/// 400, with the sensors there are.
+pub fn check_sensor(state: &State, filters: &Filters) -> Result<(), ApiError> {
+    let Some(sensor) = &filters.sensor else { return Ok(()) };
+    let mut known = sensors(&*state.0.ledger);
+    known.extend(state.0.ingest.sensors().map(str::to_owned));
+    match no_such_sensor(sensor, &known) {
+        None => Ok(()),
+        Some(hint) => {
             let message = format!("there is no sensor {}", sanitise(sensor));
-            return Err(ApiError::bad_request("bad_sensor", message, &hint));
+            Err(ApiError::bad_request("bad_sensor", message, &hint))
         }
     }
-    Ok(filters)
 }
 
 #[derive(Clone, Copy)]

@@ -23,6 +23,7 @@ use super::answer::{as_of, in_time, place_for, place_for_report};
 use super::error::ApiError;
 use super::evidence;
 use super::headers::say_fresh;
+use super::native::check_sensor;
 use super::request::{Request, form_pairs};
 use crate::base::clock::now;
 use crate::base::time::DAY;
@@ -119,6 +120,7 @@ async fn found(
     for (key, value) in &view.filters {
         filters.set(key, value, now)?;
     }
+    check_sensor(state, &filters)?;
     let pointing = matches!(query, Query::Name(_) | Query::Pair(..));
     let search = Search { query: query.clone(), filters, pointing, merge_sensors: false };
     let place = place_for(state, query.is_scan()).await?;
@@ -213,7 +215,12 @@ async fn listed<B: Buf>(
     let mut list = List::new(ListForm { column, extract: listed.extract });
     let mut asks = Asks::new(Search { pointing: true, ..Search::new(Query::All) });
     let mut lines = Vec::new();
-    for (number, text) in (1..).zip(listed.text.lines()) {
+    let text = listed.text.clone();
+    let mut last = 1;
+    // Behind the last line there is what that left.
+    for (number, text) in (1..).zip(text.lines().map(Some).chain([None])) {
+        let number = if text.is_some() { number } else { last };
+        last = number;
         let refused = |query: &str, error: QueryError| SummaryLine {
             line: Some(u64::from(number)),
             query: query.chars().take(200).collect(),
@@ -222,14 +229,14 @@ async fn listed<B: Buf>(
             error: Some(Fault { message: error.message, hint: error.hint.to_owned() }),
             ..SummaryLine::default()
         };
-        let queries = match list.line(text) {
+        let queries = match text.map(|text| list.line(text)).unwrap_or_else(|| Ok(list.end())) {
             Ok(queries) => queries,
             Err(error) if list.fault().is_some() => {
                 listed.fault = Some(error.message);
                 return Ok(listed);
             }
             Err(error) => {
-                lines.push(refused(text, error));
+                lines.push(refused(text.unwrap_or_default(), error));
                 continue;
             }
         };
@@ -240,6 +247,10 @@ async fn listed<B: Buf>(
                 lines.push(refused(&query, error));
             }
         }
+    }
+    if asks.is_empty() && lines.is_empty() {
+        listed.fault = Some("There is no indicator in the list.".to_owned());
+        return Ok(listed);
     }
     let place = place_for(state, false).await?;
     let found = blocking(state, move |state| {

@@ -1,4 +1,5 @@
-//! The bytes of a list: inflated, without a byte order mark, bounded, and line by line.
+//! The bytes of a list: inflated, in UTF-8 without a byte order mark, with line feeds at the ends of lines, bounded, and line by
+//! line. A list that was saved on Windows (UTF-16) or on an old Mac (carriage returns) is a list as any other.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
@@ -64,6 +65,13 @@ impl<'a> Input<'a> {
             }
             false => Box::new(raw),
         };
+        let mut mark = Vec::new();
+        rest.by_ref().take(2).read_to_end(&mut mark).map_err(over)?;
+        let mut rest: Box<dyn Read + 'a> = match mark.as_slice() {
+            [0xff, 0xfe] => Box::new(Breaks::of(Utf16::of(rest, u16::from_le_bytes))),
+            [0xfe, 0xff] => Box::new(Breaks::of(Utf16::of(rest, u16::from_be_bytes))),
+            _ => Box::new(Breaks::of(io::Cursor::new(mark).chain(rest))),
+        };
         let mut head = Vec::new();
         let read = rest.by_ref().take(HEAD as u64).read_to_end(&mut head);
         let failed = read.err();
@@ -72,6 +80,19 @@ impl<'a> Input<'a> {
             Some(error) if head.is_empty() => Err(over(error)),
             failed => Ok(Input { head, at, rest, failed, bound }),
         }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is more than may be.
+    pub fn all(mut self) -> Result<Vec<u8>, ReadError> {
+        let mut text = Vec::new();
+        let read = self.read_to_end(&mut text);
+        self.check_bound()?;
+        read?;
+        Ok(text)
     }
 
     /// Its start, as far as it was not read.
@@ -145,6 +166,95 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// Makes a line feed of each carriage return, and of one with a line feed behind it.
+struct Breaks<R> {
+    inner: R,
+    /// Whether what came last was a carriage return.
+    is_behind: bool,
+}
+
+impl<R> Breaks<R> {
+    fn of(inner: R) -> Breaks<R> {
+        Breaks { inner, is_behind: false }
+    }
+}
+
+impl<R: Read> Read for Breaks<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.inner.read(out)?;
+            let bytes = out.get_mut(..read).unwrap_or_default();
+            if read == 0 || !self.is_behind && memchr(b'\r', bytes).is_none() {
+                return Ok(read);
+            }
+            let mut kept = 0;
+            for at in 0..read {
+                let Some(&byte) = bytes.get(at) else { break };
+                let is_second = byte == b'\n' && self.is_behind;
+                self.is_behind = byte == b'\r';
+                if is_second {
+                    continue;
+                }
+                if let Some(place) = bytes.get_mut(kept) {
+                    *place = if byte == b'\r' { b'\n' } else { byte };
+                }
+                kept += 1;
+            }
+            // Nothing is left of a line feed alone, and that is not the end.
+            if kept > 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}
+
+/// Makes UTF-8 of UTF-16; what is none is U+FFFD.
+struct Utf16<R> {
+    inner: R,
+    unit: fn([u8; 2]) -> u16,
+    /// Bytes of a character whose rest has not come.
+    begun: Vec<u8>,
+    /// What was made and not taken yet.
+    made: io::Cursor<Vec<u8>>,
+}
+
+impl<R> Utf16<R> {
+    fn of(inner: R, unit: fn([u8; 2]) -> u16) -> Utf16<R> {
+        Utf16 { inner, unit, begun: Vec::new(), made: io::Cursor::default() }
+    }
+}
+
+impl<R: Read> Read for Utf16<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.made.read(out)? {
+                0 if !out.is_empty() => {}
+                read => return Ok(read),
+            }
+            let mut piece = vec![0; 8 << 10];
+            let read = self.inner.read(&mut piece)?;
+            if read == 0 && self.begun.is_empty() {
+                return Ok(0);
+            }
+            let mut bytes = std::mem::take(&mut self.begun);
+            bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+            if read > 0 {
+                let (pairs, odd) = bytes.as_chunks::<2>();
+                // The first half of a character of two.
+                let is_half = pairs.last().is_some_and(|pair| (0xd800..0xdc00).contains(&(self.unit)(*pair)));
+                let whole = bytes.len() - odd.len() - if is_half { 2 } else { 0 };
+                self.begun = bytes.split_off(whole);
+            }
+            let (pairs, odd) = bytes.as_chunks::<2>();
+            let units = pairs.iter().copied().map(self.unit);
+            let mut text: String =
+                char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+            text.extend((!odd.is_empty()).then_some(char::REPLACEMENT_CHARACTER));
+            self.made = io::Cursor::new(text.into_bytes());
+        }
+    }
+}
+
 //--- lines ----------------------------------------------------------------------------------------------------------
 
 /// The lines of a list.
@@ -207,5 +317,49 @@ impl<R: Read> Lines<R> {
                 return Ok(true);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a byte at a time.
+    struct Slowly<'a>(&'a [u8]);
+
+    impl Read for Slowly<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let one = out.len().min(1);
+            self.0.read(&mut out[..one])
+        }
+    }
+
+    #[test]
+    fn lists_of_windows_and_of_an_old_mac_are_read_in_whatever_pieces_they_come() {
+        let text = "a.example\nb\u{fc}.example\n\u{1f600}\n";
+        let windows = text.replace('\n', "\r\n");
+        let wide = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            format!("\u{feff}{windows}").encode_utf16().flat_map(unit).collect()
+        };
+        let forms = [
+            text.as_bytes().to_vec(),
+            windows.clone().into_bytes(),
+            text.replace('\n', "\r").into_bytes(),
+            format!("\u{feff}{windows}").into_bytes(),
+            wide(u16::to_le_bytes),
+            wide(u16::to_be_bytes),
+        ];
+        for form in &forms {
+            let all = Input::open(&mut form.as_slice(), 1 << 20).unwrap().all().unwrap();
+            assert_eq!(String::from_utf8(all).unwrap(), text, "{form:?}");
+            let slowly = Input::open(&mut Slowly(form), 1 << 20).unwrap().all().unwrap();
+            assert_eq!(String::from_utf8(slowly).unwrap(), text, "{form:?}");
+        }
+        let mut broken = forms[4].clone();
+        broken.truncate(broken.len() - 1);
+        let read = Input::open(&mut broken.as_slice(), 1 << 20).unwrap().all().unwrap();
+        assert!(String::from_utf8(read).unwrap().ends_with('\u{fffd}'));
+        let small = Input::open(&mut forms[1].as_slice(), 8).and_then(Input::all);
+        assert!(matches!(small, Err(ReadError::TooLarge { .. })), "{small:?}");
     }
 }

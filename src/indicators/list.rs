@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::collect::Collect;
+use super::folded::Folded;
 use super::input::Lines;
 use super::prose;
 use super::reason::Reason;
@@ -23,11 +24,17 @@ const TITLE_LINES: u64 = 50;
 ///
 /// As [`super::read`].
 pub fn read(input: &mut impl Read, format: Format, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let mut lines = Lines::of(input);
+    let (mut lines, mut folded, mut last) = (Lines::of(input), Folded::default(), 0);
     while let Some((number, line)) = lines.next(collect)? {
+        last = number;
+        // A list of a few URLs out of a mail is a text that is broken as texts are.
+        let line = if format == Format::Plain { folded.line(line) } else { line.into() };
         rule(line.trim_start_matches('\u{feff}').trim(), number, format, collect)?;
     }
-    Ok(())
+    match folded.end() {
+        Some(rest) => rule(rest.trim(), last, format, collect),
+        None => Ok(()),
+    }
 }
 
 fn rule(line: &str, number: u64, format: Format, collect: &mut Collect<'_>) -> Result<(), ReadError> {

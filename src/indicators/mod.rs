@@ -17,6 +17,7 @@
 mod allow;
 mod collect;
 mod csv;
+pub mod folded;
 mod input;
 mod json;
 mod lenient;
@@ -30,10 +31,12 @@ mod stix;
 mod stix_pattern;
 pub mod text;
 pub mod value;
+mod wrapped;
 mod zeek;
 
 pub use allow::AllowList;
 pub use csv::cells;
+pub use prose::parts;
 pub use reason::{Reason, Skipped};
 pub use value::{Kind, Network, Value};
 
@@ -293,6 +296,15 @@ impl ReadError {
             ReadError::Io(_) | ReadError::Stopped => "it again",
         }
     }
+}
+
+/// The text of a list as it is, inflated, in UTF-8 and with line feeds, for who reads its lines otherwise.
+///
+/// # Errors
+///
+/// When it cannot be read, is packed in a way that is not read, or has more bytes than `most`.
+pub fn text_of(input: &mut dyn Read, most: u64) -> Result<Vec<u8>, ReadError> {
+    Input::open(input, most)?.all()
 }
 
 /// Reads a list, and hands out its indicators in the order in which they are met.

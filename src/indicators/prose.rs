@@ -6,6 +6,7 @@
 use std::io::Read;
 
 use super::collect::Collect;
+use super::folded::Folded;
 use super::input::Lines;
 use super::reason::Reason;
 use super::text::{SEEN, prepared};
@@ -33,11 +34,15 @@ const FILES_TOO: &[&str] = &["app", "md", "mov", "py", "rs", "sh", "zip"];
 ///
 /// As [`super::read`].
 pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let mut lines = Lines::of(input);
+    let (mut lines, mut folded, mut last) = (Lines::of(input), Folded::default(), 0);
     while let Some((number, text)) = lines.next(collect)? {
-        line(text, number, false, collect)?;
+        last = number;
+        line(&folded.line(text), number, false, collect)?;
     }
-    Ok(())
+    match folded.end() {
+        Some(rest) => line(&rest, last, false, collect),
+        None => Ok(()),
+    }
 }
 
 /// Takes what is in a line. One of a list (`is_list`) has something in it, or is skipped.
@@ -78,11 +83,8 @@ fn found(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
     if is_mail(plain.trim_matches(|c: char| !c.is_alphanumeric())) {
         return Some(Err(Reason::Mail));
     }
-    let value = word.rsplit_once('=').map(|(_, value)| value);
-    let labelled = word.split_once(':').map(|(_, value)| value);
-    let parts = if word.contains("://") { [Some(word), value, None] } else { [value, Some(word), labelled] };
     let mut refused = None;
-    for part in parts.into_iter().flatten() {
+    for part in parts(word) {
         match of_part(part, is_list) {
             Some(Ok(values)) => return Some(Ok(values)),
             Some(Err(reason)) => refused = refused.or(Some(reason)),
@@ -90,6 +92,21 @@ fn found(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
         }
     }
     refused.map(Err)
+}
+
+/// The parts of a word in which a value may be, the likeliest first: `host=a.example`, `ip:192.0.2.7`, `href=https://a.example/?b=c`.
+pub fn parts(word: &str) -> impl Iterator<Item = &str> {
+    let value = word.rsplit_once('=').map(|(_, value)| value);
+    let labelled = word.split_once(':').map(|(_, value)| value);
+    let of_url = |(front, _): (&str, &str)| {
+        let at = front.rfind('=')? + 1;
+        word.get(at..)
+    };
+    let parts = match word.split_once("://") {
+        Some(both) => [of_url(both), Some(word), value],
+        None => [value, Some(word), labelled],
+    };
+    parts.into_iter().flatten()
 }
 
 fn of_part(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
@@ -115,6 +132,9 @@ fn of_part(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
     let Some(name) = first.name() else { return Some(Ok(values)) };
     let shown = name.to_string();
     let (front, last) = shown.rsplit_once('.')?;
+    if last.ends_with(['-', '=']) {
+        return None; // it was cut
+    }
     if is_defanged || is_url {
         return (!front.is_empty()).then_some(Ok(values));
     }

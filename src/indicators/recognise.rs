@@ -18,9 +18,6 @@ const TEXT: usize = 4096;
 /// [`ReadError::NoList`], and what it is.
 pub fn check(head: &[u8]) -> Result<(), ReadError> {
     let no_list = |what: &str, hint: &'static str| Err(ReadError::NoList { what: what.to_owned(), hint });
-    if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
-        return no_list("it is UTF-16", "it saved as UTF-8");
-    }
     if head.get(..TEXT.min(head.len())).is_some_and(|start| start.contains(&0)) {
         return no_list("it is no text", "a text: a list, JSON, CSV");
     }

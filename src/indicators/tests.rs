@@ -146,7 +146,6 @@ fn what_is_no_list_is_refused_by_name() {
         (b"\xef\xbb\xbf \n<!doctype HTML>\nx", "HTML"),
         (b"<?xml version=\"1.0\"?><stix/>", "XML"),
         (b"PK\x03\x04....", "zip"),
-        (b"\xff\xfea\0.\0", "UTF-16"),
         (b"ab\0\0\0c", "no text"),
         (b"{\"error\": \"API key is not valid\"}", "API key"),
         (b"{\"response\": [", "no JSON"),

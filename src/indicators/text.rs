@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use percent_encoding::percent_decode_str;
 
+use super::wrapped;
 use crate::dns::Name;
 
 /// Why a text cannot be understood, and what would be.
@@ -106,6 +107,15 @@ pub fn is_plain(text: &str) -> bool {
 ///
 /// When nothing is left of it, or it is what nobody means as an indicator.
 pub fn clean(text: &str) -> Result<Option<String>, Unreadable> {
+    // A line that quoted-printable broke.
+    let unbroken;
+    let text = match text.contains("=\n") || text.contains("=\r\n") {
+        true => {
+            unbroken = text.replace("=\r\n", "").replace("=\n", "");
+            unbroken.as_str()
+        }
+        false => text,
+    };
     let whole = text;
     let is_query = |text: &str| {
         // `//host/` is a URL without its scheme.
@@ -341,6 +351,14 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
     {
         return indicator(edges(mail));
     }
+    match wrapped::target(text) {
+        Ok(Some(inner)) => return Ok(inner),
+        Ok(None) => {}
+        Err(host) => {
+            let message = format!("this is a link of {host}, and what it leads to cannot be told from it");
+            return Err(Unreadable::new(message, "where it leads, or the name of that host by itself"));
+        }
+    }
     if text.find('|').is_some_and(|at| text.find("://").is_none_or(|url| at < url)) {
         return composite(text);
     }
@@ -387,7 +405,7 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
 }
 
 /// Text behind a scheme, whatever that is: `https://`, `hxxp:\\`, `meow://`, `mailto:`.
-fn without_scheme(text: &str) -> &str {
+pub(super) fn without_scheme(text: &str) -> &str {
     if let Some(rest) = text.strip_prefix("//") {
         return rest;
     }
@@ -422,12 +440,14 @@ fn only_a_scheme() -> Unreadable {
     Unreadable::new("there is only a scheme", "what follows it, such as the name in http://example.com/")
 }
 
+/// Whether this is a host, with or without a port and a user, that can be reached.
+pub(super) fn is_reached(host: &str) -> bool {
+    let host = without_port(host.rsplit_once('@').map_or(host, |(_, host)| host));
+    is_host(host) || host.parse::<IpAddr>().is_ok()
+}
+
 /// Text before the path, the parameters or the fragment of a URL without scheme. `0/25.2.0.192.in-addr.arpa` is a name.
 fn without_path(text: &str) -> &str {
-    let is_reached = |host: &str| {
-        let host = without_port(host.rsplit_once('@').map_or(host, |(_, host)| host));
-        is_host(host) || host.parse::<IpAddr>().is_ok()
-    };
     let cuts = ['/', '?', '#'];
     match text.split_once(cuts) {
         Some((host, rest)) if is_reached(host) => {

@@ -1,5 +1,7 @@
 //! Filters: which of the rows found are wanted.
 
+use std::collections::BTreeSet;
+
 use crate::base::time::{DAY, parse_period, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
@@ -315,7 +317,8 @@ pub fn no_such_sensor(sensor: &str, known: &[String]) -> Option<String> {
     if known.iter().any(|known| known == sensor) {
         return None;
     }
-    let names: Vec<&str> = known.iter().take(NAMED).map(String::as_str).collect();
+    let known: BTreeSet<&str> = known.iter().map(String::as_str).collect();
+    let names: Vec<&str> = known.iter().take(NAMED).copied().collect();
     Some(match known.len() {
         0 => "the ledger has none yet: leave the filter out".to_owned(),
         n if n > NAMED => format!("there are {n}, among them {}", names.join(", ")),

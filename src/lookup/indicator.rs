@@ -13,7 +13,9 @@ use std::net::IpAddr;
 
 use super::pattern::has_wildcard;
 use super::query::{Query, QueryError, block_of};
-use crate::dns::{Name, has_listed_suffix};
+use crate::dns::Name;
+use crate::indicators::folded::has_known_end;
+use crate::indicators::parts;
 use crate::indicators::text::{
     self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, prepared, refang, seen,
 };
@@ -24,22 +26,7 @@ const MAX_BYTES: usize = 32 << 10;
 const MOST_LAYERS: usize = 8;
 /// The longest text whose words are looked at one by one, in bytes: beyond it, it is a text.
 const MAX_AMONG: usize = 300;
-/// Names under which no suffix is listed and names are met all the same: in labs, in offices, in examples.
-const UNLISTED: &[&str] = &[
-    "arpa",
-    "corp",
-    "example",
-    "home",
-    "internal",
-    "intranet",
-    "invalid",
-    "lan",
-    "local",
-    "localhost",
-    "onion",
-    "private",
-    "test",
-];
+const CUT: &str = "this is cut";
 const LITERAL: &str =
     "a backslash before a character that is part of a name; or ~text, which looks for any text";
 
@@ -72,6 +59,8 @@ impl Indicator {
                 several(text, taken_out(text).len()).map_or(Ok(one), Err)
             }
             Ok(one) => Ok(one),
+            // A part of it is another name.
+            Err(error) if error.message.starts_with(CUT) => Err(error),
             Err(error) => match Indicator::among_words(text) {
                 Among::One(one) => Ok(one),
                 Among::Several(many) => several(text, many).map_or(Err(error), Err),
@@ -102,7 +91,11 @@ impl Indicator {
             // `a.example,b.example` is more than one, and a URL with a comma in it is not.
             let words: Vec<&str> = match &whole {
                 Ok(_) => vec![part],
-                Err(_) => part.split(signs).map(|word| word.trim_end_matches('-')).collect(),
+                // An arrow has a hyphen.
+                Err(_) if part.contains("->") => {
+                    part.split(signs).map(|word| word.trim_end_matches('-')).collect()
+                }
+                Err(_) => part.split(signs).collect(),
             };
             for word in words {
                 let bare = edges(word);
@@ -211,11 +204,7 @@ pub(super) fn taken_out(text: &str) -> Vec<String> {
     for word in prepared(text)
         .split(|c: char| c.is_whitespace() || ",;<>\"`|{}()\u{201c}\u{201d}\u{ab}\u{bb}".contains(c))
     {
-        let value = word.rsplit_once('=').map(|(_, value)| value);
-        let labelled = word.split_once(':').map(|(_, value)| value);
-        let parts =
-            if word.contains("://") { [Some(word), value, None] } else { [value, Some(word), labelled] };
-        let asked = parts.into_iter().flatten().find_map(asked_by);
+        let asked = parts(word).find_map(asked_by);
         found.extend(asked.filter(|asked| known.insert(asked.clone())));
     }
     found
@@ -236,8 +225,8 @@ fn asked_by(word: &str) -> Option<String> {
         Query::Addresses(first, _) => !first.is_unspecified(),
         Query::Name(name) | Query::Subtree(name) | Query::Pair(name, _) => {
             let shown = name.to_string();
-            let (front, last) = shown.trim_start_matches("*.").rsplit_once('.')?;
-            !front.is_empty() && (is_meant || UNLISTED.contains(&last) || has_listed_suffix(name))
+            let (front, last) = shown.rsplit_once('.')?;
+            !front.is_empty() && !last.ends_with(['-', '=']) && (is_meant || has_known_end(name))
         }
         _ => false,
     };
@@ -344,6 +333,12 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
         return Err(refused(given, "an address has no pattern", hint));
     }
     let bare = text.trim_start_matches("*.").trim_start_matches('.').trim_end_matches(".*");
+    if let Some(last @ ('-' | '=')) =
+        bare.chars().next_back().filter(|_| bare.contains('.') && !has_wildcard(bare))
+    {
+        let hint = "the whole of it; or --extract (extract=true), which puts lines together that were broken";
+        return Err(refused(given, format!("{CUT}: no name ends in {last}"), hint));
+    }
     if let Some((at, c)) = text.char_indices().find(|(at, c)| is_foreign_sign(text, *at, *c)) {
         let (message, hint) = match c {
             ':' if text.matches(':').count() > 1 => ("this is no address", "an address such as 2001:db8::1"),

@@ -3,6 +3,7 @@
 use super::indicator::taken_out;
 use super::query::QueryError;
 use crate::indicators::cells;
+use crate::indicators::folded::Folded;
 
 /// Titles of the column that holds indicators, as feeds have them.
 const TITLES: &[&str] = &[
@@ -40,6 +41,8 @@ pub struct List {
     cells: Option<(char, usize)>,
     /// What was taken out of a text already.
     taken: std::collections::HashSet<String>,
+    /// The lines of that text.
+    folded: Folded,
     /// Why nothing can be taken out of it at all.
     fault: Option<QueryError>,
 }
@@ -47,7 +50,7 @@ pub struct List {
 impl List {
     /// A list of this form.
     pub fn new(form: ListForm) -> List {
-        List { form, cells: None, taken: Default::default(), fault: None }
+        List { form, cells: None, taken: Default::default(), folded: Folded::default(), fault: None }
     }
 
     /// Why no line of it can be read, if that is so: it has no such column.
@@ -135,8 +138,19 @@ impl List {
         }
     }
 
-    /// The names and addresses in a text that were not in it before.
+    /// What the last line left to ask for.
+    pub fn end(&mut self) -> Vec<String> {
+        let rest = self.folded.end();
+        rest.map(|rest| self.taken_out(&rest)).unwrap_or_default()
+    }
+
+    /// The names and addresses in a line of a text that were not in it before.
     fn extract(&mut self, text: &str) -> Vec<String> {
+        let text = self.folded.line(text).into_owned();
+        self.taken_out(&text)
+    }
+
+    fn taken_out(&mut self, text: &str) -> Vec<String> {
         let mut found = taken_out(text);
         found.retain(|asked| self.taken.insert(asked.clone()));
         found
@@ -149,11 +163,14 @@ mod tests {
 
     fn taken(form: &ListForm, text: &str) -> Vec<String> {
         let mut list = List::new(form.clone());
-        text.lines()
+        let mut taken: Vec<String> = text
+            .lines()
             .flat_map(|line| {
                 list.line(line).unwrap_or_else(|error| vec![format!("error: {}", error.message)])
             })
-            .collect()
+            .collect();
+        taken.extend(list.end());
+        taken
     }
 
     #[test]
@@ -177,6 +194,19 @@ mod tests {
         let mut list = List::new(by("host"));
         assert!(list.line("id,name").is_err());
         assert_eq!(list.fault().unwrap().message, "there is no column host; there are: id, name");
+    }
+
+    #[test]
+    fn a_report_gives_the_targets_of_wrapped_links_and_lines_that_were_broken() {
+        let form = ListForm { column: None, extract: true };
+        let report = "<https://nam01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fa.evil.example%2Fx&amp;data=05%7C01>\n\
+            click https://urldefense.com/v3/__https://b.evil.example/x__;!!Ab!c$ or\n\
+            href=https://www.google.com/url?q=https://c.evil.example/&sa=D and https://d.evil-\n\
+            c2.example/x, https://e.ev=\n\
+            il.example/ https://evil-";
+        let names =
+            ["a.evil.example", "b.evil.example", "c.evil.example", "d.evil-c2.example", "e.evil.example"];
+        assert_eq!(taken(&form, report), names);
     }
 
     #[test]

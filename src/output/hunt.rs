@@ -143,6 +143,9 @@ pub struct HuntSum {
     /// What was seen last before this second is not kept, if anything was dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
+    /// That there was nothing to look for, and why: no hit says nothing then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empty: Option<String>,
     /// As of when the ledger answers, where a daemon follows logs.
     pub as_of: Option<String>,
     /// Which logs are not read.
@@ -169,7 +172,7 @@ impl HuntSum {
             reason: reason.name().to_owned(),
             text: text.clone(),
         };
-        HuntSum {
+        let sum = HuntSum {
             format: taken.format.name().to_owned(),
             title: taken.title.clone(),
             lines: taken.lines,
@@ -184,9 +187,29 @@ impl HuntSum {
             skipped: skipped.collect(),
             examples: taken.skipped.examples().iter().map(example).collect(),
             expired_before: Some(outcome.expired_before).filter(|before| *before > 0),
+            empty: None,
             as_of: None,
             incomplete: Vec::new(),
-        }
+        };
+        HuntSum { empty: sum.why_empty().map(str::to_owned), ..sum }
+    }
+
+    /// Why there was nothing to look for, if that is so.
+    fn why_empty(&self) -> Option<&'static str> {
+        let are_all = |harmless: Reason| self.skipped.keys().all(|reason| reason == harmless.name());
+        Some(match self.skipped.is_empty() {
+            _ if self.taken > 0 => return None,
+            _ if self.exceptions > 0 => "It is an allow list: there is nothing in it to look for.",
+            true if self.lines == 0 => "The list is empty: there is nothing in it to look for.",
+            true => {
+                "There is no indicator in the list, only comments, empty lines or words: nothing was looked for."
+            }
+            false if are_all(Reason::Observed) => "There are only observables in it: --observed takes them.",
+            false if are_all(Reason::Hash) => {
+                "There are only hashes in it, of values or of files: no name can be told from them."
+            }
+            false => "Nothing of the list was taken, so nothing was looked for.",
+        })
     }
 
     /// Appends one line of JSON.
@@ -237,23 +260,7 @@ impl HuntSum {
                 .collect();
             lines.push(format!("{total} not taken: {}.", reasons.join("; ")));
         }
-        let harmless = Reason::Observed.name();
-        if self.taken == 0 && self.exceptions > 0 {
-            lines.push("It is an allow list: there is nothing in it to look for.".to_owned());
-        } else if self.taken == 0
-            && self.skipped.keys().all(|reason| reason == harmless)
-            && !self.skipped.is_empty()
-        {
-            lines.push("There are only observables in it: --observed takes them.".to_owned());
-        } else if self.taken == 0
-            && self.skipped.keys().all(|reason| reason == Reason::Hash.name())
-            && self.lines > 0
-        {
-            lines.push(
-                "There are only hashes in it, of values or of files: no name can be told from them."
-                    .to_owned(),
-            );
-        }
+        lines.extend(self.why_empty().map(str::to_owned));
         lines
     }
 }

@@ -173,3 +173,225 @@ fn seen_understands_a_url_and_a_block_or_says_why_not() {
         assert!(answer.status == status && text(answer.body).contains(code), "{path}");
     }
 }
+
+//--- indicators and lists -------------------------------------------------------------------------------------------
+
+#[test]
+fn a_link_in_a_link_is_asked_for_by_where_it_leads() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    let links = [
+        "https://nam01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fwww.evil.example%2Fx&data=05%7C01&reserved=0",
+        "hxxps://eur04[.]safelinks[.]protection[.]outlook[.]com/?url=hxxps%3A%2F%2Fwww[.]evil[.]example%2Fx",
+        "https://urldefense.com/v3/__https://www.evil.example/a__;!!Abc!xyz$",
+        "https://urldefense.proofpoint.com/v2/url?u=https-3A__www.evil.example_x&d=DwMF",
+        "https://urldefense.com/v2/url?u=https-3A__www.evil.example_x&d=DwMF",
+        "https://www.google.com/url?q=https://www.evil.example/&sa=D",
+        "https://secure-web.cisco.com/1abc/https%3A%2F%2Fwww.evil.example%2Fx",
+        "https://l.facebook.com/l.php?u=https%3A%2F%2Fwww.evil.example%2F&h=AT0",
+        // One gateway behind the other.
+        "https://nam01.safelinks.protection.outlook.com/?url=https%3A%2F%2Furldefense.com%2Fv3%2F__https%3A%2F%2Fwww.evil.example%2Fa__%3B!!Abc!xyz%24&data=x",
+        "https://www.ev=\nil.example/x",
+    ];
+    for link in links {
+        let answer = daemon.json(&format!("/api/v1/records?q={}", encoded(link)));
+        assert_eq!(
+            (&answer["asked"], answer["records"][0]["rrname"].as_str()),
+            (&json!("www.evil.example"), Some("www.evil.example")),
+            "{link}"
+        );
+        let ended = env.run(&["lookup", "--data", "data", link]);
+        assert_eq!(ended.status.code(), Some(0), "{link}: {}", ended.stderr);
+        assert!(ended.stderr.contains("Asked for www.evil.example."), "{link}: {}", ended.stderr);
+        let page = text(daemon.get(&format!("/?q={}", encoded(link))).body);
+        assert!(page.contains("Asked for ") && page.contains(">www.evil.example</a>"), "{link}: {page}");
+        std::fs::write(
+            env.path("report.txt"),
+            format!("The user clicked on {link} on Monday, and that was it.\n"),
+        )
+        .unwrap();
+        let extracted = env.run(&[
+            "lookup",
+            "--data",
+            "data",
+            "--summary",
+            "-f",
+            "json",
+            "--extract",
+            "--file",
+            "report.txt",
+        ]);
+        let asked: Vec<Value> = lines(extracted.stdout).iter().map(|line| line["asked"].clone()).collect();
+        assert_eq!(asked, ["www.evil.example"], "{link}");
+        let hunted = lines(env.run(&["hunt", "--data", "data", "-o", "json", "report.txt"]).stdout);
+        assert_eq!(
+            (&hunted[0]["value"], hunted.len()),
+            (&json!("www.evil.example"), 2),
+            "{link}: {hunted:?}"
+        );
+    }
+    for lost in
+        ["https://nam01.safelinks.protection.outlook.com/?url=%FF", "https://www.evil-", "www.evil.exam="]
+    {
+        let ended = env.run(&["lookup", "--data", "data", lost]);
+        assert_eq!(ended.status.code(), Some(64), "{lost}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("cannot be told") || ended.stderr.contains("this is cut"),
+            "{}",
+            ended.stderr
+        );
+    }
+    // A name that is broken over two lines of a report.
+    let broken = "It called https://na2.ev=\nil.example/gate, hxxps://www.evil-\nc2.example/x and www[.]evil[.]\nexample/y.\n";
+    std::fs::write(env.path("broken.txt"), broken).unwrap();
+    let args = ["lookup", "--data", "data", "--summary", "-f", "json", "--extract", "--file", "broken.txt"];
+    let asked: Vec<Value> = lines(env.run(&args).stdout).iter().map(|line| line["asked"].clone()).collect();
+    assert_eq!(asked, ["na2.evil.example", "www.evil-c2.example", "www.evil.example"]);
+    let hunted =
+        lines(env.run(&["hunt", "--data", "data", "-o", "json", "--format", "prose", "broken.txt"]).stdout);
+    let values: Vec<&Value> = hunted.iter().filter_map(|line| line.get("value")).collect();
+    assert_eq!(
+        (values, &hunted.last().unwrap()["taken"]),
+        (vec![&json!("na2.evil.example"), &json!("www.evil.example")], &json!(3))
+    );
+    let bulk = lines(daemon.post("/api/v1/lookup?extract=true", "see https://www.evil.exam-").body);
+    assert_eq!(bulk.last().unwrap()["queries"], 0, "{bulk:?}");
+}
+
+#[test]
+fn a_list_without_an_indicator_is_no_clean_result() {
+    let env = ledger();
+    let write = |name: &str, text: &str| std::fs::write(env.path(name), text).unwrap();
+    write("empty", "");
+    write("comments", "# of today\n\n# nothing\n");
+    write("hashes", "d41d8cd98f00b204e9800998ecf8427e\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n");
+    let check = || {
+        for (name, looked, hunted) in [
+            ("empty", "it is empty, or has only comments", "The list is empty"),
+            ("comments", "it is empty, or has only comments", "There is no indicator in the list"),
+            ("hashes", "no line of it is a query", "There are only hashes in it"),
+        ] {
+            let ended = env.run(&["lookup", "--data", "data", "--file", name]);
+            assert_eq!(ended.status.code(), Some(4), "{name}: {}", ended.stderr);
+            let said = format!("There is no indicator in the list, so nothing was asked: {looked}.");
+            assert!(ended.stderr.contains(&said), "{name}: {}", ended.stderr);
+            let ended = env.run(&["hunt", "--data", "data", name]);
+            assert_eq!(ended.status.code(), Some(4), "{name}: {}", ended.stderr);
+            assert!(ended.stderr.contains(hunted), "{name}: {}", ended.stderr);
+            let is_told = ended.stderr.contains("only hashes");
+            assert_eq!(is_told, name == "hashes", "{name}: {}", ended.stderr);
+            let ended = env.run(&["hunt", "--data", "data", "-o", "json", name]);
+            let sum = lines(ended.stdout).pop().unwrap();
+            assert!(sum["empty"].as_str().is_some_and(|why| why.starts_with(hunted)), "{name}: {sum}");
+        }
+        // With an indicator, a list without a hit is one.
+        write("one", "# of today\nnever.example\n");
+        for command in
+            [&["lookup", "--data", "data", "--file", "one"][..], &["hunt", "--data", "data", "one"]]
+        {
+            assert_eq!(env.run(command).status.code(), Some(1), "{command:?}");
+        }
+    };
+    check();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    check();
+    for body in ["", "# nothing\n\n"] {
+        assert_eq!(daemon.post("/api/v1/lookup", body).status, 400, "{body:?}");
+    }
+    let page = daemon.post("/list", "list=%23+nothing");
+    assert!(page.status == 400 && text(page.body).contains("There is no indicator in the list."));
+}
+
+#[test]
+fn a_list_is_read_alike_by_who_looks_up_hunts_and_watches() {
+    use std::io::Write;
+    let env = ledger();
+    let list = "# of today\nwww.evil.example\nna2.evil.example\n";
+    let wide = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        format!("\u{feff}{}", list.replace('\n', "\r\n")).encode_utf16().flat_map(unit).collect()
+    };
+    let packed = |bytes: &[u8]| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    };
+    let forms = [
+        ("plain", list.as_bytes().to_vec()),
+        ("windows", list.replace('\n', "\r\n").into_bytes()),
+        ("mac", list.replace('\n', "\r").into_bytes()),
+        ("mark", format!("\u{feff}{list}").into_bytes()),
+        ("le", wide(u16::to_le_bytes)),
+        ("be", wide(u16::to_be_bytes)),
+        ("plain.gz", packed(list.as_bytes())),
+        ("le.gz", packed(&wide(u16::to_le_bytes))),
+        ("mac.gz", packed(list.replace('\n', "\r").as_bytes())),
+    ];
+    for (name, bytes) in &forms {
+        std::fs::write(env.path(name), bytes).unwrap();
+        let looked =
+            lines(env.run(&["lookup", "--data", "data", "--summary", "-f", "json", "--file", name]).stdout);
+        let of: Vec<_> = looked.iter().map(|line| (&line["line"], &line["asked"], &line["rows"])).collect();
+        let (www, na2) = (json!("www.evil.example"), json!("na2.evil.example"));
+        assert_eq!(of, [(&json!(2), &www, &json!(1)), (&json!(3), &na2, &json!(0))], "{name}");
+        let hunted = lines(env.run(&["hunt", "--data", "data", "-o", "json", name]).stdout);
+        let of: Vec<_> = hunted.iter().filter_map(|line| Some((&line["line"], line.get("value")?))).collect();
+        assert_eq!(of.len(), 2, "{name}: {hunted:?}");
+        assert!(of.contains(&(&json!(2), &www)) && of.contains(&(&json!(3), &na2)), "{name}: {hunted:?}");
+        let feed = name.replace('.', "-");
+        let imported = env.run(&["indicators", "import", "--data", "data", "--feed", &feed, name]);
+        assert_eq!(imported.status.code(), Some(0), "{name}: {}", imported.stderr);
+    }
+    // A line of a body ends so, too.
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    for body in [list.to_owned(), list.replace('\n', "\r"), list.replace('\n', "\r\n")] {
+        let ends = lines(daemon.post("/api/v1/lookup", &body).body);
+        let numbers: Vec<&Value> =
+            ends.iter().filter_map(|line| line.get("found").and(line.get("line"))).collect();
+        assert_eq!(numbers, [&json!(2), &json!(3)].iter().rev().copied().collect::<Vec<_>>(), "{ends:?}");
+    }
+}
+
+//--- exit codes -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_typed_wrongly_has_one_exit_code_with_a_daemon_and_without() {
+    let env = ledger();
+    let check = || {
+        for wrong in [
+            &["new", "--since", "soon"][..],
+            &["new", "--sensor", "nobody"],
+            &["lookup", "--sensor", "nobody", "evil.example"],
+            &["lookup", "--during", "soon", "evil.example"],
+            &["evidence", "--during", "soon", "evil.example"],
+            &["evidence", "--sensor", "nobody", "evil.example"],
+        ] {
+            let args = [&[wrong[0], "--data", "data"], &wrong[1..]].concat();
+            let ended = env.run(&args);
+            assert_eq!(ended.status.code(), Some(64), "{wrong:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains("\ntry: "), "{wrong:?}: {}", ended.stderr);
+            assert!(ended.stderr.matches("default").count() <= 1, "{}", ended.stderr);
+        }
+        // Asked for and never answered is found alike by one and by many.
+        std::fs::write(env.path("one"), "na2.evil.example\n").unwrap();
+        for command in [
+            &["lookup", "--data", "data", "na2.evil.example"][..],
+            &["lookup", "--data", "data", "--summary", "--file", "one"],
+            &["hunt", "--data", "data", "one"],
+        ] {
+            assert_eq!(env.run(command).status.code(), Some(0), "{command:?}");
+        }
+    };
+    check();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    check();
+    let page = daemon.get("/?q=www.evil.example&sensor=nobody");
+    let said = text(page.body);
+    assert!(
+        page.status == 400 && said.contains("there is no sensor nobody") && said.contains("default"),
+        "{said}"
+    );
+}
