@@ -241,7 +241,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> Option<HashSet<String
                     findings.bad("data", format!("{shown}: {error}"), advice);
                 }
                 Ok(_) if folder.join("CURRENT").is_file() => check_format(findings, folder),
-                Ok(_) => findings.good("data", format!("{shown} is there, and empty of a ledger")),
+                Ok(_) => findings.good("data", format!("{shown} is there, and has no ledger yet")),
             }
             if metadata.permissions().mode() & 0o077 != 0 {
                 let advice = format!("chmod 700 {shown}");
@@ -278,7 +278,7 @@ fn check_format(findings: &mut Findings, folder: &Path) {
     match whole_format_of(folder) {
         Ok(Some(found)) if found < FORMAT => findings.good(
             "data",
-            format!("{shown} is of format {found}: it is brought up to format {FORMAT} at the next start, and kept as it is"),
+            format!("{shown} has format {found}: the next start converts it to format {FORMAT}, and keeps the old one beside it"),
         ),
         Ok(_) => findings.good("data", format!("{shown} holds a ledger; no daemon is running")),
         Err(error) => {
@@ -294,15 +294,15 @@ fn tell_kept(findings: &mut Findings, folder: &Path) {
         let (megabytes, file) = (bytes >> 20, file.display());
         findings.good(
             "data",
-            format!("the ledger is also there as it was before it was brought up, {megabytes} MiB: `rm {file}` and a restart give that back"),
+            format!("the ledger as it was before the upgrade is still kept, {megabytes} MiB: `rm {file}` and a restart free that space"),
         );
     }
     for (aside, bytes) in set_asides(folder) {
         let (megabytes, aside) = (bytes >> 20, aside.display());
         findings.warn(
             "data",
-            format!("{aside} was set aside, {megabytes} MiB: it is damaged, or nothing says what it is; nothing uses it"),
-            format!("`rm -r {aside}` once you know that nothing in it is missed"),
+            format!("{aside} was set aside, {megabytes} MiB: it is damaged or unknown, and nothing uses it"),
+            format!("`rm -r {aside}` when you no longer need it"),
         );
     }
 }
@@ -319,7 +319,7 @@ fn check_port(findings: &mut Findings, config: &Config, running: bool) {
                 io::ErrorKind::AddrInUse => {
                     "another program has it: `ss -ltnp` says which; or change http.listen"
                 }
-                io::ErrorKind::PermissionDenied => "ports below 1024 are for root: take a higher one",
+                io::ErrorKind::PermissionDenied => "ports below 1024 need root: use a higher one",
                 _ => "http.listen must be an address of this machine",
             };
             findings.bad("port", format!("{listen}: {error}"), advice);
@@ -337,7 +337,7 @@ fn check_keys(findings: &mut Findings, config: &Config, user: &User) {
     if !http.tokens_file.as_os_str().is_empty() {
         match Tokens::load(&http.tokens_file) {
             Ok(tokens) if tokens.iter().next().is_none() => {
-                findings.warn("tokens", "there is none, so nobody is let in", "dnsledger token new NAME");
+                findings.warn("tokens", "there are no tokens, so nobody can ask", "dnsledger token new NAME");
             }
             Ok(tokens) => findings.good("tokens", format!("{} of them", tokens.iter().count())),
             Err(error) => findings.bad("tokens", error.to_string(), error.hint().unwrap_or_default()),
@@ -427,7 +427,7 @@ fn check_sources(
                 listing
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let advice = "it is waited for; if Zeek logs elsewhere, name that folder";
+                let advice = "it is read as soon as it is there; if Zeek logs elsewhere, name that folder";
                 findings.warn("source", format!("{shown} is not there"), advice);
                 continue;
             }
@@ -443,14 +443,14 @@ fn check_sources(
             let says = user.says(&found.path, &path);
             // Who may write into the folder chose what a link leads to, and what a file is called.
             if is_link(&found.path) {
-                let advice = "nothing is advised about what a link leads to; if it is a log of Zeek, name its own folder as a source";
+                let advice = "it is a link, and what it leads to is left alone; if that is a log of Zeek, name the folder it is in as a source";
                 findings.warn("source", says, advice);
             } else if let Some(advice) = match is_dns_log(&path) {
                 _ if metadata.is_dir() => None,
                 Ok(true) => None,
-                Ok(false) => Some("it is called as a DNS log and is none: it need not be read"),
+                Ok(false) => Some("it is named like a DNS log and does not hold one: leave it"),
                 Err(_) => Some(
-                    "run `dnsledger doctor` as root: before anything is advised it is to be known what that is",
+                    "run `dnsledger doctor` as root: this user cannot see what the file is, so nothing can be advised",
                 ),
             } {
                 findings.warn("source", says, advice);
@@ -562,7 +562,7 @@ fn check_log(findings: &mut Findings, path: &Path) {
         match age {
             Err(_) => findings.warn(
                 "clock",
-                format!("{shown} is of the future"),
+                format!("{shown} was last written in the future"),
                 "set the time on the sensor by NTP",
             ),
             Ok(age) if age > Duration::from_secs(86_400) => {

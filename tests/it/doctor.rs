@@ -107,7 +107,7 @@ fn a_fault_of_tokens_and_certificates_is_told() {
     };
     fs::write(env.path("tokens"), "").unwrap();
     let closed = http("listen = \"127.0.0.1:0\"\ntokens_file = \"tokens\"");
-    says(&env, &closed, "warn", "tokens", "there is none", "token new");
+    says(&env, &closed, "warn", "tokens", "there are no tokens", "token new");
     says(
         &env,
         &http("listen = \"0.0.0.0:0\"\ntokens_file = \"tokens\""),
@@ -142,7 +142,7 @@ fn a_fault_of_the_logs_is_told() {
     let env = prepared();
     let log = || File::options().write(true).open(env.path("logs/dns.log")).unwrap();
     log().set_modified(SystemTime::now() + Duration::from_secs(86_400)).unwrap();
-    says(&env, &GOOD, "warn", "clock", "is of the future", "NTP");
+    says(&env, &GOOD, "warn", "clock", "in the future", "NTP");
     log().set_modified(SystemTime::now() - Duration::from_secs(5 * 86_400)).unwrap();
     says(&env, &GOOD, "warn", "zeek", "has not grown for 5 days", "zeekctl status");
     fs::write(env.path("logs/dns.log.7z"), b"7z\xbc\xaf\x27\x1c\x00\x04").unwrap();
