@@ -13,6 +13,7 @@ use super::access::{Access, LedgerArgs, tell_at_rest, tell_fed};
 use super::filters::FilterArgs;
 use super::list::{Item, ListArgs, Refused};
 use super::{Exit, Misuse};
+use crate::base::time::format_utc;
 use crate::http::client::Client;
 use crate::lookup::{
     AskedOf, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary, Top, Walk,
@@ -154,7 +155,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let mut out =
         (!args.list.summary).then(|| Output::new(args.format, args.local, args.wide, is_list)).transpose()?;
-    let mut lacks = BTreeSet::new();
+    let mut lacks = Lacks::default();
     let mut came: Vec<Came> = items.iter().map(|_| Came::default()).collect();
     for (items, (searches, came)) in
         items.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(came.chunks_mut(TOGETHER)))
@@ -168,6 +169,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         };
         match &access {
             Access::Folder(ledger, _) => {
+                lacks.expired_before = Some(ledger.expired_before()).filter(|before| *before > 0);
                 for ((item, search), came) in items.iter().zip(searches).zip(came) {
                     walk(&**ledger, search, &args, &mut |row| visit(came, item, row))?;
                     if let Some(of) = AskedOf::of(search) {
@@ -201,7 +203,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let nothing = came.iter().filter(|came| is_nothing(came)).count();
-    tell_lacks(&lacks, args.ledger.partial().is_some())?;
+    // Of names it is said with how they were asked for.
+    let is_gone = came.iter().any(|came| is_nothing(came) && came.questions.is_none());
+    if let Some(before) = lacks.expired_before.filter(|_| is_gone) {
+        let before = format_utc(before);
+        writeln!(io::stderr(), "Nothing is kept of what was last seen before {before} UTC.")?;
+    }
+    tell_lacks(&lacks.reasons, args.ledger.partial().is_some())?;
     tell_at_rest(&args.ledger, &access, nothing == 0)?;
     Ok(match nothing == items.len() {
         _ if !refused.is_empty() => Exit::Partly,
@@ -310,6 +318,22 @@ pub fn check_sensor(ledger: &dyn ReadStore, filters: &Filters) -> anyhow::Result
     }
 }
 
+/// What answers lack.
+#[derive(Default)]
+struct Lacks {
+    /// Logs that are not read, or parts of a cluster, in a sentence each.
+    reasons: BTreeSet<String>,
+    /// What was last seen before this second was dropped.
+    expired_before: Option<u64>,
+}
+
+impl Lacks {
+    fn add(&mut self, reasons: Vec<String>, expired_before: Option<u64>) {
+        self.reasons.extend(reasons);
+        self.expired_before = self.expired_before.max(expired_before);
+    }
+}
+
 /// Says what an answer lacks, for what was not found may be in it: logs that are not read, or parts of a cluster.
 fn tell_lacks(lacks: &BTreeSet<String>, is_partial: bool) -> io::Result<()> {
     let what = if is_partial { "Not all is there." } else { "Not all logs are read." };
@@ -380,6 +404,7 @@ struct PageEnd {
     questions: Option<Questions>,
     #[serde(default)]
     incomplete: Vec<String>,
+    expired_before: Option<u64>,
 }
 
 /// Asks a daemon, page by page; how the name was asked for.
@@ -387,7 +412,7 @@ fn ask(
     client: &Client,
     text: &str,
     args: &Args,
-    lacks: &mut BTreeSet<String>,
+    lacks: &mut Lacks,
     visit: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> anyhow::Result<Option<Questions>> {
     let mut questions = None;
@@ -416,7 +441,7 @@ fn ask(
         }
         let end = end.context("the answer broke off")?;
         questions = questions.or(end.questions);
-        lacks.extend(end.incomplete);
+        lacks.add(end.incomplete, end.expired_before);
         if args.sort.is_some() {
             tell_cut(args, end.truncated)?;
         }
@@ -455,6 +480,7 @@ struct BulkLine {
     /// What the answer lacks, in the sum.
     #[serde(default)]
     incomplete: Vec<String>,
+    expired_before: Option<u64>,
 }
 
 /// Asks a daemon many queries at once. Rows come in the order of the queries, with the place of theirs.
@@ -463,7 +489,7 @@ fn ask_together(
     items: &[Item],
     args: &Args,
     came: &mut [Came],
-    lacks: &mut BTreeSet<String>,
+    lacks: &mut Lacks,
     visit: &mut dyn FnMut(&mut Came, &Item, Row) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let rows = args.limit.map_or(TOGETHER_ROWS, |limit| limit.min(TOGETHER_ROWS));
@@ -489,11 +515,11 @@ fn ask_together(
     let answer = client.post("/api/v1/lookup", &params, Some(Box::new(io::Cursor::new(body))))?;
     let mut answer = BufReader::new(answer);
     while let Some(line) = next_line(&mut answer).context("reading the answer")? {
-        let BulkLine { line: number, ended, questions, error, incomplete } =
+        let BulkLine { line: number, ended, questions, error, incomplete, expired_before } =
             serde_json::from_slice(&line).context("reading the answer")?;
         let Some(number) = number else {
             is_whole = true;
-            lacks.extend(incomplete);
+            lacks.add(incomplete, expired_before);
             continue;
         };
         let at = number.checked_sub(1);

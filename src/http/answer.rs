@@ -65,14 +65,16 @@ pub trait Shape: Clone + Send + 'static {
 
 /// What every answer from now on is true of: the instant, as RFC 3339 with milliseconds, and what it may lack.
 pub fn as_of(state: &State) -> Freshness {
+    let expired_before = Some(state.0.ledger.expired_before()).filter(|before| *before > 0);
     if let Some(fed) = state.0.ledger.fed() {
         let missing = state.2.as_ref().map_or([].as_slice(), |part| part.missing.as_slice());
-        return of_fed(&fed, missing);
+        return Freshness { expired_before, ..of_fed(&fed, missing) };
     }
     let ingest = &state.0.ingest;
     Freshness {
         as_of: ingest.as_of_ms().map(format_millis),
         incomplete: ingest.incomplete(),
+        expired_before,
         is_followed: ingest.sensors().next().is_some(),
         sensors: None,
     }
@@ -89,6 +91,7 @@ pub fn of_fed(fed: &Fed, missing: &[String]) -> Freshness {
     Freshness {
         as_of: fed.as_of().and_then(time),
         incomplete: missing.iter().chain(&fed.lacks).cloned().collect(),
+        expired_before: None,
         is_followed: true,
         sensors: Some(fed.sensors.iter().map(sensor).collect()),
     }

@@ -114,6 +114,7 @@ pub async fn lookup<B: Buf>(
             errors,
             as_of: sum.as_of,
             incomplete: sum.incomplete,
+            expired_before: sum.expired_before,
             sensors: sum.sensors,
         };
         let bulk = Bulk::start(ledger, asks, limits, budget);
@@ -286,6 +287,8 @@ struct Sum {
     errors: u64,
     as_of: Option<String>,
     incomplete: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sensors: Option<Vec<SensorTime>>,
 }

@@ -312,6 +312,8 @@ struct Summary<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     incomplete: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expired_before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sensors: Option<&'a [SensorTime]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<&'a str>,
@@ -328,6 +330,7 @@ impl Summary<'_> {
             next,
             as_of: None,
             incomplete: None,
+            expired_before: None,
             sensors: None,
             asked: None,
             questions: None,
@@ -342,6 +345,7 @@ impl Summary<'_> {
             next: Some(next.to_string()),
             as_of: None,
             incomplete: None,
+            expired_before: None,
             sensors: None,
             asked: None,
             questions: None,
@@ -372,6 +376,10 @@ impl Shape for Json {
         drop(serde_json::to_writer(&mut *out, &self.as_of.as_of));
         out.extend_from_slice(b",\"incomplete\":");
         drop(serde_json::to_writer(&mut *out, &self.as_of.incomplete));
+        if let Some(before) = self.as_of.expired_before {
+            out.extend_from_slice(b",\"expired_before\":");
+            drop(serde_json::to_writer(&mut *out, &before));
+        }
         if let Some(sensors) = &self.as_of.sensors {
             out.extend_from_slice(b",\"sensors\":");
             drop(serde_json::to_writer(&mut *out, sensors));
@@ -421,10 +429,11 @@ struct Ndjson {
 impl Ndjson {
     /// A summary with what is true of the whole answer.
     fn summary<'a>(&'a self, summary: Summary<'a>) -> Summary<'a> {
-        let Freshness { as_of, incomplete, sensors, .. } = &self.as_of;
+        let Freshness { as_of, incomplete, expired_before, sensors, .. } = &self.as_of;
         Summary {
             as_of: as_of.as_deref(),
             incomplete: Some(incomplete),
+            expired_before: *expired_before,
             sensors: sensors.as_deref(),
             asked: Some(&self.asked),
             questions: self.questions.as_ref(),

@@ -148,7 +148,7 @@ pub fn results_page(
                 (table.of(&results.rows, axis))
                 (pager(view, results))
             },
-            None => { (nothing(view, indicator, results)) (incomplete(as_of)) },
+            None => { (nothing(view, indicator, results, as_of)) (incomplete(as_of)) },
         }
     };
     let frame = Frame { title: &view.q, query: &view.q, trail: view.trail.clone(), as_of, live: false };
@@ -327,7 +327,7 @@ pub fn filters(view: &View, query: Option<&Query>) -> Markup {
 }
 
 /// An answer without a row.
-fn nothing(view: &View, indicator: &Indicator, results: &Results) -> Markup {
+fn nothing(view: &View, indicator: &Indicator, results: &Results, as_of: Option<&Freshness>) -> Markup {
     let query = &indicator.query;
     let (text, trail) = (safe(&indicator.asked), view.trail.then(&view.place()));
     let wider = match query {
@@ -345,6 +345,7 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results) -> Markup {
                 p { "No row of the ledger fits " span.dns { (text) }
                     @if view.filters.is_empty() { "." } @else { " with these filters." }
                     @if let Some(questions) = &results.questions { " " (subject(query)) " " (safe(&questions.in_words())) @if questions.count > 0 { " (UTC)" } "." }
+                    @else if let Some(before) = as_of.and_then(|fresh| fresh.expired_before) { " Nothing is kept of what was last seen before " (moment(before)) "." }
                 }
                 @if let Some(below) = results.questions.as_ref().and_then(|questions| questions.below.as_ref()) {
                     p { strong { "But " (below.in_words()) } ": " a.dns href=(Place::Search(below.query.clone()).href(&view.trail)) { (safe(&below.query)) } "." }

@@ -110,6 +110,8 @@ pub struct Freshness {
     pub as_of: Option<String>,
     /// Why answers may lack what the logs hold, in a sentence each; empty when everything visible is read.
     pub incomplete: Vec<String>,
+    /// What was last seen before this second is not kept, if anything was dropped.
+    pub expired_before: Option<u64>,
     /// Whether logs are followed.
     pub is_followed: bool,
     /// Where other ledgers feed this one: as of when it has what each sensor has seen.

@@ -593,12 +593,28 @@ fn nobody_is_told_never_of_a_time_that_is_not_kept() {
     let said = "Nothing found for gone.evil-c2.example: not asked since 2025-01-01 00:00:00, and nothing is kept from before.";
     let ask = || env.run(&["lookup", "--data", "data", "gone.evil-c2.example"]).stderr;
     assert!(ask().contains(said), "{}", ask());
+    let alone = env.run(&["lookup", "--data", "data", "203.0.113.99"]).stderr;
+    assert!(
+        alone.contains("Nothing is kept of what was last seen before 2025-01-01 00:00:00 UTC."),
+        "{alone}"
+    );
     let daemon = env.daemon("no-logs", "data");
     assert!(ask().contains(said), "{}", ask());
     let answer = daemon.json("/api/v1/records?q=gone.evil-c2.example&questions=true");
     assert_eq!(answer["questions"]["expired_before"], 1_735_689_600, "{answer}");
     let page = text(daemon.get("/?q=gone.evil-c2.example").body);
     assert!(page.contains("not asked since 2025-01-01"), "{page}");
+    // Of addresses too, of which there are no questions.
+    let before = "Nothing is kept of what was last seen before 2025-01-01";
+    for more in [&["--data", "data"][..], &["--data", "data", "--summary"]] {
+        let ended = env.run(&[&["lookup", "203.0.113.99"], more].concat());
+        assert!(ended.stderr.contains(before), "{}", ended.stderr);
+    }
+    let answer = daemon.json("/api/v1/records?q=203.0.113.99");
+    assert_eq!(answer["expired_before"], 1_735_689_600, "{answer}");
+    assert!(
+        text(daemon.get("/?q=203.0.113.99").body).contains("Nothing is kept of what was last seen before")
+    );
     let seen = text(daemon.get("/api/v1/seen/gone.evil-c2.example").body);
     assert!(seen.contains("since 2025-01-01 00:00:00 UTC, and nothing is kept from before"), "{seen}");
     std::fs::write(env.path("list.txt"), "gone.evil-c2.example\n").unwrap();
