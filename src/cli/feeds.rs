@@ -55,7 +55,7 @@ struct ImportArgs {
     /// Also where the feed shrinks by over half, or to nothing
     #[arg(long, requires = "replace")]
     confirm: bool,
-    /// How it is written, where that is mistaken: plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, prose
+    /// How it is written, where that is mistaken: plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, objects, prose
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Whether names are meant with all below them, whatever the format says
@@ -144,7 +144,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     (reading.replace, reading.confirm) = (args.replace, args.confirm);
     let options = &mut reading.options;
     if let Some(format) = &args.format {
-        let hint = "plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, prose, tranco or warninglist";
+        let hint = "plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, objects, prose, tranco or warninglist";
         let none = || Misuse { message: format!("there is no format {format:?}"), hint };
         options.format = Some(ListFormat::from_name(format).ok_or_else(none)?);
     }

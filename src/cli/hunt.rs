@@ -29,8 +29,8 @@ const MAX_FILES: usize = 100_000;
 pub struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
-    /// How the list is written: auto, plain, hosts, adblock, dnsmasq, wildcard, rpz, zeek, csv, misp, stix, taxii, prose, tranco,
-    /// warninglist
+    /// How the list is written: auto, plain, hosts, adblock, dnsmasq, wildcard, rpz, zeek, csv, misp, stix, taxii, objects,
+    /// otx, prose, tranco, warninglist
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = list_format)]
     format: ListFormat,
     /// Take every name with all below it, whatever the format says

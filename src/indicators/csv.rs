@@ -47,12 +47,13 @@ const KINDS: &[&str] = &[
 /// Titles of such a column where there is no other.
 const LAST: &[&str] = &["name", "query", "rrname", "qname"];
 const TYPE: &[&str] = &["type", "ioc_type", "indicator_type", "observable_type", "kind"];
-const ID: &[&str] = &["uuid", "ioc_id", "id", "attribute_uuid"];
-const TITLE: &[&str] =
+pub const ID: &[&str] = &["uuid", "ioc_id", "id", "attribute_uuid"];
+pub const TITLE: &[&str] =
     &["malware_printable", "malware", "threat", "family", "event_info", "title", "threat_type", "campaign"];
 const DESCRIPTION: &[&str] = &["comment", "description", "desc", "notes", "note", "context"];
-const TAGS: &[&str] = &["tags", "attribute_tag", "labels", "tag", "label"];
-const LINK: &[&str] = &["reference", "urlhaus_link", "link", "source_url", "references"];
+pub const TAGS: &[&str] = &["tags", "attribute_tag", "labels", "tag", "label"];
+pub const LINK: &[&str] =
+    &["reference", "urlhaus_link", "urlhaus_reference", "link", "source_url", "references"];
 const CONFIDENCE: &[&str] = &["confidence_level", "confidence", "score"];
 const UNTIL: &[&str] = &["valid_until", "expires", "expiration", "expiry", "expire"];
 const TIME: &[&str] = &[
@@ -64,8 +65,22 @@ const TIME: &[&str] = &[
     "dateadded",
     "first_seen_utc",
     "first_seen",
+    "date_added",
+    "created",
 ];
 const FOR_DETECTION: &[&str] = &["to_ids"];
+
+/// Whether a title is one of indicators.
+pub fn is_value(title: &str) -> bool {
+    VALUES.contains(&title) || KINDS.contains(&title)
+}
+
+/// Whether it is one of what is said of them.
+pub fn is_note(title: &str) -> bool {
+    [TYPE, ID, TITLE, DESCRIPTION, TAGS, LINK, CONFIDENCE, UNTIL, TIME, FOR_DETECTION]
+        .iter()
+        .any(|titles| titles.contains(&title))
+}
 
 /// Reads such a table.
 ///
@@ -140,6 +155,22 @@ pub struct Columns {
 impl Columns {
     fn of_ranks() -> Columns {
         Columns { sign: ',', values: vec![(1, String::new())], titles: Vec::new(), is_allow: true }
+    }
+
+    /// Those of an object whose keys these are.
+    pub fn of_keys(titles: Vec<String>) -> Columns {
+        let place = |title: &&str| titles.iter().position(|known| known == title);
+        let values = match VALUES.iter().find_map(place) {
+            Some(at) => vec![at],
+            None => KINDS.iter().filter_map(place).collect(),
+        };
+        let values = values.into_iter().map(|at| (at, titles.get(at).cloned().unwrap_or_default())).collect();
+        Columns { sign: ',', values, titles, is_allow: false }
+    }
+
+    /// Whether they are called so.
+    pub fn are_of(&self, titles: &[String]) -> bool {
+        self.titles == titles
     }
 
     /// Those of lines at the start that have titles, be it in a comment.
@@ -241,7 +272,7 @@ impl Columns {
     }
 
     /// Takes what is in a row.
-    fn take(&self, cells: &[String], number: u64, collect: &mut Collect<'_>) -> Result<(), ReadError> {
+    pub fn take(&self, cells: &[String], number: u64, collect: &mut Collect<'_>) -> Result<(), ReadError> {
         let cell = |titles: &[&str]| {
             let at = titles.iter().filter_map(|title| self.titles.iter().position(|known| known == title));
             at.filter_map(|at| cells.get(at)).map(|cell| cell.trim()).find(|cell| !is_nothing(cell))
@@ -291,7 +322,7 @@ impl Columns {
     }
 }
 
-fn is_nothing(cell: &str) -> bool {
+pub fn is_nothing(cell: &str) -> bool {
     matches!(cell, "" | "None" | "none" | "null" | "NULL" | "-" | "n/a" | "N/A")
 }
 

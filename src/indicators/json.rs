@@ -1,15 +1,19 @@
-//! JSON of MISP, STIX and TAXII, read as a stream: whatever is around events, attributes and objects is walked through.
+//! JSON of MISP, STIX and TAXII, and of others ([`super::objects`]), read as a stream: whatever is around events, attributes and objects is walked
+//! through.
 //!
 //! Several documents may follow each other: the events of a feed, the pages of a collection.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::collect::Collect;
 use super::lenient::{Few, Object, Scalar, ShortTexts};
 use super::misp::{self, Attribute, Event, Named};
+use super::objects::{self, Key, Waiting};
 use super::reason::Reason;
 use super::stix::{self, StixObject};
 use super::value::{self, Value, Values};
@@ -20,6 +24,9 @@ const MAX_WAITING: usize = 20_000;
 /// Bytes of a list of MISP's that wait for its type.
 const MAX_LIST: usize = 64 << 20;
 
+/// How deep it is gone into what is not known.
+const MAX_DEPTH: usize = 8;
+
 /// Reads such documents.
 ///
 /// # Errors
@@ -27,10 +34,18 @@ const MAX_LIST: usize = 64 << 20;
 /// As [`super::read`]; also when it is no JSON, or nothing in it is known.
 pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
     let mut input = BufReader::with_capacity(64 << 10, ShortTexts::of(input));
-    let mut state = State { collect, failed: None, is_known: false, is_manifest: false, message: None };
+    let mut state = State {
+        collect,
+        failed: None,
+        is_known: false,
+        is_manifest: false,
+        message: None,
+        waiting: Waiting::default(),
+    };
     while has_more(&mut input)? {
         let mut document = serde_json::Deserializer::from_reader(&mut input);
-        let read = Any { state: &mut state, depth: 0 }.deserialize(&mut document);
+        let read =
+            Any { state: &mut state, depth: 0, is_item: true, has_texts: true }.deserialize(&mut document);
         if let Some(failed) = state.failed.take() {
             return Err(failed);
         }
@@ -41,6 +56,7 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
                 message: format!("this is no JSON: {error}"),
             },
         })?;
+        state.waiting.take(state.collect)?;
     }
     let no_list = |what: String, hint: &'static str| Err(ReadError::NoList { what, hint });
     match (state.is_known, state.is_manifest, state.message) {
@@ -55,7 +71,7 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
         ),
         _ => no_list(
             "it is JSON without indicators that are known here".to_owned(),
-            "events or attributes of MISP, a bundle of STIX 2.1, a list of texts",
+            "events or attributes of MISP, a bundle of STIX 2.1, a pulse of OTX, a list of texts or of objects with a key as domain, ip, url or indicator",
         ),
     }
 }
@@ -84,6 +100,8 @@ struct State<'c, 'a> {
     is_manifest: bool,
     /// What a server said instead.
     message: Option<String>,
+    /// Objects of others that wait for what is said of all of them.
+    waiting: Waiting,
 }
 
 impl State<'_, '_> {
@@ -93,6 +111,13 @@ impl State<'_, '_> {
             self.failed = Some(error);
             E::custom("")
         })
+    }
+
+    /// Something that may be what a server says in the place of a list.
+    fn says(&mut self, text: Option<&str>) {
+        if let (None, Some(text)) = (&self.message, text.map(str::trim).filter(|text| !text.is_empty())) {
+            self.message = Some(text.chars().take(200).collect());
+        }
     }
 
     fn line(&mut self, format: Format) -> u64 {
@@ -117,6 +142,10 @@ impl State<'_, '_> {
 struct Any<'s, 'c, 'a> {
     state: &'s mut State<'c, 'a>,
     depth: usize,
+    /// Whether an object may be an indicator: it is one of a list, or alone.
+    is_item: bool,
+    /// Whether a text in a list is an indicator.
+    has_texts: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Any<'_, '_, '_> {
@@ -135,9 +164,10 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Any { state, depth } = self;
-        let (mut kind, mut name) = (Scalar::default(), Scalar::default());
-        let mut texts: Option<Texts> = None;
+        let Any { state, depth, is_item, .. } = self;
+        let before = state.waiting.len();
+        let (mut kind, mut is_error) = (String::new(), false);
+        let (mut list, mut said) = (None, objects::Texts::default());
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "Event" => map.next_value_seed(EventSeed { state })?,
@@ -155,49 +185,84 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
                 "list" => {
                     let mut found = Texts::default();
                     map.next_value_seed(&mut found)?;
-                    texts = Some(found);
+                    list = Some(found);
                 }
-                "type" => kind = map.next_value()?,
-                "name" => name = map.next_value()?,
-                "error" | "message" | "errors" | "title" | "description" => {
-                    let said: Scalar = map.next_value()?;
-                    let said = said.text().map(|text| text.chars().take(200).collect());
-                    state.message = state.message.take().or(said);
+                "error" | "message" | "errors" => {
+                    let text: Scalar = map.next_value()?;
+                    is_error |= depth == 0;
+                    state.says(text.text());
                 }
-                "response" | "results" | "data" | "Events" | "events" if depth < 8 => {
+                "response" | "results" | "data" | "Events" | "events" if depth < MAX_DEPTH => {
                     // An answer without a hit is one.
                     state.is_known |= key == "response";
-                    map.next_value_seed(Any { state, depth: depth + 1 })?;
+                    map.next_value_seed(Any { state, depth: depth + 1, is_item: false, has_texts: true })?;
                 }
                 _ => {
-                    state.is_manifest |= depth == 0 && key.len() == 36 && key.matches('-').count() == 4;
-                    map.next_value::<IgnoredAny>()?;
+                    let title = objects::title(&key);
+                    let what = objects::key(&title);
+                    if what != Key::Other {
+                        let text =
+                            map.next_value_seed(Cell { state, depth, is_value: what == Key::Value })?;
+                        if depth == 0 && matches!(title.as_str(), "title" | "description") {
+                            state.says(text.as_deref());
+                        }
+                        if title == "type" {
+                            kind = text.clone().unwrap_or_default();
+                        }
+                        said.push(title, text.unwrap_or_default());
+                    } else if depth < MAX_DEPTH {
+                        state.is_manifest |= depth == 0 && key.len() == 36 && key.matches('-').count() == 4;
+                        let place = state.waiting.len();
+                        map.next_value_seed(Any {
+                            state,
+                            depth: depth + 1,
+                            is_item: false,
+                            has_texts: false,
+                        })?;
+                        if key.bytes().all(|b| b.is_ascii_digit()) {
+                            state.waiting.number(place, &key);
+                        }
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 }
             }
         }
-        if let Some(texts) = texts {
-            let title = name.text().map(str::to_owned);
-            let result = warning_list(&texts, kind.text().unwrap_or_default(), title.as_deref(), state);
+        if let Some(list) = list {
+            let title = said.name().map(str::to_owned);
+            let result = warning_list(&list, &kind, title.as_deref(), state);
             state.kept(result)?;
         }
         // A bundle may have nothing in it.
-        state.is_known |= kind.text() == Some("bundle");
+        state.is_known |= kind == "bundle";
+        if is_item && !is_error && said.is_indicator() {
+            let line = state.line(Format::Json);
+            if state.waiting.push(line, said) {
+                let result = state.waiting.take(state.collect);
+                state.kept(result)?;
+            }
+        } else if state.waiting.len() > before {
+            if let (0, Some(name)) = (depth, said.name()) {
+                state.collect.title(name);
+            }
+            state.waiting.inherit(before, &said);
+        }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Any { state, depth } = self;
-        if depth >= 8 {
+        let Any { state, depth, has_texts, .. } = self;
+        if depth >= MAX_DEPTH {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(());
         }
-        while list.next_element_seed(Any { state, depth: depth + 1 })?.is_some() {}
+        while list.next_element_seed(Any { state, depth: depth + 1, is_item: true, has_texts })?.is_some() {}
         Ok(())
     }
 
     /// A list of texts.
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        if self.depth == 0 {
+        if self.depth == 0 || !self.has_texts {
             return Ok(());
         }
         let line = self.state.line(Format::Plain);
@@ -223,6 +288,74 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
 
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
+    }
+}
+
+/// What a key says that may be of an indicator: a text, or texts one behind the other. Where indicators themselves stand, each text of a list
+/// is one, and each object may be.
+struct Cell<'s, 'c, 'a> {
+    state: &'s mut State<'c, 'a>,
+    depth: usize,
+    is_value: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Cell<'_, '_, '_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Cell<'_, '_, '_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Option<String>, A::Error> {
+        let list = SeqAccessDeserializer::new(list);
+        if self.is_value {
+            let any = Any { state: self.state, depth: self.depth + 1, is_item: false, has_texts: true };
+            return any.deserialize(list).map(|()| None);
+        }
+        let few = Few::<Scalar>::deserialize(list)?;
+        let texts: Vec<&str> = few.0.iter().filter_map(Scalar::text).collect();
+        Ok(Some(texts.join(",")))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<String>, A::Error> {
+        let any = Any { state: self.state, depth: self.depth + 1, is_item: false, has_texts: false };
+        match self.depth < MAX_DEPTH {
+            true => any.deserialize(MapAccessDeserializer::new(map))?,
+            false => drop(IgnoredAny::deserialize(MapAccessDeserializer::new(map))?),
+        }
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Option<String>, E> {
+        Ok(Some(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Option<String>, E> {
+        Ok(Some(flag.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Option<String>, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Option<String>, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Option<String>, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<String>, E> {
+        Ok(None)
     }
 }
 
@@ -252,7 +385,7 @@ macro_rules! each_item {
             }
 
             fn visit_map<A: MapAccess<'de>>(mut self, map: A) -> Result<(), A::Error> {
-                let map = serde::de::value::MapAccessDeserializer::new(map);
+                let map = MapAccessDeserializer::new(map);
                 self.item(serde::Deserialize::deserialize(map)?)
             }
 

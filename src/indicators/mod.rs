@@ -23,6 +23,7 @@ mod json;
 mod lenient;
 mod list;
 mod misp;
+mod objects;
 mod prose;
 mod reason;
 mod recognise;
@@ -125,6 +126,9 @@ pub enum Format {
     Misp,
     /// A bundle of STIX 2.1, or an envelope of TAXII 2.1.
     Stix,
+    /// JSON of others: objects with a key as `domain`, `ip`, `url` or `indicator`, in lists, a line each or by number; those of URLhaus, ThreatFox,
+    /// Feodo and OTX among them.
+    Json,
     /// A text in which names and addresses stand, most of them defanged.
     Prose,
     /// A ranking of popular domains: an allow list.
@@ -135,7 +139,7 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 12] = [
+    pub const ALL: [Format; 13] = [
         Format::Plain,
         Format::Hosts,
         Format::Adblock,
@@ -145,6 +149,7 @@ impl Format {
         Format::Csv,
         Format::Misp,
         Format::Stix,
+        Format::Json,
         Format::Prose,
         Format::Tranco,
         Format::Warninglist,
@@ -162,6 +167,7 @@ impl Format {
             Format::Csv => "csv",
             Format::Misp => "misp",
             Format::Stix => "stix",
+            Format::Json => "objects",
             Format::Prose => "prose",
             Format::Tranco => "tranco",
             Format::Warninglist => "warninglist",
@@ -173,6 +179,7 @@ impl Format {
         Some(match name {
             "wildcard" | "text" => Format::Plain,
             "taxii" => Format::Stix,
+            "otx" | "ndjson" => Format::Json,
             "urlhaus" | "threatfox" | "feodo" => Format::Csv,
             _ => return Format::ALL.into_iter().find(|format| format.name() == name),
         })
@@ -325,6 +332,11 @@ pub fn read(
         }
         None => recognise::format(input.head(), options.column.is_some())?,
     };
+    // URLhaus and its like are there as both.
+    let format = match format {
+        Format::Csv if options.column.is_none() && recognise::is_json(input.head()) => Format::Json,
+        format => format,
+    };
     let mut collect = Collect::new(format, options, sink);
     let read = match format {
         Format::Plain | Format::Hosts | Format::Adblock | Format::Dnsmasq => {
@@ -334,7 +346,9 @@ pub fn read(
         Format::Rpz => rpz::read(&mut input, &mut collect),
         Format::Zeek => zeek::read(&mut input, &mut collect),
         Format::Csv | Format::Tranco => csv::read(&mut input, format, &mut collect),
-        Format::Misp | Format::Stix | Format::Warninglist => json::read(&mut input, &mut collect),
+        Format::Misp | Format::Stix | Format::Json | Format::Warninglist => {
+            json::read(&mut input, &mut collect)
+        }
     };
     // The bound on bytes comes through layers that know nothing of it.
     input.check_bound()?;

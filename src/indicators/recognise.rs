@@ -118,6 +118,11 @@ fn without_comment(line: &str) -> &str {
     line.split(" #").next().unwrap_or_default().split("\t#").next().unwrap_or_default()
 }
 
+/// Whether it is JSON.
+pub fn is_json(head: &[u8]) -> bool {
+    json(readable(head).trim_start()).is_some()
+}
+
 /// Which JSON it is, if it is any.
 fn json(text: &str) -> Option<Format> {
     let rest = text.strip_prefix(['{', '['])?.trim_start();
@@ -134,8 +139,10 @@ fn json(text: &str) -> Option<Format> {
         Format::Warninglist
     } else if has("objects") || has("spec_version") || has("bundle") {
         Format::Stix
-    } else {
+    } else if has("Event") || has("Attribute") || has("response") {
         Format::Misp
+    } else {
+        Format::Json
     })
 }
 

@@ -108,6 +108,42 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn objects_of_json_are_indicators_only_where_they_stand_in_a_list_or_alone() {
+    let of = |text: &str| values(text.as_bytes(), &Options::default());
+    assert_eq!(
+        of("{\"domains\": [], \"domain\": [\"a.test\", {\"domain\": \"b.test\"}]}"),
+        ["domain a.test", "domain b.test"]
+    );
+    assert_eq!(
+        of("[{\"iocs\": [{\"ioc\": \"198.51.100.9:53\", \"ioc_type\": \"ip:port\"}]}]"),
+        ["address 198.51.100.9"]
+    );
+    assert_eq!(
+        of("[[{\"IP Address\": \"198.51.100.9\"}]]\n[]\n{\"url\": \"hxxp://c[.]test/x\"}\n"),
+        ["address 198.51.100.9", "name c.test"]
+    );
+    // What is about something else, or is an error, is refused as before.
+    for none in [
+        "{\"repository\": {\"type\": \"git\", \"url\": \"https://code.example/x\"}, \"name\": \"x\"}",
+        "{\"error\": \"no such key\", \"url\": \"https://api.example/\"}",
+        "{\"message\": \"Not Found\", \"indicator\": \"api.example\"}",
+        "{\"query_status\": \"illegal_search_term\"}",
+        "[{\"port\": 53}, {\"domain\": null}]",
+    ] {
+        let read = read(&mut none.as_bytes(), &Options::default(), &mut |_| Ok(()));
+        assert!(matches!(read, Err(ReadError::NoList { .. })), "{none}: {read:?}");
+    }
+    // Deeper than anything means to be, and with more texts than are kept.
+    let deep = format!("{}{{\"domain\": \"d.test\"}}{}", "[".repeat(50), "]".repeat(50));
+    assert!(read(&mut deep.as_bytes(), &Options::default(), &mut |_| Ok(())).is_err());
+    let wide: String = (0..10_000).map(|n| format!("\"{n}\": [{{\"domain\": \"e{n}.test\"}}], ")).collect();
+    assert_eq!(of(&format!("{{{wide}\"end\": 1}}")).len(), 10_000);
+    // As it is called: the tables of URLhaus and its like are there as JSON, too.
+    let feodo = Options { format: Format::from_name("feodo"), ..Options::default() };
+    assert_eq!(values(b"[{\"ip_address\": \"198.51.100.9\"}]", &feodo), ["address 198.51.100.9"]);
+}
+
+#[test]
 fn gzip_is_inflated_and_has_a_bound() {
     let list = b"a.bad.example\nb.bad.example\n";
     assert_eq!(values(&packed(list), &Options::default()), values(list, &Options::default()));
