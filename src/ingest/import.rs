@@ -159,6 +159,7 @@ pub fn import<'a>(
     let listed = files_under(paths)?;
     let (files, summary) = (listed.files.clone(), listed.summary.clone());
     let total = ImportProgress {
+        files_done: summary.files,
         files_total: files.len() as u64,
         bytes_total: files.iter().map(|found| found.stamp.size).sum(),
         ..ImportProgress::default()
@@ -170,8 +171,9 @@ pub fn import<'a>(
     let zeek = config.sources.first().map(|source| source.zeek.clone()).unwrap_or_default();
     let done = Mutex::new(summary);
     let (to_writer, batches) = sync_channel::<Batch>(1);
-    // Each worker's figures, so that progress can be told while they work: bytes read, new lines.
-    let counters: Vec<(Arc<AtomicU64>, Arc<AtomicU64>)> = (0..workers).map(|_| Default::default()).collect();
+    // Each worker's figures, so that progress can be told while they work: bytes read, new lines, files.
+    let counters: Vec<(Arc<AtomicU64>, Arc<AtomicU64>, AtomicU64)> =
+        (0..workers).map(|_| Default::default()).collect();
     let failed: Mutex<Option<IngestError>> = Mutex::default();
     let fail = |error: IngestError| {
         failed.lock().get_or_insert(error);
@@ -186,7 +188,7 @@ pub fn import<'a>(
             }
         };
         spawn(scope, "writer", writer).map_err(IngestError::Thread)?;
-        for (bytes_read, lines) in &counters {
+        for (bytes_read, lines, files) in &counters {
             let (context, to_writer) = (&context, to_writer.clone());
             let (queue, done, fail, zeek, total, counters) = (&queue, &done, &fail, &zeek, &total, &counters);
             let work = move || {
@@ -200,8 +202,9 @@ pub fn import<'a>(
                 worker.replaces = how.replace;
                 let mut each = |worker: &Worker<'_>| {
                     let mut progress = *total;
-                    progress.files_done = done.lock().files + worker.summary.files;
-                    for (bytes, lines) in counters {
+                    files.store(worker.summary.files, Ordering::Relaxed);
+                    for (bytes, lines, files) in counters {
+                        progress.files_done += files.load(Ordering::Relaxed);
                         progress.bytes_done += bytes.load(Ordering::Relaxed);
                         progress.lines += lines.load(Ordering::Relaxed);
                     }

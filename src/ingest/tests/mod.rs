@@ -516,3 +516,23 @@ fn what_is_packed_in_a_way_that_only_its_name_tells_is_not_said_to_be_no_log() {
         assert_eq!(summary.no_log[0].1.contains("by its name"), is_named);
     }
 }
+
+#[test]
+fn progress_counts_the_files_of_all_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..60 {
+        fs::write(folder.path().join(format!("dns.{n}.log")), log(n * 10..n * 10 + 10)).unwrap();
+    }
+    let (ledger, paths) = (ledger(), [folder.path().to_owned()]);
+    let told = parking_lot::Mutex::new(Vec::new());
+    let tell = |progress: &ImportProgress| {
+        told.lock().push(progress.files_done);
+        // So that the other reader has its turn.
+        std::thread::yield_now();
+    };
+    import(&ledger, &config(), Some("s"), None, &paths, &tell, &Stop::new()).unwrap();
+    let told = told.into_inner();
+    // While no more than 30 are read, no more than 30 times it is told.
+    assert!(told.iter().filter(|files| **files <= 30).count() <= 30, "{told:?}");
+    assert_eq!(told.iter().max(), Some(&60));
+}
