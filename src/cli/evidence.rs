@@ -124,7 +124,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 only_of_a_ledger(&**ledger, "lines of logs")?;
             }
             check_sensor(&**ledger, &filters)?;
-            let search = Search { filters, pointing: true, ..Search::new(indicator.query.clone()) };
+            let search =
+                Search { filters, pointing: true, ..Search::new(indicator.query.clone()) }.in_all_forms();
             let ask = Ask {
                 search,
                 rdata: args.rdata.clone(),

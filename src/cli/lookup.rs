@@ -16,8 +16,8 @@ use super::{Exit, Misuse};
 use crate::base::time::format_utc;
 use crate::http::client::Client;
 use crate::lookup::{
-    AskedOf, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary, Top, Walk,
-    no_such_sensor, sensors,
+    AskedOf, During, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary, Top,
+    Walk, maybe_port, no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
 use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
@@ -143,6 +143,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             filters: filters.clone(),
             pointing: true,
             merge_sensors: false,
+            all_forms: true,
         })
         .collect();
     for item in items.iter().filter(|item| item.line.is_none() && item.indicator.is_changed) {
@@ -156,11 +157,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut out =
         (!args.list.summary).then(|| Output::new(args.format, args.local, args.wide, is_list)).transpose()?;
     let mut lacks = Lacks::default();
+    // Rows that were seen before and after the time that is asked for.
+    let mut outside = 0;
     let mut came: Vec<Came> = items.iter().map(|_| Came::default()).collect();
     for (items, (searches, came)) in
         items.chunks(TOGETHER).zip(searches.chunks(TOGETHER).zip(came.chunks_mut(TOGETHER)))
     {
         let mut visit = |came: &mut Came, item: &Item, row: Row| {
+            outside += u64::from(row.during.is_some_and(|during| during != During::Seen));
             came.summary.add_row(row.rrname.as_bytes(), row.time_first, row.time_last);
             match &mut out {
                 Some(out) => out.push(item, row),
@@ -190,7 +194,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     match out {
-        Some(out) => out.finish()?,
+        Some(out) => {
+            out.finish()?;
+            tell_outside(outside, args.format)?;
+        }
         None => write_summary(&args, &items, &came, &refused)?,
     }
     // As for `hunt` and `seen`: what was asked for is something.
@@ -238,8 +245,30 @@ fn items(args: &Args) -> anyhow::Result<(Vec<Item>, Vec<Refused>)> {
     Ok((items, refused))
 }
 
+/// Says of how many rows it is not known that they were seen within the time that was asked for.
+fn tell_outside(rows: u64, format: Format) -> io::Result<()> {
+    let were = if rows == 1 { "1 row was" } else { &format!("{rows} rows were") };
+    match rows {
+        0 => Ok(()),
+        _ if format != Format::Table => Ok(()),
+        _ => writeln!(
+            io::stderr(),
+            "{were} seen before and after that time: on no day in it, or, where only \"before and after\" stands, nobody knows."
+        ),
+    }
+}
+
 /// Says of a query what was asked, so that nothing found is not taken for nothing known.
 fn tell_questions(item: &Item, came: &Came, format: Format, is_filtered: bool) -> io::Result<()> {
+    tell_of(item, came, format, is_filtered)?;
+    match maybe_port(&item.indicator.asked).filter(|_| came.summary.rows == 0) {
+        Some(hint) => writeln!(io::stderr(), "But {hint}."),
+        None => Ok(()),
+    }
+}
+
+/// The same of the query as it was understood.
+fn tell_of(item: &Item, came: &Came, format: Format, is_filtered: bool) -> io::Result<()> {
     let asked = sanitise(&item.indicator.asked);
     let questions = came.questions.as_ref().map(Questions::in_words);
     let is_typed = item.line.is_none();
@@ -370,7 +399,8 @@ fn walk(
         let (rows, given) = top.into_rows();
         tell_cut(args, given > rows.len() as u64)?;
         for (entry, seen) in &rows {
-            visit((&Found { entry, seen: *seen }).into())?;
+            let during = search.filters.seen_during(seen);
+            visit((&Found { entry, seen: *seen, during }).into())?;
         }
         return Ok(());
     }

@@ -11,7 +11,9 @@ mod rrtype;
 mod wire;
 
 pub use domain::{SUFFIX_LIST, has_listed_suffix, registrable, registrable_length};
-pub use name::{Name, NameError, push_key as push_name_key, split_key as split_name_key, to_unicode};
+pub use name::{
+    Name, NameError, other_form, push_key as push_name_key, split_key as split_name_key, to_unicode,
+};
 pub use rdata::{
     Rdata, RdataError, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation,
     split_rdata_key,

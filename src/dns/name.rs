@@ -329,6 +329,28 @@ pub fn to_unicode(name: &Name) -> String {
     idna::domain_to_unicode(&name.to_string()).0
 }
 
+/// The other form of a name that is not all ASCII: of one with A-labels its bytes as UTF-8, as they are asked for by programs that
+/// know no A-labels, and of one in UTF-8 its A-labels. `None` where there is none.
+pub fn other_form(name: &Name) -> Option<Name> {
+    let key = name.key();
+    let other = if key.is_ascii() {
+        if !key.windows(4).any(|part| part == b"xn--") {
+            return None;
+        }
+        Name::from_log(to_unicode(name).as_bytes()).ok()?
+    } else {
+        let labels = name.labels();
+        let mut text = Vec::new();
+        for label in &labels {
+            text.extend_from_slice(label);
+            text.push(b'.');
+        }
+        let text = String::from_utf8(text).ok().filter(|text| !text.contains('\\'))?;
+        Name::parse(&text).ok()?
+    };
+    (other != *name).then_some(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,7 +34,7 @@ use super::native::{ended, known_filters, pointing, sort};
 use super::request::Request;
 use crate::lookup::{
     Asks, Bulk, End, Limits, List, ListForm, MAX_SORTED, Of, Query, QueryError, Search, Slice, Sort, Told,
-    parse_bool,
+    maybe_port, parse_bool,
 };
 use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
@@ -86,7 +86,8 @@ pub async fn lookup<B: Buf>(
         let message = "a sorted answer has at most 10,000 rows";
         return Err(ApiError::bad_request("bad_sort", message, "limit=10000"));
     }
-    let template = Search { filters, pointing: pointing(&request)?, ..Search::new(Query::All) };
+    let template =
+        Search { filters, pointing: pointing(&request)?, ..Search::new(Query::All) }.in_all_forms();
     let mut lines = Lines::new(template, sort, form);
     let deadline = Instant::now() + config.request_timeout;
     loop {
@@ -344,6 +345,10 @@ impl Telling {
                     out.extend_from_slice(b",\"questions\":");
                     // Plain values to memory: nothing that can fail.
                     drop(serde_json::to_writer(&mut *out, &questions.map(Questions::from)));
+                    if let Some(hint) = maybe_port(asked).filter(|_| summary.rows == 0) {
+                        out.extend_from_slice(b",\"hint\":");
+                        push_str(&hint, out);
+                    }
                     out.extend_from_slice(b",\"ended\":");
                     let is_limit = is_cut && *end == End::Complete;
                     push_str(if is_limit { "limit" } else { ended(end) }, out);

@@ -34,7 +34,7 @@ use super::headers::say_truncated;
 use super::machine::{exactly, json};
 use super::request::Request;
 use crate::dns::Name;
-use crate::lookup::{End, Filters, Found, Limits, Query, Search, Types};
+use crate::lookup::{End, Filters, Found, Limits, Query, QueryError, Search, Types, understood};
 use crate::output::cof::push_query_line;
 
 const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -57,7 +57,7 @@ const ERRORS: HeaderName = HeaderName::from_static("x-dribble-errors");
 ///
 /// As any lookup.
 pub async fn circl(state: State, request: Request) -> Result<Response, ApiError> {
-    let query = Query::parse(&asked(&request)?)?;
+    let query = parse(&asked(&request)?)?;
     let mut search = search(&request, query)?;
     let mut lines = Lines::new(&state, &request);
     let config = &state.0.config;
@@ -124,7 +124,7 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, ApiErro
 ///
 /// As any lookup.
 pub async fn query(state: State, request: Request) -> Result<Response, ApiError> {
-    match Query::parse(&asked(&request)?)? {
+    match parse(&asked(&request)?)? {
         query @ Query::Addresses(..) => names_of(state, request, query).await,
         query => {
             let search = search(&request, query)?;
@@ -143,7 +143,7 @@ pub async fn query(state: State, request: Request) -> Result<Response, ApiError>
 /// As any lookup.
 pub async fn full_query(state: State, request: Request) -> Result<Response, ApiError> {
     let q = asked(&request)?;
-    let query = match Query::parse(&q) {
+    let query = match parse(&q) {
         Ok(query @ Query::Addresses(..)) => query,
         Ok(Query::Name(name)) => Query::Target(name),
         _ => Query::RdataText(q),
@@ -249,12 +249,17 @@ fn asked(request: &Request) -> Result<String, ApiError> {
     if request.segments.is_empty() { Err(ApiError::not_found()) } else { Ok(request.segments.join("/")) }
 }
 
+/// A query by the clients' rules, or, of what can be nothing by these, what is understood of it.
+fn parse(text: &str) -> Result<Query, QueryError> {
+    understood(text).map_or_else(|| Query::parse(text), |one| Ok(one.query))
+}
+
 /// The search of a request, with what its clients expect of aliases.
 fn search(request: &Request, query: Query) -> Result<Search, ApiError> {
     request.read_only()?;
     let by_name = matches!(query, Query::Name(_) | Query::Subtree(_) | Query::Prefix(_));
     let filters = request.compatible_filters(by_name)?;
-    Ok(Search { query, filters, pointing: false, merge_sensors: true })
+    Ok(Search { filters, merge_sensors: true, ..Search::new(query) })
 }
 
 /// Writes lines.

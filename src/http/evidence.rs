@@ -82,7 +82,7 @@ pub fn asked(state: &State, request: &Request) -> Result<(Ask, String), ApiError
         Some(_) => Some(filters.limit.unwrap_or(config.default_limit).min(config.max_limit)),
     };
     let Indicator { query, asked, .. } = Indicator::read(q)?;
-    let search = Search { filters, pointing: true, ..Search::new(query) };
+    let search = Search { filters, pointing: true, ..Search::new(query) }.in_all_forms();
     let rdata = request.param("rdata").map(str::to_owned);
     let until = Instant::now().checked_add(config.stream_timeout);
     Ok((Ask { search, rdata, oldest_first, limit, raw, until }, asked))

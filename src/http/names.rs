@@ -25,12 +25,12 @@ use super::machine::json;
 use super::native::known_filters;
 use super::request::Request;
 use crate::base::time::format_utc;
-use crate::dns::{Name, RrType};
-use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search};
+use crate::dns::{Name, RrType, other_form};
+use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search, maybe_port};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
 use crate::output::summary::Below;
 use crate::status::SensorTime;
-use crate::store::Scan;
+use crate::store::{Scan, StoreError};
 
 /// Answers `/api/v1/names/{rrname}`.
 ///
@@ -48,10 +48,16 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
     let ledger = state.snapshot();
-    let scan = Scan::Name(rrname.clone());
+    let names = [Some(rrname.clone()), other_form(&rrname)];
     let work = move || {
         let _place = place;
-        ledger.questions(&scan)?.collect::<Result<Vec<_>, _>>()
+        let mut questions = Vec::new();
+        for name in names.into_iter().flatten() {
+            for question in ledger.questions(&Scan::Name(name))? {
+                questions.push(question?);
+            }
+        }
+        Ok::<_, StoreError>(questions)
     };
     let questions = in_time(Instant::now() + state.0.config.request_timeout, work).await??;
     let mut all = Asked::default();
@@ -104,12 +110,14 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
             return Err(ApiError::bad_request("bad_query", "this is neither a name nor an address", hint));
         }
     };
-    let search = Search { query, filters: filters.clone(), pointing: false, merge_sensors: true };
+    let search =
+        Search { filters: filters.clone(), merge_sensors: true, ..Search::new(query) }.in_all_forms();
     let limits = Limits { rows: u64::MAX, examined: state.0.config.scan_rows };
     let rrname = name.clone();
+    let other = rrname.as_ref().and_then(other_form);
     let visit = move |(owned, pointing): &mut (Sightings, Sightings), found: &Found<'_>| {
         // An address is only ever pointed at.
-        let own = rrname.as_ref().is_some_and(|name| *name == found.entry.tuple.rrname);
+        let own = [&rrname, &other].into_iter().flatten().any(|name| *name == found.entry.tuple.rrname);
         let side = if own { owned } else { pointing };
         side.add(&found.seen);
         true
@@ -129,7 +137,10 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
             ),
         };
         return Err(match (ended, below) {
-            (Ended::Answer(End::Complete), None) => ApiError::nothing_found(nothing).true_of(as_of),
+            (Ended::Answer(End::Complete), None) => {
+                let error = ApiError::nothing_found(nothing).true_of(as_of);
+                maybe_port(&value).into_iter().fold(error, ApiError::hint)
+            }
             (Ended::Answer(End::Complete), Some(below)) => {
                 let message = format!("{nothing}, but {}", below.in_words());
                 let hint = format!("/api/v1/records?questions=true&q={}", below.query);
@@ -167,16 +178,17 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
 async fn asked_for(state: &State, name: &Name, filters: Filters) -> Result<(Asked, Option<Below>), ApiError> {
     let place = place_for(state, false).await?;
     let ledger = state.snapshot();
-    let scan = Scan::Name(name.clone());
     let name = name.clone();
     let work = move || {
         let _place = place;
         let mut all = Asked::default();
-        for question in ledger.questions(&scan)? {
-            let question = question?;
-            // Of a domain: what was asked of names below it is not of its own.
-            if question.qtype != RrType::FOLDED && filters.wants_question(&question) {
-                all.merge(&question.asked);
+        for name in [Some(name.clone()), other_form(&name)].into_iter().flatten() {
+            for question in ledger.questions(&Scan::Name(name))? {
+                let question = question?;
+                // Of a domain: what was asked of names below it is not of its own.
+                if question.qtype != RrType::FOLDED && filters.wants_question(&question) {
+                    all.merge(&question.asked);
+                }
             }
         }
         let below = lookup::Below::of(&*ledger, &name, &filters)?;

@@ -24,7 +24,7 @@ use super::headers::say_truncated;
 use super::request::Request;
 use crate::lookup::{
     AskedOf, Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Reach, Search, Sort, Top,
-    no_such_sensor, parse_bool, sensors,
+    maybe_port, no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
 use crate::output::json::push_str;
@@ -52,7 +52,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     filters.limit = None;
     let pointing = pointing(&request)?;
     let Indicator { query, asked, .. } = Indicator::read(q)?;
-    let search = Search { filters, pointing, ..Search::new(query) };
+    let search = Search { filters, pointing, ..Search::new(query) }.in_all_forms();
     let from = request.param("cursor").map(str::parse).transpose()?;
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
@@ -96,6 +96,7 @@ async fn sorted(
     format: Format,
 ) -> Result<Response, ApiError> {
     let all = Limits { rows: u64::MAX, ..limits };
+    let filters = search.filters.clone();
     let visit = |top: &mut Top, found: &Found<'_>| {
         top.push(found);
         true
@@ -112,7 +113,9 @@ async fn sorted(
     let summary = Summary { truncated, ended, ..Summary::new(&End::Complete) };
     let mut out = Vec::new();
     let write = |shape: &mut dyn FnMut(&Found<'_>, &mut Vec<u8>), out: &mut Vec<u8>| {
-        rows.iter().for_each(|(entry, seen)| shape(&Found { entry, seen: *seen }, out));
+        rows.iter().for_each(|(entry, seen)| {
+            shape(&Found { entry, seen: *seen, during: filters.seen_during(seen) }, out);
+        });
     };
     let content_type = match format {
         Format::Json => {
@@ -163,7 +166,7 @@ pub async fn questions_of(state: &State, of: AskedOf) -> Result<summary::Questio
 }
 
 /// Says in a header what was understood, for formats that have no other place for it.
-fn say_asked(mut response: Response, asked: &str) -> Response {
+pub fn say_asked(mut response: Response, asked: &str) -> Response {
     if let Ok(asked) = HeaderValue::from_str(asked) {
         response.headers_mut().insert(ASKED, asked);
     }
@@ -201,6 +204,7 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
     let search = Search {
         filters: known_filters(&state, &request)?,
         pointing: pointing(&request)?,
+        all_forms: true,
         ..Search::new(query)
     };
     let as_of = as_of(&state);
@@ -319,6 +323,8 @@ struct Summary<'a> {
     asked: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     questions: Option<&'a summary::Questions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 impl Summary<'_> {
@@ -334,6 +340,7 @@ impl Summary<'_> {
             sensors: None,
             asked: None,
             questions: None,
+            hint: None,
         }
     }
 
@@ -349,6 +356,7 @@ impl Summary<'_> {
             sensors: None,
             asked: None,
             questions: None,
+            hint: None,
         }
     }
 
@@ -386,6 +394,10 @@ impl Shape for Json {
         }
         out.extend_from_slice(b",\"asked\":");
         push_str(&self.asked, out);
+        if let Some(hint) = maybe_port(&self.asked) {
+            out.extend_from_slice(b",\"hint\":");
+            push_str(&hint, out);
+        }
         if let Some(questions) = &self.questions {
             out.extend_from_slice(b",\"questions\":");
             drop(serde_json::to_writer(&mut *out, questions));
@@ -437,6 +449,7 @@ impl Ndjson {
             sensors: sensors.as_deref(),
             asked: Some(&self.asked),
             questions: self.questions.as_ref(),
+            hint: maybe_port(&self.asked),
             ..summary
         }
     }

@@ -122,7 +122,7 @@ async fn found(
     }
     check_sensor(state, &filters)?;
     let pointing = matches!(query, Query::Name(_) | Query::Pair(..));
-    let search = Search { query: query.clone(), filters, pointing, merge_sensors: false };
+    let search = Search { filters, pointing, ..Search::new(query.clone()) }.in_all_forms();
     let place = place_for(state, query.is_scan()).await?;
     let (view, as_of) = (view.clone(), as_of.cloned());
     blocking(state, move |state| {
@@ -213,7 +213,7 @@ async fn listed<B: Buf>(
         return hunted(state, listed, column).await;
     }
     let mut list = List::new(ListForm { column, extract: listed.extract });
-    let mut asks = Asks::new(Search { pointing: true, ..Search::new(Query::All) });
+    let mut asks = Asks::new(Search { pointing: true, ..Search::new(Query::All) }.in_all_forms());
     let mut lines = Vec::new();
     let text = listed.text.clone();
     let mut last = 1;

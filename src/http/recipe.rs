@@ -16,10 +16,11 @@ use warp::reply::Response;
 use super::State;
 use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
+use super::native::say_asked;
 use super::request::Request;
 use crate::base::time::Civil;
 use crate::dns::RrType;
-use crate::lookup::{End, Found, Limits, Pattern, Query, Search};
+use crate::lookup::{End, Found, Limits, Pattern, Query, Search, understood};
 use crate::output::json::{push_number, push_str, push_string};
 
 /// Answers `/dns/…`.
@@ -30,9 +31,15 @@ use crate::output::json::{push_number, push_str, push_string};
 pub async fn records(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+    // Defanged or with what surrounds it, it is in no log: that it is understood takes nothing from a script that asks rightly.
+    let asked = match *segments.as_slice() {
+        [q] | ["full", q] => understood(q).map(|one| one.asked),
+        _ => None,
+    };
     let query = match *segments.as_slice() {
-        [q] => Query::exact(q),
-        ["full", q] => Query::Pattern(Pattern::text(q)),
+        [q] => Query::exact(asked.as_deref().unwrap_or(q)),
+        // A URL may be part of an answer.
+        ["full", q] => Query::Pattern(Pattern::texts(&[Some(q), asked.as_deref()])),
         [address, length] => Query::block(address, length).map_err(|error| {
             let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
             if number(length) { ApiError::from(error) } else { ApiError::not_found() }
@@ -40,11 +47,12 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         _ => return Err(ApiError::not_found()),
     };
     let filters = request.compatible_filters(false)?;
-    let search = Search { query, filters, pointing: false, merge_sensors: true };
+    let search = Search { filters, merge_sensors: true, ..Search::new(query) };
     let config = &state.0.config;
     let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
     let as_of = as_of(&state);
-    answer(&state, search, limits, None, as_of, Recipe { first: true }).await
+    let response = answer(&state, search, limits, None, as_of, Recipe { first: true }).await?;
+    Ok(asked.iter().fold(response, |response, asked| say_asked(response, asked)))
 }
 
 /// Writes the recipe's JSON.
@@ -63,7 +71,7 @@ impl Shape for Recipe {
     }
 
     fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
-        let Found { entry, seen } = found;
+        let Found { entry, seen, .. } = found;
         if !std::mem::take(&mut self.first) {
             out.extend_from_slice(b", ");
         }

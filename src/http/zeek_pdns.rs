@@ -22,7 +22,7 @@ use super::headers::say_truncated;
 use super::recipe::{push_time, push_zeek_type};
 use super::request::Request;
 use crate::dns::Name;
-use crate::lookup::{End, Found, Limits, Pattern, Query, Search};
+use crate::lookup::{End, Found, Limits, Pattern, Query, Search, understood};
 use crate::observation::Seen;
 use crate::output::json::{push_number, push_str, push_string};
 
@@ -35,6 +35,8 @@ const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 ///
 /// As any lookup.
 pub async fn tuples(state: State, request: Request, how: &str, q: &str) -> Result<Response, ApiError> {
+    let one = understood(q);
+    let q = one.as_ref().map_or(q, |one| one.asked.as_str());
     let (search, limits) = search(&state, &request, how, q)?;
     let as_of = as_of(&state);
     answer(&state, search, limits, None, as_of, Tuples { first: true }).await
@@ -46,6 +48,8 @@ pub async fn tuples(state: State, request: Request, how: &str, q: &str) -> Resul
 ///
 /// As any lookup. Values are gathered before the first is written, so a walk that takes too long is 504.
 pub async fn individual(state: State, request: Request, how: &str, q: &str) -> Result<Response, ApiError> {
+    let one = understood(q);
+    let q = one.as_ref().map_or(q, |one| one.asked.as_str());
     let (mut search, limits) = search(&state, &request, how, q)?;
     let most = search.filters.limit.take().unwrap_or(u64::MAX).min(limits.rows);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -79,7 +83,7 @@ fn search(state: &State, request: &Request, how: &str, q: &str) -> Result<(Searc
     let filters = request.compatible_filters(false)?;
     let config = &state.0.config;
     let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
-    Ok((Search { query, filters, pointing: false, merge_sensors: true }, limits))
+    Ok((Search { filters, merge_sensors: true, ..Search::new(query) }, limits))
 }
 
 /// Writes tuples.
@@ -98,7 +102,7 @@ impl Shape for Tuples {
     }
 
     fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
-        let Found { entry, seen } = found;
+        let Found { entry, seen, .. } = found;
         if !std::mem::take(&mut self.first) {
             out.push(b',');
         }

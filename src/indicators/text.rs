@@ -4,7 +4,7 @@
 //! a final comma), and takes the host out of URLs, `host:port`, `user@host` and the like. What the text that is left means
 //! is for who asked: a query ([`crate::lookup`]), or the value of a feed ([`super::value`]).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::percent_decode_str;
 
@@ -473,6 +473,15 @@ fn without_port(text: &str) -> &str {
         && inner.contains(['.', ':'])
     {
         return inner;
+    }
+    // Behind an address of IPv6 it is none where that makes no other address: `2001:db8::66:50000`, `2001:db8::66.443`.
+    let is_v6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    let is_port = |port: &str| port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit());
+    if text.contains("::") || text.matches(':').count() > 6 {
+        let split = text.rsplit_once([':', '.']).filter(|(host, port)| is_port(port) && is_v6(host));
+        if let (Some((host, _)), false) = (split, is_v6(text)) {
+            return host;
+        }
     }
     match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::filters::Filters;
 use super::indicator::Indicator;
 use super::order::{Sort, Top};
 use super::query::{Query, QueryError};
@@ -149,6 +150,7 @@ struct Current {
     questions: Option<AskedOf>,
     /// The first rows so far, where they have an order.
     top: Option<Top>,
+    filters: Filters,
     /// What is still to be handed out of them.
     sorted: Option<std::vec::IntoIter<(Entry, Seen)>>,
     is_cut: bool,
@@ -163,7 +165,8 @@ impl Current {
             self.sorted = Some(rows.into_iter());
         }
         while let Some((entry, seen)) = self.sorted.as_mut().and_then(Iterator::next) {
-            let found = Found { entry: &entry, seen };
+            let during = self.filters.seen_during(&seen);
+            let found = Found { entry: &entry, seen, during };
             self.summary.add(&found);
             if !visit(self.ask.of(), Told::Row(&found)) {
                 return false;
@@ -234,8 +237,16 @@ impl Bulk {
                 let questions = AskedOf::of(&search);
                 let walk = Walk::begin(&self.ledger, &search, Limits { rows, examined });
                 let summary = Summary::default();
-                self.current =
-                    Some(Current { ask, walk, summary, questions, top, sorted: None, is_cut: false });
+                self.current = Some(Current {
+                    ask,
+                    walk,
+                    summary,
+                    questions,
+                    top,
+                    filters: search.filters,
+                    sorted: None,
+                    is_cut: false,
+                });
             }
             let Some(current) = &mut self.current else { continue };
             let Current { ask, walk, summary, top, .. } = current;

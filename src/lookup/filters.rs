@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::{DAY, parse_period, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
@@ -179,10 +181,53 @@ impl Filters {
         Condition::all([types, sensor, below].into_iter().flatten().chain(seen))
     }
 
+    /// Whether a row was seen within the time that is asked for, if one is. The last 64 days of a row are kept.
+    pub fn seen_during(&self, seen: &Seen) -> Option<During> {
+        let (from, to) = self.during?;
+        let first_kept = (seen.time_last / DAY).saturating_sub(63);
+        Some(match is_seen_within(seen, (from, to)) {
+            true => During::Seen,
+            false if from.max(seen.time_first) / DAY >= first_kept => During::NoDay,
+            false => During::Unknown,
+        })
+    }
+
     /// The figures of a row that are asked for, if it is wanted by them.
     pub(super) fn select(&self, halves: &Halves) -> Option<Seen> {
         let seen = if self.direct { halves.direct } else { halves.combined() };
         (self.is_time(seen.time_first, seen.time_last) && !seen.is_none()).then_some(seen)
+    }
+}
+
+/// Whether a row was seen within the time that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum During {
+    /// On a day of it.
+    Seen,
+    /// Before and after it; its days are not kept.
+    Unknown,
+    /// Before and after it, and of its days, which are kept, on none.
+    NoDay,
+}
+
+impl During {
+    /// In a word or two; nothing of what was seen then.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            During::Seen => "",
+            During::Unknown => "before and after",
+            During::NoDay => "no day in it",
+        }
+    }
+
+    /// As JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            During::Seen => "seen",
+            During::Unknown => "unknown",
+            During::NoDay => "no_day",
+        }
     }
 }
 

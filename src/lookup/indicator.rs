@@ -9,7 +9,7 @@
 //! character part of a name.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::pattern::has_wildcard;
 use super::query::{Query, QueryError, block_of};
@@ -176,6 +176,29 @@ impl Indicator {
         let is_changed = plain(&asked) != plain(given) && asked.strip_prefix('*') != Some(&plain(given));
         Ok(Indicator { query, asked, is_changed })
     }
+}
+
+/// What an address may have been meant as, where its end looks like a port: `2001:db8::66:443`.
+pub fn maybe_port(asked: &str) -> Option<String> {
+    asked.parse::<Ipv6Addr>().ok()?;
+    let (front, port) = asked.rsplit_once(':')?;
+    let is_port = port.len() > 1 && port.parse::<u16>().is_ok() && !front.ends_with(':');
+    let front: Ipv6Addr = front.parse().ok().filter(|_| is_port)?;
+    Some(format!("if {port} is a port: ask for {front}"))
+}
+
+/// What was pasted to an endpoint whose clients have rules of their own, where it can be nothing by these and is one name or
+/// address, or a name with all below it, by ours: defanged, as a URL, with a port.
+pub fn understood(text: &str) -> Option<Indicator> {
+    let is_theirs = text.starts_with('"')
+        || text.contains(char::is_whitespace)
+        || matches!(Query::parse(text), Ok(Query::Addresses(..)));
+    if is_theirs || is_plain(text) {
+        return None;
+    }
+    let one = Indicator::of(text).ok()?;
+    let is_one = matches!(one.query, Query::Name(_) | Query::Subtree(_) | Query::Addresses(..));
+    (one.is_changed && is_one).then_some(one)
 }
 
 /// What is among words.

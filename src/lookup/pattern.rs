@@ -53,8 +53,13 @@ impl Pattern {
     /// Rows that contain text, in any case. What is not ASCII is looked for as it is shown, as `\DDD`, and as A-labels. A final
     /// dot is one between labels or the one behind a name, which is not shown.
     pub fn text(needle: &str) -> Pattern {
+        Pattern::texts(&[Some(needle)])
+    }
+
+    /// The same for one of several.
+    pub fn texts(needles: &[Option<&str>]) -> Pattern {
         let mut any = Vec::new();
-        for shown in spellings(needle) {
+        for shown in needles.iter().flatten().flat_map(|needle| spellings(needle)) {
             any.push(Matcher::Text(Box::new(Finder::new(&shown).into_owned())));
             any.extend(without_final_dot(&shown).map(Matcher::End));
         }

@@ -7,7 +7,7 @@ use super::indicator::literal;
 use super::pattern::Pattern;
 use super::query::Query;
 use super::summary::Names;
-use super::walk::{Search, starts_with};
+use super::walk::{Search, other_form_of, starts_with};
 use crate::dns::{Name, RrType};
 use crate::observation::{Asked, Outcome};
 use crate::store::{Question, Scan, Snapshot, StoreError};
@@ -80,7 +80,12 @@ impl AskedOf {
             }
             _ => return None,
         };
-        Some(AskedOf { scans: vec![scan], test, filters: search.filters.clone(), name })
+        let mut scans = vec![scan];
+        if search.all_forms {
+            let others: Vec<Scan> = scans.iter().filter_map(other_form_of).collect();
+            scans.extend(others);
+        }
+        Some(AskedOf { scans, test, filters: search.filters.clone(), name })
     }
 
     /// The scan of questions that are all of a query's; none of one that is about no name, or a pattern.

@@ -4,12 +4,12 @@ use std::iter::Peekable;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::dns::{Name, Rdata};
+use crate::dns::{Name, Rdata, other_form};
 use crate::observation::{Seen, Tuple};
 use crate::store::{Condition, Entries, Entry, Position, Scan, Snapshot, StoreError};
 
 use super::cursor::{Cursor, CursorError};
-use super::filters::{Filters, Types, is_seen_within};
+use super::filters::{During, Filters, Types, is_seen_within};
 use super::pattern::Pattern;
 use super::query::Query;
 
@@ -26,16 +26,33 @@ pub struct Search {
     pub pointing: bool,
     /// Whether rows that differ only by their sensor are one, with their figures added.
     pub merge_sensors: bool,
+    /// Whether a name in Unicode is looked for in both of its forms, and an address of IPv4 also as one of IPv6
+    /// (`::ffff:192.0.2.1`): so that who asks as a row is shown finds it.
+    pub all_forms: bool,
 }
 
 impl Search {
     /// Asks for everything that a query finds, sensors apart.
     pub fn new(query: Query) -> Search {
-        Search { query, filters: Filters::default(), pointing: false, merge_sensors: false }
+        Search { query, filters: Filters::default(), pointing: false, merge_sensors: false, all_forms: false }
+    }
+
+    /// The same, in all forms that names and addresses have.
+    pub fn in_all_forms(self) -> Search {
+        Search { all_forms: true, ..self }
     }
 
     /// The scans to walk, one after the other, and what a row must look like besides.
     fn plan(&self) -> (Vec<Scan>, Test) {
+        let (mut scans, test) = self.plan_as_asked();
+        if self.all_forms {
+            let others: Vec<Scan> = scans.iter().filter_map(other_form_of).collect();
+            scans.extend(others);
+        }
+        (scans, test)
+    }
+
+    fn plan_as_asked(&self) -> (Vec<Scan>, Test) {
         match &self.query {
             Query::All => (vec![Scan::All], Test::None),
             Query::Name(name) if self.pointing => {
@@ -76,6 +93,21 @@ impl Search {
             }
         }
     }
+}
+
+/// The scan for the other form of what one looks for, where that has another.
+pub(super) fn other_form_of(scan: &Scan) -> Option<Scan> {
+    Some(match scan {
+        Scan::All | Scan::From(_) => return None,
+        Scan::Name(name) => Scan::Name(other_form(name)?),
+        Scan::Subtree(name) => Scan::Subtree(other_form(name)?),
+        Scan::Target(name) => Scan::Target(other_form(name)?),
+        Scan::TargetSubtree(name) => Scan::TargetSubtree(other_form(name)?),
+        Scan::Addresses(IpAddr::V4(first), IpAddr::V4(last)) => {
+            Scan::Addresses(first.to_ipv6_mapped().into(), last.to_ipv6_mapped().into())
+        }
+        Scan::Addresses(..) => return None,
+    })
 }
 
 /// What a row must look like beside lying in a scan.
@@ -217,6 +249,8 @@ pub struct Found<'a> {
     pub entry: &'a Entry,
     /// The figures that were asked for: both halves as one, or those of the direct half alone.
     pub seen: Seen,
+    /// Whether it was seen within the time that is asked for, if one is.
+    pub during: Option<During>,
 }
 
 /// A search being answered. Cloning is cheap and gives a walk that goes on from the same place on its own.
@@ -371,7 +405,8 @@ impl Walk {
                         return Ok(());
                     }
                     self.found += 1;
-                    if !visit(&Found { entry: &entry, seen }) {
+                    let during = self.filters.seen_during(&seen);
+                    if !visit(&Found { entry: &entry, seen, during }) {
                         left = 0;
                     }
                 }

@@ -22,7 +22,7 @@ use crate::output::json::{push_bool, push_number, push_str, push_string};
 
 /// Appends one line of an export, its newline included.
 pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
-    let Found { entry, seen } = found;
+    let Found { entry, seen, .. } = found;
     out.extend_from_slice(b"{\"rrname\":");
     push_string(out, |out| entry.tuple.rrname.push_presentation(out));
     out.extend_from_slice(b",\"rrtype\":");
@@ -61,7 +61,7 @@ pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
 
 /// Appends one line of a query's answer, its newline included. `origin` is the URL of the ledger.
 pub fn push_query_line(found: &Found<'_>, origin: &str, out: &mut Vec<u8>) {
-    let Found { entry, seen } = found;
+    let Found { entry, seen, .. } = found;
     out.extend_from_slice(b"{\"rrname\":");
     push_string(out, |out| entry.tuple.rrname.push_presentation(out));
     out.extend_from_slice(b",\"rrtype\":");
@@ -132,7 +132,7 @@ mod tests {
             names: None,
         };
         let mut out = Vec::new();
-        push_export_line(&Found { entry: &entry, seen: entry.halves.combined() }, &mut out);
+        push_export_line(&Found { entry: &entry, seen: entry.halves.combined(), during: None }, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"rrname\":\"a\\\\\\\\b\\\".example\",\"rrtype\":\"TXT\",\"rdata\":[\"\\\"x\\\"\\\\010\"],\"time_first\":100,\
@@ -157,7 +157,7 @@ mod tests {
             };
             let mut out = Vec::new();
             push_query_line(
-                &Found { entry: &entry, seen: entry.halves.direct },
+                &Found { entry: &entry, seen: entry.halves.direct, during: None },
                 "http://localhost/",
                 &mut out,
             );

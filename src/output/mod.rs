@@ -15,7 +15,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::{format_date, format_utc};
-use crate::lookup::Found;
+use crate::lookup::{During, Found};
 use crate::observation::{MAX_SENSOR_BYTES, is_unsafe_char};
 use crate::output::json::{push_bool, push_number, push_str, push_string};
 
@@ -56,11 +56,14 @@ pub struct Row {
     /// Of a row that stands for names which were folded: how many they were, about, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folded_names: Option<u64>,
+    /// Whether it was seen within the time that was asked for, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during: Option<During>,
 }
 
 impl From<&Found<'_>> for Row {
     fn from(found: &Found<'_>) -> Row {
-        let Found { entry, seen } = found;
+        let Found { entry, seen, during } = found;
         Row {
             rrname: entry.tuple.rrname.to_string(),
             rrtype: entry.tuple.rrtype.to_string(),
@@ -78,6 +81,7 @@ impl From<&Found<'_>> for Row {
             sensor: entry.sensor.to_string(),
             days: seen.days,
             folded_names: entry.names,
+            during: *during,
         }
     }
 }
@@ -132,7 +136,7 @@ impl Row {
 
 /// Appends one line of JSON, as [`Row::push_json`] does, without making a [`Row`] first.
 pub fn push_json(found: &Found<'_>, out: &mut Vec<u8>) {
-    let Found { entry, seen } = found;
+    let Found { entry, seen, during } = found;
     out.extend_from_slice(b"{\"rrname\":");
     push_string(out, |out| entry.tuple.rrname.push_presentation(out));
     out.extend_from_slice(b",\"rrtype\":");
@@ -162,6 +166,10 @@ pub fn push_json(found: &Found<'_>, out: &mut Vec<u8>) {
     if let Some(names) = entry.names {
         out.extend_from_slice(b",\"folded_names\":");
         push_number(names, out);
+    }
+    if let Some(during) = during {
+        out.extend_from_slice(b",\"during\":");
+        push_str(during.name(), out);
     }
     out.extend_from_slice(b"}\n");
 }
@@ -494,6 +502,11 @@ impl Layout {
             line.push_str("  ");
             line.push_str(&draw_days(row.days));
         }
+        if let Some(words) = row.during.map(During::in_words).filter(|words| !words.is_empty()) {
+            line.truncate(line.trim_end().len());
+            line.push_str("  ");
+            line.push_str(words);
+        }
         line.truncate(line.trim_end().len());
         line.push('\n');
         for at in 1..names.len().max(data.len()) {
@@ -721,6 +734,7 @@ mod tests {
             sensor: "default".to_owned(),
             days: 5,
             folded_names: None,
+            during: None,
         }
     }
 
@@ -946,7 +960,7 @@ mod tests {
             let tuple = Tuple { rrname: Name::from_log(b"x\x01y.example").unwrap(), rrtype, rdata };
             let halves = Halves::once(half, Seen::once(1_767_323_045, 60));
             let entry = Entry { tuple, sensor: "dmz \"\u{fc}\"".into(), halves, names: None };
-            let found = Found { entry: &entry, seen: entry.halves.combined() };
+            let found = Found { entry: &entry, seen: entry.halves.combined(), during: None };
             let (mut straight, mut by_row) = (Vec::new(), Vec::new());
             push_json(&found, &mut straight);
             Row::from(&found).push_json(&mut by_row);

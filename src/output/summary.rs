@@ -256,6 +256,11 @@ impl SummaryLine {
         if self.questions.is_none() && self.rows == 0 {
             text.push_str("not seen");
         }
+        let asked = self.asked.as_deref().unwrap_or_default();
+        if let Some(hint) = lookup::maybe_port(asked).filter(|_| self.rows == 0) {
+            text.push_str("; ");
+            text.push_str(&hint);
+        }
         if let Some(below) =
             self.questions.as_ref().filter(|_| self.rows == 0).and_then(Questions::below_in_words)
         {

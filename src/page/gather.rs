@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::link::{MAX_SORTED, View};
 use crate::dns::{Name, Rdata, registrable};
 use crate::lookup::{
-    AskedOf, Column, Cursor, CursorError, End, Found, Limits, Query, Reach, Search, Slice, Sort, Top, Walk,
-    is_seen_within,
+    AskedOf, Column, Cursor, CursorError, During, End, Found, Limits, Query, Reach, Search, Slice, Sort, Top,
+    Walk,
 };
 use crate::observation::Seen;
 use crate::output::summary::Questions;
@@ -47,11 +47,13 @@ pub struct Row {
     pub entry: Entry,
     /// Its figures, as they were asked for.
     pub seen: Seen,
+    /// Whether it was seen within the time that is asked for, if one is.
+    pub during: Option<During>,
 }
 
 impl From<&Found<'_>> for Row {
     fn from(found: &Found<'_>) -> Row {
-        Row { entry: found.entry.clone(), seen: found.seen }
+        Row { entry: found.entry.clone(), seen: found.seen, during: found.during }
     }
 }
 
@@ -135,9 +137,7 @@ fn rows_of(
             let sort = Sort { column: Column::Last, descending: true };
             let mut rows = small.rows;
             // What is known to have been seen in the time that is asked for stays first.
-            let filters = &search.filters;
-            let is_known = |row: &Row| filters.during.is_none_or(|during| is_seen_within(&row.seen, during));
-            rows.sort_by(|a, b| is_known(b).cmp(&is_known(a)).then_with(|| order(sort, a, b)));
+            rows.sort_by(|a, b| a.during.cmp(&b.during).then_with(|| order(sort, a, b)));
             let total = rows.len() as u64;
             rows.truncate(usize::try_from(view.rows).unwrap_or(usize::MAX));
             let next = (total > view.rows).then_some(Next::Page(2));
@@ -181,9 +181,10 @@ fn sorted(
     let (best, _) = best.into_rows();
     let complete = walk.end() == Some(&End::Complete);
     let more = walk.found() > upto && upto < MAX_SORTED;
+    let row = |(entry, seen)| Row { entry, seen, during: search.filters.seen_during(&seen) };
     let skip = usize::try_from((view.page - 1).saturating_mul(view.rows)).unwrap_or(usize::MAX);
     Ok(Results {
-        rows: best.into_iter().skip(skip).map(|(entry, seen)| Row { entry, seen }).collect(),
+        rows: best.into_iter().skip(skip).map(row).collect(),
         sort: Some(sort),
         total: complete.then_some(walk.found()),
         next: more.then_some(Next::Page(view.page + 1)),

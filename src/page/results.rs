@@ -7,7 +7,7 @@ use super::link::{DEFAULT_ROWS, Place, View};
 use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
-use crate::lookup::{Indicator, NewFound, Query, literal};
+use crate::lookup::{During, Indicator, NewFound, Query, literal, maybe_port};
 use crate::output::file_name;
 use crate::status::Freshness;
 use crate::store::Stats;
@@ -35,7 +35,8 @@ const TYPES_OF_NAMES: [&str; 6] = ["CNAME", "NS", "MX", "PTR", "SRV", "SOA"];
 /// The types that rows of a query may have.
 fn types(query: Option<&Query>) -> &'static [&'static str] {
     match query {
-        Some(Query::Addresses(first, _)) if first.is_ipv4() => &["A"],
+        // One of IPv4 may be written as one of IPv6.
+        Some(Query::Addresses(first, _)) if first.is_ipv4() => &["A", "AAAA"],
         Some(Query::Addresses(..)) => &["AAAA"],
         Some(Query::Target(_) | Query::TargetSubtree(_)) => &TYPES_OF_NAMES,
         _ => &TYPES,
@@ -209,6 +210,10 @@ fn summary(view: &View, results: &Results) -> Markup {
         @if results.total.is_none() && results.next.is_some() { ", and more" }
         @if results.sort.is_some_and(|_| view.sort.is_none()) { ", the latest first" }
         @if results.sort.is_none() { ", in the order of the ledger" }
+        @let outside = results.rows.iter().filter(|row| row.during.is_some_and(|during| during != During::Seen)).count() as u64;
+        @if outside > 0 {
+            ". " (counted(outside, "row was", "rows were")) " seen before and after that time; on no day in it, or nobody knows, as is said behind the last time"
+        }
         @if results.stopped_early {
             span.warning { "Looking took long and stopped early: there may be more. Narrow the query, or go on." }
         }
@@ -347,6 +352,7 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results, as_of: Option<
                     @if let Some(questions) = &results.questions { " " (subject(query)) " " (safe(&questions.in_words())) @if questions.count > 0 { " (UTC)" } "." }
                     @else if let Some(before) = as_of.and_then(|fresh| fresh.expired_before) { " Nothing is kept of what was last seen before " (moment(before)) "." }
                 }
+                @if let Some(hint) = maybe_port(&indicator.asked) { p { "But " (hint) "." } }
                 @if let Some(below) = results.questions.as_ref().and_then(|questions| questions.below.as_ref()) {
                     p { strong { "But " (below.in_words()) } ": " a.dns href=(Place::Search(below.query.clone()).href(&view.trail)) { (safe(&below.query)) } "." }
                 }

@@ -7,7 +7,7 @@ use super::link::{Place, Trail, View, evidence_href};
 use super::shell::{grouped, moment, pivot, safe, utc};
 use super::timeline::Axis;
 use crate::dns::{Rdata, RrType};
-use crate::lookup::{Column, Sort, literal};
+use crate::lookup::{Column, During, Sort, literal};
 use crate::observation::Tuple;
 
 /// What a table shows, and where its links lead.
@@ -67,7 +67,7 @@ impl Table<'_> {
     }
 
     fn row(&self, row: &Row, axis: &Axis) -> Markup {
-        let Row { entry, seen } = row;
+        let Row { entry, seen, during } = row;
         let kind = entry.tuple.rrtype.to_string();
         let (direct, alias) = (!entry.halves.direct.is_none(), !entry.halves.alias.is_none());
         html! {
@@ -91,7 +91,8 @@ impl Table<'_> {
                 } }
                 td.time role="cell" { (axis.bar(seen, row.is_alias())) }
                 td.when role="cell" data-label="First" { (moment(seen.time_first)) }
-                td.when role="cell" data-label="Last" { (moment(seen.time_last)) }
+                td.when role="cell" data-label="Last" { (moment(seen.time_last))
+                    @if let Some(words) = during.map(During::in_words).filter(|words| !words.is_empty()) { " " span.note { (words) } } }
                 td.number role="cell" data-label="Count" {
                     (grouped(seen.count))
                     @if self.trail.has_evidence() && entry.tuple.rrtype != RrType::FOLDED {

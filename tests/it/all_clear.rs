@@ -255,8 +255,9 @@ fn a_link_in_a_link_is_asked_for_by_where_it_leads() {
         (values, &hunted.last().unwrap()["taken"]),
         (vec![&json!("na2.evil.example"), &json!("www.evil.example")], &json!(3))
     );
-    let bulk = lines(daemon.post("/api/v1/lookup?extract=true", "see https://www.evil.exam-").body);
-    assert_eq!(bulk.last().unwrap()["queries"], 0, "{bulk:?}");
+    // What is cut is not taken for a name.
+    let cut = daemon.post("/api/v1/lookup?extract=true", "see https://www.evil.exam-");
+    assert!(cut.status == 400 && text(cut.body).contains("there is no query in the body"));
 }
 
 #[test]
@@ -394,4 +395,169 @@ fn what_is_typed_wrongly_has_one_exit_code_with_a_daemon_and_without() {
         page.status == 400 && said.contains("there is no sensor nobody") && said.contains("default"),
         "{said}"
     );
+}
+
+//--- forms of names and addresses, times ----------------------------------------------------------------------------
+
+/// A ledger of names in UTF-8, of addresses of IPv4 written as IPv6, and of names that were seen around a time.
+fn odd_ledger() -> TestEnv {
+    let env = TestEnv::new();
+    let day = |day: u64| 1_767_225_600 + (day - 1) * 86_400 + 43_200; // of January 2026
+    let log = [
+        record(day(1), "m\u{fc}ller.example", A, 0, &["203.0.113.1"]),
+        record(day(1), "xn--bcher-kva.example", A, 0, &["203.0.113.2"]),
+        record(day(1), "nur.m\u{fc}ller.example", A, 3, &[]),
+        record(day(1), "gefragt\u{e4}.example", A, 3, &[]),
+        record(day(1), "mapped.example", (28, "AAAA"), 0, &["::ffff:203.0.113.9"]),
+        record(day(1), "v6.example", (28, "AAAA"), 0, &["2001:db8::66"]),
+        // Within January; around the 10th, of which the days are kept; and long around it.
+        record(day(10), "in.time.example", A, 0, &["203.0.113.20"]),
+        record(day(8), "around.time.example", A, 0, &["203.0.113.20"]),
+        record(day(12), "around.time.example", A, 0, &["203.0.113.20"]),
+        record(day(2), "long.time.example", A, 0, &["203.0.113.20"]),
+        record(day(120), "long.time.example", A, 0, &["203.0.113.20"]),
+    ];
+    std::fs::create_dir(env.path("logs")).unwrap();
+    std::fs::write(env.path("logs/dns.log"), log.concat()).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    env
+}
+
+#[test]
+fn who_asks_as_a_row_is_shown_finds_it_and_who_asks_otherwise_too() {
+    let env = odd_ledger();
+    let raw = r"m\195\188ller.example";
+    let forms = [
+        ("m\u{fc}ller.example", raw),
+        ("M\u{dc}LLER.example.", raw),
+        ("https://m\u{fc}ller.example/x", raw),
+        ("xn--mller-kva.example", raw),
+        (raw, raw),
+        ("*.m\u{fc}ller.example", raw),
+        ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+        (r"b\195\188cher.example", "xn--bcher-kva.example"),
+        ("::ffff:203.0.113.9", "mapped.example"),
+        ("::ffff:203.0.113.9/128", "mapped.example"),
+        ("203.0.113.9", "mapped.example"),
+        ("203.0.113.8/30", "mapped.example"),
+        ("2001:db8::66:50000", "v6.example"),
+        ("2001:db8:0:0:0:0:0:66:443", "v6.example"),
+        ("2001:db8::66.443", "v6.example"),
+    ];
+    let check = |served: &str| {
+        for (asked, name) in forms {
+            let ended = env.run(&["lookup", "--data", "data", "-f", "json", asked]);
+            assert_eq!(ended.status.code(), Some(0), "{served} {asked}: {}", ended.stderr);
+            let names: Vec<Value> = lines(ended.stdout).iter().map(|row| row["rrname"].clone()).collect();
+            assert_eq!(names, [name], "{served} {asked}");
+        }
+        let said = env.run(&["lookup", "--data", "data", "gefragt\u{e4}.example"]).stderr;
+        assert!(said.contains("asked 1 time, NXDOMAIN"), "{said}");
+        // Where an end may be a port, nothing found says so.
+        let port = env.run(&["lookup", "--data", "data", "2001:db8::66:443"]);
+        assert_eq!(port.status.code(), Some(1));
+        assert!(port.stderr.contains("But if 443 is a port: ask for 2001:db8::66."), "{}", port.stderr);
+        let summed = env.run(&["lookup", "--data", "data", "--summary", "2001:db8::66:443"]);
+        assert!(text(summed.stdout).contains("if 443 is a port: ask for 2001:db8::66"));
+    };
+    check("alone");
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    check("served");
+    for (asked, name) in forms {
+        let page = text(daemon.get(&format!("/?q={}", encoded(asked))).body);
+        assert!(page.contains("1 row") && !page.contains("Nothing found"), "{asked}: {page}");
+        let bulk = lines(daemon.post("/api/v1/lookup", &format!("{}\n", json!(asked))).body);
+        assert_eq!(bulk[0]["rrname"], name, "{asked}: {bulk:?}");
+        if !asked.starts_with('*') {
+            let seen = daemon.json(&format!("/api/v1/seen/{}", encoded(asked)));
+            assert_eq!(seen["seen"], true, "{asked}: {seen}");
+        }
+    }
+    assert_eq!(daemon.json(&format!("/api/v1/names/{}", encoded("gefragt\u{e4}.example")))["count"], 1);
+    let answer = daemon.json("/api/v1/records?q=2001:db8::66:443");
+    assert_eq!(answer["hint"], "if 443 is a port: ask for 2001:db8::66", "{answer}");
+    let bulk = lines(daemon.post("/api/v1/lookup", "2001:db8::66:443").body);
+    assert_eq!(bulk[0]["hint"], answer["hint"], "{bulk:?}");
+    assert!(text(daemon.get("/?q=2001:db8::66:443").body).contains("But if 443 is a port"));
+    assert!(text(daemon.get("/api/v1/seen/2001:db8::66:443").body).contains("if 443 is a port"));
+    assert!(daemon.json("/api/v1/records?q=2001:db8::66")["hint"].is_null());
+    // Clients of other ledgers are told what they ask for.
+    let theirs = text(daemon.get("/pdns/query/203.0.113.9").body);
+    assert_eq!(theirs, "", "{theirs}");
+}
+
+#[test]
+fn rows_that_were_seen_on_no_day_of_a_time_say_so_and_come_last() {
+    let env = odd_ledger();
+    let want = [("in", Some("seen")), ("around", Some("no_day")), ("long", Some("unknown"))];
+    let of = |rows: &[Value]| -> Vec<(String, Value)> {
+        rows.iter().map(|row| (row["rrname"].as_str().unwrap().to_owned(), row["during"].clone())).collect()
+    };
+    let check = || {
+        let args = ["lookup", "--data", "data", "--during", "2026-01-10", "203.0.113.20"];
+        let rows = lines(env.run(&[&args[..], &["-f", "json"]].concat()).stdout);
+        let mut found = of(&rows);
+        assert_eq!(found[0], ("in.time.example".to_owned(), json!("seen")), "{found:?}");
+        found.sort_by_key(|row| row.0.clone());
+        let mut all = want.map(|(name, during)| (format!("{name}.time.example"), json!(during))).to_vec();
+        all.sort_by_key(|row| row.0.clone());
+        assert_eq!(found, all);
+        let table = env.run(&args);
+        let shown = text(table.stdout);
+        let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        assert!(line("around").ends_with("no day in it"), "{shown}");
+        assert!(line("long").ends_with("before and after"), "{shown}");
+        assert!(line("in.").ends_with("direct"), "{shown}");
+        assert!(table.stderr.contains("2 rows were seen before and after that time"), "{}", table.stderr);
+        let sorted = lines(env.run(&[&args[..], &["-f", "json", "--sort", "-last"]].concat()).stdout);
+        assert_eq!(of(&sorted)[0], ("long.time.example".to_owned(), json!("unknown")));
+        let without = lines(env.run(&["lookup", "--data", "data", "-f", "json", "203.0.113.20"]).stdout);
+        assert!(without.len() == 3 && without.iter().all(|row| row["during"].is_null()), "{without:?}");
+    };
+    check();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    check();
+    let page = text(daemon.get("/?q=203.0.113.20&from=2026-01-10&to=2026-01-10").body);
+    let at = |name: &str| page.find(&format!("/name/{name}.time.example")).unwrap();
+    assert!(at("in") < at("long") && at("long") < at("around"), "{page}");
+    assert!(page.contains("no day in it") && page.contains("2 rows were seen before and after"), "{page}");
+}
+
+#[test]
+fn endpoints_of_other_clients_understand_what_can_be_nothing_by_their_rules() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    for path in [
+        "/dns/www[.]evil[.]example",
+        "/dns/hxxps:%2F%2Fwww.evil.example%2Fx",
+        "/dns/203.0.113[.]66",
+        "/dns/full/www[.]evil[.]example",
+        "/dns/full/evil[.]example",
+        "/dns/find/tuples/www[.]evil[.]example",
+        "/dns/like/tuples/evil[.]example",
+        "/dns/find/individual/www[.]evil[.]example",
+        "/pdns/query/www[.]evil[.]example",
+        "/pdns/query/https://www.evil.example/x",
+        "/pdns/query/203.0.113.66:443",
+        "/query/www(.)evil(.)example",
+        "/fquery/203[.]0[.]113[.]66",
+        "/dnsdb/v2/lookup/rrset/name/www[.]evil[.]example",
+        "/dnsdb/v2/lookup/rrset/name/*.evil[.]example/ANY",
+        "/dnsdb/v2/lookup/rdata/ip/203.0.113[.]66",
+        "/dnsdb/v2/summarize/rrset/name/www[.]evil[.]example",
+        "/lookup/rrset/name/www[.]evil[.]example",
+    ] {
+        let target = path.replace('[', "%5B").replace(']', "%5D");
+        let answer = daemon.get(&target);
+        let body = text(answer.body);
+        let is_found = body.contains("www.evil.example") || body.contains("num_results\":1");
+        assert!(answer.status == 200 && is_found, "{path}: {} {body}", answer.status);
+    }
+    // What is no indicator stays what their clients mean: text of an answer, or nothing.
+    for path in ["/dns/%22a%5B.%5Db%22", "/dns/a%20b", "/dns/full/c%20d"] {
+        assert_eq!(text(daemon.get(path).body), "{\"records\": []}\n", "{path}");
+    }
 }

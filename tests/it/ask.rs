@@ -369,8 +369,6 @@ fn endpoints_of_other_ledgers_fold_a_final_dot_case_and_unicode() {
         let body = text(answer.body);
         assert!(answer.status == 200 && body.contains("xn--bcher-kva.example"), "{path}: {body}");
     }
-    // Their clients' rules are kept: a URL is no name there.
-    assert_eq!(text(daemon.get("/dns/update%5B.%5Devil-c2.example").body), "{\"records\": []}\n");
 }
 
 //--- lists ----------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ pub async fn answer(
         direct: request.direct(side == Side::Rrnames)?,
         ..params.fences.clone()
     };
-    let search = Search { query: Query::Pattern(wanted), filters, pointing: false, merge_sensors: true };
+    let search = Search { filters, merge_sensors: true, ..Search::new(Query::Pattern(wanted)) };
     let limits = Limits { rows: u64::MAX, examined: state.0.config.scan_rows };
     let as_of = as_of(&state);
     let visit = move |matches: &mut Matches, found: &Found<'_>| matches.add(side, found, most);

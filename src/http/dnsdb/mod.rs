@@ -39,7 +39,7 @@ use super::machine;
 use super::request::Request;
 use crate::base::clock::now;
 use crate::dns::{Name, RrType, name_from_wire, rdata_from_wire};
-use crate::lookup::{End, Filters, Found, Limits, Query, Search, Types, parse_bool};
+use crate::lookup::{End, Filters, Found, Limits, Query, Search, Types, parse_bool, understood};
 
 /// Rows of an answer when no limit is given.
 const DEFAULT_LIMIT: u64 = 10_000;
@@ -182,7 +182,7 @@ impl Asked {
             below: self.below,
             ..params.fences.clone()
         };
-        Ok(Search { query: self.query, filters, pointing: false, merge_sensors: true })
+        Ok(Search { filters, merge_sensors: true, ..Search::new(self.query) })
     }
 }
 
@@ -192,6 +192,9 @@ fn bad(message: impl Into<String>, hint: &str) -> ApiError {
 
 /// An owner name, or one with a star at one end.
 fn owner(text: &str) -> Result<Query, ApiError> {
+    if let Some(query @ (Query::Name(_) | Query::Subtree(_))) = understood(text).map(|one| one.query) {
+        return Ok(query);
+    }
     match Query::parse(text)? {
         query @ (Query::Name(_) | Query::Subtree(_) | Query::Prefix(_)) => Ok(query),
         _ => exactly(text).map(Query::Name),
@@ -200,6 +203,11 @@ fn owner(text: &str) -> Result<Query, ApiError> {
 
 /// A name as record data, or one with a star at one end.
 fn target(text: &str) -> Result<Query, ApiError> {
+    match understood(text).map(|one| one.query) {
+        Some(Query::Name(name)) => return Ok(Query::Target(name)),
+        Some(Query::Subtree(name)) => return Ok(Query::TargetSubtree(name)),
+        _ => {}
+    }
     match Query::parse(&format!("rdata:{text}"))? {
         query @ (Query::Target(_) | Query::TargetSubtree(_)) => Ok(query),
         query @ Query::Pattern(_) if text.ends_with(".*") => Ok(query),
@@ -230,6 +238,9 @@ fn narrowed(query: Query, below: Option<&Name>) -> Query {
 }
 
 fn addresses(text: &str) -> Result<Query, ApiError> {
+    if let Some(query @ Query::Addresses(..)) = understood(text).map(|one| one.query) {
+        return Ok(query);
+    }
     match Query::parse(text)? {
         query @ Query::Addresses(..) => Ok(query),
         _ => Err(bad("not an address", "192.0.2.7, 192.0.2.0,24, 192.0.2.3-192.0.2.9, or the same of IPv6")),

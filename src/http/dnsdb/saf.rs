@@ -134,7 +134,7 @@ impl Shape for Rows {
             self.skip -= 1;
             return;
         }
-        let Found { entry, seen } = found;
+        let Found { entry, seen, .. } = found;
         let (array, human) = (self.array, self.human);
         self.framing.object(out, |out| {
             out.push(b'{');
