@@ -133,7 +133,7 @@ struct Asked {
     rdata: Option<String>,
     direct: bool,
     /// Whose questions are asked for as well.
-    questions: Option<Scan>,
+    questions: Option<AskedOf>,
     during: Option<(u64, u64)>,
     sensors: HashMap<String, u16>,
     stretches: Stretches,
@@ -158,7 +158,7 @@ impl Asked {
         let filters = &ask.search.filters;
         let questions = match ask.rdata {
             Some(_) => None,
-            None => AskedOf::scan_of(&ask.search.query),
+            None => AskedOf::of(&ask.search),
         };
         let mut asked = Asked {
             test: RowTest::of(&ask.search),
@@ -275,10 +275,14 @@ impl Asked {
     }
 
     fn questions(&mut self, ask: &Ask, now: &dyn Snapshot) -> Result<(), StoreError> {
-        let Some(scan) = self.questions.clone() else { return Ok(()) };
-        let (mut key, mut examined) = (Vec::new(), 0u64);
-        for question in now.questions(&scan)? {
+        let Some(of) = self.questions.clone() else { return Ok(()) };
+        let (mut key, mut shown, mut examined) = (Vec::new(), Vec::new(), 0u64);
+        let all: Vec<_> = of.scans().iter().map(|scan| now.questions(scan)).collect::<Result<_, _>>()?;
+        for question in all.into_iter().flatten() {
             let question = question?;
+            if !of.holds(&question.rrname, &mut shown) {
+                continue;
+            }
             examined += 1;
             if examined > MOST_ROWS {
                 self.stretches.add(0, u64::MAX);
@@ -358,10 +362,10 @@ impl Asked {
                 of.extend(self.rows.get(observation.row_key));
             }
         }
-        if let (Some(scan), Some((key, _))) = (&self.questions, observations.question())
+        if let (Some(questions), Some((key, _))) = (&self.questions, observations.question())
             && let Ok((rrname, qtype, _)) = question_from_row_key(key)
             && self.test.types().contains(qtype)
-            && holds(scan, &rrname)
+            && questions.holds(&rrname, shown)
         {
             wanted = true;
             of.extend(self.asked.get(key));
@@ -411,16 +415,6 @@ impl Asked {
 fn may_have_grown(log: &Progress) -> bool {
     let size = || std::fs::metadata(&log.path).map_or(0, |file| file.len());
     !log.complete && size() > log.consumed.offset
-}
-
-/// Whether a name is in a scan of names.
-fn holds(scan: &Scan, name: &crate::dns::Name) -> bool {
-    match scan {
-        Scan::All => true,
-        Scan::Name(wanted) => wanted == name,
-        Scan::Subtree(top) => top.is_at_or_above(name),
-        _ => false,
-    }
 }
 
 //--- finding --------------------------------------------------------------------------------------------------------

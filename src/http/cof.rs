@@ -32,6 +32,7 @@ use super::answer::{
 use super::error::ApiError;
 use super::headers::say_truncated;
 use super::machine::{exactly, json};
+use super::native::check_sensor;
 use super::request::Request;
 use crate::dns::Name;
 use crate::lookup::{End, Filters, Found, Limits, Query, QueryError, Search, Types, understood};
@@ -58,7 +59,7 @@ const ERRORS: HeaderName = HeaderName::from_static("x-dribble-errors");
 /// As any lookup.
 pub async fn circl(state: State, request: Request) -> Result<Response, ApiError> {
     let query = parse(&asked(&request)?)?;
-    let mut search = search(&request, query)?;
+    let mut search = search(&state, &request, query)?;
     let mut lines = Lines::new(&state, &request);
     let config = &state.0.config;
     let mut limits = Limits { rows: config.max_limit, examined: config.scan_rows };
@@ -127,7 +128,7 @@ pub async fn query(state: State, request: Request) -> Result<Response, ApiError>
     match parse(&asked(&request)?)? {
         query @ Query::Addresses(..) => names_of(state, request, query).await,
         query => {
-            let search = search(&request, query)?;
+            let search = search(&state, &request, query)?;
             let config = &state.0.config;
             let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
             let as_of = as_of(&state);
@@ -153,7 +154,7 @@ pub async fn full_query(state: State, request: Request) -> Result<Response, ApiE
 
 /// All rows of the names that a query finds.
 async fn names_of(state: State, request: Request, query: Query) -> Result<Response, ApiError> {
-    let rows = search(&request, Query::All)?;
+    let rows = search(&state, &request, Query::All)?;
     let filters = Filters { direct: rows.filters.direct, ..Filters::default() };
     let found = Search { filters, ..Search::new(query) };
     let config = &state.0.config;
@@ -255,10 +256,11 @@ fn parse(text: &str) -> Result<Query, QueryError> {
 }
 
 /// The search of a request, with what its clients expect of aliases.
-fn search(request: &Request, query: Query) -> Result<Search, ApiError> {
+fn search(state: &State, request: &Request, query: Query) -> Result<Search, ApiError> {
     request.read_only()?;
     let by_name = matches!(query, Query::Name(_) | Query::Subtree(_) | Query::Prefix(_));
     let filters = request.compatible_filters(by_name)?;
+    check_sensor(state, &filters)?;
     Ok(Search { filters, merge_sensors: true, ..Search::new(query) })
 }
 

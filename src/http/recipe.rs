@@ -16,7 +16,7 @@ use warp::reply::Response;
 use super::State;
 use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
-use super::native::say_asked;
+use super::native::{check_sensor, say_asked};
 use super::request::Request;
 use crate::base::time::Civil;
 use crate::dns::RrType;
@@ -47,6 +47,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         _ => return Err(ApiError::not_found()),
     };
     let filters = request.compatible_filters(false)?;
+    check_sensor(&state, &filters)?;
     let search = Search { filters, merge_sensors: true, ..Search::new(query) };
     let config = &state.0.config;
     let limits = Limits { rows: config.max_limit, examined: config.scan_rows };

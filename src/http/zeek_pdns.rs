@@ -19,6 +19,7 @@ use super::State;
 use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, with_headers};
 use super::error::ApiError;
 use super::headers::say_truncated;
+use super::native::check_sensor;
 use super::recipe::{push_time, push_zeek_type};
 use super::request::Request;
 use crate::dns::Name;
@@ -81,6 +82,7 @@ fn search(state: &State, request: &Request, how: &str, q: &str) -> Result<(Searc
     request.read_only()?;
     let query = if how == "like" { Query::Pattern(Pattern::like(q)) } else { Query::exact(q) };
     let filters = request.compatible_filters(false)?;
+    check_sensor(state, &filters)?;
     let config = &state.0.config;
     let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
     Ok((Search { filters, merge_sensors: true, ..Search::new(query) }, limits))

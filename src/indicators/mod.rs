@@ -18,6 +18,7 @@ mod allow;
 mod collect;
 mod csv;
 pub mod folded;
+mod host;
 mod input;
 mod json;
 mod lenient;
@@ -37,7 +38,7 @@ mod zeek;
 
 pub use allow::AllowList;
 pub use csv::cells;
-pub use prose::parts;
+pub use prose::{inner, is_wrapped, parts};
 pub use reason::{Reason, Skipped};
 pub use value::{Kind, Network, Value};
 

@@ -11,6 +11,7 @@ use super::input::Lines;
 use super::reason::Reason;
 use super::text::{SEEN, prepared};
 use super::value::{self, Value, Values, is_mail};
+use super::wrapped;
 use super::{Action, ReadError, Reference};
 use crate::dns::has_listed_suffix;
 
@@ -52,7 +53,9 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
 /// As [`super::read`].
 pub fn line(text: &str, number: u64, is_list: bool, collect: &mut Collect<'_>) -> Result<(), ReadError> {
     let mut is_any = false;
-    for word in prepared(text).split(|c: char| c.is_whitespace() || BETWEEN.contains(c)) {
+    let text_of_words = prepared(text);
+    let words = text_of_words.split(|c: char| c.is_whitespace() || BETWEEN.contains(c));
+    for word in words.flat_map(|word| [Some(word), inner(word).filter(|_| !is_wrapped(word))]).flatten() {
         let found = match found(word, is_list) {
             Some(found) => found,
             None => continue,
@@ -92,6 +95,19 @@ fn found(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
         }
     }
     refused.map(Err)
+}
+
+/// Whether a word is a link whose target alone counts.
+pub fn is_wrapped(word: &str) -> bool {
+    !matches!(wrapped::target(&word.replace(SEEN, "")), Ok(None))
+}
+
+/// The URL that is in another one, of whoever leads on: `https://a.example/?to=https://b.example/`.
+pub fn inner(word: &str) -> Option<&str> {
+    let (at, _) = word.match_indices("://").nth(1)?;
+    let front = word.get(..at)?;
+    let start = front.rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1);
+    word.get(start..).filter(|inner| !inner.starts_with("://"))
 }
 
 /// The parts of a word in which a value may be, the likeliest first: `host=a.example`, `ip:192.0.2.7`, `href=https://a.example/?b=c`.

@@ -4,12 +4,15 @@
 //! a final comma), and takes the host out of URLs, `host:port`, `user@host` and the like. What the text that is left means
 //! is for who asked: a query ([`crate::lookup`]), or the value of a feed ([`super::value`]).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use percent_encoding::percent_decode_str;
 
+use super::host::{is_host, is_reached, is_scheme, without_port, without_scheme};
 use super::wrapped;
 use crate::dns::Name;
+
+pub use super::host::numeric;
 
 /// Why a text cannot be understood, and what would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -404,46 +407,8 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
     Ok(host.to_owned())
 }
 
-/// Text behind a scheme, whatever that is: `https://`, `hxxp:\\`, `meow://`, `mailto:`.
-pub(super) fn without_scheme(text: &str) -> &str {
-    if let Some(rest) = text.strip_prefix("//") {
-        return rest;
-    }
-    let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '*' | '+' | '-' | '_' | ':' | ' ');
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let scheme = scheme.trim_end();
-        if !scheme.is_empty() && scheme.chars().all(in_scheme) {
-            return rest.trim_start_matches(['/', ' ']);
-        }
-    }
-    let (scheme, rest) = match text.split_once("//") {
-        Some((scheme, rest)) => (scheme, rest), // `http//`
-        None => text.split_once(':').unwrap_or((text, "")),
-    };
-    let scheme = scheme.trim_end_matches([':', ' ']);
-    let has_sign = text.contains(':') || text.contains("//");
-    // A port is no host: `http:443` is a host of that name.
-    let is_port = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
-    if has_sign && !is_port && is_scheme(scheme) { rest.trim_start_matches(['/', ' ']) } else { text }
-}
-
-/// Whether this is a scheme that also stands in front of a host where its slashes are missing.
-fn is_scheme(text: &str) -> bool {
-    const KNOWN: &[&str] = &[
-        "http", "https", "hxxp", "hxxps", "hxtp", "hxtps", "htxp", "htxps", "h**p", "h**ps", "ftp", "ftps",
-        "fxp", "meow", "mailto", "sip", "sips", "ws", "wss", "tcp", "udp", "dns",
-    ];
-    KNOWN.iter().any(|known| known.eq_ignore_ascii_case(text))
-}
-
 fn only_a_scheme() -> Unreadable {
     Unreadable::new("there is only a scheme", "what follows it, such as the name in http://example.com/")
-}
-
-/// Whether this is a host, with or without a port and a user, that can be reached.
-pub(super) fn is_reached(host: &str) -> bool {
-    let host = without_port(host.rsplit_once('@').map_or(host, |(_, host)| host));
-    is_host(host) || host.parse::<IpAddr>().is_ok()
 }
 
 /// Text before the path, the parameters or the fragment of a URL without scheme. `0/25.2.0.192.in-addr.arpa` is a name.
@@ -456,35 +421,6 @@ fn without_path(text: &str) -> &str {
                 text.get(host.len()..).is_some_and(|rest| rest.starts_with('?')) && !rest.contains('=');
             if is_wildcard { text } else { host }
         }
-        _ => text,
-    }
-}
-
-/// Whether this can only be a host name: two labels at least, of which the last is no number.
-fn is_host(text: &str) -> bool {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
-    let Some((front, last)) = text.trim_end_matches('.').rsplit_once('.') else { return false };
-    !front.is_empty() && text.chars().all(plain) && !last.is_empty() && numeric(text).is_none()
-}
-
-/// Text without brackets around an address and without a port.
-fn without_port(text: &str) -> &str {
-    if let Some((inner, _)) = text.strip_prefix('[').and_then(|text| text.split_once(']'))
-        && inner.contains(['.', ':'])
-    {
-        return inner;
-    }
-    // Behind an address of IPv6 it is none where that makes no other address: `2001:db8::66:50000`, `2001:db8::66.443`.
-    let is_v6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
-    let is_port = |port: &str| port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit());
-    if text.contains("::") || text.matches(':').count() > 6 {
-        let split = text.rsplit_once([':', '.']).filter(|(host, port)| is_port(port) && is_v6(host));
-        if let (Some((host, _)), false) = (split, is_v6(text)) {
-            return host;
-        }
-    }
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => text,
     }
 }
@@ -532,52 +468,6 @@ fn composite(text: &str) -> Result<String, Unreadable> {
             Err(Unreadable::new("there is neither a name nor an address in it", "name|address, address|port"))
         }
     }
-}
-
-/// Why a text that ends in a number, as an address of IPv4 does and a name does not, is no address.
-pub fn numeric(text: &str) -> Option<String> {
-    let text = text.trim_end_matches('.');
-    let parts: Vec<&str> = text.split('.').collect();
-    let last = parts.last().copied().unwrap_or_default();
-    let is_decimal = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let is_open = |part: &&str| is_decimal(part) || matches!(*part, "x" | "X" | "xx" | "xxx");
-    if is_open(&last) && !is_decimal(&last) && parts.len() == 4 && parts.iter().all(is_open) {
-        return Some("an address has no pattern: a block is 192.0.2.0/24".to_owned());
-    }
-    let hex = |part: &str| part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")).map(str::to_owned);
-    let is_hex = hex(last).is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-    if !is_decimal(&last) && !is_hex {
-        return None;
-    }
-    if parts.len() == 4 && parts.iter().all(is_decimal) {
-        if text.parse::<IpAddr>().is_ok() {
-            return None;
-        }
-        let wrong = parts.iter().find(|part| part.parse::<u64>().map_or(true, |number| number > 255));
-        return Some(match wrong {
-            Some(part) => format!("{part} is no part of an address, which is 0 to 255"),
-            None => "a part of the address begins with 0, which some take for octal and some for decimal"
-                .to_owned(),
-        });
-    }
-    // As `inet_aton` and browsers read it: the last part fills what is left.
-    let number = |part: &str| match (hex(part), part) {
-        (Some(digits), _) => u64::from_str_radix(&digits, 16).ok(),
-        (None, part) => part.parse::<u64>().ok(),
-    };
-    let numbers: Option<Vec<u64>> = parts.iter().map(|part| number(part)).collect();
-    let address = numbers.filter(|numbers| numbers.len() <= 4).and_then(|numbers| {
-        let (last, front) = numbers.split_last()?;
-        let mut bits = *last;
-        for (at, part) in front.iter().enumerate() {
-            bits |= part.checked_shl(24 - 8 * u32::try_from(at).ok()?)?;
-        }
-        u32::try_from(bits).ok().filter(|bits| *bits > 0xff_ffff).map(Ipv4Addr::from_bits)
-    });
-    Some(match address {
-        Some(address) => format!("this is no name; as an address it may be {address}"),
-        None => "a name does not end in a number, and this is no address".to_owned(),
-    })
 }
 
 /// Whether a text is the hash of a file.

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
 
-use super::text::{is_reached, without_scheme};
+use super::host::{is_reached, without_scheme};
 
 /// How often a URL may be encoded in another.
 const MOST_TIMES: usize = 3;

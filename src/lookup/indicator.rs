@@ -15,10 +15,10 @@ use super::pattern::has_wildcard;
 use super::query::{Query, QueryError, block_of};
 use crate::dns::Name;
 use crate::indicators::folded::has_known_end;
-use crate::indicators::parts;
 use crate::indicators::text::{
     self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, prepared, refang, seen,
 };
+use crate::indicators::{inner, is_wrapped, parts};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
 const MAX_BYTES: usize = 32 << 10;
@@ -227,8 +227,10 @@ pub(super) fn taken_out(text: &str) -> Vec<String> {
     for word in prepared(text)
         .split(|c: char| c.is_whitespace() || ",;<>\"`|{}()\u{201c}\u{201d}\u{ab}\u{bb}".contains(c))
     {
-        let asked = parts(word).find_map(asked_by);
-        found.extend(asked.filter(|asked| known.insert(asked.clone())));
+        for word in [Some(word), inner(word).filter(|_| !is_wrapped(word))].into_iter().flatten() {
+            let asked = parts(word).find_map(asked_by);
+            found.extend(asked.filter(|asked| known.insert(asked.clone())));
+        }
     }
     found
 }

@@ -203,9 +203,16 @@ mod tests {
             click https://urldefense.com/v3/__https://b.evil.example/x__;!!Ab!c$ or\n\
             href=https://www.google.com/url?q=https://c.evil.example/&sa=D and https://d.evil-\n\
             c2.example/x, https://e.ev=\n\
-            il.example/ https://evil-";
-        let names =
-            ["a.evil.example", "b.evil.example", "c.evil.example", "d.evil-c2.example", "e.evil.example"];
+            il.example/ https://to.example/?u=https://f.evil.example/ https://evil-";
+        let names = [
+            "a.evil.example",
+            "b.evil.example",
+            "c.evil.example",
+            "d.evil-c2.example",
+            "e.evil.example",
+            "to.example",
+            "f.evil.example",
+        ];
         assert_eq!(taken(&form, report), names);
     }
 

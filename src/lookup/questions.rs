@@ -88,15 +88,20 @@ impl AskedOf {
         Some(AskedOf { scans, test, filters: search.filters.clone(), name })
     }
 
-    /// The scan of questions that are all of a query's; none of one that is about no name, or a pattern.
-    pub fn scan_of(query: &Query) -> Option<Scan> {
-        let asked = AskedOf::of(&Search::new(query.clone()))?;
-        asked
-            .scans
-            .into_iter()
-            .next()
-            .filter(|scan| matches!(scan, Scan::Name(_) | Scan::Subtree(_)))
-            .filter(|_| matches!(asked.test, Test::None))
+    /// Where they lie.
+    pub fn scans(&self) -> &[Scan] {
+        &self.scans
+    }
+
+    /// Whether questions for a name are among them. `shown` is scratch.
+    pub fn holds(&self, name: &Name, shown: &mut Vec<u8>) -> bool {
+        let lies_in = |scan: &Scan| match scan {
+            Scan::All => true,
+            Scan::Name(one) => one == name,
+            Scan::Subtree(top) => top.is_at_or_above(name),
+            _ => false,
+        };
+        self.scans.iter().any(lies_in) && self.passes(name, shown)
     }
 
     /// Whether all questions there are are looked through for them.

@@ -56,6 +56,10 @@ fn a_pattern_tells_of_names_that_were_only_asked_for() {
         assert!(both.stderr.contains(said), "{}", both.stderr);
         let names = "; without an answer: na1.evil.example, na2.evil.example, nb.evil.example.";
         assert!(both.stderr.contains(names), "{}", both.stderr);
+        // And the lines behind it.
+        let behind = env.run(&["evidence", "--data", "data", "-f", "json", "~na2"]);
+        assert_eq!(behind.status.code(), Some(0), "{}", behind.stderr);
+        assert_eq!(text(behind.stdout).matches("\"query\":\"na2.evil.example\"").count(), 2);
         // Of data nobody asks, and of other times and types it says what it says of names.
         assert!(ask("rdata:*na2*").stderr.contains("Nothing found for rdata:*na2*."));
         let other = env.run(&["lookup", "--data", "data", "--type", "MX", "na*"]).stderr;
