@@ -23,6 +23,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use generate::{Config, Format, Random, write_log};
 
 use crate::env::{TestEnv, pause, post_control, setting, skipped, unpack_store};
+use crate::filters::check_nothing_is_denied;
 
 /// A folder with a live log that grows, and logs to import.
 pub struct Logs {
@@ -159,6 +160,7 @@ pub fn assert_whole(env: &TestEnv, data: &str, what: &str) -> usize {
 fn env() -> TestEnv {
     let mut env = TestEnv::new();
     env.set("DNSLEDGER_TEST_FOLD_ROWS", "60");
+    env.set("DNSLEDGER_TEST_FILTERS_MS", "5");
     env
 }
 
@@ -190,6 +192,7 @@ fn no_kill_hurts_the_ledger() {
     daemon.catch_up();
     assert!(daemon.stop().status.success());
     assert!(assert_whole(&env, "ledger", "at the end") > 0);
+    check_nothing_is_denied(&env, "ledger", 5);
     let current = fs::read_to_string(env.path("ledger/CURRENT")).unwrap();
     let rewritten = current.lines().nth(1).and_then(|name| name.strip_prefix("ledger-")).unwrap();
     writeln!(std::io::stderr(), "{kills} kills, and ledger number {rewritten} in the end").unwrap();
