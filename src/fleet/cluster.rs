@@ -1,6 +1,6 @@
 //! The servers of a cluster: shards, each with replicas of which any is asked, over HTTP.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,16 +10,17 @@ use parking_lot::Mutex;
 
 use super::rowbinary::Columns;
 use super::{Address, FleetError};
-use crate::http::client::{Client, ClientError};
+use crate::http::client::ClientError;
+use crate::http::database::Database;
 
 /// How long a server may take to begin an answer, and to go on with it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an insert waits for its quorum, milliseconds: less than the client waits, so that the server says why.
 const QUORUM_WAIT: &str = "15000";
-/// Clients of one server: so many threads ask it at once without waiting for each other.
+/// Clients of one server, each with a connection that is kept.
 const CLIENTS: usize = 8;
 /// Bytes of an answer that are read: a page has fewer.
-const MAX_ANSWER: u64 = 256 << 20;
+const MAX_ANSWER: usize = 256 << 20;
 /// The server holds so much of an answer in memory before it begins, and the rest in a file: an error can be told until then.
 const ANSWER_BUFFER: &str = "16777216";
 /// Rows of the first page that is read of a table, and of the largest one.
@@ -45,7 +46,7 @@ pub struct Shard {
 
 struct Host {
     name: String,
-    clients: Vec<Client>,
+    clients: Vec<Database>,
     next: AtomicUsize,
     /// The first number of its version, once it is known.
     version: Mutex<Option<u32>>,
@@ -81,8 +82,7 @@ impl Cluster {
             headers.push(("x-clickhouse-key", password.as_str()));
         }
         let host = |host: &String| {
-            let client =
-                |_| Client::of_database(&address.url(host), address.ca.as_deref(), &headers, patience);
+            let client = |_| Database::new(&address.url(host), address.ca.as_deref(), &headers, patience);
             let clients = (0..CLIENTS).map(client).collect::<Result<_, ClientError>>()?;
             Ok(Host { name: host.clone(), clients, next: AtomicUsize::new(0), version: Mutex::default() })
         };
@@ -319,15 +319,10 @@ impl Host {
         body: Vec<u8>,
         encoding: Option<&'static str>,
     ) -> Result<Vec<u8>, ClientError> {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) % CLIENTS;
-        let broken = |error| ClientError::Broken { server: self.name.clone(), error };
-        let client = self.clients.get(at).ok_or_else(|| broken(std::io::ErrorKind::NotFound.into()))?;
-        let answer = client.post_bytes("/", params, body, encoding)?;
-        let mut bytes = Vec::new();
-        let read = answer.take(MAX_ANSWER).read_to_end(&mut bytes).map_err(broken)?;
-        if read as u64 == MAX_ANSWER {
-            return Err(broken(std::io::Error::other("an answer of more than 256 MiB")));
-        }
-        Ok(bytes)
+        let free = self.clients.iter().find(|client| client.is_free());
+        let any = || self.clients.get(self.next.fetch_add(1, Ordering::Relaxed) % CLIENTS);
+        let none =
+            || ClientError::Broken { server: self.name.clone(), error: std::io::ErrorKind::NotFound.into() };
+        free.or_else(any).ok_or_else(none)?.post(params, body, encoding, MAX_ANSWER)
     }
 }

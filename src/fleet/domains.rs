@@ -60,6 +60,9 @@ impl<'a> OfRows<'a> {
             (row.tuple.rrname, row.sensor, FirstSeen::of_sightings(&row.halves))
         } else {
             let Some(question) = self.questions.next().transpose()? else { return Ok(false) };
+            if question.is_mark() {
+                return Ok(true);
+            }
             (question.rrname, question.sensor, FirstSeen::of_question(&question.asked))
         };
         let Some(domain) = registrable(&name) else { return Ok(true) };

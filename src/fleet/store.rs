@@ -456,6 +456,12 @@ fn mark(table: Table, first: Vec<u8>) -> Result<Entry, FleetError> {
     Ok(Entry { tuple, sensor: "".into(), halves: Halves::default(), names: None })
 }
 
+/// The same among questions.
+fn question_mark(first: Vec<u8>) -> Result<Question, FleetError> {
+    let rrname = name(&Column::Bytes(first))?;
+    Ok(Question { rrname, qtype: RrType(0), sensor: "".into(), asked: Asked::default(), names: None })
+}
+
 fn question(group: Group) -> Result<Question, FleetError> {
     let [a, b] = group.key.as_slice() else { return Err(FleetError::cut()) };
     let asked: Asked = match group.values {
@@ -513,18 +519,11 @@ impl Snapshot for FleetView {
         let Some(range) = Range::of_questions(scan) else { return Ok(Box::new(std::iter::empty())) };
         let groups = Groups::open(self, &range.with(condition), None);
         let mut groups = groups.map_err(FleetError::into_store_error)?;
-        let mut next = move || {
-            groups.step(|step| match step {
-                Step::Group(group) => question(group).map(Some),
-                Step::Passed(_) => Ok(None),
-            })
-        };
         Ok(Box::new(std::iter::from_fn(move || {
-            loop {
-                if let Some(question) = next()?.transpose() {
-                    return Some(question);
-                }
-            }
+            groups.step(|step| match step {
+                Step::Group(group) => question(group),
+                Step::Passed(first) => question_mark(first),
+            })
         })))
     }
 

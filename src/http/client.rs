@@ -10,8 +10,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, Uri};
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Builder;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::net::{TcpStream, UnixStream};
@@ -28,7 +30,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Bytes of a body that are read and sent at a time.
 const UPLOAD_BYTES: usize = 256 << 10;
 /// Bytes of an error that are read.
-const MAX_ERROR_BYTES: u64 = 64 << 10;
+pub(super) const MAX_ERROR_BYTES: u64 = 64 << 10;
 /// Bytes of an answer to what was pushed, about, that are read.
 const MAX_PUSHED_BYTES: usize = 1 << 20;
 /// Characters of a plain error that are told.
@@ -225,7 +227,7 @@ impl Client {
     /// # Errors
     ///
     /// When a header cannot be said.
-    pub fn of_database(
+    pub(super) fn of_database(
         url: &str,
         ca: Option<&Path>,
         headers: &[(&'static str, &str)],
@@ -322,22 +324,6 @@ impl Client {
         })
     }
 
-    /// Posts bytes, with a header that says how they are compressed if they are.
-    ///
-    /// # Errors
-    ///
-    /// When there is no good answer.
-    pub fn post_bytes(
-        &self,
-        path: &str,
-        params: &[(&str, &str)],
-        body: Vec<u8>,
-        encoding: Option<&'static str>,
-    ) -> Result<Answer, ClientError> {
-        let body = Upload(Some(Box::new(io::Cursor::new(body))));
-        self.send_encoded(Method::POST, path, params, body, encoding)
-    }
-
     /// Gets a path with these parameters.
     ///
     /// # Errors
@@ -361,6 +347,31 @@ impl Client {
         self.send(Method::POST, path, params, Upload(body))
     }
 
+    /// Runs what waits for the server.
+    pub(super) fn block_on<T>(&self, waiting: impl Future<Output = T>) -> T {
+        self.runtime.block_on(waiting)
+    }
+
+    /// Connects to the server.
+    pub(super) async fn connect<B>(&self) -> Result<SendRequest<B>, ClientError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = match timeout(CONNECT, self.server.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let stream =
+            stream.map_err(|error| ClientError::Unreachable { server: self.server.to_string(), error })?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.broken(error.into()))?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
     /// Sends a request on a connection of its own.
     pub(super) fn exchange<B>(&self, request: Request<B>) -> Result<Response<Incoming>, ClientError>
     where
@@ -369,19 +380,10 @@ impl Client {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.runtime.block_on(async {
-            let stream = match timeout(CONNECT, self.server.connect()).await {
-                Ok(connected) => connected,
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            };
-            let stream = stream
-                .map_err(|error| ClientError::Unreachable { server: self.server.to_string(), error })?;
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(|error| self.broken(error.into()))?;
-            tokio::spawn(connection);
+            let mut sender = self.connect().await?;
             let sent = async {
                 sender.send_request(request).await.map_err(|error| match error.is_parse() {
-                    true => ClientError::NoHttp { server: self.server.to_string() },
+                    true => self.speaks_no_http(),
                     false => self.broken(error.into()),
                 })
             };
@@ -406,29 +408,18 @@ impl Client {
         ClientError::Broken { server: self.server.to_string(), error: io::Error::other(error) }
     }
 
+    /// What a server is told as that answers in something else.
+    pub(super) fn speaks_no_http(&self) -> ClientError {
+        ClientError::NoHttp { server: self.server.to_string() }
+    }
+
     /// The host and port, as requests name it.
     pub(super) fn authority(&self) -> &str {
         self.server.authority()
     }
 
-    fn send(
-        &self,
-        method: Method,
-        path: &str,
-        params: &[(&str, &str)],
-        body: Upload,
-    ) -> Result<Answer, ClientError> {
-        self.send_encoded(method, path, params, body, None)
-    }
-
-    fn send_encoded(
-        &self,
-        method: Method,
-        path: &str,
-        params: &[(&str, &str)],
-        body: Upload,
-        encoding: Option<&'static str>,
-    ) -> Result<Answer, ClientError> {
+    /// The head of a request.
+    pub(super) fn request(&self, method: Method, path: &str, params: &[(&str, &str)]) -> Builder {
         let mut target = path.to_owned();
         for (i, (key, value)) in params.iter().enumerate() {
             target.push(if i == 0 { '?' } else { '&' });
@@ -443,10 +434,18 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        if let Some(encoding) = encoding {
-            request = request.header(CONTENT_ENCODING, encoding);
-        }
-        let request = request.body(body).map_err(|error| self.broken(error.into()))?;
+        request
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        params: &[(&str, &str)],
+        body: Upload,
+    ) -> Result<Answer, ClientError> {
+        let request = self.request(method, path, params).body(body);
+        let request = request.map_err(|error| self.broken(error.into()))?;
         let response = self.exchange(request)?;
         let status = response.status();
         let body = response.into_body();
@@ -457,20 +456,25 @@ impl Client {
         let mut text = Vec::new();
         // What can be read of an error is enough.
         let _ = answer.by_ref().take(MAX_ERROR_BYTES).read_to_end(&mut text);
-        let error: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+        Err(self.refused(status, &text))
+    }
+
+    /// What an error is told as that was answered with a text.
+    pub(super) fn refused(&self, status: StatusCode, text: &[u8]) -> ClientError {
+        let error: Option<serde_json::Value> = serde_json::from_slice(text).ok();
         let part = |key: &str| {
             error.as_ref().and_then(|e| e.pointer(&format!("/error/{key}"))?.as_str().map(str::to_owned))
         };
         // Why it is not ready, a server says in another shape.
         let reason = || error.as_ref()?.get("reason")?.as_str().map(str::to_owned);
-        let plain = || self.is_plain.then(|| plain_text(&text));
+        let plain = || self.is_plain.then(|| plain_text(text));
         let message = part("message").or_else(reason).or_else(plain);
-        Err(ClientError::Refused {
+        ClientError::Refused {
             status: status.as_u16(),
             message: message.unwrap_or_else(|| format!("the server answered {status}")),
             hint: part("hint"),
             code: part("code"),
-        })
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub mod client;
 mod cof;
 mod control;
 mod cors;
+pub mod database;
 mod dnsdb;
 mod error;
 mod evidence;

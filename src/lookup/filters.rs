@@ -160,14 +160,13 @@ impl Filters {
             && self.during.is_none_or(|(from, to)| first <= to && last >= from)
     }
 
-    /// What each row meets that they want; of all sensors, where their rows are one.
+    /// What each row or question meets that they want; of all sensors, where their rows are one.
     pub(super) fn condition(&self, merges_sensors: bool) -> Condition {
         let types = match &self.types {
             Types::Of(types) => Some(Condition::Types(types.clone())),
             Types::All | Types::Any | Types::AnyDnssec => None,
         };
         let sensor = self.sensor.clone().filter(|_| !merges_sensors).map(Condition::Sensor);
-        let below = self.below.clone().map(Condition::Below);
         let (from, up_to) = self.during.unzip();
         let fences = [
             self.first_before.map(Fence::FirstUpTo),
@@ -178,7 +177,7 @@ impl Filters {
             from.map(Fence::LastFrom),
         ];
         let seen = fences.into_iter().flatten().map(|fence| Condition::Seen(About::Tuple, fence));
-        Condition::all([types, sensor, below].into_iter().flatten().chain(seen))
+        Condition::all([types, sensor].into_iter().flatten().chain(seen))
     }
 
     /// Whether a row was seen within the time that is asked for, if one is. The last 64 days of a row are kept.

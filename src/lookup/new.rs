@@ -17,7 +17,7 @@ use super::{Query, QueryError};
 use crate::base::time::format_rfc3339;
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::FirstSeen;
-use crate::store::{About, Condition, Entries, Entry, Fence, Scan, Snapshot, StoreError};
+use crate::store::{About, Condition, Entries, Entry, Fence, Question, Scan, Snapshot, StoreError};
 
 /// Rows between two looks whether it takes too long.
 const LOOK: u64 = 4096;
@@ -366,7 +366,10 @@ impl Finding<'_> {
             let mut questions = ledger.questions_where(&scan, &condition)?.peekable();
             let mut last: Option<Seen<Name>> = None;
             loop {
-                if rows.next_if(|row| row.as_ref().is_ok_and(Entry::is_mark)).is_some() {
+                let row = rows.next_if(|row| row.as_ref().is_ok_and(Entry::is_mark));
+                if row.is_some()
+                    || questions.next_if(|question| question.as_ref().is_ok_and(Question::is_mark)).is_some()
+                {
                     if !self.look() {
                         return Ok(());
                     }

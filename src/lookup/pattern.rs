@@ -176,6 +176,11 @@ impl Pattern {
         Condition::one_of(rrname.chain(rdata))
     }
 
+    /// What each name meets that matches.
+    pub(super) fn condition_of_names(&self) -> Condition {
+        self.rrname.as_ref().map_or(Condition::Always, |matcher| matcher.condition(Side::Rrname))
+    }
+
     fn passes(&self, matcher: &Matcher, shown: &[u8]) -> bool {
         matcher.matches(shown) && self.but_not.as_ref().is_none_or(|but_not| !but_not.matches(shown))
     }

@@ -10,7 +10,7 @@ use super::summary::Names;
 use super::walk::{Search, other_form_of, starts_with};
 use crate::dns::{Name, RrType};
 use crate::observation::{Asked, Outcome};
-use crate::store::{Question, Scan, Snapshot, StoreError};
+use crate::store::{Condition, Question, Scan, Snapshot, StoreError};
 
 /// Questions of all names below one that are looked at where others wait.
 const MOST_BELOW: u64 = 200_000;
@@ -109,6 +109,16 @@ impl AskedOf {
         !matches!(self.test, Test::None)
     }
 
+    /// What each question meets that belongs to it.
+    fn condition(&self) -> Condition {
+        let test = match &self.test {
+            Test::None => Condition::Always,
+            Test::Prefix(start) => Condition::BeginsWith(start.clone()),
+            Test::Pattern(pattern) => pattern.condition_of_names(),
+        };
+        Condition::all([test, self.filters.condition(false)])
+    }
+
     fn passes(&self, name: &Name, shown: &mut Vec<u8>) -> bool {
         match &self.test {
             Test::None => true,
@@ -144,19 +154,22 @@ impl AskedOf {
             _ => reach.examined,
         };
         let (mut shown, mut current) = (Vec::new(), OfName::default());
+        let (condition, mut is_mark) = (self.condition(), false);
         for scan in &self.scans {
             let is_wide = !matches!(scan, Scan::Name(_));
-            for question in ledger.questions(scan)? {
-                let is_late =
-                    || left % SLICE == 0 && reach.until.is_some_and(|until| Instant::now() >= until);
+            for question in ledger.questions_where(scan, &condition)? {
+                let is_late = || {
+                    (is_mark || left % SLICE == 0) && reach.until.is_some_and(|until| Instant::now() >= until)
+                };
                 if left == 0 || is_late() {
                     current.end(&mut sum);
                     return Ok(sum);
                 }
                 left -= 1;
                 let question = question?;
+                is_mark = question.is_mark();
                 // What a domain has of names below it that were folded is not its own.
-                let is_own = question.qtype != RrType::FOLDED || is_wide;
+                let is_own = !is_mark && (question.qtype != RrType::FOLDED || is_wide);
                 if is_own && filters.wants_question(&question) && self.passes(&question.rrname, &mut shown) {
                     sum.asked.merge(&question.asked);
                     sum.names.add(question.rrname.key());

@@ -293,6 +293,7 @@ impl Walk {
             condition: Arc::new(Condition::all([
                 test.condition(),
                 search.filters.condition(search.merge_sensors),
+                search.filters.below.clone().map_or(Condition::Always, Condition::Below),
             ])),
             test,
             merge_sensors: search.merge_sensors,

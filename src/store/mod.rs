@@ -358,7 +358,7 @@ pub trait Snapshot: Send + Sync {
     /// As for [`Snapshot::entries`].
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError>;
 
-    /// As [`Snapshot::questions`], where those that do not meet a condition are not wanted.
+    /// As [`Snapshot::questions`], where those that do not meet a condition are not wanted, as for [`Snapshot::entries_where`].
     ///
     /// # Errors
     ///
@@ -567,6 +567,13 @@ pub struct Question {
     pub asked: Asked,
     /// As [`Entry::names`].
     pub names: Option<u64>,
+}
+
+impl Question {
+    /// As [`Entry::is_mark`].
+    pub fn is_mark(&self) -> bool {
+        self.asked.time_last == 0 && self.asked.count() == 0
+    }
 }
 
 /// Who knows what is looked for.

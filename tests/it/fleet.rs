@@ -5,10 +5,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::clients::is_there;
-use super::env::{Daemon, TestEnv, made_up_log, post_control, until};
+use super::env::{Daemon, TestEnv, made_up_log, post_control, skipped, until};
 
 /// A server of ClickHouse; killed when dropped.
 pub struct Engine {
@@ -50,6 +51,25 @@ impl Engine {
     /// Starts one, and waits until it answers. `None` where there is no such program.
     pub fn start(env: &TestEnv, name: &'static str) -> Option<Engine> {
         is_there("clickhouse-server").then(|| Engine::configured(env, name, ""))
+    }
+
+    /// Starts the newest engine there is, in process behind a front. `None` where it is not installed.
+    pub fn newest(env: &TestEnv, name: &'static str) -> Option<Engine> {
+        let target = Path::new(env!("CARGO_BIN_EXE_dnsledger")).ancestors().nth(2).unwrap();
+        let chdb = target.join("chdb");
+        if !chdb.join("installed").exists() {
+            assert!(std::env::var_os("CI").is_none(), "chdb is missing: run tests/clients/setup.sh");
+            skipped("chdb is missing: run tests/clients/setup.sh");
+            return None;
+        }
+        let (folder, port) = (env.path(name), free_port());
+        fs::create_dir(&folder).unwrap();
+        let mut command = Command::new("python3");
+        command.arg("-B").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/chdb_front.py"));
+        let process = env.background(command.arg(port.to_string()).arg(folder).env("PYTHONPATH", chdb));
+        let engine = Engine { name, port, process: Some(process) };
+        until("the front to answer", || engine.ask("SELECT 1").filter(|answer| answer.ends_with("\r\n1\n")));
+        Some(engine)
     }
 
     /// Starts one that is a replica of a shard.
@@ -157,7 +177,28 @@ pub fn log_of(names: &[&str], from: u64) -> String {
 #[test]
 fn a_cluster_that_three_ledgers_feed_exports_what_all_of_them_hold_together() {
     let env = TestEnv::new();
-    let Some(engine) = Engine::start(&env, "engine") else { return };
+    if let Some(engine) = Engine::start(&env, "engine") {
+        three_ledgers(&env, &engine);
+    }
+}
+
+#[test]
+fn the_newest_engine_is_fed_and_asked_by_the_same_statements() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::newest(&env, "engine") else { return };
+    three_ledgers(&env, &engine);
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    // Retention, comparing, and what is known of sensors.
+    let before = export(&env, &cluster).lines().count();
+    env.ok(&["fleet", "expire", "--store", &cluster, "--before", "2024-03-01"]);
+    let left = export(&env, &cluster).lines().count();
+    assert!(left <= before, "{left} of {before}");
+    assert!(ship(&env, "b", &cluster).contains(" 0 buckets differed"));
+    let status = String::from_utf8(env.ok(&["fleet", "status", "--store", &cluster])).unwrap();
+    assert!(status.contains("buckets were found equal") && !status.contains("never were"), "{status}");
+}
+
+fn three_ledgers(env: &TestEnv, engine: &Engine) {
     fs::write(env.path("password"), "secret\n").unwrap();
     let options = format!("user=forwarder&password_file={}", env.path("password").display());
     let cluster = format!("clickhouse://{}/dns?{options}", engine.host());
@@ -179,15 +220,15 @@ fn a_cluster_that_three_ledgers_feed_exports_what_all_of_them_hold_together() {
     }
     // In another order, one of them twice, and one in two parts.
     for sensor in ["c", "a", "c", "b"] {
-        ship(&env, sensor, &cluster);
+        ship(env, sensor, &cluster);
     }
     fs::write(env.path("more.log"), made_up_log(500, 9)).unwrap();
     env.ok(&["import", "--data", "a", "--sensor", "a", "more.log"]);
     env.ok(&["import", "--data", "all", "--sensor", "a", "more.log"]);
-    ship(&env, "a", &cluster);
+    ship(env, "a", &cluster);
     let all = env.export("all");
     assert!(all.lines().count() > 5000);
-    assert!(export(&env, &cluster) == all, "not the same");
+    assert!(export(env, &cluster) == all, "not the same");
     // What is asked by name, below a name, by address, network and target, and what was never answered.
     let row: serde_json::Value = serde_json::from_str(all.lines().nth(400).unwrap()).unwrap();
     let name = row["rrname"].as_str().unwrap().to_owned();
@@ -206,15 +247,16 @@ fn a_cluster_that_three_ledgers_feed_exports_what_all_of_them_hold_together() {
         for more in [&["--format", "csv"][..], &["--sensor", "b"], &["--limit", "3"], &["--sort", "-last"]] {
             let ask = |how: &str, of: &str| {
                 let answer = env.run(&[&["lookup", how, of], more, &[query]].concat());
-                let said =
-                    answer.stderr.lines().filter(|line| !line.starts_with("As of ")).collect::<Vec<_>>();
+                // Whether anything is followed only a folder knows.
+                let own = |line: &&str| line.starts_with("As of ") || line.starts_with("No daemon follows");
+                let said = answer.stderr.lines().filter(|line| !own(line)).collect::<Vec<_>>();
                 (answer.status.code(), answer.stdout, said.join("\n"))
             };
             assert_eq!(ask("--store", &cluster), ask("--data", "all"), "{query} {more:?}");
         }
     }
     // And over HTTP, page by page.
-    let front = front_end(&env, &cluster);
+    let front = front_end(env, &cluster);
     assert_eq!(String::from_utf8(front.get("/api/v1/export").body).unwrap(), all);
     // Each sensor is listed, and the answer is as of the one that is furthest behind.
     let answer = front.json(&format!("/api/v1/records?q={name}&questions=true"));
@@ -406,7 +448,7 @@ fn what_a_ledger_replaces_goes_from_the_cluster_and_a_rebuilt_sensor_waits_for_i
 #[test]
 fn rows_that_shards_lost_are_shipped_again_and_a_shard_that_is_away_is_no_empty_answer() {
     let env = TestEnv::new();
-    let (Some(first), Some(mut second)) = (Engine::start(&env, "first"), Engine::start(&env, "second"))
+    let (Some(mut first), Some(mut second)) = (Engine::start(&env, "first"), Engine::start(&env, "second"))
     else {
         return;
     };
@@ -421,6 +463,16 @@ fn rows_that_shards_lost_are_shipped_again_and_a_shard_that_is_away_is_no_empty_
     ship(&env, "one", &with_dead);
     let rows = env.export("one");
     assert!(export(&env, &cluster) == rows && export(&env, &with_dead) == rows);
+    // And where it is the other one, of either shard.
+    for hosts in [[0, 1], [1, 0]] {
+        let of = |engine: &Engine, order: [usize; 2]| {
+            let hosts = [engine.host(), format!("127.0.0.1:{dead}")];
+            order.map(|at| hosts[at].clone()).join(",")
+        };
+        let [a, b] = hosts;
+        let address = format!("clickhouse://{};{}/dns", of(&first, [a, b]), of(&second, [b, a]));
+        assert!(export(&env, &address) == rows, "{address}");
+    }
     for engine in [&first, &second] {
         let rows = engine.ask("SELECT count() > 1000 FROM dns.by_name").unwrap();
         assert!(rows.ends_with("\r\n1\n"), "both have some: {rows}");
@@ -447,6 +499,25 @@ fn rows_that_shards_lost_are_shipped_again_and_a_shard_that_is_away_is_no_empty_
         "{status}"
     );
     let front = front_end(&env, &cluster);
+    // The first one keeps what is known of sensors: no command begins without it, and a front end goes on.
+    first.kill();
+    for more in [&[][..], &["--partial"]] {
+        let answer = env.run(&[&["export", "--store", &cluster], more].concat());
+        let says = answer.stderr.contains("shard 1 of the cluster");
+        assert!(answer.status.code() == Some(2) && says && answer.stdout.is_empty(), "{}", answer.stderr);
+    }
+    for path in ["/api/v1/records?q=~e", "/api/v1/new", "/api/v1/records?q=192.0.2.0/8", "/api/v1/export"] {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let whole = front.get(path);
+        assert!(whole.status == 503 || whole.body.is_empty(), "{path}: {}", whole.head);
+        let part = front.get(&format!("{path}{separator}partial=1"));
+        let said = part.head.clone() + &String::from_utf8(part.body).unwrap();
+        assert!(part.status == 200 && said.to_lowercase().contains("shard 1 of 2"), "{path}: {said}");
+    }
+    first.go_on(&env);
+    until("the front end to see it again", || {
+        (front.get("/api/v1/records?q=~e").status == 200).then_some(())
+    });
     second.kill();
     let answer = env.run(&["export", "--store", &cluster]);
     assert_eq!(answer.status.code(), Some(2), "{}", answer.stderr);
