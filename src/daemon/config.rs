@@ -170,7 +170,7 @@ pub struct Store {
 pub struct Evidence {
     /// Whether lines of logs are handed out over HTTP, to tokens of the scope `evidence`.
     pub http: bool,
-    /// Bytes of the filters that say which logs need not be read; `auto` is a twentieth of the ledger, and 16 MiB at least.
+    /// Bytes of the filters that say which logs need not be read; `auto` is a twentieth of the ledger, and 256 MiB at least.
     #[serde(serialize_with = "write_budget", deserialize_with = "read_budget")]
     pub disk: MaxDisk,
 }

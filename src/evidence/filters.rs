@@ -39,7 +39,7 @@ const MAX_BYTES: u64 = 64 << 20;
 const MOST_KEYS: usize = 8 << 20;
 /// The part of the ledger that filters may take where nothing else is said, one in so many bytes; and at least so many.
 const SHARE: u64 = 20;
-const LEAST: u64 = 16 << 20;
+const LEAST: u64 = 256 << 20;
 
 /// Bytes that filters may take, of a ledger with so many; none where there is no bound.
 pub fn budget(disk: MaxDisk, ledger_bytes: u64) -> Option<u64> {
