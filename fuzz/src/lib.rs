@@ -8,6 +8,8 @@ use dnsledger::indicators::{self, Action, Format};
 use dnsledger::lookup::{Cursor, FILTER_KEYS, Filters, Limits, Query, Search, Slice, Walk};
 use dnsledger::observation::{Observations, SensorId, Tuple, question_from_row_key};
 use dnsledger::observe::{self, Observer};
+use dnsledger::pull::Arrived;
+use dnsledger::pull::answer::{Envelope, Manifest, attribute_mark, attributes, check_event};
 use dnsledger::store::ReadStore;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::tally::{Fate, Malformed, Skip, Tally};
@@ -206,4 +208,54 @@ pub fn indicators(data: &[u8]) {
         Ok(taken) => assert_eq!((taken.taken, taken.allowed), (watched, allowed)),
         Err(error) => assert!(!error.to_string().is_empty() && !error.hint().is_empty()),
     }
+}
+
+//--- what servers of feeds answer -----------------------------------------------------------------------------------
+
+/// An answer as of a feed of MISP, a MISP, or a server of TAXII: what a manifest names is a file in a folder, and what is kept of objects is read
+/// back as it came.
+pub fn pull(data: &[u8]) {
+    if let Ok(manifest) = serde_json::from_slice::<Manifest>(data)
+        && manifest.check().is_ok()
+    {
+        for (uuid, file) in manifest.events() {
+            assert!(
+                manifest.has(uuid) && file.starts_with(uuid) && file.ends_with(".json") && file.len() <= 64
+            );
+            assert!(file.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')), "{file}");
+        }
+    }
+    // What is kept as an event is JSON to its last text, for it is read again and again.
+    if check_event(data).is_ok() {
+        assert!(serde_json::from_slice::<Value>(data).is_ok_and(|event| event.get("Event").is_some()));
+    }
+    if let Ok(envelope) = serde_json::from_slice::<Envelope>(data) {
+        let mut arrived = Arrived::default();
+        for (id, time, object) in envelope.indicators() {
+            arrived.add("x", id, time, "objects", object).expect("there is room");
+        }
+        lines_read_back(&arrived, Format::Stix);
+    }
+    if let Ok(document) = serde_json::from_slice::<Value>(data) {
+        let mut arrived = Arrived::default();
+        for attribute in attributes(&document).unwrap_or_default() {
+            let (id, time) = attribute_mark(attribute);
+            arrived.add("x", &id, time, "Attribute", attribute).expect("there is room");
+        }
+        lines_read_back(&arrived, Format::Misp);
+    }
+}
+
+fn lines_read_back(arrived: &Arrived, format: Format) {
+    let text: String = arrived.lines().map(|line| format!("{line}\n")).collect();
+    assert_eq!(text.lines().count(), arrived.lines().count(), "a line each");
+    if !arrived.is_empty() {
+        reads_back(text.as_bytes(), format);
+    }
+}
+
+fn reads_back(text: &[u8], format: Format) {
+    let options = indicators::Options { format: Some(format), ..indicators::Options::default() };
+    let read = indicators::read(&mut &*text, &options, &mut |_| Ok(()));
+    assert!(!matches!(read, Err(indicators::ReadError::Malformed { .. })), "{read:?}");
 }

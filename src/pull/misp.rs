@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answer::{attribute_mark, attributes};
 use super::spool::{Arrived, Spool};
 use super::{Pull, PullError, Pulled};
 use crate::indicators::Format;
@@ -69,13 +70,7 @@ impl Pull<'_> {
                 .ok_or_else(|| unexpected("its answer is none of restSearch".to_owned()))?;
             let (count, mut is_new) = (attributes.len(), false);
             for attribute in attributes {
-                let text = |key: &str| match attribute.get(key) {
-                    Some(Value::String(text)) => text.clone(),
-                    Some(Value::Number(number)) => number.to_string(),
-                    _ => String::new(),
-                };
-                let id = Some(text("uuid")).filter(|id| !id.is_empty()).unwrap_or_else(|| text("id"));
-                let time = text("timestamp").parse().unwrap_or(0);
+                let (id, time) = attribute_mark(attribute);
                 is_new |= arrived.add(&at.to_string(), &id, time, "Attribute", attribute)?;
                 newest = newest.max(time);
             }
@@ -110,25 +105,5 @@ impl Pull<'_> {
                 what: format!("search: {error}"),
             }),
         }
-    }
-}
-
-/// The attributes of an answer: in one list, or in several.
-fn attributes(document: &Value) -> Option<Vec<&Value>> {
-    let response = document.get("response").unwrap_or(document);
-    match response {
-        Value::Object(map) => Some(map.get("Attribute")?.as_array()?.iter().collect()),
-        Value::Array(list) => {
-            let mut all = Vec::new();
-            for part in list {
-                match part.get("Attribute") {
-                    Some(Value::Array(attributes)) => all.extend(attributes),
-                    Some(attribute @ Value::Object(_)) => all.push(attribute),
-                    _ => return None,
-                }
-            }
-            Some(all)
-        }
-        _ => None,
     }
 }

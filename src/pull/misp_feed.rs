@@ -7,31 +7,14 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::Value;
-
+use super::answer::{Manifest, check_event};
 use super::{Pull, PullError, Pulled};
 use crate::http::fetch::Location;
 use crate::indicators::{Format, MAX_BYTES};
 use crate::watch::WatchError;
 
-/// Events of a feed at most, and bytes of them on disk.
-const MAX_EVENTS: usize = 100_000;
+/// Bytes of events on disk.
 const MAX_KEPT: u64 = 1 << 30;
-
-/// What the manifest says of an event.
-#[derive(Deserialize)]
-struct Listed {
-    #[serde(default)]
-    timestamp: Value,
-}
-
-#[derive(Deserialize)]
-struct EventFile {
-    #[serde(rename = "Event")]
-    _event: IgnoredAny,
-}
 
 impl Pull<'_> {
     pub(super) fn misp_feed(&mut self) -> Result<Pulled, PullError> {
@@ -53,25 +36,15 @@ impl Pull<'_> {
             _ => return Err(self.remote.answered(&at, reply)),
         }
         let etag = reply.header("etag").filter(|value| value.len() < 1000).map(str::to_owned);
-        let manifest: BTreeMap<String, Listed> = self.remote.document(&at, reply)?;
+        let manifest: Manifest = self.remote.document(&at, reply)?;
         let unexpected = |what: &str| PullError::Unexpected { at: at.to_string(), what: what.to_owned() };
-        if manifest.is_empty() {
-            return Err(unexpected("the manifest names no events"));
-        }
-        if manifest.len() > MAX_EVENTS {
-            return Err(unexpected("the manifest names more than 100,000 events"));
-        }
-        // They become names of files.
-        if manifest.keys().any(|uuid| !is_uuid(uuid)) {
-            return Err(unexpected("it is no manifest of a feed of MISP: what it names are no UUIDs"));
-        }
+        manifest.check().map_err(unexpected)?;
         let failed = |error| PullError::Watch(WatchError::Io { path: kept.clone(), error });
         let was_unread = self.change()?;
         let mut there = files(&kept).map_err(failed)?;
         let (mut wanted, mut missing, mut changed) = (Vec::new(), 0, false);
         let mut bytes: u64 = there.values().sum();
-        for (uuid, listed) in &manifest {
-            let name = format!("{uuid}-{}.json", stamp(&listed.timestamp));
+        for (uuid, name) in manifest.events() {
             if there.remove(&name).is_none() {
                 match self.event(&at, uuid, &kept.join(&name))? {
                     Some(length) => (bytes, changed) = (bytes + length, true),
@@ -90,7 +63,7 @@ impl Pull<'_> {
         for name in there.keys() {
             let uuid = name.get(..36).unwrap_or_default();
             let is_superseded = wanted.iter().any(|path| has_uuid(path, uuid));
-            if is_superseded || !manifest.contains_key(uuid) {
+            if is_superseded || !manifest.has(uuid) {
                 fs::remove_file(kept.join(name)).map_err(failed)?;
                 changed = true;
             } else {
@@ -134,7 +107,7 @@ impl Pull<'_> {
             return Err(unexpected(format!("it has more than {} MiB", MAX_BYTES >> 20)));
         }
         // What is kept is read again and again: it must be one.
-        if let Err(error) = serde_json::from_slice::<EventFile>(&text) {
+        if let Err(error) = check_event(&text) {
             return Err(unexpected(format!("it is no event: {error}")));
         }
         let write = || {
@@ -165,17 +138,6 @@ fn files(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
     Ok(files)
 }
 
-fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-}
-
 fn has_uuid(path: &Path, uuid: &str) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(uuid.as_bytes()))
-}
-
-/// A time of change as a part of a name.
-fn stamp(timestamp: &Value) -> String {
-    let text = timestamp.as_str().map_or_else(|| timestamp.to_string(), str::to_owned);
-    let digits: String = text.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
-    if digits.is_empty() { "0".to_owned() } else { digits }
 }

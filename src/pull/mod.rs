@@ -9,12 +9,15 @@
 //! flips it there in one step, as an import does; the daemon takes up what has changed. A pull that fails changes nothing but the
 //! note that says so.
 
+pub mod answer;
 mod list;
 mod misp;
 mod misp_feed;
 mod remote;
 mod spool;
 mod taxii;
+
+pub use spool::Arrived;
 
 use std::fs::{self, File};
 use std::hash::Hasher;
@@ -29,7 +32,7 @@ use crate::http::fetch::Location;
 use crate::indicators::Format;
 use crate::watch::{Feed, Folder, Imported, PullNote, Reading, WatchError};
 use remote::Remote;
-use spool::{Arrived, Spool};
+use spool::Spool;
 
 /// How long one feed may take.
 const LONGEST: Duration = Duration::from_secs(30 * 60);

@@ -57,6 +57,11 @@ impl Arrived {
         Ok(is_new)
     }
 
+    /// What came, a line of each.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.values().map(|(_, line)| line.as_str())
+    }
+
     /// Whether nothing came.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answer::Envelope;
 use super::spool::{Arrived, Spool};
 use super::{Pull, PullError, Pulled};
-use crate::base::time::parse_rfc3339;
 use crate::http::fetch::{Location, encoded};
 use crate::indicators::Format;
 
@@ -39,16 +39,6 @@ struct Collection {
 
 fn yes() -> bool {
     true
-}
-
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    more: bool,
-    #[serde(default)]
-    next: Option<String>,
-    #[serde(default)]
-    objects: Vec<Value>,
 }
 
 impl Pull<'_> {
@@ -177,16 +167,10 @@ impl Pull<'_> {
                 return Err(failed(self.remote.answered(&at, reply)));
             }
             let added = reply.header("x-taxii-date-added-last").map(str::to_owned);
-            let page: Page = self.remote.document(&at, reply).map_err(failed)?;
+            let page: Envelope = self.remote.document(&at, reply).map_err(failed)?;
             let mut is_new = false;
-            for object in &page.objects {
-                let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
-                if text("type") != "indicator" {
-                    continue;
-                }
-                let time = parse_rfc3339(text("modified")).unwrap_or(0);
-                is_new |=
-                    arrived.add(&at.to_string(), text("id"), time, "objects", object).map_err(failed)?;
+            for (id, time, object) in page.indicators() {
+                is_new |= arrived.add(&at.to_string(), id, time, "objects", object).map_err(failed)?;
             }
             let is_further = added.is_some() && added != last;
             last = added.or(last);

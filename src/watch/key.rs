@@ -44,19 +44,48 @@ pub(super) fn read(key: &[u8]) -> Option<(Value, Action)> {
     Some((value, action))
 }
 
+/// Which kinds of indicators there are, and of names of how many labels: others need not be looked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Present {
+    names: u64,
+    domains: u64,
+    addresses: bool,
+}
+
+impl Present {
+    /// Adds an indicator by its key.
+    pub fn add(&mut self, key: &[u8]) {
+        match key.split_first() {
+            Some((&NAME, name)) => self.names |= labels(name.iter().filter(|byte| **byte == 0).count()),
+            Some((&DOMAIN, name)) => self.domains |= labels(name.iter().filter(|byte| **byte == 0).count()),
+            Some((&ADDRESS, _)) => self.addresses = true,
+            _ => {}
+        }
+    }
+}
+
+/// A bit for names with so many zero bytes in their key; one for all with many.
+fn labels(zeros: usize) -> u64 {
+    1 << zeros.min(63)
+}
+
 /// Hands out the keys of all indicators that would meet a name in key form.
-pub(super) fn of_name(name: &[u8], buffer: &mut Vec<u8>, mut each: impl FnMut(&[u8])) {
-    buffer.clear();
-    buffer.push(NAME);
-    buffer.extend_from_slice(name);
-    each(buffer);
-    let labels = name.split_last().map_or(&[][..], |(_, labels)| labels);
-    for end in memchr::memchr_iter(0, labels) {
-        buffer.clear();
-        buffer.push(DOMAIN);
-        buffer.extend_from_slice(labels.get(..=end).unwrap_or_default());
-        buffer.push(0);
-        each(buffer);
+pub(super) fn of_name(name: &[u8], present: &Present, mut each: impl FnMut(&[u8])) {
+    let mut buffer = Vec::with_capacity(name.len() + 2);
+    let ends = name.split_last().map_or(&[][..], |(_, labels)| labels);
+    if present.names & labels(1 + memchr::memchr_iter(0, ends).count()) != 0 {
+        buffer.push(NAME);
+        buffer.extend_from_slice(name);
+        each(&buffer);
+    }
+    for (before, end) in memchr::memchr_iter(0, ends).enumerate() {
+        if present.domains & labels(before + 2) != 0 {
+            buffer.clear();
+            buffer.push(DOMAIN);
+            buffer.extend_from_slice(ends.get(..=end).unwrap_or_default());
+            buffer.push(0);
+            each(&buffer);
+        }
     }
 }
 
@@ -64,14 +93,16 @@ pub(super) fn of_name(name: &[u8], buffer: &mut Vec<u8>, mut each: impl FnMut(&[
 pub(super) fn of_address(
     address: IpAddr,
     lengths: &[(bool, u8)],
-    buffer: &mut Vec<u8>,
+    present: &Present,
     mut each: impl FnMut(&[u8]),
 ) {
     let address = address.to_canonical();
-    buffer.clear();
-    buffer.push(ADDRESS);
-    push_address_key(address, buffer);
-    each(buffer);
+    let buffer = &mut Vec::new();
+    if present.addresses {
+        buffer.push(ADDRESS);
+        push_address_key(address, buffer);
+        each(buffer);
+    }
     for (_, length) in lengths.iter().filter(|(v4, _)| *v4 == address.is_ipv4()) {
         if let Some(network) = Network::new(address, *length) {
             buffer.clear();
@@ -107,14 +138,45 @@ mod tests {
 
     #[test]
     fn what_meets_a_name_or_an_address_is_asked_for() {
-        let mut keys = Vec::new();
-        let name = Name::parse("a.example.com").unwrap();
-        of_name(name.key(), &mut Vec::new(), |key| keys.push(read(key).unwrap().0.to_string()));
-        assert_eq!(keys, ["a.example.com", "com", "example.com", "a.example.com"]);
-        keys.clear();
+        let mut present = Present::default();
+        let asked = |present: &Present, name: &str| {
+            let mut keys = Vec::new();
+            let name = Name::parse(name).unwrap();
+            of_name(name.key(), present, |key| keys.push(read(key).unwrap().0));
+            keys.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let add = |value: Value, present: &mut Present| {
+            let mut key = Vec::new();
+            push(&value, Action::Watch, &mut key);
+            present.add(&key);
+        };
+        let name = |text: &str| Name::parse(text).unwrap();
+        // Only what there is, of as many labels.
+        assert!(asked(&present, "a.example.com").is_empty());
+        add(Value::Domain(name("bad.test")), &mut present);
+        assert_eq!(asked(&present, "a.example.com"), ["example.com"]);
+        add(Value::Name(name("b.example.net")), &mut present);
+        assert_eq!(asked(&present, "a.example.com"), ["a.example.com", "example.com"]);
+        assert_eq!(asked(&present, "com"), [""; 0]);
+        add(Value::Domain(name("test")), &mut present);
+        add(Value::Domain(name("a.bad.test")), &mut present);
+        assert_eq!(
+            asked(&present, "a.example.com"),
+            ["a.example.com", "com", "example.com", "a.example.com"]
+        );
+        // Names of very many labels are all alike.
+        let deep = ["a"; 70].join(".");
+        assert!(!asked(&present, &deep).contains(&deep));
+        add(Value::Name(name(&["b"; 80].join("."))), &mut present);
+        assert!(asked(&present, &deep).contains(&deep));
         let lengths = [(true, 24), (false, 32), (true, 16)];
         let address = "::ffff:203.0.113.7".parse().unwrap();
-        of_address(address, &lengths, &mut Vec::new(), |key| keys.push(read(key).unwrap().0.to_string()));
+        let mut keys = Vec::new();
+        of_address(address, &lengths, &present, |key| keys.push(read(key).unwrap().0.to_string()));
+        assert_eq!(keys, ["203.0.113.0/24", "203.0.0.0/16"]);
+        add(Value::Address(address), &mut present);
+        keys.clear();
+        of_address(address, &lengths, &present, |key| keys.push(read(key).unwrap().0.to_string()));
         assert_eq!(keys, ["203.0.113.7", "203.0.113.0/24", "203.0.0.0/16"]);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::feed::Feed;
-use super::key;
+use super::key::{self, Present};
 use super::note::{HitNote, Note};
 use crate::base::{clock, keyed};
 use crate::dns::{Name, Rdata, RrType, split_name_key};
@@ -30,6 +30,7 @@ pub struct Set {
     filter: Option<LogFilter>,
     /// The lengths of networks that there are, of IPv4 (`true`) and IPv6.
     lengths: Vec<(bool, u8)>,
+    present: Present,
     /// Indicators, exceptions not among them.
     pub indicators: u64,
     /// What was met and is excepted.
@@ -44,6 +45,7 @@ pub struct SetBuilder {
     hashes: Vec<u64>,
     seed: u64,
     lengths: Vec<(bool, u8)>,
+    present: Present,
     indicators: u64,
     members: Vec<Member>,
 }
@@ -72,6 +74,7 @@ impl SetBuilder {
                     }
                 }
                 indicators += 1;
+                self.present.add(stored);
                 self.hashes.push(LogFilter::hash(self.seed, stored));
             }
             None => {}
@@ -84,10 +87,18 @@ impl SetBuilder {
 
     /// The set.
     pub fn finish(self) -> Set {
-        let SetBuilder { hashes, seed, mut lengths, indicators, members } = self;
+        let SetBuilder { hashes, seed, mut lengths, present, indicators, members } = self;
         lengths.sort_unstable();
         let filter = (!hashes.is_empty()).then(|| LogFilter::of(seed, hashes.into_iter()));
-        Set { members, filter, lengths, indicators, muted: AtomicU64::new(0), failed: AtomicU64::new(0) }
+        Set {
+            members,
+            filter,
+            lengths,
+            present,
+            indicators,
+            muted: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
     }
 }
 
@@ -143,7 +154,7 @@ impl Set {
 
     /// What names a name, which stands in a row or a question of another or of itself.
     fn of_name(&self, name: &[u8], owner: &[u8], sight: Sight, found: &mut Vec<NewHit>) {
-        key::of_name(name, &mut Vec::new(), |key| {
+        key::of_name(name, &self.present, |key| {
             let is_excepted = |allow: &AllowList| allow.has_name(name) || allow.has_name(owner);
             if let Some(note) = self.said(key, sight.time, is_excepted) {
                 push(key, owner, None, sight, &note, found);
@@ -152,7 +163,7 @@ impl Set {
     }
 
     fn of_address(&self, address: IpAddr, owner: &[u8], sight: Sight, found: &mut Vec<NewHit>) {
-        key::of_address(address, &self.lengths, &mut Vec::new(), |key| {
+        key::of_address(address, &self.lengths, &self.present, |key| {
             let is_excepted = |allow: &AllowList| allow.has_address(address) || allow.has_name(owner);
             if let Some(note) = self.said(key, sight.time, is_excepted) {
                 push(key, owner, Some(address), sight, &note, found);

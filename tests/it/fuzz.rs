@@ -141,3 +141,18 @@ fn lists_of_indicators_obey() {
     let samples = lists.zip(0..).map(|(list, at)| [&[at, 0x0c][usize::from(at % 2)..][..1], &list].concat());
     run(targets::indicators, &samples.collect::<Vec<_>>());
 }
+
+#[test]
+fn answers_of_servers_of_feeds_obey() {
+    let sample = |name: &str| fs::read(crate::env::testdata(&format!("feeds/{name}"))).unwrap();
+    let names = [
+        "misp-feed/manifest.json",
+        "misp-feed/11111111-1111-4111-8111-111111111111.json",
+        "misp-events.json",
+        "misp-attributes.json",
+        "taxii-page.json",
+        "bundle.json",
+        "refused.json",
+    ];
+    run(targets::pull, &names.map(sample));
+}
