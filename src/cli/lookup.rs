@@ -17,7 +17,7 @@ use crate::base::time::format_utc;
 use crate::http::client::Client;
 use crate::lookup::{
     AskedOf, During, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary, Top,
-    Walk, maybe_port, no_such_sensor, sensors,
+    Walk, another, maybe_port, no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
 use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
@@ -126,6 +126,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if items.is_empty() {
         // An empty answer to an empty question looks like a clean one.
         let why = match refused.len() {
+            0 if args.list.extract => "there is no name and no address in the text",
             0 => "it is empty, or has only comments",
             _ => "no line of it is a query",
         };
@@ -261,8 +262,10 @@ fn tell_outside(rows: u64, format: Format) -> io::Result<()> {
 /// Says of a query what was asked, so that nothing found is not taken for nothing known.
 fn tell_questions(item: &Item, came: &Came, format: Format, is_filtered: bool) -> io::Result<()> {
     tell_of(item, came, format, is_filtered)?;
-    match maybe_port(&item.indicator.asked).filter(|_| came.summary.rows == 0) {
-        Some(hint) => writeln!(io::stderr(), "But {hint}."),
+    let asked = &item.indicator.asked;
+    let hint = maybe_port(asked).filter(|_| came.summary.rows == 0);
+    match hint.or_else(|| another(&item.given, asked)) {
+        Some(hint) => writeln!(io::stderr(), "But {}.", sanitise(&hint)),
         None => Ok(()),
     }
 }

@@ -34,7 +34,7 @@ use super::native::{ended, known_filters, pointing, sort};
 use super::request::Request;
 use crate::lookup::{
     Asks, Bulk, End, Limits, List, ListForm, MAX_SORTED, Of, Query, QueryError, Search, Slice, Sort, Told,
-    maybe_port, parse_bool,
+    another, maybe_port, parse_bool,
 };
 use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
@@ -345,7 +345,8 @@ impl Telling {
                     out.extend_from_slice(b",\"questions\":");
                     // Plain values to memory: nothing that can fail.
                     drop(serde_json::to_writer(&mut *out, &questions.map(Questions::from)));
-                    if let Some(hint) = maybe_port(asked).filter(|_| summary.rows == 0) {
+                    let hint = maybe_port(asked).filter(|_| summary.rows == 0);
+                    if let Some(hint) = hint.or_else(|| another(text, asked)) {
                         out.extend_from_slice(b",\"hint\":");
                         push_str(&hint, out);
                     }

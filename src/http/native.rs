@@ -24,7 +24,7 @@ use super::headers::say_truncated;
 use super::request::Request;
 use crate::lookup::{
     AskedOf, Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Reach, Search, Sort, Top,
-    maybe_port, no_such_sensor, parse_bool, sensors,
+    another, maybe_port, no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
 use crate::output::json::push_str;
@@ -62,22 +62,23 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         None => None,
     };
     let shown = asked.clone();
+    let hint = maybe_port(&asked).or_else(|| another(q, &asked));
     let format = format(&request)?;
     if let Some(sort) = sort(&request)? {
         if from.is_some() || limits.rows > MAX_SORTED {
             let message = "a sorted answer is one page of at most 10,000 rows";
             return Err(ApiError::bad_request("bad_sort", message, "limit=10000, and no cursor"));
         }
-        let response = sorted(&state, search, limits, sort, (asked, questions), as_of, format).await;
+        let response = sorted(&state, search, limits, sort, (asked, hint, questions), as_of, format).await;
         return response.map(|response| named(say_asked(response, &shown), &shown, format));
     }
     let response = match format {
         Format::Json => {
-            let shape = Json { first: true, as_of: as_of.clone(), asked, questions };
+            let shape = Json { first: true, as_of: as_of.clone(), asked, hint, questions };
             answer(&state, search, limits, from, as_of, shape).await
         }
         Format::Ndjson => {
-            let shape = Ndjson { as_of: as_of.clone(), asked, questions };
+            let shape = Ndjson { as_of: as_of.clone(), asked, hint, questions };
             answer(&state, search, limits, from, as_of, shape).await
         }
         Format::Csv => answer(&state, search, limits, from, as_of, Csv).await,
@@ -91,7 +92,7 @@ async fn sorted(
     search: Search,
     limits: Limits,
     sort: Sort,
-    (asked, questions): (String, Option<summary::Questions>),
+    (asked, hint, questions): (String, Option<String>, Option<summary::Questions>),
     as_of: Freshness,
     format: Format,
 ) -> Result<Response, ApiError> {
@@ -119,14 +120,14 @@ async fn sorted(
     };
     let content_type = match format {
         Format::Json => {
-            let mut shape = Json { first: true, as_of: as_of.clone(), asked, questions };
+            let mut shape = Json { first: true, as_of: as_of.clone(), asked, hint, questions };
             shape.begin(&mut out);
             write(&mut |found, out| shape.row(found, out), &mut out);
             Json::close(&summary, &mut out);
             shape.content_type()
         }
         Format::Ndjson => {
-            let shape = Ndjson { as_of: as_of.clone(), asked, questions };
+            let shape = Ndjson { as_of: as_of.clone(), asked, hint, questions };
             write(&mut |found, out| push_json(found, out), &mut out);
             shape.summary(summary).push(&mut out);
             out.push(b'\n');
@@ -371,6 +372,7 @@ struct Json {
     first: bool,
     as_of: Freshness,
     asked: String,
+    hint: Option<String>,
     questions: Option<summary::Questions>,
 }
 
@@ -394,9 +396,9 @@ impl Shape for Json {
         }
         out.extend_from_slice(b",\"asked\":");
         push_str(&self.asked, out);
-        if let Some(hint) = maybe_port(&self.asked) {
+        if let Some(hint) = &self.hint {
             out.extend_from_slice(b",\"hint\":");
-            push_str(&hint, out);
+            push_str(hint, out);
         }
         if let Some(questions) = &self.questions {
             out.extend_from_slice(b",\"questions\":");
@@ -435,6 +437,7 @@ impl Json {
 struct Ndjson {
     as_of: Freshness,
     asked: String,
+    hint: Option<String>,
     questions: Option<summary::Questions>,
 }
 
@@ -449,7 +452,7 @@ impl Ndjson {
             sensors: sensors.as_deref(),
             asked: Some(&self.asked),
             questions: self.questions.as_ref(),
-            hint: maybe_port(&self.asked),
+            hint: self.hint.clone(),
             ..summary
         }
     }

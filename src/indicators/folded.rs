@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::host::is_host;
 use super::text::{SEEN, prepared};
 use super::value::{self, Value, Values};
 use crate::dns::{Name, has_listed_suffix};
@@ -155,8 +156,14 @@ fn joined(start: &str, first: &str, is_alone: bool) -> Option<String> {
     }
     if start.ends_with('-') {
         // The hyphen is of the name, or it was put there.
-        let forms = [format!("{start}{first}"), format!("{}{first}", start.trim_end_matches('-'))];
-        return forms.into_iter().find(|word| is_known(word));
+        let kept = format!("{start}{first}");
+        let forms = [kept.clone(), format!("{}{first}", start.trim_end_matches('-'))];
+        // No host ends in a hyphen: with more labels behind it goes on there, whatever it ends in.
+        let goes_on = || {
+            let host = first.split(['/', '?', '#', ':']).next().unwrap_or_default();
+            is_host(host).then_some(kept)
+        };
+        return forms.into_iter().find(|word| is_known(word)).or_else(goes_on);
     }
     // A sentence may have ended there.
     let goes_on = is_alone || first.trim_end_matches(['.', ',', ';', ')']).contains(['/', '.', '[']);
@@ -213,6 +220,7 @@ mod tests {
     fn a_url_that_goes_on_in_the_next_line_is_one() {
         for (text, word) in [
             ("see https://update.evil-\nc2.example/x now", "https://update.evil-c2.example/x"),
+            ("see https://very-long-\nhost.badtld/x now", "https://very-long-host.badtld/x"),
             ("see https://evil.exam-\n  ple/x now", "https://evil.example/x"),
             ("hxxps://update[.]evil[.]\nexample/x", "hxxps://update[.]evil[.]example/x"),
             ("from 203.0.113[.]\n66 on", "203.0.113[.]66"),

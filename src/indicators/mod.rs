@@ -41,6 +41,7 @@ pub use csv::cells;
 pub use prose::{inner, is_wrapped, parts};
 pub use reason::{Reason, Skipped};
 pub use value::{Kind, Network, Value};
+pub use wrapped::led_to;
 
 use std::io::{self, Read};
 

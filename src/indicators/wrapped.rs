@@ -10,6 +10,20 @@ use super::host::{is_reached, without_scheme};
 /// How often a URL may be encoded in another.
 const MOST_TIMES: usize = 3;
 
+/// How a URL in another begins.
+const STARTS: &[&str] = &[
+    "http%3a",
+    "https%3a",
+    "http:/",
+    "https:/",
+    "http%253a",
+    "https%253a",
+    "hxxp%3a",
+    "hxxps%3a",
+    "hxxp:/",
+    "hxxps:/",
+];
+
 /// Where the URL is in another.
 #[derive(Debug, Clone, Copy)]
 enum Where {
@@ -108,6 +122,13 @@ pub fn target(text: &str) -> Result<Option<String>, String> {
     Ok(None)
 }
 
+/// The URL in a URL of anybody, where it can be told: who leads on to others need not be known.
+pub fn led_to(text: &str) -> Option<String> {
+    let bare = without_scheme(text);
+    let rest = bare.get(bare.find(['/', '?', '#'])?..)?;
+    inside(rest, "/", Where::Behind).ok().flatten()
+}
+
 /// What is inside; `None` where nothing is put into it, as in the first page of such a site.
 fn inside(rest: &str, path: &str, place: Where) -> Result<Option<String>, ()> {
     match place {
@@ -125,8 +146,7 @@ fn inside(rest: &str, path: &str, place: Where) -> Result<Option<String>, ()> {
         }
         Where::Behind => {
             let lower = rest.to_ascii_lowercase();
-            let starts = ["http%3a", "https%3a", "http:/", "https:/", "http%253a", "https%253a"];
-            let at = starts.iter().filter_map(|start| lower.find(start)).min();
+            let at = STARTS.iter().filter_map(|start| lower.find(start)).min();
             at.map(|at| decoded(rest.get(at..).unwrap_or_default()).ok_or(())).transpose()
         }
         Where::Dashes => match parameters(rest).find(|(name, _)| name.eq_ignore_ascii_case("u")) {

@@ -18,7 +18,7 @@ use crate::indicators::folded::has_known_end;
 use crate::indicators::text::{
     self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, prepared, refang, seen,
 };
-use crate::indicators::{inner, is_wrapped, parts};
+use crate::indicators::{inner, is_wrapped, led_to, parts};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
 const MAX_BYTES: usize = 32 << 10;
@@ -185,6 +185,17 @@ pub fn maybe_port(asked: &str) -> Option<String> {
     let is_port = port.len() > 1 && port.parse::<u16>().is_ok() && !front.ends_with(':');
     let front: Ipv6Addr = front.parse().ok().filter(|_| is_port)?;
     Some(format!("if {port} is a port: ask for {front}"))
+}
+
+/// What a pasted URL has in it besides what was understood: another one, of whoever leads on to it.
+pub fn another(given: &str, asked: &str) -> Option<String> {
+    if !given.contains("//") && !given.contains('?') {
+        return None;
+    }
+    let given = refang(given.trim(), "");
+    let inner = Indicator::of(&led_to(&given)?).ok().filter(Indicator::is_one)?;
+    let is_other = inner.asked != asked && Indicator::of(&given).is_ok_and(|outer| outer.asked == asked);
+    is_other.then(|| format!("there is another URL in it: ask for {} as well", inner.asked))
 }
 
 /// What was pasted to an endpoint whose clients have rules of their own, where it can be nothing by these and is one name or

@@ -257,9 +257,10 @@ impl SummaryLine {
             text.push_str("not seen");
         }
         let asked = self.asked.as_deref().unwrap_or_default();
-        if let Some(hint) = lookup::maybe_port(asked).filter(|_| self.rows == 0) {
+        let hint = lookup::maybe_port(asked).filter(|_| self.rows == 0);
+        if let Some(hint) = hint.or_else(|| lookup::another(&self.query, asked)) {
             text.push_str("; ");
-            text.push_str(&hint);
+            text.push_str(&shortened(&sanitise(&hint), SHOWN));
         }
         if let Some(below) =
             self.questions.as_ref().filter(|_| self.rows == 0).and_then(Questions::below_in_words)

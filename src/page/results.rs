@@ -7,7 +7,7 @@ use super::link::{DEFAULT_ROWS, Place, View};
 use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
-use crate::lookup::{During, Indicator, NewFound, Query, literal, maybe_port};
+use crate::lookup::{During, Indicator, NewFound, Query, another, literal, maybe_port};
 use crate::output::file_name;
 use crate::status::Freshness;
 use crate::store::Stats;
@@ -129,7 +129,8 @@ pub fn results_page(
         div.title {
             h1.dns { (safe(&view.q)) }
             @if indicator.is_changed {
-                p.lede role="status" { "Asked for " a.dns href=(Place::Search(indicator.asked.clone()).href(&view.trail)) { (safe(&indicator.asked)) } "." }
+                p.lede role="status" { "Asked for " a.dns href=(Place::Search(indicator.asked.clone()).href(&view.trail)) { (safe(&indicator.asked)) } "."
+                    @if let Some(hint) = another(&view.q, &indicator.asked) { " But " (safe(&hint)) "." } }
             }
             p.lede { (meaning(query)) }
             @if let (Some(questions), Some(_)) = (&results.questions, &axis) {

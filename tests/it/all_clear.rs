@@ -246,6 +246,14 @@ fn a_link_in_a_link_is_asked_for_by_where_it_leads() {
             ended.stderr
         );
     }
+    // Of a site that nobody knows the site is asked for, and the other URL is named.
+    let led = "https://to.example/?u=https%3A%2F%2Fwww.evil.example%2Fx&a=b";
+    let hint = "there is another URL in it: ask for www.evil.example as well";
+    let said = env.run(&["lookup", "--data", "data", led]).stderr;
+    assert!(said.contains("Asked for to.example.") && said.contains(&format!("But {hint}.")), "{said}");
+    assert_eq!(daemon.json(&format!("/api/v1/records?q={}", encoded(led)))["hint"], hint);
+    assert_eq!(lines(daemon.post("/api/v1/lookup", led).body)[0]["hint"], hint);
+    assert!(text(daemon.get(&format!("/?q={}", encoded(led))).body).contains(&format!("But {hint}.")));
     // A name that is broken over two lines of a report.
     let broken = "It called https://na2.ev=\nil.example/gate, hxxps://www.evil-\nc2.example/x and www[.]evil[.]\nexample/y.\n";
     std::fs::write(env.path("broken.txt"), broken).unwrap();
