@@ -148,15 +148,20 @@ impl Cluster {
             false => (rows.to_vec(), None),
         };
         let statement = format!("INSERT INTO {}.{table} FORMAT RowBinary", self.database);
-        let quorum = quorum.to_string();
+        let (quorum, wait) = (quorum.to_string(), quorum_wait());
         let mut settings = vec![("insert_deduplicate", "0")];
         if quorum != "0" {
-            settings.extend([("insert_quorum", quorum.as_str()), ("insert_quorum_timeout", QUORUM_WAIT)]);
+            settings.extend([("insert_quorum", quorum.as_str()), ("insert_quorum_timeout", wait.as_str())]);
         }
         self.shard(shard)?.tried(|host| {
             host.send(&[("query", statement.as_str())], &settings, body.clone(), encoding).map(drop)
         })
     }
+}
+
+fn quorum_wait() -> String {
+    let told = cfg!(feature = "test-hooks").then(|| std::env::var("DNSLEDGER_TEST_QUORUM_MS").ok());
+    told.flatten().unwrap_or_else(|| QUORUM_WAIT.to_owned())
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -231,12 +236,12 @@ impl Shard {
     /// When none of them does.
     pub fn execute(&self, statement: &str, quorum: usize) -> Result<(), FleetError> {
         let mut settings = vec![("insert_deduplicate", "0"), ("wait_end_of_query", "1")];
-        let quorum = quorum.to_string();
+        let (quorum, wait) = (quorum.to_string(), quorum_wait());
         if quorum != "0" {
             // What was acknowledged by a quorum is read, and no less.
             settings.extend([
                 ("insert_quorum", quorum.as_str()),
-                ("insert_quorum_timeout", QUORUM_WAIT),
+                ("insert_quorum_timeout", wait.as_str()),
                 ("select_sequential_consistency", "1"),
             ]);
         }
