@@ -76,6 +76,14 @@ impl<'a> Collect<'a> {
         action: Action,
         reference: Reference,
     ) -> Result<(), ReadError> {
+        // Several URLs in a cell.
+        let signs = [',', ';', '|'];
+        if text.contains(signs)
+            && text.split(signs).nth(1).is_some()
+            && text.split(signs).all(|part| part.contains("://"))
+        {
+            return text.split(signs).try_for_each(|part| self.text(part, below, action, reference.clone()));
+        }
         match value::read(text, below) {
             Ok(Values::One(value)) => self.value(value, action, reference),
             Ok(Values::Many(values)) => {

@@ -49,8 +49,9 @@ pub fn is_host(text: &str) -> bool {
 
 /// Text without brackets around an address and without a port.
 pub fn without_port(text: &str) -> &str {
-    if let Some((inner, _)) = text.strip_prefix('[').and_then(|text| text.split_once(']'))
+    if let Some((inner, behind)) = text.strip_prefix('[').and_then(|text| text.split_once(']'))
         && inner.contains(['.', ':'])
+        && (behind.is_empty() || behind.starts_with(':'))
     {
         return inner;
     }

@@ -74,7 +74,8 @@ fn rule(line: &str, number: u64, format: Format, collect: &mut Collect<'_>) -> R
     {
         return hosts(names, number, collect);
     }
-    if line.contains([' ', '\t', ';']) || line.contains(',') && !line.contains("://") {
+    let are_urls = line.matches("://").count() > 1 && line.contains([',', '|']);
+    if line.contains([' ', '\t', ';']) || line.contains(',') && !line.contains("://") || are_urls {
         return prose::line(line, number, true, collect);
     }
     collect.text(line, true, Action::Watch, Reference::at(number))

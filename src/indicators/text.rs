@@ -297,6 +297,7 @@ fn bracketed(before: &str, text: &str) -> Option<(usize, &'static str)> {
     };
     let between = text.get(1..end)?.trim_end_matches('\\').trim();
     let meant = match between.to_ascii_lowercase().as_str() {
+        "*." => "*.",
         "." | "dot" | "d0t" | "punkt" | "punto" | "point" => ".",
         "@" | "at" => "@",
         ":" => ":",

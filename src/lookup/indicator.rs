@@ -53,7 +53,21 @@ impl Indicator {
         if let Some(what) = foreign(text) {
             return Err(refused(text, format!("this looks like {what}, which no DNS log has"), FOREIGN_HINT));
         }
+        let lines = text.trim().replace("=\r\n", "").replace("=\n", "");
+        if lines.contains('\n') {
+            return Err(refused(text, "this is more than one line", ONE_A_LINE));
+        }
+        let tidied = tidied(text);
+        let text = tidied.as_deref().unwrap_or(text);
+        let read = Indicator::read_one(text)?;
+        Ok(Indicator { is_changed: read.is_changed || tidied.is_some(), ..read })
+    }
+
+    fn read_one(text: &str) -> Result<Indicator, QueryError> {
         match Indicator::of(text) {
+            Ok(one) if one.is_one() && joined_without_blanks(text) > 1 => {
+                several(text, joined_without_blanks(text)).map_or(Ok(one), Err)
+            }
             // Of several URLs or mail addresses one host alone would be asked for.
             Ok(one) if one.is_one() && text.trim().contains(char::is_whitespace) => {
                 several(text, taken_out(text).len()).map_or(Ok(one), Err)
@@ -160,6 +174,11 @@ impl Indicator {
                 _ => break,
             }
         }
+        // A question ends so; a glob has its sign before the end, or before an end that names do not have.
+        let whole = text.trim_end_matches(['?', '!']);
+        if whole.len() < text.len() && is_whole(whole) {
+            text.truncate(whole.len());
+        }
         let clean = format!("{side}{text}");
         let query = match Query::parse(&clean)? {
             // What a socket of IPv6 calls an address of IPv4. One that an answer holds is asked for as a block, `/128`.
@@ -170,6 +189,14 @@ impl Indicator {
             query => query,
         };
         check(given, &query, clean.strip_prefix(side).unwrap_or(&clean))?;
+        let is_all = matches!(&query, Query::Subtree(name) | Query::TargetSubtree(name) if name.is_root());
+        if is_all && !given.trim_start_matches("rdata:").chars().all(|c| "*.\"'` ".contains(c)) {
+            return Err(refused(
+                given,
+                "this would be the whole ledger",
+                "a name, *.name, or * for the whole ledger",
+            ));
+        }
         let asked = as_query(&query, clean);
         let plain = |text: &str| text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         // `.example.com` is another spelling of `*.example.com`.
@@ -219,6 +246,82 @@ enum Among {
     Several(usize),
     /// None, or one and something that may be another.
     Unclear,
+}
+
+/// Whether a text is a whole name with an end that names have, or an address.
+fn is_whole(text: &str) -> bool {
+    let is_name = || !has_wildcard(text) && Name::parse(text).is_ok_and(|name| has_known_end(&name));
+    text.parse::<IpAddr>().is_ok() || text.contains('.') && is_name()
+}
+
+/// How many different names and addresses there are in a text that has no blanks between them: `https://a.example/x,https://b.example/y`.
+fn joined_without_blanks(text: &str) -> usize {
+    let signs = [',', ';', '|'];
+    if text.contains(char::is_whitespace) || !text.contains(signs) {
+        return 0;
+    }
+    let mut found = HashSet::new();
+    let mut before = 0;
+    for part in text.split(signs) {
+        // What is behind the question mark of a URL are its parameters, unless another URL begins there.
+        let is_free = !text.get(..before).unwrap_or_default().contains('?');
+        if before == 0 || is_free || part.contains("://") {
+            found.extend(asked_by(&prepared(part)).filter(|_| {
+                before == 0 || part.contains("://") || is_whole(&refang(part, "")) || part.contains('/')
+            }));
+        }
+        before += part.len() + 1;
+    }
+    found.len()
+}
+
+/// A text without what a table, a page, a program or a log of Windows puts around a name, where that is sure.
+fn tidied(given: &str) -> Option<String> {
+    let mut text = given.trim().to_owned();
+    if text.starts_with(['~', '/']) {
+        return None;
+    }
+    for (entity, sign) in [("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", "\""), ("&#39;", "'")] {
+        text = text.replace(entity, sign);
+    }
+    for tag in
+        ["td", "th", "tr", "br", "br/", "p", "b", "i", "li", "code", "pre", "span", "strong", "em", "div"]
+    {
+        text = text.replace(&format!("<{tag}>"), " ").replace(&format!("</{tag}>"), " ");
+    }
+    for end in ["\\r\\n", "\\n", "\\r", "\\t"] {
+        text = text.trim().strip_suffix(end).unwrap_or(text.trim()).to_owned();
+    }
+    let mut bare = text.trim();
+    bare = bare.strip_prefix('=').filter(|rest| rest.starts_with('"')).unwrap_or(bare);
+    let inner = |bare: &'static str, close: &'static str| (bare, close);
+    for (open, close) in [inner("\"\"", "\"\""), inner("b'", "'"), inner("b\"", "\"")] {
+        bare = bare.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).unwrap_or(bare);
+    }
+    let noted = bare.trim_end_matches(|c: char| {
+        "\u{b9}\u{b2}\u{b3}\u{2122}\u{ae}\u{a9}\u{2020}\u{2021}~".contains(c)
+            || ('\u{2070}'..='\u{2079}').contains(&c)
+    });
+    bare = if is_whole(noted) { noted } else { bare };
+    // `x.example[1]`, `x.example(seen)`
+    let noted =
+        bare.strip_suffix([']', ')']).and_then(|rest| rest.rsplit_once(['[', '('])).map(|(front, _)| front);
+    bare = noted.filter(|front| is_whole(front)).unwrap_or(bare);
+    // `(6)update(7)example(0)`
+    let counted = bare
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix("(0)"))
+        .and_then(|rest| rest.split_once(')'));
+    let counted =
+        counted.filter(|(count, _)| count.bytes().all(|b| b.is_ascii_digit())).map(|(_, rest)| {
+            let labels = rest.split('(').enumerate();
+            let labels = labels.map(|(at, label)| {
+                if at == 0 { label } else { label.split_once(')').map_or(label, |(_, label)| label) }
+            });
+            labels.collect::<Vec<_>>().join(".")
+        });
+    let tidy = counted.filter(|name| is_whole(name)).unwrap_or_else(|| bare.to_owned());
+    (tidy != given.trim()).then_some(tidy)
 }
 
 /// Refuses what is more than one.
@@ -390,6 +493,19 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
         let hint = "the name as it was; or, for a pattern, with its dots: ns[12].example.com";
         return Err(refused(given, "what stands in brackets here is unclear", hint));
     }
+    if text.contains('/') && !bare.ends_with("arpa") && !text.contains('\\') {
+        return Err(refused(
+            given,
+            "no name has a slash in it",
+            "dots between labels; a block is 192.0.2.0/24",
+        ));
+    }
+    if text.contains(['<', '>']) {
+        return Err(refused(given, "this is no name (< or > in it)", LITERAL));
+    }
+    if text.starts_with(".*\\") {
+        return Err(refused(given, "this looks like a regex", "/regex/"));
+    }
     if text.starts_with('^') {
         return Err(refused(given, "this looks like a regex", "/regex/"));
     }
@@ -525,6 +641,50 @@ mod tests {
             let name = Name::parse(shown).unwrap();
             assert_eq!(literal(&name), text, "{shown}");
             assert_eq!(asked(text), text);
+        }
+    }
+
+    #[test]
+    fn what_a_paste_has_around_a_name_is_stripped_or_refused() {
+        for text in [
+            "up.evil.example?",
+            "\"up.evil.example?\"",
+            "(up.evil.example?)",
+            "up[.]evil[.]example??",
+            "up.evil.example?!",
+            "=\"up.evil.example\"",
+            "\"\"up.evil.example\"\"",
+            "<td>up.evil.example</td>",
+            "up.evil.example<br>",
+            "&lt;up.evil.example&gt;",
+            "up.evil.example&nbsp;",
+            "up.evil.example\\n",
+            "up.evil.example\\r\\n",
+            "b'up.evil.example'",
+            "up.evil.example[1]",
+            "up.evil.example\u{b9}",
+            "up.evil.example\u{2122}",
+            "up.evil.example(seen)",
+            "up.evil.example~",
+            "(2)up(4)evil(7)example(0)",
+        ] {
+            assert_eq!(asked(text), "up.evil.example", "{text}");
+        }
+        assert_eq!(asked("[*.]evil.example"), "*.evil.example");
+        assert_eq!(asked("<subdomain>.evil.example"), "*.evil.example");
+        assert_eq!(asked("ns.example.n?"), "ns.example.n?");
+        assert_eq!(asked("ns?.example.net"), "ns?.example.net");
+        assert_eq!(asked("https://a.example/x,y.html?u=b.example,c"), "a.example");
+        for text in [
+            "https://a.example/x,https://b.example/y",
+            "a.example/x,b.example/y",
+            "https://a.example/x;https://b.example/y",
+            "https://a.example/x|https://b.example/y",
+            "203.0.113/24",
+            "up/evil/example",
+            "up.evil.\nexample",
+        ] {
+            assert!(asked(text).starts_with("error: "), "{text}: {}", asked(text));
         }
     }
 
