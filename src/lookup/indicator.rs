@@ -53,8 +53,8 @@ impl Indicator {
         if let Some(what) = foreign(text) {
             return Err(refused(text, format!("this looks like {what}, which no DNS log has"), FOREIGN_HINT));
         }
-        let lines = text.trim().replace("=\r\n", "").replace("=\n", "");
-        if lines.contains('\n') {
+        let is_of_lines = |text: &str| text.replace("=\r\n", "").replace("=\n", "").contains('\n');
+        if text.trim().contains('\n') && is_of_lines(text.trim()) {
             return Err(refused(text, "this is more than one line", ONE_A_LINE));
         }
         let tidied = tidied(text);
@@ -164,6 +164,9 @@ impl Indicator {
         let first = if rest.is_empty() { Some(String::new()) } else { clean(given, rest)? };
         let Some(mut text) = first else {
             // A query as it is.
+            if side.is_empty() && looks_like_regex(given) {
+                return Err(refused(given, "this looks like a regex", "/regex/"));
+            }
             let asked = given.to_owned();
             return Ok(Indicator { query: Query::parse(given)?, asked, is_changed: false });
         };
@@ -248,6 +251,13 @@ enum Among {
     Unclear,
 }
 
+/// Whether a text with backslashes is a regex without its slashes: `.*\.example\.com$`.
+fn looks_like_regex(text: &str) -> bool {
+    let is_anchored = text.starts_with('^') || text.ends_with('$') && !text.ends_with("\\$");
+    let has_signs = [".*\\", ".+\\", "\\d", "\\w", ")\\"].iter().any(|sign| text.contains(sign));
+    !text.starts_with(['~', '/']) && text.contains('\\') && (is_anchored || has_signs)
+}
+
 /// Whether a text is a whole name with an end that names have, or an address.
 fn is_whole(text: &str) -> bool {
     let is_name = || !has_wildcard(text) && Name::parse(text).is_ok_and(|name| has_known_end(&name));
@@ -277,17 +287,25 @@ fn joined_without_blanks(text: &str) -> usize {
 
 /// A text without what a table, a page, a program or a log of Windows puts around a name, where that is sure.
 fn tidied(given: &str) -> Option<String> {
-    let mut text = given.trim().to_owned();
-    if text.starts_with(['~', '/']) {
+    let given = given.trim();
+    // Most are: nothing is to be taken away from them.
+    if is_plain(given) && !given.ends_with('_') || given.starts_with(['~', '/']) {
         return None;
     }
-    for (entity, sign) in [("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", "\""), ("&#39;", "'")] {
-        text = text.replace(entity, sign);
+    let mut text = given.to_owned();
+    if text.contains('&') {
+        for (entity, sign) in
+            [("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", "\""), ("&#39;", "'")]
+        {
+            text = text.replace(entity, sign);
+        }
     }
-    for tag in
-        ["td", "th", "tr", "br", "br/", "p", "b", "i", "li", "code", "pre", "span", "strong", "em", "div"]
-    {
-        text = text.replace(&format!("<{tag}>"), " ").replace(&format!("</{tag}>"), " ");
+    if text.contains('<') {
+        for tag in
+            ["td", "th", "tr", "br", "br/", "p", "b", "i", "li", "code", "pre", "span", "strong", "em", "div"]
+        {
+            text = text.replace(&format!("<{tag}>"), " ").replace(&format!("</{tag}>"), " ");
+        }
     }
     for end in ["\\r\\n", "\\n", "\\r", "\\t"] {
         text = text.trim().strip_suffix(end).unwrap_or(text.trim()).to_owned();
@@ -303,6 +321,12 @@ fn tidied(given: &str) -> Option<String> {
             || ('\u{2070}'..='\u{2079}').contains(&c)
     });
     bare = if is_whole(noted) { noted } else { bare };
+    // `_x.example_`, as Markdown has it: no name ends so.
+    let plain = bare.trim_end_matches('_');
+    if plain.len() < bare.len() {
+        let plain = plain.strip_prefix("__").or_else(|| plain.strip_prefix('_')).unwrap_or(plain);
+        bare = if is_whole(plain) { plain } else { bare };
+    }
     // `x.example[1]`, `x.example(seen)`
     let noted =
         bare.strip_suffix([']', ')']).and_then(|rest| rest.rsplit_once(['[', '('])).map(|(front, _)| front);
@@ -321,7 +345,7 @@ fn tidied(given: &str) -> Option<String> {
             labels.collect::<Vec<_>>().join(".")
         });
     let tidy = counted.filter(|name| is_whole(name)).unwrap_or_else(|| bare.to_owned());
-    (tidy != given.trim()).then_some(tidy)
+    (tidy != given).then_some(tidy)
 }
 
 /// Refuses what is more than one.
@@ -503,8 +527,12 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
     if text.contains(['<', '>']) {
         return Err(refused(given, "this is no name (< or > in it)", LITERAL));
     }
-    if text.starts_with(".*\\") {
-        return Err(refused(given, "this looks like a regex", "/regex/"));
+    if has_wildcard(text) && text.contains(['{', '}']) {
+        return Err(refused(
+            given,
+            "what stands in braces here is unclear",
+            "*.name, or a glob such as ns[12].example.com",
+        ));
     }
     if text.starts_with('^') {
         return Err(refused(given, "this looks like a regex", "/regex/"));
@@ -666,6 +694,8 @@ mod tests {
             "up.evil.example\u{2122}",
             "up.evil.example(seen)",
             "up.evil.example~",
+            "_up.evil.example_",
+            "__up.evil.example__",
             "(2)up(4)evil(7)example(0)",
         ] {
             assert_eq!(asked(text), "up.evil.example", "{text}");
@@ -681,6 +711,10 @@ mod tests {
             "https://a.example/x;https://b.example/y",
             "https://a.example/x|https://b.example/y",
             "203.0.113/24",
+            r".*\.evil\.example",
+            r"^.*\.evil\.example$",
+            r"^up\.evil\.example$",
+            "{*}.evil.example",
             "up/evil/example",
             "up.evil.\nexample",
         ] {
