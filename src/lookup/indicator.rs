@@ -54,7 +54,9 @@ impl Indicator {
             return Err(refused(text, format!("this looks like {what}, which no DNS log has"), FOREIGN_HINT));
         }
         let is_of_lines = |text: &str| text.replace("=\r\n", "").replace("=\n", "").contains('\n');
-        if text.trim().contains('\n') && is_of_lines(text.trim()) {
+        // Text that is looked for may be of any lines.
+        let is_query = text.trim_start().starts_with(['~', '/']);
+        if !is_query && text.trim().contains('\n') && is_of_lines(text.trim()) {
             return Err(refused(text, "this is more than one line", ONE_A_LINE));
         }
         let tidied = tidied(text);
