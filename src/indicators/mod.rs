@@ -33,6 +33,7 @@ mod stix;
 mod stix_pattern;
 pub mod text;
 pub mod value;
+pub mod words;
 mod wrapped;
 mod zeek;
 

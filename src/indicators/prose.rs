@@ -9,14 +9,13 @@ use super::collect::Collect;
 use super::folded::Folded;
 use super::input::Lines;
 use super::reason::Reason;
-use super::text::{SEEN, prepared};
+use super::text::SEEN;
 use super::value::{self, Value, Values, is_mail};
+use super::words::{is_pattern, words};
 use super::wrapped;
 use super::{Action, ReadError, Reference};
 use crate::dns::has_listed_suffix;
 
-/// What divides the words of a text beside spaces.
-const BETWEEN: &str = ",;<>\"`|{}()\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}";
 /// Ends of names of files, as far as they are met in reports.
 const FILES: &[&str] = &[
     "aspx", "bat", "bin", "bmp", "cfg", "class", "cmd", "conf", "cpp", "css", "csv", "dat", "dll", "doc",
@@ -53,8 +52,8 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
 /// As [`super::read`].
 pub fn line(text: &str, number: u64, is_list: bool, collect: &mut Collect<'_>) -> Result<(), ReadError> {
     let mut is_any = false;
-    let text_of_words = prepared(text);
-    let words = text_of_words.split(|c: char| c.is_whitespace() || BETWEEN.contains(c));
+    let words = words(text);
+    let words = words.iter().map(String::as_str);
     for word in words.flat_map(|word| [Some(word), inner(word).filter(|_| !is_wrapped(word))]).flatten() {
         let found = match found(word, is_list) {
             Some(found) => found,
@@ -128,10 +127,7 @@ pub fn parts(word: &str) -> impl Iterator<Item = &str> {
 fn of_part(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
     let is_defanged = word.contains(SEEN);
     let plain = word.replace(SEEN, "");
-    // A path, a regex or a word with an escape is none.
-    if plain.starts_with(['/', '~', '.']) && !plain.starts_with("//")
-        || plain.contains(['\\', '*', '?']) && !plain.contains("://") && !plain.starts_with("*.")
-    {
+    if is_pattern(&plain) {
         return None;
     }
     let is_url = plain.contains("://");

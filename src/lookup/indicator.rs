@@ -16,8 +16,9 @@ use super::query::{Query, QueryError, block_of};
 use crate::dns::Name;
 use crate::indicators::folded::has_known_end;
 use crate::indicators::text::{
-    self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, prepared, refang, seen,
+    self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, refang, seen,
 };
+use crate::indicators::words::{is_pattern, words};
 use crate::indicators::{inner, is_wrapped, led_to, parts};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
@@ -364,9 +365,7 @@ fn several(given: &str, many: usize) -> Option<QueryError> {
 pub(super) fn taken_out(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut known = HashSet::new();
-    for word in prepared(text)
-        .split(|c: char| c.is_whitespace() || ",;<>\"`|{}()\u{201c}\u{201d}\u{ab}\u{bb}".contains(c))
-    {
+    for word in words(text).iter().map(String::as_str) {
         for word in [Some(word), inner(word).filter(|_| !is_wrapped(word))].into_iter().flatten() {
             let asked = parts(word).find_map(asked_by);
             found.extend(asked.filter(|asked| known.insert(asked.clone())));
@@ -378,10 +377,7 @@ pub(super) fn taken_out(text: &str) -> Vec<String> {
 /// What a word of a text asks for, if it is a name or an address.
 fn asked_by(word: &str) -> Option<String> {
     let plain = word.replace(SEEN, "");
-    // A path, a regex or a word with an escape is none.
-    if plain.starts_with(['/', '~', '.']) && !plain.starts_with("//")
-        || plain.contains(['\\', '*', '?']) && !plain.contains("://") && !plain.starts_with("*.")
-    {
+    if is_pattern(&plain) {
         return None;
     }
     let is_meant = word.contains(SEEN) || plain.contains("://");

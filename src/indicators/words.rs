@@ -1,0 +1,218 @@
+//! The words of a text in which names and addresses stand, without what surrounds them there.
+//!
+//! Sentences end in marks, notes hang at names (`evil.example¹`, `evil.example[1]`), and Markdown, HTML and JSON leave theirs. A
+//! range that is written with blanks is one word.
+
+use std::net::IpAddr;
+
+use super::text::{SEEN, prepared};
+
+/// What divides the words of a text beside spaces.
+const BETWEEN: &str = ",;<>\"`|{}()\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}\u{2039}\u{203a}\u{2014}\u{2015}\u{2190}\u{2192}\u{21d2}\u{2022}\
+    \u{2026}\u{bf}\u{a1}\u{ff1f}\u{ff01}\u{ff0c}\u{ff1b}\u{3001}\u{ff08}\u{ff09}";
+/// Characters of HTML that divide, by their names.
+const ENTITIES: &[&str] = &["&nbsp;", "&lt;", "&gt;", "&quot;", "&apos;", "&#39;", "&#34;"];
+/// What stands between two addresses of a range.
+const TO: &[&str] = &["-", "to", "through", "until", "bis", "..", "\u{2014}"];
+/// The most digits of a note, `[12]`.
+const NOTE_DIGITS: usize = 3;
+
+/// The words of a text: refanged, and with a sign before each dot that was not bare.
+pub fn words(text: &str) -> Vec<String> {
+    let mut text = with_ranges(&prepared(text));
+    for entity in ENTITIES {
+        if text.contains(entity) {
+            text = text.replace(entity, " ");
+        }
+    }
+    let text = without_escapes(text);
+    let words = text.split(|c: char| c.is_whitespace() || BETWEEN.contains(c)).map(trimmed);
+    words.flat_map(two_addresses).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether a word, without signs, is a path, a regex, or has an escape or a wildcard: no name and no address.
+pub fn is_pattern(plain: &str) -> bool {
+    if plain.starts_with(['/', '~', '.']) && !plain.starts_with("//") {
+        return true;
+    }
+    let host = plain.split(['/', '?', '#']).next().unwrap_or_default();
+    let has_wildcard = host.contains('*') && !plain.starts_with("*.");
+    !plain.contains("://") && (host.contains('\\') || has_wildcard)
+}
+
+/// Takes away what a text puts around a name or an address.
+fn trimmed(word: &str) -> &str {
+    let is_mark = |c: char| {
+        matches!(
+            c,
+            '\'' | '\u{2018}'
+                | '\u{2019}'
+                | '~'
+                | '!'
+                | '\u{2122}'
+                | '\u{ae}'
+                | '\u{a9}'
+                | '\u{2020}'
+                | '\u{2021}'
+        ) || matches!(c, '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{2079}')
+    };
+    let mut word = word;
+    loop {
+        let before = word;
+        word = word.trim_matches(is_mark).trim_start_matches(['#', '=']).trim_end_matches(['?', '=', '*']);
+        // `*.evil.example` is a name with all below it, and `_dmarc.evil.example` one with a sign.
+        if word.starts_with('*') && !word.starts_with("*.") {
+            word = word.trim_start_matches('*');
+        }
+        if word.ends_with('_') {
+            word = word.trim_matches('_');
+        }
+        for tail in ["'s", "\u{2019}s", "\\n", "\\r", "\\t"] {
+            word = word.strip_suffix(tail).unwrap_or(word);
+        }
+        word = without_note(word);
+        if word == before {
+            return word;
+        }
+    }
+}
+
+/// Text without a note behind it, `[1]`.
+fn without_note(word: &str) -> &str {
+    let Some((rest, digits)) = word.strip_suffix(']').and_then(|word| word.rsplit_once('[')) else {
+        return word;
+    };
+    let is_note =
+        !digits.is_empty() && digits.len() <= NOTE_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_note && !rest.is_empty() { rest } else { word }
+}
+
+/// Makes spaces of line breaks and tabs that were written as `\n` and `\t` behind a name; those of paths stay.
+fn without_escapes(text: String) -> String {
+    if !text.contains('\\') {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let word = out.rsplit(char::is_whitespace).next().unwrap_or_default();
+        let is_break = escape.get(1..).is_some_and(|rest| rest.starts_with(['n', 'r', 't']));
+        let taken = match is_break && word.contains('.') && !word.contains('\\') {
+            true => {
+                out.push(' ');
+                2
+            }
+            false => {
+                out.push('\\');
+                1
+            }
+        };
+        rest = escape.get(taken..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
+fn address(word: &str) -> Option<IpAddr> {
+    trimmed(word).trim_end_matches(['.', ',', ';', ')']).replace(SEEN, "").parse().ok()
+}
+
+/// Joins ranges that are written with blanks: `192.0.2.0 - 192.0.2.9`, `192.0.2.0 to 192.0.2.9`.
+fn with_ranges(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        if at > 0 {
+            out.push(' ');
+        }
+        if let (Some(between), Some(last)) = (words.get(at + 1), words.get(at + 2))
+            && TO.contains(&between.to_lowercase().as_str())
+            && let (Some(first), Some(last)) =
+                (address(word.trim_start_matches(['(', '[', '"'])), address(last))
+            && first.is_ipv4() == last.is_ipv4()
+            && first <= last
+        {
+            out.push_str(&format!("{first}-{last}"));
+            at += 3;
+            continue;
+        }
+        out.push_str(word);
+        at += 1;
+    }
+    out
+}
+
+/// Two addresses with a slash between them are no block.
+fn two_addresses(word: &str) -> impl Iterator<Item = &str> {
+    let both = word.split_once('/').filter(|(first, last)| {
+        let is_mask = |last: IpAddr| matches!(last, IpAddr::V4(mask) if mask.octets()[0] == 255);
+        address(first).is_some() && address(last).is_some_and(|last| !is_mask(last))
+    });
+    let (first, last) = both.map_or((word, None), |(first, last)| (first, Some(last)));
+    [Some(first), last].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_text_puts_around_a_name_is_no_part_of_it() {
+        for text in [
+            "x evil.example? y",
+            "evil.example?!",
+            "evil.example?,",
+            "evil.example\u{ff1f}",
+            "\u{bf}evil.example?",
+            "evil.example\u{b9}",
+            "evil.example\u{2122}",
+            "evil.example[1]",
+            "evil.example[12],",
+            "evil.example\u{2026}",
+            "evil.example\u{2014}y",
+            "\u{2192}evil.example",
+            "evil.example's",
+            "evil.example\u{2019}s",
+            "evil.example_",
+            "evil.example~",
+            "evil.example=",
+            "evil.example&nbsp;",
+            "&lt;evil.example&gt;",
+            "evil.example\\n",
+            "evil.example\\r\\n",
+            "evil.example\\tx",
+            "*evil.example*",
+            "**evil.example**",
+            "_evil.example_",
+            "__evil.example__",
+            "==evil.example==",
+            "#evil.example",
+            "'evil.example'",
+            "(evil.example)?",
+            "~~evil.example~~",
+            "evil[.]example?",
+        ] {
+            let words: Vec<String> = words(text).iter().map(|word| word.replace(SEEN, "")).collect();
+            assert!(words.contains(&"evil.example".to_owned()), "{text}: {words:?}");
+        }
+        for (text, expected) in [
+            ("192.0.2.7?", "192.0.2.7"),
+            ("192.0.2.7:443?", "192.0.2.7:443"),
+            ("Block 192.0.2.0 - 192.0.2.9, now", "192.0.2.0-192.0.2.9"),
+            ("(192.0.2.0 to 192.0.2.9)", "192.0.2.0-192.0.2.9"),
+            ("192[.]0[.]2[.]0 \u{2013} 192[.]0[.]2[.]9", "192.0.2.0-192.0.2.9"),
+            ("192.0.2.7/192.0.2.9", "192.0.2.9"),
+            ("192.0.2.7/255.255.255.0", "192.0.2.7/255.255.255.0"),
+            ("_dmarc.evil.example", "_dmarc.evil.example"),
+            ("*.evil.example", "*.evil.example"),
+            ("c:\\temp\\new.example", "c:\\temp\\new.example"),
+            ("evil.example/*", "evil.example/"),
+        ] {
+            let words: Vec<String> = words(text).iter().map(|word| word.replace(SEEN, "")).collect();
+            assert!(words.contains(&expected.to_owned()), "{text}: {words:?}");
+        }
+    }
+}
