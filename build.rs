@@ -17,6 +17,22 @@ fn main() {
     let commit = std::env::var("DNSLEDGER_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = commit.or_else(|| if is_release { of_repository().or_else(of_package) } else { None });
     println!("cargo::rustc-env=DNSLEDGER_BUILT_FROM={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo::rerun-if-changed=src/http/openapi.json");
+    let document = std::fs::read_to_string("src/http/openapi.json").expect("src/http/openapi.json is there");
+    let place = Path::new(&std::env::var("OUT_DIR").expect("cargo says where")).join("openapi.json");
+    std::fs::write(place, without_spaces(&document)).expect("the folder of a build can be written to");
+}
+
+/// JSON without the spaces and line ends that are for people.
+fn without_spaces(json: &str) -> String {
+    let (mut in_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        let is_kept = in_string || !c.is_ascii_whitespace();
+        in_string ^= *c == '"' && !is_escaped;
+        is_escaped = *c == '\\' && !is_escaped;
+        is_kept
+    };
+    json.chars().filter(is_kept).collect()
 }
 
 /// The version of the public suffix list: that of the crate which carries it.

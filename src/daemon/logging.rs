@@ -7,9 +7,10 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::Subscriber;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 
 /// How much is said, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -97,10 +98,15 @@ impl FromStr for Format {
 }
 
 /// Sets how much is said, once somebody says anything.
-static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+static FILTER: OnceLock<Box<dyn Fn(Targets) + Send + Sync>> = OnceLock::new();
 
-fn filter(level: Level) -> EnvFilter {
-    EnvFilter::builder().with_default_directive(level.filter().into()).from_env_lossy()
+fn filter(level: Level) -> Targets {
+    let told = Targets::new().with_default(level.filter());
+    let Some(variable) = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok()) else {
+        return told;
+    };
+    let told = variable.default_level().map_or(told.clone(), |level| told.with_default(level));
+    told.with_targets(variable.iter())
 }
 
 /// Sends everything that is logged from now on to standard error. A second call changes nothing.
@@ -108,16 +114,13 @@ pub fn start(config: &Config) {
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !terminal;
-    let lines = Subscriber::builder()
-        .with_env_filter(filter(config.level))
-        .with_writer(std::io::stderr)
-        .with_ansi(colour);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
     macro_rules! begin {
         ($lines:expr) => {{
-            let lines = $lines.with_filter_reloading();
-            let handle = lines.reload_handle();
+            let (filter, handle) = reload::Layer::new(filter(config.level));
             // The only failure is that somebody was first, and then that one stays.
-            if tracing::subscriber::set_global_default(lines.finish()).is_ok() {
+            let subscriber = tracing_subscriber::registry().with(filter).with($lines);
+            if tracing::subscriber::set_global_default(subscriber).is_ok() {
                 let _ = FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
             }
         }};

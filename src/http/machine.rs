@@ -154,7 +154,7 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
 }
 
 /// What all of this is, for machines (OpenAPI 3.1).
-const OPENAPI: &str = include_str!("openapi.json");
+const OPENAPI: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 /// Answers `/openapi.json`.
 ///
