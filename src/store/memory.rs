@@ -8,9 +8,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{
-    Changed, Condition, DomainSeen, Domains, Entries, Entry, Expired, Folded, Identity, Mark, NameBudget,
-    OnPiece, OnProgress, Pair, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot,
-    Stats, StoreError, Survey, Verification, WriteStore, budget, damaged,
+    Changed, DomainSeen, Domains, Entries, Entry, Expired, Folded, Identity, Mark, NameBudget, OnPiece,
+    OnProgress, Pair, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats,
+    StoreError, Survey, Verification, WriteStore, budget, damaged,
 };
 use crate::dns::{Name, RrType, registrable};
 use crate::observation::{Asked, FirstSeen, Halves, SensorId, Tuple, question_from_row_key};
@@ -510,18 +510,6 @@ impl Snapshot for State {
         Ok(Box::new(rows.into_iter().map(|((tuple, sensor), halves)| {
             let names = self.names(&tuple.rrname, tuple.rrtype, sensor);
             Ok(Entry { tuple: tuple.clone(), sensor: Arc::clone(sensor), halves: *halves, names })
-        })))
-    }
-
-    fn entries_where<'a>(
-        &'a self,
-        scan: &Scan,
-        after: Option<&Position>,
-        condition: &Condition,
-    ) -> Result<Entries<'a>, StoreError> {
-        let (rows, condition) = (self.entries(scan, after)?, condition.clone());
-        Ok(Box::new(rows.filter(move |row| {
-            row.as_ref().map_or(true, |row| condition.is_met_by(&row.tuple, &row.sensor))
         })))
     }
 
