@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::process::Command;
 
-fn main() {
+fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=DNSLEDGER_COMMIT");
     let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
@@ -18,9 +18,9 @@ fn main() {
     let commit = commit.or_else(|| if is_release { of_repository().or_else(of_package) } else { None });
     println!("cargo::rustc-env=DNSLEDGER_BUILT_FROM={}", commit.as_deref().unwrap_or("unknown"));
     println!("cargo::rerun-if-changed=src/http/openapi.json");
-    let document = std::fs::read_to_string("src/http/openapi.json").expect("src/http/openapi.json is there");
-    let place = Path::new(&std::env::var("OUT_DIR").expect("cargo says where")).join("openapi.json");
-    std::fs::write(place, without_spaces(&document)).expect("the folder of a build can be written to");
+    let document = std::fs::read_to_string("src/http/openapi.json")?;
+    let place = Path::new(&std::env::var_os("OUT_DIR").unwrap_or_default()).join("openapi.json");
+    std::fs::write(place, without_spaces(&document))
 }
 
 /// JSON without the spaces and line ends that are for people.
