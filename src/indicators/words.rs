@@ -19,7 +19,8 @@ const NOTE_DIGITS: usize = 3;
 
 /// The words of a text: refanged, and with a sign before each dot that was not bare.
 pub fn words(text: &str) -> Vec<String> {
-    let mut text = with_ranges(&prepared(text));
+    // Lines that quoted-printable broke are one.
+    let mut text = with_ranges(&prepared(&text.replace("=\r\n", "").replace("=\n", "")));
     for entity in ENTITIES {
         if text.contains(entity) {
             text = text.replace(entity, " ");

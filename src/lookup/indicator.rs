@@ -16,7 +16,7 @@ use super::query::{Query, QueryError, block_of};
 use crate::dns::Name;
 use crate::indicators::folded::has_known_end;
 use crate::indicators::text::{
-    self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, refang, seen,
+    self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, prepared, refang, seen,
 };
 use crate::indicators::words::{is_pattern, words};
 use crate::indicators::{inner, is_wrapped, led_to, parts};
