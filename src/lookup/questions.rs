@@ -31,6 +31,8 @@ pub struct AskedOf {
     filters: Filters,
     /// The one name that it is about, if it is about one.
     name: Option<Name>,
+    /// The one below which all are that it is about.
+    top: Option<Name>,
 }
 
 /// What a name must look like beside lying in a scan.
@@ -65,13 +67,16 @@ impl Reach {
 impl AskedOf {
     /// Those of a search; none of one that is about no name.
     pub fn of(search: &Search) -> Option<AskedOf> {
-        let mut name = None;
+        let (mut name, mut top) = (None, None);
         let (scan, test) = match &search.query {
             Query::Name(one) | Query::Either(one) | Query::Pair(one, _) => {
                 name = Some(one.clone());
                 (Scan::Name(one.clone()), Test::None)
             }
-            Query::Subtree(top) => (Scan::Subtree(top.clone()), Test::None),
+            Query::Subtree(one) => {
+                top = Some(one.clone());
+                (Scan::Subtree(one.clone()), Test::None)
+            }
             Query::All => (Scan::All, Test::None),
             Query::Prefix(start) => (Scan::All, Test::Prefix(start.clone())),
             Query::Pattern(pattern) if pattern.is_about_names() => {
@@ -85,7 +90,7 @@ impl AskedOf {
             let others: Vec<Scan> = scans.iter().filter_map(other_form_of).collect();
             scans.extend(others);
         }
-        Some(AskedOf { scans, test, filters: search.filters.clone(), name })
+        Some(AskedOf { scans, test, filters: search.filters.clone(), name, top })
     }
 
     /// Where they lie.
@@ -145,9 +150,11 @@ impl AskedOf {
             expired_before: ledger.expired_before(),
             ..Questions::default()
         };
-        if let Some(name) = self.name.as_ref().filter(|_| probes) {
-            sum.below = Below::of(ledger, name, filters)?;
-        }
+        sum.below = match (&self.name, &self.top) {
+            (Some(name), _) if probes => Below::of(ledger, name, filters)?,
+            (None, Some(top)) if probes => Below::leading_to(ledger, top, true, filters)?,
+            _ => None,
+        };
         let mut left = match (&self.test, &self.name) {
             (Test::None, Some(_)) => u64::MAX,
             (Test::None, None) => reach.below,
@@ -249,6 +256,8 @@ pub struct Below {
     pub has_rows: bool,
     /// Whether one was asked for.
     pub was_asked: bool,
+    /// Where there is neither: whether rows of other names lead to one.
+    pub is_led_to: bool,
     /// The query that finds them.
     pub query: String,
 }
@@ -276,7 +285,35 @@ impl Below {
                 break;
             }
         }
+        if !has_rows && !was_asked {
+            return Below::leading_to(ledger, name, false, filters);
+        }
         let query = if name.is_root() { "*".to_owned() } else { format!("*.{}", literal(name)) };
-        Ok((has_rows || was_asked).then_some(Below { has_rows, was_asked, query }))
+        Ok(Some(Below { has_rows, was_asked, is_led_to: false, query }))
+    }
+
+    /// Looks for the first row that filters want and that leads to a name below one, or also to that name (`with_name`).
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    fn leading_to(
+        ledger: &dyn Snapshot,
+        name: &Name,
+        with_name: bool,
+        filters: &Filters,
+    ) -> Result<Option<Below>, StoreError> {
+        if name.is_root() {
+            return Ok(None);
+        }
+        for entry in ledger.entries(&Scan::TargetSubtree(name.clone()), None)?.take(MOST_PROBED) {
+            let entry = entry?;
+            let is_below = with_name || entry.tuple.rdata.name() != Some(name);
+            if is_below && filters.wants_entry(&entry) {
+                let query = format!("rdata:*.{}", literal(name));
+                return Ok(Some(Below { has_rows: false, was_asked: false, is_led_to: true, query }));
+            }
+        }
+        Ok(None)
     }
 }

@@ -62,13 +62,21 @@ pub struct Below {
     pub rows: bool,
     /// Whether one was asked for.
     pub asked: bool,
+    /// Where there is neither: whether rows of other names lead to one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub led_to: bool,
     /// The query that finds them.
     pub query: String,
 }
 
 impl From<&lookup::Below> for Below {
     fn from(below: &lookup::Below) -> Below {
-        Below { rows: below.has_rows, asked: below.was_asked, query: below.query.clone() }
+        Below {
+            rows: below.has_rows,
+            asked: below.was_asked,
+            led_to: below.is_led_to,
+            query: below.query.clone(),
+        }
     }
 }
 
@@ -77,6 +85,7 @@ impl Below {
     pub fn in_words(&self) -> &'static str {
         match (self.rows, self.asked) {
             (true, _) => "names below it have rows",
+            _ if self.led_to => "rows lead to names below it",
             _ => "names below it were asked for",
         }
     }

@@ -154,6 +154,37 @@ fn a_bare_domain_tells_of_names_below_it() {
 }
 
 #[test]
+fn a_domain_that_rows_lead_to_says_so_also_where_nothing_of_it_was_asked() {
+    let env = TestEnv::new();
+    let log = record(1_709_294_400, "shop.example.net", (5, "CNAME"), 0, &["edge1.badcdn.test"]);
+    std::fs::create_dir(env.path("logs")).unwrap();
+    std::fs::write(env.path("logs/dns.log"), log).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    let check = || {
+        for name in ["badcdn.test", "*.badcdn.test", "*.edge1.badcdn.test"] {
+            let said = env.run(&["lookup", "--data", "data", name]).stderr;
+            let top = name.trim_start_matches("*.");
+            let leads = format!("But rows lead to names below it: ask for rdata:*.{top}.");
+            assert!(said.contains("never asked") && said.contains(&leads), "{said}");
+            assert_eq!(
+                env.run(&["lookup", "--data", "data", &format!("rdata:*.{top}")]).status.code(),
+                Some(0)
+            );
+        }
+        // What leads to a name itself is found with it.
+        assert_eq!(env.run(&["lookup", "--data", "data", "edge1.badcdn.test"]).status.code(), Some(0));
+    };
+    check();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    check();
+    let seen = text(daemon.get("/api/v1/seen/badcdn.test").body);
+    assert!(seen.contains("rows lead to names below it") && seen.contains("rdata"), "{seen}");
+    let page = text(daemon.get("/?q=badcdn.test").body);
+    assert!(page.contains("But rows lead to names below it"), "{page}");
+}
+
+#[test]
 fn seen_understands_a_url_and_a_block_or_says_why_not() {
     let env = ledger();
     let daemon = env.daemon("logs", "data");
