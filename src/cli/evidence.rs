@@ -161,7 +161,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (whole, sentences) = (answer.complete, answer.sentences());
     taking.finish(answer)?;
     if lines == 0 {
-        writeln!(io::stderr(), "No line found for {}.", sanitise(&indicator.asked))?;
+        let is_filtered = args.rdata.is_some() || !args.pairs().is_empty();
+        let within = if is_filtered { " within these filters" } else { "" };
+        writeln!(io::stderr(), "No line found for {}{within}.", sanitise(&indicator.asked))?;
     }
     for sentence in sentences {
         writeln!(io::stderr(), "{}", sanitise(&sentence))?;

@@ -369,6 +369,8 @@ fn what_is_asked_decides_which_lines_come() {
     let nothing = env.run(&["evidence", "--data", "data", "nothing.example"]);
     assert_eq!(nothing.status.code(), Some(1));
     assert_eq!(nothing.said(), "No line found for nothing.example.\n");
+    let nothing = env.run(&["evidence", "--data", "data", "nothing.example", "--rdata", "192.0.2.1"]);
+    assert_eq!(nothing.said(), "No line found for nothing.example within these filters.\n");
     let misuse = env.run(&["evidence", "--data", "data", "a.example", "--clients", "-f", "raw"]);
     assert_eq!(misuse.status.code(), Some(64));
 }
