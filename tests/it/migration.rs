@@ -50,11 +50,7 @@ fn the_way_back_and_the_way_to_be_rid_of_it_are_told() {
         let ended = env.run(&["doctor", "--data", "data", "--logs", "none"]);
         String::from_utf8(ended.stdout).unwrap()
     };
-    assert!(
-        doctor().contains("is of format 1: it is brought up to format 3 at the next start"),
-        "{}",
-        doctor()
-    );
+    assert!(doctor().contains("has format 1: the next start converts it to format 3"), "{}", doctor());
     let brought_up = env.run(&["export", "--data", "data"]);
     let expected = String::from_utf8(brought_up.stdout).unwrap();
     let said = "The ledger was brought up to format 3; as it was it is kept, until data/CURRENT.format-1 is removed.\n";
@@ -62,7 +58,8 @@ fn the_way_back_and_the_way_to_be_rid_of_it_are_told() {
     assert_eq!(env.run(&["export", "--data", "data"]).stderr, "");
     let said = doctor();
     assert!(
-        said.contains("the ledger is also there as it was") && said.contains("rm data/CURRENT.format-1"),
+        said.contains("the ledger as it was before the upgrade is still kept")
+            && said.contains("rm data/CURRENT.format-1"),
         "{said}"
     );
     let daemon = env.daemon("none", "data");
