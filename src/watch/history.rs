@@ -16,6 +16,7 @@ use super::place::{At, Place};
 use super::set::Set;
 use crate::base::shutdown::Stop;
 use crate::dns::Name;
+use crate::dns::other_form;
 use crate::indicators::{Action, Value};
 use crate::observation::SensorId;
 use crate::store::{NewHit, Scan, Snapshot, StoreError, WriteStore};
@@ -251,10 +252,14 @@ impl<'a> Walk<'a> {
             let read = feed.each(&mut |stored, _| {
                 match key::read(stored) {
                     Some((Value::Name(name), Action::Watch)) => {
-                        scans.extend([Scan::Name(name.clone()), Scan::Target(name)]);
+                        for name in other_form(&name).into_iter().chain([name]) {
+                            scans.extend([Scan::Name(name.clone()), Scan::Target(name)]);
+                        }
                     }
                     Some((Value::Domain(name), Action::Watch)) => {
-                        scans.extend([Scan::Subtree(name.clone()), Scan::TargetSubtree(name)]);
+                        for name in other_form(&name).into_iter().chain([name]) {
+                            scans.extend([Scan::Subtree(name.clone()), Scan::TargetSubtree(name)]);
+                        }
                     }
                     Some((Value::Address(address), Action::Watch)) => {
                         addresses(address, address, &mut scans);

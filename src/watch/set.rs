@@ -12,7 +12,7 @@ use super::feed::Feed;
 use super::key::{self, Present};
 use super::note::{HitNote, Note};
 use crate::base::{clock, keyed};
-use crate::dns::{Name, Rdata, RrType, split_name_key};
+use crate::dns::{Name, Rdata, RrType, other_form, split_name_key};
 use crate::indicators::{Action, AllowList, Value};
 use crate::observation::{Asked, Halves, SensorId};
 use crate::store::batch::Batch;
@@ -154,12 +154,22 @@ impl Set {
 
     /// What names a name, which stands in a row or a question of another or of itself.
     fn of_name(&self, name: &[u8], owner: &[u8], sight: Sight, found: &mut Vec<NewHit>) {
-        key::of_name(name, &self.present, |key| {
-            let is_excepted = |allow: &AllowList| allow.has_name(name) || allow.has_name(owner);
-            if let Some(note) = self.said(key, sight.time, is_excepted) {
-                push(key, owner, None, sight, &note, found);
-            }
-        });
+        let mut look = |form: &[u8]| {
+            key::of_name(form, &self.present, |key| {
+                let is_excepted =
+                    |allow: &AllowList| allow.has_name(name) || allow.has_name(form) || allow.has_name(owner);
+                if let Some(note) = self.said(key, sight.time, is_excepted) {
+                    push(key, owner, None, sight, &note, found);
+                }
+            });
+        };
+        look(name);
+        // Feeds have A-labels, and not all programs that ask.
+        if !name.is_ascii()
+            && let Some(other) = Name::from_key(name).ok().as_ref().and_then(other_form)
+        {
+            look(other.key());
+        }
     }
 
     fn of_address(&self, address: IpAddr, owner: &[u8], sight: Sight, found: &mut Vec<NewHit>) {

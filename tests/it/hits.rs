@@ -624,3 +624,25 @@ fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it
     let daemon = env.daemon("logs", "data");
     check(Some(&daemon));
 }
+
+#[test]
+fn a_name_that_was_asked_for_in_utf_8_is_met_by_its_a_labels_whatever_came_first() {
+    let env = TestEnv::new();
+    let raw = log("x", &[(BASE, "www.caf\u{e9}.example", "192.0.2.1"), (BASE, "caf\u{e9}.example", "")]);
+    fs::write(env.path("dns.log"), raw).unwrap();
+    fs::write(env.path("list.txt"), "caf\u{e9}.example\n").unwrap();
+    for (data, steps) in [("logs-first", [0, 1]), ("feed-first", [1, 0])] {
+        // A ledger is made by the first log.
+        fs::write(env.path("dns.other.log"), log("o", &[(BASE, "other.example", "192.0.2.9")])).unwrap();
+        env.ok(&["import", "--data", data, "dns.other.log"]);
+        for step in steps {
+            match step {
+                0 => env.ok(&["import", "--data", data, "dns.log"]),
+                _ => env.ok(&["indicators", "import", "--data", data, "--feed", "bad", "list.txt"]),
+            };
+        }
+        let met: Vec<String> = all_hits(&env, data).into_iter().map(|(_, name, _)| name).collect();
+        assert_eq!(met.len(), 2, "{data}: {met:?}");
+        assert_eq!(env.ok(&["verify", "--data", data]).last_chunk(), Some(b"sound\n"));
+    }
+}
