@@ -22,6 +22,8 @@ const TITLES: &[&str] = &[
     "url",
     "value",
 ];
+/// Bytes of a row of a CSV whose cells have line ends in them.
+const MAX_ROW: usize = 8 << 10;
 const SIGNS: [char; 4] = [',', ';', '\t', '|'];
 
 /// How a list is written.
@@ -39,6 +41,8 @@ pub struct List {
     form: ListForm,
     /// What divides the cells of a CSV, and which of them is wanted.
     cells: Option<(char, usize)>,
+    /// The lines of a row of a CSV so far, of which a quotation mark is open.
+    row: String,
     /// What was taken out of a text already.
     taken: std::collections::HashSet<String>,
     /// The lines of that text.
@@ -50,7 +54,14 @@ pub struct List {
 impl List {
     /// A list of this form.
     pub fn new(form: ListForm) -> List {
-        List { form, cells: None, taken: Default::default(), folded: Folded::default(), fault: None }
+        List {
+            form,
+            cells: None,
+            row: String::new(),
+            taken: Default::default(),
+            folded: Folded::default(),
+            fault: None,
+        }
     }
 
     /// Why no line of it can be read, if that is so: it has no such column.
@@ -73,11 +84,11 @@ impl List {
         if self.form.extract {
             return Ok(self.extract(text));
         }
-        if text.is_empty() || text.starts_with('#') || text.starts_with("// ") {
+        if self.row.is_empty() && (text.is_empty() || text.starts_with('#') || text.starts_with("// ")) {
             return Ok(Vec::new());
         }
         if self.form.column.is_some() {
-            return Ok(self.cell(line.trim_matches(['\r', '\n', '\u{feff}']))?.into_iter().collect());
+            return self.cell(line.trim_matches(['\r', '\n', '\u{feff}']));
         }
         // A remark behind it.
         let text =
@@ -89,8 +100,15 @@ impl List {
         Ok(vec![if is_hosts { rest.trim() } else { text }.to_owned()])
     }
 
-    /// The cell of a line that is wanted; nothing of the line with the titles.
-    fn cell(&mut self, line: &str) -> Result<Option<String>, QueryError> {
+    /// What the cell that is wanted asks for, a line of it each; nothing of the line with the titles, and of a row that goes on in
+    /// the next line.
+    fn cell(&mut self, line: &str) -> Result<Vec<String>, QueryError> {
+        let mut row = std::mem::take(&mut self.row);
+        if !row.is_empty() {
+            row.push('\n');
+        }
+        row.push_str(line);
+        let line = row.as_str();
         let is_first = self.cells.is_none();
         let (sign, at) = match self.cells {
             Some(cells) => cells,
@@ -99,17 +117,29 @@ impl List {
                 *self.cells.insert(cells)
             }
         };
-        let (cells, _) = cells(line, sign);
+        let (cells, is_open) = cells(line, sign);
+        if is_open && row.len() < MAX_ROW {
+            self.row = row;
+            return Ok(Vec::new());
+        }
+        if is_open {
+            return Err(QueryError::new(
+                "",
+                0,
+                "a quotation mark is not closed",
+                "\"a cell\", in its own marks",
+            ));
+        }
         let by_title = self.form.column.as_deref().is_some_and(|column| column.parse::<usize>().is_err());
         let cell = cells.get(at).map(|cell| cell.trim()).unwrap_or_default();
         if is_first && (by_title || TITLES.iter().any(|title| title.eq_ignore_ascii_case(cell))) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         if cell.is_empty() {
             let message = format!("there is nothing in column {}", at + 1);
             return Err(QueryError::new(line, 0, message, "--column, a title or a number from 1"));
         }
-        Ok(Some(cell.to_owned()))
+        Ok(cell.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
     }
 
     fn find_column(&mut self, line: &str) -> Result<(char, usize), QueryError> {
@@ -140,6 +170,13 @@ impl List {
 
     /// What the last line left to ask for.
     pub fn end(&mut self) -> Vec<String> {
+        if !self.row.is_empty() {
+            // Nothing closes it any more: its last line is as good as a row of its own.
+            return std::mem::take(&mut self.row)
+                .lines()
+                .map(|line| line.trim_matches('"').to_owned())
+                .collect();
+        }
         let rest = self.folded.end();
         rest.map(|rest| self.taken_out(&rest)).unwrap_or_default()
     }
@@ -171,6 +208,15 @@ mod tests {
             .collect();
         taken.extend(list.end());
         taken
+    }
+
+    #[test]
+    fn a_cell_with_line_ends_in_it_is_one_cell_and_asks_for_each_line() {
+        let form = ListForm { column: Some("ioc value".to_owned()), extract: false };
+        let text = "Threat,IOC Value,Confidence\nCobalt,\"a[.]example\n\nb[.]example\",high\n\"x\n# y\",c.example,low\n";
+        assert_eq!(taken(&form, text), ["a[.]example", "b[.]example", "c.example"]);
+        let open = format!("Threat,IOC Value\nz,\"d.example\n{}", "x\n".repeat(40_000));
+        assert!(taken(&form, &open).contains(&"error: a quotation mark is not closed".to_owned()));
     }
 
     #[test]
