@@ -94,25 +94,19 @@ fn without_escapes(text: String) -> String {
         return text;
     }
     let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        out.push_str(before);
-        let word = out.rsplit(char::is_whitespace).next().unwrap_or_default();
-        let is_break = escape.get(1..).is_some_and(|rest| rest.starts_with(['n', 'r', 't']));
-        let taken = match is_break && word.contains('.') && !word.contains('\\') {
-            true => {
-                out.push(' ');
-                2
-            }
-            false => {
-                out.push('\\');
-                1
-            }
-        };
-        rest = escape.get(taken..).unwrap_or_default();
+    // Of the word so far: hostile text may be one long one, so it is not looked through again.
+    let (mut has_dot, mut has_escape) = (false, false);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let is_break = c == '\\' && has_dot && !has_escape && matches!(chars.peek(), Some('n' | 'r' | 't'));
+        if is_break {
+            chars.next();
+        }
+        let c = if is_break { ' ' } else { c };
+        (has_dot, has_escape) =
+            if c.is_whitespace() { (false, false) } else { (has_dot || c == '.', has_escape || c == '\\') };
+        out.push(c);
     }
-    out.push_str(rest);
     out
 }
 
@@ -215,5 +209,11 @@ mod tests {
             let words: Vec<String> = words(text).iter().map(|word| word.replace(SEEN, "")).collect();
             assert!(words.contains(&expected.to_owned()), "{text}: {words:?}");
         }
+    }
+
+    #[test]
+    fn a_long_word_of_escapes_is_gone_through_once() {
+        let long = format!("evil.example {}", "\\x.".repeat(300_000));
+        assert!(words(&long).contains(&"evil.example".to_owned()));
     }
 }

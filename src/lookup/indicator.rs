@@ -68,12 +68,13 @@ impl Indicator {
 
     fn read_one(text: &str) -> Result<Indicator, QueryError> {
         match Indicator::of(text) {
-            Ok(one) if one.is_one() && joined_without_blanks(text) > 1 => {
-                several(text, joined_without_blanks(text)).map_or(Ok(one), Err)
-            }
             // Of several URLs or mail addresses one host alone would be asked for.
-            Ok(one) if one.is_one() && text.trim().contains(char::is_whitespace) => {
-                several(text, taken_out(text).len()).map_or(Ok(one), Err)
+            Ok(one) if one.is_one() => {
+                let many = match text.trim().contains(char::is_whitespace) {
+                    true => taken_out(text).len(),
+                    false => joined_without_blanks(text),
+                };
+                several(text, many).map_or(Ok(one), Err)
             }
             Ok(one) => Ok(one),
             // A part of it is another name.
@@ -274,16 +275,17 @@ fn joined_without_blanks(text: &str) -> usize {
         return 0;
     }
     let mut found = HashSet::new();
-    let mut before = 0;
-    for part in text.split(signs) {
-        // What is behind the question mark of a URL are its parameters, unless another URL begins there.
-        let is_free = !text.get(..before).unwrap_or_default().contains('?');
-        if before == 0 || is_free || part.contains("://") {
-            found.extend(asked_by(&prepared(part)).filter(|_| {
-                before == 0 || part.contains("://") || is_whole(&refang(part, "")) || part.contains('/')
-            }));
+    // What is behind the question mark of a URL are its parameters, unless another URL begins there.
+    let mut is_free = true;
+    for (at, part) in text.split(signs).enumerate() {
+        let is_begun = at == 0 || part.contains("://");
+        if is_begun || is_free {
+            found.extend(
+                asked_by(&prepared(part))
+                    .filter(|_| is_begun || is_whole(&refang(part, "")) || part.contains('/')),
+            );
         }
-        before += part.len() + 1;
+        is_free &= !part.contains('?');
     }
     found.len()
 }
