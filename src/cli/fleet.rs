@@ -306,6 +306,13 @@ fn describe(registry: &Registry, equal: &BTreeMap<u64, Equal>, now: u64) -> Stri
             time(equal.newest),
         );
     }
+    for (shard, why) in &registry.away {
+        let why = sanitise(why);
+        let _ = writeln!(
+            text,
+            "note   shard {shard} of the cluster is away, and nothing is shipped meanwhile: {why}"
+        );
+    }
     for lack in &registry.fed(now).lacks {
         let _ = writeln!(text, "note   {lack}");
     }

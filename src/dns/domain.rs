@@ -17,19 +17,24 @@ const fn number(mut text: &[u8]) -> u32 {
     hash
 }
 
+/// The labels of a name in key form, the last one first.
+fn labels_of(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let labels = key.split_inclusive(|&byte| byte == 0);
+    labels.filter_map(|label| label.split_last().map(|(_, label)| label)).filter(|label| !label.is_empty())
+}
+
+/// The public suffix by labels, the last one first. The list is large code: it is there for one type of iterator only.
+fn suffix_of(labels: &mut dyn Iterator<Item = &[u8]>) -> psl::Info {
+    psl::List.find(labels)
+}
+
 /// How many bytes of a name in key form are those of its registrable domain: the public suffix and one label more. What is
 /// below the domain starts with them. `None` for a public suffix and for the root.
 pub fn registrable_length(key: &[u8]) -> Option<usize> {
-    let labels = || {
-        let labels = key.split_inclusive(|&byte| byte == 0);
-        labels
-            .filter_map(|label| label.split_last().map(|(_, label)| label))
-            .filter(|label| !label.is_empty())
-    };
     // Its bytes with a dot between labels.
-    let mut suffix = psl::List.find(labels()).len;
+    let mut suffix = suffix_of(&mut labels_of(key)).len;
     let mut at = 0;
-    for label in labels() {
+    for label in labels_of(key) {
         at += label.len() + 1;
         if suffix == 0 {
             return Some(at);
@@ -40,10 +45,22 @@ pub fn registrable_length(key: &[u8]) -> Option<usize> {
     None
 }
 
+/// Whether these labels, in key form, are the registrable domain of themselves and of all that begins with them. Where it takes another
+/// label to decide it, they are not.
+pub fn is_registrable_prefix(prefix: &[u8]) -> bool {
+    let mut more = false;
+    let mut one_more = std::iter::from_fn(|| {
+        more = true;
+        None
+    });
+    suffix_of(&mut labels_of(prefix).chain(&mut one_more));
+    // The list did not ask for one more label, so it would say the same whatever that is.
+    !more && registrable_length(prefix) == Some(prefix.len())
+}
+
 /// Whether a name is under a suffix of the list, and not only under some word.
 pub fn has_listed_suffix(name: &Name) -> bool {
-    let labels = name.labels();
-    psl::List.find(labels.iter().rev().map(Vec::as_slice)).typ.is_some()
+    suffix_of(&mut labels_of(name.key())).typ.is_some()
 }
 
 /// The name that was registered: the public suffix and one label more. `None` for a public suffix and for the root.
@@ -72,6 +89,20 @@ mod tests {
         for none in ["com", "co.uk", ".", "corp"] {
             assert_eq!(domain(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn labels_are_a_domain_for_all_below_them_where_no_further_label_decides() {
+        let is_one = |name: &str| is_registrable_prefix(Name::parse(name).unwrap().subtree_key());
+        for domain in ["example.com", "a.co.uk", "office.corp", "b.c.ck", "www.ck"] {
+            assert!(is_one(domain), "{domain}");
+        }
+        // Of amazonaws.com it depends on what is in front of it, of www.example.com it does not, and it is none.
+        for none in ["com", "co.uk", "c.ck", "amazonaws.com", "www.example.com", "github.io", "kobe.jp", "."]
+        {
+            assert!(!is_one(none), "{none}");
+        }
+        assert!(registrable(&Name::parse("amazonaws.com").unwrap()).is_some());
     }
 
     #[test]

@@ -128,13 +128,57 @@ impl Cluster {
         self.shards.get(at).ok_or_else(none)
     }
 
-    /// The shard that keeps what there is once.
+    /// Asks each shard but some, from 0 on, all at once. Gives what each said, in their order.
+    pub fn each<T: Send>(
+        &self,
+        without: &[usize],
+        ask: impl Fn(usize, &Shard) -> Result<T, FleetError> + Sync,
+    ) -> Vec<(usize, Result<T, FleetError>)> {
+        let shards = self.shards.iter().enumerate().filter(|(at, _)| !without.contains(at));
+        std::thread::scope(|scope| {
+            let ask = &ask;
+            let asked: Vec<_> = shards.map(|(at, shard)| (at, scope.spawn(move || ask(at, shard)))).collect();
+            let answer = |(at, thread): (_, std::thread::ScopedJoinHandle<'_, Result<T, FleetError>>)| {
+                (at, thread.join().unwrap_or(Err(FleetError::Stopped)))
+            };
+            asked.into_iter().map(answer).collect()
+        })
+    }
+
+    /// The same of what every shard has: those that do not answer may be away, as long as one answers. Gives why those did not, too.
     ///
     /// # Errors
     ///
-    /// As [`Cluster::shard`].
-    pub fn first(&self) -> Result<&Shard, FleetError> {
-        self.shard(0)
+    /// When none answers, or one says what makes no sense.
+    #[expect(clippy::type_complexity, reason = "two lists by the number of a shard")]
+    pub fn any<T: Send>(
+        &self,
+        without: &[usize],
+        ask: impl Fn(usize, &Shard) -> Result<T, FleetError> + Sync,
+    ) -> Result<(Vec<(usize, T)>, Vec<(usize, FleetError)>), FleetError> {
+        let (mut there, mut away) = (Vec::new(), Vec::new());
+        for (at, answer) in self.each(without, ask) {
+            match answer {
+                Ok(answer) => there.push((at, answer)),
+                Err(error @ FleetError::Shard { .. }) => away.push((at, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if there.is_empty() {
+            let none = || FleetError::Nonsense { what: "a cluster", why: "it has no shards".to_owned() };
+            return Err(away.into_iter().next().map_or_else(none, |(_, error)| error));
+        }
+        Ok((there, away))
+    }
+
+    /// Inserts the same rows into a table of every shard; all have them when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When one of them did not take them: others may have.
+    pub fn insert_everywhere(&self, table: &str, rows: &[u8], quorum: usize) -> Result<(), FleetError> {
+        let all = self.each(&[], |at, _| self.insert(at, table, rows, quorum));
+        all.into_iter().try_for_each(|(_, inserted)| inserted)
     }
 
     /// Inserts rows into a table of a shard; it has them when this returns.

@@ -26,7 +26,8 @@ pub struct Bounds<'a> {
 }
 
 impl Bounds<'_> {
-    fn of(&self, column: &str) -> String {
+    /// The same as a condition on a column.
+    pub fn of(&self, column: &str) -> String {
         let mut condition = format!("{column} >= {}", literal(self.from));
         if let Some((to, is_within)) = self.to {
             condition += &format!(" AND {column} {} {}", if is_within { "<=" } else { "<" }, literal(to));
@@ -36,14 +37,7 @@ impl Bounds<'_> {
 }
 
 /// The first two labels of a name: all names of a registrable domain have them in common.
-const DOMAIN: &str = "substring(name, 1, position(name, '\\x00') + position(substring(name, position(name, '\\x00') + 1), '\\x00'))";
-
-/// The same of a name in key form.
-fn domain(key: &[u8]) -> &[u8] {
-    let mut ends = memchr::memchr_iter(0, key);
-    let end = ends.next().map(|first| ends.next().unwrap_or(first));
-    end.and_then(|end| key.get(..=end)).unwrap_or(key)
-}
+pub const DOMAIN: &str = "substring(name, 1, position(name, '\\x00') + position(substring(name, position(name, '\\x00') + 1), '\\x00'))";
 
 impl Filter {
     /// What is told of a condition; `None` where nothing can be.
@@ -59,40 +53,13 @@ impl Filter {
         !self.seen.is_empty()
     }
 
-    /// The last first column of a page, or of what belongs to that.
-    pub fn whole(&self, fence: Vec<u8>) -> Vec<u8> {
-        if !self.is_of_domains() {
-            return fence;
-        }
-        // Behind all names of the domain, before any other.
-        let mut end = domain(&fence).to_vec();
-        if let Some(last) = end.last_mut() {
-            *last = 1;
-        }
-        end
-    }
-
-    /// Whether the end of a page is a key, up to which it can be said that nothing was found.
-    pub fn ends_with_key(&self) -> bool {
-        !self.is_of_domains()
-    }
-
-    fn is_of_domains(&self) -> bool {
-        self.seen.iter().any(|(about, _)| *about == About::Domain)
-    }
-
     /// The conditions within a page.
     pub fn conditions(&self, database: &str, table: Table, bounds: &Bounds<'_>) -> Vec<String> {
         let keys = (!self.keys.is_empty()).then(|| format!("({})", self.keys));
-        let from = if self.is_of_domains() { domain(bounds.from) } else { bounds.from };
-        let bounds = Bounds { from, to: bounds.to };
         let seen = self.seen.iter().map(|(about, fence)| {
             let (what, tables) = match (about, table) {
                 (About::Rrname, Table::ByName | Table::Questions) => {
                     ("name", &[Table::ByName, Table::Questions][..])
-                }
-                (About::Domain, Table::ByName | Table::Questions) => {
-                    (DOMAIN, &[Table::ByName, Table::Questions][..])
                 }
                 (About::Tuple, Table::Questions) => ("name, rrtype", &[Table::Questions][..]),
                 (About::Tuple, Table::ByName) => ("name, rrtype, rdata", &[Table::ByName][..]),
@@ -114,7 +81,7 @@ impl Filter {
 }
 
 /// That some state of a row was seen so.
-fn seen(table: Table, fence: Fence) -> String {
+pub fn seen(table: Table, fence: Fence) -> String {
     let (column, compare, time) = match fence {
         Fence::FirstFrom(time) => ("first", ">=", time),
         Fence::FirstUpTo(time) => ("first", "<=", time),
@@ -324,20 +291,5 @@ mod tests {
         for none in ["365", "1.300.1", "1..2", "1.02.3", "1.2.3.4.", "1.2.3.4.5", "999.1"] {
             assert_eq!(v4(none), None, "{none}");
         }
-    }
-
-    #[test]
-    fn pages_end_with_a_whole_domain_where_domains_are_asked_for() {
-        let filter = Filter::of(&Condition::Seen(About::Domain, Fence::FirstFrom(7))).unwrap();
-        assert_eq!(filter.whole(b"com\0example\0www\0\0".to_vec()), b"com\0example\x01");
-        assert_eq!(filter.whole(b"com\0\0".to_vec()), b"com\0\x01");
-        let bounds = Bounds { from: b"com\0a\0b\0\0", to: None };
-        let [condition] = &filter.conditions("dns", Table::Questions, &bounds)[..] else { panic!("one") };
-        assert!(
-            condition.contains(r"PREWHERE name >= '\x63\x6F\x6D\x00\x61\x00' WHERE first >= 7"),
-            "{condition}"
-        );
-        let names = Filter::of(&Condition::Seen(About::Rrname, Fence::FirstFrom(7))).unwrap();
-        assert_eq!(names.whole(b"com\0\0".to_vec()), b"com\0\0");
     }
 }

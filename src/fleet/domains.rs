@@ -1,102 +1,254 @@
-//! First sightings of registrable domains, made of rows and questions in their order: the cluster keeps none of its own.
+//! First sightings of registrable domains: the cluster keeps none of its own, and sums up rows and questions, a page at a time.
+//!
+//! Servers know no public suffixes. So they sum up by the first two labels, which all names of a domain have in common; only where these are
+//! a suffix themselves, or a further label decides, the names below are asked for one by one.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::iter::Peekable;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::dns::{Name, registrable};
+use super::FleetError;
+use super::bucket;
+use super::cluster::{Cluster, Shard};
+use super::condition::{Bounds, DOMAIN, seen};
+use super::fence;
+use super::registry::Known;
+use super::rowbinary::{Columns, literal};
+use super::rows::Table;
+use crate::dns::{Name, is_registrable_prefix, registrable, registrable_length};
 use crate::observation::FirstSeen;
-use crate::store::{DomainSeen, Entries, Questions, StoreError};
+use crate::store::{DomainSeen, Fence, StoreError};
 
-/// The domains of some rows and questions, each in the order of names.
-pub struct OfRows<'a> {
-    entries: Peekable<Entries<'a>>,
-    questions: Peekable<Questions<'a>>,
+/// What has names.
+const TABLES: [Table; 2] = [Table::ByName, Table::Questions];
+/// Largest pages whose rows a page of domains is summed up from, about.
+const MOST_SPAN: u64 = 4;
+/// Bytes of keys that one statement names, as they are: there they take four times as many.
+const NAMED_AT_ONCE: usize = 32 << 10;
+
+/// Domains in their order.
+pub(super) struct ByDomain {
+    cluster: Arc<Cluster>,
+    known: Arc<Known>,
+    /// The shards that may have some, from 0 on.
+    shards: Vec<usize>,
     /// The name at or below which a domain must be.
     within: Option<Name>,
-    /// The domain within which all that is gathered lies: a public suffix may lie below one, and domains below that.
-    outer: Option<Name>,
-    gathered: BTreeMap<(Name, Arc<str>), FirstSeen>,
+    /// Domains of which nothing was first seen then or later are not wanted.
+    since: Option<u64>,
+    /// The names that are left.
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
+    span: u64,
     ready: VecDeque<DomainSeen>,
     is_over: bool,
 }
 
-impl<'a> OfRows<'a> {
-    /// Those of these that are at or below a name, if one is given: rows below it may be of a domain above it.
-    pub fn new(entries: Entries<'a>, questions: Questions<'a>, within: Option<Name>) -> OfRows<'a> {
-        OfRows {
-            entries: entries.peekable(),
-            questions: questions.peekable(),
+/// A sum: the key that it is of, the sensor, the first sighting and the last.
+struct Sum {
+    key: Vec<u8>,
+    sensor: Arc<str>,
+    first: u64,
+    last: u64,
+}
+
+impl ByDomain {
+    /// Those at or below a name, or all.
+    pub(super) fn open(
+        cluster: &Arc<Cluster>,
+        known: Arc<Known>,
+        without: &[usize],
+        within: Option<Name>,
+        since: Option<u64>,
+    ) -> ByDomain {
+        let count = cluster.shards().len();
+        let prefix = within.as_ref().map_or([].as_slice(), Name::subtree_key);
+        let one = bucket::of_subtree(prefix).map(|bucket| bucket::shard(bucket, count));
+        let shards = (0..count).filter(|at| one.is_none_or(|one| one == *at) && !without.contains(at));
+        let [_, span] = cluster.page_rows();
+        ByDomain {
+            cluster: Arc::clone(cluster),
+            known,
+            shards: shards.collect(),
+            from: prefix.to_vec(),
+            to: fence::after_prefix(prefix),
             within,
-            outer: None,
-            gathered: BTreeMap::new(),
+            since,
+            span,
             ready: VecDeque::new(),
             is_over: false,
         }
     }
 
-    fn hand_out(&mut self) {
-        let gathered = std::mem::take(&mut self.gathered);
-        self.ready.extend(gathered.into_iter().map(|((domain, sensor), times)| DomainSeen {
+    /// Asks each shard about each table, all at once.
+    fn each<T: Send>(
+        &self,
+        ask: impl Fn(&Shard, Table) -> Result<T, FleetError> + Sync,
+    ) -> Result<Vec<(Table, T)>, FleetError> {
+        let shards: Vec<&Shard> =
+            self.shards.iter().map(|at| self.cluster.shard(*at)).collect::<Result<_, _>>()?;
+        let all = shards.iter().flat_map(|shard| TABLES.map(|table| (*shard, table)));
+        std::thread::scope(|scope| {
+            let ask = &ask;
+            let asked: Vec<_> =
+                all.map(|(shard, table)| (table, scope.spawn(move || ask(shard, table)))).collect();
+            let joined = asked
+                .into_iter()
+                .map(|(table, thread)| Ok((table, thread.join().unwrap_or(Err(FleetError::Stopped))?)));
+            joined.collect()
+        })
+    }
+
+    /// Sums up the next names.
+    fn read_page(&mut self) -> Result<(), FleetError> {
+        let within = Bounds { from: &self.from, to: self.to.as_deref().map(|to| (to, false)) }.of("name");
+        let database = self.cluster.database();
+        let ends = self.each(|shard, table| fence::find(shard, database, table, &within, self.span))?;
+        let end = ends.into_iter().filter_map(|(_, end)| end).min().map(behind_domain);
+        let end = end.filter(|end| self.to.as_ref().is_none_or(|to| end < to));
+        let bounds =
+            Bounds { from: &self.from, to: end.as_deref().or(self.to.as_deref()).map(|to| (to, false)) }
+                .of("name");
+        let mut wanted = bounds.clone();
+        if let Some(since) = self.since {
+            let each = TABLES.map(|table| {
+                let (name, seen) = (table.name(), seen(table, Fence::FirstFrom(since)));
+                format!("SELECT {DOMAIN} FROM {database}.{name} PREWHERE {bounds} WHERE {seen}")
+            });
+            wanted += &format!(" AND {DOMAIN} IN ({})", each.join(" UNION ALL "));
+        }
+        let mut found: BTreeMap<(Name, Arc<str>), FirstSeen> = BTreeMap::new();
+        let mut open: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for (table, sums) in self.sums(DOMAIN, &wanted)? {
+            for sum in sums {
+                if is_registrable_prefix(&sum.key) {
+                    let key = [sum.key.as_slice(), &[0]].concat();
+                    let name = Name::from_key(&key).map_err(|_| FleetError::cut())?;
+                    self.add(name, table, &sum, &mut found);
+                } else if !sum.key.ends_with(&[0, 0]) {
+                    // A name of one label is of no domain.
+                    open.insert(sum.key);
+                }
+            }
+        }
+        let mut open = open.into_iter().peekable();
+        while open.peek().is_some() {
+            let (mut names, mut bytes) = (Vec::new(), 0);
+            while let Some(key) = open.next_if(|_| bytes < NAMED_AT_ONCE) {
+                bytes += key.len();
+                names.push(literal(&key));
+            }
+            let wanted = format!("{bounds} AND {DOMAIN} IN ({})", names.join(", "));
+            for (table, sums) in self.sums("name", &wanted)? {
+                for sum in sums {
+                    let name = Name::from_key(&sum.key).map_err(|_| FleetError::cut())?;
+                    if let Some(domain) = registrable(&name) {
+                        self.add(domain, table, &sum, &mut found);
+                    }
+                }
+            }
+        }
+        self.ready.extend(found.into_iter().map(|((domain, sensor), times)| DomainSeen {
             domain,
             sensor,
             times,
         }));
+        match end {
+            Some(end) => self.from = end,
+            None => self.is_over = true,
+        }
+        let [_, most] = self.cluster.page_rows();
+        self.span = (self.span * 4).min(MOST_SPAN * most);
+        Ok(())
     }
 
-    /// Takes the next row or question; `false` after the last.
-    fn gather(&mut self) -> Result<bool, StoreError> {
-        let is_row = match (self.entries.peek(), self.questions.peek()) {
-            (None, None) => return Ok(false),
-            (Some(Ok(row)), Some(Ok(question))) => row.tuple.rrname <= question.rrname,
-            (Some(_), None) | (Some(Err(_)), _) => true,
-            (None, Some(_)) | (_, Some(Err(_))) => false,
-        };
-        let (name, sensor, times) = if is_row {
-            let Some(row) = self.entries.next().transpose()? else { return Ok(false) };
-            if row.is_mark() {
-                return Ok(true);
+    /// What is there by a key, of rows whose names meet a condition.
+    fn sums(&self, key: &str, wanted: &str) -> Result<Vec<(Table, Vec<Sum>)>, FleetError> {
+        let (database, cut) = (self.cluster.database(), self.known.registry.cut);
+        self.each(|shard, table| {
+            let (name, first, last, alive) = (table.name(), table.first(), table.last(), table.is_alive());
+            let rows = shard.rows(&format!(
+                "SELECT k, sensor, gen, min(f), max(l) FROM (SELECT {key} AS k, sensor, gen, {first} AS f, {last} AS l \
+                 FROM {database}.{name} FINAL PREWHERE {wanted} WHERE ({alive}) AND {last} >= {cut}) GROUP BY k, sensor, gen"
+            ))?;
+            let (mut columns, mut sums) = (Columns(&rows), Vec::new());
+            while !columns.is_empty() {
+                let (key, sensor, generation) = (columns.bytes()?, columns.text()?, columns.u64()?);
+                let (first, last) = (columns.u64()?, columns.u64()?);
+                // One that is not known yet was met by a forwarder just now.
+                let sensor = self.known.sensor(sensor).filter(|sensor| self.known.stands(sensor, generation));
+                sums.extend(sensor.map(|sensor| Sum {
+                    key: key.to_vec(),
+                    sensor: Arc::clone(sensor),
+                    first,
+                    last,
+                }));
             }
-            (row.tuple.rrname, row.sensor, FirstSeen::of_sightings(&row.halves))
-        } else {
-            let Some(question) = self.questions.next().transpose()? else { return Ok(false) };
-            if question.is_mark() {
-                return Ok(true);
-            }
-            (question.rrname, question.sensor, FirstSeen::of_question(&question.asked))
+            Ok(sums)
+        })
+    }
+
+    fn add(&self, domain: Name, table: Table, sum: &Sum, found: &mut BTreeMap<(Name, Arc<str>), FirstSeen>) {
+        if !self.within.as_ref().is_none_or(|within| within.is_at_or_above(&domain)) {
+            return;
+        }
+        let (asked, answered) = match table {
+            Table::Questions => (Some(sum.first), None),
+            Table::ByName | Table::ByData => (None, Some(sum.first)),
         };
-        let Some(domain) = registrable(&name) else { return Ok(true) };
-        let is_within = |name: &Name| domain.key().starts_with(name.subtree_key());
-        if !self.within.as_ref().is_none_or(is_within) {
-            return Ok(true);
-        }
-        if !self.outer.as_ref().is_some_and(|outer| domain.key().starts_with(outer.subtree_key())) {
-            self.hand_out();
-            self.outer = Some(domain.clone());
-        }
-        let known = self.gathered.entry((domain, sensor));
+        let times = FirstSeen { asked, answered, last: sum.last };
+        let known = found.entry((domain, Arc::clone(&sum.sensor)));
         known.and_modify(|known| known.merge(&times)).or_insert(times);
-        Ok(true)
     }
 }
 
-impl Iterator for OfRows<'_> {
+/// The first key behind all names of the outermost domain that a name is in; behind the name where it is in none. A domain may lie in
+/// another one, and between its names.
+fn behind_domain(key: Vec<u8>) -> Vec<u8> {
+    let ends = memchr::memchr_iter(0, &key).skip(1);
+    let mut prefixes = ends.filter_map(|end| key.get(..=end));
+    let outermost = prefixes.find(|prefix| registrable_length(prefix) == Some(prefix.len()));
+    let mut end = outermost.unwrap_or(&key).to_vec();
+    if let Some(last) = end.last_mut() {
+        *last = 1;
+    }
+    end
+}
+
+impl Iterator for ByDomain {
     type Item = Result<DomainSeen, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.ready.is_empty() && !self.is_over {
-            match self.gather() {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.is_over = true;
-                    self.hand_out();
-                }
-                Err(error) => {
-                    self.is_over = true;
-                    return Some(Err(error));
-                }
+        while self.ready.is_empty() {
+            if self.is_over {
+                return None;
+            }
+            if let Err(error) = self.read_page() {
+                self.is_over = true;
+                return Some(Err(error.into_store_error()));
+            }
+            if self.ready.is_empty() && !self.is_over && self.since.is_some() {
+                // So that who waits can look at the clock.
+                let (domain, times) = (Name::root(), FirstSeen::default());
+                return Some(Ok(DomainSeen { domain, sensor: "".into(), times }));
             }
         }
         self.ready.pop_front().map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_behind_all_names_of_a_domain_and_of_those_that_lie_in_it() {
+        let behind = |name: &str| behind_domain(Name::parse(name).unwrap().key().to_vec());
+        assert_eq!(behind("www.example.com"), b"com\0example\x01");
+        assert_eq!(behind("example.com"), b"com\0example\x01");
+        assert_eq!(behind("a.b.example.co.uk"), b"uk\0co\0example\x01");
+        assert_eq!(behind("a.b.s3.amazonaws.com"), b"com\0amazonaws\x01");
+        assert_eq!(behind("co.uk"), b"uk\0co\0\x01");
+        assert_eq!(behind("com"), b"com\0\x01");
+        assert_eq!(behind("."), b"\x01");
     }
 }

@@ -118,7 +118,9 @@ impl Forwarder {
                 hint: "start the daemon once, or import something",
             });
         }
-        let registry = Registry::load(&self.cluster)?;
+        // Where a shard is away nothing could be acknowledged, and would be shipped once more.
+        let registry = Registry::load_whole(&self.cluster)?;
+        registry.spread(&self.cluster, self.quorum)?;
         let known = registry.ledgers.get(&generation).copied();
         let mut shipped = known.unwrap_or(Shipped {
             generation,

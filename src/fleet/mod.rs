@@ -8,7 +8,8 @@
 //! - [`tables`] makes the tables, [`registry`] keeps what is known of the ledgers that ship into them;
 //! - [`source`] is where a ledger's changes come from, [`forward`] ships them, [`compare`] finds and mends what the cluster lost;
 //! - [`retention`] drops what was not seen for long;
-//! - [`store`] is the cluster as a store that is only asked, [`pages`] reads its rows in order, and leaves out what is not wanted.
+//! - [`store`] is the cluster as a store that is only asked: [`pages`] reads its rows in order, leaves out what is not wanted, and ends by
+//!   `fence.rs`; `domains.rs` sums up by domain.
 //!
 //! # Identity
 //!
@@ -28,7 +29,8 @@ pub mod bucket;
 pub mod cluster;
 pub mod compare;
 mod condition;
-pub mod domains;
+mod domains;
+mod fence;
 pub mod forward;
 mod outbox;
 pub mod pages;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::FleetError;
 use super::bucket;
-use super::cluster::{Cluster, Shard};
+use super::cluster::Cluster;
 use super::condition::{Bounds, Filter};
+use super::fence::{self, after_prefix};
 use super::rowbinary::{Columns, literal};
 use super::rows::{Table, Values};
 use crate::dns::push_address_key;
@@ -22,11 +23,6 @@ use crate::store::{Condition, Position, Scan};
 /// Largest pages whose rows the range of a page has at most, about, where not all are wanted; the second where the engine holds keys of them
 /// in memory.
 const MOST_SPAN: [u64; 2] = [64, 16];
-
-/// Parts of a table that are looked at for where a page is to end, the largest first.
-const MOST_PARTS: usize = 16;
-/// Rows of each of them that may be read at once.
-const READ_AT_ONCE: u64 = 4096;
 
 /// Rows that are taken out of a page at a time.
 const ROWS_AT_ONCE: usize = 256;
@@ -51,18 +47,6 @@ pub struct Range {
     pub bucket: Option<u16>,
     /// What of them is wanted, as far as the engine is told.
     filter: Option<Filter>,
-}
-
-/// The first key behind all that begin with these bytes, if there is one.
-fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            return Some(end);
-        }
-    }
-    None
 }
 
 fn below(prefix: Vec<u8>) -> Keys {
@@ -312,11 +296,8 @@ impl Pages {
         let (database, table) = (cluster.database(), self.range.table);
         let first = table.key().first().copied().unwrap_or("name");
         if self.fence.is_none() && matches!(self.range.keys, Keys::Between(..)) {
-            let fence = self.find_fence(shard, database, first)?;
-            self.fence = fence.map(|fence| match &self.range.filter {
-                Some(filter) => filter.whole(fence),
-                None => fence,
-            });
+            let within = self.conditions().join(" AND ");
+            self.fence = fence::find(shard, database, table, &within, self.span)?;
         }
         let mut conditions = self.conditions();
         conditions.extend(self.fence.iter().map(|fence| format!("{first} <= {}", literal(fence))));
@@ -373,8 +354,7 @@ impl Pages {
         } else {
             match self.fence.take() {
                 Some(fence) => {
-                    let tells = self.range.filter.as_ref().is_some_and(Filter::ends_with_key);
-                    if tells && self.counted == 0 {
+                    if self.range.filter.is_some() && self.counted == 0 {
                         self.passed = Some(fence.clone());
                     }
                     self.low = Low::BehindFirst(fence);
@@ -393,43 +373,6 @@ impl Pages {
         };
         self.page = (self.page * 4).min(most);
         (self.answer, self.taken) = (Vec::new(), 0);
-    }
-
-    /// Where a page is to end: at the least n-th row behind the position of any large part. `None` where there are fewer.
-    fn find_fence(&self, shard: &Shard, database: &str, first: &str) -> Result<Option<Vec<u8>>, FleetError> {
-        let table = self.range.table.name();
-        let parts = shard.rows(&format!(
-            "SELECT name FROM system.parts WHERE database = '{database}' AND table = '{table}' AND active AND rows > {} \
-             ORDER BY rows DESC LIMIT {MOST_PARTS}",
-            self.span,
-        ))?;
-        let (mut left, mut parts) = (Columns(&parts), Vec::new());
-        while !left.is_empty() {
-            parts.push(left.text()?);
-        }
-        let mut fence: Option<Vec<u8>> = None;
-        // Each reads no further than to where the ones before it have ended; where that is little, all are read at once.
-        for parts in parts.chunks(if self.span <= READ_AT_ONCE { MOST_PARTS } else { 1 }) {
-            let mut conditions = self.conditions();
-            conditions.extend(fence.iter().map(|fence| format!("{first} <= {}", literal(fence))));
-            let conditions = conditions.join(" AND ");
-            let each = parts.iter().map(|part| {
-                format!(
-                    "SELECT count(), max({first}) FROM (SELECT {first} FROM {database}.{table} PREWHERE {conditions} \
-                     WHERE _part = '{part}' LIMIT {})",
-                    self.span
-                )
-            });
-            let found = shard.rows_in_turn(&each.collect::<Vec<_>>().join(" UNION ALL "))?;
-            let mut found = Columns(&found);
-            while !found.is_empty() {
-                let (rows, last) = (found.u64()?, found.bytes()?);
-                if rows >= self.span && fence.as_deref().is_none_or(|fence| last < fence) {
-                    fence = Some(last.to_vec());
-                }
-            }
-        }
-        Ok(fence)
     }
 }
 
@@ -582,12 +525,5 @@ mod tests {
             behind(Table::Questions, &key),
             r"name >= '\x61' AND (name > '\x61' OR (rrtype >= 1 AND (rrtype > 1 OR (sensor > '\x62'))))"
         );
-    }
-
-    #[test]
-    fn the_end_of_a_prefix_is_behind_all_that_begin_with_it() {
-        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(after_prefix(b"a\xff"), Some(b"b".to_vec()));
-        assert_eq!(after_prefix(b"\xff"), None);
     }
 }

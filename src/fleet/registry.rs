@@ -1,13 +1,16 @@
 //! What the cluster knows of the ledgers that ship into it: how far each has shipped, which sensors it has, and which ledger of a sensor
-//! stands where there are several. The first shard keeps it.
+//! stands where there are several.
+//!
+//! Every shard keeps all of it: what is noted is noted on each, and is read from those that answer, where the newest version of a note wins.
+//! A forwarder notes again what a shard lacks that was away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::FleetError;
 use super::bucket::BUCKETS;
-use super::cluster::Cluster;
-use super::rowbinary::{Columns, literal, put_bytes, put_u32, put_u64};
+use super::cluster::{Cluster, Shard};
+use super::rowbinary::{Columns, put_bytes, put_u32, put_u64};
 use super::rows::Table;
 use super::tables::{COMPARED, CUTS, LEDGERS, SENSORS};
 use crate::base::clock::{now, now_ms};
@@ -85,6 +88,10 @@ pub struct Registry {
     pub sensors: BTreeMap<Arc<str>, Vec<Sensor>>,
     /// Rows of which the last sighting is before this are not kept, whatever ships them, epoch seconds.
     pub cut: u64,
+    /// Shards that answered and lack some of it, from 0 on.
+    pub behind: Vec<usize>,
+    /// Others that did not answer, from 1 on, and why.
+    pub away: Vec<(usize, String)>,
 }
 
 impl Registry {
@@ -92,11 +99,46 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// When the first shard does not answer.
+    /// When no shard answers.
     pub fn load(cluster: &Cluster) -> Result<Registry, FleetError> {
-        let (database, first) = (cluster.database(), cluster.first()?);
+        Registry::load_without(cluster, &[])
+    }
+
+    /// The same without asking some shards, from 0 on, which are away.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn load_without(cluster: &Cluster, without: &[usize]) -> Result<Registry, FleetError> {
+        let (there, away) = cluster.any(without, |_, shard| Registry::of_shard(cluster.database(), shard))?;
         let mut registry = Registry::default();
-        let rows = first.rows(&format!(
+        there.iter().for_each(|(_, of_shard)| registry.merge(of_shard));
+        registry.behind =
+            there.iter().filter(|(_, other)| !registry.is_as(other)).map(|(at, _)| *at).collect();
+        registry.away.extend(away.into_iter().filter_map(|(_, error)| match error {
+            FleetError::Shard { shard, why } => Some((shard, why)),
+            _ => None,
+        }));
+        Ok(registry)
+    }
+
+    /// The same where every shard must answer.
+    ///
+    /// # Errors
+    ///
+    /// When one does not.
+    pub fn load_whole(cluster: &Cluster) -> Result<Registry, FleetError> {
+        let mut registry = Registry::load(cluster)?;
+        match registry.away.pop() {
+            None => Ok(registry),
+            Some((shard, why)) => Err(FleetError::Shard { shard, why }),
+        }
+    }
+
+    /// What a shard keeps.
+    fn of_shard(database: &str, shard: &Shard) -> Result<Registry, FleetError> {
+        let mut registry = Registry::default();
+        let rows = shard.rows(&format!(
             "SELECT gen, ver, mark, drops, expired, as_of, compared FROM {database}.{LEDGERS} FINAL"
         ))?;
         let mut columns = Columns(&rows);
@@ -112,7 +154,7 @@ impl Registry {
             };
             registry.ledgers.insert(shipped.generation, shipped);
         }
-        let rows = first.rows(&format!(
+        let rows = shard.rows(&format!(
             "SELECT sensor, gen, ver, toUInt64(stands), since FROM {database}.{SENSORS} FINAL"
         ))?;
         let mut columns = Columns(&rows);
@@ -131,15 +173,65 @@ impl Registry {
             };
             registry.sensors.entry(Arc::clone(&sensor.name)).or_default().push(sensor);
         }
-        let rows = first.rows(&format!("SELECT before FROM {database}.{CUTS} FINAL"))?;
+        let rows = shard.rows(&format!("SELECT before FROM {database}.{CUTS} FINAL"))?;
         let mut columns = Columns(&rows);
         while !columns.is_empty() {
             registry.cut = registry.cut.max(columns.u64()?);
         }
-        for of_one in registry.sensors.values_mut() {
-            of_one.sort_by_key(|sensor| (sensor.since, sensor.generation));
-        }
         Ok(registry)
+    }
+
+    /// Adds what another shard keeps, or what was read before: the newest version of each note.
+    pub fn merge(&mut self, other: &Registry) {
+        for (generation, shipped) in &other.ledgers {
+            let known = self.ledgers.entry(*generation).or_insert(*shipped);
+            if known.version < shipped.version {
+                *known = *shipped;
+            }
+        }
+        for (name, of_one) in &other.sensors {
+            let known = self.sensors.entry(Arc::clone(name)).or_default();
+            for sensor in of_one {
+                match known.iter_mut().find(|known| known.generation == sensor.generation) {
+                    Some(known) if known.version >= sensor.version => {}
+                    Some(known) => *known = sensor.clone(),
+                    None => known.push(sensor.clone()),
+                }
+            }
+            known.sort_by_key(|sensor| (sensor.since, sensor.generation));
+        }
+        self.cut = self.cut.max(other.cut);
+    }
+
+    /// Whether a shard keeps the same.
+    fn is_as(&self, other: &Registry) -> bool {
+        let has = |name: &Arc<str>, of_one: &Vec<Sensor>| {
+            let others = other.sensors.get(name).map_or([].as_slice(), Vec::as_slice);
+            of_one.iter().all(|sensor| others.contains(sensor))
+        };
+        self.ledgers == other.ledgers
+            && self.cut == other.cut
+            && self.sensors.iter().all(|(name, of_one)| has(name, of_one))
+    }
+
+    /// Notes all of it once more where a shard lacks some.
+    ///
+    /// # Errors
+    ///
+    /// When such a shard does not take it.
+    pub fn spread(&self, cluster: &Cluster, quorum: usize) -> Result<(), FleetError> {
+        for at in &self.behind {
+            let mut rows = Vec::new();
+            self.ledgers.values().for_each(|shipped| shipped.push(&mut rows));
+            cluster.insert(*at, LEDGERS, &rows, quorum)?;
+            rows.clear();
+            self.sensors.values().flatten().for_each(|sensor| sensor.push(&mut rows));
+            cluster.insert(*at, SENSORS, &rows, quorum)?;
+            if self.cut > 0 {
+                cluster.insert(*at, CUTS, &cut_row(self.cut), quorum)?;
+            }
+        }
+        Ok(())
     }
 
     /// The generations whose rows count for a sensor: those of which it was said, or the one that was met first.
@@ -205,6 +297,34 @@ impl Registry {
     }
 }
 
+/// What is known of sensors, as rows are read by it.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// All of it.
+    pub registry: Registry,
+    /// The generations that count, by sensor.
+    standing: HashMap<Arc<str>, HashSet<u64>>,
+}
+
+impl Known {
+    /// What a registry says.
+    pub fn of(registry: Registry) -> Known {
+        let names = registry.sensors.keys();
+        let standing = names.map(|name| (Arc::clone(name), registry.standing(name).into_iter().collect()));
+        Known { standing: standing.collect(), registry }
+    }
+
+    /// A sensor by its name, if it is known.
+    pub fn sensor(&self, name: &str) -> Option<&Arc<str>> {
+        self.standing.get_key_value(name).map(|(name, _)| name)
+    }
+
+    /// Whether rows of a sensor that a ledger has shipped count.
+    pub fn stands(&self, sensor: &str, generation: u64) -> bool {
+        self.standing.get(sensor).is_some_and(|standing| standing.contains(&generation))
+    }
+}
+
 /// When the buckets of a ledger were last found equal with what the cluster has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Equal {
@@ -230,17 +350,25 @@ impl Equal {
 ///
 /// # Errors
 ///
-/// When the first shard does not answer.
+/// When no shard answers.
 pub fn found_equal(cluster: &Cluster) -> Result<BTreeMap<u64, Equal>, FleetError> {
-    let rows = cluster.first()?.rows(&format!(
+    let statement = format!(
         "SELECT gen, count(), min(ver), max(ver) FROM {}.{COMPARED} FINAL GROUP BY gen",
         cluster.database()
-    ))?;
-    let (mut columns, mut all) = (Columns(&rows), BTreeMap::new());
-    while !columns.is_empty() {
-        let generation = columns.u64()?;
-        let equal = Equal { buckets: columns.u64()?, oldest: columns.u64()?, newest: columns.u64()? };
-        all.insert(generation, equal);
+    );
+    let (there, _) = cluster.any(&[], |_, shard| shard.rows(&statement))?;
+    let mut all: BTreeMap<u64, Equal> = BTreeMap::new();
+    for (_, rows) in there {
+        let mut columns = Columns(&rows);
+        while !columns.is_empty() {
+            let generation = columns.u64()?;
+            let equal = Equal { buckets: columns.u64()?, oldest: columns.u64()?, newest: columns.u64()? };
+            let known = all.entry(generation).or_insert(equal);
+            // One that was away lacks some.
+            if (known.buckets, known.newest) < (equal.buckets, equal.newest) {
+                *known = equal;
+            }
+        }
     }
     Ok(all)
 }
@@ -257,29 +385,49 @@ pub fn next_version(read: u64) -> u64 {
 ///
 /// As [`note`].
 pub fn note_cut(cluster: &Cluster, before: u64, quorum: usize) -> Result<(), FleetError> {
+    cluster.insert_everywhere(CUTS, &cut_row(before), quorum)
+}
+
+fn cut_row(before: u64) -> Vec<u8> {
     let mut row = vec![1];
     // The latest time counts, whoever notes it when.
     for number in [before, before, now()] {
         put_u64(number, &mut row);
     }
-    cluster.insert(0, CUTS, &row, quorum)
+    row
+}
+
+impl Shipped {
+    fn push(&self, rows: &mut Vec<u8>) {
+        put_u64(self.generation, rows);
+        put_u64(self.version, rows);
+        put_u64(self.mark, rows);
+        put_u32(self.drops, rows);
+        put_u64(self.expired, rows);
+        put_u64(self.as_of, rows);
+        put_u64(self.compared, rows);
+    }
+}
+
+impl Sensor {
+    fn push(&self, rows: &mut Vec<u8>) {
+        put_bytes(self.name.as_bytes(), rows);
+        put_u64(self.generation, rows);
+        put_u64(self.version, rows);
+        rows.push(self.stands.code());
+        put_u64(self.since, rows);
+    }
 }
 
 /// Notes how far a ledger has shipped.
 ///
 /// # Errors
 ///
-/// When the first shard does not take it.
+/// When a shard does not take it.
 pub fn note(cluster: &Cluster, shipped: &Shipped, quorum: usize) -> Result<(), FleetError> {
     let mut row = Vec::new();
-    put_u64(shipped.generation, &mut row);
-    put_u64(shipped.version, &mut row);
-    put_u64(shipped.mark, &mut row);
-    put_u32(shipped.drops, &mut row);
-    put_u64(shipped.expired, &mut row);
-    put_u64(shipped.as_of, &mut row);
-    put_u64(shipped.compared, &mut row);
-    cluster.insert(0, LEDGERS, &row, quorum)
+    shipped.push(&mut row);
+    cluster.insert_everywhere(LEDGERS, &row, quorum)
 }
 
 /// Notes sensors.
@@ -289,29 +437,8 @@ pub fn note(cluster: &Cluster, shipped: &Shipped, quorum: usize) -> Result<(), F
 /// As [`note`].
 pub fn note_sensors(cluster: &Cluster, sensors: &[Sensor], quorum: usize) -> Result<(), FleetError> {
     let mut rows = Vec::new();
-    for sensor in sensors {
-        put_bytes(sensor.name.as_bytes(), &mut rows);
-        put_u64(sensor.generation, &mut rows);
-        put_u64(sensor.version, &mut rows);
-        rows.push(sensor.stands.code());
-        put_u64(sensor.since, &mut rows);
-    }
-    if rows.is_empty() { Ok(()) } else { cluster.insert(0, SENSORS, &rows, quorum) }
-}
-
-/// What one ledger has shipped, as last noted.
-///
-/// # Errors
-///
-/// When the first shard does not answer.
-pub fn shipped(cluster: &Cluster, generation: u64) -> Result<Shipped, FleetError> {
-    let known = Registry::load(cluster)?.ledgers.get(&generation).copied();
-    Ok(known.unwrap_or(Shipped { generation, ..Shipped::default() }))
-}
-
-/// A condition on rows of one of some sensors, as a statement says it.
-pub fn of_sensor(sensor: &str) -> String {
-    format!("sensor = {}", literal(sensor.as_bytes()))
+    sensors.iter().for_each(|sensor| sensor.push(&mut rows));
+    if rows.is_empty() { Ok(()) } else { cluster.insert_everywhere(SENSORS, &rows, quorum) }
 }
 
 #[cfg(test)]
@@ -358,7 +485,7 @@ mod tests {
                 ("c".into(), vec![sensor("c", 4, Stands::Closed)]),
             ]
             .into(),
-            cut: 0,
+            ..Registry::default()
         };
         let fed = registry.fed(5100);
         let times: Vec<(u64, bool)> =

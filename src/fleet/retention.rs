@@ -40,7 +40,7 @@ fn condition(table: Table, before: u64) -> String {
 ///
 /// # Errors
 ///
-/// When the first shard does not take it.
+/// When a shard does not take it.
 pub fn cut(cluster: &Cluster, before: u64, replicas: usize) -> Result<(), FleetError> {
     let quorum = tables::quorum(cluster, replicas)?;
     note_cut(cluster, before, quorum)

@@ -1,6 +1,5 @@
 //! A cluster as a store: lookups, the page and every API ask it as they ask a ledger. Nothing is written by it.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,9 +7,9 @@ use parking_lot::Mutex;
 
 use super::FleetError;
 use super::cluster::Cluster;
-use super::domains::OfRows;
+use super::domains::ByDomain;
 use super::pages::{Column, Merged, Next, Range, Stored};
-use super::registry::Registry;
+use super::registry::{Known, Registry};
 use super::rowbinary::Columns;
 use super::rows::{Table, Values};
 use super::tables;
@@ -21,9 +20,9 @@ use crate::observation::{Asked, Halves, SensorId, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::{
-    About, Changed, Condition, Domains, Entries, Entry, Expired, Fed, Fence, Mark, OnPiece, OnProgress, Pair,
-    Part, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError,
-    Survey, Verification, WriteStore,
+    Changed, Condition, Domains, Entries, Entry, Expired, Fed, Mark, OnPiece, OnProgress, Pair, Part,
+    Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey,
+    Verification, WriteStore,
 };
 
 /// How long what is known of sensors is taken for true.
@@ -59,13 +58,6 @@ struct Shared {
     failing: Mutex<Option<String>>,
 }
 
-/// What is known of sensors.
-struct Known {
-    registry: Registry,
-    /// The generations that count, by sensor.
-    standing: HashMap<Arc<str>, HashSet<u64>>,
-}
-
 impl FleetStore {
     /// Makes sure that the tables are there.
     ///
@@ -89,7 +81,7 @@ impl FleetStore {
     ///
     /// # Errors
     ///
-    /// Likewise: the first shard must be there, for it keeps what is known of sensors.
+    /// Likewise.
     pub fn open_partial(cluster: Cluster) -> Result<FleetStore, FleetError> {
         let store = FleetStore::open(cluster)?;
         let away = store.shared.ping();
@@ -142,10 +134,15 @@ impl Shared {
 
     /// Asks what is known of sensors.
     fn look(&self) -> Result<Arc<Known>, FleetError> {
-        let registry = Registry::load(&self.cluster)?;
-        let standing = registry.sensors.keys();
-        let standing = standing.map(|name| (Arc::clone(name), registry.standing(name).into_iter().collect()));
-        let known = Arc::new(Known { standing: standing.collect(), registry });
+        // Those that were away a moment ago take their time to say so.
+        let away = self.away.lock().shards.clone();
+        let without = if away.len() < self.cluster.shards().len() { away.as_slice() } else { &[] };
+        let mut registry = Registry::load_without(&self.cluster, without)?;
+        if let Some(before) = self.last_known().filter(|_| !without.is_empty() || !registry.away.is_empty()) {
+            // What a shard said before it was away still holds.
+            registry.merge(&before.registry);
+        }
+        let known = Arc::new(Known::of(registry));
         {
             let mut numbers = self.numbers.lock();
             for name in known.registry.sensors.keys() {
@@ -165,11 +162,10 @@ impl Shared {
         let shards = self.cluster.shards();
         let mut away = Away::default();
         // One that is away may take its time to be so.
-        let answers: Vec<_> = std::thread::scope(|scope| {
-            let asked: Vec<_> = shards.iter().map(|shard| scope.spawn(|| shard.rows("SELECT 1"))).collect();
-            asked.into_iter().map(|thread| thread.join().unwrap_or(Err(FleetError::Stopped))).collect()
-        });
-        for (at, answer) in answers.into_iter().enumerate().filter(|(_, answer)| answer.is_err()) {
+        for (at, answer) in self.cluster.each(&[], |_, shard| shard.rows("SELECT 1").map(drop)) {
+            if answer.is_ok() {
+                continue;
+            }
             if let Err(error) = answer {
                 tracing::debug!(%error, "A shard does not answer.");
             }
@@ -363,12 +359,12 @@ impl Groups {
         let Some(Column::Bytes(sensor)) = key.pop() else { return Err(FleetError::cut()) };
         let sensor = std::str::from_utf8(&sensor).map_err(|_| FleetError::cut())?;
         // One that is not known yet was met by a forwarder just now.
-        let Some((sensor, standing)) = self.known.standing.get_key_value(sensor) else { return Ok(None) };
+        let Some(sensor) = self.known.sensor(sensor) else { return Ok(None) };
         let (mut values, mut names): (Option<Values>, u64) = (None, 0);
         // The first sighting of what a ledger has now, which comes first of it.
         let mut live: Option<(u64, u64)> = None;
         let cut = self.known.registry.cut;
-        let counts = |row: &Stored| standing.contains(&row.generation) && row.values.last() >= cut;
+        let counts = |row: &Stored| self.known.stands(sensor, row.generation) && row.values.last() >= cut;
         for row in of_one.into_iter().filter(counts) {
             let first = match &row.values {
                 Values::Seen(halves) if halves.direct.is_none() && halves.alias.is_none() => continue,
@@ -472,18 +468,17 @@ fn question(group: Group) -> Result<Question, FleetError> {
 }
 
 impl FleetView {
-    fn domains_where(&self, scan: &Scan, condition: &Condition) -> Result<Domains<'_>, StoreError> {
-        let below = match scan {
-            Scan::Name(name) => Scan::Subtree(name.clone()),
-            Scan::All | Scan::Subtree(_) => scan.clone(),
+    fn domains_of<'a>(&'a self, scan: &Scan, since: Option<u64>) -> Result<Domains<'a>, StoreError> {
+        let within = match scan {
+            Scan::All => None,
+            Scan::Name(name) | Scan::Subtree(name) => Some(name.clone()),
             _ => return Ok(Box::new(std::iter::empty())),
         };
-        let within = match &below {
-            Scan::Subtree(name) => Some(name.clone()),
-            _ => None,
+        let known = match &self.known {
+            Some(known) => Arc::clone(known),
+            None => self.shared.known().map_err(FleetError::into_store_error)?,
         };
-        let rows = self.entries_where(&below, None, condition)?;
-        Ok(Box::new(OfRows::new(rows, self.questions_where(&below, condition)?, within)))
+        Ok(Box::new(ByDomain::open(&self.shared.cluster, known, &self.without, within, since)))
     }
 }
 
@@ -528,11 +523,11 @@ impl Snapshot for FleetView {
     }
 
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
-        self.domains_where(scan, &Condition::Always)
+        self.domains_of(scan, None)
     }
 
     fn domains_since<'a>(&'a self, scan: &Scan, since: u64) -> Result<Domains<'a>, StoreError> {
-        self.domains_where(scan, &Condition::Seen(About::Domain, Fence::FirstFrom(since)))
+        self.domains_of(scan, Some(since))
     }
 
     fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {

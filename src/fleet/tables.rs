@@ -9,7 +9,7 @@ use super::cluster::{Cluster, Shard};
 use super::rowbinary::{Columns, put_u32, put_u64};
 
 /// The version of what is here.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Rows by name.
 pub const BY_NAME: &str = "by_name";
@@ -25,7 +25,7 @@ pub const SENSORS: &str = "sensors";
 pub const COMPARED: &str = "compared";
 /// The time before which nothing is kept.
 pub const CUTS: &str = "cuts";
-/// The version, and for how many shards.
+/// The version, for how many shards, and which of them this is.
 pub const LAYOUT: &str = "layout";
 
 /// Whether tables are replicated.
@@ -133,57 +133,99 @@ pub fn init(cluster: &Cluster, form: Form) -> Result<(), FleetError> {
         }
     }
     let shards = cluster.shards().len();
-    let first = cluster.first()?;
-    if let Some((version, buckets, made_for)) = layout(cluster, first)? {
-        // Of an older version it is no longer.
-        fits((version.max(VERSION), buckets, made_for), shards)?;
+    for (at, layout) in cluster.each(&[], |_, shard| layout(cluster, shard)) {
+        if let Some(Layout { version, buckets, shards: made_for, number }) = layout? {
+            // Of an older version it is no longer.
+            fits(Layout { version: version.max(VERSION), buckets, shards: made_for, number }, at, shards)?;
+        }
     }
-    let mut row = vec![1];
-    put_u64(u64::from(VERSION), &mut row);
-    for number in [VERSION, u32::from(BUCKETS), u32::try_from(shards).unwrap_or(u32::MAX)] {
-        put_u32(number, &mut row);
+    for at in 0..shards {
+        let mut row = vec![number(at)];
+        put_u64(u64::from(VERSION), &mut row);
+        for number in [VERSION, u32::from(BUCKETS), u32::try_from(shards).unwrap_or(u32::MAX)] {
+            put_u32(number, &mut row);
+        }
+        cluster.insert(at, LAYOUT, &row, 0)?;
     }
-    cluster.insert(0, LAYOUT, &row, 0)
+    Ok(())
 }
 
-/// Makes sure that the tables are those of this version, for as many shards.
+/// The number of a shard as the layout has it.
+fn number(at: usize) -> u8 {
+    (at as u8).wrapping_add(1)
+}
+
+/// Makes sure that the tables are those of this version, for as many shards, on each shard that answers.
 ///
 /// # Errors
 ///
-/// When they are not, or cannot be asked.
+/// When they are not, or no shard answers.
 pub fn check(cluster: &Cluster) -> Result<(), FleetError> {
-    fits(found(cluster)?, cluster.shards().len())
+    let shards = cluster.shards().len();
+    let (found, _) = found(cluster)?;
+    let none = found.iter().find(|(_, layout)| layout.is_none()).map(|(at, _)| at + 1);
+    for (at, layout) in found {
+        if let Some(layout) = layout {
+            fits(layout, at, shards)?;
+        }
+    }
+    match none {
+        None => Ok(()),
+        Some(number) => Err(FleetError::Tables {
+            what: format!("shard {number} has no tables of dnsledger, and others have"),
+            hint: "name all shards, in the order in which they were named when the tables were made; for a new one: dnsledger fleet init",
+        }),
+    }
 }
 
-/// The layout that is there.
-fn found(cluster: &Cluster) -> Result<Layout, FleetError> {
-    let first = cluster.first()?;
+/// What a layout says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    version: u32,
+    buckets: u32,
+    shards: u32,
+    /// Which of the shards this is, from 1 on.
+    number: u8,
+}
+
+/// The layouts of the shards that answer: some of them.
+type Found = (Vec<(usize, Option<Layout>)>, Vec<(usize, FleetError)>);
+
+fn found(cluster: &Cluster) -> Result<Found, FleetError> {
+    let (found, away) = cluster.any(&[], |_, shard| layout(cluster, shard))?;
+    if found.iter().all(|(_, layout)| layout.is_none()) {
+        return Err(FleetError::Tables {
+            what: format!("the database {} has no tables of dnsledger", cluster.database()),
+            hint: "dnsledger fleet init makes them",
+        });
+    }
+    Ok((found, away))
+}
+
+/// The layout that a shard has.
+fn layout(cluster: &Cluster, shard: &Shard) -> Result<Option<Layout>, FleetError> {
     // A database that is not there, and a table: both are told as an error of the server.
-    let found = first.rows(&format!(
+    let found = shard.rows(&format!(
         "SELECT count() FROM system.tables WHERE database = '{}' AND name = '{LAYOUT}'",
         cluster.database()
     ))?;
-    let layout = if Columns(&found).u64()? == 0 { None } else { layout(cluster, first)? };
-    layout.ok_or_else(|| FleetError::Tables {
-        what: format!("the database {} has no tables of dnsledger", cluster.database()),
-        hint: "dnsledger fleet init makes them",
-    })
-}
-
-/// Version, buckets and shards.
-type Layout = (u32, u32, u32);
-
-fn layout(cluster: &Cluster, shard: &Shard) -> Result<Option<Layout>, FleetError> {
-    let rows =
-        shard.rows(&format!("SELECT version, buckets, shards FROM {}.{LAYOUT} FINAL", cluster.database()))?;
+    if Columns(&found).u64()? == 0 {
+        return Ok(None);
+    }
+    let rows = shard.rows(&format!(
+        "SELECT version, buckets, shards, toUInt16(one) FROM {}.{LAYOUT} FINAL ORDER BY version DESC LIMIT 1",
+        cluster.database()
+    ))?;
     let mut columns = Columns(&rows);
     if columns.is_empty() {
         return Ok(None);
     }
-    Ok(Some((columns.u32()?, columns.u32()?, columns.u32()?)))
+    let (version, buckets, shards) = (columns.u32()?, columns.u32()?, columns.u32()?);
+    Ok(Some(Layout { version, buckets, shards, number: columns.u16()? as u8 }))
 }
 
-fn fits((version, buckets, shards): Layout, named: usize) -> Result<(), FleetError> {
+fn fits(layout: Layout, at: usize, named: usize) -> Result<(), FleetError> {
+    let Layout { version, buckets, shards, number: found } = layout;
     if version > VERSION || buckets != u32::from(BUCKETS) {
         return Err(FleetError::Tables {
             what: format!("the tables are of version {version}, and this program knows {VERSION}"),
@@ -199,6 +241,12 @@ fn fits((version, buckets, shards): Layout, named: usize) -> Result<(), FleetErr
     if shards as usize != named {
         return Err(FleetError::Tables {
             what: format!("the tables were made for {shards} shards, and {named} are named"),
+            hint: "name all shards, in the order in which they were named when the tables were made",
+        });
+    }
+    if found != number(at) {
+        return Err(FleetError::Tables {
+            what: format!("shard {found} is named as shard {}", at + 1),
             hint: "name all shards, in the order in which they were named when the tables were made",
         });
     }
@@ -223,9 +271,11 @@ pub fn quorum(cluster: &Cluster, wanted: usize) -> Result<usize, FleetError> {
 ///
 /// When that cannot be asked.
 pub fn is_replicated(cluster: &Cluster) -> Result<bool, FleetError> {
-    let rows = cluster.first()?.rows(&format!(
+    let statement = format!(
         "SELECT engine FROM system.tables WHERE database = '{}' AND name = '{BY_NAME}'",
         cluster.database()
-    ))?;
-    Ok(Columns(&rows).text()?.starts_with("Replicated"))
+    );
+    let (there, _) = cluster.any(&[], |_, shard| shard.rows(&statement))?;
+    let engines = there.iter().map(|(_, rows)| Columns(rows).text());
+    Ok(engines.collect::<Result<Vec<_>, _>>()?.iter().all(|engine| engine.starts_with("Replicated")))
 }

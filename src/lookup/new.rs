@@ -340,10 +340,11 @@ impl Finding<'_> {
             let mut last: Option<Seen<Name>> = None;
             for domain in ledger.domains_since(&scan, self.search.since)? {
                 let domain = domain?;
-                if !self.tick() {
+                let goes_on = if domain.is_mark() { self.look() } else { self.tick() };
+                if !goes_on {
                     return Ok(());
                 }
-                if !self.wants_sensor(&domain.sensor) {
+                if domain.is_mark() || !self.wants_sensor(&domain.sensor) {
                     continue;
                 }
                 match &mut last {

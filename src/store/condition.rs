@@ -46,8 +46,6 @@ pub enum About {
     Tuple,
     /// An rrname: its rows and questions.
     Rrname,
-    /// A registrable domain: the rows and questions of all names in it.
-    Domain,
     /// Record data.
     Rdata,
 }

@@ -380,7 +380,8 @@ pub trait Snapshot: Send + Sync {
     /// As for [`Snapshot::entries`].
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError>;
 
-    /// As [`Snapshot::domains`], where those that were first seen before a time are not wanted.
+    /// As [`Snapshot::domains`], where those that were first seen before a time are not wanted. What says only that it takes its time is a
+    /// mark ([`DomainSeen::is_mark`]).
     ///
     /// # Errors
     ///
@@ -643,6 +644,13 @@ pub struct DomainSeen {
     pub sensor: Arc<str>,
     /// When.
     pub times: FirstSeen,
+}
+
+impl DomainSeen {
+    /// As [`Entry::is_mark`]: see [`Snapshot::domains_since`].
+    pub fn is_mark(&self) -> bool {
+        self.times == FirstSeen::default()
+    }
 }
 
 /// What a look at all names has found.

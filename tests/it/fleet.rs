@@ -490,7 +490,17 @@ fn rows_that_shards_lost_are_shipped_again_and_a_shard_that_is_away_is_no_empty_
     let said = ship(&env, "one", &cluster);
     assert!(!said.contains(" 0 buckets differed"), "{said}");
     assert!(export(&env, &cluster) == rows, "it is mended");
-    // The shards must be all that there are.
+    // What a shard lacks of what is known of sensors is noted there again.
+    for engine in [&first, &second] {
+        engine.ask("TRUNCATE TABLE dns.sensors").unwrap();
+        ship(&env, "one", &cluster);
+        assert!(engine.ask("SELECT count() FROM dns.sensors").unwrap().ends_with("\r\n1\n"));
+    }
+    // The shards must be all that there are, in their order.
+    let swapped = format!("clickhouse://{};{}/dns", second.host(), first.host());
+    let swapped = env.run(&["export", "--store", &swapped]);
+    let says = swapped.stderr.contains("shard 2 is named as shard 1");
+    assert!(swapped.status.code() == Some(2) && says && swapped.stdout.is_empty(), "{}", swapped.stderr);
     let half = env.run(&["export", "--store", &format!("clickhouse://{}/dns", first.host())]);
     assert!(!half.status.success() && half.stderr.contains("for 2 shards"), "{}", half.stderr);
     let status = String::from_utf8(env.ok(&["fleet", "status", "--store", &cluster])).unwrap();
@@ -499,13 +509,36 @@ fn rows_that_shards_lost_are_shipped_again_and_a_shard_that_is_away_is_no_empty_
         "{status}"
     );
     let front = front_end(&env, &cluster);
-    // The first one keeps what is known of sensors: no command begins without it, and a front end goes on.
+    // Each keeps what is known of sensors: commands and front ends begin without the first one, too.
     first.kill();
-    for more in [&[][..], &["--partial"]] {
-        let answer = env.run(&[&["export", "--store", &cluster], more].concat());
-        let says = answer.stderr.contains("shard 1 of the cluster");
-        assert!(answer.status.code() == Some(2) && says && answer.stdout.is_empty(), "{}", answer.stderr);
-    }
+    let whole = env.run(&["export", "--store", &cluster]);
+    let says = whole.stderr.contains("shard 1 of the cluster");
+    assert!(whole.status.code() == Some(2) && says && whole.stdout.is_empty(), "{}", whole.stderr);
+    let part = env.run(&["export", "--store", &cluster, "--partial"]);
+    let of_second = String::from_utf8(part.stdout).unwrap();
+    assert!(
+        part.status.success() && part.stderr.contains("Shard 1 of 2") && !of_second.is_empty(),
+        "{}",
+        part.stderr
+    );
+    let row: serde_json::Value = serde_json::from_str(of_second.lines().next().unwrap()).unwrap();
+    let name = row["rrname"].as_str().unwrap();
+    let found = env.run(&["lookup", "--store", &cluster, "--type", row["rrtype"].as_str().unwrap(), name]);
+    assert!(found.status.success(), "{}", found.stderr);
+    let status = env.run(&["fleet", "status", "--store", &cluster]);
+    let said = String::from_utf8(status.stdout).unwrap();
+    assert!(
+        status.status.success()
+            && said.contains("shard 1 of the cluster is away")
+            && said.contains("sensor default: "),
+        "{said}"
+    );
+    let ledger = said.split("ledger ").nth(1).unwrap().split(':').next().unwrap();
+    let refused = env.run(&["fleet", "stand", "--store", &cluster, "default", ledger]);
+    assert!(refused.status.code() == Some(2) && refused.stderr.contains("shard 1"), "{}", refused.stderr);
+    drop(front);
+    fs::remove_file(env.path("address")).unwrap();
+    let front = front_end(&env, &cluster);
     for path in ["/api/v1/records?q=~e", "/api/v1/new", "/api/v1/records?q=192.0.2.0/8", "/api/v1/export"] {
         let separator = if path.contains('?') { '&' } else { '?' };
         let whole = front.get(path);

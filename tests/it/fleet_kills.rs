@@ -256,7 +256,6 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
                 _ => {
                     front.kill();
                     fs::remove_file(env.path("address")).unwrap();
-                    // It needs the first shard to begin, which is there: one thing is away at a time.
                     front = front_end(&env, &to);
                 }
             }

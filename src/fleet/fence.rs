@@ -1,0 +1,77 @@
+//! Where a page of a table is to end, so that what is read for it is about as much as was said.
+
+use super::FleetError;
+use super::cluster::Shard;
+use super::rowbinary::{Columns, literal};
+use super::rows::Table;
+
+/// Parts of a table that are looked at for where a page is to end, the largest first.
+const MOST_PARTS: usize = 16;
+/// Rows of each of them that may be read at once.
+const READ_AT_ONCE: u64 = 4096;
+
+/// The first key behind all that begin with these bytes, if there is one.
+pub(super) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// The first column of the least `span`-th row of any large part, among rows that meet a condition. `None` where there are fewer.
+pub(super) fn find(
+    shard: &Shard,
+    database: &str,
+    table: Table,
+    within: &str,
+    span: u64,
+) -> Result<Option<Vec<u8>>, FleetError> {
+    let (first, table) = (table.key().first().copied().unwrap_or("name"), table.name());
+    let parts = shard.rows(&format!(
+        "SELECT name FROM system.parts WHERE database = '{database}' AND table = '{table}' AND active AND rows > {span} \
+         ORDER BY rows DESC LIMIT {MOST_PARTS}",
+    ))?;
+    let (mut left, mut parts) = (Columns(&parts), Vec::new());
+    while !left.is_empty() {
+        parts.push(left.text()?);
+    }
+    let mut fence: Option<Vec<u8>> = None;
+    // Each reads no further than to where the ones before it have ended; where that is little, all are read at once.
+    for parts in parts.chunks(if span <= READ_AT_ONCE { MOST_PARTS } else { 1 }) {
+        let mut conditions = within.to_owned();
+        if let Some(fence) = &fence {
+            conditions += &format!(" AND {first} <= {}", literal(fence));
+        }
+        let each = parts.iter().map(|part| {
+            format!(
+                "SELECT count(), max({first}) FROM (SELECT {first} FROM {database}.{table} PREWHERE {conditions} \
+                 WHERE _part = '{part}' LIMIT {span})",
+            )
+        });
+        let found = shard.rows_in_turn(&each.collect::<Vec<_>>().join(" UNION ALL "))?;
+        let mut found = Columns(&found);
+        while !found.is_empty() {
+            let (rows, last) = (found.u64()?, found.bytes()?);
+            if rows >= span && fence.as_deref().is_none_or(|fence| last < fence) {
+                fence = Some(last.to_vec());
+            }
+        }
+    }
+    Ok(fence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_behind_all_that_begin_with_it() {
+        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(after_prefix(b"a\xff"), Some(b"b".to_vec()));
+        assert_eq!(after_prefix(b"\xff"), None);
+    }
+}
