@@ -41,6 +41,8 @@ pub enum Rdata {
 impl Rdata {
     /// The byte that the key form of a name starts with.
     pub const NAME_TAG: u8 = NAME;
+    /// The same of text.
+    pub const TEXT_TAG: u8 = TEXT;
 
     /// Whether record data in key form is text.
     pub fn is_text_key(key: &[u8]) -> bool {

@@ -6,13 +6,15 @@
 use super::rowbinary::literal;
 use super::rows::Table;
 use crate::dns::Rdata;
-use crate::store::{About, Condition, Fence, Side};
+use crate::store::{About, Condition, Edge, Fence, Looks, Run, Side};
 
 /// What the engine is told of what is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// What the columns of the key must be; empty where they may be anything.
     keys: String,
+    /// The same of rows that are left, where it takes long to look at all.
+    after: String,
     /// What must be seen of what rows are about.
     seen: Vec<(About, Fence)>,
 }
@@ -43,9 +45,20 @@ impl Filter {
     /// What is told of a condition; `None` where nothing can be.
     pub fn of(condition: &Condition) -> Option<Filter> {
         let mut seen = Vec::new();
-        let keys = keys(condition, &mut seen).unwrap_or_default();
-        let filter = Filter { keys, seen };
+        let all = keys(condition, Part::All, &mut seen).unwrap_or_default();
+        let of = |part| keys(condition, part, &mut Vec::new());
+        // Engines look at all parts of a condition, whatever the first one says.
+        let (keys, after) = match of(Part::Text).and_then(|_| of(Part::Quick)) {
+            Some(quick) if quick != all => (quick, all),
+            _ => (all, String::new()),
+        };
+        let filter = Filter { keys, after, seen };
         (filter != Filter::default()).then_some(filter)
+    }
+
+    /// The condition of rows that the page has otherwise; empty where there is none.
+    pub fn after(&self) -> &str {
+        &self.after
     }
 
     /// Whether what was seen of rows decides, which needs memory for each of them.
@@ -96,24 +109,39 @@ pub fn seen(table: Table, fence: Fence) -> String {
     }
 }
 
+/// Of what parts of a condition is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Of all.
+    All,
+    /// Of all that is looked at quickly.
+    Quick,
+    /// Of that as far as it is about names and data, and few rows meet it.
+    Text,
+}
+
 /// A condition on the columns of the key; `None` where all rows meet it as far as these say.
-fn keys(condition: &Condition, seen: &mut Vec<(About, Fence)>) -> Option<String> {
+fn keys(condition: &Condition, part: Part, seen: &mut Vec<(About, Fence)>) -> Option<String> {
     match condition {
         Condition::Always => None,
-        Condition::All(all) => joined(all.iter().filter_map(|one| keys(one, seen)), " AND "),
+        Condition::All(all) => joined(all.iter().filter_map(|one| keys(one, part, seen)), " AND "),
         Condition::OneOf(any) => {
             // What is seen does not decide where it is one of several.
-            let any: Option<Vec<String>> = any.iter().map(|one| keys(one, &mut Vec::new())).collect();
+            let any: Option<Vec<String>> = any.iter().map(|one| keys(one, part, &mut Vec::new())).collect();
             joined(any?.into_iter(), " OR ")
         }
         Condition::Shows(Side::Rrname, text) => in_name(text, "name"),
         Condition::Shows(Side::Rdata, text) => in_data(text),
+        Condition::Looks(_, _) if part != Part::All => None,
+        Condition::Looks(Side::Rrname, looks) => name_looks(looks),
+        Condition::Looks(Side::Rdata, looks) => data_looks(looks),
         Condition::BeginsWith(name) => Some(has("name", name.key())),
         Condition::Below(name) => {
             let prefix = name.subtree_key();
             Some(format!("substring(name, 1, {}) = {}", prefix.len(), literal(prefix)))
         }
         Condition::Data(data) => joined(data.iter().map(exactly), " OR "),
+        Condition::Types(_) | Condition::Sensor(_) if part == Part::Text => None,
         Condition::Types(types) => {
             let types: Vec<String> = types.iter().map(|rrtype| rrtype.0.to_string()).collect();
             (!types.is_empty()).then(|| format!("rrtype IN ({})", types.join(", ")))
@@ -124,6 +152,57 @@ fn keys(condition: &Condition, seen: &mut Vec<(About, Fence)>) -> Option<String>
             None
         }
     }
+}
+
+/// That a column matches a regex.
+fn matches(column: &str, regex: &str) -> String {
+    format!("match({column}, {})", literal(regex.as_bytes()))
+}
+
+/// That record data has a tag.
+fn is_tagged(tag: u8) -> String {
+    format!("substring(rdata, 1, 1) = {}", literal(&[tag]))
+}
+
+/// An address as servers show it, which is as it is shown but where the first bytes of one of IPv6 are zero.
+const SHOWN_V4: &str = "IPv4NumToString(reinterpretAsUInt32(reverse(substring(rdata, 2, 4))))";
+const SHOWN_V6: &str = "IPv6NumToString(toFixedString(substring(rdata, 2, 16), 16))";
+
+/// That a name may look so.
+fn name_looks(looks: &Looks) -> Option<String> {
+    let runs = joined(looks.runs.iter().map(|run| matches("name", &run.of_name())), " AND ")?;
+    let is_odd = format!("NOT {}", matches("name", Run::PLAIN_NAME));
+    let may_be_odd = looks.runs.iter().any(|run| run.may_be_escape);
+    joined([runs].into_iter().chain(may_be_odd.then_some(is_odd)), " OR ")
+}
+
+/// That record data may.
+fn data_looks(looks: &Looks) -> Option<String> {
+    let mut any = Vec::new();
+    let is_anywhere = |run: &Run| (run.starts, run.ends) == (Edge::Open, Edge::Open);
+    let text = joined(looks.runs.iter().map(|run| matches("rdata", &run.of_text())), " AND ")?;
+    if looks.runs.iter().all(is_anywhere) {
+        any.push(text);
+    } else {
+        let names = joined(looks.runs.iter().map(|run| matches("rdata", &run.of_data_name())), " AND ")?;
+        any.push(format!("{} AND {names}", is_tagged(Rdata::NAME_TAG)));
+        any.push(format!("{} AND {text}", is_tagged(Rdata::TEXT_TAG)));
+    }
+    if looks.runs.iter().any(|run| run.may_be_escape) {
+        let plain = matches("substring(rdata, 2)", Run::PLAIN_NAME);
+        any.push(format!("{} AND NOT {plain}", is_tagged(Rdata::NAME_TAG)));
+    }
+    any.extend(looks.v4.iter().map(|v4| format!("{} AND {}", is_tagged(4), matches(SHOWN_V4, v4))));
+    if let Some(v6) = &looks.v6 {
+        any.push(begins_with_zeros());
+        any.push(format!("{} AND {}", is_tagged(6), matches(SHOWN_V6, v6)));
+    }
+    joined(any.into_iter(), " OR ")
+}
+
+/// That record data is an address of IPv6 whose first bytes are zero: servers show those in another way.
+fn begins_with_zeros() -> String {
+    format!("substring(rdata, 1, 11) = {}", literal(&[&[6][..], &[0; 10]].concat()))
 }
 
 fn exactly(rdata: &Rdata) -> String {
@@ -149,9 +228,16 @@ fn is_plain(byte: &u8) -> bool {
     matches!(byte, 0x21..=0x7e) && *byte != b'.' && *byte != b'\\'
 }
 
+/// So many bytes tell enough: engines look for each text in all rows.
+const TELLS_ENOUGH: usize = 4;
+
 /// That a name in key form, as it is shown, may have a text in it: labels are in another order there, and bytes are not escaped.
 fn in_name(text: &[u8], column: &str) -> Option<String> {
+    if let Some(labels) = whole_labels(text) {
+        return Some(has(column, &labels));
+    }
     let mut parts: Vec<String> = Vec::new();
+    let mut longest: Option<(usize, String)> = None;
     let mut rest = text;
     while let Some(&byte) = rest.first() {
         let length = rest.iter().take_while(|byte| is_plain(byte)).count();
@@ -174,11 +260,37 @@ fn in_name(text: &[u8], column: &str) -> Option<String> {
         if rest.len() == text.len() && byte.is_ascii_digit() {
             parts.extend(with_digits_first(&bytes, column));
         } else {
-            parts.push(has(column, &bytes));
+            let part = has(column, &bytes);
+            if bytes.len() >= TELLS_ENOUGH && longest.as_ref().is_none_or(|(length, _)| *length < bytes.len())
+            {
+                longest = Some((bytes.len(), part.clone()));
+            }
+            parts.push(part);
         }
         rest = behind;
     }
-    joined(parts.into_iter(), " AND ")
+    match longest {
+        Some((_, part)) => Some(part),
+        None => joined(parts.into_iter(), " AND "),
+    }
+}
+
+/// The labels of a text that are whole, one behind the other in key form, where these tell enough.
+fn whole_labels(text: &[u8]) -> Option<Vec<u8>> {
+    let labels: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
+    let is_label = |label: &&[u8]| !label.is_empty() && label.iter().all(is_plain);
+    let [first, inner @ .., last] = labels.as_slice() else { return None };
+    // A dot that nothing is in front of may be an escaped one.
+    if !is_label(first) || !inner.iter().all(is_label) || !last.iter().all(is_plain) {
+        return None;
+    }
+    // Behind a final dot there may be no label.
+    let mut key = if last.is_empty() { Vec::new() } else { vec![0] };
+    for label in inner.iter().rev() {
+        key.extend(label.to_ascii_lowercase());
+        key.push(0);
+    }
+    (key.len() > TELLS_ENOUGH).then_some(key)
 }
 
 /// The same of a text that begins with digits, which may be the last ones of an escape: a byte that is not shown as it is.
@@ -223,10 +335,24 @@ fn in_v4(text: &[u8]) -> Option<String> {
     }
     let shown = match known.is_empty() {
         // Bytes of an address come in their order, those of a number in the other.
-        true => has("IPv4NumToString(reinterpretAsUInt32(reverse(substring(rdata, 2, 4))))", text.as_bytes()),
+        true => has(SHOWN_V4, text.as_bytes()),
         false => has("rdata", &known),
     };
     Some(format!("substring(rdata, 1, 1) = '\\x04' AND {shown}"))
+}
+
+/// That an IPv6 address, whose first bytes are not zero, may be shown with a text in it; `None` where none is.
+fn in_v6(text: &[u8]) -> Option<String> {
+    let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if text.contains(&b'.') || (text.len() > 4 && !text.contains(&b':')) {
+        return None;
+    }
+    if text.len() < 3 || text.contains(&b':') {
+        return Some(has(SHOWN_V6, text));
+    }
+    // Two of the digits are one byte: the first two, or the next two.
+    let pairs = text.windows(2).take(2).filter_map(digits);
+    joined(pairs.map(|byte| has("rdata", &[byte])), " OR ").map(|bytes| format!("({bytes})"))
 }
 
 /// That record data, as it is shown, may have a text in it.
@@ -238,13 +364,8 @@ fn in_data(text: &[u8]) -> Option<String> {
         any.extend(in_v4(&text));
     }
     if text.iter().all(|byte| byte.is_ascii_hexdigit() || b".:".contains(byte)) {
-        // Where the first bytes are zero, servers show addresses in another way.
-        let zeros = literal(&[&[6][..], &[0; 10]].concat());
-        let shown = "IPv6NumToString(toFixedString(substring(rdata, 2, 16), 16))";
-        any.push(format!("substring(rdata, 1, 11) = {zeros}"));
-        if !text.contains(&b'.') {
-            any.push(format!("substring(rdata, 1, 1) = '\\x06' AND {}", has(shown, &text)));
-        }
+        any.push(begins_with_zeros());
+        any.extend(in_v6(&text).map(|shown| format!("{} AND {shown}", is_tagged(6))));
     }
     joined(any.into_iter(), " OR ")
 }
@@ -260,8 +381,13 @@ mod tests {
     #[test]
     fn a_text_is_looked_for_by_its_labels() {
         let name = |text: &str| filter(Condition::Shows(Side::Rrname, text.as_bytes().to_vec()));
-        assert_eq!(name("mail"), r"(position(name, '\x6D\x61\x69\x6C') > 0)");
+        assert_eq!(name("mail"), r"position(name, '\x6D\x61\x69\x6C') > 0");
         assert_eq!(name("a.b"), r"(position(name, '\x61\x00') > 0) AND (position(name, '\x62') > 0)");
+        assert_eq!(name("a.bcde.f"), r"position(name, '\x00\x62\x63\x64\x65\x00') > 0");
+        assert_eq!(name("a.b.c.d"), r"position(name, '\x00\x63\x00\x62\x00') > 0");
+        assert_eq!(name("a.bc.de."), r"position(name, '\x64\x65\x00\x62\x63\x00') > 0");
+        assert_eq!(name("a.mail"), r"position(name, '\x6D\x61\x69\x6C') > 0");
+        assert!(name(".bcde.f").contains(r"'\x62\x63\x64\x65\x00'"), "a label may begin before it");
         assert_eq!(name(r"\195x"), r"(position(name, '\x78') > 0)");
         assert_eq!(name(r"\.x"), r"(position(name, '\x78') > 0)");
         // Digits at the beginning may be those of an escape.

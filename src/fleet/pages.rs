@@ -304,9 +304,11 @@ impl Pages {
         if let Some(filter) = &self.range.filter {
             conditions.extend(filter.conditions(database, table, &self.bounds()));
         }
+        let after = self.range.filter.as_ref().map_or("", Filter::after);
+        let after = if after.is_empty() { String::new() } else { format!(" WHERE {after}") };
         let (key, values) = (columns(table).join(", "), table.values());
         self.answer = shard.rows(&format!(
-            "SELECT {key}, {values}, names FROM {database}.{} FINAL PREWHERE {} ORDER BY {key} LIMIT {}",
+            "SELECT {key}, {values}, names FROM {database}.{} FINAL PREWHERE {}{after} ORDER BY {key} LIMIT {}",
             table.name(),
             conditions.join(" AND "),
             self.page,

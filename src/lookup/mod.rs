@@ -32,6 +32,7 @@ mod pattern;
 mod query;
 mod questions;
 mod required;
+mod runs;
 mod summary;
 mod walk;
 

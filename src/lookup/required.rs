@@ -3,11 +3,14 @@
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use super::runs;
 use crate::store::{Condition, Side};
 
 /// Texts of one regex at most, and of one row of texts that all must be there.
 const MOST: usize = 64;
 const MOST_TOGETHER: usize = 4;
+/// Bytes of a text that is rare enough that nothing else need be looked for.
+const TELLS_ENOUGH: usize = 5;
 
 /// What a side of a row meets that a regex matches somewhere, where case never matters.
 pub(super) fn of_regex(regex: &str, side: Side) -> Condition {
@@ -16,7 +19,19 @@ pub(super) fn of_regex(regex: &str, side: Side) -> Condition {
     let mut required = Required { side, run: Vec::new(), all: Vec::new(), texts: 0 };
     required.add(&hir);
     required.end_run();
-    if required.texts > MOST { Condition::Always } else { required.condition() }
+    let texts = if required.texts > MOST { Condition::Always } else { required.condition() };
+    // What tells enough text is found by that.
+    if shortest(&texts) >= TELLS_ENOUGH { texts } else { Condition::all([texts, runs::of_regex(&hir, side)]) }
+}
+
+/// The least bytes of a text that must be there.
+fn shortest(condition: &Condition) -> usize {
+    match condition {
+        Condition::Shows(_, text) => text.len(),
+        Condition::All(all) => all.iter().map(shortest).max().unwrap_or(0),
+        Condition::OneOf(any) => any.iter().map(shortest).min().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// What is gathered of one branch of a regex.
@@ -115,7 +130,14 @@ mod tests {
 
     #[test]
     fn what_a_regex_requires_is_found_in_it() {
-        let of = |regex: &str| of_regex(regex, Side::Rrname);
+        // Runs are tried in their own file.
+        let of = |regex: &str| match of_regex(regex, Side::Rrname) {
+            Condition::All(all) => {
+                Condition::all(all.into_iter().filter(|one| !matches!(one, Condition::Looks(..))))
+            }
+            Condition::Looks(..) => Condition::Always,
+            condition => condition,
+        };
         assert_eq!(of("MAIL"), shows("mail"));
         assert_eq!(of(r"^mail\.exa"), shows("mail.exa"));
         assert_eq!(of("(?-i)Mail"), shows("mail"));

@@ -16,6 +16,8 @@ pub enum Condition {
     OneOf(Vec<Condition>),
     /// A side of the row, as it is shown in lower case, a name with its final dot, has this in it.
     Shows(Side, Vec<u8>),
+    /// A side of the row, as it is shown in lower case, looks so.
+    Looks(Side, Looks),
     /// The rrname begins with the labels of this name.
     BeginsWith(Name),
     /// The rrname is this name or below it.
@@ -28,6 +30,77 @@ pub enum Condition {
     Sensor(String),
     /// Of what the row is about there is a row, or a question, that was seen so. All rows of it meet this, or none.
     Seen(About, Fence),
+}
+
+/// How text looks, in regexes that engines of any kind read alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looks {
+    /// A name has each of these in one of its labels, and text has them anywhere.
+    pub runs: Vec<Run>,
+    /// An address of IPv4 matches this; none does where there is none.
+    pub v4: Option<String>,
+    /// The same of one of IPv6.
+    pub v6: Option<String>,
+}
+
+/// A part of what is shown, without a dot in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The regex that it matches.
+    pub regex: String,
+    /// Where it begins.
+    pub starts: Edge,
+    /// Where it ends.
+    pub ends: Edge,
+    /// Whether it may be a part of an escape, or lie beside one: so names with bytes that are escaped may have it, too.
+    pub may_be_escape: bool,
+}
+
+/// Where a run begins or ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Edge {
+    /// Anywhere.
+    #[default]
+    Open,
+    /// Where a label does.
+    Label,
+    /// Where all of it does.
+    Text,
+}
+
+impl Run {
+    /// What names in key form match of which no byte is escaped when they are shown.
+    pub const PLAIN_NAME: &str = r"^[\x00\x21-\x2d\x2f-\x5b\x5d-\x7e]*$";
+
+    /// What a name in key form matches, whose labels come in the other order.
+    pub fn of_name(&self) -> String {
+        self.of_key("^")
+    }
+
+    /// The same behind the byte that says that record data is a name.
+    pub fn of_data_name(&self) -> String {
+        self.of_key(r"^[\x10]")
+    }
+
+    fn of_key(&self, front: &str) -> String {
+        let starts = match (self.starts, self.ends) {
+            (_, Edge::Text) if self.starts != Edge::Open => front.to_owned(),
+            (_, Edge::Text) => format!(r"{front}[^\x00]*"),
+            (Edge::Open, _) => String::new(),
+            _ => format!(r"(?:{front}|[\x00])"),
+        };
+        let ends = match (self.starts, self.ends) {
+            (_, Edge::Open) => "",
+            (Edge::Text, _) => r"[\x00][\x00]$",
+            _ => r"[\x00]",
+        };
+        format!("(?:{starts}{}{ends})", self.regex)
+    }
+
+    /// What text matches, in any case.
+    pub fn of_text(&self) -> String {
+        format!("(?i:{})", self.regex)
+    }
 }
 
 /// A side of a row.
@@ -99,7 +172,8 @@ impl Condition {
     /// Whether a row meets it, as far as a single row says.
     pub fn is_met_by(&self, tuple: &Tuple, sensor: &str) -> bool {
         match self {
-            Condition::Always | Condition::Seen(..) => true,
+            // Who makes the regexes tries them.
+            Condition::Always | Condition::Seen(..) | Condition::Looks(..) => true,
             Condition::All(all) => all.iter().all(|one| one.is_met_by(tuple, sensor)),
             Condition::OneOf(any) => any.iter().any(|one| one.is_met_by(tuple, sensor)),
             Condition::Shows(side, text) => {

@@ -53,7 +53,7 @@ mod value;
 mod verify;
 
 pub use budget::{NameBudget, is_unresolved};
-pub use condition::{About, Condition, Fence, Side};
+pub use condition::{About, Condition, Edge, Fence, Looks, Run, Side};
 pub use copy::OnPiece;
 pub use fed::{Fed, Part, SensorAsOf};
 pub use filter::LogFilter;

@@ -88,7 +88,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("psl", &["dns/", "ingest/dump.rs"]),
     ("hyperloglockless", &["store/sketch.rs"]),
     ("regex", &["evidence/", "lookup/"]),
-    ("regex_syntax", &["lookup/required.rs"]),
+    ("regex_syntax", &["lookup/required.rs", "lookup/runs.rs"]),
     ("unicode_security", &["lookup/lookalike.rs"]),
     ("toml", &["daemon/config.rs", "cli/client.rs"]),
     ("clap", &["cli/"]),
