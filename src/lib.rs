@@ -5,12 +5,13 @@
 //!
 //! - what all of it stands on: [`base`]; words: [`dns`], [`observation`], [`tally`], [`progress`], [`status`];
 //! - reading: [`tail`] gives lines, [`zeek`] log records, [`observe`] observations; [`indicators`] what lists and feeds say is bad;
-//! - keeping: [`store`] folds them into batches, shows these at once, and keeps them;
-//! - feeding: [`ingest`] brings all of that together, with threads and back-pressure;
-//! - bounding: [`retention`] drops what was not seen for long;
-//! - delivering: [`deliver`] hands what was met to programs of others;
-//! - asking: [`lookup`] answers queries, [`hunt`] many indicators at once, [`evidence`] finds the lines of logs behind the answer; [`output`] is how answers look, [`page`]
-//!   is what a browser shows;
+//! - keeping: [`store`] folds them into batches, shows these at once, keeps them, and drops what was not seen for long;
+//! - feeding: [`ingest`] brings all of that together, with threads and back-pressure; [`watch`] holds what comes against feeds;
+//! - asking: [`lookup`] answers queries, [`hunt`] many indicators at once, [`evidence`] finds the lines of logs behind the
+//!   answer; [`output`] is how answers look;
+//! - faces: [`page`] is what a browser shows, [`http`] serves it and the APIs; [`pull`] gets feeds from servers, [`deliver`]
+//!   hands hits to programs of others, [`fleet`] ships ledgers into one cluster; [`daemon`] puts the parts together, and
+//!   [`cli`] is the command line.
 
 pub mod base;
 pub mod cli;
@@ -30,7 +31,6 @@ pub mod output;
 pub mod page;
 pub mod progress;
 pub mod pull;
-pub mod retention;
 pub mod status;
 pub mod store;
 pub mod tail;

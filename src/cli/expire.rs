@@ -14,9 +14,9 @@ use crate::base::units;
 use crate::http::ExpireLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
-use crate::retention::{self, Bounds, Forecast, Kept, LEAST_AGE, LEAST_DISK};
-use crate::store::Stats;
+use crate::store::retention::{self, Bounds, Forecast, Kept, LEAST_AGE};
 use crate::store::sled::use_reserve;
+use crate::store::{LEAST_DISK, Stats};
 
 /// What `expire` is told.
 #[derive(Debug, clap::Args)]

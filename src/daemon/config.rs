@@ -22,10 +22,10 @@ use crate::indicators::Format as ListFormat;
 use crate::ingest::{self, Backfill};
 use crate::lookup::{Brands, NewSettings};
 use crate::observation::check_sensor_name;
-use crate::store::MaxDisk;
+use crate::store::{MaxDisk, retention};
 use crate::tail::discover::Scope;
 use crate::watch::{self, FeedConfig, FileForm, HitFile, WatchConfig, Which};
-use crate::{http, observe, pull, retention, store, zeek};
+use crate::{http, observe, pull, store, zeek};
 
 /// The least budget of names of a domain: less would fold what nobody floods.
 const LEAST_NAMES: u64 = 100;
@@ -669,7 +669,7 @@ impl Config {
         if self.store.retention.is_some_and(|age| age < retention::LEAST_AGE) {
             return fault("store.retention is below 1d".to_owned(), "retention = \"400d\", or \"\" for ever");
         }
-        if matches!(self.store.max_disk, MaxDisk::Bytes(bytes) if bytes < retention::LEAST_DISK) {
+        if matches!(self.store.max_disk, MaxDisk::Bytes(bytes) if bytes < store::LEAST_DISK) {
             return fault(
                 "store.max_disk is below 16MiB".to_owned(),
                 "max_disk = \"20GiB\", \"auto\", or \"\" for no bound",

@@ -38,9 +38,9 @@ use super::sent::sent;
 use crate::base::clock::now;
 use crate::ingest::{ImportOptions, Summary};
 use crate::observation::check_sensor_name;
-use crate::retention::{Bounds, Forecast, Kept, RETENTION, commit_and_keep, forecast};
 use crate::status::shown_path;
 use crate::store::Verification;
+use crate::store::retention::{Bounds, Forecast, Kept, RETENTION, commit_and_keep, forecast};
 use crate::tally::{Malformed, Skip, Tally};
 
 /// Lines of an answer that wait to be sent.

@@ -37,6 +37,7 @@ mod migrate;
 mod notifier;
 mod private;
 mod replica;
+pub mod retention;
 mod run;
 mod scan;
 mod segment;

@@ -28,7 +28,6 @@ const MODULES: &[(&str, u8, &str)] = &[
     // Asking and feeding.
     ("lookup", 3, "base dns indicators observation store"),
     ("hunt", 3, "base dns indicators observation store"),
-    ("retention", 3, "base dns store"),
     ("output", 3, "base dns hunt indicators lookup observation store"),
     ("ingest", 3, "base dns observation observe output progress status store tail tally zeek"),
     ("evidence", 3, "base dns ingest lookup observation observe progress status store tail tally zeek"),
@@ -37,7 +36,7 @@ const MODULES: &[(&str, u8, &str)] = &[
     (
         "http",
         4,
-        "base dns evidence hunt indicators ingest lookup observation output page progress retention status store tally watch",
+        "base dns evidence hunt indicators ingest lookup observation output page progress status store tally watch",
     ),
     ("page", 4, "base dns evidence lookup observation output status store tally watch"),
     ("deliver", 5, "base http store watch"),
@@ -152,7 +151,7 @@ fn an_import_is_found_however_it_is_written() {
     ] {
         assert_eq!(check_one("store/key.rs", source).len(), 1, "{source}");
     }
-    assert_eq!(check_one("retention.rs", "use super::http::Reply;").len(), 1);
+    assert_eq!(check_one("observe.rs", "use super::http::Reply;").len(), 1);
     assert_eq!(check_one("store/mod.rs", "use super::http::Reply;").len(), 1);
 }
 

@@ -1,0 +1,267 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::dns::{Name, Rdata, RrType};
+use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
+use crate::store::Options;
+use crate::store::batch::Batch;
+use crate::store::memory::MemoryStore;
+use crate::store::sled::SledStore;
+
+/// Noon of some day.
+const NOW: u64 = 20_000 * DAY + DAY / 2;
+
+/// Applies a row and a question for each of these times.
+fn add(store: &dyn WriteStore, times: impl Iterator<Item = u64>) {
+    let sensor = store.sensor("s").unwrap();
+    let mut batch = Batch::default();
+    for (i, time) in times.enumerate() {
+        let rrname = Name::parse(&format!("host-{i}-{time}.example")).unwrap();
+        let rdata = Rdata::V4(u32::try_from(i).unwrap().into());
+        let mut key = Vec::new();
+        Tuple { rrname: rrname.clone(), rrtype: RrType::A, rdata }.push_key(&mut key);
+        key.extend_from_slice(&sensor.0.to_be_bytes());
+        batch.add_halves(&key, &Halves::once(Half::Direct, Seen::once(time, 60)));
+        let question = [rrname.key(), &RrType::A.0.to_be_bytes(), &sensor.0.to_be_bytes()].concat();
+        batch.add_asked(&question, &Asked::once(time, Outcome::Answered));
+    }
+    store.apply(&batch).unwrap();
+}
+
+/// When each row was last seen, in order.
+fn times(store: &dyn WriteStore) -> Vec<u64> {
+    let snapshot = store.now();
+    let rows = snapshot.entries(&Scan::All, None).unwrap();
+    let mut times: Vec<u64> = rows.map(|row| row.unwrap().halves.combined().time_last).collect();
+    times.sort_unstable();
+    times
+}
+
+fn aged(days: u64) -> Bounds {
+    Bounds { retention: Some(Duration::from_secs(days * DAY)), ..Bounds::default() }
+}
+
+fn kept(look: Result<Look, StoreError>) -> Kept {
+    match look.unwrap() {
+        Look::Kept(kept) => kept,
+        look => panic!("{look:?}"),
+    }
+}
+
+#[test]
+fn what_is_too_old_goes_at_the_start_of_a_day_and_the_future_drives_nothing() {
+    let store = Arc::new(MemoryStore::default());
+    let midnight = NOW - NOW % DAY - 10 * DAY;
+    let far = NOW + 1000 * DAY;
+    add(&*store, [1, midnight - 1, midnight, NOW, far].into_iter());
+    let kept = keep(&*store, &aged(10), NOW).unwrap();
+    assert_eq!((kept.rows, kept.questions, kept.before, kept.fits), (2, 2, midnight, true));
+    assert_eq!(times(&*store), [midnight, NOW, far]);
+    // Less than a day is a day, and an age beyond the epoch drops nothing.
+    keep(&*store, &aged(30_000), NOW).unwrap();
+    assert_eq!(store.expired_before(), midnight);
+    keep(&*store, &aged(0), NOW).unwrap();
+    assert_eq!(times(&*store), [NOW, far]);
+}
+
+#[test]
+fn it_is_looked_often_and_dropped_once_a_day() {
+    let store = Arc::new(MemoryStore::default());
+    add(&*store, (0..40).map(|day| NOW - day * DAY));
+    let mut keeper = Keeper::new(aged(25));
+    assert_eq!(kept(keeper.look(&*store, NOW)).rows, 14);
+    for later in [0, 600, DAY / 2 - 1] {
+        add(&*store, [NOW + later].into_iter());
+        assert_eq!(keeper.look(&*store, NOW + later).unwrap(), Look::Within, "{later}");
+    }
+    // The clock alone makes nothing old.
+    assert_eq!(keeper.look(&*store, NOW + DAY / 2).unwrap(), Look::Within);
+    add(&*store, [NOW + DAY / 2].into_iter());
+    assert_eq!(kept(keeper.look(&*store, NOW + DAY / 2)).rows, 1);
+    // A clock that goes back brings nothing back and drops nothing.
+    assert_eq!(keeper.look(&*store, NOW - DAY).unwrap(), Look::Within);
+    assert_eq!(Keeper::new(Bounds::default()).look(&*store, NOW).unwrap(), Look::Within);
+}
+
+#[test]
+fn a_clock_that_is_ahead_drops_nothing_that_is_not_as_old_as_that() {
+    let ahead = NOW + 3 * 365 * DAY;
+    for bounds in [aged(400), aged(1), Bounds { max_disk: Some(u64::MAX), ..aged(30) }] {
+        let store = Arc::new(MemoryStore::default());
+        add(&*store, (0..100).map(|hour| NOW - hour * 600));
+        let mut keeper = Keeper::new(bounds);
+        assert!(!matches!(keeper.look(&*store, ahead).unwrap(), Look::Asks(_)));
+        keep(&*store, &bounds, ahead).unwrap();
+        assert_eq!(times(&*store).len(), 100);
+        let cut = store.expired_before();
+        assert!(cut <= NOW - bounds.retention.unwrap().as_secs());
+        // One record that is ahead with the clock makes the rest old: a person has to look.
+        add(&*store, [ahead].into_iter());
+        let Look::Asks(told) = keeper.look(&*store, ahead).unwrap() else { panic!("{bounds:?}") };
+        assert_eq!((told.rows, told.all_rows, told.newest), (100, 101, ahead));
+        assert_eq!(keeper.look(&*store, ahead + 600).unwrap(), Look::Asks(told));
+        assert_eq!((times(&*store).len(), store.expired_before()), (101, cut));
+        // The clock is right again.
+        assert_eq!(keeper.look(&*store, NOW).unwrap(), Look::Within);
+        // By hand it is done.
+        assert_eq!(forecast(&*store, &bounds, ahead).unwrap(), told);
+        assert_eq!(keep(&*store, &bounds, ahead).unwrap().rows, 100);
+        assert_eq!(keeper.look(&*store, ahead).unwrap(), Look::Within);
+    }
+}
+
+#[test]
+fn a_short_retention_drops_most_rows_every_day_without_asking() {
+    let store = Arc::new(MemoryStore::default());
+    let mut keeper = Keeper::new(aged(1));
+    let midnight = NOW - NOW % DAY;
+    for day in 0..5 {
+        let now = midnight + day * DAY + DAY / 2;
+        add(&*store, (0..100).map(|i| now - i));
+        let look = keeper.look(&*store, now).unwrap();
+        assert!(!matches!(look, Look::Asks(_)), "{day}: {look:?}");
+    }
+    assert_eq!(times(&*store).len(), 200);
+}
+
+#[test]
+fn a_time_that_a_clock_set_that_was_ahead_is_moved_back_when_the_clock_is_right() {
+    let ahead = NOW + 3 * 365 * DAY;
+    for (bounds, retention) in [(aged(400), 400), (Bounds::default(), 30)] {
+        let store = Arc::new(MemoryStore::default());
+        add(&*store, [NOW - 10, NOW - 5].into_iter());
+        // An earlier version did that.
+        store.expire(ahead - ahead % DAY - retention * DAY, ahead).unwrap();
+        assert!(times(&*store).is_empty());
+        add(&*store, [NOW - 3].into_iter());
+        assert!(times(&*store).is_empty());
+        assert_eq!(heal(&*store, &bounds, ahead).unwrap(), None, "the clock is still ahead");
+        let (_, lower) = heal(&*store, &bounds, NOW).unwrap().unwrap();
+        assert!(lower <= NOW - retention * DAY && store.expired_before() == lower);
+        assert_eq!(heal(&*store, &bounds, NOW).unwrap(), None, "once");
+        add(&*store, [NOW - 2].into_iter());
+        assert_eq!(times(&*store), [NOW - 2]);
+    }
+    // One that was right stays, whatever the retention is now.
+    let store = Arc::new(MemoryStore::default());
+    store.expire(NOW - 30 * DAY, NOW).unwrap();
+    assert_eq!(heal(&*store, &aged(400), NOW + 5).unwrap(), None);
+}
+
+#[test]
+fn a_time_that_was_moved_back_is_so_after_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path(), &Options::default()).unwrap();
+    add(&store, [NOW - 500 * DAY, NOW].into_iter());
+    store.expire(NOW - 30 * DAY, NOW + 1).unwrap();
+    store.lower_expired(NOW - 400 * DAY, NOW + 2).unwrap();
+    store.lower_expired(NOW, NOW + 3).unwrap();
+    drop(store);
+    let store = SledStore::open(folder.path(), &Options::default()).unwrap();
+    assert_eq!(store.expired_before(), NOW - 400 * DAY);
+    let Stats { expired, .. } = store.stats().unwrap();
+    assert_eq!((expired.before, expired.at, expired.rows), (NOW - 400 * DAY, NOW + 2, 1));
+    add(&store, [NOW - 100 * DAY, NOW - 401 * DAY].into_iter());
+    assert_eq!(times(&store), [NOW - 100 * DAY, NOW]);
+    store.rewrite().unwrap();
+    assert_eq!(store.expired_before(), NOW - 400 * DAY);
+    assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
+}
+
+#[test]
+fn a_day_that_is_named_goes_also_where_nothing_new_comes() {
+    let store = Arc::new(MemoryStore::default());
+    add(&*store, [NOW - 500 * DAY, NOW - 400 * DAY].into_iter());
+    let by_age = forecast(&*store, &aged(30), NOW).unwrap();
+    assert_eq!((by_age.rows, by_age.newest), (1, NOW - 400 * DAY));
+    let bounds = Bounds { before: Some(NOW - 30 * DAY), ..Bounds::default() };
+    assert_eq!(forecast(&*store, &bounds, NOW).unwrap().rows, 2);
+    assert_eq!(keep(&*store, &bounds, NOW).unwrap().rows, 2);
+    // The last day stays.
+    add(&*store, [NOW].into_iter());
+    let bounds = Bounds { before: Some(NOW + DAY), ..Bounds::default() };
+    assert_eq!(keep(&*store, &bounds, NOW).unwrap().before, NOW - DAY);
+    assert_eq!(times(&*store), [NOW]);
+}
+
+#[test]
+fn the_cut_leaves_the_share_that_was_asked_for() {
+    let store = MemoryStore::default();
+    let first = NOW - 100 * DAY;
+    // Several in an hour, and many at one second.
+    add(&store, (0..500).map(|i| first + i * 7).chain(std::iter::repeat_n(first + 9 * DAY, 500)));
+    let stay = |share: f64| {
+        let cut = find_cut(&store, share, NOW).unwrap().unwrap();
+        times(&store).iter().filter(|time| **time >= cut).count()
+    };
+    assert_eq!([0.999, 0.75, 0.5, 0.49, 0.0].map(stay), [999, 750, 500, 0, 0]);
+    // What was seen within the last day stays.
+    add(&store, [NOW - DAY + 1, NOW, NOW + 5 * DAY].into_iter());
+    assert_eq!(find_cut(&store, 0.0, NOW).unwrap(), Some(NOW - DAY));
+    assert_eq!(find_cut(&store, 0.0, first - DAY).unwrap(), None);
+    assert_eq!(find_cut(&MemoryStore::default(), 0.5, NOW).unwrap(), None);
+}
+
+#[test]
+fn a_ledger_that_is_too_large_loses_what_was_not_seen_for_longest_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { memory: 4 << 20, fold_rows: 4000, bulk_rows: 2000, ..Options::default() };
+    let store = Arc::new(SledStore::open(folder.path(), &options).unwrap());
+    let first = NOW - 100 * DAY;
+    let spread = || (0..40_000u64).map(|i| first + i * (100 * DAY / 40_000));
+    add(&*store, spread());
+    store.rewrite().unwrap();
+    let whole = store.stats().unwrap().disk_bytes;
+    let all = times(&*store);
+    let bounds = |max_disk| Bounds { max_disk: Some(max_disk), ..Bounds::default() };
+    // It fits: nothing is done.
+    let mut keeper = Keeper::new(bounds(whole));
+    assert_eq!(keeper.look(&*store, NOW).unwrap(), Look::Within);
+    // More than half would go.
+    let Look::Asks(told) = Keeper::new(bounds(whole / 2)).look(&*store, NOW).unwrap() else { panic!() };
+    assert!(told.rows > 20_000 && told.rows < 28_000 && told.all_rows == 40_000, "{told:?}");
+    let budget = whole * 4 / 5;
+    let told = forecast(&*store, &bounds(budget), NOW).unwrap();
+    let kept = kept(Keeper::new(bounds(budget)).look(&*store, NOW));
+    assert!(told.rows.abs_diff(kept.rows) <= told.rows / 10, "{told:?} {kept:?}");
+    assert!(kept.fits && kept.disk <= budget && kept.disk_before == whole, "{kept:?} of {budget}");
+    let left: Vec<u64> = all.iter().copied().filter(|time| *time >= kept.before).collect();
+    assert_eq!(times(&*store), left);
+    assert_eq!(kept.rows as usize, all.len() - left.len());
+    assert!(left.len() > all.len() / 5, "{} rows are left of {}", left.len(), all.len());
+    assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
+    // One that cannot be kept is gone for once, and again a day later.
+    let kept = keep(&*store, &bounds(1), NOW).unwrap();
+    let newest = all[all.len() - 1];
+    assert!(!kept.fits && times(&*store).iter().all(|time| *time >= newest - DAY), "{kept:?}");
+    assert!(times(&*store).len() > 300);
+    let mut keeper = Keeper::new(bounds(1));
+    assert!(!self::kept(keeper.look(&*store, NOW)).fits);
+    assert_eq!(keeper.look(&*store, NOW + DAY - 1).unwrap(), Look::Within);
+    assert_ne!(keeper.look(&*store, NOW + DAY).unwrap(), Look::Within);
+    // Space that a rewrite gives back costs no row.
+    store.expire(newest, NOW).unwrap();
+    let rows = times(&*store);
+    add(&*store, spread().filter(|time| *time < newest));
+    assert_eq!(times(&*store), rows, "what is older than the cut is not taken");
+    let Stats { live_bytes, disk_bytes, .. } = store.stats().unwrap();
+    assert!(live_bytes < disk_bytes / 2, "{live_bytes} of {disk_bytes}");
+    let kept = keep(&*store, &bounds(disk_bytes - 1), NOW).unwrap();
+    assert!(kept.fits && kept.rows == 0 && kept.disk < disk_bytes, "{kept:?}");
+}
+
+#[test]
+fn no_row_goes_for_what_a_reader_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SledStore::open(folder.path(), &Options::default()).unwrap());
+    add(&*store, (0..60_000).map(|i| NOW - 10 * DAY + i));
+    store.rewrite().unwrap();
+    let held = store.now();
+    store.rewrite().unwrap();
+    let stats = store.stats().unwrap();
+    assert!(stats.held_bytes > 0 && stats.own_disk_bytes() < stats.disk_bytes);
+    let budget = Bounds { max_disk: Some(stats.own_disk_bytes() * 5 / 4), ..Bounds::default() };
+    let kept = keep(&*store, &budget, NOW).unwrap();
+    assert!(kept.fits && kept.rows == 0 && kept.disk > budget.max_disk.unwrap(), "{kept:?}");
+    drop(held);
+}
