@@ -25,6 +25,7 @@ mod import;
 mod intake;
 mod look;
 mod meaning;
+mod plain_logs;
 mod sql;
 #[cfg(test)]
 mod tests;

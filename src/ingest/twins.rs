@@ -7,7 +7,7 @@
 //! Logs that are followed are compared event by event ([`Twins`]). When a second log comes, and at each start, the part of both
 //! that was read before is looked through once ([`look_through`]): which of its events the other one still has to tell is
 //! known again then. Of what nobody followed, archives and what was written while the daemon was down, whole logs are
-//! compared by their times ([`covered`], [`covered_by`]): a streaming log that began while a plain one was written holds
+//! compared by their times (`plain_logs.rs`): a streaming log that began while a plain one was written holds
 //! nothing else than that up to its last event.
 
 use std::collections::{HashMap, VecDeque};
@@ -21,16 +21,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::claims::Claims;
 use crate::store::StoreError;
 use crate::tail::decode::Decoder;
-use crate::tail::discover::Found;
 use crate::tail::lineage::Prefix;
 use crate::zeek::{self, Line, LogRecord, Reader};
 
 /// Events that one log has told and the other has not, at most; the oldest are forgotten.
 const MOST: usize = 1 << 18;
-/// Records by which it is told when a log began: some are out of order.
-const LOOKED_AT: usize = 50;
-/// How long a plain log is taken to be of which only the end is known, seconds.
-const USUAL_LENGTH: u64 = 2 * 3600;
 /// A line that is longer is no record.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
@@ -219,7 +214,7 @@ pub(super) enum IngestTrouble {
 //--- times ----------------------------------------------------------------------------------------------------------
 
 /// The times of a log's records, seconds; of the first of them, or of all.
-fn times(path: &Path, options: &zeek::Options, most: usize) -> Vec<u64> {
+pub(super) fn times(path: &Path, options: &zeek::Options, most: usize) -> Vec<u64> {
     let (mut reader, mut record) = (Reader::new(options), LogRecord::default());
     let mut times = Vec::new();
     // One that cannot be read has no times, and is found out by who reads it.
@@ -234,49 +229,6 @@ fn times(path: &Path, options: &zeek::Options, most: usize) -> Vec<u64> {
     });
     drop(read);
     times
-}
-
-/// When a log began, about: the middle of the times of its first records.
-pub(super) fn began(path: &Path, options: &zeek::Options) -> Option<u64> {
-    let mut times = times(path, options, LOOKED_AT);
-    times.sort_unstable();
-    times.get(times.len() / 2).copied()
-}
-
-/// Whether a streaming log began while a plain one of the same Zeek was written that the ledger has; if so, the last time in
-/// any of those.
-///
-/// # Errors
-///
-/// When the ledger cannot be asked.
-pub(super) fn covered(
-    claims: &Claims,
-    options: &zeek::Options,
-    path: &Path,
-) -> Result<Option<u64>, StoreError> {
-    let Some(began) = began(path, options) else { return Ok(None) };
-    let home = home(path);
-    let plain: Vec<(u64, PathBuf)> = (claims.lineages()?.into_iter())
-        .filter(|progress| Side::of(&progress.path) == Side::Plain && self::home(&progress.path) == home)
-        .map(|progress| (progress.newest, progress.path))
-        .collect();
-    let Some((newest, log)) = plain.iter().filter(|(newest, _)| *newest >= began).min() else {
-        return Ok(None);
-    };
-    let first = times(log, options, LOOKED_AT).into_iter().min();
-    let first = first.unwrap_or(newest.saturating_sub(USUAL_LENGTH));
-    Ok((first <= began).then(|| plain.iter().map(|(newest, _)| *newest).max().unwrap_or(*newest)))
-}
-
-/// Whether a streaming log began while one of these logs was written, of the same Zeek.
-pub(super) fn covered_by(plain: &[Found], options: &zeek::Options, path: &Path) -> bool {
-    let home = home(path);
-    let Some(began) = began(path, options) else { return false };
-    let before = plain.iter().filter(|found| self::home(&found.path) == home).filter_map(|found| {
-        let first = times(&found.path, options, LOOKED_AT).into_iter().min()?;
-        (first <= began).then_some((first, &found.path))
-    });
-    before.max().is_some_and(|(_, log)| times(log, options, usize::MAX).into_iter().max() >= Some(began))
 }
 
 #[cfg(test)]

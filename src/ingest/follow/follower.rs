@@ -19,6 +19,7 @@ use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
 use crate::ingest::intake::{Ending, Halt, Intake};
 use crate::ingest::look::{LOOK_BYTES, Look};
+use crate::ingest::plain_logs::{PlainLogs, began};
 use crate::ingest::twins::{self, Known, Side, Twin, Twins};
 use crate::ingest::{reading_hint, shown};
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
@@ -469,8 +470,10 @@ impl<'a> Follower<'a> {
         let is_first = !std::mem::replace(&mut self.is_known, true);
         let (streaming, archives) =
             (std::mem::take(&mut listing.streaming), std::mem::take(&mut listing.streaming_archives));
-        self.held.retain(|path| streaming.iter().any(|found| found.path == *path));
-        self.judged.retain(|path, _| archives.iter().any(|found| found.path == *path));
+        let there: HashSet<&Path> =
+            streaming.iter().chain(&archives).map(|found| found.path.as_path()).collect();
+        self.held.retain(|path| there.contains(path.as_path()));
+        self.judged.retain(|path, _| there.contains(path.as_path()));
         if streaming.is_empty() && archives.is_empty() {
             self.plain_archives.clear();
             return true;
@@ -480,10 +483,10 @@ impl<'a> Follower<'a> {
             listing.live.iter().map(|found| twins::home(&found.path)).collect();
         let mut homes = live_homes.clone();
         homes.extend(listing.archives.iter().map(|found| twins::home(&found.path)));
-        if let Ok(lineages) = self.shared.context.claims.lineages() {
-            let plain = lineages.iter().filter(|progress| Side::of(&progress.path) == Side::Plain);
-            homes.extend(plain.map(|progress| twins::home(&progress.path)));
-        }
+        // The ledger is asked after that: what was read until then is in it.
+        let archives_read = self.source.state.lock().pending == 0 && !is_first;
+        let plain = self.shared.context.claims.lineages().map(PlainLogs::of).ok();
+        homes.extend(plain.iter().flat_map(PlainLogs::homes).cloned());
         for found in &streaming {
             let home = twins::home(&found.path);
             if live_homes.contains(&home) {
@@ -497,7 +500,6 @@ impl<'a> Follower<'a> {
             }
         }
         let mut nothing_held = true;
-        let archives_read = self.source.state.lock().pending == 0 && !is_first;
         for found in archives {
             let known = self.judged.get(&found.path).filter(|(stamp, _)| *stamp == found.stamp);
             let is_told = match known {
@@ -509,16 +511,13 @@ impl<'a> Follower<'a> {
                     nothing_held = false;
                     continue;
                 }
-                None => {
-                    let zeek = &self.source.config.zeek;
-                    match twins::covered(&self.shared.context.claims, zeek, &found.path) {
-                        Ok(covered) => covered.is_some(),
-                        Err(_) => {
-                            nothing_held = false;
-                            continue;
-                        }
+                None => match &plain {
+                    Some(plain) => plain.cover(&self.source.config.zeek, &found.path).is_some(),
+                    None => {
+                        nothing_held = false;
+                        continue;
                     }
-                }
+                },
             };
             self.judged.insert(found.path.clone(), (found.stamp, is_told));
             if is_told {
@@ -584,7 +583,7 @@ impl<'a> Follower<'a> {
         if !plain.all(|other| is_read(&other)) {
             return None;
         }
-        let began = i128::from(twins::began(path, zeek).unwrap_or_default()) * 1_000_000_000;
+        let began = i128::from(began(path, zeek).unwrap_or_default()) * 1_000_000_000;
         let standing = self.source.state.lock();
         let waits = self.plain_archives.iter().any(|found| {
             is_of(&found.path)
@@ -596,7 +595,8 @@ impl<'a> Follower<'a> {
         if waits {
             return None;
         }
-        twins::covered(&self.shared.context.claims, zeek, path).ok()
+        let plain = self.shared.context.claims.lineages().map(PlainLogs::of).ok()?;
+        Some(plain.cover(zeek, path))
     }
 
     /// The instant before which archives are not read, nanoseconds since the epoch. It is settled at the first look for
