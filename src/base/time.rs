@@ -1,116 +1,51 @@
 //! Calendar and clock text, in UTC.
 //!
 //! The ledger keeps times as whole seconds since 1970-01-01T00:00:00Z, without leap seconds (POSIX). This module turns
-//! them into text and back, in the proleptic Gregorian calendar. It knows no other time zone and never asks what time
+//! them into text and back. The calendar is that of jiff. It knows no other time zone and never asks what time
 //! it is.
 
-use std::fmt;
+use jiff::SignedDuration;
+use jiff::civil::{DateTime, date};
 
 /// Seconds in a day.
 pub const DAY: u64 = 86_400;
 /// The last second of the year 9999: no later time is written or read.
 pub const LATEST: u64 = 253_402_300_799;
 
-//--- Civil ----------------------------------------------------------------------------------------------------------
-
-/// A moment as a calendar and a clock show it, in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Civil {
-    /// The year, 1970 or later.
-    pub year: u64,
-    /// The month, 1 to 12.
-    pub month: u8,
-    /// The day of the month, 1 to 31.
-    pub day: u8,
-    /// The hour, 0 to 23.
-    pub hour: u8,
-    /// The minute, 0 to 59.
-    pub minute: u8,
-    /// The second, 0 to 59.
-    pub second: u8,
-}
-
-impl Civil {
-    /// What the calendar shows at so many seconds after the epoch.
-    pub fn from_secs(secs: u64) -> Civil {
-        // Years are counted from 1 March, so that a leap day is a year's last; an era is 400 of them, 146,097 days.
-        // 719,468 days lie between 1 March of year 0 and the epoch.
-        let days = secs / DAY + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let second = secs % DAY;
-        Civil {
-            year: era * 400 + year_of_era + u64::from(month <= 2),
-            month: month as u8,
-            day: day as u8,
-            hour: (second / 3_600) as u8,
-            minute: (second / 60 % 60) as u8,
-            second: (second % 60) as u8,
-        }
-    }
-
-    /// Seconds from the epoch to this moment; `None` when a field is out of its range, or the year is before 1970 or
-    /// after 9999.
-    pub fn secs(&self) -> Option<u64> {
-        let in_range = (1970..=9999).contains(&self.year)
-            && (1..=12).contains(&self.month)
-            && (1..=days_in_month(self.year, self.month)).contains(&self.day)
-            && self.hour < 24
-            && self.minute < 60
-            && self.second < 60;
-        if !in_range {
-            return None;
-        }
-        let (month, day) = (u64::from(self.month), u64::from(self.day));
-        let year = self.year - u64::from(month <= 2);
-        let (era, year_of_era) = (year / 400, year % 400);
-        let month_from_march = if month > 2 { month - 3 } else { month + 9 };
-        let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        let days = era * 146_097 + day_of_era - 719_468;
-        Some(days * DAY + u64::from(self.hour) * 3_600 + u64::from(self.minute) * 60 + u64::from(self.second))
-    }
-}
-
-/// `YYYY-MM-DD HH:MM:SS`.
-impl fmt::Display for Civil {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Civil { year, month, day, hour, minute, second } = self;
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
-    }
-}
-
-fn days_in_month(year: u64, month: u8) -> u8 {
-    match month {
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
 //--- Text of a time -------------------------------------------------------------------------------------------------
 
+/// What a calendar and a clock show at so many seconds after the epoch; the last second of the year 9999 for all that are later.
+pub fn civil(secs: u64) -> DateTime {
+    let since = SignedDuration::from_secs(i64::try_from(secs.min(LATEST)).unwrap_or_default());
+    EPOCH.checked_add(since).unwrap_or(EPOCH)
+}
+
+/// The second at which the calendar and the clock show year, month, day, hour, minute and second; `None` when there is none, or
+/// the year is before 1970 or after 9999.
+pub fn epoch_secs([year, month, day, hour, minute, second]: [u64; 6]) -> Option<u64> {
+    let small = |field: u64| i8::try_from(field).ok();
+    let year = i16::try_from(year).ok()?;
+    let (hour, minute, second) = (small(hour)?, small(minute)?, small(second)?);
+    let moment = DateTime::new(year, small(month)?, small(day)?, hour, minute, second, 0).ok()?;
+    u64::try_from(moment.duration_since(EPOCH).as_secs()).ok()
+}
+
 /// `2024-04-12 19:29:12`.
 pub fn format_utc(secs: u64) -> String {
-    Civil::from_secs(secs).to_string()
+    let civil = civil(secs);
+    format!("{} {}", civil.date(), civil.time())
 }
 
 /// `2024-04-12T19:29:12Z` (RFC 3339).
 pub fn format_rfc3339(secs: u64) -> String {
-    let Civil { year, month, day, hour, minute, second } = Civil::from_secs(secs);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    format!("{}Z", civil(secs))
 }
 
 /// `2024-04-12`.
 pub fn format_date(secs: u64) -> String {
-    let Civil { year, month, day, .. } = Civil::from_secs(secs);
-    format!("{year:04}-{month:02}-{day:02}")
+    civil(secs).date().to_string()
 }
 
 //--- Reading a time -------------------------------------------------------------------------------------------------
@@ -136,11 +71,11 @@ pub enum TimeError {
 /// When the text is not exactly of that form, or there is no such day.
 pub fn parse_date(text: &str) -> Result<u64, TimeError> {
     let mut cursor = Cursor(text.as_bytes());
-    let civil = cursor.date()?;
+    let [year, month, day] = cursor.date()?;
     if !cursor.0.is_empty() {
         return Err(TimeError::Form);
     }
-    checked_secs(civil)
+    checked_secs([year, month, day, 0, 0, 0])
 }
 
 /// The first and the last second of a year, a month, a day, an hour or a minute: `2024`, `2024-04`, `2024-04-12`,
@@ -152,19 +87,19 @@ pub fn parse_date(text: &str) -> Result<u64, TimeError> {
 pub fn parse_period(text: &str) -> Result<(u64, u64), TimeError> {
     let bytes = text.as_bytes();
     let mut cursor = Cursor(if bytes.len() > 10 { bytes.strip_suffix(b"Z").unwrap_or(bytes) } else { bytes });
-    let mut civil = Civil { year: cursor.number(4)?, month: 1, day: 1, hour: 0, minute: 0, second: 0 };
+    let (year, mut month, mut day, mut hour, mut minute) = (cursor.number(4)?, 1, 1, 0, 0);
     let mut length = None;
-    if cursor.skip(|byte| byte == b'-') {
-        civil.month = cursor.number(2)? as u8;
-        length = Some(DAY * u64::from(days_in_month(civil.year, civil.month)));
+    let is_year = !cursor.skip(|byte| byte == b'-');
+    if !is_year {
+        month = cursor.number(2)?;
         if cursor.skip(|byte| byte == b'-') {
-            civil.day = cursor.number(2)? as u8;
+            day = cursor.number(2)?;
             length = Some(DAY);
             if cursor.skip(|byte| matches!(byte, b'T' | b't' | b' ')) {
-                civil.hour = cursor.number(2)? as u8;
+                hour = cursor.number(2)?;
                 length = Some(3_600);
                 if cursor.skip(|byte| byte == b':') {
-                    civil.minute = cursor.number(2)? as u8;
+                    minute = cursor.number(2)?;
                     length = Some(60);
                 }
             }
@@ -173,8 +108,9 @@ pub fn parse_period(text: &str) -> Result<(u64, u64), TimeError> {
     if !cursor.0.is_empty() {
         return Err(TimeError::Form);
     }
-    let start = checked_secs(civil)?;
-    let days = if days_in_month(civil.year, 2) == 29 { 366 } else { 365 };
+    let start = checked_secs([year, month, day, hour, minute, 0])?;
+    let first = civil(start);
+    let days = if is_year { first.days_in_year() as u64 } else { first.days_in_month() as u64 };
     Ok((start, start + length.unwrap_or(days * DAY) - 1))
 }
 
@@ -188,22 +124,22 @@ pub fn parse_period(text: &str) -> Result<(u64, u64), TimeError> {
 /// When the text is of another form, there is no such moment, or it is before 1970.
 pub fn parse_rfc3339(text: &str) -> Result<u64, TimeError> {
     let mut cursor = Cursor(text.as_bytes());
-    let mut civil = cursor.date()?;
+    let [year, month, day] = cursor.date()?;
     if !cursor.skip(|byte| matches!(byte, b'T' | b't' | b' ')) {
         return Err(TimeError::Form);
     }
-    civil.hour = cursor.number(2)? as u8;
+    let hour = cursor.number(2)?;
     cursor.expect(b':')?;
-    civil.minute = cursor.number(2)? as u8;
+    let minute = cursor.number(2)?;
     cursor.expect(b':')?;
-    let second = cursor.number(2)? as u8;
+    let second = cursor.number(2)?;
     let leap = second == 60;
-    civil.second = if leap { 59 } else { second };
     if cursor.skip(|byte| byte == b'.') {
         cursor.number(1)?;
         while cursor.skip(|byte| byte.is_ascii_digit()) {}
     }
-    let secs = checked_secs(civil)? + u64::from(leap);
+    let whole = if leap { 59 } else { second };
+    let secs = checked_secs([year, month, day, hour, minute, whole])? + u64::from(leap);
     match cursor.0.split_first() {
         None | Some((b'Z' | b'z', [])) => Ok(secs),
         Some((sign @ (b'+' | b'-'), rest)) => {
@@ -224,24 +160,24 @@ pub fn parse_rfc3339(text: &str) -> Result<u64, TimeError> {
     }
 }
 
-fn checked_secs(civil: Civil) -> Result<u64, TimeError> {
-    if !(1970..=9999).contains(&civil.year) {
+fn checked_secs(fields: [u64; 6]) -> Result<u64, TimeError> {
+    let [year, ..] = fields;
+    if !(1970..=9999).contains(&year) {
         return Err(TimeError::Year);
     }
-    civil.secs().ok_or(TimeError::Range)
+    epoch_secs(fields).ok_or(TimeError::Range)
 }
 
 /// What is left to read.
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
-    fn date(&mut self) -> Result<Civil, TimeError> {
+    fn date(&mut self) -> Result<[u64; 3], TimeError> {
         let year = self.number(4)?;
         self.expect(b'-')?;
-        let month = self.number(2)? as u8;
+        let month = self.number(2)?;
         self.expect(b'-')?;
-        let day = self.number(2)? as u8;
-        Ok(Civil { year, month, day, hour: 0, minute: 0, second: 0 })
+        Ok([year, month, self.number(2)?])
     }
 
     /// Reads a number of exactly so many digits.
@@ -296,25 +232,18 @@ mod tests {
 
     #[test]
     fn no_number_of_seconds_is_too_large_to_print() {
-        assert_eq!(Civil::from_secs(u64::MAX).year, 584_554_051_223);
+        assert_eq!(format_utc(u64::MAX), "9999-12-31 23:59:59");
     }
 
     #[test]
-    fn every_day_of_four_centuries_follows_the_one_before() {
-        let mut previous = Civil::from_secs(0);
-        for day in 1..146_097 {
-            let civil = Civil::from_secs(day * DAY);
-            let expected = if previous.day < days_in_month(previous.year, previous.month) {
-                (previous.year, previous.month, previous.day + 1)
-            } else if previous.month < 12 {
-                (previous.year, previous.month + 1, 1)
-            } else {
-                (previous.year + 1, 1, 1)
-            };
-            assert_eq!((civil.year, civil.month, civil.day), expected);
-            previous = civil;
+    fn only_days_that_there_are_have_a_second() {
+        for (year, month, day) in [(2024, 2, 31), (2023, 2, 29), (2100, 2, 29), (2024, 4, 31), (2024, 0, 1)] {
+            assert_eq!(epoch_secs([year, month, day, 0, 0, 0]), None, "{year}-{month}-{day}");
         }
-        assert_eq!((previous.year, previous.month, previous.day), (2369, 12, 31));
+        assert_eq!(epoch_secs([2024, 2, 29, 23, 59, 59]), Some(1_709_251_199));
+        assert_eq!(epoch_secs([1969, 12, 31, 23, 59, 59]), None);
+        assert_eq!(epoch_secs([2024, 2, 29, 24, 0, 0]), None);
+        assert_eq!(epoch_secs([2024, u64::MAX, 1, 0, 0, 0]), None);
     }
 
     #[test]
@@ -375,7 +304,6 @@ mod tests {
     proptest! {
         #[test]
         fn every_form_is_read_back(secs in 0u64..=253_402_300_799) {
-            prop_assert_eq!(Civil::from_secs(secs).secs(), Some(secs));
             prop_assert_eq!(parse_rfc3339(&format_utc(secs)), Ok(secs));
             prop_assert_eq!(parse_rfc3339(&format_rfc3339(secs)), Ok(secs));
             prop_assert_eq!(parse_date(&format_date(secs)), Ok(secs - secs % DAY));

@@ -18,7 +18,7 @@ use super::answer::{Shape, answer, as_of};
 use super::error::ApiError;
 use super::native::{check_sensor, say_asked};
 use super::request::Request;
-use crate::base::time::Civil;
+use crate::base::time::format_utc;
 use crate::dns::RrType;
 use crate::lookup::{End, Found, Limits, Pattern, Query, Search, understood};
 use crate::output::json::{push_number, push_str, push_string};
@@ -113,7 +113,7 @@ pub fn push_zeek_type(rrtype: RrType, out: &mut Vec<u8>) {
 
 /// A time as the recipe and zeek-pdns on SQLite have it: `YYYY-MM-DD HH:MM:SS`, UTC.
 pub fn push_time(secs: u64, out: &mut Vec<u8>) {
-    push_str(&Civil::from_secs(secs).to_string(), out);
+    push_str(&format_utc(secs), out);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::asset_path;
 use super::link::{Place, Trail};
-use crate::base::time::{Civil, format_date, format_rfc3339};
+use crate::base::time::{civil, format_date, format_rfc3339};
 use crate::output::sanitise;
 use crate::status::{Freshness, SensorTime};
 
@@ -205,11 +205,11 @@ pub fn day(seconds: u64) -> Markup {
 
 /// A moment, its time of day behind its date.
 pub fn moment(seconds: u64) -> Markup {
-    let Civil { year, month, day, hour, minute, second } = Civil::from_secs(seconds);
+    let civil = civil(seconds);
     html! {
         time datetime=(format_rfc3339(seconds)) {
-            (format!("{year:04}-{month:02}-{day:02}")) " "
-            span.clock { (format!("{hour:02}:{minute:02}:{second:02}")) }
+            (civil.date()) " "
+            span.clock { (civil.time()) }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-use crate::base::time::{Civil, DAY, format_date, format_utc};
+use crate::base::time::{DAY, civil, epoch_secs, format_date, format_utc};
 use crate::observation::Seen;
 
 /// Days that a bit field tells of.
@@ -310,8 +310,8 @@ fn ticks(from: u64, to: u64) -> Ticks {
         return Ticks { step: step.to_string(), all };
     }
     let month_of = |secs: u64| {
-        let civil = Civil::from_secs(secs);
-        civil.year * 12 + u64::from(civil.month) - 1
+        let civil = civil(secs);
+        civil.year() as u64 * 12 + civil.month() as u64 - 1
     };
     let (first, last) = (month_of(from), month_of(to));
     let months = last.saturating_sub(first);
@@ -319,8 +319,8 @@ fn ticks(from: u64, to: u64) -> Ticks {
     let step = MONTHS.iter().copied().find(|step| months / step <= MOST_LONG_STEPS);
     let step = step.unwrap_or_else(|| (months / MOST_LONG_STEPS).div_ceil(12_000) * 12_000);
     let at = |month: u64| {
-        let (year, month) = (month / 12, (month % 12 + 1) as u8);
-        let start = Civil { year, month, day: 1, hour: 0, minute: 0, second: 0 }.secs()?;
+        let (year, month) = (month / 12, month % 12 + 1);
+        let start = epoch_secs([year, month, 1, 0, 0, 0])?;
         let label = if step < 12 { format!("{year}-{month:02}") } else { year.to_string() };
         (start >= from && start <= to).then_some(Tick { at: start, label, date: String::new() })
     };
@@ -330,12 +330,12 @@ fn ticks(from: u64, to: u64) -> Ticks {
 
 /// A tick's label: as much of the moment as the step tells apart, and the rest of it.
 fn labels(at: u64, step: u64) -> (String, String) {
-    let Civil { year, month, day, hour, minute, second } = Civil::from_secs(at);
-    let date = format!("{year}-{month:02}-{day:02}");
+    let civil = civil(at);
+    let date = civil.date().to_string();
     match step {
-        DAY.. => (format!("{month:02}-{day:02}"), year.to_string()),
-        60.. => (format!("{hour:02}:{minute:02}"), date),
-        _ => (format!("{hour:02}:{minute:02}:{second:02}"), date),
+        DAY.. => (format!("{:02}-{:02}", civil.month(), civil.day()), civil.year().to_string()),
+        60.. => (format!("{:02}:{:02}", civil.hour(), civil.minute()), date),
+        _ => (civil.time().to_string(), date),
     }
 }
 

@@ -4,7 +4,7 @@
 //! milliseconds, or ISO 8601 in UTC (`scripts/base/frameworks/logging/writers/ascii.zeek`,
 //! `src/threading/formatters/JSON.cc`). A time before 1970 or after the year 9999 is no time here.
 
-use crate::base::time::Civil;
+use crate::base::time::epoch_secs;
 
 /// The last second of the year 9999.
 const MAX_MICROS: u64 = 253_402_300_799_999_999;
@@ -79,9 +79,7 @@ fn iso_8601(text: &[u8]) -> Option<u64> {
     if second > 60 {
         return None;
     }
-    let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
-    let (hour, minute, whole) = (u8::try_from(hour).ok()?, u8::try_from(minute).ok()?, second.min(59) as u8);
-    let secs = Civil { year, month, day, hour, minute, second: whole }.secs()? + second / 60;
+    let secs = epoch_secs([year, month, day, hour, minute, second.min(59)])? + second / 60;
     let (mut micros, rest) = match rest.split_first() {
         Some((b'.', rest)) => {
             let length = rest.iter().take_while(|b| b.is_ascii_digit()).count();

@@ -72,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("prometheus_client", &["http/"]),
-    ("jiff", &["output/", "cli/"]),
+    ("jiff", &["base/time.rs", "output/", "cli/"]),
     ("landlock", &["daemon/sandbox.rs"]),
     ("seccompiler", &["daemon/sandbox.rs"]),
     ("clap_complete", &["cli/"]),

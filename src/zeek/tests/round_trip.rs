@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use crate::base::time::civil;
 use crate::zeek::{Line, LogRecord, Options, Reader};
 
 //--- the model of the writers ---------------------------------------------------------------------------------------
@@ -171,24 +172,8 @@ impl JsonTime {
         match self {
             JsonTime::Epoch => format!("{:?}", record.seconds()),
             JsonTime::Iso8601 => {
-                // The calendar of the standard library is none, so the days are counted.
-                let (mut days, second) = (record.micros / 86_400_000_000, record.micros / 1_000_000 % 86_400);
-                let (mut year, mut month) = (1970, 0);
-                let every = |years: u64, year: u64| year.is_multiple_of(years);
-                let leap = |year| every(4, year) && (!every(100, year) || every(400, year));
-                while days >= 365 + u64::from(leap(year)) {
-                    days -= 365 + u64::from(leap(year));
-                    year += 1;
-                }
-                let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-                while days >= lengths[month] {
-                    days -= lengths[month];
-                    month += 1;
-                }
-                let (hour, minute) = (second / 3600, second / 60 % 60);
-                let (day, month, second) = (days + 1, month + 1, second % 60);
-                let micros = record.micros % 1_000_000;
-                format!("\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z\"")
+                let (seconds, micros) = (record.micros / 1_000_000, record.micros % 1_000_000);
+                format!("\"{}.{micros:06}Z\"", civil(seconds))
             }
         }
     }
