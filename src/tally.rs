@@ -126,25 +126,20 @@ impl Tally {
 
     /// Adds another tally to this one.
     pub fn merge(&mut self, other: &Tally) {
-        self.counted = self.counted.saturating_add(other.counted);
-        self.answers_cut = self.answers_cut.saturating_add(other.answers_cut);
-        for (mine, theirs) in self.skipped.iter_mut().zip(&other.skipped) {
-            *mine = mine.saturating_add(*theirs);
-        }
-        for (mine, theirs) in self.malformed.iter_mut().zip(&other.malformed) {
-            *mine = mine.saturating_add(*theirs);
-        }
+        self.combine(other, u64::saturating_add);
     }
 
     /// Takes away what was added by [`Tally::merge`].
     pub fn subtract(&mut self, other: &Tally) {
-        self.counted = self.counted.saturating_sub(other.counted);
-        self.answers_cut = self.answers_cut.saturating_sub(other.answers_cut);
-        for (mine, theirs) in self.skipped.iter_mut().zip(&other.skipped) {
-            *mine = mine.saturating_sub(*theirs);
-        }
-        for (mine, theirs) in self.malformed.iter_mut().zip(&other.malformed) {
-            *mine = mine.saturating_sub(*theirs);
+        self.combine(other, u64::saturating_sub);
+    }
+
+    fn combine(&mut self, other: &Tally, combined: fn(u64, u64) -> u64) {
+        self.counted = combined(self.counted, other.counted);
+        self.answers_cut = combined(self.answers_cut, other.answers_cut);
+        let mine = self.skipped.iter_mut().chain(&mut self.malformed);
+        for (mine, theirs) in mine.zip(other.skipped.iter().chain(&other.malformed)) {
+            *mine = combined(*mine, *theirs);
         }
     }
 

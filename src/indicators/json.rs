@@ -11,7 +11,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::collect::Collect;
-use super::lenient::{Few, Object, Scalar, ShortTexts};
+use super::lenient::{Few, Object, Scalar, ShortTexts, plain_values};
 use super::misp::{self, Attribute, Event, Named};
 use super::objects::{self, Key, Waiting};
 use super::reason::Reason;
@@ -138,6 +138,19 @@ impl State<'_, '_> {
 
 //--- anything -------------------------------------------------------------------------------------------------------
 
+/// Whatever a value is, it is given to the visitor that stands for it.
+macro_rules! reads_any {
+    ($visitor:ty => $value:ty) => {
+        impl<'de> DeserializeSeed<'de> for $visitor {
+            type Value = $value;
+
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<$value, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
+    };
+}
+
 /// A value of which nothing is known.
 struct Any<'s, 'c, 'a> {
     state: &'s mut State<'c, 'a>,
@@ -148,13 +161,7 @@ struct Any<'s, 'c, 'a> {
     has_texts: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Any<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
+reads_any!(Any<'_, '_, '_> => ());
 
 impl<'de> Visitor<'de> for Any<'_, '_, '_> {
     type Value = ();
@@ -299,13 +306,7 @@ struct Cell<'s, 'c, 'a> {
     is_value: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Cell<'_, '_, '_> {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
+reads_any!(Cell<'_, '_, '_> => Option<String>);
 
 impl<'de> Visitor<'de> for Cell<'_, '_, '_> {
     type Value = Option<String>;
@@ -334,41 +335,13 @@ impl<'de> Visitor<'de> for Cell<'_, '_, '_> {
         Ok(None)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Option<String>, E> {
-        Ok(Some(text.to_owned()))
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Option<String>, E> {
-        Ok(Some(flag.to_string()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Option<String>, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Option<String>, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Option<String>, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Option<String>, E> {
-        Ok(None)
-    }
+    plain_values!(Option<String>, value => Some(value.to_string()));
 }
 
 /// Visits the items of a list, or the one thing that stands in its place.
 macro_rules! each_item {
     ($name:ident) => {
-        impl<'de> DeserializeSeed<'de> for $name<'_, '_, '_> {
-            type Value = ();
-
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-                deserializer.deserialize_any(self)
-            }
-        }
+        reads_any!($name<'_, '_, '_> => ());
 
         impl<'de> Visitor<'de> for $name<'_, '_, '_> {
             type Value = ();
@@ -423,13 +396,7 @@ struct EventSeed<'s, 'c, 'a> {
     state: &'s mut State<'c, 'a>,
 }
 
-impl<'de> DeserializeSeed<'de> for EventSeed<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
+reads_any!(EventSeed<'_, '_, '_> => ());
 
 impl<'de> Visitor<'de> for EventSeed<'_, '_, '_> {
     type Value = ();
@@ -485,13 +452,7 @@ struct MispObjects<'s, 'c, 'a> {
     event: &'s Event,
 }
 
-impl<'de> DeserializeSeed<'de> for MispObjects<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
+reads_any!(MispObjects<'_, '_, '_> => ());
 
 impl<'de> Visitor<'de> for MispObjects<'_, '_, '_> {
     type Value = ();
@@ -559,13 +520,7 @@ struct Texts {
     lines: String,
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Texts {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
+reads_any!(&mut Texts => ());
 
 impl<'de> Visitor<'de> for &mut Texts {
     type Value = ();

@@ -14,6 +14,36 @@ const MAX_TEXT: usize = 64 << 10;
 /// Bytes of a text that may be of escapes alone.
 const MAX_ESCAPES: usize = 1 << 20;
 
+/// What a visitor makes of a text, a number or a flag; what is nothing is the default.
+macro_rules! plain_values {
+    ($made:ty, $value:ident => $make:expr) => {
+        fn visit_str<E>(self, $value: &str) -> Result<$made, E> {
+            Ok($make)
+        }
+
+        fn visit_bool<E>(self, $value: bool) -> Result<$made, E> {
+            Ok($make)
+        }
+
+        fn visit_u64<E>(self, $value: u64) -> Result<$made, E> {
+            Ok($make)
+        }
+
+        fn visit_i64<E>(self, $value: i64) -> Result<$made, E> {
+            Ok($make)
+        }
+
+        fn visit_f64<E>(self, $value: f64) -> Result<$made, E> {
+            Ok($make)
+        }
+
+        fn visit_unit<E>(self) -> Result<$made, E> {
+            Ok(<$made>::default())
+        }
+    };
+}
+pub(super) use plain_values;
+
 //--- Scalar ---------------------------------------------------------------------------------------------------------
 
 /// A text, a number or a flag, as text; nothing where it is anything else.
@@ -52,32 +82,10 @@ impl<'de> Visitor<'de> for AnyScalar {
         f.write_str("anything")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Option<String>, E> {
-        Ok(Some(text.to_owned()))
-    }
+    plain_values!(Option<String>, value => Some(value.to_string()));
 
     fn visit_string<E>(self, text: String) -> Result<Option<String>, E> {
         Ok(Some(text))
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Option<String>, E> {
-        Ok(Some(flag.to_string()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Option<String>, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Option<String>, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Option<String>, E> {
-        Ok(Some(number.to_string()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Option<String>, E> {
-        Ok(None)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<String>, A::Error> {
@@ -135,29 +143,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for FewItems<T> {
         Ok(Vec::new())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
+    plain_values!(Vec<T>, _value => Vec::new());
 }
 
 //--- Map ------------------------------------------------------------------------------------------------------------
@@ -190,29 +176,7 @@ impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for AnyObject<T> {
         Ok(T::default())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::default())
-    }
+    plain_values!(T, _value => T::default());
 }
 
 //--- ShortTexts -----------------------------------------------------------------------------------------------------

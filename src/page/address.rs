@@ -33,14 +33,7 @@ pub fn address_page(
     let neighbours = found.neighbours.iter().map(|n| (n.seen.time_first, n.seen.time_last));
     let axis = Axis::over(found.rows.iter().chain(&found.reverse_rows).map(Row::span));
     let axis = axis.or_else(|| Axis::over(neighbours));
-    let table = |caption: &'static str, names: bool, data: bool| Table {
-        caption,
-        names,
-        data,
-        sensors: false,
-        sort: None,
-        trail: &onward,
-    };
+    let table = |caption, names, data| Table::new(caption, names, data, &onward);
     let content = html! {
         div.title {
             h1.dns { (here.text()) }

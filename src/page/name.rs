@@ -38,14 +38,7 @@ pub fn name_page(
     let siblings = profile.siblings.iter().map(|s| (s.seen.time_first, s.seen.time_last));
     // Siblings have the axis to themselves only where there is nothing else.
     let axis = Axis::over(spans.chain(asked)).or_else(|| Axis::over(siblings));
-    let table = |caption: &'static str, names: bool, data: bool| Table {
-        caption,
-        names,
-        data,
-        sensors: false,
-        sort: None,
-        trail: &onward,
-    };
+    let table = |caption, names, data| Table::new(caption, names, data, &onward);
     let content = html! {
         div.title {
             h1.dns { (labels(&profile.name, trail)) }

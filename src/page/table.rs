@@ -26,7 +26,12 @@ pub struct Table<'a> {
     pub trail: &'a Trail,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
+    /// One of rows of different names, of different data, or both, whose order cannot be changed.
+    pub fn new(caption: &'a str, names: bool, data: bool, trail: &'a Trail) -> Table<'a> {
+        Table { caption, names, data, sensors: false, sort: None, trail }
+    }
+
     /// The table of some rows.
     pub fn of(&self, rows: &[Row], axis: &Axis) -> Markup {
         html! {

@@ -157,26 +157,42 @@ fn current(env: &TestEnv) -> String {
     fs::read_to_string(env.path("disk/ledger/CURRENT")).unwrap_or_default()
 }
 
+/// A daemon that works on a disk which is well so far.
+struct Begun {
+    logs: Logs,
+    old_logs: u64,
+    daemon: Daemon,
+    /// The name of its ledger.
+    before: String,
+    /// A command that drops rows meanwhile.
+    expiring: Option<Daemon>,
+}
+
+fn begin(env: &mut TestEnv, mut logs: Logs) -> Begun {
+    env.set("DNSLEDGER_TEST_FOLD_ROWS", ["60", "400", "100000"][logs.random.between(0, 2) as usize]);
+    let mut old_logs = 0;
+    let old = logs.another_old(env);
+    env.ok(&["import", "--data", "disk/ledger", &old]);
+    let daemon = env.daemon("logs", "disk/ledger");
+    let before = current(env);
+    let length = Duration::from_millis(logs.random.between(0, 800));
+    work(env, &mut logs, &mut old_logs, length);
+    let age = logs.age();
+    let expire = ["expire", "--data", "disk/ledger", "--older-than", &age];
+    let expiring = logs.random.chance(0.4).then(|| env.begin(&expire));
+    let length = Duration::from_millis(logs.random.between(0, 100));
+    work(env, &mut logs, &mut old_logs, length);
+    Begun { logs, old_logs, daemon, before, expiring }
+}
+
 /// The file system fails under the daemon, which can then only be stopped, and goes on where it was mounted anew.
 fn run_to_read_only(seed: u64, figures: &mut Figures) -> bool {
     let mut env = TestEnv::new();
     let image = Image::new(&env.path("disk.img"));
     let Some(mounted) = image.mount(&env.path("disk")) else { return false };
-    let mut logs = Logs::new(&env, seed);
+    let logs = Logs::new(&env, seed);
     let mut what = format!("seed {seed}, read-only");
-    env.set("DNSLEDGER_TEST_FOLD_ROWS", ["60", "400", "100000"][logs.random.between(0, 2) as usize]);
-    let mut old_logs = 0;
-    let old = logs.another_old(&env);
-    env.ok(&["import", "--data", "disk/ledger", &old]);
-    let mut daemon = env.daemon("logs", "disk/ledger");
-    let before = current(&env);
-    let length = Duration::from_millis(logs.random.between(0, 800));
-    work(&env, &mut logs, &mut old_logs, length);
-    let age = logs.age();
-    let expire = ["expire", "--data", "disk/ledger", "--older-than", &age];
-    let expiring = logs.random.chance(0.4).then(|| env.begin(&expire));
-    let length = Duration::from_millis(logs.random.between(0, 100));
-    work(&env, &mut logs, &mut old_logs, length);
+    let Begun { mut logs, mut old_logs, mut daemon, before, expiring } = begin(&mut env, logs);
     figures.look(&env, &before, expiring.is_none());
     mounted.becomes_read_only();
     let until = Instant::now() + Duration::from_millis(logs.random.between(100, 2500));
@@ -220,21 +236,9 @@ fn run(seed: u64, figures: &mut Figures) -> bool {
     let mut env = TestEnv::new();
     let Some(disk) = SmallDisk::mount(env.path("disk"), "96m") else { return false };
     let traced = can_trace(&env);
-    let mut logs = Logs::new(&env, seed);
+    let logs = Logs::new(&env, seed);
     let mut what = format!("seed {seed}");
-    env.set("DNSLEDGER_TEST_FOLD_ROWS", ["60", "400", "100000"][logs.random.between(0, 2) as usize]);
-    let mut old_logs = 0;
-    let old = logs.another_old(&env);
-    env.ok(&["import", "--data", "disk/ledger", &old]);
-    let mut daemon = env.daemon("logs", "disk/ledger");
-    let before = current(&env);
-    let length = Duration::from_millis(logs.random.between(0, 800));
-    work(&env, &mut logs, &mut old_logs, length);
-    let age = logs.age();
-    let expire = ["expire", "--data", "disk/ledger", "--older-than", &age];
-    let expiring = logs.random.chance(0.4).then(|| env.begin(&expire));
-    let length = Duration::from_millis(logs.random.between(0, 100));
-    work(&env, &mut logs, &mut old_logs, length);
+    let Begun { mut logs, mut old_logs, mut daemon, before, expiring } = begin(&mut env, logs);
     let is_told = expiring.is_some();
     let before = figures.look(&env, &before, !is_told);
     let (trouble, kind) = Trouble::begin(&env, &disk, &daemon, &mut logs.random, traced);

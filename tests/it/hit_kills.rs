@@ -24,6 +24,18 @@ use crate::served::{Asked, Said, Server};
 const BEFORE: [u64; 2] = [4000, 60_000];
 /// Records of each log that comes.
 const RECORDS: u64 = 40;
+/// Imports the feed that no server has.
+const IMPORT: [&str; 9] = [
+    "indicators",
+    "import",
+    "--config",
+    "dnsledger.toml",
+    "--feed",
+    "imported",
+    "--replace",
+    "--confirm",
+    "feed.txt",
+];
 /// Indicators that nothing meets: so many that a walk goes through all rows.
 const MANY: usize = 400;
 
@@ -202,25 +214,14 @@ impl Trial {
             self.aside.push(format!("dns.{round}.log"));
         }
         self.write_feed(some);
-        let import = [
-            "indicators",
-            "import",
-            "--config",
-            "dnsledger.toml",
-            "--feed",
-            "imported",
-            "--replace",
-            "--confirm",
-            "feed.txt",
-        ];
         let pull = ["feeds", "pull", "--config", "dnsledger.toml"];
         match round % 6 {
-            0 => self.run_and_kill(&import),
+            0 => self.run_and_kill(&IMPORT),
             1 => self.run_and_kill(&pull),
             2 => {
                 // Without a daemon: the command itself looks through what is there.
                 self.stop_daemon();
-                let command: &[&str] = if self.random.below(2) == 0 { &import } else { &pull };
+                let command: &[&str] = if self.random.below(2) == 0 { &IMPORT } else { &pull };
                 self.run_and_kill(command);
             }
             3 => {
@@ -301,17 +302,7 @@ fn hits_are_what_brute_force_finds_whatever_is_killed_and_in_whichever_order_log
         fs::copy(env.path(&format!("aside/{name}")), env.path(&format!("logs/{name}"))).unwrap();
     }
     env.ok(&["feeds", "pull", "--config", "dnsledger.toml"]);
-    env.ok(&[
-        "indicators",
-        "import",
-        "--config",
-        "dnsledger.toml",
-        "--feed",
-        "imported",
-        "--replace",
-        "--confirm",
-        "feed.txt",
-    ]);
+    env.ok(&IMPORT);
     daemon.wait_for_lines(before + RECORDS * rounds);
     until("all is looked through", || {
         let feeds = daemon.json("/api/v1/feeds")["feeds"].clone();
