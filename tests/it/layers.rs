@@ -151,7 +151,7 @@ fn an_import_is_found_however_it_is_written() {
     ] {
         assert_eq!(check_one("store/key.rs", source).len(), 1, "{source}");
     }
-    assert_eq!(check_one("observe.rs", "use super::http::Reply;").len(), 1);
+    assert_eq!(check_one("progress.rs", "use super::http::Reply;").len(), 1);
     assert_eq!(check_one("store/mod.rs", "use super::http::Reply;").len(), 1);
 }
 
