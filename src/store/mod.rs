@@ -24,6 +24,7 @@ mod derived;
 mod domains;
 mod engine;
 mod engine_handle;
+mod error;
 mod fed;
 mod files;
 mod filter;
@@ -35,6 +36,7 @@ mod manifest;
 pub mod memory;
 mod migrate;
 mod notifier;
+mod options;
 mod private;
 mod replica;
 pub mod retention;
@@ -45,6 +47,7 @@ mod sensors;
 mod sketch;
 pub mod sled;
 mod space;
+mod stats;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -56,25 +59,27 @@ mod verify;
 pub use budget::{NameBudget, is_unresolved};
 pub use condition::{About, Condition, Edge, Fence, Looks, Run, Side};
 pub use copy::OnPiece;
+pub use error::StoreError;
+use error::damaged;
 pub use fed::{Fed, Part, SensorAsOf};
 pub use filter::LogFilter;
+pub use options::Options;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
 pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since};
+pub use stats::{Expired, Folded, Reduce, Reduced, Stats};
 pub use stored::FORMAT;
 pub use travel::Change;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use verify::{Fault, OnProgress, Verification};
 
 use crate::dns::{Name, RrType};
-use crate::observation::{Asked, FirstSeen, Halves, SensorId, SensorNameError, Tuple};
+use crate::observation::{Asked, FirstSeen, Halves, SensorId, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 
@@ -672,402 +677,4 @@ pub struct Growth {
     pub names_a_day: u64,
     /// All names in it.
     pub names: u64,
-}
-
-/// What tells least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reduce {
-    /// Names of domains beyond their budget are folded; where fewer than this fold, nothing is done.
-    Names {
-        /// Names for which it is worth the while.
-        at_least: u64,
-    },
-    /// Names of domains beyond a part of their budget are folded: room is needed.
-    LargeDomains {
-        /// One in so many names of the budget.
-        part: u64,
-    },
-    /// Questions that were asked once, before this, and never resolved are dropped. Those of a domain that is folded are
-    /// folded, too.
-    Unresolved {
-        /// Epoch seconds.
-        before: u64,
-    },
-}
-
-/// What became of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reduced {
-    /// Rows that are gone.
-    pub rows: u64,
-    /// Questions that are gone.
-    pub questions: u64,
-}
-
-/// What a store has folded, and dropped for room, since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Folded {
-    /// When that was done last, epoch seconds; 0 before.
-    pub at: u64,
-    /// Domains that have a folded row or question, by sensor.
-    pub domains: u64,
-    /// Rows that were folded because their domain was beyond its budget.
-    pub rows: u64,
-    /// Questions likewise.
-    pub questions: u64,
-    /// Rows that were folded because room was needed, and their domain was beyond a quarter of its budget.
-    pub pressed_rows: u64,
-    /// Questions likewise.
-    pub pressed_questions: u64,
-    /// Questions that were dropped because room was needed: they never resolved, and were asked once.
-    pub unresolved: u64,
-}
-
-impl Folded {
-    /// All rows and questions that were folded.
-    pub fn all(&self) -> u64 {
-        self.rows + self.questions + self.pressed_rows + self.pressed_questions
-    }
-}
-
-/// Figures of a store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Rows, an upper bound: a row that lies in several runs counts in each until they are merged.
-    pub rows: u64,
-    /// Rows in memory that are in the journal and not yet in a run.
-    pub pending_rows: u64,
-    /// Sorted runs.
-    pub runs: u64,
-    /// Bytes on disk.
-    pub disk_bytes: u64,
-    /// Those of ledgers that another has taken over from, and that readers hold still.
-    pub held_bytes: u64,
-    /// Bytes of the runs as they are stored: what the disk would hold if the engine wasted nothing.
-    pub live_bytes: u64,
-    /// The most bytes on disk that it may take, where there is a bound.
-    pub max_disk: Option<u64>,
-    /// The version of the on-disk format.
-    pub format: u32,
-    /// What was dropped because it was not seen for long.
-    pub expired: Expired,
-    /// Rows and questions of that which are still on disk: merges remove them.
-    pub expired_on_disk: u64,
-    /// Logs of which rows are missing that were acknowledged: the ledger was damaged, and has not read them again yet.
-    pub missing_logs: u64,
-    /// What was folded.
-    pub folded: Folded,
-    /// The domains that grow most, the most first, as of the last look.
-    pub growth: Vec<Growth>,
-    /// While the first sightings of domains are made of older rows: how many of these were read. Until it is done they are
-    /// told of rows themselves.
-    pub first_sightings: Option<u64>,
-}
-
-impl Stats {
-    /// Bytes on disk of the ledger that is current.
-    pub fn own_disk_bytes(&self) -> u64 {
-        self.disk_bytes.saturating_sub(self.held_bytes)
-    }
-}
-
-/// What a store has dropped since it was made.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    serde::Serialize,
-    serde::Deserialize,
-    bincode::Encode,
-    bincode::Decode,
-)]
-pub struct Expired {
-    /// Rows and questions last seen before this were dropped, epoch seconds; 0 before any were.
-    pub before: u64,
-    /// When that was done last, epoch seconds.
-    pub at: u64,
-    /// Rows dropped, all together.
-    pub rows: u64,
-    /// Questions dropped, all together.
-    pub questions: u64,
-}
-
-/// How a store on disk is kept within bounds. The defaults fit an appliance with 2 cores and 4 GB.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Bytes for rows that are not in a run yet, for blocks that lookups opened, and for the engine's cache, together.
-    pub memory: u64,
-    /// Rows in memory that are folded into a run; fewer when they need more than an eighth of the memory.
-    pub fold_rows: usize,
-    /// Rows of a batch that becomes a run at once, without the journal.
-    pub bulk_rows: usize,
-    /// Runs of about one size that are merged into one; at least 2.
-    pub fan_in: usize,
-    /// Whether merges wait for [`WriteStore::end_bulk`], as long as runs are not three times as many.
-    pub puts_off_merges: bool,
-    /// Bytes on disk from which on the ledger is rewritten when most of them are not needed.
-    pub rewrite_bytes: u64,
-    /// Bytes on disk from which on readers are ended soon that hold a ledger which makes it too large.
-    pub held_bytes: u64,
-    /// How long a reader may hold a ledger that another has taken over from, where it is in the way.
-    pub reader_grace: Duration,
-    /// The most bytes on disk that it may take.
-    pub max_disk: MaxDisk,
-    /// The names that a domain may have.
-    pub names: NameBudget,
-    /// Rows and questions from which on names are counted by itself.
-    pub survey_rows: u64,
-    /// The first and the longest wait before a fold or a merge that failed is tried again.
-    pub retry: (Duration, Duration),
-    /// For who only asks: nothing is folded, merged or removed.
-    pub reading: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            memory: 256 << 20,
-            fold_rows: 100_000,
-            bulk_rows: 50_000,
-            fan_in: 6,
-            puts_off_merges: false,
-            rewrite_bytes: 64 << 20,
-            held_bytes: 8 << 20,
-            reader_grace: Duration::from_secs(30),
-            max_disk: MaxDisk::Auto,
-            names: NameBudget::default(),
-            survey_rows: 100_000,
-            retry: (Duration::from_secs(1), Duration::from_secs(15)),
-            reading: false,
-        }
-    }
-}
-
-impl Options {
-    /// The same for a command that loads much at once: merging runs and counting names would take from it what it came for.
-    /// It lets runs become three times as many until [`WriteStore::end_bulk`], and counts names when there are many rows more; a
-    /// daemon, or the next command but a few, does that.
-    #[must_use]
-    pub fn put_off_merges(self) -> Options {
-        Options { puts_off_merges: true, survey_rows: self.survey_rows.saturating_mul(16), ..self }
-    }
-
-    /// The same for who only asks.
-    #[must_use]
-    fn for_reading(self) -> Options {
-        Options { reading: true, ..self }
-    }
-
-    /// Bytes of blocks that lookups opened.
-    fn block_cache_bytes(&self) -> u64 {
-        self.memory / 8 * 3
-    }
-
-    /// Bytes of rows in memory that are folded into a run.
-    fn fold_bytes(&self) -> usize {
-        usize::try_from(self.memory / 8).unwrap_or(usize::MAX)
-    }
-}
-
-//--- StoreError -----------------------------------------------------------------------------------------------------
-
-/// Why a store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Another process has the folder open.
-    #[error("{} is in use by another process", path.display())]
-    Locked {
-        /// The data folder.
-        path: PathBuf,
-    },
-    /// The folder was written by a newer version; nothing was touched.
-    #[error("{} has format {found}, and this version reads up to {known}{}", path.display(), way_back(path, before.as_deref()))]
-    NewerFormat {
-        /// The data folder.
-        path: PathBuf,
-        /// The version found.
-        found: u32,
-        /// The newest version known.
-        known: u32,
-        /// The file that names the ledger as it was before it was brought up to that format, if this version can read it.
-        before: Option<String>,
-    },
-    /// The folder was written by an older version, and is not to be changed.
-    #[error("{} has format {found}, and not yet {known}", path.display())]
-    OlderFormat {
-        /// The data folder.
-        path: PathBuf,
-        /// The version found.
-        found: u32,
-        /// The version to which it is brought up.
-        known: u32,
-    },
-    /// What was read is not what was written.
-    #[error("{what} is damaged: {why}")]
-    Damaged {
-        /// The file or the part of the ledger.
-        what: String,
-        /// What was found there.
-        why: String,
-    },
-    /// The ledger was damaged and lacks rows that were acknowledged.
-    #[error("rows of {logs} logs are missing that were there: the ledger was damaged")]
-    Missing {
-        /// Logs of which rows are missing.
-        logs: u64,
-    },
-    /// The operating system refused.
-    #[error("{what}: {error}")]
-    Io {
-        /// What was being done, with the path.
-        what: String,
-        /// The reason.
-        error: std::io::Error,
-    },
-    /// The ledger is written anew beside itself, and there is too little room for that.
-    #[error(
-        "{what} needs about {} free beside the ledger, and there are {}: nothing was changed",
-        mebibytes(*needed),
-        mebibytes(*free)
-    )]
-    NoRoom {
-        /// What was to be done.
-        what: &'static str,
-        /// Bytes that it needs, about.
-        needed: u64,
-        /// Bytes that are free.
-        free: u64,
-    },
-    /// The ledger was written anew, and what is read is the one before, which was held for too long.
-    #[error("the ledger was written anew meanwhile, and this took too long")]
-    Superseded,
-    /// What was asked is not in memory, and must not be waited for.
-    #[error("not in memory")]
-    NotInMemory,
-    /// The name of a new sensor is none.
-    #[error("{name:?} is no name for a sensor: {why}")]
-    BadSensor {
-        /// The name, cut.
-        name: String,
-        /// What is wrong with it.
-        why: SensorNameError,
-    },
-    /// There is no number left for another sensor.
-    #[error("65,536 sensors are the limit")]
-    TooManySensors,
-    /// A cluster of databases did not do what it was asked: it is away, or a part of it is.
-    #[error("{0}")]
-    Cluster(String),
-    /// A cluster is only asked.
-    #[error(
-        "a cluster is only asked here: rows come into it by `dnsledger forward`, from where the logs are"
-    )]
-    OnlyAsked,
-    /// The store is being closed.
-    #[error("the ledger is being closed")]
-    Closed,
-}
-
-/// How to go back to an older version of the program.
-fn way_back(folder: &Path, before: Option<&str>) -> String {
-    let Some(before) = before else { return String::new() };
-    let (before, current) = (folder.join(before), folder.join("CURRENT"));
-    format!(
-        "; the ledger as it was before is there, and is gone back to by `mv {} {}`: what was counted since is then read \
-         again from logs that are still there",
-        before.display(),
-        current.display()
-    )
-}
-
-/// Bytes for people.
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
-}
-
-/// Says that something is not what was written.
-fn damaged(what: &str, why: &str) -> StoreError {
-    StoreError::Damaged { what: what.to_owned(), why: why.to_owned() }
-}
-
-impl StoreError {
-    /// Whether waiting can help: a full disk, a read-only file system, a folder in use.
-    pub fn can_pass(&self) -> bool {
-        matches!(
-            self,
-            StoreError::Locked { .. }
-                | StoreError::Io { .. }
-                | StoreError::NoRoom { .. }
-                | StoreError::Cluster(_)
-        )
-    }
-
-    /// Whether it is that there is no room.
-    pub fn is_full(&self) -> bool {
-        match self {
-            StoreError::NoRoom { .. } => true,
-            StoreError::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
-            _ => false,
-        }
-    }
-
-    /// The same error once more, for another who waited for the same work.
-    fn again(&self) -> StoreError {
-        match self {
-            StoreError::Locked { path } => StoreError::Locked { path: path.clone() },
-            StoreError::NewerFormat { path, found, known, before } => StoreError::NewerFormat {
-                path: path.clone(),
-                found: *found,
-                known: *known,
-                before: before.clone(),
-            },
-            StoreError::OlderFormat { path, found, known } => {
-                StoreError::OlderFormat { path: path.clone(), found: *found, known: *known }
-            }
-            StoreError::Damaged { what, why } => StoreError::Damaged { what: what.clone(), why: why.clone() },
-            StoreError::Missing { logs } => StoreError::Missing { logs: *logs },
-            StoreError::Io { what, error } => StoreError::Io {
-                what: what.clone(),
-                error: std::io::Error::new(error.kind(), error.to_string()),
-            },
-            StoreError::NoRoom { what, needed, free } => {
-                StoreError::NoRoom { what, needed: *needed, free: *free }
-            }
-            StoreError::Superseded => StoreError::Superseded,
-            StoreError::NotInMemory => StoreError::NotInMemory,
-            StoreError::BadSensor { name, why } => StoreError::BadSensor { name: name.clone(), why: *why },
-            StoreError::TooManySensors => StoreError::TooManySensors,
-            StoreError::Cluster(what) => StoreError::Cluster(what.clone()),
-            StoreError::OnlyAsked => StoreError::OnlyAsked,
-            StoreError::Closed => StoreError::Closed,
-        }
-    }
-
-    /// What the operator can do.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            StoreError::Locked { .. } => Some("stop the other process, or ask it: `--server URL`"),
-            StoreError::NewerFormat { .. } => Some("install the version that wrote it, or a newer one"),
-            StoreError::OlderFormat { .. } => Some(
-                "`dnsledger run`, `import`, `lookup` or `status` brings it up; the ledger as it was is kept",
-            ),
-            StoreError::Superseded => Some("ask again; the rest begins where this ended"),
-            StoreError::Damaged { .. } => Some("run `dnsledger verify --repair`, or restore a snapshot"),
-            StoreError::Missing { .. } => Some(
-                "`dnsledger run` or `dnsledger import` reads those logs again; `dnsledger verify` names them, and \
-                 `dnsledger verify --repair` goes on without what no log has any more",
-            ),
-            StoreError::NoRoom { .. } => {
-                Some("make room on the disk, or move the data folder to a larger one")
-            }
-            StoreError::Io { error, .. } if error.kind() == std::io::ErrorKind::StorageFull => {
-                Some("make room on the disk; writing goes on by itself")
-            }
-            _ => None,
-        }
-    }
 }
