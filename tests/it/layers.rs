@@ -89,7 +89,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("regex", &["evidence/", "lookup/"]),
     ("regex_syntax", &["lookup/required.rs", "lookup/runs.rs"]),
     ("unicode_security", &["lookup/lookalike.rs"]),
-    ("toml", &["daemon/config.rs", "cli/client.rs"]),
+    ("toml", &["daemon/config/", "cli/client.rs"]),
     ("clap", &["cli/"]),
     ("anyhow", &["cli/", "daemon/front.rs", "daemon/mod.rs", "main.rs"]),
     ("tracing_subscriber", &["daemon/logging.rs"]),
