@@ -64,8 +64,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "store/private.rs",
             "store/sled.rs",
-            "cli/doctor.rs",
             "cli/doctor/disk.rs",
+            "cli/doctor/user.rs",
             "base/descriptors.rs",
             "base/priority.rs",
             "tail/open.rs",

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statfs, statvfs};
 
-use super::{Findings, User, access_list};
+use super::Findings;
+use super::user::{User, access_list};
 use crate::cli::import::human_size;
 use crate::daemon::config::Config;
 use crate::store::sled::ledger_bytes;

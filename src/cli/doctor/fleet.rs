@@ -1,6 +1,6 @@
 //! The cluster that is shipped into: whether it can be, and how far it has what the ledger has.
 
-use super::{Findings, Standing};
+use super::{DaemonStatus, Findings};
 use crate::base::clock::now;
 use crate::base::time::format_utc;
 use crate::cli::access::daemon_of;
@@ -15,7 +15,7 @@ use crate::http::ChangesHead;
 const SILENT: u64 = 300;
 
 /// Looks at the cluster that the configuration names, if it names one.
-pub(super) fn check(findings: &mut Findings, config: &Config, standing: Option<&Standing>) {
+pub(super) fn check(findings: &mut Findings, config: &Config, status: Option<&DaemonStatus>) {
     let to = &config.forward.to;
     if to.is_empty() {
         return;
@@ -61,10 +61,10 @@ pub(super) fn check(findings: &mut Findings, config: &Config, standing: Option<&
             format!("{hosts} of its servers answer, with tables of version {}", tables::VERSION),
         );
     }
-    match standing {
+    match status {
         None => findings.good("forward", "no daemon is running, so nothing is shipped"),
-        Some(standing) => {
-            check_forwarder(findings, standing);
+        Some(status) => {
+            check_forwarder(findings, status);
             if let Err(error) = check_shipped(findings, config, &cluster) {
                 let (says, advice) = told(&error);
                 findings.bad("forward", says, advice);
@@ -85,10 +85,10 @@ fn told(error: &FleetError) -> (String, String) {
 }
 
 /// Looks at what the forwarder told the daemon.
-fn check_forwarder(findings: &mut Findings, standing: &Standing) {
+fn check_forwarder(findings: &mut Findings, status: &DaemonStatus) {
     let started =
         "systemctl enable --now dnsledger-forward, or `dnsledger forward`; its log says why it ended";
-    let Some(told) = &standing.forwarding else {
+    let Some(told) = &status.forwarding else {
         return findings.warn("forward", "no forwarder has told the daemon anything", started);
     };
     let silent = now().saturating_sub(told.at);

@@ -1,6 +1,7 @@
 //! Outlets of hits: whether their keys can be used, whether they take what they get, and what they refused.
 
-use super::{Findings, Standing, User};
+use super::user::User;
+use super::{DaemonStatus, Findings};
 use crate::base::clock::now;
 use crate::base::time::format_utc;
 use crate::daemon::config::Config;
@@ -16,10 +17,10 @@ const STARTED: &str =
     "systemctl enable --now dnsledger-deliver, or `dnsledger deliver`; its log says why it ended";
 
 /// Looks at the outlets that are configured.
-pub(super) fn check(findings: &mut Findings, config: &Config, user: &User, standing: Option<&Standing>) {
+pub(super) fn check(findings: &mut Findings, config: &Config, user: &User, status: Option<&DaemonStatus>) {
     let outlets = config.outlets();
-    if let Some(standing) = standing.filter(|_| !outlets.is_empty()) {
-        let told = standing.delivering.iter().map(|told| told.at).max();
+    if let Some(status) = status.filter(|_| !outlets.is_empty()) {
+        let told = status.delivering.iter().map(|told| told.at).max();
         match told.map(|at| now().saturating_sub(at)) {
             None => {
                 findings.warn("outlets", "nobody has delivered hits since the daemon was started", STARTED);
@@ -35,8 +36,7 @@ pub(super) fn check(findings: &mut Findings, config: &Config, user: &User, stand
         }
     }
     for outlet in &outlets {
-        let told =
-            standing.and_then(|standing| standing.delivering.iter().find(|told| told.outlet == outlet.name));
+        let told = status.and_then(|status| status.delivering.iter().find(|told| told.outlet == outlet.name));
         check_one(findings, config, outlet, user, told);
     }
 }
