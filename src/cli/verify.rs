@@ -62,7 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if args.repair {
-        return mend(&config, &progress, args.begin_anew, found.missing_logs);
+        return repair_or_begin_anew(&config, &progress, args.begin_anew, found.missing_logs);
     }
     let advice = if found.is_damaged() {
         "`dnsledger verify --repair`, which makes a damaged index anew from the rows, and the ledger from logs that are all there; \
@@ -91,16 +91,21 @@ fn with_hits(mut found: Verification, config: &Config) -> anyhow::Result<Verific
 
 /// Makes the index anew, and says whether all is sound then. Where rows are damaged it sets the ledger aside, if the logs still
 /// hold all that it had read, or that is wanted all the same.
-fn mend(config: &Config, progress: &Progress, begins_anew: bool, missing: u64) -> anyhow::Result<Exit> {
+fn repair_or_begin_anew(
+    config: &Config,
+    progress: &Progress,
+    begins_anew: bool,
+    missing: u64,
+) -> anyhow::Result<Exit> {
     let mut show = |done, total| {
         progress.show_count(done, total, "rows");
         true
     };
     let (folder, options) = (&config.data_dir, config.store());
-    let mended = repair(folder, &options, &mut show)
-        .and_then(|mended| mended.map_or(Ok(None), |()| verify(folder, &options, &mut show)));
+    let repaired = repair(folder, &options, &mut show)
+        .and_then(|repaired| repaired.map_or(Ok(None), |()| verify(folder, &options, &mut show)));
     progress.finish();
-    let found = match mended {
+    let found = match repaired {
         Ok(Some(found)) => found,
         Ok(None) => return Err(no_ledger(folder)),
         Err(error @ StoreError::Damaged { .. }) => return replace(config, progress, begins_anew, &error),

@@ -265,7 +265,7 @@ impl Files {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn bury(&self, messages: &[Message], why: &str, now: u64) -> Result<(), DeliverError> {
+    pub fn give_up(&self, messages: &[Message], why: &str, now: u64) -> Result<(), DeliverError> {
         let mut lines = Vec::new();
         for message in messages {
             let line = serde_json::json!({ "at": now, "at_utc": format_rfc3339(now), "why": why, "message": message.document() });
@@ -279,7 +279,7 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// As [`Files::bury`].
+    /// As [`Files::give_up`].
     pub fn bury_lines(&self, lines: &[u8]) -> Result<(), DeliverError> {
         let write = || {
             if fs::metadata(&self.dead).is_ok_and(|metadata| metadata.len() > MAX_DEAD) {
@@ -310,7 +310,7 @@ mod tests {
         let folder = Folder::take(data.path()).unwrap();
         let files = folder.of("soar");
         let summed = Summed { from: 3, to: 9, hits: 7 };
-        files.bury(&[Message::summed("x", summed)], "no", 5).unwrap();
+        files.give_up(&[Message::summed("x", summed)], "no", 5).unwrap();
         fs::write(&files.dead_old, "old\n").unwrap();
         assert_eq!(kept(data.path(), "soar").unwrap(), Kept { dead: 2, ..Kept::default() });
         assert_eq!(

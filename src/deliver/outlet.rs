@@ -244,7 +244,7 @@ impl Delivery {
             }
             outcome => {
                 if let Outcome::Refused(why) = outcome {
-                    self.bury(messages, &why)?;
+                    self.give_up(messages, &why)?;
                 } else {
                     self.told.lock().delivered += messages.len() as u64;
                 }
@@ -392,7 +392,7 @@ impl Delivery {
         loop {
             if self.is_given_up(messages) {
                 let why = format!("given up: {}", self.told.lock().error);
-                self.bury(messages, &why)?;
+                self.give_up(messages, &why)?;
                 return self.settle(last).map(|()| true);
             }
             let until = self.retry_at.max(self.next);
@@ -420,7 +420,7 @@ impl Delivery {
                         why = %cut(&why),
                         "A hit was refused for good. It is among the dead letters."
                     );
-                    self.bury(messages, &why)?;
+                    self.give_up(messages, &why)?;
                     self.works();
                     return self.settle(last).map(|()| true);
                 }
@@ -476,8 +476,8 @@ impl Delivery {
     }
 
     /// Keeps what will not be delivered.
-    fn bury(&mut self, messages: &[Message], why: &str) -> Result<(), DeliverError> {
-        self.files.bury(messages, &cut(why), now())?;
+    fn give_up(&mut self, messages: &[Message], why: &str) -> Result<(), DeliverError> {
+        self.files.give_up(messages, &cut(why), now())?;
         self.told.lock().refused += messages.iter().map(Message::hits).sum::<u64>();
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::base::keyed;
 use crate::dns::{Name, split_name_key, split_rdata_key};
 use crate::observation::Observations;
-use crate::store::batch::Met;
+use crate::store::batch::NewKey;
 use crate::store::{LogFilter, Scan};
 
 /// Networks that a range is looked for by.
@@ -78,15 +78,15 @@ impl Collector {
     /// Adds what a record says that is in the ledger.
     pub fn add(&mut self, observations: &Observations) {
         for observation in observations.iter() {
-            self.take(Met::Row(observation.row_key));
+            self.take(NewKey::Row(observation.row_key));
         }
         if let Some((row_key, _)) = observations.question() {
-            self.take(Met::Question(row_key));
+            self.take(NewKey::Question(row_key));
         }
     }
 
     /// Adds a row or a question.
-    pub fn take(&mut self, met: Met<'_>) {
+    pub fn take(&mut self, met: NewKey<'_>) {
         if self.has_too_many {
             return;
         }
@@ -101,14 +101,14 @@ impl Collector {
             }
             is_new
         };
-        let (Met::Row(row_key) | Met::Question(row_key)) = met;
+        let (NewKey::Row(row_key) | NewKey::Question(row_key)) = met;
         let Some((name, rest)) = split_name_key(row_key) else { return };
         if *last != name {
             name_keys(name, &mut each);
             last.clear();
             last.extend_from_slice(name);
         }
-        if let Met::Row(_) = met
+        if let NewKey::Row(_) = met
             && let Some((rdata, _)) = rest.get(2..).and_then(split_rdata_key)
         {
             match rdata.split_first() {

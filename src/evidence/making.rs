@@ -13,7 +13,7 @@ use super::filters::{Filters, budget, kept_lines};
 use super::keys::Collector;
 use crate::ingest::{Contents, Listener, Listening};
 use crate::progress::Progress;
-use crate::store::batch::Met;
+use crate::store::batch::NewKey;
 use crate::store::{MaxDisk, WriteStore};
 use crate::tally::Skip;
 
@@ -69,7 +69,7 @@ struct OfOneLog {
 }
 
 impl Contents for OfOneLog {
-    fn take(&mut self, met: Met<'_>) {
+    fn take(&mut self, met: NewKey<'_>) {
         self.keys.take(met);
     }
 

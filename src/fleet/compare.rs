@@ -81,7 +81,7 @@ impl Forwarder {
                 sum <= ROWS_AT_ONCE
             });
             let (some, others) = rest.split_at(fits.count().clamp(1, rest.len()));
-            let (mended, head, after) = self.mend(generation, cut, some)?;
+            let (mended, head, after) = self.ship_differing(generation, cut, some)?;
             found.mended += mended;
             // Nobody else ships from this ledger: what is there now must be what was shipped.
             let there = self.digests(generation, head.expired_before.max(cut))?;
@@ -119,7 +119,7 @@ impl Forwarder {
     }
 
     /// Ships what differs in some buckets, row by row. Gives how many rows that were, and what the buckets have then.
-    fn mend(
+    fn ship_differing(
         &self,
         generation: u64,
         cut: u64,

@@ -33,8 +33,8 @@ use super::headers::say_fresh;
 use super::native::{ended, known_filters, pointing, sort};
 use super::request::Request;
 use crate::lookup::{
-    Asks, Bulk, End, Limits, List, ListForm, MAX_SORTED, Of, Query, QueryError, Search, Slice, Sort, Told,
-    another, maybe_port, parse_bool,
+    AnswerPart, End, Limits, List, ListForm, MAX_SORTED, Queries, QueriesWalk, Query, QueryError, QueryRef,
+    Search, Slice, Sort, another, maybe_port, parse_bool,
 };
 use crate::output::json::{push_number, push_str};
 use crate::output::push_json;
@@ -118,8 +118,8 @@ pub async fn lookup<B: Buf>(
             expired_before: sum.expired_before,
             sensors: sum.sensors,
         };
-        let bulk = Bulk::start(ledger, asks, limits, budget);
-        let mut told = Telling { bulk, sum, out: bad, is_summary, is_sorted: sort.is_some() };
+        let bulk = QueriesWalk::start(ledger, asks, limits, budget);
+        let mut told = AnswerWriter { bulk, sum, out: bad, is_summary, is_sorted: sort.is_some() };
         told.fill().map(|()| told)
     };
     let told = in_time(deadline, begin).await??;
@@ -137,7 +137,7 @@ pub async fn lookup<B: Buf>(
 
 /// A body being taken apart.
 struct Lines {
-    asks: Asks,
+    asks: Queries,
     list: List,
     /// What is answered to lines that are no query.
     bad: Vec<u8>,
@@ -152,7 +152,7 @@ struct Lines {
 
 impl Lines {
     fn new(template: Search, sort: Option<Sort>, form: ListForm) -> Lines {
-        let (asks, list) = (Asks::new(template).sorted(sort), List::new(form));
+        let (asks, list) = (Queries::new(template).sorted(sort), List::new(form));
         Lines {
             asks,
             list,
@@ -295,8 +295,8 @@ struct Sum {
 }
 
 /// An answer being written.
-struct Telling {
-    bulk: Bulk,
+struct AnswerWriter {
+    bulk: QueriesWalk,
     sum: Sum,
     out: Vec<u8>,
     /// Whether of each query only what its rows come to is told.
@@ -305,13 +305,13 @@ struct Telling {
     is_sorted: bool,
 }
 
-impl Telling {
+impl AnswerWriter {
     /// Writes until a chunk is full, a slice is over, or all is told.
     fn fill(&mut self) -> Result<(), StoreError> {
-        let Telling { bulk, sum, out, is_summary, is_sorted } = self;
-        bulk.advance(SLICE, |Of { number, text, asked }, told| {
+        let AnswerWriter { bulk, sum, out, is_summary, is_sorted } = self;
+        bulk.advance(SLICE, |QueryRef { number, text, asked }, told| {
             if *is_summary {
-                if let Told::End { end, summary, questions, .. } = told {
+                if let AnswerPart::End { end, summary, questions, .. } = told {
                     sum.found += summary.rows;
                     let line = SummaryLine {
                         line: Some(number.into()),
@@ -333,13 +333,13 @@ impl Telling {
             push_str(asked, out);
             out.push(b',');
             match told {
-                Told::Row(found) => {
+                AnswerPart::Row(found) => {
                     sum.found += 1;
                     let start = out.len();
                     push_json(found, out);
                     out.remove(start); // its opening brace: the object was begun before
                 }
-                Told::End { end, is_cut, summary, questions } => {
+                AnswerPart::End { end, is_cut, summary, questions } => {
                     out.extend_from_slice(b"\"found\":");
                     push_number(summary.rows, out);
                     out.extend_from_slice(b",\"questions\":");
@@ -373,7 +373,7 @@ impl Telling {
 }
 
 /// Sends an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk.
-async fn produce(mut told: Telling, state: State, chunks: Sender<Chunk>) {
+async fn produce(mut told: AnswerWriter, state: State, chunks: Sender<Chunk>) {
     let patience = state.0.config.request_timeout;
     let until = Instant::now() + state.0.config.stream_timeout;
     loop {

@@ -25,8 +25,8 @@
 mod answer;
 mod bulk;
 mod changes;
+mod circl;
 pub mod client;
-mod cof;
 mod control;
 mod cors;
 pub mod database;

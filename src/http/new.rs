@@ -6,7 +6,7 @@
 //! the cursor of the rest.
 
 use std::sync::Arc;
-use std::time::Instant as Moment;
+use std::time;
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -57,10 +57,10 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
     let place = place_for(&state, true).await?;
     let ledger = state.snapshot();
     let patience = config.request_timeout;
-    let until = Moment::now() + patience;
+    let until = time::Instant::now() + patience;
     let work = move || {
         let _place = place;
-        find_new(&*ledger, &search, &settings.brands, &mut || Moment::now() >= until)
+        find_new(&*ledger, &search, &settings.brands, &mut || time::Instant::now() >= until)
     };
     let found = in_time(Instant::now() + 2 * patience, work).await??.ok_or_else(ApiError::timeout)?;
     let document = Document {

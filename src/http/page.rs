@@ -32,12 +32,12 @@ use crate::evidence::{Ask, LogLine, Visit};
 use crate::hunt::{Hunt, Listener, Way};
 use crate::indicators;
 use crate::lookup::{
-    Asks, Bulk, End, Filters, Indicator, Limits, List, ListForm, NewFound, NewSearch, Query, QueryError,
-    Search, Slice, Told, find_new,
+    AnswerPart, End, Filters, Indicator, Limits, List, ListForm, NewFound, NewSearch, Queries, QueriesWalk,
+    Query, QueryError, Search, Slice, find_new,
 };
 use crate::output::hunt::HuntSum;
 use crate::output::summary::{Fault, SummaryLine};
-use crate::page::{self, ASSETS, HitPage, Hunted, Listed, Standing, Trail, View};
+use crate::page::{self, ASSETS, HitPage, Hunted, Listed, StatusPage, Trail, View};
 use crate::status::Freshness;
 use crate::status::history::INTERVAL;
 use crate::watch::{HitFilter, parse_numbers};
@@ -213,7 +213,7 @@ async fn listed<B: Buf>(
         return hunted(state, listed, column).await;
     }
     let mut list = List::new(ListForm { column, extract: listed.extract });
-    let mut asks = Asks::new(Search { pointing: true, ..Search::new(Query::All) }.in_all_forms());
+    let mut asks = Queries::new(Search { pointing: true, ..Search::new(Query::All) }.in_all_forms());
     let mut lines = Vec::new();
     let text = listed.text.clone();
     let mut last = 1;
@@ -257,7 +257,7 @@ async fn listed<B: Buf>(
         let _place = place;
         let until = std::time::Instant::now() + PATIENCE;
         let limits = Limits { rows: u64::MAX, examined: u64::MAX };
-        let mut bulk = Bulk::start(state.snapshot(), asks, limits, state.0.config.scan_rows);
+        let mut bulk = QueriesWalk::start(state.snapshot(), asks, limits, state.0.config.scan_rows);
         let mut found = Vec::new();
         while !bulk.is_done() {
             // What there is no time for is told to be left.
@@ -267,7 +267,7 @@ async fn listed<B: Buf>(
                 break;
             }
             bulk.advance(Slice { examined: LIST_SLICE }, |of, told| {
-                if let Told::End { end, summary, questions, .. } = told {
+                if let AnswerPart::End { end, summary, questions, .. } = told {
                     let came = (summary.clone(), questions.map(Into::into), *end == End::Complete);
                     found.push((of.number, of.text.to_owned(), of.asked.to_owned(), Some(came)));
                 }
@@ -557,14 +557,14 @@ pub async fn status(state: State, request: Request) -> Response {
                 status.caught_up = as_of.incomplete.is_empty();
                 status.incomplete.clone_from(&as_of.incomplete);
             }
-            let standing = Standing {
+            let page = StatusPage {
                 status,
                 stats: state.0.ledger.stats()?,
                 failing: state.failing(),
                 samples,
                 filters: state.0.filters.status(),
             };
-            Ok(page::status_page(&standing, Some(&as_of)))
+            Ok(page::status_page(&page, Some(&as_of)))
         })
         .await
     };
@@ -615,7 +615,7 @@ pub fn is_of_a_browser(method: &Method, headers: &HeaderMap) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && accepted.any(|value| value.split(',').any(is_html))
 }
 
-/// Asks the ledger, and makes the page of what it says, on a thread that may block.
+/// Queries the ledger, and makes the page of what it says, on a thread that may block.
 async fn blocking<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&State) -> Result<T, ApiError> + Send + 'static,

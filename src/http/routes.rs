@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::guard::{Asker, Door};
 use super::request::{Request, request};
 use super::{
-    State, bulk, changes, cof, control, dnsdb, evidence, hits, hunt, machine, metrics, names, native, new,
+    State, bulk, changes, circl, control, dnsdb, evidence, hits, hunt, machine, metrics, names, native, new,
     page, recipe, zeek_pdns,
 };
 
@@ -31,20 +31,20 @@ pub fn routes(
         .or(warp::path("passivedns"))
         .unify()
         .and(asked.clone())
-        .then(|state, request| read(request, |request| cof::circl(state, request)));
+        .then(|state, request| read(request, |request| circl::circl(state, request)));
     let query = warp::path("query")
         .and(asked.clone())
-        .then(|state, request| read(request, |request| cof::query(state, request)));
+        .then(|state, request| read(request, |request| circl::query(state, request)));
     let passive_ssl = warp::path("v2pssl")
         .and(warp::path("query"))
         .and(asked.clone())
-        .then(|_, request| read(request, |request| ready(cof::passive_ssl(&request))));
+        .then(|_, request| read(request, |request| ready(circl::passive_ssl(&request))));
     let fquery = warp::path("fquery")
         .and(asked.clone())
-        .then(|state, request| read(request, |request| cof::full_query(state, request)));
+        .then(|state, request| read(request, |request| circl::full_query(state, request)));
     let info = warp::path("info")
         .and(asked.clone())
-        .then(|state, request| read(request, |request| cof::info(state, request)));
+        .then(|state, request| read(request, |request| circl::info(state, request)));
     let dnsdb = warp::path("dnsdb")
         .and(warp::path("v2"))
         .and(asked.clone())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::progress::Progress;
-use crate::store::batch::Met;
+use crate::store::batch::NewKey;
 
 /// Wants to know what logs hold that are read as a whole.
 pub trait Listener: Send + Sync {
@@ -16,7 +16,7 @@ pub trait Listener: Send + Sync {
 /// What one log holds.
 pub trait Contents: Send {
     /// A row or a question of it; perhaps more than once.
-    fn take(&mut self, met: Met<'_>);
+    fn take(&mut self, met: NewKey<'_>);
 
     /// It was read to its end, and all that is in it was told. What is said here is not committed yet.
     fn finish(self: Box<Self>, log: &Progress);

@@ -523,7 +523,7 @@ impl Core {
             match &mut self.telling {
                 None => batch.add(observations),
                 Some(Telling { turn, contents }) => {
-                    batch.add_telling(observations, *turn, &mut |met| contents.take(met));
+                    batch.add_and_show(observations, *turn, &mut |met| contents.take(met));
                 }
             }
             let cut = observations.answers_cut();

@@ -30,13 +30,13 @@ pub struct Lookalike {
     /// The brand, as it was given.
     pub brand: String,
     /// In what they are alike: `looks`, `suffix`, `distance` or `contains`.
-    pub how: How,
+    pub how: Likeness,
 }
 
 /// In what two names are alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum How {
+pub enum Likeness {
     /// They look the same.
     Looks,
     /// The same label under another suffix.
@@ -47,14 +47,14 @@ pub enum How {
     Contains,
 }
 
-impl How {
+impl Likeness {
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {
-            How::Looks => "looks",
-            How::Suffix => "suffix",
-            How::Distance => "distance",
-            How::Contains => "contains",
+            Likeness::Looks => "looks",
+            Likeness::Suffix => "suffix",
+            Likeness::Distance => "distance",
+            Likeness::Contains => "contains",
         }
     }
 }
@@ -107,7 +107,7 @@ impl Brands {
             return None;
         }
         let labels = own_labels(name);
-        let mut best: Option<(u8, &Brand, How)> = None;
+        let mut best: Option<(u8, &Brand, Likeness)> = None;
         for label in &labels {
             let skeleton = looks(label);
             for brand in &self.0 {
@@ -127,12 +127,12 @@ impl Brand {
         self.name.as_ref().is_some_and(|brand| brand.is_at_or_above(name))
     }
 
-    fn like(&self, label: &str, skeleton: &str) -> Option<(u8, How)> {
+    fn like(&self, label: &str, skeleton: &str) -> Option<(u8, Likeness)> {
         if label == self.label {
-            return Some((0, How::Suffix));
+            return Some((0, Likeness::Suffix));
         }
         if skeleton == self.skeleton {
-            return Some((1, How::Looks));
+            return Some((1, Likeness::Looks));
         }
         let letters = self.label.chars().count();
         let distance = match letters {
@@ -144,11 +144,11 @@ impl Brand {
             && label.chars().count().abs_diff(letters) <= distance
             && strsim::osa_distance(label, &self.label) <= distance
         {
-            return Some((2, How::Distance));
+            return Some((2, Likeness::Distance));
         }
         let is_part = letters >= PART_FROM
             && (label.contains(&self.label) || skeleton.contains(self.skeleton.as_str()));
-        is_part.then_some((3, How::Contains))
+        is_part.then_some((3, Likeness::Contains))
     }
 }
 
@@ -188,7 +188,7 @@ fn looks(label: &str) -> String {
 mod tests {
     use super::*;
 
-    fn how(brand: &str, name: &str) -> Option<How> {
+    fn how(brand: &str, name: &str) -> Option<Likeness> {
         let brands = Brands::parse(&[brand.to_owned()]).unwrap();
         brands.like(&Name::parse(name).unwrap()).map(|found| found.how)
     }
@@ -198,29 +198,29 @@ mod tests {
         for (name, wanted) in [
             ("paypal.com", None),
             ("www.paypal.com", None),
-            ("paypal.co.uk", Some(How::Suffix)),
-            ("paypal.com.evil.example.net", Some(How::Suffix)),
-            ("paypa1.com", Some(How::Looks)),
-            ("pаypal.com", Some(How::Looks)), // a Cyrillic letter
-            ("xn--pypal-4ve.com", Some(How::Looks)),
-            ("pay-pal.com", Some(How::Looks)),
-            ("papyal.com", Some(How::Distance)),
-            ("paypall.com", Some(How::Distance)),
-            ("pypal.com", Some(How::Distance)),
-            ("paypal-login.com", Some(How::Contains)),
-            ("secure-paypal.example.net", Some(How::Contains)),
-            ("paypai.com", Some(How::Looks)),
+            ("paypal.co.uk", Some(Likeness::Suffix)),
+            ("paypal.com.evil.example.net", Some(Likeness::Suffix)),
+            ("paypa1.com", Some(Likeness::Looks)),
+            ("pаypal.com", Some(Likeness::Looks)), // a Cyrillic letter
+            ("xn--pypal-4ve.com", Some(Likeness::Looks)),
+            ("pay-pal.com", Some(Likeness::Looks)),
+            ("papyal.com", Some(Likeness::Distance)),
+            ("paypall.com", Some(Likeness::Distance)),
+            ("pypal.com", Some(Likeness::Distance)),
+            ("paypal-login.com", Some(Likeness::Contains)),
+            ("secure-paypal.example.net", Some(Likeness::Contains)),
+            ("paypai.com", Some(Likeness::Looks)),
             ("playful.com", None),
             ("example.com", None),
             ("com", None),
         ] {
             assert_eq!(how("paypal.com", name), wanted, "{name}");
         }
-        assert_eq!(how("microsoft.com", "rnicrosoft.com"), Some(How::Looks));
-        assert_eq!(how("microsoft.com", "micorsfot.com"), Some(How::Distance));
+        assert_eq!(how("microsoft.com", "rnicrosoft.com"), Some(Likeness::Looks));
+        assert_eq!(how("microsoft.com", "micorsfot.com"), Some(Likeness::Distance));
         assert_eq!(how("ibm.com", "ibn.com"), None, "short ones are like too many");
         assert_eq!(how("ibm.com", "aibmc.com"), None);
-        assert_eq!(how("contoso", "contoso.com"), Some(How::Suffix), "of a word nothing is its own");
+        assert_eq!(how("contoso", "contoso.com"), Some(Likeness::Suffix), "of a word nothing is its own");
     }
 
     #[test]

@@ -20,7 +20,6 @@
 //! The last two and stars elsewhere than in front read the whole ledger, or all below the labels they end in, so they have
 //! a budget. Case never matters.
 
-mod bulk;
 mod cursor;
 mod filters;
 mod indicator;
@@ -29,6 +28,7 @@ mod lookalike;
 mod new;
 mod order;
 mod pattern;
+mod queries;
 mod query;
 mod questions;
 mod required;
@@ -36,15 +36,15 @@ mod runs;
 mod summary;
 mod walk;
 
-pub use bulk::{Asks, Bulk, Of, Told};
 pub use cursor::{Cursor, CursorError};
 pub use filters::{During, FILTER_KEYS, Filters, Types, is_seen_within, no_such_sensor, parse_bool, sensors};
 pub use indicator::{Indicator, address as literal_address, another, literal, maybe_port, understood};
 pub use list::{List, ListForm};
-pub use lookalike::{Brands, How, Lookalike};
+pub use lookalike::{Brands, Likeness, Lookalike};
 pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_new, parse_since};
 pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};
+pub use queries::{AnswerPart, Queries, QueriesWalk, QueryRef};
 pub use query::{Query, QueryError};
 pub use questions::{AskedOf, Below, Questions, Reach};
 pub use summary::Summary;

@@ -42,7 +42,7 @@ pub use list::{Hunted, Listed, list_page};
 pub use name::name_page;
 pub use results::{home_page, results_page};
 pub use shell::Frame;
-pub use status::{Standing, status_page};
+pub use status::{StatusPage, status_page};
 
 /// A file that pages refer to.
 pub struct Asset {

@@ -16,7 +16,7 @@ const HEIGHT: f64 = 60.0;
 
 /// Everything the page shows.
 #[derive(Debug)]
-pub struct Standing {
+pub struct StatusPage {
     /// Of the readers.
     pub status: Status,
     /// Of the store.
@@ -30,8 +30,8 @@ pub struct Standing {
 }
 
 /// The status page.
-pub fn status_page(standing: &Standing, as_of: Option<&Freshness>) -> String {
-    let Standing { status, stats, failing, samples, filters } = standing;
+pub fn status_page(page: &StatusPage, as_of: Option<&Freshness>) -> String {
+    let StatusPage { status, stats, failing, samples, filters } = page;
     let content = html! {
         div.title { h1 { "Status" } }
         @if let Some(reason) = failing {
@@ -362,14 +362,14 @@ mod tests {
         progress.tally.add(Fate::Counted);
         progress.tally.add(Fate::Skipped(Skip::NoAnswer));
         let sample = |lines_per_second, lag_seconds| Sample { lines_per_second, lag_seconds };
-        let standing = Standing {
+        let page = StatusPage {
             status: Status::at_rest(&[progress], 1_800_000_000),
             stats: Stats::default(),
             failing: Some("disk <full>".to_owned()),
             filters: FiltersStatus { logs: 1200, filters: 1000, bytes: 3 << 20, max_bytes: Some(16 << 20) },
             samples: vec![sample(10.0, Some(0.5)), sample(20.0, None), sample(5.0, Some(1.0))],
         };
-        let page = status_page(&standing, None);
+        let page = status_page(&page, None);
         assert!(page.contains("1,000 of 1,200, 3.0 MiB of at most 16.0 MiB"), "{page}");
         assert!(page.contains("/logs/&lt;b&gt;.log") && page.contains("dmz\\u{202e}"));
         assert!(

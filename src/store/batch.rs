@@ -25,7 +25,7 @@ struct Row<V> {
     /// Where the key is in the arena.
     start: usize,
     length: u32,
-    /// Whose turn it was when the row was met last: see [`Batch::add_telling`].
+    /// Whose turn it was when the row was met last: see [`Batch::add_and_show`].
     turn: u32,
     value: V,
 }
@@ -112,7 +112,7 @@ impl<V> Table<V> {
 
 /// What is met for the first time in a turn, by its row key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Met<'a> {
+pub enum NewKey<'a> {
     /// A row.
     Row(&'a [u8]),
     /// A question.
@@ -132,12 +132,12 @@ pub struct Batch {
 impl Batch {
     /// Folds in what one log record says.
     pub fn add(&mut self, observations: &Observations) {
-        self.add_telling(observations, 0, &mut |_| {});
+        self.add_and_show(observations, 0, &mut |_| {});
     }
 
     /// Likewise, and shows the rows and questions that are met for the first time in this turn; in another batch they are shown once
     /// more. A turn is any number that is not 0.
-    pub fn add_telling(&mut self, observations: &Observations, turn: u32, show: &mut dyn FnMut(Met<'_>)) {
+    pub fn add_and_show(&mut self, observations: &Observations, turn: u32, show: &mut dyn FnMut(NewKey<'_>)) {
         let time = observations.time();
         for observation in observations.iter() {
             let seen = Seen::once(time, observation.ttl);
@@ -150,7 +150,7 @@ impl Batch {
                 }
             }
             if is_first && turn != 0 {
-                show(Met::Row(observation.row_key));
+                show(NewKey::Row(observation.row_key));
             }
         }
         if let Some((row_key, outcome)) = observations.question() {
@@ -160,7 +160,7 @@ impl Batch {
                 asked.merge(&once);
             }
             if is_first && turn != 0 {
-                show(Met::Question(row_key));
+                show(NewKey::Question(row_key));
             }
         }
     }
@@ -269,9 +269,9 @@ mod tests {
                 observations.reset(10);
                 observations.push(rrname.key(), RrType::A, b"\x04\xc0\x00\x02\x01", Half::Direct, 60);
                 observations.ask(rrname.key(), RrType::A, Outcome::Answered);
-                batch.add_telling(&observations, turn, &mut |met| match met {
-                    Met::Row(_) => told.0 += 1,
-                    Met::Question(_) => told.1 += 1,
+                batch.add_and_show(&observations, turn, &mut |met| match met {
+                    NewKey::Row(_) => told.0 += 1,
+                    NewKey::Question(_) => told.1 += 1,
                 });
             }
             told

@@ -1,7 +1,7 @@
 //! Many queries at once, answered in the order in which they lie in the ledger, whatever order they came in.
 //!
 //! Neighbours in the ledger are in the same blocks, so a sorted list of names costs a fraction of what it costs name by
-//! name. Of each query only its text, its place in the list and its place in the ledger are kept; one at a time is a
+//! name. QueryRef each query only its text, its place in the list and its place in the ledger are kept; one at a time is a
 //! [`Walk`]. All are answered as of one moment.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::store::{Entry, Snapshot, StoreError};
 
 /// A query of a list, waiting.
 #[derive(Debug)]
-struct Ask {
+struct QueuedQuery {
     /// What sorts as the index does that answers it.
     order: Box<[u8]>,
     /// As it came.
@@ -31,7 +31,7 @@ struct Ask {
 
 /// A query of a list, as one is told of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Of<'a> {
+pub struct QueryRef<'a> {
     /// Its number, which is the caller's.
     pub number: u32,
     /// Its text as it came.
@@ -40,33 +40,33 @@ pub struct Of<'a> {
     pub asked: &'a str,
 }
 
-impl Ask {
-    fn of(&self) -> Of<'_> {
+impl QueuedQuery {
+    fn of(&self) -> QueryRef<'_> {
         let asked = self.asked.as_deref().unwrap_or(&self.text);
-        Of { number: self.number, text: &self.text, asked }
+        QueryRef { number: self.number, text: &self.text, asked }
     }
 }
 
 /// A list of queries that are to be asked together.
 #[derive(Debug)]
-pub struct Asks {
+pub struct Queries {
     /// Asked of each of them.
     template: Search,
     /// The order of the rows of each; that of the index where there is none.
     sort: Option<Sort>,
-    asks: Vec<Ask>,
+    asks: Vec<QueuedQuery>,
 }
 
-impl Asks {
+impl Queries {
     /// An empty list; filters and the like are those of `template`, whose own query does not matter.
-    pub fn new(template: Search) -> Asks {
-        Asks { template, sort: None, asks: Vec::new() }
+    pub fn new(template: Search) -> Queries {
+        Queries { template, sort: None, asks: Vec::new() }
     }
 
     /// The same, with the rows of each answer in an order: all are looked at, and the first [`MAX_SORTED`](super::MAX_SORTED) kept at
     /// most.
-    pub fn sorted(self, sort: Option<Sort>) -> Asks {
-        Asks { sort, ..self }
+    pub fn sorted(self, sort: Option<Sort>) -> Queries {
+        Queries { sort, ..self }
     }
 
     /// Adds an indicator or a query, under a number of the caller's.
@@ -87,7 +87,7 @@ impl Asks {
             ));
         }
         let asked = (asked != text).then(|| asked.into());
-        self.asks.push(Ask { order: order(&query), text: text.into(), asked, number });
+        self.asks.push(QueuedQuery { order: order(&query), text: text.into(), asked, number });
         Ok(())
     }
 
@@ -124,9 +124,9 @@ fn order(query: &Query) -> Box<[u8]> {
     }
 }
 
-/// What a [`Bulk`] tells of a query.
+/// What a [`QueriesWalk`] tells of a query.
 #[derive(Debug)]
-pub enum Told<'a> {
+pub enum AnswerPart<'a> {
     /// A row of its answer.
     Row(&'a Found<'a>),
     /// That its answer has ended.
@@ -144,7 +144,7 @@ pub enum Told<'a> {
 
 /// A query being answered.
 struct Current {
-    ask: Ask,
+    ask: QueuedQuery,
     walk: Walk,
     summary: Summary,
     questions: Option<AskedOf>,
@@ -158,7 +158,7 @@ struct Current {
 
 impl Current {
     /// Hands out the rows that were put in order, until the visitor has enough (`false`).
-    fn hand_out(&mut self, visit: &mut impl FnMut(Of<'_>, Told<'_>) -> bool) -> bool {
+    fn hand_out(&mut self, visit: &mut impl FnMut(QueryRef<'_>, AnswerPart<'_>) -> bool) -> bool {
         if let Some(top) = self.top.take() {
             let (rows, given) = top.into_rows();
             self.is_cut = given > rows.len() as u64;
@@ -168,7 +168,7 @@ impl Current {
             let during = self.filters.seen_during(&seen);
             let found = Found { entry: &entry, seen, during };
             self.summary.add(&found);
-            if !visit(self.ask.of(), Told::Row(&found)) {
+            if !visit(self.ask.of(), AnswerPart::Row(&found)) {
                 return false;
             }
         }
@@ -178,11 +178,11 @@ impl Current {
 }
 
 /// Many queries being answered.
-pub struct Bulk {
+pub struct QueriesWalk {
     ledger: Arc<dyn Snapshot>,
     template: Search,
     sort: Option<Sort>,
-    asks: std::vec::IntoIter<Ask>,
+    asks: std::vec::IntoIter<QueuedQuery>,
     current: Option<Current>,
     each: Limits,
     /// Rows that may still be looked at.
@@ -190,13 +190,13 @@ pub struct Bulk {
     done: bool,
 }
 
-impl Bulk {
+impl QueriesWalk {
     /// Begins to answer as of one moment. Each query has the limits `each`; together they look at `examined` rows at most.
-    pub fn start(ledger: Arc<dyn Snapshot>, asks: Asks, each: Limits, examined: u64) -> Bulk {
-        let Asks { template, sort, mut asks } = asks;
+    pub fn start(ledger: Arc<dyn Snapshot>, asks: Queries, each: Limits, examined: u64) -> QueriesWalk {
+        let Queries { template, sort, mut asks } = asks;
         asks.sort_unstable_by(|a, b| a.order.cmp(&b.order).then(a.number.cmp(&b.number)));
         let asks = asks.into_iter();
-        Bulk { ledger, template, sort, asks, current: None, each, left: examined, done: false }
+        QueriesWalk { ledger, template, sort, asks, current: None, each, left: examined, done: false }
     }
 
     /// Whether all that was asked is answered.
@@ -205,8 +205,8 @@ impl Bulk {
     }
 
     /// What is not answered yet.
-    pub fn left(&self) -> impl Iterator<Item = Of<'_>> {
-        self.current.iter().map(|current| &current.ask).chain(self.asks.as_slice()).map(Ask::of)
+    pub fn left(&self) -> impl Iterator<Item = QueryRef<'_>> {
+        self.current.iter().map(|current| &current.ask).chain(self.asks.as_slice()).map(QueuedQuery::of)
     }
 
     /// Hands out what is found, with the query that it is for, until the visitor has enough (`false`), about
@@ -218,7 +218,7 @@ impl Bulk {
     pub fn advance(
         &mut self,
         slice: Slice,
-        mut visit: impl FnMut(Of<'_>, Told<'_>) -> bool,
+        mut visit: impl FnMut(QueryRef<'_>, AnswerPart<'_>) -> bool,
     ) -> Result<(), StoreError> {
         let mut left = slice.examined;
         let mut enough = false;
@@ -256,7 +256,7 @@ impl Bulk {
                     Some(top) => top.push(found),
                     None => {
                         summary.add(found);
-                        enough = !visit(ask.of(), Told::Row(found));
+                        enough = !visit(ask.of(), AnswerPart::Row(found));
                     }
                 }
                 !enough
@@ -276,7 +276,7 @@ impl Bulk {
                 let questions = questions.take();
                 let questions = questions.map(|of| of.questions(&*self.ledger, reach, probes)).transpose()?;
                 let (questions, is_cut) = (questions.as_ref(), *is_cut);
-                enough |= !visit(ask.of(), Told::End { end, is_cut, summary, questions });
+                enough |= !visit(ask.of(), AnswerPart::End { end, is_cut, summary, questions });
                 self.current = None;
             }
         }
@@ -309,18 +309,18 @@ mod tests {
     }
 
     fn answers(each: Limits, examined: u64, slice: u64, stop: bool) -> Vec<(u32, Vec<String>, End)> {
-        let mut asks = Asks::new(template());
+        let mut asks = Queries::new(template());
         for (number, text) in (0..).zip(QUERIES) {
             asks.push(number, text).unwrap();
         }
-        let mut bulk = Bulk::start(sample(), asks, each, examined);
+        let mut bulk = QueriesWalk::start(sample(), asks, each, examined);
         let (mut answers, mut rows) = (Vec::new(), Vec::new());
         while !bulk.is_done() {
-            bulk.advance(Slice { examined: slice }, |Of { number, text, .. }, told| {
+            bulk.advance(Slice { examined: slice }, |QueryRef { number, text, .. }, told| {
                 assert_eq!(text, QUERIES[number as usize]);
                 match told {
-                    Told::Row(found) => rows.push(shown(found)),
-                    Told::End { end, summary, questions, .. } => {
+                    AnswerPart::Row(found) => rows.push(shown(found)),
+                    AnswerPart::End { end, summary, questions, .. } => {
                         assert_eq!(summary.rows, rows.len() as u64);
                         assert_eq!(questions.is_some(), !text.contains(':') && !text.starts_with("1"));
                         answers.push((number, std::mem::take(&mut rows), end.clone()));
@@ -363,18 +363,18 @@ mod tests {
         let sort = Sort::parse("-name").unwrap();
         for (slice, stop) in [(u64::MAX, false), (1, false), (3, true)] {
             for rows in [1, 2, u64::MAX] {
-                let mut asks = Asks::new(template()).sorted(Some(sort));
+                let mut asks = Queries::new(template()).sorted(Some(sort));
                 for (number, text) in (0..).zip(QUERIES) {
                     asks.push(number, text).unwrap();
                 }
                 let each = Limits { rows, examined: u64::MAX };
-                let mut bulk = Bulk::start(sample(), asks, each, u64::MAX);
+                let mut bulk = QueriesWalk::start(sample(), asks, each, u64::MAX);
                 let (mut ended, mut names) = (0, Vec::new());
                 while !bulk.is_done() {
                     bulk.advance(Slice { examined: slice }, |of, told| {
                         match told {
-                            Told::Row(found) => names.push(found.entry.tuple.rrname.clone()),
-                            Told::End { end, is_cut, summary, .. } => {
+                            AnswerPart::Row(found) => names.push(found.entry.tuple.rrname.clone()),
+                            AnswerPart::End { end, is_cut, summary, .. } => {
                                 let search = Search { query: Query::parse(of.text).unwrap(), ..template() };
                                 let all = ask(&sample(), &search).len();
                                 assert_eq!((end, summary.rows), (&End::Complete, names.len() as u64));
@@ -396,14 +396,14 @@ mod tests {
 
     #[test]
     fn what_is_no_query_or_a_scan_is_refused() {
-        let mut asks = Asks::new(template());
+        let mut asks = Queries::new(template());
         for text in ["~mail", "/x/", "www.*", "a*b", "a..b", ""] {
             assert!(asks.push(1, text).is_err(), "{text}");
         }
         assert!(asks.is_empty());
         asks.push(1, "*.example").unwrap();
         assert_eq!(asks.len(), 1);
-        let mut none = Bulk::start(sample(), Asks::new(template()), Limits::NONE, 1);
+        let mut none = QueriesWalk::start(sample(), Queries::new(template()), Limits::NONE, 1);
         none.advance(Slice { examined: 1 }, |_, _| panic!("nothing was asked")).unwrap();
         assert!(none.is_done());
     }
