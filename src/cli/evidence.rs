@@ -17,7 +17,7 @@ use crate::evidence::{Answer, Ask, Beginnings, Ended, Evidence, Filters, LogLine
 use crate::http::EvidenceLine;
 use crate::http::client::Client;
 use crate::lookup::{Indicator, Search};
-use crate::output::{Tamed, sanitise, sanitise_json};
+use crate::output::{PrintableAscii, sanitise, sanitise_json};
 
 /// Bytes of a line of an answer at most: one of a log, with each byte of it escaped, and what is said of it.
 const MAX_LINE_BYTES: u64 = 64 << 20;
@@ -268,7 +268,7 @@ impl<'a> Taking<'a> {
         let stdout = io::stdout();
         // A terminal would do what a log says.
         let out: Box<dyn Write> = match args.format == Format::Raw && stdout.is_terminal() {
-            true => Box::new(BufWriter::new(Tamed(stdout))),
+            true => Box::new(BufWriter::new(PrintableAscii(stdout))),
             false => Box::new(BufWriter::new(stdout)),
         };
         Ok(Taking {

@@ -12,7 +12,7 @@ use super::filters::FilterArgs;
 use super::lookup::check_sensor;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
 use crate::output::cof::push_export_line;
-use crate::output::{CSV_HEADER, Row, Tamed};
+use crate::output::{CSV_HEADER, PrintableAscii, Row};
 use crate::store::{ReadStore, as_the_user_has_it};
 
 /// Bytes that are written at a time.
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let tames = matches!(access, Access::Server(_)) && stdout.is_terminal();
             let mut out = BufWriter::with_capacity(WRITE_BYTES, stdout);
             match tames {
-                true => write(&access, &args, &search, &mut Tamed(&mut out))?,
+                true => write(&access, &args, &search, &mut PrintableAscii(&mut out))?,
                 false => write(&access, &args, &search, &mut out)?,
             }
             out.flush()?;

@@ -21,7 +21,7 @@ use crate::lookup::{
 };
 use crate::observation::Outcome;
 use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
-use crate::output::{CSV_HEADER, Mark, Row, Table, sanitise, time_in};
+use crate::output::{CSV_HEADER, QueryLabel, Row, Table, sanitise, time_in};
 use crate::store::ReadStore;
 
 /// Rows that a server is asked for at a time.
@@ -641,7 +641,7 @@ impl Output {
     }
 
     fn push(&mut self, item: &Item, row: Row) -> io::Result<()> {
-        let mark = self.is_marked.then(|| Mark {
+        let mark = self.is_marked.then(|| QueryLabel {
             line: item.line,
             query: item.given.clone(),
             asked: item.indicator.asked.clone(),
