@@ -174,6 +174,9 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     for (line, reason, text) in imported.taken.skipped.examples() {
         writeln!(out, "    line {line}: {}: {}", sanitise(text), reason.name())?;
     }
+    for words in imported.taken.left_out_in_words() {
+        writeln!(out, "  {}", sanitise(&words))?;
+    }
     out.flush()?;
     drop(out);
     if imported.held {

@@ -39,7 +39,7 @@ pub struct Args {
     /// Take every name alone, whatever the format says
     #[arg(long)]
     exact: bool,
-    /// The list is a CSV, and its indicators are in this column, a title or a number from 1
+    /// The list is a CSV, and its indicators are in this column, a title or a number from 1; several titles with commas
     #[arg(long, value_name = "COLUMN")]
     column: Option<String>,
     /// Leave out what its source is less sure of, of 100

@@ -1,6 +1,10 @@
 //! Addresses and networks against rows.
+//!
+//! Rows of addresses of IPv4 that are written as ones of IPv6 (`::ffff:192.0.2.1`) lie in the same order, elsewhere: they are read beside
+//! those of IPv4.
 
 use std::collections::HashSet;
+use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Listener;
@@ -9,7 +13,7 @@ use super::tally::{Open, Sum};
 use crate::base::keyed;
 use crate::dns::push_address_key;
 use crate::indicators::{AllowList, Network, Value};
-use crate::store::{Entry, Scan, Snapshot, StoreError};
+use crate::store::{Entries, Entry, Scan, Snapshot, StoreError};
 
 /// Rows after which it is asked whether to go on.
 const STEP: u32 = 4096;
@@ -27,12 +31,77 @@ pub fn run(
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
     let mut wanted = addresses.into_iter();
+    // In most ledgers there is none, and then nobody need look for each indicator.
+    let mapped = Scan::Addresses(mapped(Ipv4Addr::UNSPECIFIED), mapped(Ipv4Addr::BROADCAST));
+    let has_mapped = wanted.has_any() && ledger.entries(&mapped, None)?.next().transpose()?.is_some();
     match walk {
-        true => walked(&mut wanted, ledger, sum, listener)?,
-        false => looked_up(&mut wanted, ledger, sum, listener)?,
+        true => walked(&mut wanted, ledger, has_mapped, sum, listener)?,
+        false => looked_up(&mut wanted, ledger, has_mapped, sum, listener)?,
     }
     sum.outcome.duplicates += wanted.duplicates();
     Ok(())
+}
+
+fn mapped(address: Ipv4Addr) -> IpAddr {
+    address.to_ipv6_mapped().into()
+}
+
+/// Rows by their addresses.
+struct Rows<'a> {
+    own: Peekable<Entries<'a>>,
+    /// Those of IPv4 that are written as ones of IPv6.
+    mapped: Option<Peekable<Entries<'a>>>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(
+        ledger: &'a dyn Snapshot,
+        first: IpAddr,
+        last: IpAddr,
+        has_mapped: bool,
+    ) -> Result<Rows<'a>, StoreError> {
+        let own = ledger.entries(&Scan::Addresses(first, last), None)?.peekable();
+        let mapped = match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) if has_mapped => {
+                let scan = Scan::Addresses(mapped(first), mapped(last));
+                Some(ledger.entries(&scan, None)?.peekable())
+            }
+            _ => None,
+        };
+        Ok(Rows { own, mapped })
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<(IpAddr, Entry), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let address = |row: &Result<Entry, StoreError>| {
+                row.as_ref()
+                    .ok()
+                    .and_then(|row| row.tuple.rdata.address())
+                    .map(|address| address.to_canonical())
+            };
+            // What cannot be read comes first, so that it is met.
+            let is_mapped = match (self.own.peek(), self.mapped.as_mut().and_then(Peekable::peek)) {
+                (Some(own), Some(mapped)) => address(mapped) < address(own),
+                (own, mapped) => own.is_none() && mapped.is_some(),
+            };
+            let row = match &mut self.mapped {
+                Some(mapped) if is_mapped => mapped.next()?,
+                _ => self.own.next()?,
+            };
+            match row.map(|row| (row.tuple.rdata.address(), row)) {
+                Ok((Some(address), row)) if self.mapped.is_some() => {
+                    return Some(Ok((address.to_canonical(), row)));
+                }
+                Ok((Some(address), row)) => return Some(Ok((address, row))),
+                Ok((None, _)) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
 }
 
 /// A network that is counted, with the names that it has so far.
@@ -77,6 +146,7 @@ fn close(open: &mut Vec<Counted>, address: Option<IpAddr>, sum: &mut Sum<'_>, li
 fn looked_up(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,
+    has_mapped: bool,
     sum: &mut Sum<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
@@ -89,12 +159,10 @@ fn looked_up(
             return Ok(());
         }
         let Some(mut counted) = Counted::of(wanted, sum) else { continue };
-        let scan = Scan::Addresses(counted.network.first(), counted.network.last());
-        for entry in ledger.entries(&scan, None)? {
-            let entry = entry?;
-            if let Some(address) = entry.tuple.rdata.address()
-                && !is_harmless(sum.allow, &entry, address)
-            {
+        let (first, last) = (counted.network.first(), counted.network.last());
+        for row in Rows::of(ledger, first, last, has_mapped)? {
+            let (address, entry) = row?;
+            if !is_harmless(sum.allow, &entry, address) {
                 counted.add(&entry);
             }
             if counted.open.tally.is_over() {
@@ -122,6 +190,7 @@ fn looked_up(
 fn walked(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,
+    has_mapped: bool,
     sum: &mut Sum<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
@@ -130,19 +199,18 @@ fn walked(
     let mut rows = 0u32;
     let mut at: Option<IpAddr> = None;
     let mut key = Vec::with_capacity(18);
-    let families = [
-        Scan::Addresses(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into()),
-        Scan::Addresses(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into()),
+    let families: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into()),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into()),
     ];
-    'families: for scan in families {
-        for entry in ledger.entries(&scan, None)? {
-            let entry = entry?;
+    'families: for (first, last) in families {
+        for row in Rows::of(ledger, first, last, has_mapped)? {
+            let (address, entry) = row?;
             rows = rows.wrapping_add(1);
             if rows.is_multiple_of(STEP) && !(listener.go_on)() {
                 sum.is_ended = true;
                 return Ok(());
             }
-            let Some(address) = entry.tuple.rdata.address() else { continue };
             if at != Some(address) {
                 at = Some(address);
                 close(&mut open, at, sum, listener);

@@ -7,6 +7,7 @@
 //!
 //! - A name is hit by rows of that name and by rows that lead to it (CNAME, NS, MX, PTR), a domain by those at and below it, an
 //!   address or a network by rows with such data. Names that are counted are the owners of those rows.
+//! - What was logged in another form counts too: a name in UTF-8 for its A-labels, `::ffff:192.0.2.1` for that address of IPv4.
 //! - A name that was asked for and has no row is told, apart from those that have.
 //! - Of an indicator that has more than [`MAX_NAMES`] names only the first of them are counted, and it is said to be too wide.
 //! - What was seen after `valid_until` is no hit, nor is what an exception of the list has.

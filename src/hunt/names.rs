@@ -1,6 +1,7 @@
 //! Names and domains against rows, questions, and rows that lead to them.
 //!
-//! All three lie in the order of that name, so that they are walked side by side.
+//! All three lie in the order of that name, so that they are walked side by side. What there is of the other form of a name, its UTF-8
+//! where it has A-labels, lies elsewhere: of the few indicators that have one it is looked up, whichever way the rest is gone about.
 
 use std::collections::HashSet;
 use std::iter::Peekable;
@@ -9,7 +10,7 @@ use super::Listener;
 use super::sorted::{Sorted, Wanted};
 use super::tally::{Open, Sum};
 use crate::base::keyed;
-use crate::dns::{Name, RrType};
+use crate::dns::{Name, RrType, other_form};
 use crate::indicators::{AllowList, Value};
 use crate::observation::Seen;
 use crate::store::{Entries, Questions, Scan, Snapshot, StoreError};
@@ -68,23 +69,9 @@ fn looked_up(
             return Ok(());
         }
         let Some(mut open) = Counted::of(wanted, sum) else { continue };
-        let scan = match &open.open.value {
-            Value::Name(name) => Scan::Name(name.clone()),
-            Value::Domain(name) => Scan::Subtree(name.clone()),
-            Value::Address(_) | Value::Network(_) => continue,
-        };
-        let mut groups = Groups::of(ledger, &scan)?;
-        let mut names = 0u32;
-        while let Some(name) = groups.next_name() {
-            groups.each(&name, sum.allow, &mut |found| open.add(&found))?;
-            names = names.wrapping_add(1);
-            if open.open.tally.is_over() {
-                break;
-            }
-            if names.is_multiple_of(STEP) && !(listener.go_on)() {
-                sum.is_ended = true;
-                return Ok(());
-            }
+        let own = Counted::scan(&open.open.value, None);
+        if !open.look_up_other(ledger, sum, listener)? || !open.look_up(own, ledger, sum, listener)? {
+            return Ok(());
         }
         open.owners = HashSet::new();
         waiting.push(open);
@@ -109,35 +96,58 @@ fn walked(
         if names.is_multiple_of(STEP) && !(listener.go_on)() {
             sum.is_ended = true;
         }
+        while let Some(next) = wanted.next_if(|next| *next.key <= *name.key()) {
+            if !begin(next, &mut open, ledger, sum, listener)? {
+                return Ok(());
+            }
+        }
         close(&mut open, Some(name.key()), sum, listener);
         if sum.is_ended {
             return Ok(());
-        }
-        while let Some(next) = wanted.next_if(|next| *next.key <= *name.key()) {
-            let Some(next) = Counted::of(next, sum) else { continue };
-            match next.holds(name.key()) {
-                true => open.push(next),
-                // All that it could have is before this name.
-                false => sum.close(next.open, listener),
-            }
         }
         if open.is_empty() && wanted.peek().is_none() {
             return Ok(());
         }
         groups.each(&name, sum.allow, &mut |found| open.iter_mut().for_each(|open| open.add(&found)))?;
     }
-    close(&mut open, None, sum, listener);
     for left in wanted {
-        if let Some(left) = Counted::of(left, sum) {
-            sum.close(left.open, listener);
+        if !begin(left, &mut open, ledger, sum, listener)? {
+            return Ok(());
         }
     }
+    close(&mut open, None, sum, listener);
     Ok(())
+}
+
+/// Begins to count one, behind all that are not above it; `false` where it was ended.
+fn begin(
+    wanted: Wanted,
+    open: &mut Vec<Counted>,
+    ledger: &dyn Snapshot,
+    sum: &mut Sum<'_>,
+    listener: &mut Listener<'_>,
+) -> Result<bool, StoreError> {
+    close(open, Some(&wanted.key), sum, listener);
+    if sum.is_ended {
+        return Ok(false);
+    }
+    let Some(mut next) = Counted::of(wanted, sum) else { return Ok(true) };
+    let goes_on = next.look_up_other(ledger, sum, listener)?;
+    open.push(next);
+    Ok(goes_on)
+}
+
+/// Whether an exception has a name in either of its forms.
+fn is_harmless(allow: &AllowList, name: &Name) -> bool {
+    let other = || other_form(name).is_some_and(|other| allow.has_name(other.key()));
+    allow.has_name(name.key()) || !allow.is_empty() && !name.key().is_ascii() && other()
 }
 
 /// A name or a domain that is counted.
 struct Counted {
     open: Open,
+    /// The other form of it, if it has one.
+    other: Option<Name>,
     /// Names elsewhere that lead to it.
     owners: HashSet<u64>,
 }
@@ -145,14 +155,70 @@ struct Counted {
 impl Counted {
     fn of(wanted: Wanted, sum: &mut Sum<'_>) -> Option<Counted> {
         let value = value(&wanted);
-        sum.open(wanted, value).map(|open| Counted { open, owners: HashSet::new() })
+        let other = value.as_ref().and_then(Value::name).and_then(other_form);
+        sum.open(wanted, value).map(|open| Counted { open, other, owners: HashSet::new() })
     }
 
+    /// Whether its own form is, or has below it, what this is the key of.
     fn holds(&self, key: &[u8]) -> bool {
+        self.is_at_or_above(&self.open.wanted.key, key)
+    }
+
+    /// The same of either form.
+    fn holds_in_any_form(&self, key: &[u8]) -> bool {
+        self.holds(key) || self.other.as_ref().is_some_and(|other| self.is_at_or_above(other.key(), key))
+    }
+
+    fn is_at_or_above(&self, top: &[u8], key: &[u8]) -> bool {
         match &self.open.value {
-            Value::Name(_) => self.open.wanted.key == key,
-            _ => self.open.wanted.key.split_last().is_some_and(|(_, labels)| key.starts_with(labels)),
+            Value::Name(_) => top == key,
+            _ => top.split_last().is_some_and(|(_, labels)| key.starts_with(labels)),
         }
+    }
+
+    /// Where all lies that there is of it, or of its other form.
+    fn scan(value: &Value, other: Option<&Name>) -> Option<Scan> {
+        Some(match value {
+            Value::Name(name) => Scan::Name(other.unwrap_or(name).clone()),
+            Value::Domain(name) => Scan::Subtree(other.unwrap_or(name).clone()),
+            Value::Address(_) | Value::Network(_) => return None,
+        })
+    }
+
+    /// Counts what there is of its other form; `false` where it was ended.
+    fn look_up_other(
+        &mut self,
+        ledger: &dyn Snapshot,
+        sum: &mut Sum<'_>,
+        listener: &mut Listener<'_>,
+    ) -> Result<bool, StoreError> {
+        let scan = self.other.as_ref().and_then(|other| Counted::scan(&self.open.value, Some(other)));
+        self.look_up(scan, ledger, sum, listener)
+    }
+
+    /// Counts what lies there; `false` where it was ended.
+    fn look_up(
+        &mut self,
+        scan: Option<Scan>,
+        ledger: &dyn Snapshot,
+        sum: &mut Sum<'_>,
+        listener: &mut Listener<'_>,
+    ) -> Result<bool, StoreError> {
+        let Some(scan) = scan.filter(|_| !self.open.tally.is_over()) else { return Ok(true) };
+        let mut groups = Groups::of(ledger, &scan)?;
+        let mut names = 0u32;
+        while let Some(name) = groups.next_name() {
+            groups.each(&name, sum.allow, &mut |found| self.add(&found))?;
+            names = names.wrapping_add(1);
+            if self.open.tally.is_over() {
+                break;
+            }
+            if names.is_multiple_of(STEP) && !(listener.go_on)() {
+                sum.is_ended = true;
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn add(&mut self, found: &FoundOf<'_>) {
@@ -164,7 +230,7 @@ impl Counted {
             // Whose owner it holds it has counted.
             FoundOf::Target(owner, seen)
                 if !self.open.tally.is_over()
-                    && !self.holds(owner.key())
+                    && !self.holds_in_any_form(owner.key())
                     && self.open.tally.counts(seen.time_first, until) =>
             {
                 self.open.tally.row(seen.time_first, seen.time_last, until);
@@ -227,7 +293,7 @@ impl<'a> Groups<'a> {
         allow: &AllowList,
         visit: &mut dyn FnMut(FoundOf<'_>),
     ) -> Result<(), StoreError> {
-        let is_harmless = allow.has_name(name.key());
+        let is_harmless = is_harmless(allow, name);
         while let Some(entry) =
             self.entries.next_if(|entry| entry.as_ref().map_or(true, |entry| entry.tuple.rrname == *name))
         {
@@ -252,7 +318,7 @@ impl<'a> Groups<'a> {
         }) {
             let entry = entry?;
             let owner = &entry.tuple.rrname;
-            if !is_harmless && !allow.has_name(owner.key()) {
+            if !is_harmless && !self::is_harmless(allow, owner) {
                 visit(FoundOf::Target(owner, entry.halves.combined()));
             }
         }

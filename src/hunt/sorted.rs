@@ -182,6 +182,11 @@ impl Merged {
         self.duplicates
     }
 
+    /// Whether there is one left.
+    pub fn has_any(&self) -> bool {
+        self.ahead.is_some() || !self.heap.is_empty()
+    }
+
     fn pop(&mut self) -> Option<Wanted> {
         let first = self.heap.first_mut()?;
         let wanted = first.current.clone();

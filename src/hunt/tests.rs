@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dns::{Name, Rdata, RrType};
+use crate::dns::{Name, Rdata, RrType, other_form};
 use crate::indicators::{self, Options};
 use crate::observation::{Half, Observations, Outcome as Answer};
 use crate::store::memory::MemoryStore;
@@ -204,24 +204,63 @@ fn ids_and_titles_come_back_with_the_hits() {
     );
 }
 
+#[test]
+fn what_was_logged_in_another_form_is_found_and_summed_into_one_line() {
+    let store = ledger(&[
+        sighting("xn--bcher-kva.example", "198.51.100.7", 100),
+        sighting(r"b\195\188cher.example", "198.51.100.7", 200),
+        sighting(r"www.b\195\188cher.example", "", 50),
+        sighting("cloaked.example", r"b\195\188cher.example", 300),
+        sighting(r"self.b\195\188cher.example", "xn--bcher-kva.example", 400),
+        sighting(r"fein.b\195\188cher.example", "198.51.100.7", 1),
+        sighting("v4.example", "203.0.113.66", 10),
+        sighting("mapped.example", "::ffff:203.0.113.66", 20),
+        sighting("mapped.example", "::ffff:203.0.113.70", 30),
+    ]);
+    let list = "||b\u{fc}cher.example^\n@@||fein.xn--bcher-kva.example^\n||203.0.113.66^\n";
+    for way in [Way::Lookups, Way::Walk] {
+        let (found, outcome) = told(hunt(list), &store, way);
+        assert_eq!(
+            found,
+            [
+                "domain xn--bcher-kva.example: 4 names 4 rows 1 asked 50-400 line 1",
+                "address 203.0.113.66: 2 names 2 rows 0 asked 10-20 line 3",
+            ],
+            "{way:?}"
+        );
+        assert_eq!(outcome.unwrap().hits, 2);
+        // Also where nothing was logged in its own form.
+        let (found, _) = told(hunt("203.0.113.70\n203.0.113.64/29\n"), &store, way);
+        assert_eq!(
+            found,
+            [
+                "address 203.0.113.70: 1 names 1 rows 0 asked 30-30 line 1",
+                "network 203.0.113.64/29: 2 names 3 rows 0 asked 10-30 line 2",
+            ],
+            "{way:?}"
+        );
+    }
+}
+
 //--- against brute force --------------------------------------------------------------------------------------------
 
 /// What an indicator must find, by looking at each sighting. A row is a name and an address at a sensor.
 fn brute(sightings: &[Sighting], is_name: bool, value: &Value) -> Option<(usize, usize, usize)> {
     let is_it = |name: &str| {
         let name = Name::parse(name).unwrap();
-        match value {
-            Value::Name(wanted) => name == *wanted,
-            Value::Domain(wanted) => wanted.is_at_or_above(&name),
-            _ => false,
-        }
+        let forms = value.name().into_iter().flat_map(|own| [Some(own.clone()), other_form(own)]);
+        forms.flatten().any(|wanted| match value {
+            Value::Name(_) => name == wanted,
+            _ => wanted.is_at_or_above(&name),
+        })
     };
     let holds = |(name, data, _): &Sighting| match (value.network(), data.as_ref()) {
         (None, data) => {
             is_it(name) || data.is_some_and(|data| data.parse::<IpAddr>().is_err() && is_it(data))
         }
         (Some(network), data) => {
-            data.and_then(|data| data.parse().ok()).is_some_and(|address| network.contains(address))
+            let address = data.and_then(|data| data.parse::<IpAddr>().ok());
+            address.is_some_and(|address| network.contains(address.to_canonical()))
         }
     };
     let found: Vec<(usize, &Sighting)> =
@@ -236,11 +275,19 @@ fn brute(sightings: &[Sighting], is_name: bool, value: &Value) -> Option<(usize,
 }
 
 fn label() -> impl Strategy<Value = String> {
-    prop_oneof![Just("a"), Just("b"), Just("c-d"), Just("a0")].prop_map(str::to_owned)
+    prop_oneof![Just("a"), Just("b"), Just("c-d"), Just("a0"), Just("xn--b-eha")].prop_map(str::to_owned)
 }
 
 fn name() -> impl Strategy<Value = String> {
     proptest::collection::vec(label(), 1..4).prop_map(|labels| format!("{}.example", labels.join(".")))
+}
+
+/// A name as it may be logged: with its A-labels or in UTF-8.
+fn logged() -> impl Strategy<Value = String> {
+    (name(), any::<bool>()).prop_map(|(name, is_utf8)| match other_form(&Name::parse(&name).unwrap()) {
+        Some(other) if is_utf8 => other.to_string(),
+        _ => name,
+    })
 }
 
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -250,14 +297,21 @@ fn address() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
+fn logged_address() -> impl Strategy<Value = IpAddr> {
+    (address(), any::<bool>()).prop_map(|(address, is_mapped)| match address {
+        IpAddr::V4(v4) if is_mapped => v4.to_ipv6_mapped().into(),
+        address => address,
+    })
+}
+
 fn data() -> impl Strategy<Value = String> {
-    prop_oneof![2 => address().prop_map(|address| address.to_string()), 1 => name()]
+    prop_oneof![2 => logged_address().prop_map(|address| address.to_string()), 1 => logged()]
 }
 
 proptest! {
     #[test]
     fn both_ways_tell_what_brute_force_finds(
-        sightings in proptest::collection::vec((name(), proptest::option::of(data()), 1u64..99), 0..40),
+        sightings in proptest::collection::vec((logged(), proptest::option::of(data()), 1u64..99), 0..40),
         names in proptest::collection::vec((name(), any::<bool>()), 0..12),
         networks in proptest::collection::vec((address(), 24u8..=32), 0..8),
     ) {

@@ -1,5 +1,6 @@
 //! What parsers hand their finds to: it decides, counts, and passes on.
 
+use super::left_out::Columns;
 use super::reason::{Reason, Skipped};
 use super::value::{self, Value, Values};
 use super::{Action, Format, Indicator, Options, ReadError, Reference, Taken};
@@ -14,6 +15,7 @@ pub struct Collect<'a> {
     options: &'a Options,
     sink: &'a mut dyn FnMut(Indicator) -> Result<(), ReadError>,
     taken: Taken,
+    left_out: Columns,
 }
 
 impl<'a> Collect<'a> {
@@ -27,7 +29,16 @@ impl<'a> Collect<'a> {
         Collect {
             options,
             sink,
-            taken: Taken { format, title: None, lines: 0, taken: 0, allowed: 0, skipped },
+            taken: Taken {
+                format,
+                title: None,
+                lines: 0,
+                taken: 0,
+                allowed: 0,
+                skipped,
+                left_out: Vec::new(),
+            },
+            left_out: Columns::default(),
         }
     }
 
@@ -62,6 +73,11 @@ impl<'a> Collect<'a> {
     /// Counts what is not taken.
     pub fn skip(&mut self, reason: Reason, line: u64, text: &str) {
         self.taken.skipped.add(reason, line, text);
+    }
+
+    /// The columns that are not taken.
+    pub fn left_out(&mut self) -> &mut Columns {
+        &mut self.left_out
     }
 
     /// Takes the values of a text. `below` says whether a bare name means all below it.
@@ -139,7 +155,7 @@ impl<'a> Collect<'a> {
 
     /// What came of it.
     pub fn end(self) -> Taken {
-        self.taken
+        Taken { left_out: self.left_out.found(), ..self.taken }
     }
 }
 

@@ -43,9 +43,38 @@ const KINDS: &[&str] = &[
     "subnet",
     "url",
     "address",
+    "dst",
+    "dest",
+    "dst_host",
+    "dest_host",
+    "remote_ip",
+    "remoteip",
+    "remoteurl",
+    "remote_url",
+    "destination_ip",
+    "destination.ip",
+    "destination.domain",
+    "url.domain",
+    "url.full",
 ];
-/// Titles of such a column where there is no other.
-const LAST: &[&str] = &["name", "query", "rrname", "qname"];
+/// Titles of names that were asked for, as SIEMs and logs have them. Beside an address it is the name that is looked for, too.
+const QUESTIONS: &[&str] = &[
+    "query",
+    "qname",
+    "rrname",
+    "dns_query",
+    "dns.query",
+    "dnsquery",
+    "query_name",
+    "queryname",
+    "question_name",
+    "dns.question.name",
+    "dns.rrname",
+    "queried_domain",
+    "requested_domain",
+];
+/// Titles of a column where there is no other.
+const LAST: &[&str] = &["name", "id.resp_h", "resp_h"];
 const TYPE: &[&str] = &["type", "ioc_type", "indicator_type", "observable_type", "kind"];
 pub const ID: &[&str] = &["uuid", "ioc_id", "id", "attribute_uuid"];
 pub const TITLE: &[&str] =
@@ -72,7 +101,12 @@ const FOR_DETECTION: &[&str] = &["to_ids"];
 
 /// Whether a title is one of indicators.
 pub fn is_value(title: &str) -> bool {
-    VALUES.contains(&title) || KINDS.contains(&title)
+    VALUES.contains(&title) || KINDS.contains(&title) || is_question(title)
+}
+
+/// Whether it is one of names that were asked for.
+pub fn is_question(title: &str) -> bool {
+    QUESTIONS.contains(&title)
 }
 
 /// Whether it is one of what is said of them.
@@ -162,7 +196,7 @@ impl Columns {
         let place = |title: &&str| titles.iter().position(|known| known == title);
         let values = match VALUES.iter().find_map(place) {
             Some(at) => vec![at],
-            None => KINDS.iter().filter_map(place).collect(),
+            None => KINDS.iter().chain(QUESTIONS).filter_map(place).collect(),
         };
         let values = values.into_iter().map(|at| (at, titles.get(at).cloned().unwrap_or_default())).collect();
         Columns { sign: ',', values, titles, is_allow: false }
@@ -198,7 +232,8 @@ impl Columns {
         let values = match VALUES.iter().find_map(|title| place(title)) {
             Some(at) => vec![at],
             None => {
-                let kinds: Vec<usize> = KINDS.iter().filter_map(|title| place(title)).collect();
+                let kinds: Vec<usize> =
+                    KINDS.iter().chain(QUESTIONS).filter_map(|title| place(title)).collect();
                 match kinds.is_empty() {
                     true => vec![LAST.iter().find_map(|title| place(title))?],
                     false => kinds,
@@ -249,11 +284,16 @@ impl Columns {
             let Some(line) = line else { continue };
             let sign = if is_title { sign } else { sign_of(line).unwrap_or(',') };
             let titles = titles_of(line, sign);
-            if let Some(at) = titles.iter().position(|title| title.eq_ignore_ascii_case(wanted)) {
-                return Ok((
-                    Columns { sign, values: vec![(at, String::new())], titles, is_allow: false },
-                    is_title,
-                ));
+            let place =
+                |wanted: &str| titles.iter().position(|title| title.eq_ignore_ascii_case(wanted.trim()));
+            // One that is called so, or several of them.
+            let found: Option<Vec<usize>> = match place(wanted) {
+                Some(at) => Some(vec![at]),
+                None => wanted.split(',').map(place).collect(),
+            };
+            if let Some(found) = found {
+                let values = found.into_iter().map(|at| (at, String::new())).collect();
+                return Ok((Columns { sign, values, titles, is_allow: false }, is_title));
             }
         }
         match wanted.parse::<usize>().ok().and_then(|number| number.checked_sub(1)) {
@@ -295,7 +335,11 @@ impl Columns {
             };
             is_any = true;
             let kind = cell(TYPE).map(str::to_ascii_lowercase).unwrap_or_default();
-            let kind = if KINDS.contains(&title.as_str()) { title.as_str() } else { kind.as_str() };
+            let kind = match title.as_str() {
+                title if is_question(title) => "dns",
+                title if KINDS.contains(&title) => title,
+                _ => kind.as_str(),
+            };
             let action = if self.is_allow { Action::Allow } else { Action::Watch };
             let is_context = cell(FOR_DETECTION).is_some_and(|flag| matches!(flag, "0" | "false" | "False"));
             match use_of(kind) {
@@ -308,7 +352,7 @@ impl Columns {
                     collect.text(&url, false, action, reference.clone())?;
                 }
                 // A type that nobody knows does not hide what the cell says plainly.
-                Use::Unknown if self.values.len() == 1 && cell(TYPE).is_none() => {
+                Use::Unknown if cell(TYPE).is_none() => {
                     collect.text(text, true, action, reference.clone())?;
                 }
                 Use::Unknown => collect.skip(Reason::Type, number, &format!("{kind} {text}")),
@@ -318,7 +362,24 @@ impl Columns {
         if !is_any {
             collect.skip(Reason::NoIndicator, number, cells.first().map_or("", String::as_str));
         }
+        if collect.left_out().is_open() && !self.is_allow {
+            self.look_at_others(cells, collect);
+        }
         Ok(())
+    }
+
+    /// Looks for indicators in the columns that are not taken.
+    fn look_at_others(&self, cells: &[String], collect: &mut Collect<'_>) {
+        let is_taken = |at: usize| self.values.iter().any(|(value, _)| *value == at);
+        let taken: Vec<&str> =
+            self.values.iter().filter_map(|(at, _)| cells.get(*at)).map(String::as_str).collect();
+        for (at, cell) in cells.iter().enumerate().filter(|(at, _)| !is_taken(*at)) {
+            match self.titles.get(at) {
+                Some(title) if is_note(title) => {}
+                Some(title) => collect.left_out().look(title, cell, &taken),
+                None => collect.left_out().look(&(at + 1).to_string(), cell, &taken),
+            }
+        }
     }
 }
 

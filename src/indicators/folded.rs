@@ -3,39 +3,14 @@
 
 use std::borrow::Cow;
 
-use super::host::is_host;
+use super::host::{has_known_end, is_host};
 use super::text::{SEEN, prepared};
 use super::value::{self, Value, Values};
-use crate::dns::{Name, has_listed_suffix};
 
 /// The longest word that is kept until the next line, in bytes.
 const MAX_KEPT: usize = 8 << 10;
 /// Lines of quoted-printable are about as long where they are broken.
 const LONG: usize = 60;
-/// Names under which no suffix is listed and names are met all the same: in labs, in offices, in examples.
-pub const UNLISTED: &[&str] = &[
-    "arpa",
-    "corp",
-    "example",
-    "home",
-    "internal",
-    "intranet",
-    "invalid",
-    "lan",
-    "local",
-    "localhost",
-    "onion",
-    "private",
-    "test",
-];
-
-/// Whether a name has an end that names have.
-pub fn has_known_end(name: &Name) -> bool {
-    let shown = name.to_string();
-    let last = shown.rsplit('.').next().unwrap_or_default();
-    shown.contains('.') && (UNLISTED.contains(&last) || has_listed_suffix(name))
-}
-
 /// A text, line by line.
 #[derive(Debug, Default)]
 pub struct Folded {

@@ -2,6 +2,32 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::dns::{Name, has_listed_suffix};
+
+/// Names under which no suffix is listed and names are met all the same: in labs, in offices, in examples.
+const UNLISTED: &[&str] = &[
+    "arpa",
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localhost",
+    "onion",
+    "private",
+    "test",
+];
+
+/// Whether a name has an end that names have.
+pub fn has_known_end(name: &Name) -> bool {
+    let shown = name.to_string();
+    let last = shown.rsplit('.').next().unwrap_or_default();
+    shown.contains('.') && (UNLISTED.contains(&last) || has_listed_suffix(name))
+}
+
 /// Text behind a scheme, whatever that is: `https://`, `hxxp:\\`, `meow://`, `mailto:`.
 pub fn without_scheme(text: &str) -> &str {
     if let Some(rest) = text.strip_prefix("//") {

@@ -24,6 +24,10 @@ const MAX_WAITING: usize = 20_000;
 /// Bytes of a list of MISP's that wait for its type.
 const MAX_LIST: usize = 64 << 20;
 
+/// Texts that are not taken and looked at, and the bytes of one.
+const MAX_OTHERS: usize = 64;
+const MAX_OTHER: usize = 300;
+
 /// How deep it is gone into what is not known.
 const MAX_DEPTH: usize = 8;
 
@@ -41,6 +45,7 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
         is_manifest: false,
         message: None,
         waiting: Waiting::default(),
+        others: Others::default(),
     };
     while has_more(&mut input)? {
         let mut document = serde_json::Deserializer::from_reader(&mut input);
@@ -102,6 +107,28 @@ struct State<'c, 'a> {
     message: Option<String>,
     /// Objects of others that wait for what is said of all of them.
     waiting: Waiting,
+    /// Texts of the objects at hand that are not taken.
+    others: Others,
+}
+
+/// Texts that are not taken, by the keys that lead to them.
+#[derive(Default)]
+struct Others(Vec<(String, String)>);
+
+impl Others {
+    fn push(&mut self, text: &str) {
+        if self.0.len() < MAX_OTHERS && text.len() <= MAX_OTHER && text.contains(['.', ':']) {
+            self.0.push((String::new(), text.to_owned()));
+        }
+    }
+
+    /// Says that those from a place on stand at a key.
+    fn at_key(&mut self, from: usize, key: &str) {
+        for (path, _) in self.0.iter_mut().skip(from) {
+            *path = if path.is_empty() { key.to_owned() } else { format!("{key}.{path}") };
+            path.truncate(path.floor_char_boundary(MAX_OTHER));
+        }
+    }
 }
 
 impl State<'_, '_> {
@@ -172,7 +199,7 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Any { state, depth, is_item, .. } = self;
-        let before = state.waiting.len();
+        let (before, others) = (state.waiting.len(), state.others.0.len());
         let (mut kind, mut is_error) = (String::new(), false);
         let (mut list, mut said) = (None, objects::Texts::default());
         while let Some(key) = map.next_key::<String>()? {
@@ -199,6 +226,10 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
                     is_error |= depth == 0;
                     state.says(text.text());
                 }
+                // As Elasticsearch and Splunk write out an event.
+                "_source" | "result" if depth < MAX_DEPTH => {
+                    map.next_value_seed(Any { state, depth: depth + 1, is_item: true, has_texts: false })?;
+                }
                 "response" | "results" | "data" | "Events" | "events" if depth < MAX_DEPTH => {
                     // An answer without a hit is one.
                     state.is_known |= key == "response";
@@ -219,13 +250,14 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
                         said.push(title, text.unwrap_or_default());
                     } else if depth < MAX_DEPTH {
                         state.is_manifest |= depth == 0 && key.len() == 36 && key.matches('-').count() == 4;
-                        let place = state.waiting.len();
+                        let (place, from) = (state.waiting.len(), state.others.0.len());
                         map.next_value_seed(Any {
                             state,
                             depth: depth + 1,
                             is_item: false,
                             has_texts: false,
                         })?;
+                        state.others.at_key(from, &key);
                         if key.bytes().all(|b| b.is_ascii_digit()) {
                             state.waiting.number(place, &key);
                         }
@@ -242,7 +274,25 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
         }
         // A bundle may have nothing in it.
         state.is_known |= kind == "bundle";
-        if is_item && !is_error && said.is_indicator() {
+        // Of what was found for a question, the question is none.
+        let is_echo = state.waiting.len() > before && said.is_question();
+        let is_indicator = is_item && !is_error && said.is_indicator() && !is_echo;
+        if is_indicator && state.collect.left_out().is_open() {
+            let taken = said.values();
+            for (key, text) in state.others.0.get(others..).unwrap_or_default() {
+                state.collect.left_out().look(key, text, &taken);
+            }
+        }
+        if is_indicator || is_item && depth <= 1 {
+            state.others.0.truncate(others);
+        } else if !is_item {
+            for (title, text) in said.values_and_names() {
+                let from = state.others.0.len();
+                state.others.push(text);
+                state.others.at_key(from, title);
+            }
+        }
+        if is_indicator {
             let line = state.line(Format::Json);
             if state.waiting.push(line, said) {
                 let result = state.waiting.take(state.collect);
@@ -270,6 +320,7 @@ impl<'de> Visitor<'de> for Any<'_, '_, '_> {
     /// A list of texts.
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         if self.depth == 0 || !self.has_texts {
+            self.state.others.push(text);
             return Ok(());
         }
         let line = self.state.line(Format::Plain);

@@ -35,8 +35,11 @@ pub fn use_of(kind: &str) -> Use {
         "ip-dst" | "ip-src" | "ip-dst|port" | "ip-src|port" | "ip" | "ipv4" | "ipv6" | "ip:port"
         | "ipv4-addr" | "ipv6-addr" | "ip_address" | "ipaddress" | "ip address" | "address" | "addr"
         | "cidr" | "network" | "subnet" | "ip-range" | "netblock" | "dst_ip" | "dest_ip" | "src_ip"
-        | "ip-cidr" => Use::Take { below: false },
-        "url" | "c2-url" | "download-url" => Use::Host,
+        | "ip-cidr" | "dst" | "dest" | "dst_host" | "dest_host" | "remote_ip" | "remoteip"
+        | "destination_ip" | "destination.ip" | "destination.domain" | "url.domain" => {
+            Use::Take { below: false }
+        }
+        "url" | "c2-url" | "download-url" | "remoteurl" | "remote_url" | "url.full" => Use::Host,
         _ if kind.starts_with("email") || kind.contains("e-mail") => Use::Skip(Reason::Mail),
         _ if is_hash(kind) => Use::Skip(Reason::Hash),
         _ => Use::Unknown,

@@ -17,10 +17,12 @@
 mod allow;
 mod collect;
 mod csv;
+mod files;
 pub mod folded;
 mod host;
 mod input;
 mod json;
+mod left_out;
 mod lenient;
 mod list;
 mod misp;
@@ -39,10 +41,12 @@ mod zeek;
 
 pub use allow::AllowList;
 pub use csv::cells;
+pub use host::{has_known_end, is_host};
+pub use left_out::LeftOut;
 pub use prose::{inner, is_wrapped, parts};
 pub use reason::{Reason, Skipped};
 pub use value::{Kind, Network, Value};
-pub use wrapped::led_to;
+pub use wrapped::{led_to, mirrored};
 
 use std::io::{self, Read};
 
@@ -245,6 +249,15 @@ pub struct Taken {
     pub allowed: u64,
     /// What was not taken.
     pub skipped: Skipped,
+    /// Columns, or keys of objects, that hold names or addresses and were not taken.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Taken {
+    /// Which columns were not taken, a line each.
+    pub fn left_out_in_words(&self) -> impl Iterator<Item = String> {
+        self.left_out.iter().map(|left| left.in_words(self.format))
+    }
 }
 
 /// Why a list could not be read.

@@ -92,6 +92,27 @@ impl Texts {
         self.is_pattern() || self.0.iter().any(|(title, _)| csv::is_value(title))
     }
 
+    /// Whether all that makes it an indicator are names that were asked for.
+    pub fn is_question(&self) -> bool {
+        !self.is_pattern()
+            && self
+                .0
+                .iter()
+                .filter(|(title, _)| csv::is_value(title))
+                .all(|(title, _)| csv::is_question(title))
+    }
+
+    /// The texts that are taken where an object is one of a list, and what it is called, with their keys.
+    pub fn values_and_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let texts = self.0.iter().filter(|(title, _)| csv::is_value(title) || title == "name");
+        texts.map(|(title, text)| (title.as_str(), text.as_str()))
+    }
+
+    /// The texts that are taken of it.
+    pub fn values(&self) -> Vec<&str> {
+        self.0.iter().filter(|(title, _)| csv::is_value(title)).map(|(_, text)| text.as_str()).collect()
+    }
+
     fn is_pattern(&self) -> bool {
         self.get("type") == Some("indicator") && self.get("pattern").is_some()
     }

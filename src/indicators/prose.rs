@@ -6,6 +6,7 @@
 use std::io::Read;
 
 use super::collect::Collect;
+use super::files::{FILES, FILES_TOO};
 use super::folded::Folded;
 use super::input::Lines;
 use super::reason::Reason;
@@ -15,18 +16,6 @@ use super::words::{is_pattern, words};
 use super::wrapped;
 use super::{Action, ReadError, Reference};
 use crate::dns::has_listed_suffix;
-
-/// Ends of names of files, as far as they are met in reports.
-const FILES: &[&str] = &[
-    "aspx", "bat", "bin", "bmp", "cfg", "class", "cmd", "conf", "cpp", "css", "csv", "dat", "dll", "doc",
-    "docm", "docx", "dmg", "elf", "eml", "exe", "gif", "gz", "hta", "htm", "html", "ico", "img", "inf",
-    "ini", "iso", "jar", "java", "jpeg", "jpg", "js", "json", "jsp", "lnk", "log", "msg", "msi", "ocx",
-    "ods", "odt", "one", "pcap", "pdf", "php", "png", "ppt", "pptx", "ps1", "rar", "reg", "rtf", "scr", "so",
-    "sql", "svg", "swf", "sys", "tar", "tgz", "tmp", "toml", "tsv", "txt", "vbe", "vbs", "war", "wsf", "xls",
-    "xlsm", "xlsx", "xml", "yaml", "yml",
-];
-/// The same, of those that are suffixes of names as well: a name of two labels with one of them is a file.
-const FILES_TOO: &[&str] = &["app", "md", "mov", "py", "rs", "sh", "zip"];
 
 /// Reads a text.
 ///

@@ -144,6 +144,54 @@ fn objects_of_json_are_indicators_only_where_they_stand_in_a_list_or_alone() {
 }
 
 #[test]
+fn exports_with_several_columns_give_names_and_addresses_or_say_what_they_left_out() {
+    let of = |text: &str, column: Option<&str>| {
+        let options = Options { column: column.map(str::to_owned), ..Options::default() };
+        let mut found = Vec::new();
+        let taken = read(&mut text.as_bytes(), &options, &mut |indicator| {
+            found.push(indicator.value.to_string());
+            Ok(())
+        });
+        let taken = taken.unwrap();
+        (found, taken.left_out_in_words().collect::<Vec<_>>(), taken.skipped.total())
+    };
+    // The name that was asked for is what is looked for, whatever type the question had.
+    let firewall = "time,src_host,dst_ip,query,type\n1,pc,198.51.100.9,up.evil.example,A\n2,pc,198.51.100.8,c2.evil.example,AAAA\n";
+    let all = ["198.51.100.9", "up.evil.example", "198.51.100.8", "c2.evil.example"];
+    assert_eq!(of(firewall, None), (all.map(str::to_owned).to_vec(), vec![], 0));
+    let objects = "{\"ip\":\"198.51.100.9\",\"query\":\"up.evil.example\"}\n{\"result\":{\"dest\":\"198.51.100.8\",\"dns.question.name\":\"c2.evil.example\"}}\n";
+    assert_eq!(of(objects, None), (all.map(str::to_owned).to_vec(), vec![], 0));
+    // Zeek's own columns: the server that answers is none of it, nor is who asked.
+    let zeek = "ts,id.orig_h,id.resp_h,query,answers\n1,203.0.113.9,192.0.2.53,up.evil.example,\"a.evil.example,198.51.100.9\"\n";
+    let (found, words, _) = of(zeek, None);
+    assert_eq!(found, ["up.evil.example"]);
+    assert_eq!(
+        words,
+        [
+            "Column id.resp_h has addresses that were not taken: --column id.resp_h takes them, --format prose all that is in the list.",
+            "Column answers has names and addresses that were not taken: --column answers takes them, --format prose all that is in the list.",
+        ]
+    );
+    assert_eq!(of(zeek, Some("query,id.resp_h")).0, ["up.evil.example", "192.0.2.53"]);
+    let (_, words, _) = of(zeek, Some("id.resp_h"));
+    assert!(words[0].starts_with("Column query has names that were not taken: --column query"), "{words:?}");
+    let nested = "{\"ip\":\"198.51.100.9\",\"dns\":{\"question\":{\"name\":\"up.evil.example\"}},\"tags\":[\"x.example\"]}";
+    let (found, words, _) = of(nested, None);
+    assert_eq!(found, ["198.51.100.9"]);
+    assert_eq!(
+        words,
+        [
+            "Key dns.question.name has names that were not taken: --format prose takes all that is in the list."
+        ]
+    );
+    // What an answer of a server repeats of the question is no indicator.
+    assert_eq!(
+        of("{\"query\":\"a.example\",\"data\":[{\"ip\":\"198.51.100.9\"}]}", None).0,
+        ["198.51.100.9"]
+    );
+}
+
+#[test]
 fn gzip_is_inflated_and_has_a_bound() {
     let list = b"a.bad.example\nb.bad.example\n";
     assert_eq!(values(&packed(list), &Options::default()), values(list, &Options::default()));

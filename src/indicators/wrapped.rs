@@ -5,7 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
 
-use super::host::{is_reached, without_scheme};
+use super::host::{has_known_end, is_host, is_reached, without_scheme};
+use crate::dns::Name;
 
 /// How often a URL may be encoded in another.
 const MOST_TIMES: usize = 3;
@@ -33,6 +34,8 @@ enum Where {
     Behind,
     /// In `u` as Proofpoint writes it: `https-3A__evil.example_x`.
     Dashes,
+    /// Behind `/c/` or the like, and `s/` where it is by HTTPS: `/amp/s/evil.example/x`, `/c/s/evil.example/x`.
+    Amp,
     /// Between `__` and `__;`, where stars stand for characters that are listed behind.
     Underscores,
 }
@@ -64,6 +67,9 @@ const WRAPPERS: &[(&str, &str, Where)] = &[
     ("trellix.com", "/v", Where::In(&["u"])),
     ("urlsand.esvalabs.com", "/", Where::In(&["u"])),
     ("safe.menlosecurity.com", "/", Where::Behind),
+    ("outlook.office.com", "/mail/safelink.html", Where::In(&["url"])),
+    ("outlook.office365.com", "/mail/safelink.html", Where::In(&["url"])),
+    ("outlook.live.com", "/mail/", Where::In(&["url"])),
     ("deref-gmx.net", "/", Where::In(&["redirecturl"])),
     ("deref-gmx.com", "/", Where::In(&["redirecturl"])),
     ("deref-web.de", "/", Where::In(&["redirecturl"])),
@@ -86,6 +92,7 @@ const WRAPPERS: &[(&str, &str, Where)] = &[
     ("t.umblr.com", "/redirect", Where::In(&["z"])),
     ("googleadservices.com", "/pagead/", Where::In(&["adurl"])),
     ("translate.google.com", "/", Where::In(&["u"])),
+    ("bing-amp.com", "/", Where::Amp),
     ("web.archive.org", "/web/", Where::Behind),
     ("href.li", "/", Where::Behind),
     ("anonym.to", "/", Where::Behind),
@@ -119,14 +126,86 @@ pub fn target(text: &str) -> Result<Option<String>, String> {
     if is_google && is_lead {
         return inside(rest, "/", Where::In(&["q", "url", "imgrefurl"])).map_err(|()| host);
     }
+    if is_google && rest.starts_with("/amp/") {
+        return inside(rest, "/", Where::Amp).map_err(|()| host);
+    }
     Ok(None)
+}
+
+/// Sites that put the name of another site into their own, which is the one that is asked for in the DNS.
+const MIRRORS: &[&str] = &["translate.goog", "cdn.ampproject.org", "cdn.ampproject.net"];
+
+/// Parameters in which a site that leads on has where to.
+const ONWARD: &[&str] = &[
+    "u",
+    "url",
+    "uri",
+    "q",
+    "to",
+    "link",
+    "href",
+    "goto",
+    "go",
+    "target",
+    "targeturl",
+    "dest",
+    "desturl",
+    "dest_url",
+    "destination",
+    "redirect",
+    "redirect_to",
+    "redirect_uri",
+    "redirect_url",
+    "redirecturl",
+    "redir",
+    "return",
+    "return_to",
+    "returnto",
+    "returnurl",
+    "return_url",
+    "continue",
+    "next",
+    "out",
+    "ref",
+    "adurl",
+];
+
+/// The name of a site that another one shows under a name of its own: `evil-example.translate.goog`.
+pub fn mirrored(host: &str) -> Option<String> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let label = MIRRORS.iter().find_map(|mirror| host.strip_suffix(mirror)?.strip_suffix('.'))?;
+    // What would look like an A-label has these around it.
+    let label = label.strip_prefix("0-").and_then(|label| label.strip_suffix("-0")).unwrap_or(label);
+    let name = label.replace("--", "\0").replace('-', ".").replace('\0', "-");
+    is_name(&name).then_some(name)
+}
+
+/// Whether this can be nothing but a name.
+fn is_name(host: &str) -> bool {
+    is_host(host) && Name::parse(host).is_ok_and(|name| has_known_end(&name))
 }
 
 /// The URL in a URL of anybody, where it can be told: who leads on to others need not be known.
 pub fn led_to(text: &str) -> Option<String> {
     let bare = without_scheme(text);
-    let rest = bare.get(bare.find(['/', '?', '#'])?..)?;
-    inside(rest, "/", Where::Behind).ok().flatten()
+    let at = bare.find(['/', '?', '#']).unwrap_or(bare.len());
+    let (host, rest) = bare.split_at_checked(at)?;
+    let host = host.split(':').next().unwrap_or_default();
+    let is_mirror = MIRRORS.iter().any(|mirror| host.to_ascii_lowercase().ends_with(mirror));
+    let of_path = || inside(rest, "/", Where::Amp).ok().flatten();
+    if let Some(name) = mirrored(host).or_else(|| of_path().filter(|_| is_mirror)) {
+        return Some(name);
+    }
+    if let Some(inner) = inside(rest, "/", Where::Behind).ok().flatten() {
+        return Some(inner);
+    }
+    // Without a scheme it may be any text: only what ends as names do.
+    let host_of = |text: &str| text.split(['/', '?', '#', ':']).next().unwrap_or_default().to_owned();
+    let is_meant = |target: &String| {
+        let bare = without_scheme(target);
+        bare.len() < target.len() || is_name(&host_of(bare))
+    };
+    inside(rest, "/", Where::In(ONWARD)).ok().flatten().filter(is_meant)
 }
 
 /// What is inside; `None` where nothing is put into it, as in the first page of such a site.
@@ -148,6 +227,19 @@ fn inside(rest: &str, path: &str, place: Where) -> Result<Option<String>, ()> {
             let lower = rest.to_ascii_lowercase();
             let at = STARTS.iter().filter_map(|start| lower.find(start)).min();
             at.map(|at| decoded(rest.get(at..).unwrap_or_default()).ok_or(())).transpose()
+        }
+        Where::Amp => {
+            let mut parts =
+                rest.split(['?', '#']).next().unwrap_or_default().split('/').filter(|part| !part.is_empty());
+            let (first, second) = (parts.next(), parts.next());
+            let host = if second == Some("s") { parts.next() } else { second };
+            // The form of a page, `c`, `v`, `amp` and the like.
+            let is_form =
+                first.is_some_and(|form| form.len() <= 3 && form.bytes().all(|b| b.is_ascii_lowercase()));
+            match host.filter(|_| is_form) {
+                Some(host) => decoded(host).filter(|host| is_name(host)).ok_or(()).map(Some),
+                None => Ok(None),
+            }
         }
         Where::Dashes => match parameters(rest).find(|(name, _)| name.eq_ignore_ascii_case("u")) {
             Some((_, value)) => {
@@ -191,8 +283,12 @@ fn decoded(value: &str) -> Option<String> {
     if is_target(&text) {
         return Some(text);
     }
-    // As Bing has it.
-    let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix("a1")?.trim_end_matches('=')).ok()?;
+    // As Bing has it, and many who lead on: `http` in Base64.
+    let coded = text.strip_prefix("a1").unwrap_or(&text).trim_end_matches('=');
+    if !coded.starts_with("aHR0c") {
+        return None;
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(coded.replace('+', "-").replace('/', "_")).ok()?;
     String::from_utf8(bytes).ok().filter(|text| is_target(text))
 }
 
@@ -284,6 +380,35 @@ mod tests {
             ("https://l.instagram.com/?u=http%3A%2F%2F203.0.113.66%3A8080%2F", "http://203.0.113.66:8080/"),
         ] {
             assert_eq!(target(wrapped), Ok(Some(inner.to_owned())), "{wrapped}");
+        }
+        for (wrapped, inner) in [
+            ("safe.menlosecurity.com/https://evil.example/x", "https://evil.example/x"),
+            ("https://www.google.com/amp/s/evil.example/x", "evil.example"),
+            ("https://google.co.uk/amp/evil.example", "evil.example"),
+            ("https://www.bing-amp.com/c/s/evil.example/x", "evil.example"),
+            (
+                "https://outlook.office.com/mail/safelink.html?url=https%3A%2F%2Fevil.example%2F&corid=1",
+                "https://evil.example/",
+            ),
+        ] {
+            assert_eq!(target(wrapped), Ok(Some(inner.to_owned())), "{wrapped}");
+        }
+        for (link, inner) in [
+            ("https://evil-example.translate.goog/x?_x_tr_sl=auto", Some("evil.example")),
+            ("https://0-xn----bcher--kva-example-0.translate.goog/", Some("xn--bcher-kva.example")),
+            (
+                "https://up--date-evil-example.cdn.ampproject.org/c/s/up-date.evil.example/x",
+                Some("up-date.evil.example"),
+            ),
+            ("https://cdn.ampproject.org/v/s/evil.example/x?amp_js_v=0.1", Some("evil.example")),
+            ("https://to.example/?u=https%3A%2F%2Fevil.example%2Fx", Some("https://evil.example/x")),
+            ("https://to.example/r?url=evil.example", Some("evil.example")),
+            ("https://to.example/r?url=aHR0cHM6Ly9ldmlsLmV4YW1wbGUveA==", Some("https://evil.example/x")),
+            ("https://to.example/r?next=/login.html&u=john.doe", None),
+            ("https://to.example/x.php?q=setup.exe", None),
+            ("to.example", None),
+        ] {
+            assert_eq!(led_to(link).as_deref(), inner, "{link}");
         }
         for plain in [
             "https://www.google.com/search?q=evil.example",

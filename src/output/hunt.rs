@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{push_csv_cell, sanitise, shortened};
 use crate::base::time::format_utc;
 use crate::hunt::{Hit, MAX_NAMES, Outcome};
-use crate::indicators::{Reason, Taken};
+use crate::indicators::{Format, LeftOut, Reason, Taken};
 
 /// Characters of a value or a title that are shown in a table.
 const SHOWN: usize = 80;
@@ -140,6 +140,9 @@ pub struct HuntSum {
     pub skipped: BTreeMap<String, u64>,
     /// The first few of each reason.
     pub examples: Vec<Example>,
+    /// Columns, or keys of objects, that hold names or addresses and were not taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Column>,
     /// What was seen last before this second is not kept, if anything was dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
@@ -163,6 +166,17 @@ pub struct Example {
     pub text: String,
 }
 
+/// A column, or a key of objects, that holds names or addresses and was not taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its title or number.
+    pub column: String,
+    /// Cells with names, of those that were looked at.
+    pub names: u64,
+    /// Cells with addresses.
+    pub addresses: u64,
+}
+
 impl HuntSum {
     /// That of a list and of what the ledger has of it.
     pub fn of(taken: &Taken, outcome: &Outcome) -> HuntSum {
@@ -172,7 +186,13 @@ impl HuntSum {
             reason: reason.name().to_owned(),
             text: text.clone(),
         };
+        let column = |LeftOut { column, names, addresses }: &LeftOut| Column {
+            column: column.clone(),
+            names: *names,
+            addresses: *addresses,
+        };
         let sum = HuntSum {
+            left_out: taken.left_out.iter().map(column).collect(),
             format: taken.format.name().to_owned(),
             title: taken.title.clone(),
             lines: taken.lines,
@@ -260,6 +280,11 @@ impl HuntSum {
                 .collect();
             lines.push(format!("{total} not taken: {}.", reasons.join("; ")));
         }
+        let format = Format::from_name(&self.format).unwrap_or(Format::Csv);
+        lines.extend(self.left_out.iter().map(|Column { column, names, addresses }| {
+            let (column, names, addresses) = (column.clone(), *names, *addresses);
+            LeftOut { column, names, addresses }.in_words(format)
+        }));
         lines.extend(self.why_empty().map(str::to_owned));
         lines
     }

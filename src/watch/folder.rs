@@ -195,6 +195,7 @@ impl Folder {
                     sum.taken += taken.taken;
                     sum.allowed += taken.allowed;
                     sum.skipped.merge(&taken.skipped);
+                    sum.left_out.extend(taken.left_out);
                     sum
                 }
             });
@@ -219,12 +220,18 @@ impl Folder {
             feed.each(put).map_err(Folder::failed(&path))?;
             failed.map_or(Ok(()), Err).map_err(Folder::failed(&beside))?;
         }
+        let skipped = taken.skipped.iter().map(|(reason, n)| (reason.name().to_owned(), n));
+        // Whoever looks at the feeds later hears of these, too.
+        let left_out = taken
+            .left_out
+            .iter()
+            .map(|left| (format!("in column {}", left.column), left.names.max(left.addresses)));
         let meta = FeedMeta {
             name: name.to_owned(),
             read_at: now,
             format: taken.format.name().to_owned(),
             title: taken.title.clone(),
-            skipped: taken.skipped.iter().map(|(reason, n)| (reason.name().to_owned(), n)).collect(),
+            skipped: skipped.chain(left_out).collect(),
             source: reading.source.clone(),
         };
         let written = writer.finish(&meta).map_err(Folder::failed(&beside))?;
