@@ -16,12 +16,12 @@ use super::{Exit, Misuse};
 use crate::base::time::format_utc;
 use crate::http::client::Client;
 use crate::lookup::{
-    AskedOf, During, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary, Top,
-    Walk, another, maybe_port, no_such_sensor, sensors,
+    AskedOf, During, End, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary,
+    Top, Walk, another, maybe_port, no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
 use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
-use crate::output::{CSV_HEADER, QueryLabel, Row, Table, sanitise, time_in};
+use crate::output::{QueryLabel, Row, Table, csv_header, sanitise, time_in};
 use crate::store::ReadStore;
 
 /// Rows that a server is asked for at a time.
@@ -95,6 +95,8 @@ struct Came {
     questions: Option<Questions>,
     /// How a summary ended that a daemon made.
     ended: Option<String>,
+    /// Whether there are more rows than were asked for.
+    is_cut: bool,
 }
 
 impl Came {
@@ -156,7 +158,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         check_sensor(&**ledger, &filters)?;
     }
     let mut out =
-        (!args.list.summary).then(|| Output::new(args.format, args.local, args.wide, is_list)).transpose()?;
+        (!args.list.summary).then(|| Output::new(&args, is_list, filters.during.is_some())).transpose()?;
     let mut lacks = Lacks::default();
     // Rows that were seen before and after the time that is asked for.
     let mut outside = 0;
@@ -176,18 +178,18 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Access::Folder(ledger, _) => {
                 lacks.expired_before = Some(ledger.expired_before()).filter(|before| *before > 0);
                 for ((item, search), came) in items.iter().zip(searches).zip(came) {
-                    walk(&**ledger, search, &args, &mut |row| visit(came, item, row))?;
+                    came.is_cut = walk(&**ledger, search, &args, &mut |row| visit(came, item, row))?;
                     if let Some(of) = AskedOf::of(search) {
                         let probes = came.summary.rows == 0;
                         let questions = of.questions(&*ledger.now(), Reach::ALL, probes)?;
-                        came.questions = Some((&questions).into());
+                        came.questions = questions.as_ref().map(Into::into);
                     }
                 }
             }
             Access::Socket(client) | Access::Server(client) => match (items, came) {
                 ([item], [came]) if !args.list.summary => {
                     let asked = &item.indicator.asked;
-                    came.questions =
+                    (came.questions, came.is_cut) =
                         ask(client, asked, &args, &mut lacks, &mut |row| visit(came, item, row))?;
                 }
                 (items, came) => ask_together(client, items, &args, came, &mut lacks, &mut visit)?,
@@ -198,6 +200,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Some(out) => {
             out.finish()?;
             tell_outside(outside, args.format)?;
+            tell_cut(&args, &came)?;
         }
         None => write_summary(&args, &items, &came, &refused)?,
     }
@@ -383,13 +386,13 @@ pub(super) fn tell_lacks_of(document: &[u8]) -> anyhow::Result<()> {
     Ok(tell_lacks(&incomplete, false)?)
 }
 
-/// Walks this process's own ledger.
+/// Walks this process's own ledger; whether there are more rows than were asked for.
 fn walk(
     ledger: &dyn ReadStore,
     search: &Search,
     args: &Args,
     visit: &mut dyn FnMut(Row) -> io::Result<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let mut walk = Walk::start(&ledger.now(), search, Limits::NONE, None)?;
     if let Some(sort) = args.sort {
         let mut top = Top::new(sort, args.limit.unwrap_or(MAX_SORTED));
@@ -400,12 +403,11 @@ fn walk(
             })?;
         }
         let (rows, given) = top.into_rows();
-        tell_cut(args, given > rows.len() as u64)?;
         for (entry, seen) in &rows {
             let during = search.filters.seen_during(seen);
             visit((&Found { entry, seen: *seen, during }).into())?;
         }
-        return Ok(());
+        return Ok(given > rows.len() as u64);
     }
     let mut written = Ok(());
     while walk.end().is_none() {
@@ -415,16 +417,29 @@ fn walk(
         })?;
         std::mem::replace(&mut written, Ok(()))?;
     }
-    Ok(())
+    Ok(matches!(walk.end(), Some(End::Limit(_))))
 }
 
-/// Says that there are more rows than a sorted answer has, where nobody asked for fewer.
-fn tell_cut(args: &Args, is_cut: bool) -> io::Result<()> {
-    match (is_cut, args.limit) {
-        (true, None) => {
-            writeln!(io::stderr(), "These are the first 10,000 rows in that order; there are more.")
+/// Says of answers that have not all rows that there are more.
+fn tell_cut(args: &Args, came: &[Came]) -> io::Result<()> {
+    let rows = args.limit.unwrap_or(MAX_SORTED);
+    let order = if args.sort.is_some() { " in that order" } else { "" };
+    match (came.iter().filter(|came| came.is_cut).count(), came.len()) {
+        (0, _) => Ok(()),
+        // A program counts what it asked for.
+        _ if args.format != Format::Table && args.limit.is_some() => Ok(()),
+        (_, 1) => {
+            let first = if rows == 1 {
+                "This is the first row".to_owned()
+            } else {
+                format!("These are the first {rows} rows")
+            };
+            writeln!(io::stderr(), "{first}{order}; there are more.")
         }
-        _ => Ok(()),
+        (cut, of) => writeln!(
+            io::stderr(),
+            "Of {cut} of {of} queries there are more rows than the first {rows}{order}."
+        ),
     }
 }
 
@@ -440,14 +455,14 @@ struct PageEnd {
     expired_before: Option<u64>,
 }
 
-/// Asks a daemon, page by page; how the name was asked for.
+/// Asks a daemon, page by page; how the name was asked for, and whether there are more rows than were asked for.
 fn ask(
     client: &Client,
     text: &str,
     args: &Args,
     lacks: &mut Lacks,
     visit: &mut dyn FnMut(Row) -> io::Result<()>,
-) -> anyhow::Result<Option<Questions>> {
+) -> anyhow::Result<(Option<Questions>, bool)> {
     let mut questions = None;
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut cursor: Option<String> = None;
@@ -475,15 +490,12 @@ fn ask(
         let end = end.context("the answer broke off")?;
         questions = questions.or(end.questions);
         lacks.add(end.incomplete, end.expired_before);
-        if args.sort.is_some() {
-            tell_cut(args, end.truncated)?;
-        }
         match end.next {
             Some(next) if cursor.as_ref() == Some(&next) => {
                 bail!("the server gives the same page again and again")
             }
             Some(next) if left > 0 => cursor = Some(next),
-            _ => return Ok(questions),
+            next => return Ok((questions, next.is_some() || args.sort.is_some() && end.truncated)),
         }
     }
 }
@@ -569,7 +581,10 @@ fn ask_together(
                 answer.1 = Some(true);
             }
             (Some("complete"), _) => answer.1 = Some(true),
-            (Some("limit"), _) => answer.1 = Some(args.limit == Some(rows)),
+            (Some("limit"), _) => {
+                answer.1 = Some(args.limit == Some(rows));
+                came.is_cut = true;
+            }
             (Some(_), _) | (None, Some(_)) => answer.1 = Some(false),
             (None, None) if answer.0.len() as u64 >= rows => {
                 bail!("the answer has more rows than were asked for");
@@ -587,8 +602,9 @@ fn ask_together(
         match all.context("the answer broke off")? {
             true => rows.into_iter().try_for_each(|row| visit(came, item, row))?,
             false => {
-                let questions =
+                let (questions, is_cut) =
                     ask(client, &item.indicator.asked, args, lacks, &mut |row| visit(came, item, row))?;
+                came.is_cut = is_cut;
                 came.questions = came.questions.take().or(questions);
             }
         }
@@ -610,7 +626,8 @@ enum To {
 }
 
 impl Output {
-    fn new(format: Format, local: bool, wide: bool, is_marked: bool) -> io::Result<Output> {
+    fn new(args: &Args, is_marked: bool, is_during: bool) -> io::Result<Output> {
+        let Args { format, local, wide, .. } = *args;
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let mut out = BufWriter::new(stdout);
@@ -633,7 +650,7 @@ impl Output {
                 if is_marked {
                     out.write_all(b"line,query,asked,")?;
                 }
-                out.write_all(CSV_HEADER.as_bytes())?;
+                out.write_all(csv_header(is_during).as_bytes())?;
                 To::Csv(out)
             }
         };

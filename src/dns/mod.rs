@@ -12,7 +12,8 @@ mod wire;
 
 pub use domain::{SUFFIX_LIST, has_listed_suffix, is_registrable_prefix, registrable, registrable_length};
 pub use name::{
-    Name, NameError, other_form, push_key as push_name_key, split_key as split_name_key, to_unicode,
+    Name, NameError, name_of_address, other_form, push_key as push_name_key, split_key as split_name_key,
+    to_unicode,
 };
 pub use rdata::{
     Rdata, RdataError, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation,

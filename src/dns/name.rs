@@ -12,6 +12,7 @@
 //! every name and never written.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// The longest name in log form, in bytes (RFC 1035 2.3.4: 255 bytes on the wire).
 const MAX_NAME: usize = 253;
@@ -327,6 +328,11 @@ pub fn split_key(key: &[u8]) -> Option<(&[u8], &[u8])> {
 /// A name as a person reads it, its A-labels in Unicode; labels that are none stay as they are.
 pub fn to_unicode(name: &Name) -> String {
     idna::domain_to_unicode(&name.to_string()).0
+}
+
+/// The name that is written as an address: some programs ask for `192.0.2.7` as for any name.
+pub fn name_of_address(address: IpAddr) -> Option<Name> {
+    Name::from_log(address.to_string().as_bytes()).ok()
 }
 
 /// The other form of a name that is not all ASCII: of one with A-labels its bytes as UTF-8, as they are asked for by programs that

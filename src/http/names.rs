@@ -25,7 +25,7 @@ use super::machine::json;
 use super::native::known_filters;
 use super::request::Request;
 use crate::base::time::format_utc;
-use crate::dns::{Name, RrType, other_form};
+use crate::dns::{Name, RrType, name_of_address, other_form};
 use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search, maybe_port};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
 use crate::output::summary::Below;
@@ -101,33 +101,37 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     let filters = Filters { limit: None, ..known_filters(&state, &request)? };
     let as_of = as_of(&state);
     let Indicator { query, asked: value, .. } = Indicator::read(value)?;
-    let (query, name, kind) = match query {
-        Query::Addresses(first, last) if first == last => (query, None, "address"),
-        Query::Addresses(..) => (query, None, "addresses"),
-        Query::Name(name) => (Query::Either(name.clone()), Some(name), "name"),
+    // An address may be asked for as a name, too.
+    let (query, names, kind) = match query {
+        Query::Addresses(first, last) if first == last => {
+            (query, name_of_address(first).into_iter().collect(), "address")
+        }
+        Query::Addresses(..) => (query, vec![], "addresses"),
+        Query::Name(name) => (Query::Either(name.clone()), vec![name], "name"),
+        Query::Pair(ref name, _) => (query.clone(), vec![name.clone()], "pair"),
+        Query::Names(ref first, ref last) => (query.clone(), vec![first.clone(), last.clone()], "names"),
         _ => {
             let hint = "a name, an address or a block, such as www.example.com; /api/v1/records?q= takes other queries";
             return Err(ApiError::bad_request("bad_query", "this is neither a name nor an address", hint));
         }
     };
+    let value = if kind == "name" { names.first().map_or(value, ToString::to_string) } else { value };
     let search =
-        Search { filters: filters.clone(), merge_sensors: true, ..Search::new(query) }.in_all_forms();
+        Search { filters: filters.clone(), merge_sensors: true, pointing: true, ..Search::new(query) }
+            .in_all_forms();
     let limits = Limits { rows: u64::MAX, examined: state.0.config.scan_rows };
-    let rrname = name.clone();
-    let other = rrname.as_ref().and_then(other_form);
+    let forms: Vec<Name> =
+        names.iter().flat_map(|name| [Some(name.clone()), other_form(name)]).flatten().collect();
+    let own = forms.clone();
     let visit = move |(owned, pointing): &mut (Sightings, Sightings), found: &Found<'_>| {
-        // An address is only ever pointed at.
-        let own = [&rrname, &other].into_iter().flatten().any(|name| *name == found.entry.tuple.rrname);
-        let side = if own { owned } else { pointing };
+        let is_own = own.contains(&found.entry.tuple.rrname);
+        let side = if is_own { owned } else { pointing };
         side.add(&found.seen);
         true
     };
     let Gathered { value: (owned, pointing), ended, .. } =
         gather(&state, search, limits, None, Default::default(), visit).await?;
-    let (asked, below) = match &name {
-        Some(name) => asked_for(&state, name, filters).await?,
-        None => Default::default(),
-    };
+    let (asked, below) = asked_for(&state, names, forms, filters).await?;
     if owned.rows + pointing.rows + asked.count() == 0 {
         let nothing = match state.0.ledger.expired_before() {
             0 => "neither seen nor asked for".to_owned(),
@@ -156,7 +160,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         as_of: as_of.as_of.as_deref(),
         incomplete: &as_of.incomplete,
         sensors: as_of.sensors.as_deref(),
-        value: name.as_ref().map_or(value, ToString::to_string),
+        value,
         kind,
         complete: ended == Ended::Answer(End::Complete),
         seen: owned.rows + pointing.rows > 0,
@@ -174,15 +178,19 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     Ok(response)
 }
 
-/// How a name was asked for, all types and sensors together, and what there is below it.
-async fn asked_for(state: &State, name: &Name, filters: Filters) -> Result<(Asked, Option<Below>), ApiError> {
+/// How names were asked for in all of their forms, all types and sensors together, and what there is below them.
+async fn asked_for(
+    state: &State,
+    names: Vec<Name>,
+    forms: Vec<Name>,
+    filters: Filters,
+) -> Result<(Asked, Option<Below>), ApiError> {
     let place = place_for(state, false).await?;
     let ledger = state.snapshot();
-    let name = name.clone();
     let work = move || {
         let _place = place;
         let mut all = Asked::default();
-        for name in [Some(name.clone()), other_form(&name)].into_iter().flatten() {
+        for name in forms {
             for question in ledger.questions(&Scan::Name(name))? {
                 let question = question?;
                 // Of a domain: what was asked of names below it is not of its own.
@@ -191,8 +199,12 @@ async fn asked_for(state: &State, name: &Name, filters: Filters) -> Result<(Aske
                 }
             }
         }
-        let below = lookup::Below::of(&*ledger, &name, &filters)?;
-        Ok::<_, ApiError>((all, below.as_ref().map(Below::from)))
+        for name in names {
+            if let Some(below) = lookup::Below::of(&*ledger, &name, &filters)? {
+                return Ok((all, Some(Below::from(&below))));
+            }
+        }
+        Ok::<_, ApiError>((all, None))
     };
     in_time(Instant::now() + state.0.config.request_timeout, work).await?
 }

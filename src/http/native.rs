@@ -29,7 +29,7 @@ use crate::lookup::{
 use crate::output::cof::push_export_line;
 use crate::output::json::push_str;
 use crate::output::summary;
-use crate::output::{CSV_HEADER, Row, file_name, push_json, sanitise};
+use crate::output::{Row, csv_header, file_name, push_json, sanitise};
 use crate::status::{Freshness, SensorTime};
 
 /// What a query was understood as.
@@ -58,7 +58,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let as_of = as_of(&state);
     let wants_questions = request.param("questions").map_or(Ok(false), parse_bool)?;
     let questions = match AskedOf::of(&search).filter(|_| wants_questions) {
-        Some(of) => Some(questions_of(&state, of).await?),
+        Some(of) => questions_of(&state, of).await?,
         None => None,
     };
     let shown = asked.clone();
@@ -81,7 +81,10 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
             let shape = Ndjson { as_of: as_of.clone(), asked, hint, questions };
             answer(&state, search, limits, from, as_of, shape).await
         }
-        Format::Csv => answer(&state, search, limits, from, as_of, Csv).await,
+        Format::Csv => {
+            let shape = Csv { is_during: search.filters.during.is_some() };
+            answer(&state, search, limits, from, as_of, shape).await
+        }
     };
     response.map(|response| named(say_asked(response, &shown), &shown, format))
 }
@@ -134,9 +137,10 @@ async fn sorted(
             shape.content_type()
         }
         Format::Csv => {
-            Csv.begin(&mut out);
-            write(&mut |found, out| Csv.row(found, out), &mut out);
-            Csv.content_type()
+            let mut shape = Csv { is_during: filters.during.is_some() };
+            shape.begin(&mut out);
+            write(&mut |found, out| shape.row(found, out), &mut out);
+            shape.content_type()
         }
     };
     let mut response = with_headers(Response::new(out.into()), content_type, as_of);
@@ -151,7 +155,7 @@ async fn sorted(
 /// # Errors
 ///
 /// As any lookup.
-pub async fn questions_of(state: &State, of: AskedOf) -> Result<summary::Questions, ApiError> {
+pub async fn questions_of(state: &State, of: AskedOf) -> Result<Option<summary::Questions>, ApiError> {
     let place = place_for(state, of.is_scan()).await?;
     let ledger = state.snapshot();
     let config = &state.0.config;
@@ -161,7 +165,7 @@ pub async fn questions_of(state: &State, of: AskedOf) -> Result<summary::Questio
     let work = move || {
         let _place = place;
         let questions = of.questions(&*ledger, reach, true)?;
-        Ok::<_, ApiError>((&questions).into())
+        Ok::<_, ApiError>(questions.as_ref().map(Into::into))
     };
     in_time(Instant::now() + state.0.config.request_timeout, work).await?
 }
@@ -211,7 +215,10 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
     let as_of = as_of(&state);
     let response = match request.param("format") {
         None | Some("cof") => answer(&state, search, Limits::NONE, None, as_of, Cof).await,
-        Some("csv") => answer(&state, search, Limits::NONE, None, as_of, Csv).await,
+        Some("csv") => {
+            let shape = Csv { is_during: search.filters.during.is_some() };
+            answer(&state, search, Limits::NONE, None, as_of, shape).await
+        }
         Some(_) => Err(ApiError::bad_request("bad_format", "there is no such format", "cof or csv")),
     };
     let extension = if request.param("format") == Some("csv") { "csv" } else { "jsonl" };
@@ -482,7 +489,10 @@ impl Shape for Ndjson {
 }
 
 #[derive(Clone)]
-struct Csv;
+struct Csv {
+    /// Whether a time is asked for.
+    is_during: bool,
+}
 
 impl Shape for Csv {
     fn content_type(&self) -> &'static str {
@@ -490,7 +500,7 @@ impl Shape for Csv {
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(CSV_HEADER.as_bytes());
+        out.extend_from_slice(csv_header(self.is_during).as_bytes());
     }
 
     fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {

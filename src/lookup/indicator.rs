@@ -14,12 +14,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::pattern::has_wildcard;
 use super::query::{Query, QueryError, block_of};
 use crate::dns::Name;
-use crate::indicators::folded::has_known_end;
+use crate::indicators::has_known_end;
 use crate::indicators::text::{
     self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, prepared, refang, seen,
 };
 use crate::indicators::words::{is_pattern, words};
-use crate::indicators::{inner, is_wrapped, led_to, parts};
+use crate::indicators::{inner, is_wrapped, led_to, mirrored, parts};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
 const MAX_BYTES: usize = 32 << 10;
@@ -74,7 +74,7 @@ impl Indicator {
                     true => taken_out(text).len(),
                     false => joined_without_blanks(text),
                 };
-                several(text, many).map_or(Ok(one), Err)
+                several(text, many).map_or_else(|| Ok(one.with_inner(text)), Err)
             }
             Ok(one) => Ok(one),
             // A part of it is another name.
@@ -94,6 +94,20 @@ impl Indicator {
             Query::Name(_) | Query::Either(_) | Query::Subtree(_) => !self.asked.contains('\\'),
             _ => false,
         }
+    }
+
+    /// The same with what a URL has in it besides: of a link of whoever leads on, both are asked for.
+    fn with_inner(self, given: &str) -> Indicator {
+        let Some(inner) = inner_of(given, &self) else { return self };
+        let both = match (&self.query, &inner.query) {
+            (Query::Name(one), Query::Name(other)) => Query::Names(one.clone(), other.clone()),
+            (Query::Name(name), Query::Addresses(address, _))
+            | (Query::Addresses(address, _), Query::Name(name)) => Query::Pair(name.clone(), *address),
+            _ => return self,
+        };
+        let asked = as_query(&both, self.asked.clone());
+        let is_read_back = Indicator::of(&asked).is_ok_and(|again| again.asked == asked);
+        if is_read_back { Indicator { query: both, asked, is_changed: true } } else { self }
     }
 
     /// The one indicator among words that can be none: `domain: evil.example`, `1. evil.example (C2)`.
@@ -155,6 +169,15 @@ impl Indicator {
             Some((word, rest)) if word.eq_ignore_ascii_case("rdata:") => ("rdata:", rest.trim_start()),
             _ => ("", given),
         };
+        // Two names, as a link with another one in it is asked for.
+        if let Some((first, last)) = given.split_once('|')
+            && is_plain(first)
+            && is_plain(last)
+            && let Ok(query @ Query::Names(..)) = Query::parse(given)
+        {
+            let asked = as_query(&query, given.to_owned());
+            return Ok(Indicator { is_changed: asked != given, query, asked });
+        }
         if side.is_empty() && is_plain(given) {
             // Most are: nothing is to be taken away from them.
             if is_digest(given) {
@@ -223,13 +246,23 @@ pub fn maybe_port(asked: &str) -> Option<String> {
 
 /// What a pasted URL has in it besides what was understood: another one, of whoever leads on to it.
 pub fn another(given: &str, asked: &str) -> Option<String> {
-    if !given.contains("//") && !given.contains('?') {
+    let one = Indicator::of(given).ok().filter(|one| one.asked == asked && one.is_one())?;
+    let inner = inner_of(given, &one);
+    // The name of a mirror has the name of another site in it.
+    let inner = inner.or_else(|| Indicator::of(&mirrored(asked)?).ok().filter(Indicator::is_one))?;
+    Some(format!("there is another URL in it: ask for {} as well", inner.asked))
+}
+
+/// What another URL that a URL has in it asks for, if that is something else.
+fn inner_of(given: &str, outer: &Indicator) -> Option<Indicator> {
+    if !given.contains(['/', '?']) {
         return None;
     }
     let given = refang(given.trim(), "");
     let inner = Indicator::of(&led_to(&given)?).ok().filter(Indicator::is_one)?;
-    let is_other = inner.asked != asked && Indicator::of(&given).is_ok_and(|outer| outer.asked == asked);
-    is_other.then(|| format!("there is another URL in it: ask for {} as well", inner.asked))
+    // It is a part of the URL, and of no text around it.
+    let is_of = Indicator::of(&given).is_ok_and(|again| again.asked == outer.asked);
+    (is_of && inner.asked != outer.asked).then_some(inner)
 }
 
 /// What was pasted to an endpoint whose clients have rules of their own, where it can be nothing by these and is one name or
@@ -241,6 +274,7 @@ pub fn understood(text: &str) -> Option<Indicator> {
     if is_theirs || is_plain(text) {
         return None;
     }
+    // Of a link the site is asked for that has it.
     let one = Indicator::of(text).ok()?;
     let is_one = matches!(one.query, Query::Name(_) | Query::Subtree(_) | Query::Addresses(..));
     (one.is_changed && is_one).then_some(one)
@@ -456,6 +490,7 @@ fn as_query(query: &Query, clean: String) -> String {
         Query::Target(name) => format!("rdata:{}", literal(name)),
         Query::TargetSubtree(name) => format!("rdata:{}", below(name)),
         Query::Pair(name, address) => format!("{}|{address}", literal(name)),
+        Query::Names(first, last) => format!("{}|{}", literal(first), literal(last)),
         Query::Addresses(first, last) if first == last => address(*first),
         Query::Addresses(first, last) => match block_of(*first, *last) {
             Some(length) => format!("{first}/{length}"),

@@ -106,7 +106,9 @@ impl Queries {
 fn order(query: &Query) -> Box<[u8]> {
     let key = |index: u8, tag: &[u8], key: &[u8]| [&[index], tag, key].concat().into_boxed_slice();
     match query {
-        Query::Name(name) | Query::Either(name) | Query::Pair(name, _) => key(1, &[], name.key()),
+        Query::Name(name) | Query::Either(name) | Query::Pair(name, _) | Query::Names(name, _) => {
+            key(1, &[], name.key())
+        }
         Query::Subtree(name) => key(1, &[], name.subtree_key()),
         Query::Target(name) => key(0, &[0x10], name.key()),
         Query::TargetSubtree(name) => key(0, &[0x10], name.subtree_key()),
@@ -274,7 +276,8 @@ impl QueriesWalk {
                 let probes = summary.rows == 0;
                 let reach = Reach::shared(self.left, None);
                 let questions = questions.take();
-                let questions = questions.map(|of| of.questions(&*self.ledger, reach, probes)).transpose()?;
+                let questions =
+                    questions.map(|of| of.questions(&*self.ledger, reach, probes)).transpose()?.flatten();
                 let (questions, is_cut) = (questions.as_ref(), *is_cut);
                 enough |= !visit(ask.of(), AnswerPart::End { end, is_cut, summary, questions });
                 self.current = None;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::pattern::{Pattern, has_wildcard};
 use crate::dns::{Name, NameError, Rdata};
+use crate::indicators::is_host;
 
 /// The longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 4096;
@@ -59,6 +60,8 @@ pub enum Query {
     Either(Name),
     /// Rows of a name, and rows whose rdata is an address: a pair as MISP has them.
     Pair(Name, IpAddr),
+    /// Rows of two names: of a link and of what it leads to.
+    Names(Name, Name),
     /// Rows whose rdata is this text, as it is shown.
     RdataText(String),
     /// Rows whose rdata is one of these, of which there is at least one.
@@ -128,10 +131,18 @@ impl Query {
         block.ok_or_else(|| parser.error(0, "not an address", hint))
     }
 
+    /// The one address that it is about, if it is about one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Query::Addresses(first, last) if first == last => Some(*first),
+            _ => None,
+        }
+    }
+
     /// Whether it is about one name, one address or one other value, which an index leads to at once.
     pub fn is_exact(&self) -> bool {
         match self {
-            Query::Name(_) | Query::Either(_) | Query::Target(_) | Query::Pair(..) => true,
+            Query::Name(_) | Query::Either(_) | Query::Target(_) | Query::Pair(..) | Query::Names(..) => true,
             Query::Addresses(first, last) => first == last,
             _ => false,
         }
@@ -201,6 +212,16 @@ impl Parser<'_> {
             && let (false, Some(address)) = (rdata, address(last))
         {
             return self.name(from, from + name.len()).map(|name| Query::Pair(name, address));
+        }
+        if let Some((first, last)) = text.split_once('|')
+            && !rdata
+            && is_host(first)
+            && is_host(last)
+        {
+            let first = self.name(from, from + first.len())?;
+            return self
+                .name(self.text.len() - last.len(), self.text.len())
+                .map(|last| Query::Names(first, last));
         }
         let name = self.name(from, self.text.len())?;
         Ok(if rdata { Query::Target(name) } else { Query::Name(name) })
@@ -351,6 +372,7 @@ mod tests {
             Query::TargetSubtree(name) => format!("target subtree {name}"),
             Query::Either(name) => format!("either {name}"),
             Query::Pair(name, address) => format!("pair {name} {address}"),
+            Query::Names(first, last) => format!("names {first} {last}"),
             Query::RdataText(text) => format!("rdata {text}"),
             Query::Data(data) => format!("data {data:?}"),
             Query::Pattern(_) => "pattern".to_owned(),

@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 use super::query::Query;
 use super::summary::Names;
 use super::walk::{Search, other_form_of, starts_with};
-use crate::dns::{Name, RrType};
+use crate::dns::{Name, RrType, name_of_address};
 use crate::observation::{Asked, Outcome};
 use crate::store::{Condition, Question, Scan, Snapshot, StoreError};
 
@@ -33,6 +33,8 @@ pub struct AskedOf {
     name: Option<Name>,
     /// The one below which all are that it is about.
     top: Option<Name>,
+    /// Whether it is about an address, and that name is written so.
+    is_address: bool,
 }
 
 /// What a name must look like beside lying in a scan.
@@ -65,17 +67,27 @@ impl Reach {
 }
 
 impl AskedOf {
-    /// Those of a search; none of one that is about no name.
+    /// Those of a search; none of one that is about no name. An address in all its forms may be asked for as a name, too.
     pub fn of(search: &Search) -> Option<AskedOf> {
-        let (mut name, mut top) = (None, None);
+        let (mut name, mut top, mut is_address) = (None, None, false);
+        let mut more = None;
         let (scan, test) = match &search.query {
             Query::Name(one) | Query::Either(one) | Query::Pair(one, _) => {
                 name = Some(one.clone());
                 (Scan::Name(one.clone()), Test::None)
             }
+            Query::Names(one, other) => {
+                more = Some(Scan::Name(other.clone()));
+                (Scan::Name(one.clone()), Test::None)
+            }
             Query::Subtree(one) => {
                 top = Some(one.clone());
                 (Scan::Subtree(one.clone()), Test::None)
+            }
+            query if search.all_forms && query.address().is_some() => {
+                is_address = true;
+                name = Some(name_of_address(query.address()?)?);
+                (Scan::Name(name.clone()?), Test::None)
             }
             Query::All => (Scan::All, Test::None),
             Query::Prefix(start) => (Scan::All, Test::Prefix(start.clone())),
@@ -85,12 +97,12 @@ impl AskedOf {
             }
             _ => return None,
         };
-        let mut scans = vec![scan];
+        let mut scans: Vec<Scan> = [scan].into_iter().chain(more).collect();
         if search.all_forms {
             let others: Vec<Scan> = scans.iter().filter_map(other_form_of).collect();
             scans.extend(others);
         }
-        Some(AskedOf { scans, test, filters: search.filters.clone(), name, top })
+        Some(AskedOf { scans, test, filters: search.filters.clone(), name, top, is_address })
     }
 
     /// Where they lie.
@@ -133,7 +145,7 @@ impl AskedOf {
     }
 
     /// What was asked, as far as filters leave it in. Where it is about one name and `probes`, also whether there is something
-    /// below that name.
+    /// below that name. None of an address that was not asked for as a name: nobody expects that.
     ///
     /// # Errors
     ///
@@ -143,9 +155,28 @@ impl AskedOf {
         ledger: &dyn Snapshot,
         reach: Reach,
         probes: bool,
-    ) -> Result<Questions, StoreError> {
+    ) -> Result<Option<Questions>, StoreError> {
+        let sum = self.sum(ledger, reach, probes)?;
+        let says_something = sum.asked.count() > 0 || sum.below.is_some();
+        Ok(Some(sum).filter(|_| says_something || !self.is_address))
+    }
+
+    /// What is below the first of several names that has something there.
+    fn below_any(&self, ledger: &dyn Snapshot) -> Result<Option<Below>, StoreError> {
+        for scan in &self.scans {
+            if let Scan::Name(name) = scan
+                && let Some(below) = Below::of(ledger, name, &self.filters)?
+            {
+                return Ok(Some(below));
+            }
+        }
+        Ok(None)
+    }
+
+    fn sum(&self, ledger: &dyn Snapshot, reach: Reach, probes: bool) -> Result<Questions, StoreError> {
         let filters = &self.filters;
         let mut sum = Questions {
+            as_name: self.is_address,
             is_filtered: filters.narrow_questions(),
             expired_before: ledger.expired_before(),
             ..Questions::default()
@@ -153,6 +184,8 @@ impl AskedOf {
         sum.below = match (&self.name, &self.top) {
             (Some(name), _) if probes => Below::of(ledger, name, filters)?,
             (None, Some(top)) if probes => Below::leading_to(ledger, top, true, filters)?,
+            // Of a link and of what it leads to, whichever has something below it.
+            (None, None) if probes && matches!(self.test, Test::None) => self.below_any(ledger)?,
             _ => None,
         };
         let mut left = match (&self.test, &self.name) {
@@ -227,6 +260,8 @@ pub struct Questions {
     pub asked: Asked,
     /// Whether all questions were looked at.
     pub is_all: bool,
+    /// Whether they are for the name that is written as the address is that was asked for.
+    pub as_name: bool,
     /// Whether filters may have left some out.
     pub is_filtered: bool,
     /// What was last asked before this was dropped, epoch seconds; 0 where nothing was.

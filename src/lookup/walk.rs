@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::dns::{Name, Rdata, other_form};
+use crate::dns::{Name, Rdata, name_of_address, other_form};
 use crate::observation::{Seen, Tuple};
 use crate::store::{Condition, Entries, Entry, Position, Scan, Snapshot, StoreError};
 
@@ -27,7 +27,7 @@ pub struct Search {
     /// Whether rows that differ only by their sensor are one, with their figures added.
     pub merge_sensors: bool,
     /// Whether a name in Unicode is looked for in both of its forms, and an address of IPv4 also as one of IPv6
-    /// (`::ffff:192.0.2.1`): so that who asks as a row is shown finds it.
+    /// (`::ffff:192.0.2.1`), and any address also as the name that is written so: so that who asks as a row is shown finds it.
     pub all_forms: bool,
 }
 
@@ -48,6 +48,9 @@ impl Search {
         if self.all_forms {
             let others: Vec<Scan> = scans.iter().filter_map(other_form_of).collect();
             scans.extend(others);
+            if let Some(name) = self.query.address().and_then(name_of_address) {
+                scans.extend([Scan::Name(name.clone()), Scan::Target(name)]);
+            }
         }
         (scans, test)
     }
@@ -63,6 +66,11 @@ impl Search {
                 let both = [Scan::Name(name.clone()), Scan::Addresses(*address, *address)];
                 let target = self.pointing.then(|| Scan::Target(name.clone()));
                 (both.into_iter().chain(target).collect(), Test::None)
+            }
+            Query::Names(first, last) => {
+                let both = [first, last].map(|name| Scan::Name(name.clone()));
+                let targets = [first, last].map(|name| Scan::Target(name.clone()));
+                (both.into_iter().chain(targets.into_iter().filter(|_| self.pointing)).collect(), Test::None)
             }
             Query::Subtree(name) => (vec![Scan::Subtree(name.clone())], Test::None),
             Query::Prefix(name) => (vec![Scan::All], Test::Prefix(name.clone())),

@@ -32,6 +32,9 @@ pub struct Questions {
     pub outcomes: BTreeMap<String, u64>,
     /// Different names that were asked for.
     pub names: u64,
+    /// Whether they are for the name that is written as the address is that was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_name: bool,
     /// Whether all questions were looked at.
     pub complete: bool,
     /// Whether only some count: those that fit the filters of the lookup.
@@ -103,6 +106,7 @@ impl From<&lookup::Questions> for Questions {
             time_last: (count > 0).then_some(asked.time_last),
             outcomes: outcomes.filter(|(_, count)| *count > 0).collect(),
             names: questions.names(),
+            as_name: questions.as_name,
             complete: questions.is_all,
             filtered: questions.is_filtered,
             expired_before: Some(questions.expired_before).filter(|before| *before > 0),
@@ -120,20 +124,21 @@ impl Questions {
             return self.not_asked();
         };
         let least = if self.complete { "" } else { "at least " };
+        let asked = if self.as_name { "asked for as a name" } else { "asked" };
         let last = format_utc(last);
         let of = if self.names > 1 { format!(" of {} names", self.names) } else { String::new() };
         let said = match (self.count, self.outcomes.keys().next()) {
-            (1, Some(outcome)) => format!("asked 1 time, {}, last {last}", words(outcome)),
+            (1, Some(outcome)) => format!("{asked} 1 time, {}, last {last}", words(outcome)),
             (count, Some(outcome)) if self.outcomes.len() == 1 => {
                 format!(
-                    "asked {least}{count} times{of}, {}, first {}, last {last}",
+                    "{asked} {least}{count} times{of}, {}, first {}, last {last}",
                     words(outcome),
                     format_utc(first)
                 )
             }
             (count, _) => {
                 format!(
-                    "asked {least}{count} times{of} ({}), first {}, last {last}",
+                    "{asked} {least}{count} times{of} ({}), first {}, last {last}",
                     self.outcome(),
                     format_utc(first)
                 )

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::gather::{Address, Neighbour, Row};
 use super::hits;
 use super::link::{Place, Trail};
-use super::shell::{Frame, counted, document, grouped, moment, pivot, utc};
+use super::shell::{Frame, counted, document, grouped, moment, pivot, safe, utc};
 use super::table::Table;
 use super::timeline::Axis;
 use crate::lookup::literal_address;
@@ -31,13 +31,16 @@ pub fn address_page(
     let block = format!("{}/{}", found.block, found.block_length());
     let listed = found.rows.get(..LISTED).unwrap_or(&found.rows);
     let neighbours = found.neighbours.iter().map(|n| (n.seen.time_first, n.seen.time_last));
-    let axis = Axis::over(found.rows.iter().chain(&found.reverse_rows).map(Row::span));
+    let rows = found.rows.iter().chain(&found.reverse_rows).chain(&found.named_rows);
+    let axis = Axis::over(rows.map(Row::span));
     let axis = axis.or_else(|| Axis::over(neighbours));
     let table = |caption, names, data| Table::new(caption, names, data, &onward);
     let content = html! {
         div.title {
             h1.dns { (here.text()) }
-            p.lede { (story(found)) }
+            p.lede { (story(found))
+                @if let Some(asked) = &found.asked { " It was " (safe(&asked.in_words())) " (" (utc()) ")." }
+            }
             (hits::listed(named))
             p.about {
                 a href=(Place::Search(block.clone()).href(&onward)) { "Everything in " span.dns { (block) } }
@@ -58,6 +61,10 @@ pub fn address_page(
                     p.note.dns { (pivot(&Place::name(&found.reverse), &onward)) }
                     (table("What its own name leads to", false, true).of(&found.reverse_rows, axis)) }
             }
+        }
+        @if let Some(axis) = axis.as_ref().filter(|_| !found.named_rows.is_empty()) {
+            section { h2 { "As a name" }
+                (table("As a name", true, true).of(&found.named_rows, axis)) }
         }
         section {
             h2 { "Around it: " span.dns { (block) } }

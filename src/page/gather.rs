@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::link::{MAX_SORTED, View};
-use crate::dns::{Name, Rdata, registrable};
+use crate::dns::{Name, Rdata, name_of_address, other_form, registrable};
 use crate::lookup::{
     AskedOf, Column, Cursor, CursorError, During, End, Found, Limits, Query, Reach, Search, Slice, Sort, Top,
     Walk,
@@ -115,7 +115,8 @@ pub fn search(
     let is_first = view.cursor.is_none() && view.page <= 1;
     let of = AskedOf::of(search).filter(|of| is_first || !of.is_scan());
     let reach = Reach::shared(examined, Some(Instant::now() + patience / 2));
-    let questions = of.map(|of| of.questions(&**ledger, reach, results.rows.is_empty())).transpose()?;
+    let questions =
+        of.map(|of| of.questions(&**ledger, reach, results.rows.is_empty())).transpose()?.flatten();
     Ok(Results { questions: questions.as_ref().map(Questions::from), ..results })
 }
 
@@ -244,13 +245,27 @@ fn visit(
     }
 }
 
-/// All rows of a query, sensors as one, the latest first; whether there are more.
-fn part(ledger: &Arc<dyn Snapshot>, query: Query, until: Instant) -> Result<(Vec<Row>, bool), GatherError> {
-    let search = Search { merge_sensors: true, ..Search::new(query) };
-    let limits = Limits { rows: PART_ROWS, examined: SURROUNDINGS_EXAMINED };
-    let Part { mut rows, end } = self::rows(ledger, &search, limits, None, until)?;
-    rows.sort_by(|a, b| order(Sort { column: Column::Last, descending: true }, a, b));
-    Ok((rows, end != End::Complete))
+/// All rows of some queries, sensors as one, the latest first; whether there are more.
+fn part(
+    ledger: &Arc<dyn Snapshot>,
+    queries: impl IntoIterator<Item = Query>,
+    until: Instant,
+) -> Result<(Vec<Row>, bool), GatherError> {
+    let (mut all, mut more) = (Vec::new(), false);
+    for query in queries {
+        let search = Search { merge_sensors: true, ..Search::new(query) };
+        let limits = Limits { rows: PART_ROWS, examined: SURROUNDINGS_EXAMINED };
+        let Part { rows, end } = self::rows(ledger, &search, limits, None, until)?;
+        all.extend(rows);
+        more |= end != End::Complete;
+    }
+    all.sort_by(|a, b| order(Sort { column: Column::Last, descending: true }, a, b));
+    Ok((all, more))
+}
+
+/// A name in both of its forms, where it has two.
+fn forms(name: &Name) -> Vec<Name> {
+    [Some(name.clone()), other_form(name)].into_iter().flatten().collect()
 }
 
 //--- a name ---------------------------------------------------------------------------------------------------------
@@ -295,10 +310,13 @@ pub struct Sibling {
 ///
 /// When the store fails.
 pub fn name(ledger: &Arc<dyn Snapshot>, name: &Name, until: Instant) -> Result<Profile, GatherError> {
-    let (rows, more_rows) = part(ledger, Query::Name(name.clone()), until)?;
-    let (pointing, more_pointing) = part(ledger, Query::Target(name.clone()), until)?;
-    let mut questions =
-        ledger.questions(&Scan::Name(name.clone()))?.collect::<Result<Vec<_>, StoreError>>()?;
+    let (rows, more_rows) = part(ledger, forms(name).into_iter().map(Query::Name), until)?;
+    let (pointing, more_pointing) = part(ledger, forms(name).into_iter().map(Query::Target), until)?;
+    let mut questions: Vec<Question> = Vec::new();
+    for form in forms(name) {
+        questions.extend(ledger.questions(&Scan::Name(form))?.collect::<Result<Vec<_>, StoreError>>()?);
+    }
+    questions.sort_by_key(|question| question.qtype);
     questions.dedup_by(|later, kept| {
         let same = later.qtype == kept.qtype;
         if same {
@@ -325,7 +343,7 @@ pub fn name(ledger: &Arc<dyn Snapshot>, name: &Name, until: Instant) -> Result<P
         more_siblings = end != End::Complete;
         if let Some(of) = AskedOf::of(&Search::new(Query::Subtree(domain.clone()))) {
             let reach = Reach::shared(SURROUNDINGS_EXAMINED, Some(until));
-            asked_under = Some((&of.questions(&**ledger, reach, false)?).into());
+            asked_under = of.questions(&**ledger, reach, false)?.as_ref().map(Into::into);
         }
     }
     Ok(Profile {
@@ -353,6 +371,10 @@ pub struct Address {
     pub rows: Vec<Row>,
     /// Whether there are more.
     pub more_rows: bool,
+    /// Rows of the name that is written as the address is, and rows that lead to that name.
+    pub named_rows: Vec<Row>,
+    /// How that name was asked for, if it was.
+    pub asked: Option<Questions>,
     /// The name under which its own name is asked for.
     pub reverse: Name,
     /// Rows of that name.
@@ -393,9 +415,21 @@ pub struct Neighbour {
 ///
 /// When the store fails.
 pub fn address(ledger: &Arc<dyn Snapshot>, address: IpAddr, until: Instant) -> Result<Address, GatherError> {
-    let (rows, more_rows) = part(ledger, Query::Addresses(address, address), until)?;
+    let mapped = match address {
+        IpAddr::V4(v4) => Some(v4.to_ipv6_mapped().into()),
+        IpAddr::V6(_) => None,
+    };
+    let addresses = [Some(address), mapped].into_iter().flatten();
+    let (rows, more_rows) = part(ledger, addresses.map(|one| Query::Addresses(one, one)), until)?;
     let reverse = reverse_name(address);
-    let (reverse_rows, _) = part(ledger, Query::Name(reverse.clone()), until)?;
+    let (reverse_rows, _) = part(ledger, [Query::Name(reverse.clone())], until)?;
+    let as_name = name_of_address(address).unwrap_or_else(Name::root);
+    let (named_rows, _) = part(ledger, [Query::Name(as_name.clone()), Query::Target(as_name)], until)?;
+    let search = Search::new(Query::Addresses(address, address)).in_all_forms();
+    let asked = match AskedOf::of(&search) {
+        Some(of) => of.questions(&**ledger, Reach::shared(SURROUNDINGS_EXAMINED, Some(until)), false)?,
+        None => None,
+    };
     let (block, last) = block(address);
     let mut neighbours: Vec<Neighbour> = Vec::new();
     let mut before: Option<Name> = None;
@@ -431,6 +465,8 @@ pub fn address(ledger: &Arc<dyn Snapshot>, address: IpAddr, until: Instant) -> R
         address,
         rows,
         more_rows,
+        named_rows,
+        asked: asked.as_ref().map(Into::into),
         reverse,
         reverse_rows,
         block,

@@ -163,6 +163,9 @@ fn meaning(query: &Query) -> &'static str {
         Query::All => "Every row",
         Query::Name(_) | Query::Either(_) => "Rows of this name, and rows that point at it",
         Query::Pair(..) => "Rows of this name, and names that had this address",
+        Query::Names(..) => {
+            "Rows of the link's name and of the name it leads to, and rows that point at them"
+        }
         Query::Subtree(_) => "Rows of every name at and below it",
         Query::Prefix(_) => "Rows of every name that starts so",
         Query::Addresses(first, last) if first == last => "Names that had this address",
@@ -178,6 +181,8 @@ fn meaning(query: &Query) -> &'static str {
 fn subject(query: &Query) -> &'static str {
     match query {
         Query::Name(_) | Query::Either(_) | Query::Pair(..) | Query::Subtree(_) => "It was",
+        Query::Addresses(first, last) if first == last => "It was",
+        Query::Names(..) => "They were",
         _ => "Names that match were",
     }
 }
@@ -189,7 +194,8 @@ fn place(query: &Query) -> Option<Place> {
         | Query::Target(name)
         | Query::Subtree(name)
         | Query::TargetSubtree(name)
-        | Query::Pair(name, _) => Some(Place::name(name)),
+        | Query::Pair(name, _)
+        | Query::Names(name, _) => Some(Place::name(name)),
         Query::Addresses(first, last) if first == last => Some(Place::address(*first)),
         _ => None,
     }
@@ -223,7 +229,7 @@ fn summary(view: &View, results: &Results) -> Markup {
 
 /// Links to the whole result as files.
 fn exports(view: &View, indicator: &Indicator, max_limit: u64) -> Markup {
-    let pointing = matches!(indicator.query, Query::Name(_) | Query::Pair(..));
+    let pointing = matches!(indicator.query, Query::Name(_) | Query::Pair(..) | Query::Names(..));
     let name = |extension| file_name(&indicator.asked, extension);
     let cof = view.export_href("/api/v1/export", "cof", None, pointing);
     let csv = view.export_href("/api/v1/export", "csv", None, pointing);

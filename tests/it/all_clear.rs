@@ -225,6 +225,9 @@ fn a_link_in_a_link_is_asked_for_by_where_it_leads() {
         "https://www.google.com/url?q=https://www.evil.example/&sa=D",
         "https://secure-web.cisco.com/1abc/https%3A%2F%2Fwww.evil.example%2Fx",
         "https://l.facebook.com/l.php?u=https%3A%2F%2Fwww.evil.example%2F&h=AT0",
+        "https://safe.menlosecurity.com/https://www.evil.example/x",
+        "https://www.google.com/amp/s/www.evil.example/x",
+        "https://outlook.office.com/mail/safelink.html?url=https%3A%2F%2Fwww.evil.example%2F",
         // One gateway behind the other.
         "https://nam01.safelinks.protection.outlook.com/?url=https%3A%2F%2Furldefense.com%2Fv3%2F__https%3A%2F%2Fwww.evil.example%2Fa__%3B!!Abc!xyz%24&data=x",
         "https://www.ev=\nil.example/x",
@@ -277,14 +280,38 @@ fn a_link_in_a_link_is_asked_for_by_where_it_leads() {
             ended.stderr
         );
     }
-    // Of a site that nobody knows the site is asked for, and the other URL is named.
-    let led = "https://to.example/?u=https%3A%2F%2Fwww.evil.example%2Fx&a=b";
-    let hint = "there is another URL in it: ask for www.evil.example as well";
-    let said = env.run(&["lookup", "--data", "data", led]).stderr;
-    assert!(said.contains("Asked for to.example.") && said.contains(&format!("But {hint}.")), "{said}");
-    assert_eq!(daemon.json(&format!("/api/v1/records?q={}", encoded(led)))["hint"], hint);
-    assert_eq!(lines(daemon.post("/api/v1/lookup", led).body)[0]["hint"], hint);
-    assert!(text(daemon.get(&format!("/?q={}", encoded(led))).body).contains(&format!("But {hint}.")));
+    // Of a site that nobody knows both are asked for.
+    for led in [
+        "https://to.example/?u=https%3A%2F%2Fwww.evil.example%2Fx&a=b",
+        "https://to.example/r?url=www.evil.example",
+        "https://to.example/r?goto=aHR0cHM6Ly93d3cuZXZpbC5leGFtcGxlL3g",
+        "to.example|www.evil.example",
+    ] {
+        let asked = "to.example|www.evil.example";
+        let ended = env.run(&["lookup", "--data", "data", "-f", "json", led]);
+        assert_eq!(ended.status.code(), Some(0), "{led}: {}", ended.stderr);
+        assert_eq!(
+            ended.stderr.contains(&format!("Asked for {asked}.")),
+            led != asked,
+            "{led}: {}",
+            ended.stderr
+        );
+        let served = daemon.json(&format!("/api/v1/records?questions=true&q={}", encoded(led)));
+        let found = (&served["asked"], &served["records"][0]["rrname"], &served["questions"]["count"]);
+        assert_eq!(found, (&json!(asked), &json!("www.evil.example"), &json!(1)), "{led}");
+        let bulk = lines(daemon.post("/api/v1/lookup", led).body);
+        assert_eq!((&bulk[0]["asked"], &bulk[1]["found"]), (&json!(asked), &json!(1)), "{led}: {bulk:?}");
+        let page = text(daemon.get(&format!("/?q={}", encoded(led))).body);
+        assert!(page.contains("/name/www.evil.example") && !page.contains("Nothing found"), "{led}: {page}");
+        let seen = daemon.json(&format!("/api/v1/seen/{}", encoded(led)));
+        assert_eq!((&seen["value"], &seen["rows_as_rrname"]), (&json!(asked), &json!(1)), "{led}: {seen}");
+    }
+    // A mirror is asked for itself, with what it shows.
+    let mirror = "https://www-evil-example.translate.goog/x?_x_tr_sl=auto";
+    let said = env.run(&["lookup", "--data", "data", mirror]).stderr;
+    assert!(said.contains("Asked for www-evil-example.translate.goog|www.evil.example."), "{said}");
+    let said = env.run(&["lookup", "--data", "data", "www-evil-example.translate.goog"]).stderr;
+    assert!(said.contains("But there is another URL in it: ask for www.evil.example as well."), "{said}");
     // A name that is broken over two lines of a report.
     let broken = "It called https://na2.ev=\nil.example/gate, hxxps://www.evil-\nc2.example/x and www[.]evil[.]\nexample/y.\n";
     std::fs::write(env.path("broken.txt"), broken).unwrap();
@@ -301,6 +328,50 @@ fn a_link_in_a_link_is_asked_for_by_where_it_leads() {
     // What is cut is not taken for a name.
     let cut = daemon.post("/api/v1/lookup?extract=true", "see https://www.evil.exam-");
     assert!(cut.status == 400 && text(cut.body).contains("there is no query in the body"));
+}
+
+#[test]
+fn an_address_that_was_asked_for_as_a_name_is_found_by_that_address() {
+    let env = TestEnv::new();
+    let log = [
+        record(1_767_225_600, "203.0.113.7", A, 3, &[]),
+        record(1_767_225_601, "203.0.113.8", A, 0, &["203.0.113.8"]),
+        record(1_767_225_602, "shop.example", (15, "MX"), 0, &["203.0.113.9"]),
+    ];
+    std::fs::create_dir(env.path("logs")).unwrap();
+    std::fs::write(env.path("logs/dns.log"), log.concat()).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    let check = || {
+        let ended = env.run(&["lookup", "--data", "data", "203.0.113.7"]);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        let said =
+            "Nothing found for 203.0.113.7: asked for as a name 1 time, NXDOMAIN, last 2026-01-01 00:00:00.";
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        let summed = text(env.run(&["lookup", "--data", "data", "--summary", "203.0.113.7"]).stdout);
+        assert!(summed.contains("NXDOMAIN 1"), "{summed}");
+        for (address, name) in [("203.0.113.8", "203.0.113.8"), ("203.0.113.9", "shop.example")] {
+            let rows = lines(env.run(&["lookup", "--data", "data", "-f", "json", address]).stdout);
+            assert_eq!(rows[0]["rrname"], name, "{address}: {rows:?}");
+        }
+        let never = env.run(&["lookup", "--data", "data", "203.0.113.1"]);
+        assert_eq!(never.status.code(), Some(1));
+        assert!(never.stderr.contains("Nothing found for 203.0.113.1."), "{}", never.stderr);
+    };
+    check();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    check();
+    let answer = daemon.json("/api/v1/records?questions=true&q=203.0.113.7");
+    assert_eq!((&answer["questions"]["count"], &answer["questions"]["as_name"]), (&json!(1), &json!(true)));
+    assert!(daemon.json("/api/v1/records?questions=true&q=203.0.113.1")["questions"].is_null());
+    let bulk = lines(daemon.post("/api/v1/lookup", "203.0.113.7").body);
+    assert_eq!(bulk[0]["questions"]["count"], 1, "{bulk:?}");
+    assert_eq!(daemon.json("/api/v1/seen/203.0.113.7")["asked"], true);
+    assert_eq!(daemon.json("/api/v1/seen/203.0.113.9")["rows_as_rdata"], 1);
+    let asked = "asked for as a name 1 time, NXDOMAIN";
+    assert!(text(daemon.get("/?q=203.0.113.7").body).contains(asked));
+    assert!(text(daemon.get("/address/203.0.113.7").body).contains(asked));
+    assert!(text(daemon.get("/address/203.0.113.9").body).contains("/name/shop.example"));
 }
 
 #[test]
@@ -555,6 +626,16 @@ fn rows_that_were_seen_on_no_day_of_a_time_say_so_and_come_last() {
         assert!(table.stderr.contains("2 rows were seen before and after that time"), "{}", table.stderr);
         let sorted = lines(env.run(&[&args[..], &["-f", "json", "--sort", "-last"]].concat()).stdout);
         assert_eq!(of(&sorted)[0], ("long.time.example".to_owned(), json!("unknown")));
+        let csv = text(env.run(&[&args[..], &["-f", "csv"]].concat()).stdout);
+        let ends: Vec<&str> = csv.lines().filter_map(|line| line.rsplit(',').next()).collect();
+        assert_eq!((ends[0], ends[1], ends.len()), ("during", "seen", 4), "{csv}");
+        assert!(ends.contains(&"no_day") && ends.contains(&"unknown"), "{csv}");
+        let exported =
+            text(env.run(&["export", "--data", "data", "-f", "csv", "--during", "2026-01-10"]).stdout);
+        assert!(
+            exported.lines().next().unwrap().ends_with(",during") && exported.contains(",no_day\n"),
+            "{exported}"
+        );
         let without = lines(env.run(&["lookup", "--data", "data", "-f", "json", "203.0.113.20"]).stdout);
         assert!(without.len() == 3 && without.iter().all(|row| row["during"].is_null()), "{without:?}");
     };
@@ -562,6 +643,17 @@ fn rows_that_were_seen_on_no_day_of_a_time_say_so_and_come_last() {
     let daemon = env.daemon("logs", "data");
     daemon.catch_up();
     check();
+    for path in [
+        "records?format=csv&q=203.0.113.20",
+        "records?format=csv&sort=-last&q=203.0.113.20",
+        "export?format=csv&q=203.0.113.20",
+    ] {
+        let csv = text(daemon.get(&format!("/api/v1/{path}&during=2026-01-10")).body);
+        assert!(
+            csv.lines().next().unwrap().ends_with(",days,during") && csv.contains(",no_day\n"),
+            "{path}: {csv}"
+        );
+    }
     let page = text(daemon.get("/?q=203.0.113.20&from=2026-01-10&to=2026-01-10").body);
     let at = |name: &str| page.find(&format!("/name/{name}.time.example")).unwrap();
     assert!(at("in") < at("long") && at("long") < at("around"), "{page}");
