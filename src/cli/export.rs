@@ -12,7 +12,7 @@ use super::filters::FilterArgs;
 use super::lookup::check_sensor;
 use crate::lookup::{Limits, Query, Search, Slice, Walk};
 use crate::output::cof::push_export_line;
-use crate::output::{CSV_HEADER, PrintableAscii, Row};
+use crate::output::{PrintableAscii, Row, csv_header};
 use crate::store::{ReadStore, as_the_user_has_it};
 
 /// Bytes that are written at a time.
@@ -110,7 +110,7 @@ fn write_own(
 ) -> anyhow::Result<()> {
     let mut buffer = Vec::with_capacity(2 * WRITE_BYTES);
     if format == Format::Csv {
-        buffer.extend_from_slice(CSV_HEADER.as_bytes());
+        buffer.extend_from_slice(csv_header(search.filters.during.is_some()).as_bytes());
     }
     let mut walk = Walk::start(&ledger.now(), search, Limits::NONE, None)?;
     while walk.end().is_none() {

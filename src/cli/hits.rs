@@ -189,7 +189,7 @@ fn find(
     let snapshot = ledger.now();
     for hit in snapshot.hits(0)? {
         let line = HitLine::of(&hit?, &*snapshot, watched.set.as_deref())?;
-        if filter.wants(&line) {
+        if filter.wants_by(&line, &*snapshot)? {
             hits.push(line);
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,9 +19,9 @@ use super::places::{Beginnings, Index, source_of};
 use super::read::{At, Came, Found, Reading, Wanted, read};
 use super::stretches::Stretches;
 use crate::base::time::format_utc;
-use crate::dns::RrType;
+use crate::dns::{RrType, other_form};
 use crate::ingest::{Config, SourceConfig, TwinSide, Twins, is_origin, zeek_folder};
-use crate::lookup::{AskedOf, RowTest, Search};
+use crate::lookup::{AskedOf, Indicator, Query, RowTest, Search};
 use crate::observation::{Half, Observations, SensorId, Tuple, question_from_row_key};
 use crate::progress::{LineageId, Progress};
 use crate::status::shown_path;
@@ -44,7 +45,7 @@ pub struct Ask {
     /// The rows whose lines are wanted, and the questions of that name. Of its filters the types, the sensor, `direct` and `during`
     /// count.
     pub search: Search,
-    /// Only rows with this data, as it is shown; then no questions.
+    /// Only rows with this data, as it is shown or as people paste it; then no questions.
     pub rdata: Option<String>,
     /// Whether the oldest line comes first, and not the newest.
     pub oldest_first: bool,
@@ -130,7 +131,8 @@ struct Counted {
 /// The rows and questions that are asked for.
 struct Asked {
     test: RowTest,
-    rdata: Option<String>,
+    /// The forms of the one data that is wanted, as they are shown; none where any is.
+    rdata: Vec<String>,
     direct: bool,
     /// Whose questions are asked for as well.
     questions: Option<AskedOf>,
@@ -162,7 +164,7 @@ impl Asked {
         };
         let mut asked = Asked {
             test: RowTest::of(&ask.search),
-            rdata: ask.rdata.clone(),
+            rdata: ask.rdata.as_deref().map(forms_of).unwrap_or_default(),
             direct: filters.direct,
             questions,
             during: filters.during,
@@ -338,10 +340,12 @@ impl Asked {
         if !self.test.passes(tuple) {
             return false;
         }
-        let Some(wanted) = &self.rdata else { return true };
+        if self.rdata.is_empty() {
+            return true;
+        }
         shown.clear();
         tuple.rdata.push_presentation(shown);
-        shown.eq_ignore_ascii_case(wanted.as_bytes())
+        self.rdata.iter().any(|wanted| shown.eq_ignore_ascii_case(wanted.as_bytes()))
     }
 
     /// Whether a line is one of those asked for; of which rows and questions is put into `of`.
@@ -408,6 +412,27 @@ impl Asked {
                 }
             })
             .collect()
+    }
+}
+
+/// Data as it may be shown: a name or an address that was pasted as it is in rows, in each of its forms; any other text as it is.
+fn forms_of(text: &str) -> Vec<String> {
+    let understood = match text.trim_start().starts_with('"') {
+        true => None, // text, as TXT data is shown
+        false => Indicator::read(text).ok().map(|one| one.query),
+    };
+    match understood {
+        Some(Query::Name(name)) => {
+            let other = other_form(&name);
+            // A name may be pasted as a part of text that is data.
+            let forms = [Some(name), other].into_iter().flatten().map(|name| name.to_string());
+            forms.chain([text.trim().to_owned()]).collect()
+        }
+        Some(Query::Addresses(first, last)) if first == last => match first {
+            IpAddr::V4(v4) => vec![v4.to_string(), v4.to_ipv6_mapped().to_string()],
+            IpAddr::V6(v6) => vec![v6.to_string()],
+        },
+        _ => vec![text.trim().to_owned()],
     }
 }
 
@@ -566,7 +591,7 @@ impl<'a> Finding<'a> {
         }
         let both = sides.into_iter().filter(|(_, sides)| *sides == (true, true)).map(|(folder, _)| folder);
         let twin_of: HashMap<PathBuf, usize> = both.enumerate().map(|(at, folder)| (folder, at)).collect();
-        let probes = Probes::of(asked.test.scans(), asked.rdata.as_deref());
+        let probes = Probes::of(asked.test.scans(), &asked.rdata);
         Finding {
             evidence,
             ask,

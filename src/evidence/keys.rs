@@ -144,13 +144,13 @@ impl Collector {
 pub(super) struct Probes {
     /// All keys of one of these.
     any: Vec<Vec<Vec<u8>>>,
-    /// And all of these.
-    all: Vec<Vec<u8>>,
+    /// And all of one of these, if there are some.
+    data: Vec<Vec<Vec<u8>>>,
 }
 
 impl Probes {
     /// Those of a search; none where a filter cannot tell.
-    pub fn of(scans: &[Scan], rdata: Option<&str>) -> Option<Probes> {
+    pub fn of(scans: &[Scan], rdata: &[String]) -> Option<Probes> {
         let mut any = Vec::new();
         for scan in scans {
             match scan {
@@ -161,20 +161,25 @@ impl Probes {
                 Scan::All | Scan::From(_) => return None,
             }
         }
-        let mut all = Vec::new();
-        if let Some(Ok(address)) = rdata.map(str::parse::<IpAddr>) {
+        let keys_of_address = |address: IpAddr| {
+            let mut keys = Vec::new();
             address_keys(&bytes_of(address), &mut |key| {
-                all.push(key.to_vec());
+                keys.push(key.to_vec());
                 true
             });
-        }
-        Some(Probes { any, all })
+            keys
+        };
+        // Where one form of it is no address, a filter cannot tell.
+        let addresses: Result<Vec<IpAddr>, _> = rdata.iter().map(|text| text.parse()).collect();
+        let data = addresses.unwrap_or_default().into_iter().map(keys_of_address).collect();
+        Some(Probes { any, data })
     }
 
     /// Whether a log may hold what is looked for.
     pub fn may_be_in(&self, filter: &LogFilter) -> bool {
         let has = |key: &Vec<u8>| filter.may_hold(key);
-        self.all.iter().all(has) && self.any.iter().any(|keys| keys.iter().all(has))
+        let is_one_there = |of: &[Vec<Vec<u8>>]| of.iter().any(|keys| keys.iter().all(has));
+        (self.data.is_empty() || is_one_there(&self.data)) && is_one_there(&self.any)
     }
 }
 
@@ -257,7 +262,8 @@ pub(super) mod tests {
     }
 
     fn asks(filter: &LogFilter, scan: Scan, rdata: Option<&str>) -> Option<bool> {
-        Probes::of(&[scan], rdata).map(|probes| probes.may_be_in(filter))
+        let rdata: Vec<String> = rdata.into_iter().map(str::to_owned).collect();
+        Probes::of(&[scan], &rdata).map(|probes| probes.may_be_in(filter))
     }
 
     #[test]

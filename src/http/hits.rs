@@ -95,7 +95,7 @@ fn find(
                 return Ok((hits, Some(after)));
             }
             after = line.sequence;
-            if wanted.filter.wants(&line) {
+            if wanted.filter.wants_by(&line, ledger)? {
                 hits.push(line);
             }
         }
@@ -122,7 +122,7 @@ fn find(
             if wanted.filter.is_over(line.noted) {
                 return Ok((hits, None));
             }
-            if wanted.filter.wants(&line) {
+            if wanted.filter.wants_by(&line, ledger)? {
                 hits.push(line);
             }
         }

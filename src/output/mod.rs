@@ -15,6 +15,6 @@ mod text;
 
 use table::push_padded;
 
-pub use row::{CSV_HEADER, QueryLabel, Row, push_csv_cell, push_json};
+pub use row::{CSV_HEADER, QueryLabel, Row, csv_header, push_csv_cell, push_json};
 pub use table::{Table, time_in};
 pub use text::{PrintableAscii, file_name, sanitise, sanitise_json, shortened};

@@ -119,7 +119,11 @@ impl Row {
         let (first, last) = (format_utc(self.time_first), format_utc(self.time_last));
         drop(write!(out, "{count},{first},{last},{ttl},{halves},"));
         push_csv_cell(&self.sensor, out);
-        drop(writeln!(out, ",{days:#x}"));
+        drop(write!(out, ",{days:#x}"));
+        if let Some(during) = self.during {
+            drop(write!(out, ",{}", during.name()));
+        }
+        out.push(b'\n');
     }
 }
 
@@ -165,6 +169,14 @@ pub fn push_json(found: &Found<'_>, out: &mut Vec<u8>) {
 
 /// The first line of CSV. Times are UTC; `seen` is `direct`, `alias` or `both`; `days` is the bit field in hexadecimal.
 pub const CSV_HEADER: &str = "rrname,rrtype,rdata,count,time_first,time_last,ttl,seen,sensor,days\n";
+
+/// The same where a time is asked for: with a column that says whether a row was seen on a day in it.
+pub fn csv_header(is_during: bool) -> String {
+    match is_during {
+        true => format!("{},during\n", CSV_HEADER.trim_end()),
+        false => CSV_HEADER.to_owned(),
+    }
+}
 
 /// Appends a cell, quoted where it must be, so that no spreadsheet takes it for more than text.
 ///

@@ -9,10 +9,13 @@ use super::note::{HitNote, Note};
 use super::novel;
 use super::set::Set;
 use crate::base::time::format_rfc3339;
-use crate::dns::Name;
+use crate::dns::{Name, other_form};
 use crate::indicators::Value;
 use crate::indicators::value::{Values, read};
-use crate::store::{Hit, Mark, Snapshot, StoreError};
+use crate::store::{Hit, Mark, Scan, Snapshot, StoreError};
+
+/// Rows of a name that are looked at for one that leads to what is sought.
+const MOST_ROWS: usize = 10_000;
 
 /// A hit as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,14 +199,42 @@ impl Sought {
 
     /// Whether a hit is about it: by what was met, or by the indicator that met it.
     fn is_of(&self, hit: &HitLine) -> bool {
-        let met = Name::parse(&hit.rrname).map(Value::Name).ok();
+        let met = Name::parse(&hit.rrname).ok();
+        let other = met.as_ref().and_then(other_form).map(Value::Name);
+        let met = met.map(Value::Name);
         let address = hit.address.as_ref().and_then(|text| text.parse().ok()).map(Value::Address);
         // Of an event of what is new it is the name once more.
         let indicator = match read(&hit.indicator, true) {
             Ok(Values::One(value)) => Some(value),
             _ => None,
         };
-        [met, address, indicator].iter().flatten().any(|value| self.holds(value))
+        [met, other, address, indicator].iter().flatten().any(|value| self.holds(value))
+    }
+
+    /// Whether a hit is about it because rows of the name that was met lead to it: `mx1.evil.example`, where `evil.example` is
+    /// the indicator, and somebody's `MX` is that name.
+    fn is_led_to(&self, hit: &HitLine, ledger: &dyn Snapshot) -> Result<bool, StoreError> {
+        let (Value::Name(sought) | Value::Domain(sought)) = &self.0 else { return Ok(false) };
+        let (Ok(met), Ok(indicator)) = (Name::parse(&hit.rrname), Name::parse(&hit.indicator)) else {
+            return Ok(false);
+        };
+        // What is below the name of a hit is about that name.
+        if hit.is_event() || hit.address.is_some() || !indicator.is_at_or_above(sought) {
+            return Ok(false);
+        }
+        for row in ledger.entries(&Scan::Name(met), None)?.take(MOST_ROWS) {
+            let row = row?;
+            let Some(target) = row.tuple.rdata.name() else { continue };
+            let other = other_form(target);
+            if [Some(target), other.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|target| sought.is_at_or_above(target))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn holds(&self, other: &Value) -> bool {
@@ -222,14 +253,31 @@ impl Sought {
 }
 
 impl HitFilter {
-    /// Whether a hit is among them.
+    /// Whether a hit is among them, as far as it says so itself.
     pub fn wants(&self, hit: &HitLine) -> bool {
+        self.wants_but_for_value(hit) && self.value.as_ref().is_none_or(|value| value.is_of(hit))
+    }
+
+    /// Whether a hit of a ledger is among them, also by the rows of the name that was met.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read.
+    pub fn wants_by(&self, hit: &HitLine, ledger: &dyn Snapshot) -> Result<bool, StoreError> {
+        match &self.value {
+            Some(value) if self.wants_but_for_value(hit) => {
+                Ok(value.is_of(hit) || value.is_led_to(hit, ledger)?)
+            }
+            _ => Ok(self.wants(hit)),
+        }
+    }
+
+    fn wants_but_for_value(&self, hit: &HitLine) -> bool {
         !self.is_over(hit.noted)
             && self.feed.as_ref().is_none_or(|feed| hit.is_of(feed))
             && self.sensor.as_ref().is_none_or(|sensor| *sensor == hit.sensor)
             && self.acknowledged.is_none_or(|wanted| wanted == hit.acknowledged.is_some())
             && self.kind.as_ref().is_none_or(|kind| *kind == hit.kind)
-            && self.value.as_ref().is_none_or(|value| value.is_of(hit))
     }
 
     /// Whether what was noted then, and all before it, is not.

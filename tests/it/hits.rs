@@ -626,6 +626,49 @@ fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it
 }
 
 #[test]
+fn hits_are_found_by_the_name_that_rows_lead_to() {
+    let env = TestEnv::new();
+    let rows = [
+        (BASE, "shop.example", "mx1.mail.bad.test"),
+        (BASE + 1, "other.example", "mx2.mail.bad.test"),
+        (BASE + 2, "www.bad.test", ""),
+    ];
+    fs::write(env.path("dns.log"), log("x", &rows)).unwrap();
+    fs::write(env.path("list.txt"), "bad.test\n").unwrap();
+    env.ok(&["import", "--data", "data", "dns.log"]);
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "bad", "list.txt"]);
+    let known = [
+        ("MX1.mail.bad[.]test.", &["shop.example"][..]),
+        ("mail.bad.test", &["other.example", "shop.example"]),
+        ("bad.test", &["other.example", "shop.example", "www.bad.test"]),
+        ("mx3.mail.bad.test", &[]),
+        ("x.www.bad.test", &[]),
+    ];
+    let names = |lines: &[u8]| -> Vec<String> {
+        let mut names: Vec<String> = std::str::from_utf8(lines)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["rrname"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let check = || {
+        for (value, wanted) in known {
+            let found = env.run(&["hits", "--data", "data", "-f", "json", "--value", value]);
+            assert_eq!(names(&found.stdout), wanted, "{value}: {}", found.stderr);
+        }
+    };
+    check();
+    fs::create_dir(env.path("logs")).unwrap();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    check();
+    let page = String::from_utf8(daemon.get("/hits?value=mx1.mail.bad.test").body).unwrap();
+    assert!(page.contains("/name/shop.example") && !page.contains("/name/other.example"), "{page}");
+}
+
+#[test]
 fn a_name_that_was_asked_for_in_utf_8_is_met_by_its_a_labels_whatever_came_first() {
     let env = TestEnv::new();
     let raw = log("x", &[(BASE, "www.caf\u{e9}.example", "192.0.2.1"), (BASE, "caf\u{e9}.example", "")]);
