@@ -17,6 +17,7 @@ use crate::fleet::Address;
 use crate::fleet::cluster::Cluster;
 use crate::fleet::store::FleetStore;
 use crate::http::client::{Client, ClientError};
+use crate::ingest::NotRead;
 use crate::output::sanitise;
 use crate::status::Status;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
@@ -111,6 +112,9 @@ pub fn tell_fed(ledger: &dyn ReadStore) -> io::Result<()> {
 /// was found it is said where a daemon should be there, by the configuration.
 pub fn tell_at_rest(args: &LedgerArgs, access: &Access, is_found: bool) -> anyhow::Result<()> {
     let Access::Folder(ledger, config) = access else { return Ok(()) };
+    if let Some(lack) = NotRead::of(&config.data_dir).in_words() {
+        writeln!(io::stderr(), "Not all logs are read. {lack}")?;
+    }
     let is_followed = args.folder.data.is_none() && !config.sources.is_empty();
     if ledger.fed().is_some() || is_found && !is_followed {
         return Ok(());

@@ -15,10 +15,10 @@ use crate::base::time::parse_rfc3339;
 use crate::base::units;
 use crate::daemon::{self, logging};
 use crate::evidence::{Filters, make_while_reading};
-use crate::http::ImportReport;
 use crate::http::client::{Client, ClientError};
+use crate::http::{ImportReport, NotReadReport};
 use crate::ingest::{
-    self, Database, Dump, ImportOptions, ImportProgress, STANDARD_INPUT, Summary, files_under,
+    self, Database, Dump, ImportOptions, ImportProgress, NotRead, STANDARD_INPUT, Summary, files_under,
 };
 use crate::observation::check_sensor_name;
 use crate::output::sanitise;
@@ -28,6 +28,9 @@ use crate::tally::{Malformed, Skip};
 
 /// Problems that are listed one by one.
 const LISTED: usize = 10;
+
+/// Characters of a reason that a daemon is told.
+const MOST_TOLD: usize = 1000;
 
 /// Bytes of rows that are sent at a time.
 const LINES_BYTES: usize = 64 << 10;
@@ -49,6 +52,9 @@ pub struct Args {
     /// Let one file of passive DNS take the place of what was imported of its origin before
     #[arg(long)]
     replace: bool,
+    /// Nobody misses these archives, or those in this folder, that could not be read: answers say so no longer
+    #[arg(long, conflicts_with_all = ["from", "replace", "sensor"])]
+    dismiss: bool,
     /// Logs of Zeek, or passive DNS in the Common Output Format: files, folders or globs, plain or compressed; - is
     /// standard input
     #[arg(value_name = "PATH", required = true)]
@@ -71,6 +77,9 @@ fn utc_offset(text: &str) -> Result<Arc<str>, &'static str> {
 
 /// Reads the logs, itself or through the daemon, and says what came of it.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    if args.dismiss {
+        return dismiss(&args);
+    }
     let dump = args.from.map(|from| Dump {
         database: match from {
             DumpOf::MysqlDump => Database::Mysql,
@@ -100,6 +109,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let mut feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
             let filters = Arc::new(Filters::of(&config.data_dir, &feeding.observe));
             feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);
+            feeding.not_read = NotRead::of(&config.data_dir);
             let shown = |done: &ImportProgress| progress.show(done);
             let summary = ingest::import(&ledger, &feeding, how, dump, &args.paths, &shown, &stop);
             progress.finish();
@@ -127,6 +137,37 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         (true, false) => Exit::Nothing,
         (true, true) => Exit::Done,
     })
+}
+
+/// Has archives forgotten that could not be read.
+fn dismiss(args: &Args) -> anyhow::Result<Exit> {
+    let mut dismissed = 0;
+    match Access::open_folder(&args.folder, Purpose::Change)? {
+        Access::Folder(_, config) => {
+            let not_read = NotRead::of(&config.data_dir);
+            for path in &args.paths {
+                dismissed += not_read.dismiss(path).context("writing which archives were not read")?;
+            }
+        }
+        Access::Socket(client) | Access::Server(client) => {
+            for path in &args.paths {
+                dismissed += tell_not_read(&client, path, None)?;
+            }
+        }
+    }
+    writeln!(io::stdout(), "{dismissed} archives that could not be read are dismissed")?;
+    Ok(if dismissed == 0 { Exit::Nothing } else { Exit::Done })
+}
+
+/// Tells the daemon why an archive could not be read, or that it is not missed; of how many that was known.
+fn tell_not_read(client: &Client, path: &Path, why: Option<&str>) -> anyhow::Result<u64> {
+    let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let mut params = vec![("name", name.as_str())];
+    params.extend(why.map(|why| ("why", why)));
+    let answer = client.post("/control/not-read", &params, None)?;
+    let NotReadReport { archives } =
+        serde_json::from_reader(answer).context("reading the daemon's answer")?;
+    Ok(archives)
 }
 
 /// Sends each file to the daemon, which may not be allowed to read them itself.
@@ -162,6 +203,11 @@ fn send(
         so_far.lines = summary.tally.lines();
     }
     listed.judge(&mut summary);
+    // The daemon knows nothing of files that were not sent.
+    for (path, why) in summary.not_read().into_iter().filter(|(path, _)| path.as_os_str() != "-") {
+        let why: String = why.chars().take(MOST_TOLD).collect();
+        tell_not_read(client, path, Some(&why))?;
+    }
     Ok(summary)
 }
 
@@ -243,7 +289,7 @@ impl<R: Read, F: FnMut(u64)> Read for Watched<R, F> {
 
 /// Says what came of an import: on standard output what was read, on standard error what was not.
 fn tell(summary: &Summary) -> anyhow::Result<()> {
-    let Summary { files, bytes, tally, already, incomplete, failed, no_log, passed_over } = summary;
+    let Summary { files, bytes, tally, already, incomplete, failed, no_log, passed_over, .. } = summary;
     let mut stdout = io::stdout().lock();
     let skipped: u64 = Skip::ALL.iter().map(|&reason| tally.skipped(reason)).sum();
     let malformed: u64 = Malformed::ALL.iter().map(|&reason| tally.malformed(reason)).sum();

@@ -13,6 +13,7 @@ use super::progress::seconds;
 use crate::base::clock::now;
 use crate::base::time::format_utc;
 use crate::http::{of_fed, report};
+use crate::ingest::NotRead;
 use crate::output::{sanitise, sanitise_json, shortened};
 use crate::status::Status;
 
@@ -45,8 +46,9 @@ enum Format {
 /// Shows the status, of the daemon or of a ledger at rest.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (document, running) = match Access::open_for(&args.ledger, Purpose::Look)? {
-        Access::Folder(ledger, _) => {
-            let status = Status::at_rest(&ledger.lineages()?, now());
+        Access::Folder(ledger, config) => {
+            let mut status = Status::at_rest(&ledger.lineages()?, now());
+            status.incomplete.extend(NotRead::of(&config.data_dir).in_words());
             let mut report = report(status, &ledger.stats()?);
             if let Some(fed) = ledger.fed() {
                 report = report.with_fed(of_fed(&fed, &[]));
@@ -75,12 +77,11 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<10}{}", shortened(&sanitise(value), LONGEST));
     };
+    let lacks = document["incomplete"].as_array().is_some_and(|reasons| !reasons.is_empty());
     let state = match (running, document["caught_up"].as_bool()) {
         (false, _) => "no daemon is running".to_owned(),
-        (true, Some(true)) => "running, everything visible is read".to_owned(),
-        (true, _) if document["incomplete"].as_array().is_some_and(|reasons| !reasons.is_empty()) => {
-            "running, not everything visible is read".to_owned()
-        }
+        (true, Some(true)) if !lacks => "running, everything visible is read".to_owned(),
+        (true, _) if lacks => "running, not everything visible is read".to_owned(),
         (true, _) => "running, still reading".to_owned(),
     };
     line("state", &state);

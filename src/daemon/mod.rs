@@ -156,6 +156,7 @@ pub fn run(
     let mut feeding = config.ingest();
     let filters = Arc::new(Filters::of(&config.data_dir, &feeding.observe));
     feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);
+    feeding.not_read = ingest::NotRead::of(&config.data_dir);
     if let Some(fault) = feeding.clock.fault() {
         warn!("{fault}. Times that are ahead of it are doubted less until it is right.");
     }

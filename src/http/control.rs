@@ -64,6 +64,8 @@ pub struct ImportReport {
     incomplete: Vec<(String, String)>,
     failed: Vec<(String, String)>,
     #[serde(default)]
+    refused: Vec<String>,
+    #[serde(default)]
     no_log: Vec<(String, String)>,
     passed_over: Vec<(String, String)>,
 }
@@ -84,6 +86,7 @@ impl From<Summary> for ImportReport {
             answers_cut: tally.answers_cut,
             incomplete: named(summary.incomplete),
             failed: named(summary.failed),
+            refused: summary.refused.iter().map(|path| shown_path(path)).collect(),
             no_log: named(summary.no_log),
             passed_over: named(summary.passed_over),
         }
@@ -114,6 +117,7 @@ impl From<ImportReport> for Summary {
             already: report.already,
             incomplete: paths(report.incomplete),
             failed: paths(report.failed),
+            refused: report.refused.into_iter().map(PathBuf::from).collect(),
             no_log: paths(report.no_log),
             passed_over: paths(report.passed_over),
         }
@@ -168,6 +172,38 @@ pub async fn import<B: Buf>(
             Err(ApiError::unavailable("the import failed"))
         }
     }
+}
+
+/// What was said of archives that could not be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NotReadReport {
+    /// How many were taken down, or forgotten.
+    pub archives: u64,
+}
+
+/// Answers `/control/not-read`: takes down `why` an archive could not be read by who imports; without a reason, nobody misses it.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn not_read(state: &State, request: &Request) -> Result<Response, ApiError> {
+    posted(request)?;
+    let Some(name) = request.param("name") else {
+        return Err(ApiError::bad_request(
+            "bad_request",
+            "the parameter name is missing",
+            "?name=dns.log.gz",
+        ));
+    };
+    let (path, not_read) = (PathBuf::from(name), state.0.ingest.not_read());
+    let done = match request.param("why") {
+        Some(why) => not_read.take(&[], &[&(path, why.to_owned())]).map(|()| 1),
+        None => not_read.dismiss(&path),
+    };
+    let archives = done.map_err(|error| {
+        ApiError::unavailable(format!("which archives were not read cannot be written: {error}"))
+    })?;
+    Ok(json(StatusCode::OK, &NotReadReport { archives }))
 }
 
 /// Answers `/control/flush`.

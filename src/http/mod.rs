@@ -70,7 +70,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use answer::of_fed;
 pub use changes::{ChangesFrame, ChangesHead, Delivering, Forwarding};
-pub use control::{ExpireLine, ImportReport, SnapshotFrame, VerifyLine};
+pub use control::{ExpireLine, ImportReport, NotReadReport, SnapshotFrame, VerifyLine};
 pub use cors::Origins;
 pub use error::ApiError;
 pub use evidence::EvidenceLine;

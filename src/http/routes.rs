@@ -187,6 +187,7 @@ async fn controlled(state: State, mut request: Request) -> Result<Response, ApiE
     let segments = std::mem::take(&mut request.segments);
     match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["flush"] => control::flush(state, request).await,
+        ["not-read"] => control::not_read(&state, &request),
         ["watch"] => hits::watch(state, request).await,
         ["verify"] => control::verify(&state, &request),
         ["expire"] => control::expire(&state, &request, false),

@@ -233,6 +233,9 @@ pub fn import<'a>(
         store.flush()?;
     }
     listed.judge(&mut summary);
+    if let Err(error) = config.not_read.take(&listed.paths(), &summary.not_read()) {
+        tracing::warn!(%error, "It cannot be kept which archives were not read.");
+    }
     Ok(summary)
 }
 

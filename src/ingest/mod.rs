@@ -25,6 +25,7 @@ mod import;
 mod intake;
 mod look;
 mod meaning;
+mod not_read;
 mod plain_logs;
 mod sql;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use gone::gone;
 pub use import::{Listed, STANDARD_INPUT, files_under, import};
 pub use look::look_at;
 pub use meaning::{Meaning, reader};
+pub use not_read::NotRead;
 pub use twins::{Side as TwinSide, Twins, home as zeek_folder};
 
 use crate::base::clock::Clock;
@@ -142,6 +144,8 @@ pub struct Config {
     pub active: Duration,
     /// Who is told what archives hold, while they are read.
     pub listening: Listening,
+    /// Archives that imports could not read.
+    pub not_read: NotRead,
 }
 
 impl Default for Config {
@@ -158,6 +162,7 @@ impl Default for Config {
             clock: Clock::default(),
             active: Duration::from_secs(60),
             listening: Listening::default(),
+            not_read: NotRead::default(),
         }
     }
 }
@@ -194,6 +199,8 @@ pub struct Summary {
     pub incomplete: Vec<(PathBuf, String)>,
     /// Files that could not be read, and why.
     pub failed: Vec<(PathBuf, String)>,
+    /// Those of them that can be read and are refused for what they are: nobody is to miss them.
+    pub refused: Vec<PathBuf>,
     /// What holds no DNS log, and what it holds instead: of paths that were named, those at which there is none.
     pub no_log: Vec<(PathBuf, String)>,
     /// What was passed over, and why.
@@ -201,6 +208,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What was to be read and could not be, or not to its end.
+    pub fn not_read(&self) -> Vec<&(PathBuf, String)> {
+        let failed = self.failed.iter().filter(|(path, _)| !self.refused.contains(path));
+        failed.chain(&self.incomplete).collect()
+    }
+
     /// Adds what another thread did.
     pub fn merge(&mut self, other: Summary) {
         self.files += other.files;
@@ -209,6 +222,7 @@ impl Summary {
         self.already += other.already;
         self.incomplete.extend(other.incomplete);
         self.failed.extend(other.failed);
+        self.refused.extend(other.refused);
         self.no_log.extend(other.no_log);
         self.passed_over.extend(other.passed_over);
     }

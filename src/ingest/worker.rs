@@ -275,10 +275,12 @@ impl<'a> Worker<'a> {
 
     pub(super) fn fail(&mut self, path: &Path, error: &io::Error) -> ReadOutcome {
         let hint = reading_hint(error).map_or_else(String::new, |hint| format!("; try: {hint}"));
-        self.refuse(path, &format!("{error}{hint}"))
+        self.summary.failed.push((path.to_owned(), format!("{error}{hint}")));
+        ReadOutcome::Failed
     }
 
     pub(super) fn refuse(&mut self, path: &Path, why: &str) -> ReadOutcome {
+        self.summary.refused.push(path.to_owned());
         self.summary.failed.push((path.to_owned(), why.to_owned()));
         ReadOutcome::Failed
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::ask::{A, record, text as text_of};
 use crate::env::{Daemon, Response, TestEnv, made_up_log, until};
 
 /// A daemon over a live log and an archive that is cut short: what is in its end is in no answer.
@@ -111,6 +112,58 @@ fn an_empty_answer_says_what_is_not_read_in_every_format_and_face() {
     assert!(!page.contains("Not all"), "{page}");
     let ended = env.run(&["lookup", "--data", "ledger", "--format", "csv", NOBODY]);
     assert!(!ended.stderr.contains("Not all"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_archive_that_an_import_could_not_read_is_told_of_until_it_is_read_or_dismissed() {
+    let env = TestEnv::new();
+    let whole = gzip(record(1_767_225_600, "in.archive.example", A, 0, &["203.0.113.1"]).as_bytes());
+    let noise: String = (0..2000)
+        .map(|at| record(1_767_225_600 + at, &format!("n{at}.example"), A, 0, &["203.0.113.2"]))
+        .collect();
+    let cut = gzip(noise.as_bytes());
+    std::fs::write(env.path("dns.1.log.gz"), &whole).unwrap();
+    std::fs::write(env.path("dns.2.log.gz"), &cut[..cut.len() / 2]).unwrap();
+    std::fs::write(env.path("dns.3.log.xz"), b"\xfd7zXZ\0nothing").unwrap();
+    let import = |names: &[&str], code: i32| {
+        let ended = env.run(&[&["import", "--data", "data"], names].concat());
+        assert_eq!(ended.status.code(), Some(code), "{names:?}: {}", ended.stderr);
+    };
+    let lookup = || env.run(&["lookup", "--data", "data", "never.example"]).said();
+    let doctor = || env.run(&["doctor", "--data", "data", "--logs", "logs"]);
+    let said = |what: &str| {
+        let text = lookup();
+        assert!(text.contains("Not all logs are read.") && text.contains(what), "{what}: {text}");
+        let status = text_of(env.run(&["status", "--data", "data"]).stdout);
+        assert!(status.contains("not read") && status.contains(what), "{what}: {status}");
+        let doctor = text_of(doctor().stdout);
+        assert!(doctor.contains(what), "{what}: {doctor}");
+    };
+    std::fs::create_dir(env.path("logs")).unwrap();
+    import(&["dns.1.log.gz", "dns.2.log.gz", "dns.3.log.xz"], 2);
+    said("2 archives that were to be imported could not be read whole, the first is ");
+    // One of them is read later, whole.
+    std::fs::write(env.path("dns.2.log.gz"), &cut).unwrap();
+    import(&["dns.2.log.gz"], 0);
+    said("dns.3.log.xz");
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    said("dns.3.log.xz");
+    let answer = daemon.get("/api/v1/records?q=never.example");
+    assert!(incomplete(&answer).is_some_and(|why| why.contains("dns.3.log.xz")), "{}", answer.head);
+    // The daemon hears of those that cannot be sent, and of what it cannot read to its end.
+    std::fs::write(env.path("dns.4.log.gz"), &cut[..cut.len() / 3]).unwrap();
+    std::fs::write(env.path("dns.5.log.xz"), b"\xfd7zXZ\0nothing").unwrap();
+    import(&["dns.4.log.gz", "dns.5.log.xz"], 2);
+    said("3 archives");
+    let dismiss = |name: &str| env.run(&["import", "--data", "data", "--dismiss", name]);
+    assert_eq!(dismiss("dns.9.log").status.code(), Some(1));
+    assert_eq!(dismiss("dns.5.log.xz").status.code(), Some(0));
+    said("2 archives");
+    daemon.stop();
+    said("2 archives");
+    assert_eq!(text_of(dismiss(".").stdout), "2 archives that could not be read are dismissed\n");
+    assert!(!lookup().contains("Not all logs are read."), "{}", lookup());
 }
 
 #[test]

@@ -30,6 +30,7 @@ use crate::http::client::Client;
 use crate::http::tls;
 use crate::http::token::Tokens;
 use crate::http::{Delivering, Forwarding};
+use crate::ingest::NotRead;
 use crate::output::sanitise;
 use crate::status::UnreadKind;
 use crate::store::FORMAT;
@@ -110,6 +111,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let user = User::of_folder(&config.data_dir);
     let running = told.is_some();
     let status = running.then(|| DaemonStatus::of(&config.data_dir.join(CONTROL_SOCKET)));
+    if let Some(lack) = NotRead::of(&config.data_dir).in_words() {
+        findings.warn("data", lack, "until then answers say that not all logs are read");
+    }
     disk::check(&mut findings, &config, &user, running);
     sources::check(&mut findings, &config, &config.sources(), &user, &told.unwrap_or_default());
     check_port(&mut findings, &config, running);

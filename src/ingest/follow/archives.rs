@@ -131,6 +131,9 @@ impl<'a> ArchiveReader<'a> {
                 {
                     warn!(path = shown(path), reason = %why.escape_debug(), "An archive could not be read whole.");
                 }
+                if job.verdict.is_none() {
+                    self.shared.keep_not_read(self.shared.config.not_read.was_read(path));
+                }
                 if let Some((lineage, true)) = lineage {
                     standing.completed(&lineage);
                 }

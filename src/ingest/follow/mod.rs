@@ -30,7 +30,7 @@ use self::follower::follow;
 use self::source::{Job, Source, SourceProgress};
 use super::import::apply_patiently;
 use super::worker::{ReadOutcome, Worker};
-use super::{Config, Context, ImportOptions, IngestError, SourceConfig, Summary, shown};
+use super::{Config, Context, ImportOptions, IngestError, NotRead, SourceConfig, Summary, shown};
 use crate::base::liveness::Liveness;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
@@ -229,7 +229,14 @@ impl Ingest {
             worker.summary.passed_over.push((name.to_owned(), why.to_owned()));
         }
         worker.flush()?;
-        Ok(std::mem::take(&mut worker.summary))
+        let summary = std::mem::take(&mut worker.summary);
+        shared.keep_not_read(shared.config.not_read.take(&[name.to_owned()], &summary.not_read()));
+        Ok(summary)
+    }
+
+    /// Archives that imports could not read.
+    pub fn not_read(&self) -> &NotRead {
+        &self.shared.config.not_read
     }
 
     /// Commits what was read of live logs so far.
@@ -417,6 +424,13 @@ impl Shared {
         status
     }
 
+    /// Says that it cannot be kept what was not read.
+    fn keep_not_read(&self, kept: io::Result<()>) {
+        if let Err(error) = kept {
+            tracing::warn!(%error, "It cannot be kept which archives were not read.");
+        }
+    }
+
     /// Why answers may lack what the logs hold; nothing where how a source stands cannot be had.
     fn incomplete<'a>(
         &'a self,
@@ -435,6 +449,7 @@ impl Shared {
                  far; `dnsledger verify` names it."
             ));
         }
+        reasons.extend(self.config.not_read.in_words());
         let now_ms = self.context.clock.now_ms();
         for (at, source) in self.sources.iter().enumerate() {
             let standing = stands(source)?;
