@@ -1,7 +1,7 @@
 //! First sightings of registrable domains: the cluster keeps none of its own, and sums up rows and questions, a page at a time.
 //!
 //! Servers know no public suffixes. So they sum up by the first two labels, which all names of a domain have in common; only where these are
-//! a suffix themselves, or a further label decides, the names below are asked for one by one.
+//! a suffix themselves, or a further label decides, by three, and by whole names where that does not decide either.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,6 +22,9 @@ use crate::store::{DomainSeen, Fence, StoreError};
 const TABLES: [Table; 2] = [Table::ByName, Table::Questions];
 /// Largest pages whose rows a page of domains is summed up from, about.
 const MOST_SPAN: u64 = 4;
+/// The first three labels of a name; of one with fewer all of it.
+const THREE: &str =
+    "concat(arrayStringConcat(arraySlice(splitByChar('\\x00', name), 1, 3), '\\x00'), '\\x00')";
 /// Bytes of keys that one statement names, as they are: there they take four times as many.
 const NAMED_AT_ONCE: usize = 32 << 10;
 
@@ -42,6 +45,9 @@ pub(super) struct ByDomain {
     ready: VecDeque<DomainSeen>,
     is_over: bool,
 }
+
+/// What was found of domains.
+type Found = BTreeMap<(Name, Arc<str>), FirstSeen>;
 
 /// A sum: the key that it is of, the sensor, the first sighting and the last.
 struct Sum {
@@ -116,36 +122,19 @@ impl ByDomain {
             });
             wanted += &format!(" AND {DOMAIN} IN ({})", each.join(" UNION ALL "));
         }
-        let mut found: BTreeMap<(Name, Arc<str>), FirstSeen> = BTreeMap::new();
-        let mut open: BTreeSet<Vec<u8>> = BTreeSet::new();
-        for (table, sums) in self.sums(DOMAIN, &wanted)? {
-            for sum in sums {
-                if is_registrable_prefix(&sum.key) {
-                    let key = [sum.key.as_slice(), &[0]].concat();
-                    let name = Name::from_key(&key).map_err(|_| FleetError::cut())?;
-                    self.add(name, table, &sum, &mut found);
-                } else if !sum.key.ends_with(&[0, 0]) {
-                    // A name of one label is of no domain.
-                    open.insert(sum.key);
-                }
-            }
+        let mut found = Found::new();
+        let open = self.sum_up(DOMAIN, &wanted, "", &mut found)?;
+        let mut still_open = BTreeSet::new();
+        for keys in chunks(open) {
+            let within = format!("{bounds} AND {DOMAIN} IN ({})", literals(keys.iter().map(Vec::as_slice)));
+            still_open.append(&mut self.sum_up(THREE, &within, "", &mut found)?);
         }
-        let mut open = open.into_iter().peekable();
-        while open.peek().is_some() {
-            let (mut names, mut bytes) = (Vec::new(), 0);
-            while let Some(key) = open.next_if(|_| bytes < NAMED_AT_ONCE) {
-                bytes += key.len();
-                names.push(literal(&key));
-            }
-            let wanted = format!("{bounds} AND {DOMAIN} IN ({})", names.join(", "));
-            for (table, sums) in self.sums("name", &wanted)? {
-                for sum in sums {
-                    let name = Name::from_key(&sum.key).map_err(|_| FleetError::cut())?;
-                    if let Some(domain) = registrable(&name) {
-                        self.add(domain, table, &sum, &mut found);
-                    }
-                }
-            }
+        for keys in chunks(still_open) {
+            // By two labels rows are left out quickly.
+            let two: BTreeSet<&[u8]> = keys.iter().map(|key| two_labels(key)).collect();
+            let within = format!("{bounds} AND {DOMAIN} IN ({})", literals(two.into_iter()));
+            let exactly = format!(" AND {THREE} IN ({})", literals(keys.iter().map(Vec::as_slice)));
+            self.sum_up("name", &within, &exactly, &mut found)?;
         }
         self.ready.extend(found.into_iter().map(|((domain, sensor), times)| DomainSeen {
             domain,
@@ -161,14 +150,45 @@ impl ByDomain {
         Ok(())
     }
 
-    /// What is there by a key, of rows whose names meet a condition.
-    fn sums(&self, key: &str, wanted: &str) -> Result<Vec<(Table, Vec<Sum>)>, FleetError> {
+    /// Adds what is there by a key, of rows that meet conditions: one that is met quickly, and more. Gives the keys that decide nothing.
+    fn sum_up(
+        &self,
+        key: &str,
+        within: &str,
+        more: &str,
+        found: &mut Found,
+    ) -> Result<BTreeSet<Vec<u8>>, FleetError> {
+        let mut open = BTreeSet::new();
+        for (table, sums) in self.sums(key, within, more)? {
+            for sum in sums {
+                let is_whole = key == "name" || sum.key.ends_with(&[0, 0]);
+                let domain = match is_whole {
+                    true => Some(sum.key.clone()),
+                    false if is_registrable_prefix(&sum.key) => Some([sum.key.as_slice(), &[0]].concat()),
+                    false => None,
+                };
+                let Some(domain) = domain else {
+                    // The root is of no domain.
+                    open.extend((sum.key.len() > 1).then_some(sum.key));
+                    continue;
+                };
+                let name = Name::from_key(&domain).map_err(|_| FleetError::cut())?;
+                if let Some(domain) = registrable(&name) {
+                    self.add(domain, table, &sum, found);
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    /// What is there by a key.
+    fn sums(&self, key: &str, within: &str, more: &str) -> Result<Vec<(Table, Vec<Sum>)>, FleetError> {
         let (database, cut) = (self.cluster.database(), self.known.registry.cut);
         self.each(|shard, table| {
             let (name, first, last, alive) = (table.name(), table.first(), table.last(), table.is_alive());
             let rows = shard.rows(&format!(
                 "SELECT k, sensor, gen, min(f), max(l) FROM (SELECT {key} AS k, sensor, gen, {first} AS f, {last} AS l \
-                 FROM {database}.{name} FINAL PREWHERE {wanted} WHERE ({alive}) AND {last} >= {cut}) GROUP BY k, sensor, gen"
+                 FROM {database}.{name} FINAL PREWHERE {within} WHERE ({alive}) AND {last} >= {cut}{more}) GROUP BY k, sensor, gen"
             ))?;
             let (mut columns, mut sums) = (Columns(&rows), Vec::new());
             while !columns.is_empty() {
@@ -199,6 +219,28 @@ impl ByDomain {
         let known = found.entry((domain, Arc::clone(&sum.sensor)));
         known.and_modify(|known| known.merge(&times)).or_insert(times);
     }
+}
+
+/// Keys in parts that fit into a statement.
+fn chunks(keys: BTreeSet<Vec<u8>>) -> Vec<Vec<Vec<u8>>> {
+    let (mut chunks, mut bytes) = (Vec::<Vec<Vec<u8>>>::new(), NAMED_AT_ONCE);
+    for key in keys {
+        if bytes >= NAMED_AT_ONCE {
+            bytes = 0;
+            chunks.push(Vec::new());
+        }
+        bytes += key.len();
+        chunks.last_mut().into_iter().for_each(|chunk| chunk.push(key.clone()));
+    }
+    chunks
+}
+
+fn literals<'a>(keys: impl Iterator<Item = &'a [u8]>) -> String {
+    keys.map(literal).collect::<Vec<_>>().join(", ")
+}
+
+fn two_labels(key: &[u8]) -> &[u8] {
+    memchr::memchr_iter(0, key).nth(1).and_then(|end| key.get(..=end)).unwrap_or(key)
 }
 
 /// The first key behind all names of the outermost domain that a name is in; behind the name where it is in none. A domain may lie in

@@ -417,6 +417,54 @@ fn assert_cluster_agrees(hosts: &str, first_case: u64) {
         assert_eq!(contents(&store), contents(&oracle));
         assert_lookups_agree(&store, &oracle);
     }
+    assert_domains_agree(hosts);
+}
+
+/// Domains below public suffixes of every kind, some of which lie in a domain, are summed up as the oracle has them.
+fn assert_domains_agree(hosts: &str) {
+    let address = Address::parse(&format!("clickhouse://{hosts}/suffixes")).unwrap();
+    tables::init(&Cluster::new(&address).unwrap(), tables::Form::Plain).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (oracle, ledger) = (MemoryStore::default(), Arc::new(open(dir.path())));
+    let suffixes = "com co.uk uk ck a.ck kobe.jp city.kobe.jp x.kobe.jp jp github.io io amazonaws.com s3.amazonaws.com \
+                    compute.amazonaws.com eu-west-1.compute.amazonaws.com.cn corp . \\001x.com a\\.b.co.uk";
+    for store in [&*ledger as &dyn WriteStore, &oracle] {
+        let mut batch = Batch::default();
+        for (at, suffix) in (0u64..).zip(suffixes.split_whitespace()) {
+            for (more, front) in (0u64..).zip(["", "a.", "www.a.", "b.", "x.y.b.", "c."]) {
+                let time = 1000 * (1 + (at * 7 + more * 5) % 11);
+                let rrname = Name::parse(&format!("{front}{}", suffix.trim_start_matches('.'))).unwrap();
+                if more % 3 != 2 {
+                    let tuple =
+                        Tuple { rrname: rrname.clone(), rrtype: RrType::A, rdata: rdata(more as usize) };
+                    let sensor = store.sensor(SENSORS[(at + more) as usize % 2]).unwrap();
+                    add_row(&mut batch, &tuple, sensor, &Halves::once(Half::Direct, Seen::once(time, 60)));
+                }
+                if more % 2 == 0 {
+                    ask(store, &mut batch, &rrname.to_string(), time + 500);
+                }
+            }
+        }
+        store.apply(&batch).unwrap();
+    }
+    ship(&ledger, &address);
+    for pages in [PAGE_ROWS, [3, 6], [1, 1]] {
+        let store = FleetStore::open(Cluster::new(&address).unwrap().with_pages(pages)).unwrap();
+        assert_eq!(domains(&store, &Scan::All), domains(&oracle, &Scan::All), "{pages:?}");
+        for name in
+            ["com", "co.uk", "amazonaws.com", "s3.amazonaws.com", "a.s3.amazonaws.com", "jp", "kobe.jp"]
+        {
+            let scan = Scan::Subtree(Name::parse(name).unwrap());
+            assert_eq!(domains(&store, &scan), domains(&oracle, &scan), "{name} {pages:?}");
+        }
+        for since in [1000, 4000, 9000] {
+            let search = NewSearch { since, limit: 1000, ..NewSearch::default() };
+            let new = |store: &dyn WriteStore| {
+                find_new(&*store.now(), &search, &Brands::default(), &mut || false).unwrap()
+            };
+            assert_eq!(new(&store), new(&oracle), "{since} {pages:?}");
+        }
+    }
 }
 
 /// The answer to a search, walked in small steps, each from where the one before it ended.
