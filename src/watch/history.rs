@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::folder::Folder;
 use super::key;
 use super::place::{At, Place};
-use super::set::Set;
+use super::set::{Before, Set};
 use crate::base::shutdown::Stop;
 use crate::dns::Name;
 use crate::dns::other_form;
@@ -56,6 +56,7 @@ struct Walk<'a> {
     folder: Option<&'a Folder>,
     place: Place,
     noted: Instant,
+    before: Before,
 }
 
 /// Looks through what is there with a set, for the indicators of these feeds; how many hits are new, and `None` where it was
@@ -128,6 +129,7 @@ impl<'a> Walk<'a> {
             folder: None,
             place,
             noted: Instant::now(),
+            before: Before::default(),
         }
     }
 
@@ -216,6 +218,7 @@ impl<'a> Walk<'a> {
                 &tuple.rdata,
                 &row.halves,
                 sensor,
+                Some(&mut self.before),
                 &mut self.found,
             );
             if !self.tick(is_all.then_some((At::Rows, &tuple.rrname)))? {
@@ -234,6 +237,7 @@ impl<'a> Walk<'a> {
                 question.qtype,
                 &question.asked,
                 sensor,
+                Some(&mut self.before),
                 &mut self.found,
             );
             if !self.tick(is_all.then_some((At::Questions, &question.rrname)))? {

@@ -69,8 +69,12 @@ fn labels(zeros: usize) -> u64 {
     1 << zeros.min(63)
 }
 
-/// Hands out the keys of all indicators that would meet a name in key form.
-pub(super) fn of_name(name: &[u8], present: &Present, mut each: impl FnMut(&[u8])) {
+/// Hands out the keys of all indicators that would meet a name in key form, but for those within so many bytes of it: of them is known that
+/// there are none.
+pub(super) fn of_name(name: &[u8], known: usize, present: &Present, mut each: impl FnMut(&[u8])) {
+    if known >= name.len() {
+        return;
+    }
     let mut buffer = Vec::with_capacity(name.len() + 2);
     let ends = name.split_last().map_or(&[][..], |(_, labels)| labels);
     if present.names & labels(1 + memchr::memchr_iter(0, ends).count()) != 0 {
@@ -79,7 +83,7 @@ pub(super) fn of_name(name: &[u8], present: &Present, mut each: impl FnMut(&[u8]
         each(&buffer);
     }
     for (before, end) in memchr::memchr_iter(0, ends).enumerate() {
-        if present.domains & labels(before + 2) != 0 {
+        if end >= known && present.domains & labels(before + 2) != 0 {
             buffer.clear();
             buffer.push(DOMAIN);
             buffer.extend_from_slice(ends.get(..=end).unwrap_or_default());
@@ -142,7 +146,7 @@ mod tests {
         let asked = |present: &Present, name: &str| {
             let mut keys = Vec::new();
             let name = Name::parse(name).unwrap();
-            of_name(name.key(), present, |key| keys.push(read(key).unwrap().0));
+            of_name(name.key(), 0, present, |key| keys.push(read(key).unwrap().0));
             keys.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let add = |value: Value, present: &mut Present| {

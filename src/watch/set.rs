@@ -102,6 +102,29 @@ impl SetBuilder {
     }
 }
 
+/// The name that was looked for before, and how much of it nobody looks for: names that come in order share most of it.
+#[derive(Default)]
+pub(super) struct Before {
+    name: Vec<u8>,
+    /// No indicator passes the filter that lies within so many bytes of it.
+    clear: usize,
+}
+
+impl Before {
+    /// How many bytes of a name are known to be looked for by nobody.
+    fn known(&self, name: &[u8]) -> usize {
+        let same = self.name.iter().zip(name).take_while(|(one, other)| one == other).count();
+        same.min(self.clear)
+    }
+
+    /// Takes a name in.
+    fn set(&mut self, name: &[u8], clear: usize) {
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.clear = clear;
+    }
+}
+
 /// What is looked through: who saw it, and when first.
 #[derive(Clone, Copy)]
 struct Sight {
@@ -120,11 +143,13 @@ impl Set {
         self.members.iter().map(|member| &member.feed)
     }
 
+    /// Whether a feed may have an indicator, by its key.
+    fn may_hold(&self, key: &[u8]) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.may_hold(key))
+    }
+
     /// What feeds say of an indicator by its key, of what was seen at a time: those that have it.
     fn said(&self, key: &[u8], time: u64, is_excepted: impl Fn(&AllowList) -> bool) -> Option<HitNote> {
-        if !self.filter.as_ref().is_some_and(|filter| filter.may_hold(key)) {
-            return None;
-        }
         let mut said: Option<HitNote> = None;
         for Member { feed, allow } in &self.members {
             let stored = match feed.find(key) {
@@ -153,35 +178,56 @@ impl Set {
     }
 
     /// What names a name, which stands in a row or a question of another or of itself.
-    fn of_name(&self, name: &[u8], owner: &[u8], sight: Sight, found: &mut Vec<NewHit>) {
-        let mut look = |form: &[u8]| {
-            key::of_name(form, &self.present, |key| {
+    fn of_name(
+        &self,
+        name: &[u8],
+        owner: &[u8],
+        sight: Sight,
+        before: Option<&mut Before>,
+        found: &mut Vec<NewHit>,
+    ) {
+        let mut look = |form: &[u8], known: usize| {
+            let mut clear = form.len();
+            key::of_name(form, known, &self.present, |key| {
+                if !self.may_hold(key) {
+                    return;
+                }
+                // The kind stands before what it is of, and an end behind.
+                clear = clear.min(key.len().saturating_sub(3));
                 let is_excepted =
                     |allow: &AllowList| allow.has_name(name) || allow.has_name(form) || allow.has_name(owner);
                 if let Some(note) = self.said(key, sight.time, is_excepted) {
                     push(key, owner, None, sight, &note, found);
                 }
             });
+            clear
         };
-        look(name);
+        let clear = look(name, before.as_ref().map_or(0, |before| before.known(name)));
+        let mut other_is_clear = true;
         // Feeds have A-labels, and not all programs that ask.
         if !name.is_ascii()
             && let Some(other) = Name::from_key(name).ok().as_ref().and_then(other_form)
         {
-            look(other.key());
+            other_is_clear = look(other.key(), 0) == other.key().len();
+        }
+        if let Some(before) = before {
+            before.set(name, if other_is_clear { clear } else { 0 });
         }
     }
 
     fn of_address(&self, address: IpAddr, owner: &[u8], sight: Sight, found: &mut Vec<NewHit>) {
         key::of_address(address, &self.lengths, &self.present, |key| {
             let is_excepted = |allow: &AllowList| allow.has_address(address) || allow.has_name(owner);
-            if let Some(note) = self.said(key, sight.time, is_excepted) {
+            if self.may_hold(key)
+                && let Some(note) = self.said(key, sight.time, is_excepted)
+            {
                 push(key, owner, Some(address), sight, &note, found);
             }
         });
     }
 
-    /// Looks through a row: its key without the sensor, and what was seen.
+    /// Looks through a row: its key without the sensor, and what was seen. Where rows come in order, the name before is given.
+    #[expect(clippy::too_many_arguments, reason = "parts of a row, as the ledger and a batch have them")]
     pub(super) fn row(
         &self,
         owner: &[u8],
@@ -189,17 +235,18 @@ impl Set {
         rdata: &Rdata,
         halves: &Halves,
         sensor: SensorId,
+        before: Option<&mut Before>,
         found: &mut Vec<NewHit>,
     ) {
         if rrtype == RrType::FOLDED {
             return;
         }
         let sight = Sight { sensor, time: halves.combined().time_first };
-        self.of_name(owner, owner, sight, found);
+        self.of_name(owner, owner, sight, before, found);
         if let Some(address) = rdata.address() {
             self.of_address(address, owner, sight, found);
         } else if let Some(target) = rdata.name() {
-            self.of_name(target.key(), owner, sight, found);
+            self.of_name(target.key(), owner, sight, None, found);
         }
     }
 
@@ -210,16 +257,17 @@ impl Set {
         qtype: RrType,
         asked: &Asked,
         sensor: SensorId,
+        before: Option<&mut Before>,
         found: &mut Vec<NewHit>,
     ) {
         if qtype != RrType::FOLDED {
-            self.of_name(name, name, Sight { sensor, time: asked.time_first }, found);
+            self.of_name(name, name, Sight { sensor, time: asked.time_first }, before, found);
         }
     }
 
     /// The feeds that have an indicator now, by its key.
     pub(super) fn feeds_with(&self, indicator: &[u8]) -> Vec<String> {
-        if !self.filter.as_ref().is_some_and(|filter| filter.may_hold(indicator)) {
+        if !self.may_hold(indicator) {
             return Vec::new();
         }
         let has = |feed: &&Arc<Feed>| match feed.find(indicator) {
@@ -240,7 +288,7 @@ impl Set {
         let sight = Sight { sensor: SensorId(0), time: clock::now() };
         match (value.address(), value.name()) {
             (Some(address), _) => self.of_address(address, Name::root().key(), sight, &mut found),
-            (_, Some(name)) => self.of_name(name.key(), name.key(), sight, &mut found),
+            (_, Some(name)) => self.of_name(name.key(), name.key(), sight, None, &mut found),
             _ => {}
         }
         let listed = found.iter().filter_map(|hit| {
@@ -277,14 +325,14 @@ impl Watch for Set {
                 && let Some((rrtype, rest)) = rest.split_first_chunk()
                 && let Ok((rdata, _)) = Rdata::split_key(rest)
             {
-                self.row(owner, RrType(u16::from_be_bytes(*rrtype)), &rdata, halves, sensor, found);
+                self.row(owner, RrType(u16::from_be_bytes(*rrtype)), &rdata, halves, sensor, None, found);
             }
         }
         for (row, asked) in batch.questions().iter() {
             if let (Some((name, rest)), Some(sensor)) = (split_name_key(row), sensor_of(row))
                 && let Some((qtype, _)) = rest.split_first_chunk()
             {
-                self.question(name, RrType(u16::from_be_bytes(*qtype)), asked, sensor, found);
+                self.question(name, RrType(u16::from_be_bytes(*qtype)), asked, sensor, None, found);
             }
         }
     }
