@@ -317,7 +317,7 @@ fn main() {
     percentiles("new: apply", &mut commits);
     bench.disk_line("new");
     let start = Instant::now();
-    bench.store.end_bulk(&|| false).unwrap();
+    bench.store.end_bulk(true, &|| false).unwrap();
     report("merges at its end", tuples, start.elapsed());
     bench.lookups("right after", 20_000, &never);
     bench.store.settle().unwrap();

@@ -227,11 +227,7 @@ pub fn import<'a>(
         return Err(error);
     }
     let mut summary = done.into_inner();
-    if summary.tally.lines() >= SETTLED_FROM {
-        store.end_bulk(&|| stop.is_stopped())?;
-    } else {
-        store.flush()?;
-    }
+    store.end_bulk(summary.tally.lines() >= SETTLED_FROM, &|| stop.is_stopped())?;
     listed.judge(&mut summary);
     if let Err(error) = config.not_read.take(&listed.paths(), &summary.not_read()) {
         tracing::warn!(%error, "It cannot be kept which archives were not read.");

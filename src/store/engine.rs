@@ -184,6 +184,8 @@ pub(crate) const COMMITS: &[u8] = b"s";
 pub(crate) const FORMAT: &[u8] = b"mformat";
 /// Which ledger this is.
 pub(crate) const IDENTITY: &[u8] = b"midentity";
+/// The key of how many rows and questions there were when names were counted last.
+pub(crate) const SURVEYED: &[u8] = b"mnames";
 /// What the keys of sensors start with.
 pub(crate) const SENSORS: &[u8] = b"msensor";
 /// What the keys of progress start with.

@@ -305,13 +305,14 @@ pub trait WriteStore: ReadStore {
     /// Waits until everything committed is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;
 
-    /// As [`WriteStore::flush`], after much was applied at once: merges that were put off are done, so that lookups are as quick
-    /// as they will be. It ends before that when `is_stopped` says so; what is left is done when the ledger is open next.
+    /// As [`WriteStore::flush`], by a command that is done with loading: domains with too many names are folded; and where it was much,
+    /// merges that were put off are done, so that lookups are as quick as they will be. It ends before that when `is_stopped` says so; what
+    /// is left is done when the ledger is open next.
     ///
     /// # Errors
     ///
     /// Why something could not be written. All that was committed is there.
-    fn end_bulk(&self, _is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
+    fn end_bulk(&self, _is_much: bool, _is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
         self.flush()
     }
 }

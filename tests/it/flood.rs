@@ -185,6 +185,30 @@ fn no_kill_changes_the_totals_of_a_folded_domain() {
     env.ok(&["verify", "--data", "ledger"]);
 }
 
+/// Who has no daemon imports a log each hour, each time by a command that is there for moments.
+#[test]
+fn many_small_imports_keep_a_flood_within_the_budget_of_its_domain() {
+    let env = TestEnv::new();
+    config(&env, 1_000);
+    let status = || env.status("ledger")["store"].clone();
+    for hour in 0..12 {
+        let mut text = String::new();
+        for i in hour * 1_000..(hour + 1) * 1_000 {
+            let name = format!("{}.flood.test", random(i));
+            line(&mut text, &format!("Cf{i}"), START + i as f64, &name, Some("203.0.113.9"));
+        }
+        fs::write(env.path("dns.log"), text).unwrap();
+        env.ok(&["import", "--config", "dnsledger.toml", "dns.log"]);
+    }
+    let (store, (sums, rows, _)) = (status(), sums(&env.export("ledger")));
+    assert!(rows < 4_000, "{rows} rows of 12,000: {store:#}");
+    assert_eq!(sums["test.flood"].0, 12_000, "nothing is lost of the total");
+    // Another one that brings nothing does not count them again.
+    let before = store["disk_bytes"].as_u64();
+    env.ok(&["import", "--config", "dnsledger.toml", "dns.log"]);
+    assert_eq!(status()["disk_bytes"].as_u64(), before);
+}
+
 #[test]
 fn a_daemon_tells_which_domains_grow_and_what_was_folded() {
     let mut env = TestEnv::new();

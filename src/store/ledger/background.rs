@@ -231,8 +231,8 @@ mod tests {
         let settled = at_once.stats().unwrap().runs;
         assert!(ledger.stats().unwrap().runs > settled, "they were put off");
         // Who is told to stop waits for nothing.
-        ledger.end_bulk(&|| true).unwrap();
-        ledger.end_bulk(&|| false).unwrap();
+        ledger.end_bulk(true, &|| true).unwrap();
+        ledger.end_bulk(true, &|| false).unwrap();
         assert!(ledger.stats().unwrap().runs <= settled);
         assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound());
     }

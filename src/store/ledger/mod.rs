@@ -487,10 +487,19 @@ impl WriteStore for Ledger {
         self.shared.handle().sync()
     }
 
-    fn end_bulk(&self, is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
+    fn end_bulk(&self, is_much: bool, is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        self.flush()?;
+        // All that was loaded is there, also where this cannot be done.
+        if self.shared.options.puts_off_merges
+            && let Err(error) = self.shared.fold_names_of_load(is_stopped)
+        {
+            tracing::warn!(%error, "The names of domains beyond their budget could not be folded.");
+        }
+        if !is_much {
+            return Ok(());
+        }
         self.shared.puts_off_merges.store(false, Ordering::Relaxed);
         self.shared.notifier.notify();
-        self.flush()?;
         let before = self.shared.uses_all_cores.swap(true, Ordering::Relaxed);
         let settled = self.settle_until(is_stopped);
         self.shared.uses_all_cores.store(before, Ordering::Relaxed);

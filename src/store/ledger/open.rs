@@ -39,7 +39,7 @@ impl Ledger {
         options: &Options,
     ) -> Result<Ledger, StoreError> {
         let shared = Shared::open(site, is_new, options, Run::load)?;
-        shared.was_surveyed_before();
+        shared.take_up_survey()?;
         let mut ledger = Ledger { shared, workers: Vec::new(), max_disk: None };
         let works: &[Work] = if options.reading { &[] } else { &[Work::Fold, Work::Merge] };
         for &work in works {

@@ -8,11 +8,14 @@ use super::rewrite::CopyOptions;
 use super::view::ReadView;
 use crate::base::clock;
 use crate::store::budget::{self, Found, NameBudget, Rules};
+use crate::store::engine::{self, Pairs};
 use crate::store::run::Sources;
 use crate::store::{Folded, Reduce, Reduced, StoreError, Survey};
 
-/// By how much the ledger grows until its names are counted again.
+/// By how much the ledger grows until its names are counted again in the middle of other work.
 const GROWS: u64 = 3;
+/// The same, in hundredths, where a command that loads is done.
+const GROWS_BY_LOADING: u64 = 125;
 /// One in so many names must fold for a copy to be worth it.
 const WORTH: u64 = 16;
 /// Seconds of a day.
@@ -34,13 +37,45 @@ impl Shared {
         names > 0 && rows(view) > least.max(surveyed.saturating_mul(GROWS))
     }
 
-    /// Takes it that names were counted when there were so many rows last that it was due, by whoever had the ledger open then.
-    pub(super) fn was_surveyed_before(&self) {
+    /// Whether what was loaded is so much that a domain may have too many names.
+    fn has_grown_by_loading(&self) -> bool {
+        let names = self.options.names.names;
+        let surveyed = u128::from(self.surveyed.load(Ordering::Relaxed));
         let rows = rows(&self.view());
-        let mut due = self.options.survey_rows.max(self.options.names.names).max(1);
-        while due <= rows {
-            self.surveyed.store(due, Ordering::Relaxed);
-            due = due.saturating_mul(GROWS);
+        names > 0 && rows > names && u128::from(rows) * 100 > surveyed * u128::from(GROWS_BY_LOADING)
+    }
+
+    /// Counts names and folds where it is worth it, if what was loaded is much. A command is not there for long: in the background it
+    /// would be broken off each time.
+    pub(super) fn fold_names_of_load(&self, is_stopped: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        if !self.has_grown_by_loading() || is_stopped() {
+            return Ok(());
+        }
+        let _alone = self.merging.lock();
+        // Somebody may have done it meanwhile.
+        if self.has_grown_by_loading() { self.fold_names_by_itself() } else { Ok(()) }
+    }
+
+    /// Takes up how many rows there were when names were counted last. Where that is not known, a daemon counts them soon, taking its time;
+    /// others take it that they never were.
+    pub(super) fn take_up_survey(&self) -> Result<(), StoreError> {
+        let stored = self.handle().get(engine::SURVEYED)?;
+        let rows = match stored.as_deref().and_then(|stored| stored.first_chunk()) {
+            Some(stored) => u64::from_be_bytes(*stored),
+            None if self.options.puts_off_merges => 0,
+            None => rows(&self.view()),
+        };
+        self.surveyed.store(rows, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Notes that names were counted.
+    fn note_survey(&self) {
+        let rows = rows(&self.view());
+        self.surveyed.store(rows, Ordering::Relaxed);
+        let note = (engine::SURVEYED.to_vec(), Some(rows.to_be_bytes().to_vec()));
+        if let Err(error) = self.handle().commit(vec![note]) {
+            tracing::debug!(%error, "That names were counted is not kept: they are counted again when the ledger is open next.");
         }
     }
 
@@ -69,7 +104,7 @@ impl Shared {
     pub(super) fn survey(&self, now: u64, goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
         let view = self.view();
         let found = self.find(&view.sources(), &self.options.names, now, goes_on)?;
-        self.surveyed.store(rows(&view), Ordering::Relaxed);
+        self.note_survey();
         Ok(Survey { names: found.names, names_over: found.names_over(&self.options.names) })
     }
 
@@ -127,16 +162,18 @@ impl Shared {
         // What is judged is what is copied then: of a name all that there is.
         let runs = self.settled_runs()?;
         let sources = self.sources_of(&runs);
-        let surveyed = |view: &ReadView| self.surveyed.store(rows(view), Ordering::Relaxed);
         let found = self.find(&sources, budget, at, &mut || true);
         // Also where it failed: it is not tried again and again.
-        surveyed(&self.view());
+        self.surveyed.store(rows(&self.view()), Ordering::Relaxed);
         let found = found?;
         let names = found.names;
         let rules = self.rules();
         let fold = budget::plan(&sources, found, budget, rules.seed, &mut || self.check_stop())?;
         let at_least = at_least.unwrap_or(names / WORTH).max(1);
-        let Some(fold) = fold.filter(|fold| fold.names >= at_least) else { return Ok(Reduced::default()) };
+        let Some(fold) = fold.filter(|fold| fold.names >= at_least) else {
+            self.note_survey();
+            return Ok(Reduced::default());
+        };
         tracing::info!(
             names = fold.names,
             domains = fold.domains(),
@@ -146,7 +183,9 @@ impl Shared {
         let rules = Rules { fold: Some(fold), ..rules };
         let how = CopyOptions { at, forget: None, in_place: true, pressed };
         let reduced = self.copy(runs, rules, how);
-        surveyed(&self.view());
+        if reduced.is_ok() {
+            self.note_survey();
+        }
         reduced
     }
 }
