@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::access::{Access, FolderArgs, Purpose};
 use super::progress::Progress;
 use super::{Exit, Misuse};
+use crate::base::clock::now;
 use crate::base::time::parse_rfc3339;
 use crate::base::units;
 use crate::daemon::{self, logging};
@@ -22,6 +23,8 @@ use crate::ingest::{
 };
 use crate::observation::check_sensor_name;
 use crate::output::sanitise;
+use crate::store::WriteStore;
+use crate::store::retention::{Bounds, Keeper, Kept, Look};
 use crate::tail::decode::Decoder;
 use crate::tail::open::open;
 use crate::tally::{Malformed, Skip};
@@ -115,6 +118,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             progress.finish();
             let summary = summary?;
             ledger.flush()?;
+            keep_within_disk(&*ledger, config.bounds(&ledger.stats()?).max_disk);
             let missing = ledger.stats()?.missing_logs;
             if missing > 0 {
                 // When nobody listens there is nobody to tell.
@@ -168,6 +172,31 @@ fn tell_not_read(client: &Client, path: &Path, why: Option<&str>) -> anyhow::Res
     let NotReadReport { archives } =
         serde_json::from_reader(answer).context("reading the daemon's answer")?;
     Ok(archives)
+}
+
+/// Brings the ledger within the disk that it may take, as a daemon does every ten minutes. What was imported is there, also where that
+/// cannot be done.
+fn keep_within_disk(ledger: &dyn WriteStore, max_disk: Option<u64>) {
+    let bounds = Bounds { max_disk, ..Bounds::default() };
+    let said = match Keeper::new(bounds).look(ledger, now()) {
+        Ok(Look::Within) => return,
+        Ok(Look::Kept(kept)) => {
+            let larger = if kept.fits { "" } else { " It still is: the last day alone takes more." };
+            let Kept { rows, questions, folded, unresolved, .. } = kept;
+            format!(
+                "The ledger was larger than store.max_disk.{larger} {folded} rows and questions were folded into those of their domains, \
+                 {unresolved} questions that never resolved and {rows} rows with {questions} questions that were not seen for longest were dropped.\n"
+            )
+        }
+        Ok(Look::Asks(told)) => format!(
+            "The ledger is larger than store.max_disk: {told}, more than half of all. They stay until `dnsledger expire` drops them.\n"
+        ),
+        Err(error) => {
+            format!("The ledger is larger than store.max_disk, and could not be made smaller: {error}\n")
+        }
+    };
+    // When nobody listens there is nobody to tell.
+    let _ = write!(io::stderr(), "{said}");
 }
 
 /// Sends each file to the daemon, which may not be allowed to read them itself.

@@ -230,3 +230,35 @@ fn without_a_bound_of_its_own_a_ledger_has_one_that_its_first_start_made() {
     env.ok(&["snapshot", "--data", "ledger", "backup"]);
     assert!(!env.path("backup/max-disk").exists());
 }
+
+#[test]
+fn an_import_without_a_daemon_keeps_to_the_disk_that_the_ledger_may_take() {
+    let env = TestEnv::new();
+    fs::write(env.path("dnsledger.toml"), "data_dir = \"ledger\"\n[store]\nmax_disk = \"16MiB\"\n").unwrap();
+    let mut random = generate::Random::new(4);
+    let import = |log: &str| env.run(&["import", "--config", "dnsledger.toml", log]);
+    let day = |number: u64, random: &mut generate::Random| {
+        let log = format!("dns.{number}.log");
+        let mut text = String::new();
+        for i in 0..4_000 {
+            let data: String = (0..125).map(|_| format!("{:016x}", random.below(u64::MAX))).collect();
+            let time = 1_700_006_400 + number * 86_400 + i;
+            text.push_str(&format!(
+                "{{\"ts\":{time},\"uid\":\"C{number}x{i}\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\"query\":\"n{i}.d{number}.test\",\
+                 \"qclass\":1,\"qtype\":16,\"rcode\":0,\"answers\":[\"TXT 250 {data}\"],\"TTLs\":[60.0]}}\n"
+            ));
+        }
+        fs::write(env.path(&log), text).unwrap();
+        log
+    };
+    let mut said = Vec::new();
+    for number in 0..3 {
+        let log = day(number, &mut random);
+        let done = import(&log);
+        assert!(done.status.success(), "{}", done.stderr);
+        said.push(done.stderr);
+    }
+    assert!(said[2].contains("larger than store.max_disk") && said[2].contains("rows and"), "{said:?}");
+    let taken = env.status("ledger")["store"]["disk_bytes"].as_u64().unwrap();
+    assert!(taken <= 16 << 20, "{taken}");
+}
