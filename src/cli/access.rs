@@ -17,7 +17,7 @@ use crate::fleet::Address;
 use crate::fleet::cluster::Cluster;
 use crate::fleet::store::FleetStore;
 use crate::http::client::{Client, ClientError};
-use crate::ingest::NotRead;
+use crate::ingest::{NotRead, malformed_in_words};
 use crate::output::sanitise;
 use crate::status::Status;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
@@ -119,7 +119,11 @@ pub fn tell_at_rest(args: &LedgerArgs, access: &Access, is_found: bool) -> anyho
     if ledger.fed().is_some() || is_found && !is_followed {
         return Ok(());
     }
-    let newest = Status::at_rest(&ledger.lineages()?, now()).newest;
+    let logs = ledger.lineages()?;
+    if let Some(lack) = malformed_in_words(&logs, now()) {
+        writeln!(io::stderr(), "Not all logs are read. {lack}")?;
+    }
+    let newest = Status::at_rest(&logs, now()).newest;
     let newest = match newest {
         Some(newest) => format!("the newest record that it has is of {} UTC", format_utc(newest)),
         None => "it has read no record".to_owned(),

@@ -228,6 +228,11 @@ impl Claims {
         self.table.lock().totals.clone()
     }
 
+    /// That many lines could not be read, in a sentence; the outer `None` while somebody changes the sums.
+    pub fn malformed_in_words(&self, now: u64) -> Option<Option<String>> {
+        self.table.try_lock().map(|table| table.totals.malformed_in_words(now))
+    }
+
     /// How far a lineage was read, committed or not.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ mod look;
 mod meaning;
 mod not_read;
 mod plain_logs;
+mod spoiled;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ pub use import::{Listed, STANDARD_INPUT, files_under, import};
 pub use look::look_at;
 pub use meaning::{Meaning, reader};
 pub use not_read::NotRead;
+pub use spoiled::malformed_in_words;
 pub use twins::{Side as TwinSide, Twins, home as zeek_folder};
 
 use crate::base::clock::Clock;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::spoiled::Spoiled;
 use crate::progress::Progress;
 use crate::tail::discover::is_glob;
 use crate::tally::Tally;
@@ -29,6 +30,7 @@ pub(super) struct Totals {
     groups: BTreeMap<Group, Sum>,
     /// How many logs have their latest record at which time.
     newest: BTreeMap<u64, u64>,
+    spoiled: Spoiled,
 }
 
 impl Totals {
@@ -46,6 +48,7 @@ impl Totals {
 
     /// Takes up how far a log is read now, in place of how far it was read before.
     pub fn replace(&mut self, old: Option<&Progress>, new: Option<&Progress>) {
+        self.spoiled.replace(old, new);
         if let Some(old) = old {
             let group = self.group(old);
             if let Some(sum) = self.groups.get_mut(&group) {
@@ -80,6 +83,11 @@ impl Totals {
     /// The sums for each source and sensor of which there are logs, what was imported first.
     pub fn groups(&self) -> &BTreeMap<Group, Sum> {
         &self.groups
+    }
+
+    /// That many lines could not be read, of late or of all, in a sentence.
+    pub fn malformed_in_words(&self, now: u64) -> Option<String> {
+        self.spoiled.in_words(self.groups.values().map(|sum| &sum.tally), now)
     }
 
     /// The time of the latest record that is not after a time, epoch seconds.

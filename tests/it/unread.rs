@@ -167,6 +167,28 @@ fn an_archive_that_an_import_could_not_read_is_told_of_until_it_is_read_or_dismi
 }
 
 #[test]
+fn who_finds_nothing_hears_of_lines_that_could_not_be_read() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("logs")).unwrap();
+    let good: String = (0..20)
+        .map(|at| record(1_767_225_600 + at, &format!("n{at}.example"), A, 0, &["203.0.113.2"]))
+        .collect();
+    fs::write(env.path("logs/dns.log"), format!("{good}{{\"ts\": broken\n{{\"ts\": broken\n")).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    let says = "Not all logs are read. 2 lines are malformed, of 22 in the logs with such lines";
+    let lookup = |name: &str| env.run(&["lookup", "--data", "data", name]).stderr;
+    assert!(lookup("never.example").contains(says), "{}", lookup("never.example"));
+    assert!(!lookup("n1.example").contains("malformed"), "{}", lookup("n1.example"));
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    assert!(lookup("never.example").contains(says), "{}", lookup("never.example"));
+    let answer = daemon.get("/api/v1/records?q=never.example");
+    assert!(incomplete(&answer).is_some_and(|why| why.contains("2 lines are malformed")), "{}", answer.head);
+    let page = text_of(daemon.get("/?q=never.example").body);
+    assert!(page.contains("2 lines are malformed"), "{page}");
+}
+
+#[test]
 fn a_ledger_that_nobody_follows_logs_into_says_so_and_how_new_it_is() {
     let env = TestEnv::new();
     fs::write(env.path("dns.log"), made_up_log(200, 1)).unwrap();

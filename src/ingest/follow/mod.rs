@@ -89,6 +89,7 @@ struct Shared {
     told_as_of: AtomicU64,
     /// What was told last that answers may lack.
     told_incomplete: Mutex<Vec<String>>,
+    told_malformed: Mutex<Option<String>>,
 }
 
 /// Who needs the ledger.
@@ -294,6 +295,7 @@ impl Shared {
             notices: Notices::default(),
             told_as_of: AtomicU64::new(0),
             told_incomplete: Mutex::default(),
+            told_malformed: Mutex::default(),
         }))
     }
 
@@ -450,6 +452,13 @@ impl Shared {
             ));
         }
         reasons.extend(self.config.not_read.in_words());
+        // Nobody waits for who reads: then it is what was told last.
+        let mut malformed = self.told_malformed.lock();
+        if let Some(now) = self.context.claims.malformed_in_words(self.context.clock.now()) {
+            *malformed = now;
+        }
+        reasons.extend(malformed.clone());
+        drop(malformed);
         let now_ms = self.context.clock.now_ms();
         for (at, source) in self.sources.iter().enumerate() {
             let standing = stands(source)?;
