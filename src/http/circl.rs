@@ -35,7 +35,9 @@ use super::machine::{exactly, json};
 use super::native::check_sensor;
 use super::request::Request;
 use crate::dns::Name;
-use crate::lookup::{End, Filters, Found, Limits, Query, QueryError, Search, Types, understood};
+use crate::lookup::{
+    End, Filters, Found, Limits, Query, QueryError, Search, Types, refuse_nothing, understood,
+};
 use crate::output::cof::push_query_line;
 
 const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -252,7 +254,10 @@ fn asked(request: &Request) -> Result<String, ApiError> {
 
 /// A query by the clients' rules, or, of what can be nothing by these, what is understood of it.
 fn parse(text: &str) -> Result<Query, QueryError> {
-    understood(text).map_or_else(|| Query::parse(text), |one| Ok(one.query))
+    match understood(text) {
+        Some(one) => Ok(one.query),
+        None => refuse_nothing(text).and_then(|()| Query::parse(text)),
+    }
 }
 
 /// The search of a request, with what its clients expect of aliases.

@@ -14,13 +14,13 @@
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Shape, answer, as_of};
+use super::answer::{Shape, answer_all, as_of};
 use super::error::ApiError;
 use super::native::{check_sensor, say_asked};
 use super::request::Request;
 use crate::base::time::format_utc;
 use crate::dns::RrType;
-use crate::lookup::{End, Found, Limits, Pattern, Query, Search, understood};
+use crate::lookup::{End, Found, Limits, Pattern, Query, Search, refuse_nothing, understood};
 use crate::output::json::{push_number, push_str, push_string};
 
 /// Answers `/dns/…`.
@@ -32,15 +32,28 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     request.read_only()?;
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
     // Defanged or with what surrounds it, it is in no log: that it is understood takes nothing from a script that asks rightly.
-    let asked = match *segments.as_slice() {
-        [q] | ["full", q] => understood(q).map(|one| one.asked),
+    let one = match *segments.as_slice() {
+        [q] | ["full", q] => understood(q),
         _ => None,
     };
-    let query = match *segments.as_slice() {
-        [q] => Query::exact(asked.as_deref().unwrap_or(q)),
+    let asked = one.as_ref().map(|one| one.asked.clone());
+    // In quotation marks it may be text that was answered, or a name: both are looked for.
+    let mut quoted = None;
+    let query = match (segments.as_slice(), one) {
+        ([_], Some(one)) if !one.query.is_exact() && matches!(one.query, Query::Addresses(..)) => one.query,
+        (&[q], Some(one)) if q.starts_with('"') => {
+            quoted = Some(Query::exact(&one.asked));
+            Query::exact(q)
+        }
+        (&[q], one) => {
+            if one.is_none() {
+                refuse_nothing(q)?;
+            }
+            Query::exact(asked.as_deref().unwrap_or(q))
+        }
         // A URL may be part of an answer.
-        ["full", q] => Query::Pattern(Pattern::texts(&[Some(q), asked.as_deref()])),
-        [address, length] => Query::block(address, length).map_err(|error| {
+        (&["full", q], _) => Query::Pattern(Pattern::texts(&[Some(q), asked.as_deref()])),
+        (&[address, length], _) => Query::block(address, length).map_err(|error| {
             let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
             if number(length) { ApiError::from(error) } else { ApiError::not_found() }
         })?,
@@ -52,7 +65,9 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let config = &state.0.config;
     let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
     let as_of = as_of(&state);
-    let response = answer(&state, search, limits, None, as_of, Recipe { first: true }).await?;
+    let searches = [Some(search.clone()), quoted.map(|query| Search { query, ..search })];
+    let searches = searches.into_iter().flatten().collect();
+    let response = answer_all(&state, searches, limits, None, as_of, Recipe { first: true }).await?;
     Ok(asked.iter().fold(response, |response, asked| say_asked(response, asked)))
 }
 

@@ -23,7 +23,7 @@ use super::native::check_sensor;
 use super::recipe::{push_time, push_zeek_type};
 use super::request::Request;
 use crate::dns::Name;
-use crate::lookup::{End, Found, Limits, Pattern, Query, Search, understood};
+use crate::lookup::{End, Found, Limits, Pattern, Query, Search, refuse_nothing, understood};
 use crate::observation::Seen;
 use crate::output::json::{push_number, push_str, push_string};
 
@@ -36,7 +36,8 @@ const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 ///
 /// As any lookup.
 pub async fn tuples(state: State, request: Request, how: &str, q: &str) -> Result<Response, ApiError> {
-    let one = understood(q);
+    refuse_nothing(q)?;
+    let one = understood(q).filter(|one| !q.starts_with('"') && one.query.is_exact());
     let q = one.as_ref().map_or(q, |one| one.asked.as_str());
     let (search, limits) = search(&state, &request, how, q)?;
     let as_of = as_of(&state);
@@ -49,7 +50,8 @@ pub async fn tuples(state: State, request: Request, how: &str, q: &str) -> Resul
 ///
 /// As any lookup. Values are gathered before the first is written, so a walk that takes too long is 504.
 pub async fn individual(state: State, request: Request, how: &str, q: &str) -> Result<Response, ApiError> {
-    let one = understood(q);
+    refuse_nothing(q)?;
+    let one = understood(q).filter(|one| !q.starts_with('"') && one.query.is_exact());
     let q = one.as_ref().map_or(q, |one| one.asked.as_str());
     let (mut search, limits) = search(&state, &request, how, q)?;
     let most = search.filters.limit.take().unwrap_or(u64::MAX).min(limits.rows);

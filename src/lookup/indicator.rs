@@ -268,6 +268,15 @@ fn inner_of(given: &str, outer: &Indicator) -> Option<Indicator> {
 /// What was pasted to an endpoint whose clients have rules of their own, where it can be nothing by these and is one name or
 /// address, or a name with all below it, by ours: defanged, as a URL, with a port.
 pub fn understood(text: &str) -> Option<Indicator> {
+    if let Some(query) = starred_block(text) {
+        let asked = as_query(&query, text.to_owned());
+        return Some(Indicator { query, asked, is_changed: true });
+    }
+    // In quotation marks it is data of TXT, or a name that was copied with them.
+    if let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        let one = Indicator::of(inner).ok().filter(|one| is_whole(&one.asked))?;
+        return Some(Indicator { is_changed: true, ..one });
+    }
     let is_theirs = text.starts_with('"')
         || text.contains(char::is_whitespace)
         || matches!(Query::parse(text), Ok(Query::Addresses(..)));
@@ -278,6 +287,41 @@ pub fn understood(text: &str) -> Option<Indicator> {
     let one = Indicator::of(text).ok()?;
     let is_one = matches!(one.query, Query::Name(_) | Query::Subtree(_) | Query::Addresses(..));
     (one.is_changed && is_one).then_some(one)
+}
+
+/// Refuses what was pasted to such an endpoint, where it can be nothing by anybody's rules: an empty answer would be taken for a clean one.
+///
+/// # Errors
+///
+/// When it is several names or addresses, or the number of an AS.
+pub fn refuse_nothing(text: &str) -> Result<(), QueryError> {
+    if is_as_number(text) {
+        return Err(refused(
+            text,
+            format!("this looks like {AS_NUMBER}, which no DNS log has"),
+            FOREIGN_HINT,
+        ));
+    }
+    let parts: Vec<&str> = text.split([',', ';', '|']).map(str::trim).collect();
+    match parts.len() > 1 && parts.iter().all(|part| is_whole(&refang(part, ""))) {
+        true => several(text, parts.len()).map_or(Ok(()), Err),
+        false => Ok(()),
+    }
+}
+
+/// The block that an address with stars at its end is meant as: `203.0.113.*`.
+fn starred_block(text: &str) -> Option<Query> {
+    let front = text.strip_suffix(".*")?;
+    let front = front.strip_suffix(".*").unwrap_or(front);
+    let parts: Vec<&str> = front.split('.').collect();
+    let stars = text.split('.').count() - parts.len();
+    let is_short = parts.len() + stars == 4 || parts.len() == 2 && stars == 1;
+    let length = 8 * u32::try_from(parts.len()).ok()?;
+    let address = parts.iter().copied().chain(std::iter::repeat_n("0", 4_usize.checked_sub(parts.len())?));
+    let address = address.collect::<Vec<_>>().join(".");
+    // A part of one number is a network of millions.
+    let is_one = parts.len() > 1 && is_short && address.parse::<IpAddr>().is_ok();
+    is_one.then(|| Query::block(&address, &length.to_string()).ok()).flatten()
 }
 
 /// What is among words.
@@ -435,10 +479,16 @@ pub fn literal(name: &Name) -> String {
     let shown = name.to_string();
     let is_plain_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let is_address = || shown.parse::<IpAddr>().is_ok();
-    if is_plain(&shown) && numeric(&shown).is_none() && !is_digest(&shown) && !is_address() {
+    if is_plain(&shown)
+        && numeric(&shown).is_none()
+        && !is_digest(&shown)
+        && !is_as_number(&shown)
+        && !is_address()
+    {
         return shown;
     }
     let is_read_back = || {
+        (!is_as_number(&shown)).then_some(())?;
         let stays = |text: String| matches!(text::clean(&text), Ok(Some(clean)) if clean == text);
         let forms = [shown.clone(), format!("*.{shown}"), format!("{shown}.*")];
         forms.into_iter().all(stays).then_some(())?;
@@ -595,6 +645,19 @@ fn a_digest(given: &str) -> QueryError {
     refused(given, "this looks like the hash of a file, which no DNS log has", FOREIGN_HINT)
 }
 
+const AS_NUMBER: &str = "the number of an AS";
+
+/// Whether a text is the number of an autonomous system: `AS64500`.
+fn is_as_number(text: &str) -> bool {
+    let text = text.trim().to_ascii_lowercase();
+    let number = text
+        .strip_prefix("asn")
+        .or_else(|| text.strip_prefix("as"))
+        .map(|rest| rest.trim_start_matches([' ', ':']));
+    number
+        .is_some_and(|number| (3..=10).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
 const FOREIGN_HINT: &str = "the names and addresses that belong to it";
 
 /// What reports list beside names and addresses, and a parser of names would take for one: what it is.
@@ -612,6 +675,8 @@ fn foreign(text: &str) -> Option<&'static str> {
         Some("the path of a file")
     } else if keys.iter().any(|key| lower.starts_with(key)) {
         Some("a key of the Windows registry")
+    } else if is_as_number(text) {
+        Some(AS_NUMBER)
     } else {
         vulnerability().map(|()| "the number of a vulnerability")
     }
@@ -700,6 +765,7 @@ mod tests {
             ("192.0.2.7", r"\04992.0.2.7"),
             (r"a\.b", r"a\046b"),
             ("d41d8cd98f00b204e9800998ecf8427e", r"\10041d8cd98f00b204e9800998ecf8427e"),
+            ("as64500", r"\097s64500"),
         ] {
             let name = Name::parse(shown).unwrap();
             assert_eq!(literal(&name), text, "{shown}");

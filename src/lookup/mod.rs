@@ -38,7 +38,9 @@ mod walk;
 
 pub use cursor::{Cursor, CursorError};
 pub use filters::{During, FILTER_KEYS, Filters, Types, is_seen_within, no_such_sensor, parse_bool, sensors};
-pub use indicator::{Indicator, address as literal_address, another, literal, maybe_port, understood};
+pub use indicator::{
+    Indicator, address as literal_address, another, literal, maybe_port, refuse_nothing, understood,
+};
 pub use list::{List, ListForm};
 pub use lookalike::{Brands, Likeness, Lookalike};
 pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_new, parse_since};

@@ -684,12 +684,35 @@ fn endpoints_of_other_clients_understand_what_can_be_nothing_by_their_rules() {
         "/dnsdb/v2/lookup/rdata/ip/203.0.113[.]66",
         "/dnsdb/v2/summarize/rrset/name/www[.]evil[.]example",
         "/lookup/rrset/name/www[.]evil[.]example",
+        // Copied with its quotation marks; and a block as people write it.
+        "/dns/%22www.evil.example%22",
+        "/pdns/query/%22www.evil.example%22",
+        "/dnsdb/v2/lookup/rrset/name/%22www.evil.example%22",
+        "/dns/203.0.113.*",
+        "/pdns/query/203.0.113.*",
+        "/query/203.0.*.*",
+        "/dnsdb/v2/lookup/rdata/ip/203.0.113.*",
     ] {
         let target = path.replace('[', "%5B").replace(']', "%5D");
         let answer = daemon.get(&target);
         let body = text(answer.body);
         let is_found = body.contains("www.evil.example") || body.contains("num_results\":1");
         assert!(answer.status == 200 && is_found, "{path}: {} {body}", answer.status);
+    }
+    // What can be nothing at all is refused, as it is everywhere.
+    for what in ["AS64500", "www.evil.example,c2.evil.example", "www.evil.example;203.0.113.66"] {
+        for front in [
+            "/dns/",
+            "/dns/find/tuples/",
+            "/pdns/query/",
+            "/query/",
+            "/dnsdb/v2/lookup/rrset/name/",
+            "/lookup/rrset/name/",
+        ] {
+            let answer = daemon.get(&format!("{front}{what}"));
+            assert_eq!(answer.status, 400, "{front}{what}: {}", text(answer.body));
+        }
+        assert_eq!(env.run(&["lookup", "--data", "data", what]).status.code(), Some(64), "{what}");
     }
     // What is no indicator stays what their clients mean: text of an answer, or nothing.
     for path in ["/dns/%22a%5B.%5Db%22", "/dns/a%20b", "/dns/full/c%20d"] {

@@ -39,7 +39,9 @@ use super::machine;
 use super::request::Request;
 use crate::base::clock::now;
 use crate::dns::{Name, RrType, name_from_wire, rdata_from_wire};
-use crate::lookup::{End, Filters, Found, Limits, Query, Search, Types, parse_bool, understood};
+use crate::lookup::{
+    End, Filters, Found, Limits, Query, Search, Types, parse_bool, refuse_nothing, understood,
+};
 
 /// Rows of an answer when no limit is given.
 const DEFAULT_LIMIT: u64 = 10_000;
@@ -195,6 +197,7 @@ fn owner(text: &str) -> Result<Query, ApiError> {
     if let Some(query @ (Query::Name(_) | Query::Subtree(_))) = understood(text).map(|one| one.query) {
         return Ok(query);
     }
+    refuse_nothing(text)?;
     match Query::parse(text)? {
         query @ (Query::Name(_) | Query::Subtree(_) | Query::Prefix(_)) => Ok(query),
         _ => exactly(text).map(Query::Name),
@@ -208,6 +211,7 @@ fn target(text: &str) -> Result<Query, ApiError> {
         Some(Query::Subtree(name)) => return Ok(Query::TargetSubtree(name)),
         _ => {}
     }
+    refuse_nothing(text)?;
     match Query::parse(&format!("rdata:{text}"))? {
         query @ (Query::Target(_) | Query::TargetSubtree(_)) => Ok(query),
         query @ Query::Pattern(_) if text.ends_with(".*") => Ok(query),
