@@ -67,6 +67,8 @@ const VERIFIED_BYTES: u64 = 16 << 20;
 const VERIFY_PAUSE: Duration = Duration::from_millis(1);
 /// How often it is looked whether the ledger is within its bounds.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// When names are counted first: who has just started a daemon asks it first.
+const SURVEY_FIRST: Duration = if cfg!(debug_assertions) { Duration::ZERO } else { Duration::from_secs(60) };
 /// How long names are counted at a stretch, and the rest after it.
 const SURVEY_WORK: Duration = Duration::from_millis(4);
 const SURVEY_REST: Duration = Duration::from_millis(36);
@@ -394,6 +396,9 @@ fn count_names(
     let work = move || {
         let _held = held;
         priority::give_way();
+        if stop.wait(SURVEY_FIRST) {
+            return;
+        }
         while let Some(ledger) = ledger.upgrade() {
             let began = Instant::now();
             // It takes a small part of the time: reading all names, it also takes room in caches and turns at locks.
