@@ -73,6 +73,9 @@ struct PrintArgs {
     /// Print those of replicated tables
     #[arg(long)]
     replicated: bool,
+    /// Print those for servers of version 20 and newer, which compress by ZSTD
+    #[arg(long)]
+    zstd: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -163,7 +166,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Command::Print(args) => {
             let address = Address::parse(&format!("clickhouse://localhost/{}", args.database))?;
-            for statement in tables::statements(&address.database, form(args.replicated)) {
+            let codec = if args.zstd { tables::Codec::Zstd } else { tables::Codec::OfServer };
+            for statement in tables::statements(&address.database, form(args.replicated), codec) {
                 writeln!(out, "{statement};")?;
             }
         }

@@ -56,7 +56,15 @@ impl Address {
     ///
     /// When it says no cluster.
     pub fn parse(text: &str) -> Result<Address, BadAddress> {
-        let bad = |why: &str| BadAddress { text: text.to_owned(), why: why.to_owned() };
+        // Somebody may have written a password into it.
+        let told = match text.contains('@') {
+            true => "what has an @ in it",
+            false => text.split('?').next().unwrap_or_default(),
+        };
+        let bad = |why: &str| BadAddress { text: told.to_owned(), why: why.to_owned() };
+        if text.contains('@') {
+            return Err(bad("user and password stand behind it: ?user=NAME&password_file=FILE"));
+        }
         let (is_secure, rest) = match text.split_once("://") {
             Some(("clickhouse", rest)) => (false, rest),
             Some(("clickhouses", rest)) => (true, rest),
@@ -105,7 +113,10 @@ impl Address {
                 }
                 Some(("compress", "true")) => address.compresses = true,
                 Some(("compress", "false")) => address.compresses = false,
-                _ => return Err(bad(&format!("{option:?} is no option"))),
+                _ => {
+                    let name = option.split('=').next().unwrap_or_default();
+                    return Err(bad(&format!("{name:?} is no option, or not with this value")));
+                }
             }
         }
         Ok(address)
@@ -141,6 +152,16 @@ mod tests {
             "clickhouse://a/d?x",
         ] {
             assert!(Address::parse(none).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_stands_in_a_line_is_not_said_again() {
+        for line in
+            ["clickhouse://me:secret@a/dns", "clickhouse://a/dns?password=secret", "http://a/dns?key=secret"]
+        {
+            let said = Address::parse(line).unwrap_err().to_string();
+            assert!(!said.contains("secret"), "{said}");
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Shard {
     hosts: Vec<Host>,
     /// The host that answered last.
     last: AtomicUsize,
+    /// How long it may take to begin an answer.
+    patience: Duration,
 }
 
 struct Host {
@@ -88,7 +90,7 @@ impl Cluster {
         };
         let shards = address.shards.iter().enumerate().map(|(at, hosts)| {
             let hosts = hosts.iter().map(host).collect::<Result<_, FleetError>>()?;
-            Ok(Shard { number: at + 1, hosts, last: AtomicUsize::new(0) })
+            Ok(Shard { number: at + 1, hosts, last: AtomicUsize::new(0), patience })
         });
         Ok(Cluster {
             shards: shards.collect::<Result<_, FleetError>>()?,
@@ -269,7 +271,14 @@ impl Shard {
     fn rows_by(&self, statement: &str, threads: &str) -> Result<Vec<u8>, FleetError> {
         let statement = format!("{statement} FORMAT RowBinary");
         // Said when all of it is known: an error in the middle would look like an end.
-        let settings = [("wait_end_of_query", "1"), ("buffer_size", ANSWER_BUFFER), ("max_threads", threads)];
+        // Nobody waits for it any more.
+        let patience = self.patience.as_secs().to_string();
+        let settings = [
+            ("wait_end_of_query", "1"),
+            ("buffer_size", ANSWER_BUFFER),
+            ("max_threads", threads),
+            ("max_execution_time", patience.as_str()),
+        ];
         self.tried(|host| host.send(&[], &settings, statement.clone().into_bytes(), None))
     }
 

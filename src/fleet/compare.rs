@@ -9,6 +9,7 @@ use super::bucket;
 use super::bucket::BUCKETS;
 use super::forward::{Forwarder, version};
 use super::outbox::with_outbox;
+use super::registry::Shipped;
 use super::rowbinary::{Columns, put_u16, put_u64};
 use super::rows::{Row, Table, Values};
 use super::tables::COMPARED;
@@ -49,7 +50,8 @@ impl Forwarder {
     ///
     /// The ledger goes on meanwhile, so what came since the last shipment differs too, and is shipped by this.
     /// What was last seen before `cut` is not kept in the cluster, and does not count.
-    pub(super) fn compare(&self, generation: u64, cut: u64) -> Result<Found, FleetError> {
+    pub(super) fn compare(&self, shipped: &Shipped, cut: u64) -> Result<Found, FleetError> {
+        let generation = shipped.generation;
         let mut here = Digests::new();
         let head = self.source().changes(Mark::default(), &mut |_, change| {
             let row = Row::of(&change);
@@ -81,7 +83,7 @@ impl Forwarder {
                 sum <= ROWS_AT_ONCE
             });
             let (some, others) = rest.split_at(fits.count().clamp(1, rest.len()));
-            let (mended, head, after) = self.ship_differing(generation, cut, some)?;
+            let (mended, head, after) = self.ship_differing(shipped, cut, some)?;
             found.mended += mended;
             // Nobody else ships from this ledger: what is there now must be what was shipped.
             let there = self.digests(generation, head.expired_before.max(cut))?;
@@ -121,10 +123,11 @@ impl Forwarder {
     /// Ships what differs in some buckets, row by row. Gives how many rows that were, and what the buckets have then.
     fn ship_differing(
         &self,
-        generation: u64,
+        shipped: &Shipped,
         cut: u64,
         buckets: &[(Table, u16)],
     ) -> Result<(u64, ChangesHead, Digests), FleetError> {
+        let Shipped { generation, base, .. } = *shipped;
         let mut there: HashMap<(Table, Key), u64> = HashMap::new();
         let oldest = self.source().head()?.expired_before.max(cut);
         for table in Table::ALL {
@@ -149,7 +152,7 @@ impl Forwarder {
                     *sum = sum.wrapping_add(digest);
                     if there.remove(&(*table, key_of(&row))) != Some(digest) {
                         mended += 1;
-                        outbox.put_in(*table, &row, generation, version(head.mark, true))?;
+                        outbox.put_in(*table, &row, generation, version(base, head.mark, true))?;
                     }
                 }
                 Ok(())
@@ -162,7 +165,7 @@ impl Forwarder {
                 };
                 let row = Row { name, rrtype, rdata, sensor, values, names: 0 };
                 mended += 1;
-                outbox.put_in(table, &row, generation, version(head.mark, false))?;
+                outbox.put_in(table, &row, generation, version(base, head.mark, false))?;
             }
             Ok(head)
         })?;

@@ -39,9 +39,12 @@ pub struct Forwarder {
 }
 
 /// The version of a state that was read at a commit.
-pub fn version(mark: Mark, is_alive: bool) -> u64 {
-    mark.0.saturating_mul(2).saturating_add(u64::from(!is_alive))
+pub fn version(base: u64, mark: Mark, is_alive: bool) -> u64 {
+    base.saturating_add(mark.0).saturating_mul(2).saturating_add(u64::from(!is_alive))
 }
+
+/// More commits than a ledger has that nothing was acknowledged of.
+const BEYOND: u64 = 1 << 32;
 
 /// The time as of which a ledger is there: what it says, or, where it has not read all yet, what it said before.
 fn later(before: u64, at: u64) -> u64 {
@@ -136,7 +139,13 @@ impl Forwarder {
         }
         shipped.expired = head.expired_before;
         let drops = head.identity.drops;
-        let since = if shipped.mark > head.mark.0 { 0 } else { shipped.mark };
+        if shipped.mark > head.mark.0 {
+            // The ledger was put back to an older state. What it has now is newer than all that it has shipped.
+            shipped.base = shipped.base.saturating_add(shipped.mark).saturating_add(BEYOND);
+            shipped.mark = 0;
+            self.compares_soon = true;
+        }
+        let since = shipped.mark;
         if shipped.mark != head.mark.0 || known.is_none() {
             let end = self.ship(Mark(since), &shipped, &registry)?;
             shipped.mark = end.mark.0;
@@ -154,7 +163,7 @@ impl Forwarder {
             .collect();
         let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs();
         if drops != shipped.drops || self.compares_soon || is_due {
-            let found = self.compare(generation, registry.cut)?;
+            let found = self.compare(&shipped, registry.cut)?;
             self.told.differing = found.differing;
             self.told.mended += found.mended;
             self.compares_soon = false;
@@ -193,7 +202,7 @@ impl Forwarder {
         shipped: &Shipped,
         registry: &Registry,
     ) -> Result<ChangesHead, FleetError> {
-        let Shipped { generation, expired, .. } = *shipped;
+        let Shipped { generation, expired, base, .. } = *shipped;
         let Forwarder { cluster, source, quorum, noted, told, .. } = self;
         told.lag_rows = 0;
         let end = with_outbox(cluster, *quorum, |outbox| {
@@ -228,7 +237,7 @@ impl Forwarder {
                     noted.insert((generation, row.sensor.clone()));
                 }
                 told.lag_rows += 1;
-                outbox.put(&row, generation, version(head.mark, true))
+                outbox.put(&row, generation, version(base, head.mark, true))
             })
         })?;
         told.shipped += told.lag_rows;

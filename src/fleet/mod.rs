@@ -22,7 +22,8 @@
 //!
 //! # Version
 //!
-//! Twice the number of the ledger's last commit when the state was read, and one more for a state without sightings.
+//! Twice the number of the ledger's last commit when the state was read, and one more for a state without sightings. Where a ledger was put
+//! back to an older state (a backup), its commits are counted on from a base that lies beyond all that it has shipped before.
 
 pub mod address;
 pub mod bucket;

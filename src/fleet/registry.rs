@@ -20,6 +20,8 @@ use crate::store::{Fed, SensorAsOf};
 
 /// A sensor of which nothing newer came for so long is late, seconds: forwarders ship every few.
 pub const LATE: u64 = 600;
+/// So many seconds may clocks differ.
+const AHEAD: u64 = 60;
 
 /// How far a ledger has shipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Shipped {
     pub as_of: u64,
     /// When all of it was last compared, epoch seconds; 0 before.
     pub compared: u64,
+    /// What its commits are counted on from: more than 0 where the ledger was put back to an older state.
+    pub base: u64,
 }
 
 /// Whether a ledger stands for a sensor.
@@ -139,7 +143,7 @@ impl Registry {
     fn of_shard(database: &str, shard: &Shard) -> Result<Registry, FleetError> {
         let mut registry = Registry::default();
         let rows = shard.rows(&format!(
-            "SELECT gen, ver, mark, drops, expired, as_of, compared FROM {database}.{LEDGERS} FINAL"
+            "SELECT gen, ver, mark, drops, expired, as_of, compared, base FROM {database}.{LEDGERS} FINAL"
         ))?;
         let mut columns = Columns(&rows);
         while !columns.is_empty() {
@@ -151,6 +155,7 @@ impl Registry {
                 expired: columns.u64()?,
                 as_of: columns.u64()?,
                 compared: columns.u64()?,
+                base: columns.u64()?,
             };
             registry.ledgers.insert(shipped.generation, shipped);
         }
@@ -280,6 +285,12 @@ impl Registry {
         let sensors: Vec<SensorAsOf> = self.sensors.keys().map(|name| self.as_of(name)).collect();
         let mut lacks = Vec::new();
         for SensorAsOf { sensor, as_of, is_closed } in &sensors {
+            if as_of.saturating_sub(now) > AHEAD {
+                let (name, ahead) = (sanitise(sensor), as_of - now);
+                lacks.push(format!(
+                    "The clock of the sensor {name} is {ahead} s ahead: it is there as of less than is said."
+                ));
+            }
             if *is_closed || now.saturating_sub(*as_of) < LATE {
                 continue;
             }
@@ -406,6 +417,7 @@ impl Shipped {
         put_u64(self.expired, rows);
         put_u64(self.as_of, rows);
         put_u64(self.compared, rows);
+        put_u64(self.base, rows);
     }
 }
 
@@ -493,5 +505,7 @@ mod tests {
         assert_eq!(times, [(4900, false), (100, false), (90, true)]);
         assert_eq!(fed.as_of(), Some(100));
         assert_eq!(fed.lacks, ["The sensor b has shipped nothing since 1970-01-01 00:01:40 UTC."]);
+        let lacks = registry.fed(4800).lacks;
+        assert!(lacks[0].starts_with("The clock of the sensor a is 100 s ahead"), "{lacks:?}");
     }
 }

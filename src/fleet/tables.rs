@@ -43,9 +43,25 @@ const VALUES: &str = "count UInt64, first UInt64, last UInt64, days UInt64, ttl 
 const OUTCOMES: &str = "o0 UInt64, o1 UInt64, o2 UInt64, o3 UInt64, o4 UInt64, o5 UInt64, o6 UInt64, o7 UInt64, \
     first UInt64, last UInt64, names UInt64";
 
+/// Versions from which on a table says how its columns are compressed.
+const SAYS_CODECS: u32 = 20;
+
+/// How columns are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// As the server has it: by LZ4, where it is not told otherwise.
+    OfServer,
+    /// By ZSTD, which takes half of that; only newer servers can be told so by a table.
+    Zstd,
+}
+
 /// The statements that make a database and its tables, where they are not there.
-pub fn statements(database: &str, form: Form) -> Vec<String> {
+pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
     let table = |name: &str, columns: &str, order: &str, granularity: u32| {
+        let columns = match codec {
+            Codec::OfServer => columns.to_owned(),
+            Codec::Zstd => columns.replace(", ", " CODEC(ZSTD(1)), ") + " CODEC(ZSTD(1))",
+        };
         let engine = match form {
             Form::Plain => "ReplacingMergeTree(ver)".to_owned(),
             Form::Replicated => format!(
@@ -80,7 +96,7 @@ pub fn statements(database: &str, form: Form) -> Vec<String> {
         ),
         table(
             LEDGERS,
-            "gen UInt64, ver UInt64, mark UInt64, drops UInt32, expired UInt64, as_of UInt64, compared UInt64",
+            "gen UInt64, ver UInt64, mark UInt64, drops UInt32, expired UInt64, as_of UInt64, compared UInt64, base UInt64",
             "gen",
             8192,
         ),
@@ -128,9 +144,18 @@ pub fn init(cluster: &Cluster, form: Form) -> Result<(), FleetError> {
                 hint: "dnsledger fleet init --replicated, or a semicolon between servers that are shards of their own",
             });
         }
-        for statement in statements(cluster.database(), form) {
+        let is_new = |(_, version): &(String, String)| {
+            version
+                .split('.')
+                .next()
+                .and_then(|major| major.parse().ok())
+                .is_some_and(|major: u32| major >= SAYS_CODECS)
+        };
+        let codec = if shard.versions()?.iter().all(is_new) { Codec::Zstd } else { Codec::OfServer };
+        for statement in statements(cluster.database(), form, codec) {
             shard.execute_on_each(&statement)?;
         }
+        add_base(cluster.database(), shard)?;
     }
     let shards = cluster.shards().len();
     for (at, layout) in cluster.each(&[], |_, shard| layout(cluster, shard)) {
@@ -148,6 +173,18 @@ pub fn init(cluster: &Cluster, form: Form) -> Result<(), FleetError> {
         cluster.insert(at, LAYOUT, &row, 0)?;
     }
     Ok(())
+}
+
+/// Adds the column that tables of versions before 3 lack.
+fn add_base(database: &str, shard: &Shard) -> Result<(), FleetError> {
+    let there = shard.rows(&format!(
+        "SELECT count() FROM system.columns WHERE database = '{database}' AND table = '{LEDGERS}' AND name = 'base'"
+    ))?;
+    if Columns(&there).u64()? > 0 {
+        return Ok(());
+    }
+    // Replicas tell one another.
+    shard.execute(&format!("ALTER TABLE {database}.{LEDGERS} ADD COLUMN base UInt64"), 0)
 }
 
 /// The number of a shard as the layout has it.

@@ -188,6 +188,11 @@ fn the_newest_engine_is_fed_and_asked_by_the_same_statements() {
     let Some(engine) = Engine::newest(&env, "engine") else { return };
     three_ledgers(&env, &engine);
     let cluster = format!("clickhouse://{}/dns", engine.host());
+    // It is told to compress by ZSTD.
+    let codecs = engine.ask(
+        "SELECT countIf(compression_codec != 'CODEC(ZSTD(1))') FROM system.columns WHERE database = 'dns'",
+    );
+    assert!(codecs.unwrap().ends_with("\r\n0\n"));
     // Retention, comparing, and what is known of sensors.
     let before = export(&env, &cluster).lines().count();
     env.ok(&["fleet", "expire", "--store", &cluster, "--before", "2024-03-01"]);
@@ -410,6 +415,38 @@ fn a_cluster_drops_what_was_not_seen_for_long_and_nobody_brings_it_back() {
         Some(64)
     );
     assert_eq!(env.run(&["fleet", "expire", "--store", &cluster]).status.code(), Some(64));
+}
+
+#[test]
+fn a_ledger_that_is_put_back_to_an_older_state_counts_as_it_is_from_then_on() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    let import = |log: &str, names: &[&str], at: u64| {
+        fs::write(env.path(log), log_of(names, at)).unwrap();
+        env.ok(&["import", "--data", "one", log]);
+    };
+    import("1.log", &["stays.example", "more.example"], 1_700_000_000);
+    env.ok(&["snapshot", "--data", "one", "backup"]);
+    for round in 0..4 {
+        import(&format!("lost-{round}.log"), &["more.example", "lost.example"], 1_700_100_000 + 1000 * round);
+    }
+    ship(&env, "one", &cluster);
+    let lost = export(&env, &cluster);
+    assert!(lost == env.export("one") && lost.contains("lost.example"));
+    fs::remove_dir_all(env.path("one")).unwrap();
+    fs::rename(env.path("backup"), env.path("one")).unwrap();
+    // Before and after something else was seen.
+    for (log, names) in [(None, &[][..]), (Some("2.log"), &["more.example", "new.example"])] {
+        if let Some(log) = log {
+            import(log, names, 1_700_200_000);
+        }
+        ship(&env, "one", &cluster);
+        assert_eq!(export(&env, &cluster), env.export("one"));
+    }
+    let status = String::from_utf8(env.ok(&["fleet", "status", "--store", &cluster])).unwrap();
+    assert!(!status.contains("never were"), "{status}");
 }
 
 #[test]
