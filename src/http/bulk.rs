@@ -36,7 +36,7 @@ use crate::lookup::{
     AnswerPart, End, Limits, List, ListForm, MAX_SORTED, Queries, QueriesWalk, Query, QueryError, QueryRef,
     Search, Slice, Sort, another, maybe_port, parse_bool,
 };
-use crate::output::json::{push_number, push_str};
+use crate::output::json::{push_line, push_object};
 use crate::output::push_json;
 use crate::output::summary::{Questions, SummaryLine};
 use crate::status::SensorTime;
@@ -294,6 +294,27 @@ struct Sum {
     sensors: Option<Vec<SensorTime>>,
 }
 
+/// Which query of the body a line is about.
+#[derive(Serialize)]
+struct Label<'a> {
+    line: u32,
+    query: &'a str,
+    asked: &'a str,
+}
+
+/// What ends a query's answer.
+#[derive(Serialize)]
+struct EndLine<'a> {
+    #[serde(flatten)]
+    label: Label<'a>,
+    found: u64,
+    questions: Option<Questions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    ended: &'static str,
+    next: Option<String>,
+}
+
 /// An answer being written.
 struct AnswerWriter {
     bulk: QueriesWalk,
@@ -325,48 +346,35 @@ impl AnswerWriter {
                 }
                 return out.len() < CHUNK_BYTES;
             }
-            out.extend_from_slice(b"{\"line\":");
-            push_number(u64::from(number), out);
-            out.extend_from_slice(b",\"query\":");
-            push_str(text, out);
-            out.extend_from_slice(b",\"asked\":");
-            push_str(asked, out);
-            out.push(b',');
             match told {
                 AnswerPart::Row(found) => {
                     sum.found += 1;
+                    push_object(&Label { line: number, query: text, asked }, out);
+                    out.pop(); // its closing brace: the object goes on
+                    out.push(b',');
                     let start = out.len();
                     push_json(found, out);
-                    out.remove(start); // its opening brace: the object was begun before
+                    out.remove(start); // its opening brace
                 }
                 AnswerPart::End { end, is_cut, summary, questions } => {
-                    out.extend_from_slice(b"\"found\":");
-                    push_number(summary.rows, out);
-                    out.extend_from_slice(b",\"questions\":");
-                    // Plain values to memory: nothing that can fail.
-                    drop(serde_json::to_writer(&mut *out, &questions.map(Questions::from)));
                     let hint = maybe_port(asked).filter(|_| summary.rows == 0);
-                    if let Some(hint) = hint.or_else(|| another(text, asked)) {
-                        out.extend_from_slice(b",\"hint\":");
-                        push_str(&hint, out);
-                    }
-                    out.extend_from_slice(b",\"ended\":");
                     let is_limit = is_cut && *end == End::Complete;
-                    push_str(if is_limit { "limit" } else { ended(end) }, out);
-                    out.extend_from_slice(b",\"next\":");
-                    // What was put in order has no place at which to go on.
-                    match end.next().filter(|_| !*is_sorted) {
-                        Some(next) => push_str(&next.to_string(), out),
-                        None => out.extend_from_slice(b"null"),
-                    }
-                    out.extend_from_slice(b"}\n");
+                    let line = EndLine {
+                        label: Label { line: number, query: text, asked },
+                        found: summary.rows,
+                        questions: questions.map(Questions::from),
+                        hint: hint.or_else(|| another(text, asked)),
+                        ended: if is_limit { "limit" } else { ended(end) },
+                        // What was put in order has no place at which to go on.
+                        next: end.next().filter(|_| !*is_sorted).map(ToString::to_string),
+                    };
+                    push_line(&line, out);
                 }
             }
             out.len() < CHUNK_BYTES
         })?;
         if bulk.is_done() {
-            drop(serde_json::to_writer(&mut *out, sum));
-            out.push(b'\n');
+            push_line(sum, out);
         }
         Ok(())
     }

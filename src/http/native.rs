@@ -27,7 +27,7 @@ use crate::lookup::{
     another, maybe_port, no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
-use crate::output::json::push_str;
+use crate::output::json::push_object;
 use crate::output::summary;
 use crate::output::{Row, csv_header, file_name, push_json, sanitise};
 use crate::status::{Freshness, SensorTime};
@@ -369,9 +369,24 @@ impl Summary<'_> {
     }
 
     fn push(&self, out: &mut Vec<u8>) {
-        // Plain values to memory: nothing that can fail.
-        drop(serde_json::to_writer(out, self));
+        push_object(self, out);
     }
+}
+
+/// What an answer says of itself before its records.
+#[derive(Serialize)]
+struct Head<'a> {
+    as_of: Option<&'a str>,
+    incomplete: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensors: Option<&'a [SensorTime]>,
+    asked: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    questions: Option<&'a summary::Questions>,
 }
 
 #[derive(Clone)]
@@ -389,28 +404,18 @@ impl Shape for Json {
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"as_of\":");
-        drop(serde_json::to_writer(&mut *out, &self.as_of.as_of));
-        out.extend_from_slice(b",\"incomplete\":");
-        drop(serde_json::to_writer(&mut *out, &self.as_of.incomplete));
-        if let Some(before) = self.as_of.expired_before {
-            out.extend_from_slice(b",\"expired_before\":");
-            drop(serde_json::to_writer(&mut *out, &before));
-        }
-        if let Some(sensors) = &self.as_of.sensors {
-            out.extend_from_slice(b",\"sensors\":");
-            drop(serde_json::to_writer(&mut *out, sensors));
-        }
-        out.extend_from_slice(b",\"asked\":");
-        push_str(&self.asked, out);
-        if let Some(hint) = &self.hint {
-            out.extend_from_slice(b",\"hint\":");
-            push_str(hint, out);
-        }
-        if let Some(questions) = &self.questions {
-            out.extend_from_slice(b",\"questions\":");
-            drop(serde_json::to_writer(&mut *out, questions));
-        }
+        let Freshness { as_of, incomplete, expired_before, sensors, .. } = &self.as_of;
+        let head = Head {
+            as_of: as_of.as_deref(),
+            incomplete,
+            expired_before: *expired_before,
+            sensors: sensors.as_deref(),
+            asked: &self.asked,
+            hint: self.hint.as_deref(),
+            questions: self.questions.as_ref(),
+        };
+        push_object(&head, out);
+        out.pop(); // its closing brace: the object goes on
         out.extend_from_slice(b",\"records\":[");
     }
 

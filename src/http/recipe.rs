@@ -11,6 +11,12 @@
 //! did; `?aliases=false` leaves them out. It has the whole result unless `?limit=` or the server's own maximum cuts it,
 //! which the header `X-Truncated: true` says.
 
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 use warp::reply::Response;
 
 use super::State;
@@ -21,7 +27,7 @@ use super::request::Request;
 use crate::base::time::format_utc;
 use crate::dns::RrType;
 use crate::lookup::{End, Found, Limits, Pattern, Query, Search, refuse_nothing, understood};
-use crate::output::json::{push_number, push_str, push_string};
+use crate::output::json::Text;
 
 /// Answers `/dns/…`.
 ///
@@ -91,21 +97,17 @@ impl Shape for Recipe {
         if !std::mem::take(&mut self.first) {
             out.extend_from_slice(b", ");
         }
-        out.extend_from_slice(b"{\"query\": ");
-        push_string(out, |out| entry.tuple.rrname.push_presentation(out));
-        out.extend_from_slice(b", \"type\": ");
-        push_zeek_type(entry.tuple.rrtype, out);
-        out.extend_from_slice(b", \"answer\": ");
-        push_string(out, |out| entry.push_rdata(out));
-        out.extend_from_slice(b", \"count\": ");
-        push_number(seen.count, out);
-        out.extend_from_slice(b", \"ttl\": ");
-        push_number(u64::from(seen.ttl), out);
-        out.extend_from_slice(b", \"first\": ");
-        push_time(seen.time_first, out);
-        out.extend_from_slice(b", \"last\": ");
-        push_time(seen.time_last, out);
-        out.push(b'}');
+        let record = Record {
+            query: Text::Name(&entry.tuple.rrname),
+            rrtype: zeek_type(entry.tuple.rrtype),
+            answer: Text::DataOf(entry),
+            count: seen.count,
+            ttl: seen.ttl,
+            first: format_utc(seen.time_first),
+            last: format_utc(seen.time_last),
+        };
+        // Plain values to memory: nothing that can fail.
+        drop(record.serialize(&mut Serializer::with_formatter(out, Spaced)));
     }
 
     fn end(&mut self, _end: &End, out: &mut Vec<u8>) {
@@ -117,18 +119,39 @@ impl Shape for Recipe {
     }
 }
 
-/// A type as Zeek's `qtype_name` has it: `*` for ANY, `query-65280` where it knows no name.
-pub fn push_zeek_type(rrtype: RrType, out: &mut Vec<u8>) {
-    match rrtype.mnemonic() {
-        _ if rrtype == RrType::ANY => push_str("*", out),
-        Some(name) => push_str(name, out),
-        None => push_str(&format!("query-{}", rrtype.0), out),
+/// A row as the recipe has it.
+#[derive(Serialize)]
+struct Record<'a> {
+    query: Text<'a>,
+    #[serde(rename = "type")]
+    rrtype: Cow<'static, str>,
+    answer: Text<'a>,
+    count: u64,
+    ttl: u32,
+    first: String,
+    last: String,
+}
+
+/// A space behind each comma and colon, as Python writes JSON.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, is_first: bool) -> io::Result<()> {
+        out.write_all(if is_first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
     }
 }
 
-/// A time as the recipe and zeek-pdns on SQLite have it: `YYYY-MM-DD HH:MM:SS`, UTC.
-pub fn push_time(secs: u64, out: &mut Vec<u8>) {
-    push_str(&format_utc(secs), out);
+/// A type as Zeek's `qtype_name` has it: `*` for ANY, `query-65280` where it knows no name.
+pub fn zeek_type(rrtype: RrType) -> Cow<'static, str> {
+    match rrtype.mnemonic() {
+        _ if rrtype == RrType::ANY => "*".into(),
+        Some(name) => name.into(),
+        None => format!("query-{}", rrtype.0).into(),
+    }
 }
 
 #[cfg(test)]
@@ -137,11 +160,7 @@ mod tests {
 
     #[test]
     fn types_are_spelled_as_zeek_spells_them() {
-        let shown = |rrtype: RrType| {
-            let mut out = Vec::new();
-            push_zeek_type(rrtype, &mut out);
-            String::from_utf8(out).unwrap()
-        };
+        let shown = |rrtype: RrType| format!("\"{}\"", zeek_type(rrtype));
         assert_eq!(shown(RrType::AAAA), "\"AAAA\"");
         assert_eq!(shown(RrType::ANY), "\"*\"");
         assert_eq!(shown(RrType(65280)), "\"query-65280\"");

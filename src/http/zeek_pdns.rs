@@ -11,8 +11,10 @@
 //! and aliases included; `?aliases=false` leaves them out. Rows come in the order of the ledger, by the labels of the
 //! name from the right; values in the order of their bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use warp::reply::Response;
 
 use super::State;
@@ -20,12 +22,13 @@ use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, with_headers}
 use super::error::ApiError;
 use super::headers::say_truncated;
 use super::native::check_sensor;
-use super::recipe::{push_time, push_zeek_type};
+use super::recipe::zeek_type;
 use super::request::Request;
+use crate::base::time::format_utc;
 use crate::dns::Name;
 use crate::lookup::{End, Found, Limits, Pattern, Query, Search, refuse_nothing, understood};
 use crate::observation::Seen;
-use crate::output::json::{push_number, push_str, push_string};
+use crate::output::json::{Text, push_object};
 
 /// As zeek-pdns' own, which leaves it to Go to guess.
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
@@ -110,17 +113,16 @@ impl Shape for Tuples {
         if !std::mem::take(&mut self.first) {
             out.push(b',');
         }
-        out.extend_from_slice(b"{\"Query\":");
-        push_string(out, |out| entry.tuple.rrname.push_presentation(out));
-        out.extend_from_slice(b",\"Type\":");
-        push_zeek_type(entry.tuple.rrtype, out);
-        out.extend_from_slice(b",\"Answer\":");
-        push_string(out, |out| entry.push_rdata(out));
-        out.extend_from_slice(b",\"Count\":");
-        push_number(seen.count, out);
-        out.extend_from_slice(b",\"TTL\":");
-        push_number(u64::from(seen.ttl), out);
-        push_times(seen, out);
+        let tuple = Tuple {
+            query: Text::Name(&entry.tuple.rrname),
+            rrtype: zeek_type(entry.tuple.rrtype),
+            answer: Text::DataOf(entry),
+            count: seen.count,
+            ttl: seen.ttl,
+            first: format_utc(seen.time_first),
+            last: format_utc(seen.time_last),
+        };
+        push_object(&tuple, out);
     }
 
     fn end(&mut self, _end: &End, out: &mut Vec<u8>) {
@@ -132,13 +134,19 @@ impl Shape for Tuples {
     }
 }
 
-/// The members that end each object, and its brace.
-fn push_times(seen: &Seen, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"First\":");
-    push_time(seen.time_first, out);
-    out.extend_from_slice(b",\"Last\":");
-    push_time(seen.time_last, out);
-    out.push(b'}');
+/// A row.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tuple<'a> {
+    query: Text<'a>,
+    #[serde(rename = "Type")]
+    rrtype: Cow<'static, str>,
+    answer: Text<'a>,
+    count: u64,
+    #[serde(rename = "TTL")]
+    ttl: u32,
+    first: String,
+    last: String,
 }
 
 //--- values ---------------------------------------------------------------------------------------------------------
@@ -186,6 +194,17 @@ impl Side {
     }
 }
 
+/// A value with the figures of all its rows.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Value<'a> {
+    value: Text<'a>,
+    which: &'a str,
+    count: u64,
+    first: String,
+    last: String,
+}
+
 /// Values by their text, and by whether they are an answer (`A`) or a query (`Q`), with the figures of all their rows.
 #[derive(Default)]
 struct Values {
@@ -216,13 +235,14 @@ impl Values {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(b"{\"Value\":");
-            push_string(&mut out, |out| out.extend_from_slice(value));
-            out.extend_from_slice(b",\"Which\":");
-            push_str(which, &mut out);
-            out.extend_from_slice(b",\"Count\":");
-            push_number(seen.count, &mut out);
-            push_times(seen, &mut out);
+            let value = Value {
+                value: Text::Made(value),
+                which,
+                count: seen.count,
+                first: format_utc(seen.time_first),
+                last: format_utc(seen.time_last),
+            };
+            push_object(&value, &mut out);
         }
         out.extend_from_slice(b"]\n");
         out

@@ -18,12 +18,13 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::sql::{Row, Statements, Value};
 use crate::base::time::parse_rfc3339;
-use crate::dns::RrType;
 use crate::observation::{Observations, SensorId, Tuple};
 use crate::observe::{Observer, Options};
-use crate::output::json::{push_number, push_str, push_string};
+use crate::output::json::{Text, push_line};
 use crate::zeek::{self, Line, LogRecord};
 
 /// Rows that are looked at to see which way round names are.
@@ -93,6 +94,21 @@ struct Told {
     ttl: u64,
     first: Option<u64>,
     last: Option<u64>,
+}
+
+/// A row as a line of the Common Output Format.
+#[derive(Serialize)]
+struct CofLine<'a> {
+    rrname: Text<'a>,
+    rrtype: u16,
+    rdata: Option<Text<'a>>,
+    /// A line whose time cannot be read has none, and is malformed for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_first: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_last: Option<u64>,
+    count: u64,
+    ttl: u64,
 }
 
 /// The lines of a dump.
@@ -314,31 +330,27 @@ impl Teller {
             Some(seen) => Some(Tuple::from_row_key(seen.row_key).ok()?.0),
             None => None,
         };
-        out.extend_from_slice(b"{\"rrname\":");
-        match &tuple {
-            Some(Tuple { rrname, rrtype: RrType(number), rdata }) => {
-                push_string(out, |out| rrname.push_presentation(out));
-                out.extend_from_slice(b",\"rrtype\":");
-                push_number(u64::from(*number), out);
-                out.extend_from_slice(b",\"rdata\":");
-                push_string(out, |out| rdata.push_presentation(out));
-            }
-            None => {
-                push_str(".", out);
-                out.extend_from_slice(b",\"rrtype\":0,\"rdata\":null");
-            }
-        }
-        // A line whose time cannot be read has none, and is malformed for that.
-        for (name, figure) in
-            [("time_first", *first), ("time_last", *last), ("count", Some((*count)?)), ("ttl", Some(*ttl))]
-        {
-            let Some(figure) = figure else { continue };
-            out.extend_from_slice(b",\"");
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
-            push_number(figure, out);
-        }
-        out.extend_from_slice(b"}\n");
+        let line = match &tuple {
+            Some(Tuple { rrname, rrtype, rdata }) => CofLine {
+                rrname: Text::Name(rrname),
+                rrtype: rrtype.0,
+                rdata: Some(Text::Data(rdata)),
+                time_first: *first,
+                time_last: *last,
+                count: (*count)?,
+                ttl: *ttl,
+            },
+            None => CofLine {
+                rrname: Text::Made(b"."),
+                rrtype: 0,
+                rdata: None,
+                time_first: *first,
+                time_last: *last,
+                count: (*count)?,
+                ttl: *ttl,
+            },
+        };
+        push_line(&line, out);
         Some(())
     }
 }

@@ -15,12 +15,14 @@
 //!
 //! `count` is the number of log records that held the tuple. `bailiwick` is absent, for Zeek does not log it.
 
+use serde::Serialize;
+
+use super::json::{Text, push_bool, push_line, push_number, push_str, push_string};
 use crate::dns::RrType;
 use crate::lookup::Found;
 use crate::observation::{Halves, Seen};
-use crate::output::json::{push_bool, push_number, push_str, push_string};
 
-/// Appends one line of an export, its newline included.
+/// Appends one line of an export, its newline included: straight, for by serde it took twice as long.
 pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
     let Found { entry, seen, .. } = found;
     out.extend_from_slice(b"{\"rrname\":");
@@ -59,27 +61,41 @@ pub fn push_export_line(found: &Found<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// A line of a query's answer.
+#[derive(Serialize)]
+struct QueryLine<'a> {
+    rrname: Text<'a>,
+    rrtype: Type,
+    rdata: Text<'a>,
+    time_first: u64,
+    time_last: u64,
+    count: u64,
+    origin: &'a str,
+}
+
 /// Appends one line of a query's answer, its newline included. `origin` is the URL of the ledger.
 pub fn push_query_line(found: &Found<'_>, origin: &str, out: &mut Vec<u8>) {
     let Found { entry, seen, .. } = found;
-    out.extend_from_slice(b"{\"rrname\":");
-    push_string(out, |out| entry.tuple.rrname.push_presentation(out));
-    out.extend_from_slice(b",\"rrtype\":");
-    match entry.tuple.rrtype {
-        rrtype if is_little_known(rrtype) => push_number(u64::from(rrtype.0), out),
-        rrtype => push_rrtype(rrtype, out),
-    }
-    out.extend_from_slice(b",\"rdata\":");
-    push_string(out, |out| entry.push_rdata(out));
-    out.extend_from_slice(b",\"time_first\":");
-    push_number(seen.time_first, out);
-    out.extend_from_slice(b",\"time_last\":");
-    push_number(seen.time_last, out);
-    out.extend_from_slice(b",\"count\":");
-    push_number(seen.count, out);
-    out.extend_from_slice(b",\"origin\":");
-    push_str(origin, out);
-    out.extend_from_slice(b"}\n");
+    let line = QueryLine {
+        rrname: Text::Name(&entry.tuple.rrname),
+        rrtype: match entry.tuple.rrtype {
+            rrtype if is_little_known(rrtype) => Type::Number(rrtype.0),
+            rrtype => rrtype.mnemonic().map_or(Type::Number(rrtype.0), Type::Name),
+        },
+        rdata: Text::DataOf(entry),
+        time_first: seen.time_first,
+        time_last: seen.time_last,
+        count: seen.count,
+        origin,
+    };
+    push_line(&line, out);
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Type {
+    Name(&'static str),
+    Number(u16),
 }
 
 /// Whether dnspython, on which pypdns stands, has no mnemonic for a type that IANA has one for: NSAP-PTR, EID, NIMLOC,

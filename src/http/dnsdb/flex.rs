@@ -4,20 +4,22 @@
 //! the first line is written, so that its figures are those of all rows with that name, or data, and type. When the limit
 //! is reached first, the answer is `limited` and figures are of the rows up to there.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use serde::Serialize;
 use warp::reply::Response;
 
 use super::super::State;
 use super::super::answer::{Gathered, as_of, gather};
 use super::super::error::ApiError;
 use super::super::request::Request;
-use super::saf::{Framing, push_name, push_rdata, push_rrtype, push_seen};
+use super::saf::{Framing, SeenMembers};
 use super::{Params, Version, bad, flag, types};
 use crate::dns::{RrType, push_wire_rdata};
 use crate::lookup::{Filters, Found, Limits, Pattern, Query, Search};
 use crate::observation::Seen;
-use crate::output::json::push_string;
+use crate::output::json::{Text, type_name};
 
 /// Matches of one answer, skipped ones included: they are in memory while the ledger is looked through.
 const MAX_MATCHES: u64 = 50_000;
@@ -72,7 +74,7 @@ pub async fn answer(
     let mut out = Vec::new();
     framing.begin(&mut out);
     for one in value.matches.iter().skip(usize::try_from(params.offset).unwrap_or(usize::MAX)) {
-        framing.object(&mut out, |out| one.push(side, verbose.then_some(params.human), out));
+        framing.object(&one.object(side, verbose.then_some(params.human)), &mut out);
     }
     framing.ended(&ended, examined, &mut out)?;
     Ok(framing.response(out, as_of))
@@ -108,8 +110,8 @@ impl Matches {
         let tuple = &found.entry.tuple;
         let mut shown = Vec::new();
         match side {
-            Side::Rrnames => push_name(&tuple.rrname, &mut shown),
-            Side::Rdata => push_rdata(&tuple.rdata, &mut shown),
+            Side::Rrnames => Text::Dotted(&tuple.rrname).push(&mut shown),
+            Side::Rdata => Text::DottedData(&tuple.rdata).push(&mut shown),
         }
         let key = (shown, tuple.rrtype);
         if let Some(known) = self.by_key.get(&key).and_then(|&at| self.matches.get_mut(at)) {
@@ -132,27 +134,30 @@ impl Matches {
     }
 }
 
+/// A match as it is told.
+#[derive(Serialize)]
+struct MatchObject<'a> {
+    #[serde(flatten)]
+    seen: Option<SeenMembers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rrname: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rdata: Option<Text<'a>>,
+    rrtype: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_rdata: Option<Text<'a>>,
+}
+
 impl Match {
-    /// Appends the object; figures are in it where it is said how times are written.
-    fn push(&self, side: Side, human: Option<bool>, out: &mut Vec<u8>) {
-        out.push(b'{');
-        if let Some(human) = human {
-            push_seen(&self.seen, human, out);
-            out.push(b',');
+    /// The object; figures are in it where it is said how times are written.
+    fn object(&self, side: Side, human: Option<bool>) -> MatchObject<'_> {
+        let shown = Text::Made(&self.shown);
+        MatchObject {
+            seen: human.map(|human| SeenMembers::of(&self.seen, human)),
+            rrname: (side == Side::Rrnames).then_some(shown),
+            rdata: (side == Side::Rdata).then_some(shown),
+            rrtype: type_name(self.rrtype),
+            raw_rdata: self.wire.as_deref().map(Text::Hex),
         }
-        out.extend_from_slice(if side == Side::Rrnames { b"\"rrname\":" } else { b"\"rdata\":" });
-        push_string(out, |out| out.extend_from_slice(&self.shown));
-        out.extend_from_slice(b",\"rrtype\":");
-        push_rrtype(self.rrtype, out);
-        if let Some(wire) = &self.wire {
-            out.extend_from_slice(b",\"raw_rdata\":");
-            push_string(out, |out| {
-                for byte in wire {
-                    let hex = |digit: u8| if digit < 10 { b'0' + digit } else { b'A' + digit - 10 };
-                    out.extend_from_slice(&[hex(byte >> 4), hex(byte & 15)]);
-                }
-            });
-        }
-        out.push(b'}');
     }
 }

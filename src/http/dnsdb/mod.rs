@@ -384,7 +384,7 @@ async fn summarize(
     let mut out = Vec::new();
     let framing = Framing(version);
     framing.begin(&mut out);
-    framing.object(&mut out, |out| value.push(params.human, out));
+    framing.object(&value.object(params.human), &mut out);
     match ended {
         // The client asked to stop there.
         Ended::Enough => framing.succeeded(&mut out),

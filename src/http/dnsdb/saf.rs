@@ -9,16 +9,18 @@
 //! The last line is `succeeded`; `limited` where there is more, with the reason; `failed` where the rest could not be
 //! read. An answer without any of these was cut. Version 1 has the objects alone.
 
+use std::borrow::Cow;
+
+use serde::Serialize;
 use warp::reply::Response;
 
 use super::super::answer::{Ended, Shape, with_headers};
 use super::super::error::ApiError;
 use super::{NOTHING, Version};
 use crate::base::time::format_rfc3339;
-use crate::dns::{Name, Rdata, RrType};
 use crate::lookup::{Cursor, End, Found};
 use crate::observation::Seen;
-use crate::output::json::{push_number, push_str, push_string};
+use crate::output::json::{Text, push_line, type_name};
 use crate::status::Freshness;
 
 const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -31,42 +33,27 @@ pub struct Framing(pub Version);
 
 impl Framing {
     pub fn begin(self, out: &mut Vec<u8>) {
-        self.line(b"{\"cond\":\"begin\"}\n", out);
+        self.condition("begin", None, out);
     }
 
-    /// Writes an object, which the closure appends.
-    pub fn object(self, out: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>)) {
+    /// Writes an object.
+    pub fn object(self, object: &impl Serialize, out: &mut Vec<u8>) {
         match self.0 {
-            Version::V1 => {
-                push(out);
-                out.push(b'\n');
-            }
-            Version::V2 => {
-                out.extend_from_slice(b"{\"obj\":");
-                push(out);
-                out.extend_from_slice(b"}\n");
-            }
+            Version::V1 => push_line(object, out),
+            Version::V2 => push_line(&Framed { obj: object }, out),
         }
     }
 
     pub fn succeeded(self, out: &mut Vec<u8>) {
-        self.line(b"{\"cond\":\"succeeded\"}\n", out);
+        self.condition("succeeded", None, out);
     }
 
     pub fn limited(self, why: &str, out: &mut Vec<u8>) {
-        if self.0 == Version::V2 {
-            out.extend_from_slice(b"{\"cond\":\"limited\",\"msg\":");
-            push_str(why, out);
-            out.extend_from_slice(b"}\n");
-        }
+        self.condition("limited", Some(why), out);
     }
 
     pub fn failed(self, why: &str, out: &mut Vec<u8>) -> bool {
-        if self.0 == Version::V2 {
-            out.extend_from_slice(b"{\"cond\":\"failed\",\"msg\":");
-            push_str(why, out);
-            out.extend_from_slice(b"}\n");
-        }
+        self.condition("failed", Some(why), out);
         self.0 == Version::V2
     }
 
@@ -96,11 +83,24 @@ impl Framing {
         with_headers(Response::new(out.into()), CONTENT_TYPE, as_of)
     }
 
-    fn line(self, line: &[u8], out: &mut Vec<u8>) {
+    fn condition(self, cond: &str, msg: Option<&str>, out: &mut Vec<u8>) {
         if self.0 == Version::V2 {
-            out.extend_from_slice(line);
+            push_line(&Condition { cond, msg }, out);
         }
     }
+}
+
+/// A line that is no object of the answer.
+#[derive(Serialize)]
+struct Condition<'a> {
+    cond: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msg: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Framed<'a, T> {
+    obj: &'a T,
 }
 
 /// The words of the original.
@@ -135,21 +135,17 @@ impl Shape for Rows {
             return;
         }
         let Found { entry, seen, .. } = found;
-        let (array, human) = (self.array, self.human);
-        self.framing.object(out, |out| {
-            out.push(b'{');
-            push_seen(seen, human, out);
-            out.extend_from_slice(b",\"rrname\":");
-            push_string(out, |out| push_name(&entry.tuple.rrname, out));
-            out.extend_from_slice(b",\"rrtype\":");
-            push_rrtype(entry.tuple.rrtype, out);
-            out.extend_from_slice(if array { b",\"rdata\":[" } else { b",\"rdata\":" });
-            push_string(out, |out| match entry.names {
-                Some(_) => entry.push_rdata(out),
-                None => push_rdata(&entry.tuple.rdata, out),
-            });
-            out.extend_from_slice(if array { b"]}" } else { b"}" });
-        });
+        let data = match entry.names {
+            Some(_) => Text::DataOf(entry),
+            None => Text::DottedData(&entry.tuple.rdata),
+        };
+        let row = RowObject {
+            seen: SeenMembers::of(seen, self.human),
+            rrname: Text::Dotted(&entry.tuple.rrname),
+            rrtype: type_name(entry.tuple.rrtype),
+            rdata: if self.array { Data::Array([data]) } else { Data::One(data) },
+        };
+        self.framing.object(&row, out);
     }
 
     fn end(&mut self, end: &End, out: &mut Vec<u8>) {
@@ -189,41 +185,44 @@ impl Shape for Rows {
     }
 }
 
-/// Appends count and times, without braces.
-pub fn push_seen(seen: &Seen, human: bool, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"count\":");
-    push_number(seen.count, out);
-    out.extend_from_slice(b",\"time_first\":");
-    push_time(seen.time_first, human, out);
-    out.extend_from_slice(b",\"time_last\":");
-    push_time(seen.time_last, human, out);
+#[derive(Serialize)]
+struct RowObject<'a> {
+    #[serde(flatten)]
+    seen: SeenMembers,
+    rrname: Text<'a>,
+    rrtype: Cow<'static, str>,
+    rdata: Data<'a>,
 }
 
-fn push_time(secs: u64, human: bool, out: &mut Vec<u8>) {
-    if human { push_str(&format_rfc3339(secs), out) } else { push_number(secs, out) }
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    One(Text<'a>),
+    Array([Text<'a>; 1]),
 }
 
-/// Appends a type: always a string, `TYPE65280` where there is no mnemonic.
-pub fn push_rrtype(rrtype: RrType, out: &mut Vec<u8>) {
-    match rrtype.mnemonic() {
-        Some(name) => push_str(name, out),
-        None => push_str(&rrtype.to_string(), out),
-    }
+/// Count and times of an object.
+#[derive(Serialize)]
+pub struct SeenMembers {
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_first: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_last: Option<Time>,
 }
 
-/// Appends a name with its final dot, without quotation marks.
-pub fn push_name(name: &Name, out: &mut Vec<u8>) {
-    name.push_presentation(out);
-    if !name.is_root() {
-        out.push(b'.');
-    }
+/// A time in epoch seconds, or as RFC 3339.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Time {
+    Seconds(u64),
+    Text(String),
 }
 
-/// Appends data, names with their final dot, without quotation marks.
-pub fn push_rdata(rdata: &Rdata, out: &mut Vec<u8>) {
-    match rdata {
-        Rdata::Name(name) => push_name(name, out),
-        rdata => rdata.push_presentation(out),
+impl SeenMembers {
+    pub fn of(seen: &Seen, human: bool) -> SeenMembers {
+        let time = |at: u64| Some(if human { Time::Text(format_rfc3339(at)) } else { Time::Seconds(at) });
+        SeenMembers { count: seen.count, time_first: time(seen.time_first), time_last: time(seen.time_last) }
     }
 }
 
@@ -252,17 +251,17 @@ impl Summary {
         self.seen.count
     }
 
-    /// Appends the object.
-    pub fn push(&self, human: bool, out: &mut Vec<u8>) {
-        out.push(b'{');
-        if self.rows == 0 {
-            out.extend_from_slice(b"\"count\":0");
-        } else {
-            push_seen(&self.seen, human, out);
+    /// The object.
+    pub fn object(&self, human: bool) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Object {
+            #[serde(flatten)]
+            seen: SeenMembers,
+            num_results: u64,
         }
-        out.extend_from_slice(b",\"num_results\":");
-        push_number(self.rows, out);
-        out.push(b'}');
+        let none = SeenMembers { count: 0, time_first: None, time_last: None };
+        let seen = if self.rows == 0 { none } else { SeenMembers::of(&self.seen, human) };
+        Object { seen, num_results: self.rows }
     }
 }
 
@@ -278,17 +277,5 @@ mod tests {
         assert_eq!(out, b"{\"cond\":\"failed\",\"msg\":\"the ledger cannot be read\"}\n");
         out.clear();
         assert!(!rows(Version::V1).fail(&mut out) && out.is_empty());
-    }
-
-    #[test]
-    fn names_end_in_a_dot_and_other_data_does_not() {
-        let shown = |rdata: Rdata| {
-            let mut out = Vec::new();
-            push_rdata(&rdata, &mut out);
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(shown(Rdata::Name(Name::parse("ns1.example.net").unwrap())), "ns1.example.net.");
-        assert_eq!(shown(Rdata::Name(Name::root())), ".");
-        assert_eq!(shown(Rdata::text(b"\"x.\"")), "\"x.\"");
     }
 }
