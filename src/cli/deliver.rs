@@ -63,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut outlets = config.outlets();
     for name in &args.outlet {
         if !outlets.iter().any(|outlet| outlet.name == *name) {
-            let message = format!("there is no outlet {name}");
+            let message = format!("unknown outlet {name}");
             return Err(Misuse { message, hint: "each has a section [[outlet]] in the configuration" }.into());
         }
     }

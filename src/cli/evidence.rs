@@ -107,7 +107,7 @@ impl Args {
 /// Finds the lines, and says whether these are all.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     if args.clients && args.format == Format::Raw {
-        let message = "who asked is no line of a log".to_owned();
+        let message = "who asked is not a line of a log".to_owned();
         return Err(Misuse { message, hint: "--clients with -f table, json or tsv" }.into());
     }
     let indicator = Indicator::read(&args.query)?;

@@ -145,7 +145,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     let options = &mut reading.options;
     if let Some(format) = &args.format {
         let hint = "plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, objects, prose, tranco or warninglist";
-        let none = || Misuse { message: format!("there is no format {format:?}"), hint };
+        let none = || Misuse { message: format!("unknown format {format:?}"), hint };
         options.format = Some(ListFormat::from_name(format).ok_or_else(none)?);
     }
     options.below = args.below.or(options.below);

@@ -120,7 +120,7 @@ struct CloseArgs {
 /// Reads the number of a ledger.
 fn parse_ledger(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16)
-        .map_err(|_| "it is no number of a ledger, which has 16 hexadecimal digits".to_owned())
+        .map_err(|_| "it is not a number of a ledger, which has 16 hexadecimal digits".to_owned())
 }
 
 impl ClusterArgs {

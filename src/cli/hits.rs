@@ -198,11 +198,8 @@ fn find(
     if let (true, Some(feed)) = (hits.is_empty(), args.feed.as_ref())
         && !watched.feeds.contains(feed)
     {
-        let message = format!(
-            "there is no feed {}, and no hit of one that was; {}",
-            sanitise(feed),
-            watched.feeds_hint()
-        );
+        let message =
+            format!("unknown feed {}, and no hit of a former one; {}", sanitise(feed), watched.feeds_hint());
         return Err(Misuse { message, hint: "`dnsledger feeds` lists them" }.into());
     }
     Ok(Answer {

@@ -80,10 +80,7 @@ fn list_format(name: &str) -> Result<ListFormat, String> {
         (_, Some(format)) => Ok(ListFormat(Some(format))),
         _ => {
             let names: Vec<&str> = Format::ALL.iter().map(|format| format.name()).collect();
-            Err(format!(
-                "there is no such format: auto, {}; how hits are written is --output",
-                names.join(", ")
-            ))
+            Err(format!("unknown format: auto, {}; how hits are written is --output", names.join(", ")))
         }
     }
 }
@@ -121,7 +118,7 @@ impl Args {
         let all = expand_allow(&all)?;
         for text in &all {
             if read_allow(std::slice::from_ref(text))?.is_empty() {
-                let message = format!("--allow: {text:?} is no name, no network and no file");
+                let message = format!("--allow: {text:?} is not a name, a network or a file");
                 return Err(Misuse { message, hint: "--allow example.com --allow 192.0.2.0/24" }.into());
             }
         }

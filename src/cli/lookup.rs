@@ -347,7 +347,7 @@ pub fn check_sensor(ledger: &dyn ReadStore, filters: &Filters) -> anyhow::Result
     match no_such_sensor(sensor, &sensors(ledger)) {
         None => Ok(()),
         Some(those) => {
-            let message = format!("there is no sensor {}; {those}", sanitise(sensor));
+            let message = format!("unknown sensor {}; {those}", sanitise(sensor));
             Err(Misuse { message, hint: "leave --sensor out, or name one that there is" }.into())
         }
     }

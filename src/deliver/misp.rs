@@ -64,7 +64,7 @@ impl Misp {
             failed => return Err(failed),
         }
         let document: Value = serde_json::from_slice(&pushed.body)
-            .map_err(|error| Outcome::failed(format!("what MISP answers is no JSON: {error}")))?;
+            .map_err(|error| Outcome::failed(format!("what MISP answers is not JSON: {error}")))?;
         let all = document.get("response").unwrap_or(&document).as_array();
         let is_it = |found: &Value| {
             let sighting = found.get("Sighting").unwrap_or(found);

@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<String, DeliverError> {
     let file = File::open(path).map_err(|error| fault(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| fault(error.to_string()))?;
     if !metadata.is_file() {
-        return Err(fault("it is no file".to_owned()));
+        return Err(fault("it is not a file".to_owned()));
     }
     // What is mode is that of the file that is open.
     if metadata.mode() & OTHERS != 0 {
@@ -58,7 +58,7 @@ impl Signer {
     /// As [`read`], and when what is behind `whsec_` is no base64.
     pub fn open(path: &Path) -> Result<Signer, DeliverError> {
         let key = read(path)?;
-        let why = "what is behind whsec_ is no base64".to_owned();
+        let why = "what is behind whsec_ is not base64".to_owned();
         let bytes = match key.strip_prefix(PREFIX) {
             Some(encoded) => {
                 STANDARD.decode(encoded).map_err(|_| DeliverError::Secret { path: path.to_owned(), why })?

@@ -50,7 +50,7 @@ impl FromStr for Kind {
         Kind::ALL
             .into_iter()
             .find(|kind| kind.name() == text)
-            .ok_or_else(|| format!("there is no kind {text:?}: {}", all()))
+            .ok_or_else(|| format!("unknown kind {text:?}: {}", all()))
     }
 }
 
@@ -120,7 +120,7 @@ fn syslog(to: &str) -> Result<SyslogTo, String> {
     let (host, port) = match rest.rsplit_once(':') {
         // An address of IPv6 is in brackets.
         Some((host, port)) if !port.ends_with(']') => {
-            (host, port.parse().map_err(|_| format!("{port:?} is no port"))?)
+            (host, port.parse().map_err(|_| format!("{port:?} is not a port"))?)
         }
         _ => (rest, port),
     };

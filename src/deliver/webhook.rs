@@ -65,7 +65,7 @@ pub(super) fn judge(pushed: &Pushed) -> Outcome {
             Outcome::Failed { why: format!("it answered {}", pushed.text()), retry_after: pushed.retry_after }
         }
         400..=499 => Outcome::Refused(format!("it answered {}", pushed.text())),
-        _ => Outcome::failed(format!("it answered {}, which is no answer", pushed.status)),
+        _ => Outcome::failed(format!("it answered {}, which is not an answer", pushed.status)),
     }
 }
 

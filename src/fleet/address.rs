@@ -34,7 +34,7 @@ pub struct Address {
 
 /// Why a line says no cluster.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no cluster: {why}")]
+#[error("{text:?} is not a cluster: {why}")]
 pub struct BadAddress {
     /// What was given.
     pub text: String,
@@ -82,7 +82,7 @@ impl Address {
         let host = |host: &str| {
             let is_host = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
             if host.is_empty() || !host.chars().all(is_host) {
-                return Err(bad(&format!("{host:?} is no host")));
+                return Err(bad(&format!("{host:?} is not a host")));
             }
             let has_port = host.rsplit_once(':').is_some_and(|(before, after)| {
                 after.parse::<u16>().is_ok() && (!before.contains(':') || before.ends_with(']'))
@@ -115,7 +115,7 @@ impl Address {
                 Some(("compress", "false")) => address.compresses = false,
                 _ => {
                     let name = option.split('=').next().unwrap_or_default();
-                    return Err(bad(&format!("{name:?} is no option, or not with this value")));
+                    return Err(bad(&format!("{name:?} is not an option, or not with this value")));
                 }
             }
         }

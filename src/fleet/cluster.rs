@@ -365,8 +365,9 @@ impl Host {
         }
         let said = self.send_plain(&[], b"SELECT version() FORMAT RowBinary".to_vec(), None)?;
         let major = Columns(&said).text().ok().and_then(|text| text.split('.').next()?.parse().ok());
-        let major = major
-            .ok_or_else(|| ClientError::NoHttp { server: format!("{} is no ClickHouse: it", self.name) })?;
+        let major = major.ok_or_else(|| ClientError::NoHttp {
+            server: format!("{} is not a ClickHouse: it", self.name),
+        })?;
         *self.version.lock() = Some(major);
         Ok(major)
     }

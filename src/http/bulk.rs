@@ -200,7 +200,7 @@ impl Lines {
             }
         }
         if self.asks.is_empty() && self.errors == 0 {
-            let hint = "a query a line; what are only comments is no list";
+            let hint = "a query a line; what are only comments is not a list";
             return Err(ApiError::bad_request("bad_body", "there is no query in the body", hint));
         }
         Ok(())

@@ -112,8 +112,9 @@ pub fn changes(state: &State, request: &Request) -> Result<Response, ApiError> {
         return Err(ApiError::method_not_allowed());
     }
     let since = request.param("since").unwrap_or("0").parse();
-    let since = since
-        .map_err(|_| ApiError::bad_request("bad_request", "the parameter since is no number", "?since=0"))?;
+    let since = since.map_err(|_| {
+        ApiError::bad_request("bad_request", "the parameter since is not a number", "?since=0")
+    })?;
     let only_head = request.param("head").is_some_and(|value| value == "true");
     let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
     at_length(

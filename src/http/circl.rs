@@ -115,8 +115,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 /// A header that is a number of rows.
 fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, ApiError> {
     let number = text(headers, name).map(str::parse).transpose();
-    number
-        .map_err(|_| ApiError::bad_request("bad_page", format!("{name} is no number of rows"), "such as 50"))
+    number.map_err(|_| {
+        ApiError::bad_request("bad_page", format!("{name} is not a number of rows"), "such as 50")
+    })
 }
 
 //--- D4 -------------------------------------------------------------------------------------------------------------

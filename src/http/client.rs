@@ -52,7 +52,7 @@ pub enum ClientError {
         error: io::Error,
     },
     /// The URL cannot be used.
-    #[error("{url:?} is no server: {why}")]
+    #[error("{url:?} is not a server: {why}")]
     BadUrl {
         /// What was given.
         url: String,

@@ -272,7 +272,7 @@ pub fn expire(state: &State, request: &Request, is_forecast: bool) -> Result<Res
         Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
             ApiError::bad_request(
                 "bad_request",
-                format!("the parameter {name} is no number"),
+                format!("the parameter {name} is not a number"),
                 "?older_than=86400",
             )
         }),
@@ -472,7 +472,7 @@ mod tests {
     fn a_report_tells_of_files_whatever_they_are_called() {
         use std::os::unix::ffi::OsStrExt;
         let path = Path::new(std::ffi::OsStr::from_bytes(b"dns.\xff\xfe.log")).to_owned();
-        let summary = Summary { failed: vec![(path, "it is no log".to_owned())], ..Summary::default() };
+        let summary = Summary { failed: vec![(path, "it is not a log".to_owned())], ..Summary::default() };
         let sent = serde_json::to_value(ImportReport::from(summary)).unwrap();
         assert_eq!(sent["failed"][0][0], "dns.\\xff\\xfe.log");
     }

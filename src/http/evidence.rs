@@ -65,14 +65,14 @@ pub fn asked(state: &State, request: &Request) -> Result<(Ask, String), ApiError
         None | Some("newest") => false,
         Some("oldest") => true,
         Some(_) => {
-            let message = "there is no such order";
+            let message = "unknown order";
             return Err(ApiError::bad_request("bad_parameter", message, "order=newest, order=oldest"));
         }
     };
     if let Some(sensor) = &filters.sensor
         && let Some(those) = no_such_sensor(sensor, &sensors(&*state.0.ledger))
     {
-        let message = format!("there is no sensor {}; {those}", sanitise(sensor));
+        let message = format!("unknown sensor {}; {those}", sanitise(sensor));
         return Err(ApiError::bad_request("bad_parameter", message, "leave sensor out"));
     }
     let config = &state.0.config;

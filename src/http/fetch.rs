@@ -45,7 +45,7 @@ impl Location {
             Some("http") => false,
             _ => return Err("it does not begin with https:// or http://"),
         };
-        let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
+        let uri: Uri = url.parse().map_err(|_| "it is not a URL")?;
         let authority = uri.authority().ok_or("it has no host")?;
         if authority.as_str().contains('@') {
             return Err("a user and a password do not belong into it");

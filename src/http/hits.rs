@@ -164,11 +164,11 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     let newest = match request.param("order") {
         None | Some("newest") => true,
         Some("oldest") => false,
-        Some(_) => return Err(bad("there is no such order", "order=newest, order=oldest")),
+        Some(_) => return Err(bad("unknown order", "order=newest, order=oldest")),
     };
     let cursor = request.param("cursor").map(str::parse).transpose();
     let cursor =
-        cursor.map_err(|_| bad("the cursor is no number", "the value of next in the answer before"))?;
+        cursor.map_err(|_| bad("the cursor is not a number", "the value of next in the answer before"))?;
     let since = request.param("since").map(|text| parse_since(text, now())).transpose()?;
     let limit = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     let acknowledged = match request.param("acknowledged") {
@@ -184,7 +184,7 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     let watching = state.watching();
     let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
     let wait = request.param("wait").map(parse_duration).transpose();
-    let wait = wait.map_err(|_| bad("the wait is no duration", "wait=10s"))?;
+    let wait = wait.map_err(|_| bad("the wait is not a duration", "wait=10s"))?;
     match (wait, newest) {
         (Some(_), true) => return Err(bad("only order=oldest waits", "order=oldest&wait=10s")),
         (Some(wait), false) => {
@@ -206,7 +206,7 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     };
     let (hits, next, last, name, watched) = in_time(Instant::now() + config.request_timeout, work).await??;
     if let (true, Some(feed)) = (hits.is_empty(), feed.filter(|feed| !watched.feeds.contains(feed))) {
-        let message = format!("there is no feed {}, and no hit of one that was", sanitise(&feed));
+        let message = format!("unknown feed {}, and no hit of a former one", sanitise(&feed));
         return Err(bad(&message, &watched.feeds_hint()));
     }
     let (shown, incomplete) = (as_of.as_of.as_deref(), &as_of.incomplete);
@@ -336,7 +336,11 @@ pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
     request.only_these(&["after"])?;
     let last_id = request.headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let after = last_id.or(request.param("after")).map(str::parse::<u64>).transpose().map_err(|_| {
-        ApiError::bad_request("bad_parameter", "it is no number of a hit", "Last-Event-ID: 17, or ?after=17")
+        ApiError::bad_request(
+            "bad_parameter",
+            "it is not a number of a hit",
+            "Last-Event-ID: 17, or ?after=17",
+        )
     })?;
     let place = state.0.hit_streams.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let ledger = Arc::clone(&state.0.ledger);

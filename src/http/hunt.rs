@@ -93,12 +93,12 @@ fn options(request: &Request) -> Result<Options, ApiError> {
         Some(name) => {
             let names: Vec<&str> = Format::ALL.iter().map(|format| format.name()).collect();
             let hint = format!("auto, {}", names.join(", "));
-            Some(Format::from_name(name).ok_or_else(|| bad("there is no such format".to_owned(), &hint))?)
+            Some(Format::from_name(name).ok_or_else(|| bad("unknown format".to_owned(), &hint))?)
         }
     };
     let confidence_min = request.param("confidence_min").map(|text| {
         let number = text.parse().ok().filter(|number| *number <= 100);
-        number.ok_or_else(|| bad("confidence_min is no number up to 100".to_owned(), "confidence_min=50"))
+        number.ok_or_else(|| bad("confidence_min is not a number up to 100".to_owned(), "confidence_min=50"))
     });
     Ok(Options {
         format,

@@ -187,7 +187,7 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let named = || (text == "localhost").then(|| loopback(PORT));
     address.or_else(port).or_else(alone).or_else(named).ok_or_else(|| {
         format!(
-            "{text:?} is no address to listen on: write an address and a port, such as \"127.0.0.1:8081\", \"[::1]:8081\", \
+            "{text:?} is not an address to listen on: write an address and a port, such as \"127.0.0.1:8081\", \"[::1]:8081\", \
              or \"0.0.0.0:8081\" for all"
         )
     })

@@ -41,7 +41,7 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     request.read_only()?;
     let Query::Name(rrname) = Indicator::read(rrname)?.query else {
         let hint = "a name as it is shown, such as www.example.com; /api/v1/records?q= takes other queries";
-        return Err(ApiError::bad_request("bad_query", "this is no name", hint));
+        return Err(ApiError::bad_request("bad_query", "this is not a name", hint));
     };
     request.only(&[])?;
     let filters = known_filters(&state, &request)?;

@@ -219,7 +219,7 @@ pub async fn export(state: State, request: Request) -> Result<Response, ApiError
             let shape = Csv { is_during: search.filters.during.is_some() };
             answer(&state, search, Limits::NONE, None, as_of, shape).await
         }
-        Some(_) => Err(ApiError::bad_request("bad_format", "there is no such format", "cof or csv")),
+        Some(_) => Err(ApiError::bad_request("bad_format", "unknown format", "cof or csv")),
     };
     let extension = if request.param("format") == Some("csv") { "csv" } else { "jsonl" };
     let response = response.map(|response| disposed(response, "attachment", &file_name(&asked, extension)));
@@ -249,7 +249,7 @@ pub fn check_sensor(state: &State, filters: &Filters) -> Result<(), ApiError> {
     match no_such_sensor(sensor, &known) {
         None => Ok(()),
         Some(hint) => {
-            let message = format!("there is no sensor {}", sanitise(sensor));
+            let message = format!("unknown sensor {}", sanitise(sensor));
             Err(ApiError::bad_request("bad_sensor", message, &hint))
         }
     }
@@ -269,11 +269,7 @@ fn format(request: &Request) -> Result<Format, ApiError> {
         Some("ndjson") => return Ok(Format::Ndjson),
         Some("csv") => return Ok(Format::Csv),
         Some(_) => {
-            return Err(ApiError::bad_request(
-                "bad_format",
-                "there is no such format",
-                "json, ndjson or csv",
-            ));
+            return Err(ApiError::bad_request("bad_format", "unknown format", "json, ndjson or csv"));
         }
         None => {}
     }
@@ -304,7 +300,7 @@ pub fn ended(end: &End) -> &'static str {
 pub fn sort(request: &Request) -> Result<Option<Sort>, ApiError> {
     let Some(text) = request.param("sort") else { return Ok(None) };
     let hint = "name, type, data, first, last, count or ttl; with a minus sign the greatest first";
-    let none = || ApiError::bad_request("bad_sort", "there is no such order", hint);
+    let none = || ApiError::bad_request("bad_sort", "unknown order", hint);
     Sort::parse(text).ok_or_else(none).map(Some)
 }
 

@@ -485,7 +485,7 @@ pub async fn hits<B: Buf>(
         request.read_only()?;
         state.only_of_a_ledger("hits")?;
         let cursor = request.param("cursor").map(str::parse).transpose().map_err(|_| {
-            ApiError::bad_request("bad_parameter", "the cursor is no number", "the link to older hits")
+            ApiError::bad_request("bad_parameter", "the cursor is not a number", "the link to older hits")
         })?;
         let feed = request.param("feed").map(str::to_owned);
         let value = request.param("value").map(str::to_owned);

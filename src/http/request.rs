@@ -65,7 +65,7 @@ impl Request {
     pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
         let is_known = |name: &str| known.contains(&name) || name == PARTIAL || FILTER_KEYS.contains(&name);
         let Some((name, _)) = self.params.iter().find(|(name, _)| !is_known(name)) else { return Ok(()) };
-        let message = format!("there is no parameter {}", sanitise(name));
+        let message = format!("unknown parameter {}", sanitise(name));
         let all: Vec<&str> = known.iter().chain(FILTER_KEYS).copied().collect();
         Err(ApiError::bad_request("bad_parameter", message, &format!("one of: {}", all.join(", "))))
     }
@@ -77,7 +77,7 @@ impl Request {
         else {
             return Ok(());
         };
-        let message = format!("there is no parameter {}", sanitise(name));
+        let message = format!("unknown parameter {}", sanitise(name));
         Err(ApiError::bad_request("bad_parameter", message, &format!("one of: {}", known.join(", "))))
     }
 

@@ -99,7 +99,7 @@ pub enum TokenError {
         why: &'static str,
     },
     /// A name that cannot be given.
-    #[error("{name:?} is no name for a token: {why}")]
+    #[error("{name:?} is not a name for a token: {why}")]
     BadName {
         /// The name.
         name: String,

@@ -306,7 +306,7 @@ impl Columns {
             }
             None => {
                 let titles: Vec<String> = titles_of(first, sign).into_iter().take(20).collect();
-                Err(format!("there is no column {wanted}; there are: {}", titles.join(", ")))
+                Err(format!("unknown column {wanted}; there are: {}", titles.join(", ")))
             }
         }
     }

@@ -117,7 +117,7 @@ pub fn numeric(text: &str) -> Option<String> {
         }
         let wrong = parts.iter().find(|part| part.parse::<u64>().map_or(true, |number| number > 255));
         return Some(match wrong {
-            Some(part) => format!("{part} is no part of an address, which is 0 to 255"),
+            Some(part) => format!("{part} is not a part of an address, which is 0 to 255"),
             None => "a part of the address begins with 0, which some take for octal and some for decimal"
                 .to_owned(),
         });
@@ -137,7 +137,7 @@ pub fn numeric(text: &str) -> Option<String> {
         u32::try_from(bits).ok().filter(|bits| *bits > 0xff_ffff).map(Ipv4Addr::from_bits)
     });
     Some(match address {
-        Some(address) => format!("this is no name; as an address it may be {address}"),
-        None => "a name does not end in a number, and this is no address".to_owned(),
+        Some(address) => format!("this is not a name; as an address it may be {address}"),
+        None => "a name does not end in a number, and this is not an address".to_owned(),
     })
 }

@@ -58,7 +58,7 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
             Some(kind) => ReadError::Io(std::io::Error::new(kind, error.to_string())),
             None => ReadError::Malformed {
                 line: error.line() as u64,
-                message: format!("this is no JSON: {error}"),
+                message: format!("this is not JSON: {error}"),
             },
         })?;
         state.waiting.take(state.collect)?;

@@ -19,7 +19,7 @@ const TEXT: usize = 4096;
 pub fn check(head: &[u8]) -> Result<(), ReadError> {
     let no_list = |what: &str, hint: &'static str| Err(ReadError::NoList { what: what.to_owned(), hint });
     if head.get(..TEXT.min(head.len())).is_some_and(|start| start.contains(&0)) {
-        return no_list("it is no text", "a text: a list, JSON, CSV");
+        return no_list("it is not text", "a text: a list, JSON, CSV");
     }
     let start: String = readable(head.get(..TEXT.min(head.len())).unwrap_or_default()).to_lowercase();
     let text = start.trim_start();

@@ -230,9 +230,9 @@ fn what_is_no_list_is_refused_by_name() {
         (b"\xef\xbb\xbf \n<!doctype HTML>\nx", "HTML"),
         (b"<?xml version=\"1.0\"?><stix/>", "XML"),
         (b"PK\x03\x04....", "zip"),
-        (b"ab\0\0\0c", "no text"),
+        (b"ab\0\0\0c", "not text"),
         (b"{\"error\": \"API key is not valid\"}", "API key"),
-        (b"{\"response\": [", "no JSON"),
+        (b"{\"response\": [", "not JSON"),
         (b"%PDF-1.7", "PDF"),
     ] {
         let (lines, taken) = told(bytes, &Options::default());

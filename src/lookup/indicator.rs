@@ -589,12 +589,14 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
     }
     if let Some((at, c)) = text.char_indices().find(|(at, c)| is_foreign_sign(text, *at, *c)) {
         let (message, hint) = match c {
-            ':' if text.matches(':').count() > 1 => ("this is no address", "an address such as 2001:db8::1"),
+            ':' if text.matches(':').count() > 1 => {
+                ("this is not an address", "an address such as 2001:db8::1")
+            }
             ',' | ';' => {
                 ("this is more than one, or no name", "one in a line; a list: --file, with --column for CSV")
             }
             '%' => ("a percent sign stands for nothing here", "* for any text"),
-            _ => ("this is no name", LITERAL),
+            _ => ("this is not a name", LITERAL),
         };
         return Err(QueryError::new(text, at, format!("{message} ({c})"), hint));
     }
@@ -610,7 +612,7 @@ fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
         ));
     }
     if text.contains(['<', '>']) {
-        return Err(refused(given, "this is no name (< or > in it)", LITERAL));
+        return Err(refused(given, "this is not a name (< or > in it)", LITERAL));
     }
     if has_wildcard(text) && text.contains(['{', '}']) {
         return Err(refused(

@@ -160,7 +160,7 @@ impl List {
             Some(at) => Ok((sign, at)),
             None => {
                 let titles: Vec<&str> = titles.iter().map(|title| title.trim()).take(20).collect();
-                let message = format!("there is no column {wanted}; there are: {}", titles.join(", "));
+                let message = format!("unknown column {wanted}; there are: {}", titles.join(", "));
                 let fault =
                     QueryError::new(line, 0, message, "the title as it is in the first line, or a number");
                 Err(self.fault.insert(fault).clone())
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(taken(&by("2"), "x\ta.example\r\n"), ["a.example"]);
         let mut list = List::new(by("host"));
         assert!(list.line("id,name").is_err());
-        assert_eq!(list.fault().unwrap().message, "there is no column host; there are: id, name");
+        assert_eq!(list.fault().unwrap().message, "unknown column host; there are: id, name");
     }
 
     #[test]

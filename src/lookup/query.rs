@@ -190,7 +190,7 @@ impl Parser<'_> {
         }
         let text = self.rest(from);
         if let Some(at) = text.find("://") {
-            return Err(self.error(from + at, "a URL is no query", "only its host name"));
+            return Err(self.error(from + at, "a URL is not a query", "only its host name"));
         }
         let subtree = |name| if rdata { Query::TargetSubtree(name) } else { Query::Subtree(name) };
         if matches!(text, "*" | "*.") {
@@ -444,7 +444,7 @@ mod tests {
             ("/a(b/", 2, "unclosed group"),
             ("~", 1, "no text to look for"),
             (r"a.b\25", 3, "a backslash needs three digits up to 255, or one other character, after it"),
-            ("http://example.com", 4, "a URL is no query"),
+            ("http://example.com", 4, "a URL is not a query"),
             (long.as_str(), 2, "a label has at most 63 bytes"),
         ] {
             let error = Query::parse(text).unwrap_err();

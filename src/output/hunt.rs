@@ -254,7 +254,7 @@ impl HuntSum {
         let title = self.title.as_ref().map(|title| format!(" \u{201c}{title}\u{201d}")).unwrap_or_default();
         let mut lines = vec![format!("{first}. Read as {}{title}.", self.format)];
         if self.late > 0 {
-            lines.push("What was seen only after valid_until of its indicator is no hit: --ended (ended=true) takes it for one.".to_owned());
+            lines.push("What was seen only after valid_until of its indicator is not a hit: --ended (ended=true) takes it for one.".to_owned());
         }
         if let (Some(before), 1..) = (self.expired_before, self.missed) {
             lines.push(format!(

@@ -146,8 +146,8 @@ mod tests {
     fn text_is_shown_in_the_form_that_a_face_has() {
         let shown = |text: Text<'_>| serde_json::to_string(&text).unwrap();
         let name = Name::from_log(b"a\"b.example").unwrap();
-        assert_eq!(shown(Text::Name(&name)), "\"a\\\\\\\"b.example\"");
-        assert_eq!(shown(Text::Dotted(&name)), "\"a\\\\\\\"b.example.\"");
+        assert_eq!(shown(Text::Name(&name)), "\"a\\\"b.example\"");
+        assert_eq!(shown(Text::Dotted(&name)), "\"a\\\"b.example.\"");
         assert_eq!(shown(Text::Dotted(&Name::root())), "\".\"");
         assert_eq!(
             shown(Text::DottedData(&Rdata::Name(Name::parse("ns1.example").unwrap()))),

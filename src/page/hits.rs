@@ -135,7 +135,7 @@ fn nothing(page: &HitPage) -> String {
     let indicators: u64 = feeds.iter().map(|feed| feed.indicators).sum();
     match feed {
         Some(feed) if !feeds.iter().any(|status| status.name == *feed) => {
-            format!("There is no feed {feed}, and no hit of one that was.")
+            format!("Unknown feed {feed}, and no hit of a former one.")
         }
         _ if *last > 0 => "No hits that fit.".to_owned(),
         _ if indicators == 0 => "No hits: nothing is watched for.".to_owned(),

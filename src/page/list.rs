@@ -79,7 +79,7 @@ fn found(lines: &[SummaryLine], left_out: u64) -> Markup {
     html! {
         p role="status" {
             strong { (counted(asked, "indicator", "indicators")) } ", " (grouped(seen)) " seen"
-            @if wrong > 0 { ", " span.warning { (counted(wrong, "line that is no query", "lines that are no query")) } }
+            @if wrong > 0 { ", " span.warning { (counted(wrong, "line that is not a query", "lines that are not queries")) } }
             "."
             @if left_out > 0 { span.warning { " The " (grouped(left_out)) " after these were left out: ask for them by themselves, or by `dnsledger lookup --file`." } }
         }

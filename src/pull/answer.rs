@@ -40,7 +40,7 @@ impl Manifest {
         }
         // They become names of files.
         if self.0.keys().any(|uuid| !is_uuid(uuid)) {
-            return Err("it is no manifest of a feed of MISP: what it names are no UUIDs");
+            return Err("it is not a manifest of a feed of MISP: it has names that are not UUIDs");
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Pull<'_> {
         }
         // What is kept is read again and again: it must be one.
         if let Err(error) = check_event(&text) {
-            return Err(unexpected(format!("it is no event: {error}")));
+            return Err(unexpected(format!("it is not an event: {error}")));
         }
         let write = || {
             let mut file = File::create(&part)?;

@@ -138,7 +138,7 @@ impl Pull<'_> {
         }
         let which = match self.source.collection.as_str() {
             "" => "collection of the feed must say which one".to_owned(),
-            wanted => format!("there is no collection {wanted:?}"),
+            wanted => format!("unknown collection {wanted:?}"),
         };
         let seen: String = seen.join(", ").chars().take(300).collect();
         Err(unexpected(format!("{which}; there are: {seen}")))

@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(found(b"b"), Some((Some(Bytes::from_static(b"c")), 3)));
         assert_eq!(found(b"x"), Some((None, 0)), "that there are none is known too");
         assert_eq!([found(b"ba"), found(b"c")], [None, None]);
-        assert!(cache.floor(1, FAMILY, b"b").is_none(), "for a scan it is no block");
+        assert!(cache.floor(1, FAMILY, b"b").is_none(), "for a scan it is not a block");
     }
 
     #[test]

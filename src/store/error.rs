@@ -79,7 +79,7 @@ pub enum StoreError {
     #[error("not in memory")]
     NotInMemory,
     /// The name of a new sensor is none.
-    #[error("{name:?} is no name for a sensor: {why}")]
+    #[error("{name:?} is not a name for a sensor: {why}")]
     BadSensor {
         /// The name, cut.
         name: String,

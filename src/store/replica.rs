@@ -139,7 +139,7 @@ fn empty_folder(target: &Path) -> Result<(PathBuf, Folder), StoreError> {
                 make(&other).map_err(failed("could not make", &other))?;
                 tracing::warn!(
                     ?partial,
-                    "This is no folder of this user's alone, and is not touched; the copy is made beside it."
+                    "This is not a folder of this user's alone, and is not touched; the copy is made beside it."
                 );
                 other
             } else if Folder::has_nothing_else(&partial) {

@@ -307,7 +307,7 @@ fn why_corrupt(error: &io::Error) -> String {
 }
 
 /// What stands behind the last sound part of a gzip file may be a damaged part as well as rubbish.
-const BEHIND_THE_END: &str = "what stands behind its end is no gzip; all before that is read";
+const BEHIND_THE_END: &str = "what stands behind its end is not gzip; all before that is read";
 
 /// Members of gzip one after the other, and nothing else but zeros behind them, which tapes leave.
 struct Gzip<R> {

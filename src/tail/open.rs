@@ -31,7 +31,7 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
 }
 
 /// What is said of files that the kernel makes up: they tell no length, and other things at each look.
-pub const KERNELS_OWN: &str = "it is no file on a disk, but one that the kernel makes up (as in /proc)";
+pub const KERNELS_OWN: &str = "it is not a file on a disk, but one that the kernel makes up (as in /proc)";
 
 /// Whether a path leads to a file that the kernel makes up.
 pub fn is_made_up(path: &Path) -> bool {

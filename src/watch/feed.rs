@@ -95,7 +95,7 @@ impl<R: Read> Entries<R> {
 
     fn head(&mut self) -> io::Result<FeedMeta> {
         if self.fill(MAGIC.len())? != MAGIC {
-            return Err(bad("it is no feed"));
+            return Err(bad("it is not a feed"));
         }
         let length = u32::from_be_bytes(self.fill(4)?.try_into().unwrap_or_default());
         if length > MAX_META {

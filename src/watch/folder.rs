@@ -28,10 +28,10 @@ const MAX_NAME: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// It cannot be called so.
-    #[error("{0:?} is no name for a feed: letters, digits, dots, dashes and underscores, 64 at most")]
+    #[error("{0:?} is not a name for a feed: letters, digits, dots, dashes and underscores, 64 at most")]
     BadName(String),
     /// There is none of this name.
-    #[error("there is no feed {0:?}")]
+    #[error("unknown feed {0:?}")]
     NoFeed(String),
     /// Nothing of it waits to be confirmed.
     #[error("nothing of a feed {0:?} is held back")]

@@ -193,7 +193,7 @@ impl Sought {
     pub fn parse(text: &str) -> Result<Sought, String> {
         match read(text, true) {
             Ok(Values::One(value)) => Ok(Sought(value)),
-            _ => Err(format!("{text:?} is no name, no address and no network")),
+            _ => Err(format!("{text:?} is not a name, an address or a network")),
         }
     }
 
@@ -300,7 +300,7 @@ pub fn parse_numbers(text: &str) -> Result<BTreeSet<u64>, String> {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let number = |text: &str| text.parse::<u64>().ok().filter(|number| *number > 0);
         let (Some(from), Some(to)) = (number(from), number(to)) else {
-            return Err(format!("{part:?} is no number of a hit"));
+            return Err(format!("{part:?} is not a number of a hit"));
         };
         if from > to {
             return Err(format!("{part:?} goes backwards"));

@@ -451,7 +451,7 @@ impl Watching {
         let missing = self.store.missing_hits(&missing)?;
         let shown = |hit: &NewHit| {
             let indicator = key::read(&hit.indicator).map(|(value, _)| value.to_string()).unwrap_or_default();
-            format!("{} is met by {indicator}, and is no hit", hit.rrname)
+            format!("{} is met by {indicator}, and is not a hit", hit.rrname)
         };
         Ok(missing.iter().map(shown).collect())
     }

@@ -149,8 +149,8 @@ impl Recogniser {
                 "its lines name fields of a DNS log behind something else; where each line is JSON, or a line of Zeek without \
                  anything before it, they are read"
             }
-            (Some(First::Text), _) => "it holds text that is no log of Zeek",
-            (Some(First::Binary), _) => "it is no text",
+            (Some(First::Text), _) => "it holds text that is not a log of Zeek",
+            (Some(First::Binary), _) => "it is not text",
             (None, _) => "there is not one whole line of a log in it",
         };
         format!("no DNS log: {what}")
@@ -243,9 +243,9 @@ mod tests {
         let columns = "1.0\tC\t10.0.0.1\t1\t10.0.0.2\t53\tudp\t1\t0.1\tq\n";
         for (text, why) in [
             (&b""[..], "not one whole line"),
-            (b"# Read me\n\nThis is how it works.\n", "no log of Zeek"),
-            (b"root:x:0:0:root:/root:/bin/bash\n", "no log of Zeek"),
-            (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "no text"),
+            (b"# Read me\n\nThis is how it works.\n", "not a log of Zeek"),
+            (b"root:x:0:0:root:/root:/bin/bash\n", "not a log of Zeek"),
+            (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "not text"),
             (b"#separator \\x09\n#path\tconn\n#fields\tts\tuid\n1.0\tC", "Zeek's conn log"),
             (b"#separator \\x09\n#path\tdns_lan\n#fields\tts\tuid\n1.0\tC", "the log dns_lan"),
             (b"#separator \\x09\n#path\tSECRET\n#fields\tts\tuid\n1.0\tC", "another log"),

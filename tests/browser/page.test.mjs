@@ -207,7 +207,7 @@ describe("the page", () => {
     await page.goto("/list");
     await page.fill("#list", "# of today\nhxxps://www[.]example[.]com/x\n203.0.113.256\ngone.example.com\n");
     await page.click("button:text-is('Ask')");
-    assert.match(await page.locator("p[role=status]").innerText(), /^2 indicators, 1 seen, 1 line that is no query/);
+    assert.match(await page.locator("p[role=status]").innerText(), /^2 indicators, 1 seen, 1 line that is not a query/);
     assert.match(await page.locator("main").innerText(), /NXDOMAIN 7/);
     await fitsItsWidth(page);
     await page.click("td.name a:text-is('www.example.com')");

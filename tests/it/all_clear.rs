@@ -506,7 +506,7 @@ fn what_is_typed_wrongly_has_one_exit_code_with_a_daemon_and_without() {
     let page = daemon.get("/?q=www.evil.example&sensor=nobody");
     let said = text(page.body);
     assert!(
-        page.status == 400 && said.contains("there is no sensor nobody") && said.contains("default"),
+        page.status == 400 && said.contains("unknown sensor nobody") && said.contains("default"),
         "{said}"
     );
 }

@@ -482,7 +482,10 @@ fn a_summary_has_a_line_for_each_indicator() {
         table[1].contains("update.evil-c2.example") && table[1].ends_with("answered 2, NXDOMAIN 1"),
         "{table:?}"
     );
-    assert!(table[2].contains("203.0.113.256") && table[2].contains("no query: 256 is no part"), "{table:?}");
+    assert!(
+        table[2].contains("203.0.113.256") && table[2].contains("no query: 256 is not a part"),
+        "{table:?}"
+    );
     assert!(table[6].ends_with("never asked"), "{table:?}");
     let (_, csv, _) = asked_both_ways(&["--summary", "-f", "csv", "-"], LIST);
     assert!(
@@ -715,7 +718,7 @@ fn the_page_takes_a_list_and_has_a_line_with_a_link_for_each_indicator() {
     assert!(html.contains("<strong>5 indicators</strong>, 3 seen"), "{html}");
     assert!(html.contains("href=\"/?q=update.evil-c2.example\""), "{html}");
     assert!(html.contains("NXDOMAIN 2") && html.contains("never asked"), "{html}");
-    assert!(html.contains("256 is no part of an address") && html.contains("Try: "), "{html}");
+    assert!(html.contains("256 is not a part of an address") && html.contains("Try: "), "{html}");
     // What reads the whole ledger is asked by itself, one click away.
     assert!(html.contains("href=\"/?q=ns%5B12%5D.example.com\""), "{html}");
     let (_, html) = page(&[("list", "see update[.]evil-c2[.]example <b>"), ("extract", "true")]);

@@ -73,7 +73,7 @@ fn a_fault_of_the_data_folder_is_told() {
     let env = prepared();
     fs::write(env.path("file"), "").unwrap();
     let as_file = ["--config", "good.toml", "--data", "file", "--logs", "logs"];
-    says(&env, &as_file, "FAIL", "data", "is no folder", "data_dir");
+    says(&env, &as_file, "FAIL", "data", "is not a folder", "data_dir");
     fs::create_dir(env.path("data")).unwrap();
     fs::set_permissions(env.path("data"), Permissions::from_mode(0o755)).unwrap();
     says(&env, &GOOD, "warn", "data", "is open to other users", "chmod 700");

@@ -171,7 +171,7 @@ fn a_hit_that_is_missing_is_told_by_verify() {
     let ended = env.run(&["verify", "--data", "data"]);
     let said = String::from_utf8(ended.stdout).unwrap();
     assert_eq!(ended.status.code(), Some(2), "{said}");
-    assert!(said.contains("unmet.d7.example is met by d7.example, and is no hit"), "{said}");
+    assert!(said.contains("unmet.d7.example is met by d7.example, and is not a hit"), "{said}");
 }
 
 #[test]
@@ -610,7 +610,7 @@ fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it
         assert_eq!((code, err.as_str()), (1, "No hits that fit: 1 were noted in all.\n"));
         let (code, _, err) = asked(&["--feed", "thrid"]);
         assert!(code == 64 || code == 2, "{code}");
-        assert!(err.contains("no feed thrid") && err.contains("first, second, third"), "{err}");
+        assert!(err.contains("unknown feed thrid") && err.contains("first, second, third"), "{err}");
     };
     let (code, _, err) = asked(&[]);
     assert!(code == 1 && err.contains("nothing is watched for"), "{err}");

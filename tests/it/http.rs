@@ -933,7 +933,7 @@ fn every_documented_path_answers_as_it_is_documented() {
                     }
                 }
             }
-            assert!(!target.contains('{'), "{path}: a part of the path is no parameter");
+            assert!(!target.contains('{'), "{path}: a part of the path is not a parameter");
             let answer = match method.as_str() {
                 "get" => server.get(&format!("{target}{query}")),
                 "post" if path.ends_with("/acknowledge") => server.raw(&format!(

@@ -209,7 +209,7 @@ fn what_is_ones_own_is_no_hit_whatever_a_list_or_a_feed_says() {
     );
     let ended = env.run(&["hunt", "--config", "dnsledger.toml", "--allow", "no such thing", "list"]);
     assert!(
-        ended.status.code() == Some(64) && ended.stderr.contains("no name, no network and no file"),
+        ended.status.code() == Some(64) && ended.stderr.contains("not a name, a network or a file"),
         "{}",
         ended.stderr
     );

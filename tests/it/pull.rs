@@ -231,11 +231,11 @@ fn what_cannot_be_pulled_is_refused_in_the_configuration() {
         ("url = \"file:///etc/hosts\"", "https:// or http://"),
         ("url = \"https://u:p@x.example/\"", "user and a password"),
         ("url = \"https://x.example/\"\nfile = \"x\"", "both a file and a url"),
-        ("url = \"https://x.example/\"\nkind = \"gopher\"", "none called \"gopher\""),
+        ("url = \"https://x.example/\"\nkind = \"gopher\"", "unknown kind \"gopher\""),
         ("url = \"https://x.example/\"\nuser = \"u\"", "no key_file"),
         ("url = \"https://x.example/\"\nevery = \"1s\"", "less than a minute"),
-        ("url = \"https://x.example/\"\nformat = \"word\"", "no format"),
-        ("url = \"https://x.example/\"\nkey_file = \"k\"\nkey_header = \"A: b\"", "no name of a header"),
+        ("url = \"https://x.example/\"\nformat = \"word\"", "unknown format"),
+        ("url = \"https://x.example/\"\nkey_file = \"k\"\nkey_header = \"A: b\"", "not a name of a header"),
     ] {
         configure(&env, keys);
         let ended = env.run(&["feeds", "pull", "--config", "dnsledger.toml"]);

@@ -125,7 +125,7 @@ fn a_collection_is_pulled_page_by_page_and_then_what_was_added_since() {
     assert_eq!(indicators(&env).len(), 13);
     configure(&env, &format!("{keys}collection = \"none\"\nurl = \"{}\"\n", server.url("/taxii2/")));
     let why = pull(&env).unwrap_err();
-    assert!(why.contains("no collection \"none\"") && why.contains("another host"), "{why}");
+    assert!(why.contains("unknown collection \"none\"") && why.contains("another host"), "{why}");
 }
 
 #[test]

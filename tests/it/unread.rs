@@ -252,7 +252,11 @@ fn a_slip_of_the_hand_is_an_error_and_no_answer() {
     assert_eq!(daemon.get("/api/v1/records?q=x.example&sensor=default").status, 200);
     let through = ["lookup", "--data", "ledger", "--sensor", "nobody", "x.example"];
     let ended = env.run(&through);
-    assert!(ended.status.code() == Some(64) && ended.stderr.contains("no sensor nobody"), "{}", ended.stderr);
+    assert!(
+        ended.status.code() == Some(64) && ended.stderr.contains("unknown sensor nobody"),
+        "{}",
+        ended.stderr
+    );
     assert!(daemon.stop().status.success());
     for arguments in [&through[..], &["export", "--data", "ledger", "--sensor", "nobody"]] {
         let ended = env.run(arguments);

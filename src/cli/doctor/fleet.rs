@@ -124,7 +124,7 @@ fn check_shipped(findings: &mut Findings, config: &Config, cluster: &Cluster) ->
         findings.bad(
             "forward",
             says,
-            "a copy begins with an empty folder instead; what was put back is compared, and mended",
+            "a copy begins with an empty folder instead; what was put back is compared, and repaired",
         );
     } else if late > LATE {
         findings.warn(

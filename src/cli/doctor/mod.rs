@@ -229,7 +229,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> Option<HashSet<String
     }
     match fs::metadata(folder) {
         Ok(metadata) if !metadata.is_dir() => {
-            findings.bad("data", format!("{shown} is no folder"), "name another by data_dir or --data");
+            findings.bad("data", format!("{shown} is not a folder"), "name another by data_dir or --data");
         }
         Ok(metadata) => {
             match fs::read_dir(folder) {

@@ -78,7 +78,7 @@ fn check_one(
         let says = format!("{name} takes nothing since {} UTC{wait}{why}", format_utc(failing_since));
         let hours = outlet.give_up_after.as_secs() / LONG;
         let advice = format!(
-            "mend it, or its address and key: hits wait, and those that are {hours} hours old are given up"
+            "repair it, or correct its address and key: hits wait, and those that are {hours} hours old are given up"
         );
         match now().saturating_sub(failing_since) >= LONG {
             true => findings.bad("outlets", says, advice),
@@ -94,7 +94,7 @@ fn check_one(
         let says =
             format!("{name}: {dead} dead letters, refused by the outlet or given up: {}", file.display());
         let advice = format!(
-            "`dnsledger deliver --resend --outlet {name}` when it is mended; or remove the file once you have read why"
+            "`dnsledger deliver --resend --outlet {name}` when it works again; or remove the file once you have read why"
         );
         findings.warn("outlets", says, advice);
     }

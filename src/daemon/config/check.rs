@@ -41,7 +41,7 @@ impl Config {
         } = self.http;
         if !listen.ip().is_loopback() && self.http.tokens_file.as_os_str().is_empty() {
             return fault(
-                format!("http.listen is {listen}, which is no loopback address, and there are no tokens"),
+                format!("http.listen is {listen}, which is not a loopback address, and there are no tokens"),
                 "name a file by http.tokens_file and make a token by `dnsledger token new NAME`, or listen on 127.0.0.1",
             );
         }
@@ -70,19 +70,19 @@ impl Config {
         }
         if let Err((origin, why)) = Origins::parse(&self.http.cors_origins) {
             return fault(
-                format!("http.cors_origins: {origin:?} is no origin: {why}"),
+                format!("http.cors_origins: {origin:?} is not an origin: {why}"),
                 "cors_origins = [\"https://dash.example\"]",
             );
         }
         if let Err(host) = Hosts::parse(&self.http.allowed_hosts) {
             return fault(
-                format!("http.allowed_hosts: {host:?} is no host: a name or an address, without a port"),
+                format!("http.allowed_hosts: {host:?} is not a host: a name or an address, without a port"),
                 "allowed_hosts = [\"ledger.example\"]",
             );
         }
         if let Err(proxy) = Proxies::parse(&self.http.trusted_proxies) {
             return fault(
-                format!("http.trusted_proxies: {proxy:?} is no address, network or range"),
+                format!("http.trusted_proxies: {proxy:?} is not an address, network or range"),
                 "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]",
             );
         }
@@ -122,19 +122,19 @@ impl Config {
         if (1..LEAST_NAMES).contains(&self.store.names_per_domain) {
             return fault(
                 format!("store.names_per_domain is below {LEAST_NAMES}"),
-                "the default is 50000; 0 is no bound",
+                "the default is 50000; 0 means no bound",
             );
         }
         for name in &self.store.names_per_domain_except {
             if let Err(error) = exception(name) {
                 return fault(
-                    format!("store.names_per_domain_except: {name:?} is no name: {error}"),
+                    format!("store.names_per_domain_except: {name:?} is not a name: {error}"),
                     "names_per_domain_except = [\"example.com\"]",
                 );
             }
         }
         if !["json", "zeek"].contains(&self.hits.format.as_str()) {
-            let message = format!("hits.format: there is no format {:?}", self.hits.format);
+            let message = format!("hits.format: unknown format {:?}", self.hits.format);
             return fault(message, "format = \"json\" or \"zeek\"");
         }
         let file = &self.hits.file;
@@ -187,27 +187,27 @@ impl Config {
             }
         }
         if Which::from_name(&self.new.events).is_none() {
-            let message = format!("new.events: there is no {:?}", self.new.events);
+            let message = format!("new.events: unknown value {:?}", self.new.events);
             return fault(message, "events = \"none\", \"lookalikes\" or \"all\"");
         }
         // A file may be written later; it is looked at when the daemon starts.
         for own in self.watch.own.iter().filter(|own| !Path::new(own).is_absolute()) {
             let is_any = watch::read_allow(std::slice::from_ref(own)).is_ok_and(|list| !list.is_empty());
             if !is_any {
-                let message = format!("watch.own: {own:?} is no name, no network and no absolute path");
+                let message = format!("watch.own: {own:?} is not a name, a network or an absolute path");
                 return fault(message, "own = [\"example.com\", \"192.0.2.0/24\"]");
             }
         }
         if let Err(brand) = Brands::parse(&self.new.brands) {
             return fault(
-                format!("new.brands: {brand:?} is no name that can be registered, and no word"),
+                format!("new.brands: {brand:?} is neither a name that can be registered nor a word"),
                 "brands = [\"example.com\"]",
             );
         }
         for name in &self.new.watched {
             if let Err(error) = exception(name) {
                 return fault(
-                    format!("new.watched: {name:?} is no name: {error}"),
+                    format!("new.watched: {name:?} is not a name: {error}"),
                     "watched = [\"example.com\"]",
                 );
             }
@@ -227,7 +227,7 @@ impl Config {
                 return fault(message, "leave them out where logs have a header");
             }
             if let Some((name, why)) = source.names.iter().find_map(|name| Some((name, name_fault(name)?))) {
-                let message = format!("source {}: names: {name:?} is no pattern of a name: {why}", i + 1);
+                let message = format!("source {}: names: {name:?} is not a pattern of a name: {why}", i + 1);
                 return fault(message, "names = [\"zeek-dns*.log\"]");
             }
             if source.poll_interval.is_zero() {
@@ -251,10 +251,7 @@ impl FeedEntry {
             return bad("confidence_min is above 100".to_owned(), "confidence_min = 50");
         }
         if !self.format.is_empty() && ListFormat::from_name(&self.format).is_none() {
-            return bad(
-                format!("there is no format {:?}", self.format),
-                "`dnsledger hunt --help` lists them",
-            );
+            return bad(format!("unknown format {:?}", self.format), "`dnsledger hunt --help` lists them");
         }
         if self.url.is_empty() {
             return Ok(());
@@ -266,7 +263,7 @@ impl FeedEntry {
             return bad(format!("url: {why}"), "url = \"https://list.example/domains.txt\"");
         }
         let Some(kind) = pull::Kind::from_name(&self.kind) else {
-            return bad(format!("kind: there is none called {:?}", self.kind), KINDS);
+            return bad(format!("kind: unknown kind {:?}", self.kind), KINDS);
         };
         let is_object =
             || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.search).is_ok();
@@ -289,7 +286,7 @@ impl FeedEntry {
             );
         }
         if !self.key_header.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-            return bad("key_header is no name of a header".to_owned(), "key_header = \"Auth-Key\"");
+            return bad("key_header is not a name of a header".to_owned(), "key_header = \"Auth-Key\"");
         }
         if self.every < Duration::from_secs(60) {
             return bad("every is less than a minute".to_owned(), "every = \"1h\"");

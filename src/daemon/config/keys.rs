@@ -33,7 +33,7 @@ pub(super) fn check(text: &str, table: &DeTable<'_>, known: &toml::Table, within
                 Some((distance, key)) if distance <= key.len().div_ceil(2) => format!("{within}{key}"),
                 _ => format!("one of {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
             };
-            let message = format!("there is no key {within}{name}");
+            let message = format!("unknown key {within}{name}");
             return Err(Fault { line: Some(line), message, hint: Some(hint) });
         };
         let within = format!("{within}{name}.");

@@ -84,14 +84,14 @@ fn the_packaged_file_names_every_key_at_its_default() {
 fn an_unknown_key_is_refused_with_the_nearest() {
     assert_eq!(
         fault("\n[http]\nlisten = \"127.0.0.1:1\"\nmax_scan = 3\n"),
-        (Some(4), "there is no key http.max_scan".to_owned(), "http.max_scans".to_owned())
+        (Some(4), "unknown key http.max_scan".to_owned(), "http.max_scans".to_owned())
     );
     assert_eq!(
         fault("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"y\"\nsensors = \"z\""),
-        (Some(5), "there is no key source.sensors".to_owned(), "source.sensor".to_owned())
+        (Some(5), "unknown key source.sensors".to_owned(), "source.sensor".to_owned())
     );
     let (_, message, hint) = fault("completely = 1");
-    assert_eq!(message, "there is no key completely");
+    assert_eq!(message, "unknown key completely");
     assert!(hint.contains("data_dir"), "{hint}");
 }
 
@@ -113,7 +113,7 @@ fn a_value_without_meaning_is_refused_with_its_line() {
         ("[observe]\nmax_ahead = \"1\"", Some(2), "not a duration"),
         ("[store]\nmax_disk = \"1MiB\"", None, "store.max_disk is below 16MiB"),
         ("[store]\nnames_per_domain = 7", None, "store.names_per_domain is below 100"),
-        ("[store]\nnames_per_domain_except = [\"a..b\"]", None, "\"a..b\" is no name"),
+        ("[store]\nnames_per_domain_except = [\"a..b\"]", None, "\"a..b\" is not a name"),
         ("[[source]]\nsensor = \"x\"", None, "source 1 has no logs"),
         ("[[source]]\nlogs = \"x\"\n[[source]]\nlogs = \"x\"", None, "belongs to another source"),
         ("[[source]]\nlogs = \"x\"\nsensor = \"\"", None, "no proper sensor"),
@@ -152,7 +152,7 @@ fn relative_paths_are_relative_to_the_file() {
     assert_eq!(config.sources[1].logs, folder.path().join("logs"));
     std::fs::write(&path, "nope = 1").unwrap();
     let error = Config::load(&path).unwrap_err();
-    assert!(error.to_string().ends_with("dnsledger.toml:1: there is no key nope"), "{error}");
+    assert!(error.to_string().ends_with("dnsledger.toml:1: unknown key nope"), "{error}");
     assert!(matches!(Config::load(&folder.path().join("none")), Err(ConfigError::Unreadable { .. })));
 }
 

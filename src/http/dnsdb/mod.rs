@@ -172,7 +172,7 @@ impl Asked {
                 }
                 Ok(asked(Query::Data(data), types))
             }
-            _ => Err(bad("there is no such lookup", hint)),
+            _ => Err(bad("unknown lookup", hint)),
         }
     }
 
@@ -290,7 +290,7 @@ struct Params {
 impl Params {
     fn parse(request: &Request, config: &super::Config) -> Result<Params, ApiError> {
         let number = |key: &str| -> Result<Option<u64>, ApiError> {
-            let bad = |_| bad(format!("{key} is no number"), "0 or more");
+            let bad = |_| bad(format!("{key} is not a number"), "0 or more");
             request.param(key).map(|text| text.parse().map_err(bad)).transpose()
         };
         let limit = match number("limit")? {
@@ -328,9 +328,10 @@ fn fence(key: &str, text: &str, now: u64) -> Result<u64, ApiError> {
     match number.and_then(|digits| digits.parse::<u64>().ok()) {
         Some(age) if digits.len() < text.len() => Ok(now.saturating_sub(age)),
         Some(time) => Ok(time),
-        None => {
-            Err(bad(format!("{key} is no time"), "epoch seconds, or a negative number of seconds before now"))
-        }
+        None => Err(bad(
+            format!("{key} is not a time"),
+            "epoch seconds, or a negative number of seconds before now",
+        )),
     }
 }
 
@@ -367,7 +368,7 @@ async fn summarize(
     let params = Params::parse(request, &state.0.config)?;
     let max_count = match request.param("max_count") {
         None => u64::MAX,
-        Some(text) => text.parse().map_err(|_| bad("max_count is no number", "1 or more"))?,
+        Some(text) => text.parse().map_err(|_| bad("max_count is not a number", "1 or more"))?,
     };
     let search = asked.search(request, &params)?;
     let limits = Limits { rows: u64::MAX, examined: state.0.config.scan_rows };

@@ -819,7 +819,7 @@ fn a_file_that_is_no_dns_log_leaves_nothing_in_the_ledger_and_is_read_when_it_be
         let unread = status.sources[0].unread.iter().find(|unread| unread.path.ends_with(name)).unwrap();
         unread.reason.clone()
     };
-    assert!(reason("dns.log").contains("conn log") && reason("dnsmasq.log").contains("no log of Zeek"));
+    assert!(reason("dns.log").contains("conn log") && reason("dnsmasq.log").contains("not a log of Zeek"));
     host.append("logs/dnsmasq.log", "still no log\n".repeat(100));
     host.holds(0..0);
     host.put("logs/dns.log", log(0..10));

@@ -307,7 +307,7 @@ fn what_cannot_be_read_is_reported_and_the_others_are_read() {
     let root = folder.path();
     fs::write(root.join("dns.1.log"), log(0..10)).unwrap();
     fs::write(root.join("dns.2.log.xz"), b"\xfd7zXZ\x00rest").unwrap();
-    fs::write(root.join("dns.3.log.gz"), b"\x1f\x8bnonsense that is no archive").unwrap();
+    fs::write(root.join("dns.3.log.gz"), b"\x1f\x8bnonsense that is not an archive").unwrap();
     fs::write(root.join("dns.4.log"), b"").unwrap();
     fs::write(root.join("dns.5.log"), HEADER).unwrap();
     fs::create_dir(root.join("dns.log")).unwrap();
@@ -414,7 +414,7 @@ fn a_file_that_is_no_dns_log_is_named_with_what_it_is_and_leaves_nothing_behind(
     for (name, content, why) in [
         ("README.md", &b"# Notes\n\nread me\n"[..], "text"),
         ("passwd", b"root:x:0:0:root:/root:/bin/bash\n", "text"),
-        ("x.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\n", "no text"),
+        ("x.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\n", "not text"),
         ("dns.log", conn_log().as_bytes(), "conn"),
         ("dns.1.log.gz", &gz, "conn"),
         ("only-comments", b"# one\n# two\n", "not one whole line"),
