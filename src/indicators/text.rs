@@ -347,6 +347,13 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
     {
         return indicator(edges(rest)); // `host=evil.example`, out of a log
     }
+    // `domain:evil.example`, `"query":"evil.example"`; what is a host of that name has a port behind it.
+    if let Some((key, rest)) = text.split_once(':')
+        && KEYS.iter().any(|known| known.eq_ignore_ascii_case(edges(key)))
+        && is_reached(edges(rest))
+    {
+        return indicator(edges(rest));
+    }
     if let Some(last) = text.rsplit_once("](").and_then(|(_, link)| link.strip_suffix(')')) {
         return indicator(edges(last)); // a link in Markdown
     }

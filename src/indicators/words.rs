@@ -10,8 +10,18 @@ use super::text::{SEEN, prepared};
 /// What divides the words of a text beside spaces.
 const BETWEEN: &str = ",;<>\"`|{}()\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}\u{2039}\u{203a}\u{2014}\u{2015}\u{2190}\u{2192}\u{21d2}\u{2022}\
     \u{2026}\u{bf}\u{a1}\u{ff1f}\u{ff01}\u{ff0c}\u{ff1b}\u{3001}\u{ff08}\u{ff09}";
-/// Characters of HTML that divide, by their names.
-const ENTITIES: &[&str] = &["&nbsp;", "&lt;", "&gt;", "&quot;", "&apos;", "&#39;", "&#34;"];
+/// Characters of HTML by their names.
+pub const ENTITIES: &[(&str, &str)] = &[
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&nbsp;", " "),
+    ("&quot;", "\""),
+    ("&apos;", "'"),
+    ("&#39;", "'"),
+    ("&#34;", "\""),
+];
+/// Line ends and tabs as programs write them behind a name.
+pub const ESCAPES: &[&str] = &["\\n", "\\r", "\\t"];
 /// What stands between two addresses of a range.
 const TO: &[&str] = &["-", "to", "through", "until", "bis", "..", "\u{2014}"];
 /// The most digits of a note, `[12]`.
@@ -21,7 +31,8 @@ const NOTE_DIGITS: usize = 3;
 pub fn words(text: &str) -> Vec<String> {
     // Lines that quoted-printable broke are one.
     let mut text = with_ranges(&prepared(&text.replace("=\r\n", "").replace("=\n", "")));
-    for entity in ENTITIES {
+    // All of them divide.
+    for (entity, _) in ENTITIES {
         if text.contains(entity) {
             text = text.replace(entity, " ");
         }
@@ -42,7 +53,7 @@ pub fn is_pattern(plain: &str) -> bool {
 }
 
 /// Takes away what a text puts around a name or an address.
-fn trimmed(word: &str) -> &str {
+pub fn trimmed(word: &str) -> &str {
     let is_mark = |c: char| {
         matches!(
             c,
@@ -68,7 +79,7 @@ fn trimmed(word: &str) -> &str {
         if word.ends_with('_') {
             word = word.trim_matches('_');
         }
-        for tail in ["'s", "\u{2019}s", "\\n", "\\r", "\\t"] {
+        for tail in ["'s", "\u{2019}s"].iter().chain(ESCAPES) {
             word = word.strip_suffix(tail).unwrap_or(word);
         }
         word = without_note(word);

@@ -11,13 +11,14 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::pattern::has_wildcard;
-use super::query::{Query, QueryError, block_of};
-use crate::dns::Name;
-use crate::indicators::has_known_end;
-use crate::indicators::text::{
-    self, ONE_A_LINE, SEEN, Unreadable, edges, is_digest, is_plain, joined, numeric, prepared, refang, seen,
+use super::literal::as_query;
+use super::pasted::{is_whole, looks_like_regex, tidied};
+use super::query::{Query, QueryError};
+use super::refused::{
+    AS_NUMBER, CUT, FOREIGN_HINT, a_digest, check, clean, foreign, is_as_number, refused, several,
 };
+use crate::indicators::has_known_end;
+use crate::indicators::text::{ONE_A_LINE, SEEN, edges, is_digest, is_plain, joined, prepared, refang, seen};
 use crate::indicators::words::{is_pattern, words};
 use crate::indicators::{inner, is_wrapped, led_to, mirrored, parts};
 
@@ -27,10 +28,6 @@ const MAX_BYTES: usize = 32 << 10;
 const MOST_LAYERS: usize = 8;
 /// The longest text whose words are looked at one by one, in bytes: beyond it, it is a text.
 const MAX_AMONG: usize = 300;
-const CUT: &str = "this is cut";
-const LITERAL: &str =
-    "a backslash before a character that is part of a name; or ~text, which looks for any text";
-
 //--- Indicator ------------------------------------------------------------------------------------------------------
 
 /// What was pasted, understood.
@@ -333,19 +330,6 @@ enum Among {
     Unclear,
 }
 
-/// Whether a text with backslashes is a regex without its slashes: `.*\.example\.com$`.
-fn looks_like_regex(text: &str) -> bool {
-    let is_anchored = text.starts_with('^') || text.ends_with('$') && !text.ends_with("\\$");
-    let has_signs = [".*\\", ".+\\", "\\d", "\\w", ")\\"].iter().any(|sign| text.contains(sign));
-    !text.starts_with(['~', '/']) && text.contains('\\') && (is_anchored || has_signs)
-}
-
-/// Whether a text is a whole name with an end that names have, or an address.
-fn is_whole(text: &str) -> bool {
-    let is_name = || !has_wildcard(text) && Name::parse(text).is_ok_and(|name| has_known_end(&name));
-    text.parse::<IpAddr>().is_ok() || text.contains('.') && is_name()
-}
-
 /// How many different names and addresses there are in a text that has no blanks between them: `https://a.example/x,https://b.example/y`.
 fn joined_without_blanks(text: &str) -> usize {
     let signs = [',', ';', '|'];
@@ -366,79 +350,6 @@ fn joined_without_blanks(text: &str) -> usize {
         is_free &= !part.contains('?');
     }
     found.len()
-}
-
-/// A text without what a table, a page, a program or a log of Windows puts around a name, where that is sure.
-fn tidied(given: &str) -> Option<String> {
-    let given = given.trim();
-    // Most are: nothing is to be taken away from them.
-    if is_plain(given) && !given.ends_with('_') || given.starts_with(['~', '/']) {
-        return None;
-    }
-    let mut text = given.to_owned();
-    if text.contains('&') {
-        for (entity, sign) in
-            [("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", "\""), ("&#39;", "'")]
-        {
-            text = text.replace(entity, sign);
-        }
-    }
-    if text.contains('<') {
-        for tag in
-            ["td", "th", "tr", "br", "br/", "p", "b", "i", "li", "code", "pre", "span", "strong", "em", "div"]
-        {
-            text = text.replace(&format!("<{tag}>"), " ").replace(&format!("</{tag}>"), " ");
-        }
-    }
-    for end in ["\\r\\n", "\\n", "\\r", "\\t"] {
-        text = text.trim().strip_suffix(end).unwrap_or(text.trim()).to_owned();
-    }
-    let mut bare = text.trim();
-    bare = bare.strip_prefix('=').filter(|rest| rest.starts_with('"')).unwrap_or(bare);
-    let inner = |bare: &'static str, close: &'static str| (bare, close);
-    for (open, close) in [inner("\"\"", "\"\""), inner("b'", "'"), inner("b\"", "\"")] {
-        bare = bare.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).unwrap_or(bare);
-    }
-    let noted = bare.trim_end_matches(|c: char| {
-        "\u{b9}\u{b2}\u{b3}\u{2122}\u{ae}\u{a9}\u{2020}\u{2021}~".contains(c)
-            || ('\u{2070}'..='\u{2079}').contains(&c)
-    });
-    bare = if is_whole(noted) { noted } else { bare };
-    // `_x.example_`, as Markdown has it: no name ends so.
-    let plain = bare.trim_end_matches('_');
-    if plain.len() < bare.len() {
-        let plain = plain.strip_prefix("__").or_else(|| plain.strip_prefix('_')).unwrap_or(plain);
-        bare = if is_whole(plain) { plain } else { bare };
-    }
-    // `x.example[1]`, `x.example(seen)`
-    let noted =
-        bare.strip_suffix([']', ')']).and_then(|rest| rest.rsplit_once(['[', '('])).map(|(front, _)| front);
-    bare = noted.filter(|front| is_whole(front)).unwrap_or(bare);
-    // `(6)update(7)example(0)`
-    let counted = bare
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix("(0)"))
-        .and_then(|rest| rest.split_once(')'));
-    let counted =
-        counted.filter(|(count, _)| count.bytes().all(|b| b.is_ascii_digit())).map(|(_, rest)| {
-            let labels = rest.split('(').enumerate();
-            let labels = labels.map(|(at, label)| {
-                if at == 0 { label } else { label.split_once(')').map_or(label, |(_, label)| label) }
-            });
-            labels.collect::<Vec<_>>().join(".")
-        });
-    let tidy = counted.filter(|name| is_whole(name)).unwrap_or_else(|| bare.to_owned());
-    (tidy != given).then_some(tidy)
-}
-
-/// Refuses what is more than one.
-fn several(given: &str, many: usize) -> Option<QueryError> {
-    let message = match many {
-        0 | 1 => return None,
-        2 => "there are two indicators in it".to_owned(),
-        many => format!("there are {many} indicators in it"),
-    };
-    Some(refused(given, message, ONE_A_LINE))
 }
 
 /// The names and addresses in a text, each once.
@@ -474,238 +385,11 @@ fn asked_by(word: &str) -> Option<String> {
     fits.then_some(asked)
 }
 
-/// A name as text that is understood as that name, whatever is in it.
-pub fn literal(name: &Name) -> String {
-    let shown = name.to_string();
-    let is_plain_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let is_address = || shown.parse::<IpAddr>().is_ok();
-    if is_plain(&shown)
-        && numeric(&shown).is_none()
-        && !is_digest(&shown)
-        && !is_as_number(&shown)
-        && !is_address()
-    {
-        return shown;
-    }
-    let is_read_back = || {
-        (!is_as_number(&shown)).then_some(())?;
-        let stays = |text: String| matches!(text::clean(&text), Ok(Some(clean)) if clean == text);
-        let forms = [shown.clone(), format!("*.{shown}"), format!("{shown}.*")];
-        forms.into_iter().all(stays).then_some(())?;
-        let query = Query::parse(&shown).ok()?;
-        check(&shown, &query, &shown).ok()?;
-        matches!(query, Query::Name(read) if read == *name).then_some(())
-    };
-    if name.is_root() || is_read_back().is_some() {
-        return shown;
-    }
-    let mut out = String::with_capacity(shown.len() + 8);
-    let mut chars = shown.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            // Two backslashes, or one before every dot, would be taken away.
-            '\\' => match chars.next() {
-                Some(c @ ('.' | '\\')) => out.push_str(&format!("\\{:03}", u32::from(c))),
-                next => {
-                    out.push(c);
-                    out.extend(next);
-                }
-            },
-            c if is_plain_char(c) => out.push(c),
-            // Brackets around a dot are none, whether there is a backslash or not.
-            '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' => out.push_str(&format!("\\{:03}", u32::from(c))),
-            c => out.extend(['\\', c]),
-        }
-    }
-    match out.chars().next() {
-        Some(first) if !out.contains('\\') => {
-            format!("\\{:03}{}", u32::from(first), out.get(1..).unwrap_or_default())
-        }
-        _ => out,
-    }
-}
-
-/// An address as text that is understood as that address.
-pub fn address(address: IpAddr) -> String {
-    if address == address.to_canonical() { address.to_string() } else { format!("{address}/128") }
-}
-
-/// A query as text, in the form that is read back as the same.
-fn as_query(query: &Query, clean: String) -> String {
-    let below = |name: &Name| if name.is_root() { "*".to_owned() } else { format!("*.{}", literal(name)) };
-    match query {
-        Query::Name(name) | Query::Either(name) => literal(name),
-        Query::Subtree(name) => below(name),
-        Query::Prefix(name) => format!("{}.*", literal(name)),
-        Query::Target(name) => format!("rdata:{}", literal(name)),
-        Query::TargetSubtree(name) => format!("rdata:{}", below(name)),
-        Query::Pair(name, address) => format!("{}|{address}", literal(name)),
-        Query::Names(first, last) => format!("{}|{}", literal(first), literal(last)),
-        Query::Addresses(first, last) if first == last => address(*first),
-        Query::Addresses(first, last) => match block_of(*first, *last) {
-            Some(length) => format!("{first}/{length}"),
-            None => format!("{first}-{last}"),
-        },
-        _ => clean,
-    }
-}
-
-fn refused(given: &str, message: impl Into<String>, hint: &'static str) -> QueryError {
-    QueryError::new(given, 0, message, hint)
-}
-
-//--- what can be no indicator ---------------------------------------------------------------------------------------
-
-/// As [`text::clean`], with what was given for the error.
-fn clean(given: &str, text: &str) -> Result<Option<String>, QueryError> {
-    text::clean(text).map_err(|Unreadable { message, hint }| refused(given, message, hint))
-}
-
-/// Refuses what the parser takes for a name and nobody means as one.
-fn check(given: &str, query: &Query, clean: &str) -> Result<(), QueryError> {
-    let text = match query {
-        Query::Name(_)
-        | Query::Target(_)
-        | Query::Subtree(_)
-        | Query::TargetSubtree(_)
-        | Query::Prefix(_) => clean,
-        Query::Pair(..) => clean.split('|').next().unwrap_or_default(),
-        Query::Pattern(_) => clean,
-        _ => return Ok(()),
-    };
-    if text.starts_with(['~', '/']) {
-        return Ok(());
-    }
-    if has_wildcard(text) && is_numeric_pattern(text) {
-        let hint = "a block such as 192.0.2.0/24, or a range such as 192.0.2.3-192.0.2.9";
-        return Err(refused(given, "an address has no pattern", hint));
-    }
-    let bare = text.trim_start_matches("*.").trim_start_matches('.').trim_end_matches(".*");
-    if let Some(last @ ('-' | '=')) =
-        bare.chars().next_back().filter(|_| bare.contains('.') && !has_wildcard(bare))
-    {
-        let hint = "the whole of it; or --extract (extract=true), which puts lines together that were broken";
-        return Err(refused(given, format!("{CUT}: no name ends in {last}"), hint));
-    }
-    if let Some((at, c)) = text.char_indices().find(|(at, c)| is_foreign_sign(text, *at, *c)) {
-        let (message, hint) = match c {
-            ':' if text.matches(':').count() > 1 => {
-                ("this is not an address", "an address such as 2001:db8::1")
-            }
-            ',' | ';' => {
-                ("this is more than one, or no name", "one in a line; a list: --file, with --column for CSV")
-            }
-            '%' => ("a percent sign stands for nothing here", "* for any text"),
-            _ => ("this is not a name", LITERAL),
-        };
-        return Err(QueryError::new(text, at, format!("{message} ({c})"), hint));
-    }
-    if text.contains('[') && !text.contains(['*', '?']) && !without_classes(text).contains('.') {
-        let hint = "the name as it was; or, for a pattern, with its dots: ns[12].example.com";
-        return Err(refused(given, "what stands in brackets here is unclear", hint));
-    }
-    if text.contains('/') && !bare.ends_with("arpa") && !text.contains('\\') {
-        return Err(refused(
-            given,
-            "no name has a slash in it",
-            "dots between labels; a block is 192.0.2.0/24",
-        ));
-    }
-    if text.contains(['<', '>']) {
-        return Err(refused(given, "this is not a name (< or > in it)", LITERAL));
-    }
-    if has_wildcard(text) && text.contains(['{', '}']) {
-        return Err(refused(
-            given,
-            "what stands in braces here is unclear",
-            "*.name, or a glob such as ns[12].example.com",
-        ));
-    }
-    if text.starts_with('^') {
-        return Err(refused(given, "this looks like a regex", "/regex/"));
-    }
-    if !has_wildcard(text) && is_digest(text) {
-        return Err(a_digest(given));
-    }
-    match numeric(bare) {
-        Some(message) if !has_wildcard(bare) => Err(refused(given, message, "an address such as 192.0.2.7")),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a sign is of no name as people have them. What a tunnel encodes has signs too: `=` at the end of a label, `+` in it.
-fn is_foreign_sign(text: &str, at: usize, c: char) -> bool {
-    let before_a_word = || text.get(at + 1..).is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
-    match c {
-        '=' => before_a_word(),
-        '+' | '!' => at == 0,
-        _ => ",;:|@%$#".contains(c),
-    }
-}
-
-fn a_digest(given: &str) -> QueryError {
-    refused(given, "this looks like the hash of a file, which no DNS log has", FOREIGN_HINT)
-}
-
-const AS_NUMBER: &str = "the number of an AS";
-
-/// Whether a text is the number of an autonomous system: `AS64500`.
-fn is_as_number(text: &str) -> bool {
-    let text = text.trim().to_ascii_lowercase();
-    let number = text
-        .strip_prefix("asn")
-        .or_else(|| text.strip_prefix("as"))
-        .map(|rest| rest.trim_start_matches([' ', ':']));
-    number
-        .is_some_and(|number| (3..=10).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
-}
-
-const FOREIGN_HINT: &str = "the names and addresses that belong to it";
-
-/// What reports list beside names and addresses, and a parser of names would take for one: what it is.
-fn foreign(text: &str) -> Option<&'static str> {
-    let text = text.trim_matches(|c: char| c.is_whitespace() || "\"'`<>()".contains(c));
-    let lower = text.to_ascii_lowercase();
-    let is_path = matches!(text.as_bytes(), [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic());
-    let keys = ["hklm\\", "hkcu\\", "hkcr\\", "hku\\", "hkey_"];
-    let vulnerability = || {
-        let (year, number) = lower.strip_prefix("cve-")?.split_once('-')?;
-        let is_number = |text: &str| text.len() >= 4 && text.bytes().all(|b| b.is_ascii_digit());
-        (year.len() == 4 && is_number(year) && is_number(number)).then_some(())
-    };
-    if is_path || lower.starts_with("%") && lower.contains("%\\") {
-        Some("the path of a file")
-    } else if keys.iter().any(|key| lower.starts_with(key)) {
-        Some("a key of the Windows registry")
-    } else if is_as_number(text) {
-        Some(AS_NUMBER)
-    } else {
-        vulnerability().map(|()| "the number of a vulnerability")
-    }
-}
-
-/// A pattern without what is in brackets.
-fn without_classes(text: &str) -> String {
-    text.split('[')
-        .enumerate()
-        .map(|(at, part)| if at == 0 { part } else { part.rsplit(']').next().unwrap_or(part) })
-        .collect()
-}
-
-/// Whether a pattern is an address with wildcards in it.
-fn is_numeric_pattern(text: &str) -> bool {
-    let mut numbers = 0;
-    let parts_fit = text.split('.').all(|part| {
-        let is_number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        numbers += usize::from(is_number);
-        is_number || !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit() || b"*?[]-!".contains(&b))
-    });
-    parts_fit && numbers > 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::Name;
+    use crate::lookup::literal;
     use proptest::prelude::*;
 
     fn asked(text: &str) -> String {

@@ -24,13 +24,16 @@ mod cursor;
 mod filters;
 mod indicator;
 mod list;
+mod literal;
 mod lookalike;
 mod new;
 mod order;
+mod pasted;
 mod pattern;
 mod queries;
 mod query;
 mod questions;
+mod refused;
 mod required;
 mod runs;
 mod summary;
@@ -38,10 +41,9 @@ mod walk;
 
 pub use cursor::{Cursor, CursorError};
 pub use filters::{During, FILTER_KEYS, Filters, Types, is_seen_within, no_such_sensor, parse_bool, sensors};
-pub use indicator::{
-    Indicator, address as literal_address, another, literal, maybe_port, refuse_nothing, understood,
-};
+pub use indicator::{Indicator, another, maybe_port, refuse_nothing, understood};
 pub use list::{List, ListForm};
+pub use literal::{address as literal_address, literal};
 pub use lookalike::{Brands, Likeness, Lookalike};
 pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_new, parse_since};
 pub use order::{Column, MAX_SORTED, Sort, Top};

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::filters::Filters;
-use super::indicator::literal;
+use super::literal::literal;
 use super::pattern::Pattern;
 use super::query::Query;
 use super::summary::Names;

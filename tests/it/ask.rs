@@ -118,6 +118,10 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("~~update[.]evil-c2[.]example~~", NAME),
             ("host=update.evil-c2.example", NAME),
             ("dst_ip=203.0.113.66,", V4),
+            ("domain:update.evil-c2.example", NAME),
+            ("\"query\":\"update.evil-c2.example\",", NAME),
+            ("{\"ip\":\"203.0.113.66\"}", V4),
+            ("#update.evil-c2.example", NAME),
         ],
     ),
     (
