@@ -25,6 +25,8 @@ const MOST_SPAN: u64 = 4;
 /// The first three labels of a name; of one with fewer all of it.
 const THREE: &str =
     "concat(arrayStringConcat(arraySlice(splitByChar('\\x00', name), 1, 3), '\\x00'), '\\x00')";
+/// That a domain of two labels may be parted among shards: buckets are by three labels of it, see `bucket.rs`.
+const IS_PARTED: &str = "(substring(name, 3, 1) = '\\x00' AND position(substring(name, 4), '\\x00') <= 4)";
 /// Bytes of keys that one statement names, as they are: there they take four times as many.
 const NAMED_AT_ONCE: usize = 32 << 10;
 
@@ -120,7 +122,12 @@ impl ByDomain {
                 let (name, seen) = (table.name(), seen(table, Fence::FirstFrom(since)));
                 format!("SELECT {DOMAIN} FROM {database}.{name} PREWHERE {bounds} WHERE {seen}")
             });
-            wanted += &format!(" AND {DOMAIN} IN ({})", each.join(" UNION ALL "));
+            let is_new = format!("{DOMAIN} IN ({})", each.join(" UNION ALL "));
+            // What is old of a domain may be in another shard than what is new.
+            wanted += &match self.shards.len() {
+                1 => format!(" AND {is_new}"),
+                _ => format!(" AND ({IS_PARTED} OR {is_new})"),
+            };
         }
         let mut found = Found::new();
         let open = self.sum_up(DOMAIN, &wanted, "", &mut found)?;
