@@ -143,30 +143,16 @@ impl Filters {
 
     /// Whether there may be questions that they leave out.
     pub fn narrow_questions(&self) -> bool {
-        let Filters { types, sensor, first_before, first_after, last_before, last_after, during, .. } = self;
-        let fences = [first_before, first_after, last_before, last_after];
-        *types != Types::default()
-            || sensor.is_some()
-            || during.is_some()
-            || fences.iter().any(|at| at.is_some())
+        self.types != Types::default() || self.sensor.is_some() || self.fences().next().is_some()
     }
 
     /// Whether the first and the last sighting are within all fences.
     fn is_time(&self, first: u64, last: u64) -> bool {
-        self.first_before.is_none_or(|t| first <= t)
-            && self.first_after.is_none_or(|t| first >= t)
-            && self.last_before.is_none_or(|t| last <= t)
-            && self.last_after.is_none_or(|t| last >= t)
-            && self.during.is_none_or(|(from, to)| first <= to && last >= from)
+        self.fences().all(|fence| fence.holds(first, last))
     }
 
-    /// What each row or question meets that they want; of all sensors, where their rows are one.
-    pub(super) fn condition(&self, merges_sensors: bool) -> Condition {
-        let types = match &self.types {
-            Types::Of(types) => Some(Condition::Types(types.clone())),
-            Types::All | Types::Any | Types::AnyDnssec => None,
-        };
-        let sensor = self.sensor.clone().filter(|_| !merges_sensors).map(Condition::Sensor);
+    /// The bounds on times.
+    fn fences(&self) -> impl Iterator<Item = Fence> {
         let (from, up_to) = self.during.unzip();
         let fences = [
             self.first_before.map(Fence::FirstUpTo),
@@ -176,7 +162,17 @@ impl Filters {
             up_to.map(Fence::FirstUpTo),
             from.map(Fence::LastFrom),
         ];
-        let seen = fences.into_iter().flatten().map(|fence| Condition::Seen(About::Tuple, fence));
+        fences.into_iter().flatten()
+    }
+
+    /// What each row or question meets that they want; of all sensors, where their rows are one.
+    pub(super) fn condition(&self, merges_sensors: bool) -> Condition {
+        let types = match &self.types {
+            Types::Of(types) => Some(Condition::Types(types.clone())),
+            Types::All | Types::Any | Types::AnyDnssec => None,
+        };
+        let sensor = self.sensor.clone().filter(|_| !merges_sensors).map(Condition::Sensor);
+        let seen = self.fences().map(|fence| Condition::Seen(About::Tuple, fence));
         Condition::all([types, sensor].into_iter().flatten().chain(seen))
     }
 

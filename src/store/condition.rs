@@ -136,6 +136,18 @@ pub enum Fence {
     LastUpTo(u64),
 }
 
+impl Fence {
+    /// Whether what was first and last seen then meets it.
+    pub fn holds(self, first: u64, last: u64) -> bool {
+        match self {
+            Fence::FirstFrom(time) => first >= time,
+            Fence::FirstUpTo(time) => first <= time,
+            Fence::LastFrom(time) => last >= time,
+            Fence::LastUpTo(time) => last <= time,
+        }
+    }
+}
+
 impl Condition {
     /// All of some conditions, as simply as that can be said.
     pub fn all(conditions: impl IntoIterator<Item = Condition>) -> Condition {
