@@ -11,6 +11,7 @@
 //! - [`line`] is a line as it is handed out, and how an answer ended;
 //! - [`stretches`] are the times at which something was seen.
 
+mod asked;
 mod filters;
 mod find;
 mod keys;
@@ -21,8 +22,9 @@ mod places;
 mod read;
 mod stretches;
 
+pub use asked::Ask;
 pub use filters::{Filters, FiltersStatus, budget};
-pub use find::{Ask, Evidence, Visit};
+pub use find::{Evidence, Visit};
 pub use line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
 pub use making::make_while_reading;
 pub use places::Beginnings;
