@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use clap::builder::PossibleValuesParser;
 use serde::Deserialize;
 
 use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger, tell_at_rest};
@@ -16,7 +17,9 @@ use crate::http::client::Client;
 use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::{Acknowledged, WriteStore};
-use crate::watch::{HitFilter, HitLine, Sought, Summed, Watching, ledger_name, misp, parse_numbers, stix};
+use crate::watch::{
+    HitFilter, HitLine, KINDS, Sought, Summed, Watching, ledger_name, misp, parse_numbers, stix,
+};
 
 /// Bytes of an answer, and of a line of a stream, at most.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -38,7 +41,7 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     sensor: Option<String>,
     /// Only of this kind: name, domain, address, network; new, new_retracted, new_summed for events of what is new
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(KINDS), hide_possible_values = true)]
     kind: Option<String>,
     /// Only those about this: a name with all below it, an address, a network; be it what was met or what met it
     #[arg(long, value_name = "VALUE")]

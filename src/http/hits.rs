@@ -36,7 +36,7 @@ use crate::lookup::parse_since;
 use crate::output::sanitise;
 use crate::store::{Acknowledged, Snapshot, StoreError};
 use crate::watch::{
-    FeedStatus, HitFilter, HitLine, Outlet, Sent, Set, Sought, Watching, ledger_name, parse_numbers,
+    FeedStatus, HitFilter, HitLine, KINDS, Outlet, Sent, Set, Sought, Watching, ledger_name, parse_numbers,
 };
 
 const PARAMETERS: [&str; 10] =
@@ -180,6 +180,12 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     let param = |name: &str| request.param(name).map(str::to_owned);
     let value = request.param("value").map(sought).transpose()?;
     let (feed, kind, sensor) = (param("feed"), param("kind"), filters.sensor);
+    if kind.as_deref().is_some_and(|kind| !KINDS.contains(&kind)) {
+        return Err(bad(
+            "unknown kind of hit",
+            "kind=name, domain, address, network, new, new_retracted or new_summed",
+        ));
+    }
     let filter = HitFilter { since, feed: feed.clone(), sensor, kind, acknowledged, value };
     let watching = state.watching();
     let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };

@@ -32,6 +32,8 @@ pub enum Reason {
     Revoked,
     /// Its source is less sure than was asked for.
     Confidence,
+    /// Its source said it last before what was asked for.
+    Age,
     /// An observable of a bundle, and no indicator.
     Observed,
     /// A list of MISP that matches parts of texts.
@@ -56,7 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::PublicSuffix,
         Reason::Private,
         Reason::TooWide,
@@ -71,6 +73,7 @@ impl Reason {
         Reason::NotForDetection,
         Reason::Revoked,
         Reason::Confidence,
+        Reason::Age,
         Reason::Observed,
         Reason::Substring,
         Reason::PatternAnd,
@@ -100,6 +103,7 @@ impl Reason {
             Reason::NotForDetection => "not_for_detection",
             Reason::Revoked => "revoked",
             Reason::Confidence => "confidence",
+            Reason::Age => "age",
             Reason::Observed => "observed",
             Reason::Substring => "substring",
             Reason::PatternAnd => "pattern_and",
@@ -135,6 +139,7 @@ impl Reason {
             Reason::NotForDetection => "not for detection (to_ids)",
             Reason::Revoked => "revoked or deleted",
             Reason::Confidence => "too little confidence",
+            Reason::Age => "said too long ago",
             Reason::Observed => "observed, and no indicator",
             Reason::Substring => "a list of parts of texts",
             Reason::PatternAnd => "a pattern with AND",

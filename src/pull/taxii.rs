@@ -167,6 +167,7 @@ impl Pull<'_> {
                 return Err(failed(self.remote.answered(&at, reply)));
             }
             let added = reply.header("x-taxii-date-added-last").map(str::to_owned);
+            let spans = reply.header("x-taxii-date-added-first") != added.as_deref();
             let page: Envelope = self.remote.document(&at, reply).map_err(failed)?;
             let mut is_new = false;
             for (id, time, object) in page.indicators() {
@@ -180,8 +181,8 @@ impl Pull<'_> {
                 (true, Some(place)) if next.as_ref() != Some(&place) || is_new => {
                     next = Some(place);
                 }
-                // One that gives no place goes on by the time.
-                (true, None) if is_further => (next, after) = (None, last.clone()),
+                // One that gives no place goes on by the time. Where all of a page came at one time, others of that time would be left out.
+                (true, None) if is_further && spans => (next, after) = (None, last.clone()),
                 _ => {
                     let what = "it says that there is more, and not where".to_owned();
                     return Err(failed(PullError::Unexpected { at: at.to_string(), what }));

@@ -17,7 +17,7 @@ use super::feed::{Feed, FeedMeta, FeedWriter};
 use super::key;
 use super::note::Note;
 use super::place::Place;
-use crate::indicators::{self, Action, AllowList, Indicator, Options, ReadError, Taken};
+use crate::indicators::{self, Action, AllowList, Indicator, Options, ReadError, Reason, Skipped, Taken};
 
 /// A feed that has fewer indicators may shrink as it likes, but not to nothing.
 const SMALL: u64 = 20;
@@ -179,15 +179,19 @@ impl Folder {
         let mut all: Option<Taken> = None;
         for input in inputs {
             let mut input = input.map_err(ReadError::from)?;
-            let taken = indicators::read(&mut input, &reading.options, &mut |indicator| {
+            let mut too_old = Skipped::default();
+            let mut taken = indicators::read(&mut input, &reading.options, &mut |indicator| {
                 let Indicator { value, action, reference } = indicator;
                 if reference.time.is_some_and(|time| time < reading.not_before) {
+                    too_old.add(Reason::Age, reference.line, &value.to_string());
                     return Ok(());
                 }
                 let mut stored = Vec::with_capacity(64);
                 key::push(&value, action, &mut stored);
                 writer.push(&stored, &Note::from(reference).to_bytes()).map_err(ReadError::from)
             })?;
+            taken.taken = taken.taken.saturating_sub(too_old.of(Reason::Age));
+            taken.skipped.merge(&too_old);
             all = Some(match all {
                 None => taken,
                 Some(mut sum) => {
@@ -389,4 +393,25 @@ pub fn read_allow(allow: &[String]) -> Result<AllowList, WatchError> {
         })?;
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn what_was_said_too_long_ago_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(dir.path());
+        let text = "domain,last_seen\nnew.example,2026-11-20\nold.example,2025-01-01\n";
+        let input: Box<dyn Read> = Box::new(Cursor::new(text.as_bytes().to_vec()));
+        let reading = Reading { not_before: 1_790_000_000, ..Reading::default() };
+        let imported = folder.import("bad", &mut [Ok(input)].into_iter(), &reading, 7).unwrap();
+        assert_eq!(
+            (imported.entries, imported.taken.taken, imported.taken.skipped.of(Reason::Age)),
+            (1, 1, 1)
+        );
+    }
 }

@@ -163,6 +163,9 @@ pub fn ledger_name(ledger: &dyn Snapshot) -> Result<String, StoreError> {
     Ok(format!("{:016x}", ledger.changed_since(Mark(u64::MAX))?.identity.generation))
 }
 
+/// What hits are of: kinds of indicators, and events of what is new.
+pub const KINDS: [&str; 7] = ["name", "domain", "address", "network", "new", "new_retracted", "new_summed"];
+
 /// Which hits are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HitFilter {

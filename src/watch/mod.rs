@@ -41,7 +41,7 @@ pub use export::{misp, stix};
 pub use feed::{Feed, FeedMeta};
 pub use file::{FileForm, HitFile};
 pub use folder::{Folder, Imported, Reading, WatchError, check_name, expand_allow, read_allow};
-pub use line::{HitFilter, HitLine, Sought, ledger_name, parse_numbers};
+pub use line::{HitFilter, HitLine, KINDS, Sought, ledger_name, parse_numbers};
 pub use novel::{Novelty, Which};
 pub use outlet::{AN_HOUR, Outlet, Sent, Summed};
 pub use pulled::{PullNote, PullStatus};

@@ -361,7 +361,7 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
         page("/name/live.d7.example").contains("Listed: ")
             && !page("/name/good.example").contains("Listed: ")
     );
-    for bad in ["order=x", "cursor=x", "since=x", "type=A", "value=a..b"] {
+    for bad in ["order=x", "cursor=x", "since=x", "type=A", "value=a..b", "kind=domian"] {
         assert_eq!(daemon.get(&format!("/api/v1/hits?{bad}")).status, 400, "{bad}");
     }
     let printed = String::from_utf8(env.ok(&["hits", "--data", "data"])).unwrap();

@@ -26,6 +26,7 @@ struct Shelf {
     objects: Vec<(String, Value)>,
     page: usize,
     dead_from: usize,
+    without_next: bool,
 }
 
 fn taxii_server(shelf: &Arc<Mutex<Shelf>>) -> Server {
@@ -64,10 +65,13 @@ fn taxii_server(shelf: &Arc<Mutex<Shelf>>) -> Server {
                     envelope["objects"] = part.iter().map(|(_, object)| object.clone()).collect();
                     let more = from + part.len() < found.len();
                     envelope["more"] = json!(more);
-                    if more {
+                    if more && !shelf.without_next {
                         envelope["next"] = json!((from + part.len()).to_string());
                     }
-                    return said(envelope).with("X-TAXII-Date-Added-Last", added.clone());
+                    let first = part.first().map(|(added, _)| added.clone()).unwrap_or_default();
+                    return said(envelope)
+                        .with("X-TAXII-Date-Added-First", first)
+                        .with("X-TAXII-Date-Added-Last", added.clone());
                 }
                 said(envelope)
             }
@@ -81,7 +85,7 @@ fn a_collection_is_pulled_page_by_page_and_then_what_was_added_since() {
     let added = |n: u64| format!("2026-02-01T00:00:{n:02}.000000Z");
     let first = "2026-01-01T00:00:00.000Z";
     let objects = (0..13).map(|n| (added(n), domain(n, first, &format!("d{n}.example")))).collect();
-    let shelf = Arc::new(Mutex::new(Shelf { objects, page: 5, dead_from: 0 }));
+    let shelf = Arc::new(Mutex::new(Shelf { objects, page: 5, ..Shelf::default() }));
     let server = taxii_server(&shelf);
     let keys = "kind = \"taxii\"\nuser = \"user1\"\nkey_file = \"key\"\n";
     let env = ledger(&["d1.example"], &format!("{keys}url = \"{}\"\n", server.url("/taxii2/")));
@@ -126,6 +130,29 @@ fn a_collection_is_pulled_page_by_page_and_then_what_was_added_since() {
     configure(&env, &format!("{keys}collection = \"none\"\nurl = \"{}\"\n", server.url("/taxii2/")));
     let why = pull(&env).unwrap_err();
     assert!(why.contains("unknown collection \"none\"") && why.contains("another host"), "{why}");
+}
+
+/// Such a server is asked for what was added after the last of a page, and what was added at that very time would never come.
+#[test]
+fn a_page_of_one_time_without_a_next_place_is_no_end() {
+    let objects = |times: [u64; 7]| {
+        let one = |n: usize, second: u64| {
+            let added = format!("2026-02-01T00:00:{second:02}.000000Z");
+            (added, domain(n as u64, "2026-01-01T00:00:00.000Z", &format!("d{n}.example")))
+        };
+        times.into_iter().enumerate().map(|(n, second)| one(n, second)).collect()
+    };
+    let different =
+        Shelf { objects: objects([1, 2, 3, 4, 5, 6, 7]), page: 3, without_next: true, ..Shelf::default() };
+    let shelf = Arc::new(Mutex::new(different));
+    let server = taxii_server(&shelf);
+    let keys = "kind = \"taxii\"\nuser = \"user1\"\nkey_file = \"key\"\n";
+    let env = ledger(&["d1.example"], &format!("{keys}url = \"{}\"\n", server.url("/taxii2/")));
+    std::fs::write(env.path("key"), "Password1\n").unwrap();
+    assert!(pull(&env).unwrap().contains("7 indicators, before 0 (stix)"));
+    shelf.lock().unwrap().objects = objects([8, 8, 8, 8, 8, 8, 8]);
+    let why = pull(&env).unwrap_err();
+    assert!(why.contains("there is more, and not where"), "{why}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! by the mode and the access list of each folder on the way, with that user's groups (`/etc/passwd` and `/etc/group`).
 
 mod disk;
+mod feeds;
 mod fleet;
 mod outlets;
 mod sources;
@@ -120,6 +121,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     check_keys(&mut findings, &config, &user);
     fleet::check(&mut findings, &config, status.as_ref());
     outlets::check(&mut findings, &config, &user, status.as_ref());
+    if running {
+        feeds::check(&mut findings, &config.data_dir.join(CONTROL_SOCKET));
+    }
     check_limits(&mut findings, &config.data_dir);
     tell_clock(&mut findings, now());
     let mut out = io::stdout().lock();
