@@ -63,6 +63,21 @@ pub fn has_listed_suffix(name: &Name) -> bool {
     suffix_of(&mut labels_of(name.key())).typ.is_some()
 }
 
+/// Whether a name is a public suffix that is, or may be, a host of its own: one of a provider, or one that a wildcard of the list makes a
+/// suffix. `co.uk` is none.
+pub fn is_host_suffix(name: &Name) -> bool {
+    let labels: Vec<&[u8]> = labels_of(name.key()).collect();
+    if labels.len() < 2 || registrable_length(name.key()).is_some() {
+        return false;
+    }
+    let is_private = suffix_of(&mut labels.iter().copied()).typ == Some(psl::Type::Private);
+    // Any other label in its place makes one as well.
+    let above = labels.split_last().map_or(&[][..], |(_, above)| above);
+    let other: &[u8] = b"another-label";
+    let length = above.iter().map(|label| label.len() + 1).sum::<usize>() + other.len();
+    is_private || suffix_of(&mut above.iter().copied().chain([other])).len == length
+}
+
 /// The name that was registered: the public suffix and one label more. `None` for a public suffix and for the root.
 pub fn registrable(name: &Name) -> Option<Name> {
     let length = registrable_length(name.key())?;
@@ -103,6 +118,17 @@ mod tests {
             assert!(!is_one(none), "{none}");
         }
         assert!(registrable(&Name::parse("amazonaws.com").unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_suffix_of_a_provider_or_of_a_wildcard_is_a_host_as_well() {
+        let is_host = |name: &str| is_host_suffix(&Name::parse(name).unwrap());
+        for host in ["ec2-192-0-2-7.compute-1.amazonaws.com", "github.io", "evil.ck"] {
+            assert!(is_host(host), "{host}");
+        }
+        for none in ["com", "co.uk", "example.com", "corp", "www.ck", "."] {
+            assert!(!is_host(none), "{none}");
+        }
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod rdata;
 mod rrtype;
 mod wire;
 
-pub use domain::{SUFFIX_LIST, has_listed_suffix, is_registrable_prefix, registrable, registrable_length};
+pub use domain::{
+    SUFFIX_LIST, has_listed_suffix, is_host_suffix, is_registrable_prefix, registrable, registrable_length,
+};
 pub use name::{
     Name, NameError, name_of_address, other_form, push_key as push_name_key, split_key as split_name_key,
     to_unicode,

@@ -2,8 +2,10 @@
 
 use super::left_out::Columns;
 use super::reason::{Reason, Skipped};
+use super::text::SEEN;
 use super::value::{self, Value, Values};
 use super::{Action, Format, Indicator, Options, ReadError, Reference, Taken};
+use crate::dns::is_host_suffix;
 
 /// Characters of a text of a reference that are kept.
 const MAX_TEXT: usize = 500;
@@ -101,9 +103,9 @@ impl<'a> Collect<'a> {
             return text.split(signs).try_for_each(|part| self.text(part, below, action, reference.clone()));
         }
         match value::read(text, below) {
-            Ok(Values::One(value)) => self.value(value, action, reference),
+            Ok(Values::One(value)) => self.of_text(text, value, action, reference),
             Ok(Values::Many(values)) => {
-                values.into_iter().try_for_each(|value| self.value(value, action, reference.clone()))
+                values.into_iter().try_for_each(|value| self.of_text(text, value, action, reference.clone()))
             }
             Err(reason) => {
                 self.skip(reason, reference.line, text);
@@ -117,8 +119,34 @@ impl<'a> Collect<'a> {
     /// # Errors
     ///
     /// When there are too many, or whoever takes them fails.
-    pub fn value(&mut self, value: Value, action: Action, mut reference: Reference) -> Result<(), ReadError> {
-        let value = match (value, self.options.below) {
+    pub fn value(&mut self, value: Value, action: Action, reference: Reference) -> Result<(), ReadError> {
+        self.take(value, action, reference, false)
+    }
+
+    /// Takes a value that a text stands for. One that everybody is below, and that is a host as well, is taken alone unless the text
+    /// says that all below it is meant.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many, or whoever takes them fails.
+    pub fn of_text(
+        &mut self,
+        text: &str,
+        value: Value,
+        action: Action,
+        reference: Reference,
+    ) -> Result<(), ReadError> {
+        self.take(value, action, reference, !text.trim_start().starts_with(['*', '.', SEEN]))
+    }
+
+    fn take(
+        &mut self,
+        value: Value,
+        action: Action,
+        mut reference: Reference,
+        or_alone: bool,
+    ) -> Result<(), ReadError> {
+        let mut value = match (value, self.options.below) {
             (Value::Name(name), Some(true)) => Value::Domain(name),
             (Value::Domain(name), Some(false)) => Value::Name(name),
             (value, _) => value,
@@ -134,8 +162,13 @@ impl<'a> Collect<'a> {
         if let Some(reason) =
             value.refused().filter(|reason| action == Action::Watch || *reason != Reason::Private)
         {
-            self.skip(reason, reference.line, &shown(&value));
-            return Ok(());
+            match value {
+                Value::Domain(name) if or_alone && is_host_suffix(&name) => value = Value::Name(name),
+                value => {
+                    self.skip(reason, reference.line, &shown(&value));
+                    return Ok(());
+                }
+            }
         }
         match action {
             Action::Watch => self.taken.taken += 1,

@@ -7,10 +7,12 @@
 use std::io::Read;
 
 use super::collect::Collect;
+use super::files::is_file_ending;
+use super::host::has_known_end;
 use super::input::Lines;
-use super::misp::{Use, moment, use_of};
+use super::misp::{Use, moment, use_of_words};
 use super::reason::Reason;
-use super::value;
+use super::value::{self, Value, Values};
 use super::{Action, Format, ReadError, Reference};
 
 /// What may divide cells.
@@ -84,7 +86,23 @@ pub const TAGS: &[&str] = &["tags", "attribute_tag", "labels", "tag", "label"];
 pub const LINK: &[&str] =
     &["reference", "urlhaus_link", "urlhaus_reference", "link", "source_url", "references"];
 const CONFIDENCE: &[&str] = &["confidence_level", "confidence", "score"];
-const UNTIL: &[&str] = &["valid_until", "expires", "expiration", "expiry", "expire"];
+const UNTIL: &[&str] = &[
+    "valid_until",
+    "expires",
+    "expiration",
+    "expiry",
+    "expire",
+    "expiration_date",
+    "expiry_date",
+    "expire_date",
+    "expiration_time",
+    "expiration_datetime",
+    "expirationdatetime",
+    "expires_at",
+    "expires_on",
+    "valid_to",
+    "validuntil",
+];
 const TIME: &[&str] = &[
     "last_seen_utc",
     "last_seen",
@@ -314,7 +332,8 @@ impl Columns {
     /// Takes what is in a row.
     pub fn take(&self, cells: &[String], number: u64, collect: &mut Collect<'_>) -> Result<(), ReadError> {
         let cell = |titles: &[&str]| {
-            let at = titles.iter().filter_map(|title| self.titles.iter().position(|known| known == title));
+            let at =
+                titles.iter().filter_map(|title| self.titles.iter().position(|known| is_same(known, title)));
             at.filter_map(|at| cells.get(at)).map(|cell| cell.trim()).find(|cell| !is_nothing(cell))
         };
         let reference = Reference {
@@ -342,7 +361,7 @@ impl Columns {
             };
             let action = if self.is_allow { Action::Allow } else { Action::Watch };
             let is_context = cell(FOR_DETECTION).is_some_and(|flag| matches!(flag, "0" | "false" | "False"));
-            match use_of(kind) {
+            match use_of_words(kind) {
                 Use::Take { .. } | Use::Host if is_context => {
                     collect.skip(Reason::NotForDetection, number, text);
                 }
@@ -352,7 +371,7 @@ impl Columns {
                     collect.text(&url, false, action, reference.clone())?;
                 }
                 // A type that nobody knows does not hide what the cell says plainly.
-                Use::Unknown if cell(TYPE).is_none() => {
+                Use::Unknown if cell(TYPE).is_none() || !is_context && is_plainly(text) => {
                     collect.text(text, true, action, reference.clone())?;
                 }
                 Use::Unknown => collect.skip(Reason::Type, number, &format!("{kind} {text}")),
@@ -380,6 +399,24 @@ impl Columns {
                 None => collect.left_out().look(&(at + 1).to_string(), cell, &taken),
             }
         }
+    }
+}
+
+/// Whether a title is this one, but for blanks and hyphens.
+fn is_same(known: &str, title: &str) -> bool {
+    let signs = |b: u8| if matches!(b, b' ' | b'-') { b'_' } else { b };
+    known.len() == title.len() && known.bytes().map(signs).eq(title.bytes())
+}
+
+/// Whether a cell is an address, a URL, or a name with an end that names have and no name of a file.
+fn is_plainly(text: &str) -> bool {
+    match value::read(text, false) {
+        Ok(Values::One(Value::Name(name) | Value::Domain(name))) => {
+            let last = name.labels().last().map(Vec::as_slice).unwrap_or_default().to_vec();
+            has_known_end(&name) && (text.contains("://") || !is_file_ending(&last))
+        }
+        Ok(_) => true,
+        Err(_) => false,
     }
 }
 

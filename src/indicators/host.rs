@@ -96,6 +96,28 @@ pub fn without_port(text: &str) -> &str {
     }
 }
 
+/// The last address of a range: as it is written, or by its last part alone, `192.0.2.3-9`.
+pub fn range_end(first: IpAddr, last: &str) -> Option<IpAddr> {
+    if let Ok(last) = last.parse::<IpAddr>() {
+        return Some(last);
+    }
+    let IpAddr::V4(first) = first else { return None };
+    let [a, b, c, from] = first.octets();
+    let is_number = last.bytes().all(|b| b.is_ascii_digit());
+    let to = last.parse::<u8>().ok().filter(|to| is_number && *to > from)?;
+    Some(Ipv4Addr::new(a, b, c, to).into())
+}
+
+/// Whether a text is an address of IPv4 with something behind it that makes it neither that nor a name: `192.0.2.7-x`, `192.0.2.7_80`.
+pub fn has_tail(text: &str) -> bool {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (address, tail) = text.split_at_checked(end).unwrap_or_default();
+    !tail.is_empty() && !tail.contains('.') && address.parse::<Ipv4Addr>().is_ok()
+}
+
 /// Why a text that ends in a number, as an address of IPv4 does and a name does not, is no address.
 pub fn numeric(text: &str) -> Option<String> {
     let text = text.trim_end_matches('.');

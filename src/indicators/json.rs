@@ -4,13 +4,15 @@
 //! Several documents may follow each other: the events of a feed, the pages of a collection.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
+use memchr::memchr;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::collect::Collect;
+use super::input::Input;
 use super::lenient::{Few, Object, Scalar, ShortTexts, plain_values};
 use super::misp::{self, Attribute, Event, Named};
 use super::objects::{self, Key, Waiting};
@@ -36,8 +38,9 @@ const MAX_DEPTH: usize = 8;
 /// # Errors
 ///
 /// As [`super::read`]; also when it is no JSON, or nothing in it is known.
-pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let mut input = BufReader::with_capacity(64 << 10, ShortTexts::of(input));
+pub fn read(input: &mut Input<'_>, collect: &mut Collect<'_>) -> Result<(), ReadError> {
+    let is_by_line = is_by_line(input.head());
+    let mut input = Source::of(BufReader::with_capacity(64 << 10, ShortTexts::of(input)), is_by_line);
     let mut state = State {
         collect,
         failed: None,
@@ -48,19 +51,27 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
         others: Others::default(),
     };
     while has_more(&mut input)? {
+        let before = input.line;
         let mut document = serde_json::Deserializer::from_reader(&mut input);
         let read =
             Any { state: &mut state, depth: 0, is_item: true, has_texts: true }.deserialize(&mut document);
         if let Some(failed) = state.failed.take() {
             return Err(failed);
         }
-        read.map_err(|error| match error.io_error_kind() {
-            Some(kind) => ReadError::Io(std::io::Error::new(kind, error.to_string())),
-            None => ReadError::Malformed {
-                line: error.line() as u64,
-                message: format!("this is not JSON: {error}"),
-            },
-        })?;
+        if let Err(error) = read {
+            if let Some(kind) = error.io_error_kind() {
+                return Err(ReadError::Io(std::io::Error::new(kind, error.to_string())));
+            }
+            // Of many documents a line each, one that is broken says nothing of the others; one that breaks off at the end does.
+            if !input.is_by_line || error.is_eof() && input.is_over()? {
+                let line = before + error.line().max(1) as u64;
+                return Err(ReadError::Malformed { line, message: format!("this is not JSON: {error}") });
+            }
+            input.pass_over_line()?;
+            state.others.0.clear();
+            state.collect.line();
+            state.collect.skip(Reason::Line, before + 1, &format!("this is not JSON: {error}"));
+        }
         state.waiting.take(state.collect)?;
     }
     let no_list = |what: String, hint: &'static str| Err(ReadError::NoList { what, hint });
@@ -81,18 +92,94 @@ pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), Read
     }
 }
 
+/// Lines at the start that are looked at to find out whether each is a document.
+const SAMPLE: usize = 20;
+
+/// Whether documents stand in lines of their own, by the start: the first line is one, or two thirds are, and none is a piece of one.
+fn is_by_line(head: &[u8]) -> bool {
+    let lines = head.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
+    let lines: Vec<&[u8]> =
+        lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).take(SAMPLE).collect();
+    let is_whole = |line: &[u8]| {
+        let line = line.strip_suffix(b",").unwrap_or(line);
+        line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
+    };
+    let is_piece = |line: &[u8]| {
+        line.ends_with(b"[") || line.ends_with(b"{") || matches!(line, b"}" | b"]" | b"}," | b"],")
+    };
+    let whole = lines.iter().filter(|line| is_whole(line)).count();
+    let is_first = lines.first().is_some_and(|line| is_whole(line));
+    let is_most = whole * 3 >= lines.len() * 2 && lines.first().is_some_and(|line| !line.ends_with(b","));
+    whole > 0 && (is_first || is_most) && !lines.iter().any(|line| is_piece(line))
+}
+
+/// Documents one after the other, which end at the end of a line where each has its own.
+struct Source<R> {
+    inner: BufReader<R>,
+    /// Line ends so far.
+    line: u64,
+    is_by_line: bool,
+}
+
+impl<R: Read> Source<R> {
+    fn of(inner: BufReader<R>, is_by_line: bool) -> Source<R> {
+        Source { inner, line: 0, is_by_line }
+    }
+
+    /// Whether nothing follows, not even the end of a line.
+    fn is_over(&mut self) -> io::Result<bool> {
+        Ok(self.inner.fill_buf()?.is_empty())
+    }
+
+    /// Passes over the rest of a line, but not its end.
+    fn pass_over_line(&mut self) -> io::Result<()> {
+        loop {
+            let bytes = self.inner.fill_buf()?;
+            let end = memchr(b'\n', bytes);
+            let (taken, is_end) = (end.unwrap_or(bytes.len()), end.is_some() || bytes.is_empty());
+            self.inner.consume(taken);
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.is_by_line {
+            let bytes = self.inner.fill_buf()?;
+            // Mostly it is a byte that is asked for.
+            let most = bytes.get(..out.len().min(bytes.len())).unwrap_or_default();
+            let end = memchr(b'\n', most).unwrap_or(most.len());
+            let taken = most.get(..end).unwrap_or_default();
+            if let Some(place) = out.get_mut(..end) {
+                place.copy_from_slice(taken);
+            }
+            self.inner.consume(end);
+            return Ok(end);
+        }
+        let read = self.inner.read(out)?;
+        let ends = out.get(..read).unwrap_or_default().iter().filter(|b| **b == b'\n').count();
+        self.line += ends as u64;
+        Ok(read)
+    }
+}
+
 /// Whether there is another document.
-fn has_more(input: &mut impl BufRead) -> Result<bool, ReadError> {
+fn has_more<R: Read>(input: &mut Source<R>) -> Result<bool, ReadError> {
     loop {
-        let bytes = input.fill_buf()?;
-        let blank =
-            bytes.iter().take_while(|b| b.is_ascii_whitespace() || **b == b',' || **b == 0x1e).count();
-        if bytes.is_empty() || blank < bytes.len() {
-            let is_more = !bytes.is_empty();
-            input.consume(blank);
+        let bytes = input.inner.fill_buf()?;
+        let is_blank = |b: &&u8| b.is_ascii_whitespace() || **b == b',' || **b == 0x1e;
+        let blank = bytes.iter().take_while(is_blank).count();
+        let is_end = bytes.is_empty() || blank < bytes.len();
+        let is_more = !bytes.is_empty();
+        let ends = bytes.iter().take(blank).filter(|b| **b == b'\n').count();
+        input.line += ends as u64;
+        input.inner.consume(blank);
+        if is_end {
             return Ok(is_more);
         }
-        input.consume(blank);
     }
 }
 

@@ -9,6 +9,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Items of a list that are kept.
 const MAX_ITEMS: usize = 50;
+/// Members of an object that are kept.
+const MAX_MEMBERS: usize = 100_000;
 /// Bytes of a text that are kept, about.
 const MAX_TEXT: usize = 64 << 10;
 /// Bytes of a text that may be of escapes alone.
@@ -146,6 +148,52 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for FewItems<T> {
     plain_values!(Vec<T>, _value => Vec::new());
 }
 
+//--- Members --------------------------------------------------------------------------------------------------------
+
+/// What stands at the keys of an object, whatever they are; none where it is anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members<T>(pub Vec<T>);
+
+impl<T> Default for Members<T> {
+    fn default() -> Members<T> {
+        Members(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<T>, D::Error> {
+        deserializer.deserialize_any(AnyMembers(PhantomData)).map(Members)
+    }
+}
+
+struct AnyMembers<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for AnyMembers<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some((_, item)) = map.next_entry::<IgnoredAny, T>()? {
+            if items.len() >= MAX_MEMBERS {
+                return Err(serde::de::Error::custom("an object has too many members"));
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Vec::new())
+    }
+
+    plain_values!(Vec<T>, _value => Vec::new());
+}
+
 //--- Map ------------------------------------------------------------------------------------------------------------
 
 /// What an object is read as, and what is not an object as the default.
@@ -211,6 +259,11 @@ impl<R: Read> ShortTexts<R> {
             return Ok(true);
         };
         *length += 1;
+        // No text of JSON goes over lines: that line is broken, and the next one is not.
+        if byte == b'\n' {
+            self.open = None;
+            return Ok(true);
+        }
         if !self.is_left_out && *length > MAX_ESCAPES {
             return Err(io::Error::other("a text in it has no end"));
         }

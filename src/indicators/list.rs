@@ -1,7 +1,7 @@
 //! Lists with a rule a line: plain, hosts, adblock, dnsmasq. Each line is known by its form, so a list may mix them.
 
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +11,39 @@ use super::folded::Folded;
 use super::input::Lines;
 use super::prose;
 use super::reason::Reason;
+use super::words::has_escapes;
 use super::{Action, Format, ReadError, Reference};
 
 /// Titles in the comments at the head of lists.
 const TITLES: &[&str] = &["title:", "name:"];
+/// Options of rules that change what a page gets or shows, and block nothing; exceptions from them except nothing that is blocked.
+const NO_BLOCK: &[&str] = &[
+    "badfilter",
+    "cookie",
+    "csp",
+    "ehide",
+    "elemhide",
+    "generichide",
+    "ghide",
+    "hls",
+    "inline-font",
+    "inline-script",
+    "jsonprune",
+    "permissions",
+    "queryprune",
+    "redirect-rule",
+    "referrerpolicy",
+    "removeheader",
+    "removeparam",
+    "replace",
+    "shide",
+    "specifichide",
+    "stealth",
+    "uritransform",
+    "urlskip",
+    "urltransform",
+    "xmlprune",
+];
 /// Lines in which a title is looked for.
 const TITLE_LINES: u64 = 50;
 
@@ -63,8 +92,6 @@ fn rule(line: &str, number: u64, format: Format, collect: &mut Collect<'_>) -> R
         return Ok(());
     }
     let line = without_remark(line);
-    // As squid writes a name and all below it.
-    let line = line.strip_prefix('.').filter(|rest| rest.starts_with(char::is_alphanumeric)).unwrap_or(line);
     if let Some(name) = dataset(line) {
         return collect.text(&name, false, Action::Watch, Reference::at(number));
     }
@@ -74,8 +101,19 @@ fn rule(line: &str, number: u64, format: Format, collect: &mut Collect<'_>) -> R
     {
         return hosts(names, number, collect);
     }
+    // Lists of eMule and its like: a label, and a range.
+    if let Some((label, range)) = line.rsplit_once(':')
+        && !label.is_empty()
+        && is_range(range)
+    {
+        return collect.text(range, true, Action::Watch, Reference::at(number));
+    }
     let are_urls = line.matches("://").count() > 1 && line.contains([',', '|']);
-    if line.contains([' ', '\t', ';']) || line.contains(',') && !line.contains("://") || are_urls {
+    if line.contains([' ', '\t', ';'])
+        || line.contains(',') && !line.contains("://")
+        || are_urls
+        || has_breaks(line)
+    {
         return prose::line(line, number, true, collect);
     }
     collect.text(line, true, Action::Watch, Reference::at(number))
@@ -91,6 +129,17 @@ pub(super) fn dataset(line: &str) -> Option<String> {
     let name = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     (name.trim_matches('.').contains('.') && name.chars().all(is_name)).then_some(name)
+}
+
+/// Whether a text is two addresses of IPv4 with a hyphen between them.
+fn is_range(text: &str) -> bool {
+    let is_address = |text: &str| text.trim().parse::<Ipv4Addr>().is_ok();
+    text.split_once('-').is_some_and(|(first, last)| is_address(first) && is_address(last))
+}
+
+/// Whether a line that is no regular expression has line breaks that were written as programs do.
+fn has_breaks(line: &str) -> bool {
+    !line.starts_with(['/', '^', '(']) && has_escapes(line)
 }
 
 /// What a comment says, if a line is one.
@@ -164,7 +213,11 @@ fn adblock(line: &str, number: u64, collect: &mut Collect<'_>) -> Result<(), Rea
         return Ok(());
     }
     let (target, options) = rule.split_once('$').unwrap_or((rule, ""));
-    if options.split(',').any(|option| option.trim() == "badfilter") {
+    let is_other = |option: &str| {
+        let name = option.split('=').next().unwrap_or_default().trim();
+        NO_BLOCK.contains(&name.trim_start_matches('~'))
+    };
+    if options.split(',').any(is_other) {
         collect.skip(Reason::Rule, number, line);
         return Ok(());
     }

@@ -46,6 +46,82 @@ pub fn use_of(kind: &str) -> Use {
     }
 }
 
+/// The same of a type as people call it in tables, in lower case: `ipv4 address`, `**domain**`, `domains`, `c2 domain`.
+pub fn use_of_words(kind: &str) -> Use {
+    let known = use_of(kind);
+    if known != Use::Unknown {
+        return known;
+    }
+    let words: Vec<&str> = kind
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| match word.strip_suffix("es") {
+            Some(address) if address.ends_with("ss") => address,
+            _ if word.ends_with("ss") || word == "dns" => word,
+            _ => word.strip_suffix('s').unwrap_or(word),
+        })
+        .collect();
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(word));
+    if has(&["mail", "email"]) {
+        Use::Skip(Reason::Mail)
+    } else if has(NOT_OF_DNS) {
+        Use::Skip(Reason::Type)
+    } else if has(&["url", "uri"]) {
+        Use::Host
+    } else if has(&["host", "hostname"]) {
+        Use::Take { below: false }
+    } else if has(&["domain", "fqdn", "domainname", "dns", "subdomain", "nameserver"]) {
+        Use::Take { below: true }
+    } else if has(&["ip", "ipv4", "ipv6", "ipaddress", "cidr", "netblock", "network", "subnet"]) {
+        Use::Take { below: false }
+    } else {
+        Use::Unknown
+    }
+}
+
+/// Words of types that no DNS log has.
+const NOT_OF_DNS: &[&str] = &[
+    "account",
+    "actor",
+    "agent",
+    "asn",
+    "attachment",
+    "bitcoin",
+    "btc",
+    "campaign",
+    "certificate",
+    "cookie",
+    "cve",
+    "dkim",
+    "file",
+    "filename",
+    "filepath",
+    "key",
+    "mac",
+    "malware",
+    "mutex",
+    "path",
+    "pattern",
+    "pipe",
+    "port",
+    "process",
+    "regkey",
+    "registry",
+    "serial",
+    "service",
+    "sigma",
+    "snort",
+    "soa",
+    "target",
+    "text",
+    "user",
+    "vulnerability",
+    "wallet",
+    "whois",
+    "x509",
+    "yara",
+];
+
 fn is_hash(kind: &str) -> bool {
     ["md5", "sha1", "sha-1", "sha2", "sha3", "sha5", "sha-", "hash", "ssdeep", "tlsh", "ja3", "jarm", "fuzzy"]
         .iter()
@@ -56,7 +132,9 @@ fn is_hash(kind: &str) -> bool {
 pub fn moment(text: &str) -> Option<u64> {
     let text = text.trim().trim_end_matches(" UTC");
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return text.parse().ok().filter(|secs| *secs > 0);
+        // Milliseconds have so many digits that they would be far away.
+        let number = text.parse::<u64>().ok().filter(|secs| *secs > 0);
+        return number.map(|number| if number >= 100_000_000_000 { number / 1000 } else { number });
     }
     parse_rfc3339(text).or_else(|_| parse_date(text)).ok()
 }

@@ -25,6 +25,7 @@ mod json;
 mod left_out;
 mod lenient;
 mod list;
+mod mail;
 mod misp;
 mod objects;
 mod prose;
@@ -41,7 +42,7 @@ mod zeek;
 
 pub use allow::AllowList;
 pub use csv::cells;
-pub use host::{has_known_end, is_host};
+pub use host::{has_known_end, is_host, range_end};
 pub use left_out::LeftOut;
 pub use prose::{inner, is_wrapped, parts};
 pub use reason::{Reason, Skipped};

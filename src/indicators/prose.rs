@@ -8,11 +8,13 @@ use std::io::Read;
 use super::collect::Collect;
 use super::files::{FILES, FILES_TOO};
 use super::folded::Folded;
+use super::host::has_tail;
 use super::input::Lines;
+use super::mail::Mail;
 use super::reason::Reason;
-use super::text::SEEN;
+use super::text::{SEEN, edges};
 use super::value::{self, Value, Values, is_mail};
-use super::words::{is_pattern, words};
+use super::words::{is_pattern, without_dot, words};
 use super::wrapped;
 use super::{Action, ReadError, Reference};
 use crate::dns::has_listed_suffix;
@@ -24,9 +26,22 @@ use crate::dns::has_listed_suffix;
 /// As [`super::read`].
 pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
     let (mut lines, mut folded, mut last) = (Lines::of(input), Folded::default(), 0);
+    let mut mail = Mail::default();
     while let Some((number, text)) = lines.next(collect)? {
         last = number;
-        line(&folded.line(text), number, false, collect)?;
+        let part = mail.line(text);
+        if let Some(kind) = part.unread {
+            collect.skip(Reason::Line, number, &format!("a part in Base64 that was not read: {kind}"));
+        }
+        for text in part.text.iter().flat_map(|text| text.lines()) {
+            line(&folded.line(text), number, false, collect)?;
+        }
+        if !part.is_coded {
+            line(&folded.line(text), number, false, collect)?;
+        }
+    }
+    for text in mail.end().iter().flat_map(|text| text.lines()) {
+        line(&folded.line(text), last, false, collect)?;
     }
     match folded.end() {
         Some(rest) => line(&rest, last, false, collect),
@@ -50,10 +65,10 @@ pub fn line(text: &str, number: u64, is_list: bool, collect: &mut Collect<'_>) -
         };
         is_any = true;
         match found {
-            Ok(Values::One(value)) => collect.value(value, Action::Watch, Reference::at(number))?,
+            Ok(Values::One(value)) => collect.of_text(word, value, Action::Watch, Reference::at(number))?,
             Ok(Values::Many(values)) => {
                 for value in values {
-                    collect.value(value, Action::Watch, Reference::at(number))?;
+                    collect.of_text(word, value, Action::Watch, Reference::at(number))?;
                 }
             }
             Err(reason) => collect.skip(reason, number, &word.replace(SEEN, "")),
@@ -116,12 +131,15 @@ pub fn parts(word: &str) -> impl Iterator<Item = &str> {
 fn of_part(word: &str, is_list: bool) -> Option<Result<Values, Reason>> {
     let is_defanged = word.contains(SEEN);
     let plain = word.replace(SEEN, "");
-    if is_pattern(&plain) {
+    let plain = without_dot(&plain);
+    if is_pattern(plain) {
         return None;
     }
     let is_url = plain.contains("://");
-    let values = match value::read(&plain, true) {
+    let values = match value::read(plain, true) {
         Ok(values) => values,
+        // An address that cannot be read is said.
+        Err(Reason::NoIndicator) if has_tail(edges(plain)) => return Some(Err(Reason::NoIndicator)),
         // What is no indicator is a word.
         Err(Reason::Hash) => return Some(Err(Reason::Hash)),
         Err(_) => return None,

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::csv::{self, SIGNS};
 use super::text::readable;
-use super::{Format, ReadError, list};
+use super::words::TO;
+use super::{Format, ReadError, list, value};
 
 /// Lines that are looked at.
 const SAMPLE: usize = 300;
@@ -71,6 +72,9 @@ pub fn format(head: &[u8], has_column: bool) -> Result<Format, ReadError> {
     if lines.iter().any(|line| line.starts_with("#fields\t")) {
         return Ok(Format::Zeek);
     }
+    if lines.iter().any(is_mail_header) {
+        return Ok(Format::Prose);
+    }
     if csv::Columns::of_head(&lines).is_some() {
         return Ok(Format::Csv);
     }
@@ -102,11 +106,27 @@ pub fn format(head: &[u8], has_column: bool) -> Result<Format, ReadError> {
     if !data.is_empty() && data.iter().all(|line| list::dataset(line).is_some()) {
         return Ok(Format::Plain);
     }
+    if lines.iter().any(|line| line.starts_with(';')) && !data.is_empty() && data.iter().all(has_remark) {
+        return Ok(Format::Plain);
+    }
     if is_table(&data) {
         return Ok(Format::Csv);
     }
     let words = count(|line| without_comment(line).split_whitespace().count() > 2);
     Ok(if words * 3 >= data.len().max(1) { Format::Prose } else { Format::Plain })
+}
+
+/// Whether a line is of the header of a mail that says how it is written.
+fn is_mail_header(line: &&str) -> bool {
+    ["content-transfer-encoding:", "mime-version:"]
+        .iter()
+        .any(|key| line.get(..key.len()).is_some_and(|start| start.eq_ignore_ascii_case(key)))
+}
+
+/// Whether there is one indicator in a line, and behind a semicolon what is said of it: `192.0.2.0/24 ; SBL1`.
+fn has_remark(line: &&str) -> bool {
+    let value = line.split(';').next().unwrap_or_default().trim();
+    !value.contains(char::is_whitespace) && value.contains(['.', ':']) && value::read(value, true).is_ok()
 }
 
 /// Whether there are more lines than are looked at.
@@ -166,7 +186,12 @@ fn is_hosts(line: &str) -> bool {
     let line = line.split('#').next().unwrap_or_default();
     let mut words = line.split_whitespace();
     words.next().is_some_and(|first| first.parse::<IpAddr>().is_ok())
-        && words.next().is_some_and(|name| name.parse::<f64>().is_err())
+        // `192.0.2.3 - 192.0.2.9` is a range.
+        && words.next().is_some_and(|name| {
+            name.parse::<f64>().is_err()
+                && name.contains(char::is_alphanumeric)
+                && !(TO.contains(&name) && words.next().is_some_and(|last| last.parse::<IpAddr>().is_ok()))
+        })
 }
 
 /// `1,google.com`

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::collect::Collect;
-use super::lenient::{Few, Object, Scalar};
+use super::lenient::{Few, Members, Object, Scalar};
 use super::misp::moment;
 use super::reason::Reason;
 use super::stix_pattern::{Term, terms};
@@ -26,6 +26,17 @@ pub struct StixObject {
     modified: Scalar,
     revoked: Scalar,
     external_references: Few<Object<External>>,
+    value: Scalar,
+    /// Observables in an object of STIX 2.0.
+    objects: Members<Object<Embedded>>,
+}
+
+/// An observable in an object of STIX 2.0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Embedded {
+    #[serde(rename = "type")]
+    kind: Scalar,
     value: Scalar,
 }
 
@@ -60,12 +71,24 @@ pub fn take(object: &StixObject, line: u64, collect: &mut Collect<'_>) -> Result
     };
     match object.kind.text() {
         Some("indicator") => {}
-        Some("domain-name" | "ipv4-addr" | "ipv6-addr" | "url") => {
+        Some(kind) if is_observable(kind) => {
             let value = object.value.text().unwrap_or_default();
             if collect.options().observed {
                 return collect.text(value, false, Action::Watch, reference());
             }
             collect.skip(Reason::Observed, line, value);
+            return Ok(());
+        }
+        Some("observed-data") => {
+            let observed = object.objects.0.iter().map(|object| &object.0);
+            for object in observed.filter(|object| object.kind.text().is_some_and(is_observable)) {
+                let value = object.value.text().unwrap_or_default();
+                if collect.options().observed {
+                    collect.text(value, false, Action::Watch, reference())?;
+                } else {
+                    collect.skip(Reason::Observed, line, value);
+                }
+            }
             return Ok(());
         }
         // What belongs to them, and is no indicator: malware, relationships, reports.
@@ -85,7 +108,9 @@ pub fn take(object: &StixObject, line: u64, collect: &mut Collect<'_>) -> Result
             for term in found {
                 match term {
                     Term::Text(text) => collect.text(&text, false, Action::Watch, reference())?,
-                    Term::Below(text) => collect.text(&text, true, Action::Watch, reference())?,
+                    Term::Below(text) => {
+                        collect.text(&format!("*.{text}"), true, Action::Watch, reference())?;
+                    }
                     Term::Not(reason) => collect.skip(reason, line, pattern),
                 }
             }
@@ -96,4 +121,8 @@ pub fn take(object: &StixObject, line: u64, collect: &mut Collect<'_>) -> Result
             Ok(())
         }
     }
+}
+
+fn is_observable(kind: &str) -> bool {
+    matches!(kind, "domain-name" | "ipv4-addr" | "ipv6-addr" | "url")
 }

@@ -344,3 +344,130 @@ fn variants_of_lists_are_read_as_they_are_meant() {
     let bundle = serde_json::json!({"type": "bundle", "objects": [{"type": "indicator", "pattern_type": "stix", "pattern": pattern}]});
     assert_eq!(values(bundle.to_string().as_bytes(), &Options::default()), ["name a.example"]);
 }
+
+/// Values, and the reasons of what was not taken with their counts.
+fn values_and_reasons(list: &str, options: &Options) -> (Vec<String>, String) {
+    let mut values = Vec::new();
+    let taken = read(&mut list.as_bytes(), options, &mut |indicator| {
+        let sign = if indicator.action == Action::Allow { "allow " } else { "" };
+        values.push(format!("{sign}{} {}", indicator.value.kind().name(), indicator.value));
+        Ok(())
+    });
+    let taken = taken.unwrap_or_else(|error| panic!("{list}: {error}"));
+    let reasons = taken.skipped.iter().map(|(reason, count)| format!("{}={count}", reason.name()));
+    (values, reasons.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn what_is_written_otherwise_is_taken_or_counted() {
+    let mail = "MIME-Version: 1.0\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\nQmxvY2sgZXZpbC5jb20gYW5kIDIwMy4wLjEx\nMy43Nw==\n";
+    let picture =
+        "MIME-Version: 1.0\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw0KGgo=\n";
+    let drop =
+        "; Spamhaus DROP List 2026/11/27\n; Expires: Sat\n198.51.100.0/24 ; SBL1\n203.0.113.0/24;SBL2\n";
+    let ndjson = "{\"domain\":\"a.test\"}\n{\"domain\":\"b.test\"\n{\"domain\":\"c.test}\nnothing\n{\"domain\":\"d.test\"}\n";
+    for (list, wanted, reasons) in [
+        // Addresses with something behind them.
+        ("203.0.113.4-7\nevil.com\n", &["network 203.0.113.4/30", "domain evil.com"][..], ""),
+        ("203.0.113.90-80\n203.0.113.9_80\n", &[], "no_indicator=2"),
+        (
+            "We saw 203.0.113.4-7 and also 203.0.113.9_80 today.\n",
+            &["network 203.0.113.4/30"],
+            "no_indicator=1",
+        ),
+        ("203.0.113.4 - 203.0.113.7\n", &["network 203.0.113.4/30"], ""),
+        ("Other:203.0.113.4-203.0.113.7\n", &["network 203.0.113.4/30"], ""),
+        (drop, &["network 198.51.100.0/24", "network 203.0.113.0/24"], ""),
+        // A dot in front.
+        ("Block everything below .evil.com, too.\n", &["domain evil.com"], ""),
+        ("where Name endswith \".evil.com\" or so\n", &["domain evil.com"], ""),
+        ("acl bad dstdomain .evil.com\n", &["domain evil.com"], ""),
+        ("local=/.paypa1.com/\n", &["domain paypa1.com"], ""),
+        ("the files .bashrc and .config.js are not\n", &[], "file=1"),
+        // Line breaks of other programs.
+        ("We saw C2:\\nevil.com\\nhostonly.com\\n there\n", &["domain evil.com", "domain hostonly.com"], ""),
+        ("C2:\\r\\nevil.com\n", &["domain evil.com"], ""),
+        (
+            "{\\rtf1\\ansi\n\\pard evil.com\\par 203.0.113.77\\par\n}\n",
+            &["domain evil.com", "address 203.0.113.77"],
+            "",
+        ),
+        (mail, &["domain evil.com", "address 203.0.113.77"], ""),
+        (picture, &[], "line=1"),
+        // Hosts below which everybody is.
+        (
+            "ec2-192-0-2-7.compute-1.amazonaws.com\n*.github.io\nco.uk\n",
+            &["name ec2-192-0-2-7.compute-1.amazonaws.com"],
+            "public_suffix=2",
+        ),
+        // Lines that are broken.
+        (ndjson, &["domain a.test", "domain d.test"], "line=3"),
+        // Rules that block nothing.
+        (
+            "||a.test^$removeparam=utm\n||b.test^$csp=x\n||c.test^$redirect-rule=noop\n@@||d.test^$elemhide\n||e.test^$third-party\n",
+            &["domain e.test"],
+            "rule=4",
+        ),
+    ] {
+        let (values, skipped) = values_and_reasons(list, &Options::default());
+        assert_eq!(skipped, reasons, "{list}: {values:?}");
+        assert_eq!(values, wanted, "{list}");
+    }
+}
+
+#[test]
+fn types_of_a_table_are_known_however_they_are_written() {
+    for (kind, value, wanted) in [
+        ("IPv4 Address", "203.0.113.7", "address 203.0.113.7"),
+        ("IPv4-Address", "203.0.113.7", "address 203.0.113.7"),
+        ("ip_v4", "203.0.113.7", "address 203.0.113.7"),
+        ("IP Addresses", "203.0.113.7", "address 203.0.113.7"),
+        ("Domain Name", "evil.com", "domain evil.com"),
+        ("Domains", "evil.com", "domain evil.com"),
+        ("**domain**", "evil.com", "domain evil.com"),
+        ("C2 Domain", "evil.com", "domain evil.com"),
+        ("Host Name", "evil.com", "name evil.com"),
+        ("URI", "https://evil.com/x", "name evil.com"),
+        ("IP Range", "203.0.113.4-203.0.113.7", "network 203.0.113.4/30"),
+        ("Beacon", "evil.com", "domain evil.com"),
+        ("Beacon", "setup.exe", "type=1"),
+        ("File Name", "evil.com", "type=1"),
+        ("File Hash", "evil.com", "hash=1"),
+        ("Sender E Mail", "evil.com", "mail=1"),
+    ] {
+        let table = format!("indicator,type\n{value},{kind}\n");
+        let (values, skipped) = values_and_reasons(&table, &Options::default());
+        assert_eq!(format!("{}{skipped}", values.concat()), wanted, "{kind}");
+    }
+    for title in ["valid_until", "Expires", "Expiration Date", "expiration_date", "valid-until"] {
+        let (lines, _) =
+            told(format!("domain,{title}\nevil.com,2020-01-01\n").as_bytes(), &Options::default());
+        assert_eq!(lines, ["2 domain evil.com until=1577836800"], "{title}");
+    }
+}
+
+#[test]
+fn observables_in_an_object_are_taken_where_they_are_asked_for_and_counted_where_not() {
+    let bundle = r#"{"type":"bundle","objects":[{"type":"observed-data","id":"observed-data--1","objects":{"0":{"type":"ipv4-addr","value":"203.0.113.7"},"1":{"type":"domain-name","value":"evil.com"},"2":{"type":"file","name":"x"}}}]}"#;
+    assert_eq!(values_and_reasons(bundle, &Options::default()), (vec![], "observed=2".to_owned()));
+    let observed = Options { observed: true, ..Options::default() };
+    let (values, skipped) = values_and_reasons(bundle, &observed);
+    assert_eq!(
+        (values, skipped.as_str()),
+        (["address 203.0.113.7", "name evil.com"].map(str::to_owned).to_vec(), "")
+    );
+}
+
+#[test]
+fn a_document_that_is_broken_is_refused_with_the_line_it_is_in() {
+    for (list, line) in [
+        ("{\n\"domain\":\"a.test\"}\n{\n\"domain\": no\n}\n", 4),
+        ("{\"domain\":\"a.test\"}\n{\"domain\":\"b.test\"}\n{\"dom", 3),
+    ] {
+        let (_, taken) = told(list.as_bytes(), &Options::default());
+        assert!(
+            matches!(taken, Err(ReadError::Malformed { line: at, .. }) if at == line),
+            "{list}: {taken:?}"
+        );
+    }
+}

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use percent_encoding::percent_decode_str;
 
-use super::host::{is_host, is_reached, is_scheme, without_port, without_scheme};
+use super::host::{is_host, is_reached, is_scheme, range_end, without_port, without_scheme};
 use super::wrapped;
 use crate::dns::Name;
 
@@ -437,7 +437,8 @@ fn without_path(text: &str) -> &str {
 fn block(text: &str) -> Result<Option<String>, Unreadable> {
     let address = |text: &str| edges(text).parse::<IpAddr>().ok();
     if let Some((first, last)) = text.split_once(['\u{2013}', '\u{2014}', '-'])
-        && let (Some(first), Some(last)) = (address(first), address(last))
+        && let Some(first) = address(first)
+        && let Some(last) = range_end(first, edges(last))
     {
         return Ok(Some(format!("{first}-{last}")));
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::host::{has_tail, range_end};
 use super::reason::Reason;
 use super::text::{clean, edges, is_digest, is_plain, numeric, seen};
 use crate::dns::{Name, push_address_key, registrable_length};
@@ -336,8 +337,13 @@ pub enum Values {
 /// Why it is none.
 pub fn read(text: &str, below: bool) -> Result<Values, Reason> {
     let text = text.trim();
-    let name = |name: Name| if below { Value::Domain(name) } else { Value::Name(name) };
     let bare = text.strip_suffix('.').unwrap_or(text);
+    // As squid, dnsmasq and queries for ends of names write a name and all below it.
+    let (bare, is_below) = match bare.strip_prefix('.') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') => (rest, true),
+        _ => (bare, below),
+    };
+    let name = |name: Name| if is_below { Value::Domain(name) } else { Value::Name(name) };
     // Most are plain.
     if is_plain(bare) {
         if bare.ends_with(|c: char| c.is_ascii_digit()) || bare.len() > 9 && is_hex_at_end(bare) {
@@ -348,13 +354,17 @@ pub fn read(text: &str, below: bool) -> Result<Values, Reason> {
                 return Err(Reason::Hash);
             }
             if let Some((first, last)) = bare.split_once('-')
-                && let (Ok(first), Ok(last)) = (first.parse::<IpAddr>(), last.parse::<IpAddr>())
+                && let Ok(first) = first.parse::<IpAddr>()
+                && let Some(last) = range_end(first, last)
             {
                 return range(first, last);
             }
             if numeric(bare).is_some() {
                 return Err(Reason::NoIndicator);
             }
+        }
+        if has_tail(bare) {
+            return Err(Reason::NoIndicator);
         }
         return Name::from_log(bare.as_bytes())
             .map(|found| Values::One(name(found)))
@@ -424,7 +434,7 @@ fn one(text: &str, below: bool, is_of_url: bool) -> Result<Value, Reason> {
         return Err(Reason::Hash);
     }
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || ",;:|@%$#/[](){}<>\"'`=&!~+".contains(c);
-    if bare.is_empty() || bare.contains(is_odd) || numeric(bare).is_some() {
+    if bare.is_empty() || bare.contains(is_odd) || numeric(bare).is_some() || has_tail(bare) {
         return Err(Reason::NoIndicator);
     }
     let name = Name::parse(bare).map_err(|_| Reason::NoIndicator)?;
@@ -481,6 +491,12 @@ mod tests {
             ("203.0.113.9/24", "network 203.0.113.0/24"),
             ("203.0.113.0/255.255.255.0", "network 203.0.113.0/24"),
             ("203.0.113.4-203.0.113.7", "network 203.0.113.4/30"),
+            ("203.0.113.4-7", "network 203.0.113.4/30"),
+            ("203[.]0[.]113[.]4-7,", "network 203.0.113.4/30"),
+            ("203.0.113.4\u{2013}7", "network 203.0.113.4/30"),
+            ("203.0.113.4-static.bad.example", "domain 203.0.113.4-static.bad.example"),
+            (".bad.example", "domain bad.example"),
+            (".bad.example.", "domain bad.example"),
             ("fluxy.example|198.51.100.9", "domain fluxy.example, address 198.51.100.9"),
             ("h.example|8443", "domain h.example"),
         ] {
@@ -521,6 +537,13 @@ mod tests {
             ("/regex[0-9]+\\.example/", "regex"),
             ("ad*.example", "regex"),
             ("1.2.3", "no_indicator"),
+            ("203.0.113.70-8", "no_indicator"),
+            ("203.0.113.70-443", "no_indicator"),
+            ("203.0.113.70_80", "no_indicator"),
+            ("203[.]0[.]113[.]70_80", "no_indicator"),
+            ("203.0.113.70-x", "no_indicator"),
+            ("203.0.113.70x", "no_indicator"),
+            (".com", "public_suffix"),
             ("free text", "no_indicator"),
             ("/x", "no_indicator"),
             ("a..b", "no_indicator"),

@@ -5,7 +5,11 @@
 
 use std::net::IpAddr;
 
+use super::files::is_file_ending;
+use super::host::has_known_end;
+use super::reason::Reason;
 use super::text::{SEEN, prepared};
+use super::value::{self, Value, Values};
 
 /// What divides the words of a text beside spaces.
 const BETWEEN: &str = ",;<>\"`|{}()\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}\u{2039}\u{203a}\u{2014}\u{2015}\u{2190}\u{2192}\u{21d2}\u{2022}\
@@ -23,7 +27,45 @@ pub const ENTITIES: &[(&str, &str)] = &[
 /// Line ends and tabs as programs write them behind a name.
 pub const ESCAPES: &[&str] = &["\\n", "\\r", "\\t"];
 /// What stands between two addresses of a range.
-const TO: &[&str] = &["-", "to", "through", "until", "bis", "..", "\u{2014}"];
+pub const TO: &[&str] = &["-", "to", "through", "until", "bis", "..", "\u{2014}"];
+/// Words of RTF that end a line or a run of text.
+const CONTROLS: &[&str] = &[
+    "b",
+    "cb",
+    "cell",
+    "cf",
+    "f",
+    "fs",
+    "highlight",
+    "i",
+    "insrsid",
+    "intbl",
+    "lang",
+    "li",
+    "line",
+    "nestcell",
+    "page",
+    "par",
+    "pard",
+    "plain",
+    "qc",
+    "qj",
+    "ql",
+    "qr",
+    "row",
+    "sa",
+    "sb",
+    "sect",
+    "sectd",
+    "sl",
+    "strike",
+    "tab",
+    "ul",
+    "ulnone",
+];
+/// Bytes behind an escape that are looked at, and escapes one behind the other.
+const MOST_BEHIND: usize = 300;
+const MOST_ESCAPES: usize = 8;
 /// The most digits of a note, `[12]`.
 const NOTE_DIGITS: usize = 3;
 
@@ -99,26 +141,83 @@ fn without_note(word: &str) -> &str {
     if is_note && !rest.is_empty() { rest } else { word }
 }
 
-/// Makes spaces of line breaks and tabs that were written as `\n` and `\t` behind a name; those of paths stay.
+/// Whether there are line breaks that were written as `\n` or as RTF has them, behind a name or before one.
+pub fn has_escapes(text: &str) -> bool {
+    text.contains('\\') && without_escapes(prepared(text)) != prepared(text)
+}
+
+/// Text without the dot in front of a name that is meant with all below it: `endswith ".evil.example"`.
+pub fn without_dot(plain: &str) -> &str {
+    let rest = plain.strip_prefix('.').filter(|rest| rest.starts_with(char::is_alphanumeric));
+    rest.filter(|rest| rest.parse::<IpAddr>().is_err()).unwrap_or(plain)
+}
+
+/// Makes spaces of line breaks and tabs that were written as `\n` and `\t` behind a name or before one, and of words of RTF behind one; those
+/// of paths stay.
 fn without_escapes(text: String) -> String {
     if !text.contains('\\') {
         return text;
     }
     let mut out = String::with_capacity(text.len());
     // Of the word so far: hostile text may be one long one, so it is not looked through again.
-    let (mut has_dot, mut has_escape) = (false, false);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let is_break = c == '\\' && has_dot && !has_escape && matches!(chars.peek(), Some('n' | 'r' | 't'));
-        if is_break {
-            chars.next();
+    let (mut has_dot, mut has_percent, mut is_path, mut length) = (false, false, false, 0);
+    let mut rest = text.as_str();
+    while let Some(c) = rest.chars().next() {
+        let behind = rest.get(c.len_utf8()..).unwrap_or_default();
+        let mut taken = None;
+        if c == '\\' && !is_path {
+            let end = behind.strip_prefix(['n', 'r', 't']);
+            // `c:\new`, `%temp%\new`
+            let is_drive = has_percent || length == 2 && out.ends_with(':');
+            taken = match (control(behind).filter(|_| has_dot), end) {
+                (None, Some(end)) if has_dot || !is_drive && is_before_indicator(end) => Some(end),
+                (control, _) => control,
+            };
+            is_path = taken.is_none() && (end.is_none() || is_drive);
         }
-        let c = if is_break { ' ' } else { c };
-        (has_dot, has_escape) =
-            if c.is_whitespace() { (false, false) } else { (has_dot || c == '.', has_escape || c == '\\') };
+        rest = taken.unwrap_or(behind);
+        let c = if taken.is_some() { ' ' } else { c };
+        if c.is_whitespace() {
+            (has_dot, has_percent, is_path, length) = (false, false, false, 0);
+        } else {
+            (has_dot, has_percent, length) = (has_dot || c == '.', has_percent || c == '%', length + 1);
+        }
         out.push(c);
     }
     out
+}
+
+/// What follows on a word of RTF.
+fn control(behind: &str) -> Option<&str> {
+    let word = behind.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(behind.len());
+    let (word, rest) = behind.split_at_checked(word)?;
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_end = rest.is_empty() || rest.starts_with([' ', '\\', '{', '}']);
+    (is_end && CONTROLS.contains(&word)).then_some(rest)
+}
+
+/// Whether a name, an address or a URL follows on a line break.
+fn is_before_indicator(behind: &str) -> bool {
+    let mut rest = behind;
+    for _ in 0..MOST_ESCAPES {
+        rest = ESCAPES.iter().find_map(|escape| rest.strip_prefix(escape)).unwrap_or(rest);
+    }
+    let rest = rest.get(..rest.floor_char_boundary(MOST_BEHIND)).unwrap_or_default();
+    let word = rest.split(|c: char| c.is_whitespace() || c == '\\' || BETWEEN.contains(c)).next();
+    let word = trimmed(word.unwrap_or_default());
+    if !word.contains(['.', ':']) {
+        return false;
+    }
+    let is_name = |name: &crate::dns::Name| {
+        has_known_end(name) && !is_file_ending(name.labels().last().map(Vec::as_slice).unwrap_or_default())
+    };
+    word.contains("://")
+        || word.contains(SEEN)
+        || match value::read(word, false) {
+            Ok(Values::One(Value::Name(name) | Value::Domain(name))) => is_name(&name),
+            Ok(_) | Err(Reason::Hash) => true,
+            Err(_) => false,
+        }
 }
 
 fn address(word: &str) -> Option<IpAddr> {
@@ -190,6 +289,13 @@ mod tests {
             "evil.example\\n",
             "evil.example\\r\\n",
             "evil.example\\tx",
+            "C2:\\nevil.example\\nother.example",
+            "these\\r\\nevil.example",
+            "Hello\\nall,\\n\\nevil.example",
+            "\\tevil.example\\n",
+            "evil.example\\par y",
+            "evil.example\\cf1\\par",
+            "evil.example\\line\\par",
             "*evil.example*",
             "**evil.example**",
             "_evil.example_",
@@ -215,6 +321,11 @@ mod tests {
             ("_dmarc.evil.example", "_dmarc.evil.example"),
             ("*.evil.example", "*.evil.example"),
             ("c:\\temp\\new.example", "c:\\temp\\new.example"),
+            ("c:\\new.example", "c:\\new.example"),
+            ("%temp%\\new.example", "%temp%\\new.example"),
+            ("\\\\server\\new.example", "\\\\server\\new.example"),
+            ("C2:\\n203.0.113.7\\n", "203.0.113.7"),
+            ("203.0.113.77\\par", "203.0.113.77"),
             ("evil.example/*", "evil.example/"),
         ] {
             let words: Vec<String> = words(text).iter().map(|word| word.replace(SEEN, "")).collect();

@@ -19,7 +19,7 @@ use super::refused::{
 };
 use crate::indicators::has_known_end;
 use crate::indicators::text::{ONE_A_LINE, SEEN, edges, is_digest, is_plain, joined, prepared, refang, seen};
-use crate::indicators::words::{is_pattern, words};
+use crate::indicators::words::{is_pattern, without_dot, words};
 use crate::indicators::{inner, is_wrapped, led_to, mirrored, parts};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
@@ -368,11 +368,12 @@ pub(super) fn taken_out(text: &str) -> Vec<String> {
 /// What a word of a text asks for, if it is a name or an address.
 fn asked_by(word: &str) -> Option<String> {
     let plain = word.replace(SEEN, "");
-    if is_pattern(&plain) {
+    let plain = without_dot(&plain);
+    if is_pattern(plain) {
         return None;
     }
     let is_meant = word.contains(SEEN) || plain.contains("://");
-    let Indicator { query, asked, .. } = Indicator::of(&plain).ok()?;
+    let Indicator { query, asked, .. } = Indicator::of(plain).ok()?;
     let fits = match &query {
         Query::Addresses(first, _) => !first.is_unspecified(),
         Query::Name(name) | Query::Subtree(name) | Query::Pair(name, _) => {

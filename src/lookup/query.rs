@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::pattern::{Pattern, has_wildcard};
 use crate::dns::{Name, NameError, Rdata};
-use crate::indicators::is_host;
+use crate::indicators::{is_host, range_end};
 
 /// The longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 4096;
@@ -253,7 +253,7 @@ impl Parser<'_> {
         let first = address(first)?;
         let at = self.text.len() - last.len();
         let hint = "a range such as 192.0.2.3-192.0.2.9";
-        let Some(last) = address(last) else {
+        let Some(last) = range_end(first, last) else {
             // `192.0.2.3-static.example.net` is a name.
             let cut = last.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'));
             return cut.then(|| Err(self.error(at, "the range has no last address", hint)));
