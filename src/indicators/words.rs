@@ -166,7 +166,10 @@ fn without_escapes(text: String) -> String {
         let behind = rest.get(c.len_utf8()..).unwrap_or_default();
         let mut taken = None;
         if c == '\\' && !is_path {
-            let end = behind.strip_prefix(['n', 'r', 't']);
+            // Escaped twice, as of JSON in JSON; at the start of a word it is a share, `\\nas.example`.
+            let is_glued = out.ends_with(|c: char| c.is_alphanumeric() || c == ':');
+            let behind = behind.strip_prefix('\\').filter(|_| is_glued).unwrap_or(behind);
+            let end = behind.strip_prefix(['n', 'r', 't']).map(behind_escapes);
             // `c:\new`, `%temp%\new`
             let is_drive = has_percent || length == 2 && out.ends_with(':');
             taken = match (control(behind).filter(|_| has_dot), end) {
@@ -196,13 +199,19 @@ fn control(behind: &str) -> Option<&str> {
     (is_end && CONTROLS.contains(&word)).then_some(rest)
 }
 
+/// What follows on line breaks and tabs, each with one backslash or two.
+fn behind_escapes(text: &str) -> &str {
+    let mut rest = text;
+    for _ in 0..MOST_ESCAPES {
+        let one = rest.strip_prefix('\\').filter(|one| one.starts_with('\\')).unwrap_or(rest);
+        rest = ESCAPES.iter().find_map(|escape| one.strip_prefix(escape)).unwrap_or(rest);
+    }
+    rest
+}
+
 /// Whether a name, an address or a URL follows on a line break.
 fn is_before_indicator(behind: &str) -> bool {
-    let mut rest = behind;
-    for _ in 0..MOST_ESCAPES {
-        rest = ESCAPES.iter().find_map(|escape| rest.strip_prefix(escape)).unwrap_or(rest);
-    }
-    let rest = rest.get(..rest.floor_char_boundary(MOST_BEHIND)).unwrap_or_default();
+    let rest = behind.get(..behind.floor_char_boundary(MOST_BEHIND)).unwrap_or_default();
     let word = rest.split(|c: char| c.is_whitespace() || c == '\\' || BETWEEN.contains(c)).next();
     let word = trimmed(word.unwrap_or_default());
     if !word.contains(['.', ':']) {
@@ -291,6 +300,8 @@ mod tests {
             "evil.example\\tx",
             "C2:\\nevil.example\\nother.example",
             "these\\r\\nevil.example",
+            "C2:\\\\r\\\\nevil.example\\\\nother.example",
+            "evil.example\\\\nother.example",
             "Hello\\nall,\\n\\nevil.example",
             "\\tevil.example\\n",
             "evil.example\\par y",
