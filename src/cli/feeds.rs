@@ -119,10 +119,17 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 io::copy(&mut client.post("/control/watch", &[], None)?, &mut io::sink())?;
             }
             let feed = sanitise(&args.feed);
-            writeln!(
-                io::stdout(),
-                "{feed} is removed and watched for no more; its hits stay: `dnsledger hits`"
-            )?;
+            let mut out = io::stdout().lock();
+            match config.feeds().iter().any(|configured| configured.name == args.feed) {
+                true => writeln!(
+                    out,
+                    "{feed} is removed until it is read or pulled again: it is configured. Its hits stay: `dnsledger hits`"
+                )?,
+                false => writeln!(
+                    out,
+                    "{feed} is removed and watched for no more; its hits stay: `dnsledger hits`"
+                )?,
+            }
             Ok(Exit::Done)
         }
         Command::Confirm(args) => {
@@ -188,6 +195,12 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
             args.feed
         )?;
         return Ok(Exit::Nothing);
+    }
+    if config.pulls().iter().any(|pulled| pulled.name == args.feed) {
+        writeln!(
+            io::stderr(),
+            "This feed has a url: `dnsledger feeds pull` puts what is there in place of this."
+        )?;
     }
     take_up(&args.folder)?;
     Ok(Exit::Done)

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
@@ -12,8 +13,9 @@ use super::columns::Columns;
 use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
+use crate::base::shutdown::Stop;
 use crate::daemon::config::Config;
-use crate::http::client::Client;
+use crate::http::client::{Client, ClientError};
 use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::{Acknowledged, WriteStore};
@@ -21,6 +23,8 @@ use crate::watch::{
     HitFilter, HitLine, KINDS, Sought, Summed, Watching, ledger_name, misp, parse_numbers, stix,
 };
 
+/// How long it waits before it looks for a daemon again that is away.
+const AWAY: Duration = Duration::from_millis(500);
 /// Bytes of an answer, and of a line of a stream, at most.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
 const MAX_LINE_BYTES: u64 = 64 << 10;
@@ -265,22 +269,65 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<Answer> {
     serde_json::from_slice(&text).context("reading the answer")
 }
 
+/// Writes hits as they come, until this is ended. While the daemon is away it waits, and goes on behind the last hit then.
 fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Exit> {
-    let after = args.after.map(|after| after.to_string());
-    let params: Vec<_> = after.as_deref().map(|after| ("after", after)).into_iter().collect();
-    let mut events = BufReader::new(client.get("/api/v1/hits/stream", &params)?);
-    let mut line = Vec::new();
-    let mut is_sum = false;
+    let mut after = match args.after {
+        Some(after) => after,
+        None => newest(client)?,
+    };
     if args.format == Format::Table {
         writeln!(io::stdout(), "{}", TITLES.join("  "))?;
     }
+    let mut stream = client.get("/api/v1/hits/stream", &[("after", &after.to_string())])?;
+    loop {
+        let why = follow_one(stream, &mut after, args.format, filter)?;
+        // When nobody listens there is nobody to tell.
+        let _ =
+            writeln!(io::stderr(), "{why}: it goes on behind hit {after} when the daemon is there again.");
+        stream = loop {
+            Stop::new().wait(AWAY);
+            match client.get("/api/v1/hits/stream", &[("after", &after.to_string())]) {
+                Ok(stream) => break stream,
+                Err(
+                    ClientError::Unreachable { .. }
+                    | ClientError::Broken { .. }
+                    | ClientError::Refused { status: 503, .. },
+                ) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+    }
+}
+
+/// The number of the newest hit; 0 where there is none.
+fn newest(client: &Client) -> anyhow::Result<u64> {
+    #[derive(Deserialize)]
+    struct One {
+        hits: Vec<HitLine>,
+    }
+    let answer = client.get("/api/v1/hits", &[("limit", "1")])?;
+    let One { hits } =
+        serde_json::from_reader(answer.take(MAX_ANSWER_BYTES)).context("reading the answer")?;
+    Ok(hits.first().map_or(0, |hit| hit.sequence))
+}
+
+/// Writes the hits of a stream until it ends; why it did. `after` is the last that was written or summed.
+fn follow_one(
+    stream: impl Read,
+    after: &mut u64,
+    format: Format,
+    filter: &HitFilter,
+) -> anyhow::Result<String> {
+    let mut events = BufReader::new(stream);
+    let mut line = Vec::new();
+    let mut is_sum = false;
     loop {
         line.clear();
-        let read = events.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
-        match read.context("reading the stream")? as u64 {
-            0 => bail!("the daemon has ended"),
-            MAX_LINE_BYTES => bail!("a line of the stream is too long"),
-            _ => {}
+        match events.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) => return Ok("The daemon has ended".to_owned()),
+            Err(error) => return Ok(format!("The stream broke ({error})")),
+            Ok(read) if read as u64 == MAX_LINE_BYTES => bail!("a line of the stream is too long"),
+            Ok(_) => {}
         }
         let text = line.trim_ascii();
         if let Some(event) = text.strip_prefix(b"event: ") {
@@ -289,11 +336,13 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
             let mut out = io::stdout().lock();
             if is_sum {
                 let Summed { from, to, hits } = serde_json::from_slice(data).context("reading the stream")?;
+                *after = to;
                 writeln!(io::stderr(), "{hits} more hits, {from} to {to}: `dnsledger hits` shows them.")?;
             } else {
                 let hit: HitLine = serde_json::from_slice(data).context("reading the stream")?;
+                *after = hit.sequence;
                 if filter.wants(&hit) {
-                    match args.format {
+                    match format {
                         Format::Json => write_json(&hit, &mut out)?,
                         _ => writeln!(
                             out,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -290,6 +291,9 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
             .collect()
     };
     until("history is looked through", || (names(&daemon) == ["old.d7.example"]).then_some(()));
+    let followed = fs::File::create(env.path("followed")).unwrap();
+    let words = ["hits", "--data", "data", "--follow", "--after", "0", "-f", "json"];
+    let mut follower = env.command(&words).stdout(followed).stderr(Stdio::null()).spawn().unwrap();
     let mut events = Events::open(&daemon, None);
     let append = |text: &str| {
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -328,6 +332,17 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
     append(&log("e", &[(BASE + 30, "last.d7.example", "192.0.2.6")]));
     assert_eq!(events.next().1["rrname"], "last.d7.example");
     until("it is in the next file", || file().contains("last.d7.example").then_some(()));
+    // Who follows by the command waited for the daemon, and has each once.
+    let followed = || {
+        let lines = fs::read_to_string(env.path("followed")).unwrap();
+        let name =
+            |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["rrname"].as_str()?.to_owned());
+        lines.lines().filter_map(name).collect::<Vec<_>>()
+    };
+    until("who follows has the last", || followed().contains(&"last.d7.example".to_owned()).then_some(()));
+    assert_eq!(followed(), names(&daemon));
+    follower.kill().unwrap();
+    follower.wait().unwrap();
     assert_eq!(file().lines().count(), 1);
     let newest = daemon.json("/api/v1/hits?limit=1");
     assert_eq!(
