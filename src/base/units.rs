@@ -29,6 +29,10 @@ const SIZES: &[(&str, u64)] =
 ///
 /// [`UnitError::Duration`] for anything else, and for more than 2^64 milliseconds.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    // Who writes `12M` means months.
+    if text.ends_with('M') {
+        return Err(UnitError::Duration);
+    }
     parse(text, DURATIONS).map(Duration::from_millis).ok_or(UnitError::Duration)
 }
 
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "d", "30", "30 d", "-1d", "1.5h", "1d2h", "18446744073709551615w"] {
+        for bad in ["12M", "", "d", "30", "30 d", "-1d", "1.5h", "1d2h", "18446744073709551615w"] {
             assert_eq!(parse_duration(bad), Err(UnitError::Duration), "{bad}");
         }
         for bad in ["", "MiB", "1", "1MB", "99999999999TiB"] {

@@ -16,6 +16,11 @@ const BETWEEN: &str = ",;<>\"`|{}()\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}\u{2039}\
     \u{2026}\u{bf}\u{a1}\u{ff1f}\u{ff01}\u{ff0c}\u{ff1b}\u{3001}\u{ff08}\u{ff09}";
 /// Characters of HTML by their names.
 pub const ENTITIES: &[(&str, &str)] = &[
+    ("&amp;", "&"),
+    ("&#46;", "."),
+    ("&#x2e;", "."),
+    ("&#x2E;", "."),
+    ("&period;", "."),
     ("&lt;", "<"),
     ("&gt;", ">"),
     ("&nbsp;", " "),
@@ -108,12 +113,18 @@ pub fn trimmed(word: &str) -> &str {
                 | '\u{a9}'
                 | '\u{2020}'
                 | '\u{2021}'
+                | '\u{ff1b}'
+                | '\u{ff0c}'
+                | '\u{3001}'
         ) || matches!(c, '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{2079}')
     };
     let mut word = word;
     loop {
         let before = word;
-        word = word.trim_matches(is_mark).trim_start_matches(['#', '=']).trim_end_matches(['?', '=', '*']);
+        word = word
+            .trim_matches(is_mark)
+            .trim_start_matches(['#', '=', '&'])
+            .trim_end_matches(['?', '=', '*', '&', '+']);
         // `*.evil.example` is a name with all below it, and `_dmarc.evil.example` one with a sign.
         if word.starts_with('*') && !word.starts_with("*.") {
             word = word.trim_start_matches('*');

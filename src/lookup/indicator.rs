@@ -485,10 +485,26 @@ mod tests {
             "_up.evil.example_",
             "__up.evil.example__",
             "(2)up(4)evil(7)example(0)",
+            "up.evil.example&amp;",
+            "up&#46;evil&#46;example",
+            "up.evil.example\u{ff1b}",
+            "up.evil.example+",
+            "&up.evil.example",
+            "u'up.evil.example'",
+            r"\tup.evil.example",
+            r"up\u002eevil.example",
+            r"https:\u002f\u002fup.evil.example",
+            r"up\x2eevil\x2eexample",
         ] {
             assert_eq!(asked(text), "up.evil.example", "{text}");
         }
         assert_eq!(asked("[*.]evil.example"), "*.evil.example");
+        // As Zeek writes bytes, and as a query has them.
+        assert_eq!(asked(r"\xc8bin.evil.example"), asked(r"\200bin.evil.example"));
+        assert!(asked(r"\xc8bin.evil.example").starts_with(r"\200bin"));
+        // Either order of a pair.
+        assert_eq!(asked("198.51.100.67|nope.example"), "nope.example|198.51.100.67");
+        assert_eq!(asked("2001:db8::1|nope.example"), "nope.example|2001:db8::1");
         assert_eq!(asked("<subdomain>.evil.example"), "*.evil.example");
         assert_eq!(asked("ns.example.n?"), "ns.example.n?");
         assert_eq!(asked("ns?.example.net"), "ns?.example.net");

@@ -21,6 +21,51 @@ pub(super) fn looks_like_regex(text: &str) -> bool {
     !text.starts_with(['~', '/']) && text.contains('\\') && (is_anchored || has_signs)
 }
 
+/// A text with bytes as a query has them (`\200`) where Zeek wrote `\xc8`, and with characters where JSON wrote `\u002e`. A tab in front goes.
+fn without_programs_escapes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.trim_start_matches("\\t");
+    while let Some(at) = rest.find('\\') {
+        let (front, escape) = rest.split_at(at);
+        out.push_str(front);
+        let number = |digits: usize| {
+            let hex = escape.get(2..2 + digits)?;
+            let is_hex = hex.bytes().all(|b| b.is_ascii_hexdigit());
+            is_hex.then(|| u32::from_str_radix(hex, 16).ok()).flatten()
+        };
+        let (taken, said) = match escape.as_bytes().get(1) {
+            Some(b'x') => (
+                4,
+                number(2).map(|byte| match char::from_u32(byte).filter(|c| is_of_names(*c)) {
+                    Some(sign) => sign.to_string(),
+                    None => format!("\\{byte:03}"),
+                }),
+            ),
+            Some(b'u') => (6, number(4).and_then(char::from_u32).map(String::from)),
+            _ => (0, None),
+        };
+        match said {
+            Some(said) => {
+                out.push_str(&said);
+                rest = escape.get(taken..).unwrap_or_default();
+            }
+            None => {
+                // An escape of a query: the sign behind it is no escape of its own.
+                let next = escape.char_indices().nth(2).map_or(escape.len(), |(at, _)| at);
+                let (taken, behind) = escape.split_at(next);
+                out.push_str(taken);
+                rest = behind;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_of_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_./:@".contains(c)
+}
+
 /// A text without what a table, a page, a program or a log of Windows puts around a name, where that is sure.
 pub(super) fn tidied(given: &str) -> Option<String> {
     let given = given.trim();
@@ -33,6 +78,9 @@ pub(super) fn tidied(given: &str) -> Option<String> {
         for (entity, sign) in ENTITIES {
             text = text.replace(entity, sign);
         }
+    }
+    if text.contains('\\') {
+        text = without_programs_escapes(&text);
     }
     if text.contains('<') {
         for tag in
@@ -47,7 +95,9 @@ pub(super) fn tidied(given: &str) -> Option<String> {
     }
     bare = bare.strip_prefix('=').filter(|rest| rest.starts_with('"')).unwrap_or(bare);
     let inner = |bare: &'static str, close: &'static str| (bare, close);
-    for (open, close) in [inner("\"\"", "\"\""), inner("b'", "'"), inner("b\"", "\"")] {
+    for (open, close) in
+        [inner("\"\"", "\"\""), inner("b'", "'"), inner("b\"", "\""), inner("u'", "'"), inner("u\"", "\"")]
+    {
         bare = bare.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).unwrap_or(bare);
     }
     // Marks, notes and signs of Markdown, as in any text; a star may be meant, and `!` in front as "not".

@@ -213,6 +213,12 @@ impl Parser<'_> {
         {
             return self.name(from, from + name.len()).map(|name| Query::Pair(name, address));
         }
+        if let Some((first, name)) = text.split_once('|')
+            && let (false, Some(address)) = (rdata || !is_host(name), address(first))
+        {
+            let name = self.name(self.text.len() - name.len(), self.text.len())?;
+            return Ok(Query::Pair(name, address));
+        }
         if let Some((first, last)) = text.split_once('|')
             && !rdata
             && is_host(first)
