@@ -639,8 +639,11 @@ fn run_of(tree: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes(*run), u32::from_be_bytes(part.try_into().ok()?)))
 }
 
-/// How often a pair is asked for that was read at a place of its own.
+/// How often a pair is asked for that was read at a place of its own, and from how many bytes of a ledger on.
 const ASKED_AGAIN: u32 = 48;
+const ASKED_AGAIN_FROM: u64 = 512 << 20;
+/// The file that sled keeps all in.
+const FILE: &str = "db";
 
 /// A tree of sled.
 struct SledTree {
@@ -650,8 +653,11 @@ struct SledTree {
 
 impl SledTree {
     /// Has sled's cache count a page that was read. It holds what is read back until 64 accesses have come together, in each of 256 parts: with
-    /// pages of 100 KB that are read once each it is some hundred MiB above what it is told.
+    /// pages that are read once each it is some hundred MiB above what it is told. A small ledger has less than that.
     fn make_known(&self, key: &[u8]) -> ::sled::Result<()> {
+        if self.path.join(FILE).metadata()?.len() < ASKED_AGAIN_FROM {
+            return Ok(());
+        }
         for _ in 0..ASKED_AGAIN {
             self.tree.contains_key(key)?;
         }
