@@ -55,7 +55,11 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
             if one.is_none() {
                 refuse_nothing(q)?;
             }
-            Query::exact(asked.as_deref().unwrap_or(q))
+            match Query::parse(q) {
+                // A block or a range; a single address may have been asked for as a name.
+                Ok(block @ Query::Addresses(first, last)) if first != last => block,
+                _ => Query::exact(asked.as_deref().unwrap_or(q)),
+            }
         }
         // A URL may be part of an answer.
         (&["full", q], _) => Query::Pattern(Pattern::texts(&[Some(q), asked.as_deref()])),

@@ -269,6 +269,10 @@ pub fn understood(text: &str) -> Option<Indicator> {
         let asked = as_query(&query, text.to_owned());
         return Some(Indicator { query, asked, is_changed: true });
     }
+    // A line end that was sent with it.
+    if text.trim().len() < text.len() && is_whole(text.trim()) {
+        return Indicator::of(text).ok().map(|one| Indicator { is_changed: true, ..one });
+    }
     // In quotation marks it is data of TXT, or a name that was copied with them.
     if let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         let one = Indicator::of(inner).ok().filter(|one| is_whole(&one.asked))?;
@@ -290,8 +294,16 @@ pub fn understood(text: &str) -> Option<Indicator> {
 ///
 /// # Errors
 ///
-/// When it is several names or addresses, or the number of an AS.
+/// When it is several names or addresses, an address that there cannot be, a hash, or the number of an AS.
 pub fn refuse_nothing(text: &str) -> Result<(), QueryError> {
+    let parts = || text.split('.');
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_like_address = parts().count() == 4 && parts().all(is_number);
+    if (is_like_address || is_digest(text))
+        && let Err(error) = Indicator::of(text)
+    {
+        return Err(error);
+    }
     if is_as_number(text) {
         return Err(refused(
             text,

@@ -689,6 +689,10 @@ fn endpoints_of_other_clients_understand_what_can_be_nothing_by_their_rules() {
         "/pdns/query/%22www.evil.example%22",
         "/dnsdb/v2/lookup/rrset/name/%22www.evil.example%22",
         "/dns/203.0.113.*",
+        "/dns/203.0.113.0%2F24",
+        "/dns/203.0.113.60-203.0.113.70",
+        "/dns/www.evil.example%0A",
+        "/dns/203.0.113.66%0D%0A",
         "/pdns/query/203.0.113.*",
         "/query/203.0.*.*",
         "/dnsdb/v2/lookup/rdata/ip/203.0.113.*",
@@ -700,7 +704,14 @@ fn endpoints_of_other_clients_understand_what_can_be_nothing_by_their_rules() {
         assert!(answer.status == 200 && is_found, "{path}: {} {body}", answer.status);
     }
     // What can be nothing at all is refused, as it is everywhere.
-    for what in ["AS64500", "www.evil.example,c2.evil.example", "www.evil.example;203.0.113.66"] {
+    for what in [
+        "AS64500",
+        "www.evil.example,c2.evil.example",
+        "www.evil.example;203.0.113.66",
+        "203.0.113.256",
+        "203.0.113.066",
+        "d41d8cd98f00b204e9800998ecf8427e",
+    ] {
         for front in [
             "/dns/",
             "/dns/find/tuples/",
