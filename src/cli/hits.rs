@@ -288,12 +288,10 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
             Stop::new().wait(AWAY);
             match client.get("/api/v1/hits/stream", &[("after", &after.to_string())]) {
                 Ok(stream) => break stream,
-                Err(
-                    ClientError::Unreachable { .. }
-                    | ClientError::Broken { .. }
-                    | ClientError::Refused { status: 503, .. },
-                ) => {}
-                Err(error) => return Err(error.into()),
+                // It says no; but for that it has no time yet.
+                Err(error @ ClientError::Refused { status, .. }) if status != 503 => return Err(error.into()),
+                // It is away, or was going away just then.
+                Err(_) => {}
             }
         };
     }
