@@ -131,7 +131,8 @@ impl HitLine {
     pub fn of(hit: &Hit, ledger: &dyn Snapshot, set: Option<&Set>) -> Result<HitLine, StoreError> {
         let retracted = hit.indicator == novel::NEW && novel::is_retracted(ledger, &hit.rrname, hit.time)?;
         let line = HitLine::from(hit);
-        let mut feeds_now = set.map(|set| set.feeds_with(&hit.indicator)).unwrap_or_default();
+        let mut feeds_now =
+            set.map(|set| set.feeds_with(&hit.indicator, &hit.rrname, hit.address)).unwrap_or_default();
         feeds_now.retain(|feed| !line.feeds.contains(feed));
         Ok(HitLine { retracted, feeds_now, ..line })
     }

@@ -265,13 +265,17 @@ impl Set {
         }
     }
 
-    /// The feeds that have an indicator now, by its key.
-    pub(super) fn feeds_with(&self, indicator: &[u8]) -> Vec<String> {
+    /// The feeds that have an indicator now, by its key, and do not except what was met.
+    pub(super) fn feeds_with(&self, indicator: &[u8], met: &Name, address: Option<IpAddr>) -> Vec<String> {
         if !self.may_hold(indicator) {
             return Vec::new();
         }
-        let has = |feed: &&Arc<Feed>| match feed.find(indicator) {
-            Ok(found) => found.is_some(),
+        let has = |Member { feed, allow }: &&Member| match feed.find(indicator) {
+            Ok(found) => {
+                let is_excepted =
+                    || allow.has_name(met.key()) || address.is_some_and(|address| allow.has_address(address));
+                found.is_some() && !is_excepted()
+            }
             Err(error) => {
                 if self.failed.fetch_add(1, Ordering::Relaxed) == 0 {
                     tracing::error!(feed = feed.meta.name, %error, "A feed cannot be read: hits may be missing.");
@@ -279,7 +283,7 @@ impl Set {
                 false
             }
         };
-        self.feeds().filter(has).map(|feed| feed.meta.name.clone()).collect()
+        self.members.iter().filter(has).map(|member| member.feed.meta.name.clone()).collect()
     }
 
     /// The feeds that name a name or an address now, with what is named.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -291,9 +290,17 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
             .collect()
     };
     until("history is looked through", || (names(&daemon) == ["old.d7.example"]).then_some(()));
-    let followed = fs::File::create(env.path("followed")).unwrap();
+    let out = fs::File::create(env.path("followed")).unwrap();
     let words = ["hits", "--data", "data", "--follow", "--after", "0", "-f", "json"];
-    let mut follower = env.command(&words).stdout(followed).stderr(Stdio::null()).spawn().unwrap();
+    let mut follower =
+        env.command(&words).stdout(out).stderr(fs::File::create(env.path("said")).unwrap()).spawn().unwrap();
+    let followed = || {
+        let lines = fs::read_to_string(env.path("followed")).unwrap();
+        let name =
+            |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["rrname"].as_str()?.to_owned());
+        lines.lines().filter_map(name).collect::<Vec<_>>()
+    };
+    until("who follows has begun", || (followed() == ["old.d7.example"]).then_some(()));
     let mut events = Events::open(&daemon, None);
     let append = |text: &str| {
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -333,13 +340,11 @@ fn a_daemon_meets_each_line_as_it_comes_and_tells_of_it_at_once_and_after_a_kill
     assert_eq!(events.next().1["rrname"], "last.d7.example");
     until("it is in the next file", || file().contains("last.d7.example").then_some(()));
     // Who follows by the command waited for the daemon, and has each once.
-    let followed = || {
-        let lines = fs::read_to_string(env.path("followed")).unwrap();
-        let name =
-            |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["rrname"].as_str()?.to_owned());
-        lines.lines().filter_map(name).collect::<Vec<_>>()
-    };
-    until("who follows has the last", || followed().contains(&"last.d7.example".to_owned()).then_some(()));
+    until("who follows has the last", || {
+        let ended = follower.try_wait().unwrap();
+        assert!(ended.is_none(), "{ended:?}: {}", fs::read_to_string(env.path("said")).unwrap());
+        followed().contains(&"last.d7.example".to_owned()).then_some(())
+    });
     assert_eq!(followed(), names(&daemon));
     follower.kill().unwrap();
     follower.wait().unwrap();
@@ -591,7 +596,9 @@ fn hits_are_written_as_a_bundle_of_stix_and_as_an_event_of_misp() {
 #[test]
 fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it_means() {
     let env = TestEnv::new();
-    fs::write(env.path("dnsledger.toml"), "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    // What a feed excepts is no hit of it, whoever noted it first.
+    let config = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n[[feed]]\nname = \"third\"\nallow = [\"bad.example\"]\n";
+    fs::write(env.path("dnsledger.toml"), config).unwrap();
     fs::write(env.path("dns.log"), log("x", &[(BASE, "bad.example", "192.0.2.1")])).unwrap();
     env.ok(&["import", "--data", "data", "dns.log"]);
     let asked = |more: &[&str]| {
@@ -613,7 +620,7 @@ fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it
             if let Some(daemon) = daemon {
                 let answer = daemon.json(&format!("/api/v1/hits?feed={feed}"));
                 assert_eq!(answer["hits"][0]["feeds_now"], serde_json::json!(["second"]), "{answer}");
-                assert_eq!((&answer["feeds"], &answer["indicators"]), (&3.into(), &3.into()), "{answer}");
+                assert_eq!((&answer["feeds"], &answer["indicators"]), (&3.into(), &4.into()), "{answer}");
                 assert!(
                     String::from_utf8(daemon.get(&format!("/hits?feed={feed}")).body)
                         .unwrap()
@@ -629,14 +636,14 @@ fn a_feed_that_comes_later_is_found_by_its_name_and_an_empty_answer_says_what_it
     };
     let (code, _, err) = asked(&[]);
     assert!(code == 1 && err.contains("nothing is watched for"), "{err}");
-    import("third", "elsewhere.example\n");
+    import("third", "elsewhere.example\nbad.example\n");
     let (code, _, err) = asked(&[]);
-    assert_eq!((code, err.as_str()), (1, "No hits: none of the 1 indicators of 1 feeds was met.\n"));
+    assert_eq!((code, err.as_str()), (1, "No hits: none of the 2 indicators of 1 feeds was met.\n"));
     import("first", "bad.example\n");
     import("second", "bad.example\n");
     check(None);
     fs::create_dir(env.path("logs")).unwrap();
-    let daemon = env.daemon("logs", "data");
+    let daemon = env.configured_daemon("dnsledger.toml", "data");
     check(Some(&daemon));
 }
 
