@@ -8,7 +8,7 @@
 //! - [`cors`] says whose pages may read the answer, [`proxy`] what is taken from a proxy in front;
 //! - [`request`] is a request as the routes see it, path segments decoded once;
 //! - [`answer`] walks the ledger beside the event loop and streams what it finds, [`places`] say how much of that at once;
-//! - [`recipe`], [`zeek_pdns`], [`cof`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
+//! - [`recipe`], [`zeek_pdns`], [`circl`] and [`dnsdb`] are the endpoints that clients of other ledgers know, [`native`],
 //!   [`names`], [`bulk`], [`machine`], [`metrics`] and [`control`] those of this one, [`error`] what they say when they fail;
 //! - [`page`] serves what [`crate::page`] makes, for people with a browser;
 //! - [`client`] is the other side, for the command line, and [`pipe`] that of who speaks no HTTP.
