@@ -69,9 +69,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that names were counted.
-    fn note_survey(&self) {
-        let rows = rows(&self.view());
+    /// Notes of how many rows names were counted. What came meanwhile was not among them.
+    fn note_survey(&self, rows: u64) {
         self.surveyed.store(rows, Ordering::Relaxed);
         let note = (engine::SURVEYED.to_vec(), Some(rows.to_be_bytes().to_vec()));
         if let Err(error) = self.handle().commit(vec![note]) {
@@ -104,7 +103,7 @@ impl Shared {
     pub(super) fn survey(&self, now: u64, goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
         let view = self.view();
         let found = self.find(&view.sources(), &self.options.names, now, goes_on)?;
-        self.note_survey();
+        self.note_survey(rows(&view));
         Ok(Survey { names: found.names, names_over: found.names_over(&self.options.names) })
     }
 
@@ -162,16 +161,17 @@ impl Shared {
         // What is judged is what is copied then: of a name all that there is.
         let runs = self.settled_runs()?;
         let sources = self.sources_of(&runs);
+        let counted: u64 = runs.iter().map(|run| run.meta.counts().primary()).sum();
         let found = self.find(&sources, budget, at, &mut || true);
         // Also where it failed: it is not tried again and again.
-        self.surveyed.store(rows(&self.view()), Ordering::Relaxed);
+        self.surveyed.store(counted, Ordering::Relaxed);
         let found = found?;
         let names = found.names;
         let rules = self.rules();
         let fold = budget::plan(&sources, found, budget, rules.seed, &mut || self.check_stop())?;
         let at_least = at_least.unwrap_or(names / WORTH).max(1);
         let Some(fold) = fold.filter(|fold| fold.names >= at_least) else {
-            self.note_survey();
+            self.note_survey(counted);
             return Ok(Reduced::default());
         };
         tracing::info!(
@@ -182,10 +182,8 @@ impl Shared {
         );
         let rules = Rules { fold: Some(fold), ..rules };
         let how = CopyOptions { at, forget: None, in_place: true, pressed };
-        let reduced = self.copy(runs, rules, how);
-        if reduced.is_ok() {
-            self.note_survey();
-        }
-        reduced
+        let reduced = self.copy(runs, rules, how)?;
+        self.note_survey(counted.saturating_sub(reduced.rows + reduced.questions));
+        Ok(reduced)
     }
 }
