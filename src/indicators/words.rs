@@ -78,10 +78,10 @@ const NOTE_DIGITS: usize = 3;
 pub fn words(text: &str) -> Vec<String> {
     // Lines that quoted-printable broke are one.
     let mut text = with_ranges(&prepared(&text.replace("=\r\n", "").replace("=\n", "")));
-    // All of them divide.
-    for (entity, _) in ENTITIES {
+    // Those that neither a name nor a URL has in it divide.
+    for (entity, sign) in ENTITIES {
         if text.contains(entity) {
-            text = text.replace(entity, " ");
+            text = text.replace(entity, if matches!(*sign, "." | "&") { sign } else { " " });
         }
     }
     let text = without_escapes(text);
@@ -307,6 +307,8 @@ mod tests {
             "evil.example&nbsp;",
             "&lt;evil.example&gt;",
             "evil.example\\n",
+            "evil&#46;example",
+            "see evil.example&amp;",
             "evil.example\\r\\n",
             "evil.example\\tx",
             "C2:\\nevil.example\\nother.example",
