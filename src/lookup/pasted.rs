@@ -94,10 +94,7 @@ pub(super) fn tidied(given: &str) -> Option<String> {
         bare = rest.trim_end();
     }
     bare = bare.strip_prefix('=').filter(|rest| rest.starts_with('"')).unwrap_or(bare);
-    let inner = |bare: &'static str, close: &'static str| (bare, close);
-    for (open, close) in
-        [inner("\"\"", "\"\""), inner("b'", "'"), inner("b\"", "\""), inner("u'", "'"), inner("u\"", "\"")]
-    {
+    for (open, close) in [("\"\"", "\"\""), ("b'", "'"), ("b\"", "\""), ("u'", "'"), ("u\"", "\"")] {
         bare = bare.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).unwrap_or(bare);
     }
     // Marks, notes and signs of Markdown, as in any text; a star may be meant, and `!` in front as "not".
