@@ -57,6 +57,18 @@ impl Indicator {
         if !is_query && text.trim().contains('\n') && is_of_lines(text.trim()) {
             return Err(refused(text, "this is more than one line", ONE_A_LINE));
         }
+        let mut read = Indicator::read_tidied(text)?;
+        // What was around it may have had something of the kind around it.
+        for _ in 0..MOST_LAYERS {
+            if tidied(&read.asked).is_none() {
+                break;
+            }
+            read = Indicator { is_changed: true, ..Indicator::read_tidied(&read.asked)? };
+        }
+        Ok(read)
+    }
+
+    fn read_tidied(text: &str) -> Result<Indicator, QueryError> {
         let tidied = tidied(text);
         let text = tidied.as_deref().unwrap_or(text);
         let read = Indicator::read_one(text)?;
@@ -503,6 +515,8 @@ mod tests {
             "up.evil.example+",
             "&up.evil.example",
             "u'up.evil.example'",
+            "(u'up.evil.example')",
+            "u'up.evil.example']",
             r"\tup.evil.example",
             r"up\u002eevil.example",
             r"https:\u002f\u002fup.evil.example",
