@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::query::{Query, block_of};
-use super::refused::{check, is_as_number};
+use super::refused::{check, has_brace, is_as_number};
 use crate::dns::Name;
 use crate::indicators::text::{self, is_digest, is_plain, numeric};
 
@@ -21,7 +21,7 @@ pub fn literal(name: &Name) -> String {
         return shown;
     }
     let is_read_back = || {
-        (!is_as_number(&shown)).then_some(())?;
+        (!is_as_number(&shown) && !has_brace(&shown)).then_some(())?;
         let stays = |text: String| matches!(text::clean(&text), Ok(Some(clean)) if clean == text);
         let forms = [shown.clone(), format!("*.{shown}"), format!("{shown}.*")];
         forms.into_iter().all(stays).then_some(())?;

@@ -81,7 +81,7 @@ pub(super) fn check(given: &str, query: &Query, clean: &str) -> Result<(), Query
     if text.contains(['<', '>']) {
         return Err(refused(given, "this is not a name (< or > in it)", LITERAL));
     }
-    if has_wildcard(text) && text.contains(['{', '}']) {
+    if (has_wildcard(text) || text.starts_with('.')) && has_brace(text) {
         return Err(refused(
             given,
             "what stands in braces here is unclear",
@@ -108,6 +108,19 @@ fn is_foreign_sign(text: &str, at: usize, c: char) -> bool {
         '+' | '!' => at == 0,
         _ => ",;:|@%$#".contains(c),
     }
+}
+
+/// Whether there is a brace with no backslash before it.
+pub(super) fn has_brace(text: &str) -> bool {
+    let mut signs = text.chars();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '\\' => drop(signs.next()),
+            '{' | '}' => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 pub(super) fn a_digest(given: &str) -> QueryError {
