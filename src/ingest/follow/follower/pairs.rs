@@ -1,0 +1,153 @@
+//! Logs of a Zeek that writes each event twice, plain and as a JSON stream: which of them are read, and when.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use super::Follower;
+use crate::ingest::plain_logs::{PlainLogs, began};
+use crate::ingest::shown;
+use crate::ingest::twins::{self, Known, Side, Twin, Twins};
+use crate::status::UnreadKind;
+use crate::tail::discover::Listing;
+use crate::tail::open::open as open_log;
+
+impl Follower<'_> {
+    /// Puts streaming logs to the others, but those whose events are told by plain logs. Says whether nothing had to be left
+    /// for later.
+    pub(super) fn pair(&mut self, listing: &mut Listing) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_known, true);
+        let (streaming, archives) =
+            (std::mem::take(&mut listing.streaming), std::mem::take(&mut listing.streaming_archives));
+        let there: HashSet<&Path> =
+            streaming.iter().chain(&archives).map(|found| found.path.as_path()).collect();
+        self.held.retain(|path| there.contains(path.as_path()));
+        self.judged.retain(|path, _| there.contains(path.as_path()));
+        if streaming.is_empty() && archives.is_empty() {
+            self.plain_archives.clear();
+            return true;
+        }
+        self.plain_archives.clone_from(&listing.archives);
+        let live_homes: HashSet<PathBuf> =
+            listing.live.iter().map(|found| twins::home(&found.path)).collect();
+        let mut homes = live_homes.clone();
+        homes.extend(listing.archives.iter().map(|found| twins::home(&found.path)));
+        // The ledger is asked after that: what was read until then is in it.
+        let archives_read = self.source.state.lock().pending == 0 && !is_first;
+        let plain = self.shared.context.claims.lineages().map(PlainLogs::of).ok();
+        homes.extend(plain.iter().flat_map(PlainLogs::homes).cloned());
+        for found in &streaming {
+            let home = twins::home(&found.path);
+            if live_homes.contains(&home) {
+                let plain = listing.live.iter().filter(|plain| twins::home(&plain.path) == home);
+                let paths: Vec<PathBuf> = plain.chain([found]).map(|found| found.path.clone()).collect();
+                self.begin_pair(home.clone(), &paths);
+                listing.pass_over(&found.path, UnreadKind::PassedOver, twins::COMPARED);
+            }
+            if is_first && homes.contains(&home) {
+                self.held.insert(found.path.clone());
+            }
+        }
+        let mut nothing_held = true;
+        for found in archives {
+            let known = self.judged.get(&found.path).filter(|(stamp, _)| *stamp == found.stamp);
+            let is_told = match known {
+                Some((_, is_told)) => *is_told,
+                None if !homes.contains(&twins::home(&found.path)) => false,
+                None if self.source.state.lock().met.get(&found.path) == Some(&found.stamp) => false,
+                // What was written while it was followed is known; the plain ones are read first.
+                None if !archives_read => {
+                    nothing_held = false;
+                    continue;
+                }
+                None => match &plain {
+                    Some(plain) => plain.cover(&self.source.config.zeek, &found.path).is_some(),
+                    None => {
+                        nothing_held = false;
+                        continue;
+                    }
+                },
+            };
+            self.judged.insert(found.path.clone(), (found.stamp, is_told));
+            if is_told {
+                listing.pass_over(&found.path, UnreadKind::PassedOver, twins::PASSED_OVER);
+            } else {
+                listing.archives.push(found);
+            }
+        }
+        listing.live.extend(streaming);
+        nothing_held && self.held.is_empty()
+    }
+
+    /// From now on the logs of a Zeek that writes two kinds are compared; what they told so far is taken down.
+    fn begin_pair(&mut self, home: PathBuf, paths: &[PathBuf]) {
+        if self.pairs.contains_key(&home) {
+            return;
+        }
+        let pair: Arc<Mutex<Twins>> = Arc::default();
+        let zeek = &self.source.config.zeek;
+        let of = |path: &Path| Twin { twins: Arc::clone(&pair), side: Side::of(path) };
+        for path in paths {
+            let twin = of(path);
+            let open = self.live.iter().any(|live| live.file.path() == path);
+            let known = if open { continue } else { Known::Ledger };
+            let looked = open_log(path).map_err(Into::into).and_then(|(file, _)| {
+                twins::look_through(&twin, &self.shared.context.claims, zeek, file, known)
+            });
+            if let Err(error) = looked {
+                warn!(path = shown(path), %error, "What was read of a log before could not be looked through.");
+            }
+        }
+        for live in self.live.iter_mut().filter(|live| twins::home(live.file.path()) == home) {
+            let twin = of(live.file.path());
+            let known = Known::Bytes(live.file.offset());
+            if let Err(error) =
+                twins::look_through(&twin, &self.shared.context.claims, zeek, live.file.again(), known)
+            {
+                warn!(path = shown(live.file.path()), %error, "What was read of a log before could not be looked through.");
+            }
+            live.intake.pair(twin);
+        }
+        info!(
+            folder = shown(&home),
+            "A plain and a JSON streaming log: an event that both hold is counted once."
+        );
+        self.pairs.insert(home, pair);
+    }
+
+    /// Whether a streaming log that was there before us may be read now: when the plain logs are read that may hold the same.
+    /// Then the time up to which they do.
+    pub(super) fn is_free(&self, path: &Path) -> Option<Option<u64>> {
+        let (home, zeek) = (twins::home(path), &self.source.config.zeek);
+        let is_of = |other: &Path| Side::of(other) == Side::Plain && twins::home(other) == home;
+        let mut plain = self.live_paths.iter().filter(|other| is_of(other));
+        let is_read = |other: &&PathBuf| {
+            self.resting.contains_key(*other)
+                || !other.exists()
+                || self.live.iter().any(|live| {
+                    live.file.path() == other.as_path()
+                        && live.file.size().is_ok_and(|size| size == live.file.offset())
+                })
+        };
+        if !plain.all(|other| is_read(&other)) {
+            return None;
+        }
+        let began = i128::from(began(path, zeek).unwrap_or_default()) * 1_000_000_000;
+        let standing = self.source.state.lock();
+        let waits = self.plain_archives.iter().any(|found| {
+            is_of(&found.path)
+                && found.stamp.modified >= began
+                && (standing.pending > 0 || !standing.met.contains_key(&found.path))
+                && self.cut.is_none_or(|cut| found.stamp.modified >= cut)
+        });
+        drop(standing);
+        if waits {
+            return None;
+        }
+        let plain = self.shared.context.claims.lineages().map(PlainLogs::of).ok()?;
+        Some(plain.cover(zeek, path))
+    }
+}
