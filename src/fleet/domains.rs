@@ -16,7 +16,7 @@ use super::rowbinary::{Columns, literal};
 use super::rows::Table;
 use crate::dns::{Name, is_registrable_prefix, registrable, registrable_length};
 use crate::observation::FirstSeen;
-use crate::store::{DomainSeen, Fence, StoreError};
+use crate::store::{DomainSeen, Fence, StoreError, after_prefix};
 
 /// What has names.
 const TABLES: [Table; 2] = [Table::ByName, Table::Questions];
@@ -78,7 +78,7 @@ impl ByDomain {
             known,
             shards: shards.collect(),
             from: prefix.to_vec(),
-            to: fence::after_prefix(prefix),
+            to: after_prefix(prefix),
             within,
             since,
             span,

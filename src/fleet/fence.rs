@@ -10,18 +10,6 @@ const MOST_PARTS: usize = 16;
 /// Rows of each of them that may be read at once.
 const READ_AT_ONCE: u64 = 4096;
 
-/// The first key behind all that begin with these bytes, if there is one.
-pub(super) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            return Some(end);
-        }
-    }
-    None
-}
-
 /// The first column of the least `span`-th row of any large part, among rows that meet a condition. `None` where there are fewer.
 pub(super) fn find(
     shard: &Shard,
@@ -62,16 +50,4 @@ pub(super) fn find(
         }
     }
     Ok(fence)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_prefix_is_behind_all_that_begin_with_it() {
-        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(after_prefix(b"a\xff"), Some(b"b".to_vec()));
-        assert_eq!(after_prefix(b"\xff"), None);
-    }
 }

@@ -13,12 +13,12 @@ use super::FleetError;
 use super::bucket;
 use super::cluster::Cluster;
 use super::condition::{Bounds, Filter};
-use super::fence::{self, after_prefix};
+use super::fence;
 use super::rowbinary::{Columns, literal};
 use super::rows::{Table, Values};
 use crate::dns::push_address_key;
 use crate::observation::{Asked, Halves, Seen};
-use crate::store::{Condition, Position, Scan};
+use crate::store::{Condition, FoundBy, Position, Scan, Span};
 
 /// Largest pages whose rows the range of a page has at most, about, where not all are wanted; the second where the engine holds keys of them
 /// in memory.
@@ -49,66 +49,41 @@ pub struct Range {
     filter: Option<Filter>,
 }
 
-fn below(prefix: Vec<u8>) -> Keys {
-    let end = after_prefix(&prefix);
-    Keys::Between(prefix, end)
-}
-
 impl Range {
+    fn of(table: Table, scan: &Scan, span: Span) -> Range {
+        let bucket = match scan {
+            Scan::All | Scan::From(_) => None,
+            Scan::Name(_) => Some(bucket::of_name(&span.from)),
+            Scan::Target(_) => Some(bucket::of_data(&span.from)),
+            Scan::Subtree(name) | Scan::TargetSubtree(name) => bucket::of_subtree(name.subtree_key()),
+            Scan::Addresses(_, last) => {
+                let mut to = Vec::new();
+                push_address_key(*last, &mut to);
+                bucket::of_addresses(&span.from, &to)
+            }
+        };
+        let keys = if span.is_exact { Keys::Exactly(span.from) } else { Keys::Between(span.from, span.to) };
+        Range { table, keys, bucket, filter: None }
+    }
+
     /// What a scan of rows reads; `None` where it can find nothing.
     pub fn of_rows(scan: &Scan) -> Option<Range> {
-        let by_name = |keys, bucket| Some(Range { table: Table::ByName, keys, bucket, filter: None });
-        let by_data = |keys, bucket| Some(Range { table: Table::ByData, keys, bucket, filter: None });
-        let target = |bytes: &[u8]| [&[crate::dns::Rdata::NAME_TAG], bytes].concat();
-        match scan {
-            Scan::All => by_name(Keys::Between(Vec::new(), None), None),
-            Scan::From(name) => by_name(Keys::Between(name.key().to_vec(), None), None),
-            Scan::Name(name) => {
-                by_name(Keys::Exactly(name.key().to_vec()), Some(bucket::of_name(name.key())))
-            }
-            Scan::Subtree(name) => {
-                let prefix = name.subtree_key();
-                by_name(below(prefix.to_vec()), bucket::of_subtree(prefix))
-            }
-            Scan::Addresses(from, to) => {
-                let (mut low, mut high) = (Vec::new(), Vec::new());
-                push_address_key(*from, &mut low);
-                push_address_key(*to, &mut high);
-                if from.is_ipv4() != to.is_ipv4() || from > to {
-                    return None;
-                }
-                let bucket = bucket::of_addresses(&low, &high);
-                if low == high {
-                    return by_data(Keys::Exactly(low), bucket);
-                }
-                // Addresses of one family have one length.
-                by_data(Keys::Between(low, after_prefix(&high)), bucket)
-            }
-            Scan::Target(name) => {
-                let key = target(name.key());
-                let bucket = bucket::of_data(&key);
-                by_data(Keys::Exactly(key), Some(bucket))
-            }
-            Scan::TargetSubtree(name) => {
-                let prefix = name.subtree_key();
-                by_data(below(target(prefix)), bucket::of_subtree(prefix))
-            }
-        }
+        let span = scan.span()?;
+        let table = match span.found_by {
+            FoundBy::Rrname => Table::ByName,
+            FoundBy::Rdata => Table::ByData,
+        };
+        Some(Range::of(table, scan, span))
+    }
+
+    /// What a scan of questions reads; `None` where it can find nothing.
+    pub fn of_questions(scan: &Scan) -> Option<Range> {
+        Some(Range::of(Table::Questions, scan, scan.span_of_names()?))
     }
 
     /// The same without what does not meet a condition, as far as the engine can tell.
     pub fn with(self, condition: &Condition) -> Range {
         Range { filter: Filter::of(condition), ..self }
-    }
-
-    /// What a scan of questions reads; `None` where it can find nothing.
-    pub fn of_questions(scan: &Scan) -> Option<Range> {
-        match scan {
-            Scan::All | Scan::From(_) | Scan::Name(_) | Scan::Subtree(_) => {
-                Range::of_rows(scan).map(|range| Range { table: Table::Questions, ..range })
-            }
-            _ => None,
-        }
     }
 }
 

@@ -469,11 +469,8 @@ fn question(group: Group) -> Result<Question, FleetError> {
 
 impl FleetView {
     fn domains_of<'a>(&'a self, scan: &Scan, since: Option<u64>) -> Result<Domains<'a>, StoreError> {
-        let within = match scan {
-            Scan::All => None,
-            Scan::Name(name) | Scan::Subtree(name) => Some(name.clone()),
-            _ => return Ok(Box::new(std::iter::empty())),
-        };
+        let Some(below) = scan.domains_below() else { return Ok(Box::new(std::iter::empty())) };
+        let within = (!below.is_root()).then_some(below);
         let known = match &self.known {
             Some(known) => Arc::clone(known),
             None => self.shared.known().map_err(FleetError::into_store_error)?,

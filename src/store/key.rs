@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use crate::dns::{Name, Rdata, RrType, SUFFIX_LIST, push_address_key, split_name_key, split_rdata_key};
 use crate::observation::{SensorId, Tuple, question_from_row_key};
 
+use super::span::{FoundBy, Span, after_prefix};
 use super::{Position, Scan, StoreError, damaged};
 
 /// Bytes of a sensor's number at the end of each key.
@@ -342,11 +343,6 @@ impl Range {
         Range { family, from: Vec::new(), to: None, exact: None }
     }
 
-    /// The rows whose keys are this or behind it.
-    fn from(family: Family, key: &[u8]) -> Range {
-        Range { from: key.to_vec(), ..Range::all(family) }
-    }
-
     /// The rows whose keys begin so.
     pub fn starting(family: Family, prefix: Vec<u8>) -> Range {
         Range { family, to: after_prefix(&prefix), from: prefix, exact: None }
@@ -357,56 +353,31 @@ impl Range {
         Range { exact: Some(part.clone()), ..Range::starting(family, part) }
     }
 
+    /// What a span is in the keys of a family that begin with what it is a span of.
+    fn of(family: Family, span: Span) -> Range {
+        let exact = span.is_exact.then(|| span.from.clone());
+        Range { family, from: span.from, to: span.to, exact }
+    }
+
     /// The sightings of a scan; `None` where there can be none.
     pub fn entries(scan: &Scan) -> Option<Range> {
-        let name_rdata = |key: &[u8]| {
-            let mut out = vec![Rdata::NAME_TAG];
-            out.extend_from_slice(key);
-            out
+        let span = scan.span()?;
+        let family = match span.found_by {
+            FoundBy::Rrname => Family::ByName,
+            FoundBy::Rdata => Family::ByRdata,
         };
-        Some(match scan {
-            Scan::All => Range::all(Family::ByName),
-            Scan::From(name) => Range::from(Family::ByName, name.key()),
-            Scan::Name(name) => Range::exact(Family::ByName, name.key().to_vec()),
-            Scan::Subtree(name) => Range::starting(Family::ByName, name.subtree_key().to_vec()),
-            Scan::Target(name) => Range::exact(Family::ByRdata, name_rdata(name.key())),
-            Scan::TargetSubtree(name) => Range::starting(Family::ByRdata, name_rdata(name.subtree_key())),
-            Scan::Addresses(first, last) => {
-                if first.is_ipv4() != last.is_ipv4() || first > last {
-                    return None;
-                }
-                let (mut from, mut to) = (Vec::new(), Vec::new());
-                push_address_key(*first, &mut from);
-                push_address_key(*last, &mut to);
-                if first == last {
-                    return Some(Range::exact(Family::ByRdata, from));
-                }
-                Range { family: Family::ByRdata, from, to: after_prefix(&to), exact: None }
-            }
-        })
+        Some(Range::of(family, span))
     }
 
     /// The questions of a scan; `None` where there can be none.
     pub fn questions(scan: &Scan) -> Option<Range> {
-        match scan {
-            Scan::All => Some(Range::all(Family::Questions)),
-            Scan::From(name) => Some(Range::from(Family::Questions, name.key())),
-            Scan::Name(name) => Some(Range::exact(Family::Questions, name.key().to_vec())),
-            Scan::Subtree(name) => Some(Range::starting(Family::Questions, name.subtree_key().to_vec())),
-            Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
-        }
+        scan.span_of_names().map(|span| Range::of(Family::Questions, span))
     }
 
     /// The domains at and below a name, or all, by the suffix list that this program has; `None` where there can be none.
     pub fn domains(scan: &Scan) -> Option<Range> {
-        let list = SUFFIX_LIST.to_be_bytes();
-        match scan {
-            Scan::All => Some(Range::starting(Family::Domains, list.to_vec())),
-            Scan::Name(name) | Scan::Subtree(name) => {
-                Some(Range::starting(Family::Domains, [&list, name.subtree_key()].concat()))
-            }
-            Scan::From(_) | Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => None,
-        }
+        let below = scan.domains_below()?;
+        Some(Range::starting(Family::Domains, [&SUFFIX_LIST.to_be_bytes(), below.subtree_key()].concat()))
     }
 
     /// The hits with numbers above this.
@@ -436,18 +407,6 @@ impl Range {
         }
         key
     }
-}
-
-/// The first key after all those with a prefix; `None` when there is none.
-pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            return Some(end);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

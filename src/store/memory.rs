@@ -514,28 +514,16 @@ impl Snapshot for State {
     }
 
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
-        let scan = scan.clone();
-        let wanted = move |name: &Name| match &scan {
-            Scan::All => true,
-            Scan::Name(top) | Scan::Subtree(top) => name.key().starts_with(top.subtree_key()),
-            _ => false,
-        };
-        let domains = self.first_seen.iter().filter(move |((domain, _), _)| wanted(domain));
+        let Some(below) = scan.domains_below() else { return Ok(Box::new(std::iter::empty())) };
+        let domains = self.first_seen.iter().filter(move |((domain, _), _)| below.is_at_or_above(domain));
         Ok(Box::new(domains.map(|((domain, sensor), times)| {
             Ok(DomainSeen { domain: domain.clone(), sensor: Arc::clone(sensor), times: *times })
         })))
     }
 
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
-        let scan = scan.clone();
-        let wanted = move |name: &Name| match &scan {
-            Scan::All => true,
-            Scan::From(first) => name.key() >= first.key(),
-            Scan::Name(asked) => name == asked,
-            Scan::Subtree(top) => name.key().starts_with(top.subtree_key()),
-            _ => false,
-        };
-        Ok(Box::new(self.questions.iter().filter(move |((name, ..), _)| wanted(name)).map(
+        let Some(span) = scan.span_of_names() else { return Ok(Box::new(std::iter::empty())) };
+        Ok(Box::new(self.questions.iter().filter(move |((name, ..), _)| span.holds(name.key())).map(
             |((rrname, qtype, sensor), asked)| {
                 Ok(Question {
                     rrname: rrname.clone(),

@@ -14,9 +14,10 @@ use bincode::{Decode, Encode};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::engine::{self, Changes, Engine, Pairs, with_prefix};
-use super::key::{Family, after_prefix};
+use super::key::Family;
 use super::manifest::{self, Commits, Manifest, RunMeta};
 use super::run::{Block, Extent};
+use super::span::after_prefix;
 use super::stored::{FORMAT, block_key, open_block};
 use super::verify::OnProgress;
 use super::{Pair, StoreError, block, damaged};

@@ -47,6 +47,7 @@ mod sensors;
 mod sketch;
 pub mod sled;
 mod space;
+mod span;
 mod stats;
 mod stored;
 #[cfg(test)]
@@ -67,11 +68,11 @@ pub use options::Options;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
 pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since};
+pub use span::{FoundBy, Span, after_prefix};
 pub use stats::{Expired, Folded, Reduce, Reduced, Stats};
 pub use stored::FORMAT;
 pub use travel::Change;
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -479,37 +480,6 @@ pub enum Scan {
     Target(Name),
     /// Rows whose rdata is this name or one below it.
     TargetSubtree(Name),
-}
-
-impl Scan {
-    /// Whether a tuple is among the entries.
-    pub fn matches(&self, tuple: &Tuple) -> bool {
-        match self {
-            Scan::All => true,
-            Scan::From(name) => tuple.rrname.key() >= name.key(),
-            Scan::Name(name) => tuple.rrname == *name,
-            Scan::Subtree(name) => tuple.rrname.key().starts_with(name.subtree_key()),
-            Scan::Addresses(from, to) => tuple.rdata.address().is_some_and(|a| {
-                a.is_ipv4() == from.is_ipv4() && from.is_ipv4() == to.is_ipv4() && *from <= a && a <= *to
-            }),
-            Scan::Target(name) => tuple.rdata.name() == Some(name),
-            Scan::TargetSubtree(name) => {
-                tuple.rdata.name().is_some_and(|target| target.key().starts_with(name.subtree_key()))
-            }
-        }
-    }
-
-    /// The order of the entries: by rrname (as a tree), rrtype, rdata, sensor name; for addresses and targets by rdata
-    /// first.
-    pub fn compare(&self, a: (&Tuple, &str), b: (&Tuple, &str)) -> Ordering {
-        let by_name = || a.0.cmp(b.0).then_with(|| a.1.cmp(b.1));
-        match self {
-            Scan::All | Scan::From(_) | Scan::Name(_) | Scan::Subtree(_) => by_name(),
-            Scan::Addresses(..) | Scan::Target(_) | Scan::TargetSubtree(_) => {
-                a.0.rdata.cmp(&b.0.rdata).then_with(by_name)
-            }
-        }
-    }
 }
 
 /// A place in the order of a scan: just after this row.

@@ -12,6 +12,7 @@ use super::block::{Builder, Reader, Restarts};
 use super::domains::Collector;
 use super::filter::{self, Filter};
 use super::key::{self, Each, Family, Range};
+use super::span::after_prefix;
 use super::{StoreError, damaged, value};
 use crate::observation::{FirstSeen, SensorId};
 use crate::store::batch::{Batch, Table};
@@ -224,7 +225,7 @@ impl Extent {
     /// That of rows from one key to another.
     pub fn of(first: &[u8], last: &[u8]) -> Extent {
         let bounded = |key: &[u8]| key.get(..EXTENT_BYTES).unwrap_or(key).to_vec();
-        let last = if last.len() > EXTENT_BYTES { key::after_prefix(&bounded(last)) } else { None }
+        let last = if last.len() > EXTENT_BYTES { after_prefix(&bounded(last)) } else { None }
             .unwrap_or_else(|| last.to_vec());
         Extent { first: bounded(first), last }
     }

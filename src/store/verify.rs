@@ -16,10 +16,6 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
-
 pub use report::{Fault, Verification};
 use rows::{Expected, RunState, index_entry, place};
 pub(crate) use rows::{check_row, shown};
@@ -27,16 +23,12 @@ pub(crate) use rows::{check_row, shown};
 use super::acknowledged::Acknowledged;
 use super::derived::Record;
 use super::engine::{self, Engine, Pairs, with_prefix};
-use super::filter::{self, Filter};
-use super::key::{self, Family, Values};
+use super::key::Family;
 use super::manifest::{Commits, Manifest, RunMeta};
-use super::run::{Counts, Extents};
+use super::span::after_prefix;
 use super::stored::{check_format, open_block, open_journal_part, open_progress, progress_hash, read_filter};
 use super::undo::Undone;
-use super::{Identity, StoreError, block, budget, damaged, value};
-use crate::base::keyed;
-use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
-use crate::observation::{Halves, Seen, SensorId};
+use super::{Identity, StoreError, block, budget, damaged};
 use crate::progress::{LineageId, Progress};
 
 /// Keys of the main map that there is one of.
@@ -296,7 +288,7 @@ impl<'a> Checker<'a> {
         while let Some(Some((key, _))) = self.take(engine.above(&at)) {
             let known = [engine::CACHE, engine::FOLDED, engine::JOURNAL, engine::PROGRESS, engine::SENSORS];
             at = match known.into_iter().find(|family| key.starts_with(family)) {
-                Some(family) => key::after_prefix(family).unwrap_or_default(),
+                Some(family) => after_prefix(family).unwrap_or_default(),
                 None if SINGLE_KEYS.contains(&key.as_slice()) => key,
                 None => {
                     self.note("the ledger", &format!("a key that nobody wrote: {}", key.escape_ascii()));
