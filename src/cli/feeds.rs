@@ -55,7 +55,7 @@ struct ImportArgs {
     /// Also where the feed shrinks by over half, or to nothing
     #[arg(long, requires = "replace")]
     confirm: bool,
-    /// How it is written, where that is mistaken: plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, objects, prose
+    /// The format of the list, where it is not recognised rightly: plain, hosts, adblock, dnsmasq, rpz, zeek, csv, misp, stix, objects, prose
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Whether names are meant with all below them, whatever the format says

@@ -44,7 +44,7 @@ fn value(wanted: &Wanted) -> Option<Value> {
     Some(if wanted.is_name { Value::Name(name) } else { Value::Domain(name) })
 }
 
-/// Tells of those that do not hold a name, the lowest first.
+/// Reports the indicators that do not hold a name, the lowest domain first, and takes them off the stack.
 fn close(open: &mut Vec<Counted>, key: Option<&[u8]>, sum: &mut Sum<'_>, listener: &mut Listener<'_>) {
     while let Some(last) = open.pop_if(|last| !key.is_some_and(|key| last.holds(key))) {
         sum.close(last.open, listener);
@@ -176,7 +176,7 @@ impl Counted {
         }
     }
 
-    /// Where all lies that there is of it, or of its other form.
+    /// The scan that reads all rows of an indicator, or of its other form.
     fn scan(value: &Value, other: Option<&Name>) -> Option<Scan> {
         Some(match value {
             Value::Name(name) => Scan::Name(other.unwrap_or(name).clone()),
@@ -227,7 +227,7 @@ impl Counted {
             FoundOf::Row(seen) => self.open.tally.row(seen.time_first, seen.time_last, until),
             FoundOf::Asked(first, last) => self.open.tally.asked(first, last, until),
             FoundOf::End => self.open.tally.end_name(true),
-            // Whose owner it holds it has counted.
+            // A row whose owner the indicator holds was counted there already.
             FoundOf::Target(owner, seen)
                 if !self.open.tally.is_over()
                     && !self.holds_in_any_form(owner.key())
@@ -248,7 +248,7 @@ enum FoundOf<'a> {
     Row(Seen),
     /// A question for it, and when it was first and last asked.
     Asked(u64, u64),
-    /// That were all rows of it and questions for it.
+    /// There are no further rows of it, and no questions for it.
     End,
     /// A row of another name that leads to it.
     Target(&'a Name, Seen),
@@ -275,7 +275,7 @@ impl<'a> Groups<'a> {
         })
     }
 
-    /// The next name of which there is something. What cannot be read is of the root, so that it is met.
+    /// The next name that has rows or questions. A row that cannot be read counts as one of the root, so that its error is returned.
     fn next_name(&mut self) -> Option<Name> {
         let entry = self.entries.peek().map(|entry| entry.as_ref().ok().map(|entry| &entry.tuple.rrname));
         let question =

@@ -209,7 +209,7 @@ pub struct Options {
     pub confidence_min: Option<u8>,
     /// Observables of a bundle are taken, too, and not its indicators alone.
     pub observed: bool,
-    /// What has ended (`valid_until`) counts as if it had not.
+    /// Indicators that have expired (`valid_until`) are taken, too.
     pub ended: bool,
     /// All of it is harmless: it is an allow list.
     pub allow: bool,

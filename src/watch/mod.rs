@@ -9,8 +9,8 @@
 //!
 //! [`Watching`] is what puts them together in a daemon, or in a command that has the ledger.
 //!
-//! Feeds are files and no rows of the ledger: they come and go as a whole, which a file does in one step, they are no state that
-//! is made of logs, and a backup of the ledger is no smaller without them than it must be.
+//! Feeds are files and not rows of the ledger: a feed is replaced as a whole, which a file allows in one step, and it does not come
+//! from logs. A backup of the ledger does without them.
 
 mod export;
 mod feed;
@@ -56,7 +56,7 @@ use set::SetBuilder;
 
 /// How often it is looked whether a file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Feeds that are told where one was named that there is not.
+/// How many feeds are listed where somebody names one that does not exist.
 const MOST_TOLD: usize = 20;
 /// Files that one feed is read of, at most.
 const MAX_FILES: usize = 1000;
@@ -68,9 +68,9 @@ pub struct FeedConfig {
     pub name: String,
     /// Whether names are meant with all that is below them, whatever its format says.
     pub below: Option<bool>,
-    /// What is said with less confidence is left out.
+    /// Indicators with less confidence than this are left out.
     pub confidence_min: Option<u8>,
-    /// What its source said last longer ago is left out; one that was not read for so long is stale.
+    /// Indicators that their source last saw longer ago are left out; a feed that was not read for so long is stale.
     pub max_age: Option<Duration>,
     /// What is harmless: names, networks, or files of them.
     pub allow: Vec<String>,
@@ -156,7 +156,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Which feeds there are, for who named another.
+    /// The feeds that exist, as a hint for somebody who named another.
     pub fn feeds_hint(&self) -> String {
         let some: Vec<&str> = self.feeds.iter().take(MOST_TOLD).map(String::as_str).collect();
         match some.as_slice() {
@@ -191,7 +191,7 @@ impl Watching {
     pub fn start(store: Arc<dyn WriteStore>, data: &Path, config: WatchConfig) -> Watching {
         let WatchConfig { feeds: configs, own, events, brands } = config;
         let own = read_allow(&own).unwrap_or_else(|error| {
-            tracing::error!(%error, "What is one's own (watch.own) cannot be read: nothing is taken for harmless because of it.");
+            tracing::error!(%error, "The list of one's own names and networks (watch.own) cannot be read: it takes nothing for harmless.");
             AllowList::default()
         });
         let novelty = Novelty::of(Arc::clone(&store), data, events, brands, own.clone());
@@ -317,7 +317,7 @@ impl Watching {
         }
     }
 
-    /// Does so for ever.
+    /// Makes one pass after the other, until it is stopped.
     pub fn run(&self, stop: &Stop) {
         while !stop.is_stopped() {
             self.pass(stop);
@@ -433,7 +433,7 @@ impl Watching {
     }
 
     /// Makes the set of hits again of rows, questions and indicators, and says which are missing. `commit` commits what is staged.
-    /// What is not looked through yet says nothing.
+    /// Indicators whose walk through the history is not done yet are left out.
     ///
     /// # Errors
     ///

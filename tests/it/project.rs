@@ -207,3 +207,41 @@ fn each_test_that_the_pages_on_following_and_on_threats_name_is_there() {
     }
     assert!(named > 70, "{named}");
 }
+
+#[test]
+fn each_file_and_function_that_the_architecture_names_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut code, mut files) = (String::new(), Vec::new());
+    for folder in ["src", "tests"] {
+        code_below(&root.join(folder), &mut code);
+        files_below(&root.join(folder), &mut files);
+    }
+    let page = read("ARCHITECTURE.md");
+    let words = page.split('`').skip(1).step_by(2);
+    let (mut named, mut gone) = (0, Vec::new());
+    for word in words {
+        let is_there = if word.ends_with(".rs") {
+            files.iter().any(|file| file.ends_with(&format!("/{word}")))
+        } else if let Some((_, name)) = word.rsplit_once("::") {
+            ["fn ", "const ", "enum ", "struct ", "    "].iter().any(|kind| {
+                ["(", "<", ":", ",", " "].iter().any(|end| code.contains(&format!("{kind}{name}{end}")))
+            })
+        } else {
+            continue;
+        };
+        named += 1;
+        if !is_there {
+            gone.push(word);
+        }
+    }
+    assert!(gone.is_empty(), "not there: {gone:?}");
+    assert!(named > 80, "{named}");
+}
+
+/// The paths of all files below a folder.
+fn files_below(folder: &std::path::Path, files: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files_below(&path, files) } else { files.push(path.display().to_string()) }
+    }
+}
