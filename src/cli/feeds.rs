@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::access::{Access, FolderArgs, LedgerArgs, Purpose, daemon_of, only_of_a_ledger};
-use super::take_up::take_up;
+use super::apply_feeds::take_up;
 use super::{Exit, Misuse, pull};
 use crate::base::clock::now;
 use crate::base::time::format_utc;

@@ -16,6 +16,7 @@
 //! A pipe that the reader closed is success: `dnsledger export | head` has what it wanted.
 
 mod access;
+mod apply_feeds;
 mod client;
 mod columns;
 mod config;
@@ -41,7 +42,6 @@ mod run;
 mod serve;
 mod snapshot;
 mod status;
-mod take_up;
 mod token;
 mod verify;
 

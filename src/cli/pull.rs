@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::access::{FolderArgs, daemon_of, no_ledger};
-use super::take_up::take_up;
+use super::apply_feeds::take_up;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::base::priority;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::line::Fault;
-use super::stretches::Stretches;
+use super::times::Stretches;
 use crate::dns::{RrType, other_form};
 use crate::ingest::is_origin;
 use crate::lookup::{AskedOf, Indicator, Query, RowTest, Search};

@@ -20,7 +20,7 @@ mod making;
 mod needle;
 mod places;
 mod read;
-mod stretches;
+mod times;
 
 pub use asked::Ask;
 pub use filters::{Filters, FiltersStatus, budget};

@@ -31,10 +31,10 @@ use tokio::task::spawn_blocking;
 use warp::reply::{Reply, Response};
 
 use super::State;
+use super::body::sent;
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
-use super::sent::sent;
 use crate::base::clock::now;
 use crate::ingest::{ImportOptions, Summary};
 use crate::observation::check_sensor_name;

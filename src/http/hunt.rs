@@ -25,10 +25,10 @@ use warp::reply::Response;
 
 use super::State;
 use super::answer::{Chunk, as_of, body, place_for};
+use super::body::sent;
 use super::error::ApiError;
 use super::headers::say_fresh;
 use super::request::Request;
-use super::sent::sent;
 use crate::hunt::{Hunt, Listener, Way};
 use crate::indicators::{self, AllowList, Format, Options, ReadError, Taken};
 use crate::lookup::parse_bool;

@@ -23,6 +23,7 @@
 //! nor a place. A response is in memory for one chunk at a time, and a client that takes none for too long loses its walk.
 
 mod answer;
+mod body;
 mod bulk;
 mod changes;
 mod circl;
@@ -52,7 +53,6 @@ mod proxy;
 mod recipe;
 mod request;
 mod routes;
-mod sent;
 mod server;
 pub mod tls;
 pub mod token;

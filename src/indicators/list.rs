@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::broken_lines::Folded;
 use super::collect::Collect;
-use super::folded::Folded;
 use super::input::Lines;
 use super::prose;
 use super::reason::Reason;

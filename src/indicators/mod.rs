@@ -15,10 +15,10 @@
 //! [`Options::below`] overrides it for a whole feed.
 
 mod allow;
+pub mod broken_lines;
 mod collect;
 mod csv;
 mod files;
-pub mod folded;
 mod host;
 mod input;
 mod json;

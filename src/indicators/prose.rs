@@ -5,9 +5,9 @@
 
 use std::io::Read;
 
+use super::broken_lines::Folded;
 use super::collect::Collect;
 use super::files::{FILES, FILES_TOO};
-use super::folded::Folded;
 use super::host::has_tail;
 use super::input::Lines;
 use super::mail::Mail;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::spoiled::Spoiled;
+use super::malformed::Spoiled;
 use crate::progress::Progress;
 use crate::tail::discover::is_glob;
 use crate::tally::Tally;

@@ -2,8 +2,8 @@
 
 use super::indicator::taken_out;
 use super::query::QueryError;
+use crate::indicators::broken_lines::Folded;
 use crate::indicators::cells;
-use crate::indicators::folded::Folded;
 
 /// Titles of the column that holds indicators, as feeds have them.
 const TITLES: &[&str] = &[

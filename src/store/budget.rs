@@ -35,10 +35,10 @@ use bincode::{Decode, Encode};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::engine::{self, Changes, Pairs, with_prefix};
+use super::hyperloglog::Sketch;
 use super::key::{self, Family, Range};
 use super::manifest;
 use super::run::{Merged, Sources};
-use super::sketch::Sketch;
 use super::{Growth, Scan, StoreError, block, damaged, value};
 use crate::dns::{Name, Rdata, RrType, registrable_length, split_name_key, split_rdata_key};
 use crate::observation::{Asked, Halves, Outcome, SensorId};

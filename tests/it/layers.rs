@@ -85,7 +85,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("idna", &["dns/"]),
     ("maud", &["page/"]),
     ("psl", &["dns/", "ingest/dump.rs"]),
-    ("hyperloglockless", &["store/sketch.rs"]),
+    ("hyperloglockless", &["store/hyperloglog.rs"]),
     ("regex", &["evidence/", "lookup/"]),
     ("regex_syntax", &["lookup/required.rs", "lookup/runs.rs"]),
     ("unicode_security", &["lookup/lookalike.rs"]),

@@ -40,15 +40,15 @@
 
 mod background;
 mod commit;
-mod cut;
 mod disk;
+mod expiry;
 mod first_seen;
 mod hits;
+mod old_places;
 mod open;
 mod recovery;
 mod reduce;
 mod repair;
-mod replaced;
 mod rewrite;
 mod staging;
 mod view;
@@ -63,7 +63,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::commit::{Committed, Rows};
 use self::disk::{RunPairs, RunSink};
-use self::replaced::Replaced;
+use self::old_places::Replaced;
 use self::staging::Staging;
 use self::view::ReadView;
 use crate::base::fault::point;

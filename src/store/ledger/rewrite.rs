@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use super::cut::share;
 use super::disk::Run;
-use super::replaced::Replaced;
+use super::expiry::share;
+use super::old_places::Replaced;
 use super::view::{Folding, ReadView};
 use crate::observation::SensorId;
 use crate::progress::LineageId;

@@ -6,10 +6,10 @@ use super::disk::Run;
 use crate::store::budget::{Estimates, FoldRecord, load_estimates};
 use crate::store::derived::Derived;
 use crate::store::engine::Pairs;
+use crate::store::entries::{DomainScan, EntryScan, HitScan, QuestionScan, Rows};
 use crate::store::key::{Family, Range};
 use crate::store::manifest::Epochs;
 use crate::store::run::{Counts, Merged, Reach, Source, Sources, Whole};
-use crate::store::scan::{DomainScan, EntryScan, HitScan, QuestionScan, Rows};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
 use crate::store::{
