@@ -121,6 +121,11 @@ impl Shape for Recipe {
     fn says_truncated(&self) -> bool {
         true
     }
+
+    /// Who sees only the body must not take a scan that was given up for an answer.
+    fn nothing(&self, end: &End) -> Option<ApiError> {
+        matches!(end, End::Budget(_)).then(ApiError::timeout)
+    }
 }
 
 /// A row as the recipe has it.

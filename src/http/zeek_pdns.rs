@@ -68,7 +68,8 @@ pub async fn individual(state: State, request: Request, how: &str, q: &str) -> R
     };
     let Gathered { value: mut values, ended, .. } =
         gather(&state, search, limits, None, Values::default(), visit).await?;
-    if ended == Ended::Time {
+    let is_given_up = matches!(ended, Ended::Answer(End::Budget(_))) && values.values.is_empty();
+    if ended == Ended::Time || is_given_up {
         return Err(ApiError::timeout());
     }
     let truncated = ended != Ended::Answer(End::Complete) || values.values.len() > most;
@@ -131,6 +132,11 @@ impl Shape for Tuples {
 
     fn says_truncated(&self) -> bool {
         true
+    }
+
+    /// Who sees only the body must not take a scan that was given up for an answer.
+    fn nothing(&self, end: &End) -> Option<ApiError> {
+        matches!(end, End::Budget(_)).then(ApiError::timeout)
     }
 }
 
