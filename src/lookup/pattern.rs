@@ -3,11 +3,13 @@
 //! They run on names and data as these are shown: in presentation form, lower-case, without the final dot unless one is
 //! asked for. Case never matters, except to a regex that says `(?-i)`.
 
+use std::collections::BTreeSet;
+
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::required::of_regex;
-use crate::dns::{Name, Rdata};
+use crate::dns::{Name, Rdata, other_form};
 use crate::observation::Tuple;
 use crate::store::{Condition, Side};
 
@@ -50,7 +52,8 @@ impl Pattern {
         }
     }
 
-    /// Rows that contain text, in any case. What is not ASCII is looked for as it is shown, as `\DDD`, and as A-labels. A final
+    /// Rows that contain text, in any case. What is not ASCII is looked for as it is shown, as `\DDD`, and as A-labels, and A-labels
+    /// are looked for as what they stand for, too. A final
     /// dot is one between labels or the one behind a name, which is not shown.
     pub fn text(needle: &str) -> Pattern {
         Pattern::texts(&[Some(needle)])
@@ -59,6 +62,10 @@ impl Pattern {
     /// The same for one of several.
     pub fn texts(needles: &[Option<&str>]) -> Pattern {
         let mut any = Vec::new();
+        for needle in needles.iter().flatten() {
+            any.extend(in_any_case("", needle, ""));
+            any.extend(needle.strip_suffix('.').and_then(|bare| in_any_case("", bare, "$")));
+        }
         for shown in needles.iter().flatten().flat_map(|needle| spellings(needle)) {
             any.push(Matcher::Text(Box::new(Finder::new(&shown).into_owned())));
             any.extend(without_final_dot(&shown).map(Matcher::End));
@@ -68,7 +75,10 @@ impl Pattern {
 
     /// Rows whose rrname ends in text, or whose data begins with it, by character: zeek-pdns' "like".
     pub fn like(text: &str) -> Pattern {
-        let (mut ends, mut starts) = (Vec::new(), Vec::new());
+        let bare = text.strip_suffix('.').unwrap_or(text);
+        let mut ends: Vec<Matcher> = in_any_case("", bare, "$").into_iter().collect();
+        let whole = if bare.len() < text.len() { "$" } else { "" };
+        let mut starts: Vec<Matcher> = in_any_case("^", bare, whole).into_iter().collect();
         for shown in spellings(text) {
             let bare = without_final_dot(&shown);
             ends.push(Matcher::End(bare.clone().unwrap_or_else(|| shown.clone())));
@@ -198,10 +208,38 @@ fn as_shown(text: &str) -> Vec<u8> {
     shown
 }
 
-/// How a text may be shown: its bytes, and with A-labels where it has labels in Unicode.
+/// How a text may be shown: its bytes, with A-labels where it has labels in Unicode, and in Unicode where it has A-labels.
 fn spellings(text: &str) -> impl Iterator<Item = Vec<u8>> {
     let ascii = (!text.is_ascii()).then(|| labels_in_ascii(text)).flatten();
-    std::iter::once(as_shown(text)).chain(ascii.map(|ascii| as_shown(&ascii)))
+    let unicode = text.to_ascii_lowercase().contains("xn--").then(|| labels_in_unicode(text));
+    let others = ascii.map(|ascii| as_shown(&ascii)).into_iter().chain(unicode.map(String::into_bytes));
+    std::iter::once(as_shown(text)).chain(others)
+}
+
+/// What text that is not ASCII matches in any case, as it is shown.
+fn in_any_case(front: &str, text: &str, end: &str) -> Option<Matcher> {
+    if text.is_ascii() {
+        return None;
+    }
+    let mut regex = front.to_owned();
+    let shown = |text: &str| regex::escape(&as_shown(text).into_iter().map(char::from).collect::<String>());
+    for c in text.chars() {
+        let forms: [String; 3] = [c.to_string(), c.to_lowercase().collect(), c.to_uppercase().collect()];
+        let forms: BTreeSet<String> = forms.iter().map(|form| shown(form)).collect();
+        regex.push_str(&format!("(?:{})", Vec::from_iter(forms).join("|")));
+    }
+    regex.push_str(end);
+    compile(&regex).ok().map(Matcher::Regex)
+}
+
+/// A text whose A-labels are as they are shown in Unicode, byte by byte.
+fn labels_in_unicode(text: &str) -> String {
+    let label = |label: &str| {
+        let name = Name::parse(label).ok().filter(|name| name.labels().len() == 1);
+        name.and_then(|name| other_form(&name))
+            .map_or_else(|| label.to_ascii_lowercase(), |other| other.to_string())
+    };
+    text.split('.').map(label).collect::<Vec<_>>().join(".")
 }
 
 /// A text whose labels in Unicode are A-labels; none where one of them has no such form.
@@ -399,6 +437,13 @@ mod tests {
         assert!(contains("spf1 -ALL", "text:\"v=spf1 -All\""));
         assert!(contains("é", r"caf\195\169.example"));
         assert!(contains("b\u{fc}cher.Example", "www.xn--bcher-kva.example"));
+        for needle in ["M\u{d6}WE.Example", "m\u{f6}WE", "XN--mwe-sna", "M\u{d6}we.example."] {
+            for name in [r"m\195\182we.example", r"m\195\150we.example", "xn--mwe-sna.example"] {
+                let is_other_case = needle.starts_with("XN") && name.contains("150");
+                assert!(is_other_case || contains(needle, name), "{needle} {name}");
+            }
+        }
+        assert!(contains("\u{44f}", "text:\"\u{42f}\""));
         assert!(contains("mail.example.", "mail.example") && contains("mail.", "mail.example"));
         assert!(!contains("mail.", "mailer") && contains("192.0.2.1.", "192.0.2.1"));
         assert!(!contains("%", "mail.example"));
@@ -476,6 +521,7 @@ mod tests {
         let dotted = Pattern::like("Example.com.");
         assert!(finds(&dotted, "www.example.com", "192.0.2.1") && finds(&dotted, "x", "example.com"));
         assert!(!finds(&dotted, "x", "example.computer"));
+        assert!(finds(&Pattern::like("M\u{d6}WE.example."), r"m\195\182we.example", "192.0.2.1"));
         assert!(finds(&Pattern::like("b\u{fc}cher.example"), "www.xn--bcher-kva.example", "192.0.2.1"));
     }
 
