@@ -1,5 +1,6 @@
 //! A request as the routes see it.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 
 use hyper::header::HeaderMap;
@@ -63,6 +64,7 @@ impl Request {
     /// Refuses a parameter that is neither a filter nor one of these, so that a slip of the hand is no answer to another
     /// question. Only the native API does: clients of others send labels and versions.
     pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        self.each_once()?;
         let is_known = |name: &str| known.contains(&name) || name == PARTIAL || FILTER_KEYS.contains(&name);
         let Some((name, _)) = self.params.iter().find(|(name, _)| !is_known(name)) else { return Ok(()) };
         let message = format!("unknown parameter {}", sanitise(name));
@@ -70,8 +72,17 @@ impl Request {
         Err(ApiError::bad_request("bad_parameter", message, &format!("one of: {}", all.join(", "))))
     }
 
-    /// Refuses a parameter that is none of these.
+    /// Refuses a parameter that is there twice: one of the two would be passed over.
+    fn each_once(&self) -> Result<(), ApiError> {
+        let mut known = HashSet::new();
+        let Some((name, _)) = self.params.iter().find(|(name, _)| !known.insert(name)) else { return Ok(()) };
+        let message = format!("the parameter {} is there more than once", sanitise(name));
+        Err(ApiError::bad_request("bad_parameter", message, "each once; many queries: POST /api/v1/lookup"))
+    }
+
+    /// Refuses a parameter that is none of these, or is there twice.
     pub fn only_these(&self, known: &[&str]) -> Result<(), ApiError> {
+        self.each_once()?;
         let Some((name, _)) =
             self.params.iter().find(|(name, _)| name != PARTIAL && !known.contains(&name.as_str()))
         else {
@@ -168,6 +179,8 @@ mod tests {
         assert_eq!(request.param("version"), Some(""));
         assert_eq!(request.params[0].1, "a b+c");
         assert_eq!(request.filters().unwrap().limit, Some(5));
+        assert!(request.only(&["q", "version"]).is_err(), "q is there twice");
+        assert!(parse("", "q=a&limit=5").unwrap().only(&["q"]).is_ok());
     }
 
     #[test]
