@@ -162,6 +162,16 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// Whether logs were typed.
+    pub fn are_typed(&self) -> bool {
+        !self.logs.is_empty()
+    }
+
+    /// Whether a folder or a configuration was typed.
+    pub fn is_folder_typed(&self) -> bool {
+        self.folder.is_typed()
+    }
+
     /// The configuration, with the folder and the logs that were typed.
     pub fn load(&self) -> anyhow::Result<Config> {
         let mut config = self.folder.load()?;
@@ -334,7 +344,7 @@ pub fn daemon_of(folder: &Path) -> Result<Option<Client>, ClientError> {
 }
 
 /// A token from a file: its first line.
-fn read_token(path: &Path) -> anyhow::Result<String> {
+pub fn read_token(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(4096).read_to_string(&mut text))

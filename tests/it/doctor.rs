@@ -69,6 +69,25 @@ fn a_fault_of_the_configuration_is_told() {
 }
 
 #[test]
+fn the_sources_of_a_daemon_are_looked_at_wherever_they_were_named() {
+    let env = prepared();
+    let daemon = env.daemon("logs", "data");
+    daemon.catch_up();
+    let said = String::from_utf8(env.run(&["doctor", "--data", "data"]).stdout).unwrap();
+    assert!(said.contains("logs: 1 live, 0 archived") && !said.contains("FAIL"), "{said}");
+    fs::remove_dir_all(env.path("logs")).unwrap();
+    says(&env, &["--data", "data"], "warn", "source", "is not there", "as soon as it is there");
+}
+
+#[test]
+fn a_server_that_other_commands_ask_is_looked_at() {
+    let env = prepared();
+    let nobody = "http://127.0.0.1:9";
+    let ended = env.run_with(&["doctor"], &[("DNSLEDGER_SERVER", nobody)]);
+    said(ended, "FAIL", "client", "other commands ask http://127.0.0.1:9", "DNSLEDGER_SERVER");
+}
+
+#[test]
 fn a_fault_of_the_data_folder_is_told() {
     let env = prepared();
     fs::write(env.path("file"), "").unwrap();

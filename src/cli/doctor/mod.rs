@@ -18,15 +18,16 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::user::User;
 use super::Exit;
-use super::access::SourceArgs;
+use super::access::{SourceArgs, read_token};
+use super::client::ClientConfig;
 use crate::base::clock::now;
 use crate::base::time::{format_date, format_utc};
 use crate::daemon::CONTROL_SOCKET;
-use crate::daemon::config::Config;
+use crate::daemon::config::{Config, Source};
 use crate::http::client::Client;
 use crate::http::tls;
 use crate::http::token::Tokens;
@@ -116,7 +117,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         findings.warn("data", lack, "until then answers say that not all logs are read");
     }
     disk::check(&mut findings, &config, &user, running);
-    sources::check(&mut findings, &config, &config.sources(), &user, &told.unwrap_or_default());
+    let sources = match &status {
+        // Those that the daemon was started with, wherever they were named.
+        Some(status) if !args.sources.are_typed() => status.sources(&config),
+        _ => config.sources(),
+    };
+    sources::check(&mut findings, &config, &sources, &user, &told.unwrap_or_default());
     check_port(&mut findings, &config, running);
     check_keys(&mut findings, &config, &user);
     fleet::check(&mut findings, &config, status.as_ref());
@@ -125,6 +131,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         feeds::check(&mut findings, &config.data_dir.join(CONTROL_SOCKET));
     }
     check_limits(&mut findings, &config.data_dir);
+    if !args.sources.is_folder_typed() {
+        check_server(&mut findings, ClientConfig::load());
+    }
     tell_clock(&mut findings, now());
     let mut out = io::stdout().lock();
     for (grade, what, says, advice) in &findings.0 {
@@ -159,6 +168,8 @@ struct StoreStatus {
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct SourceStatus {
+    logs: PathBuf,
+    sensor: String,
     unread: Vec<UnreadStatus>,
     unread_counts: BTreeMap<String, u64>,
 }
@@ -176,6 +187,23 @@ impl DaemonStatus {
         let answer = Client::of_socket(socket).and_then(|client| client.get("/api/v1/status", &[]));
         let status = answer.ok().map(|answer| serde_json::from_reader(answer.take(STATUS_BYTES)));
         status.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The sources that it follows; those of the configuration where it says of none.
+    fn sources(&self, config: &Config) -> Vec<Source> {
+        let configured = config.sources();
+        let followed = self.sources.iter().filter(|source| !source.logs.as_os_str().is_empty());
+        let sources: Vec<Source> = followed
+            .map(|SourceStatus { logs, sensor, .. }| {
+                let known = configured.iter().find(|known| known.logs == *logs).cloned();
+                known.unwrap_or_else(|| Source {
+                    logs: logs.clone(),
+                    sensor: sensor.clone(),
+                    ..Source::default()
+                })
+            })
+            .collect();
+        if sources.is_empty() { configured } else { sources }
     }
 
     /// Says what needs the operator, and what the daemon has seen and does not read. Gives the paths that are named so.
@@ -370,6 +398,27 @@ fn check_end(findings: &mut Findings, cert: &Path) {
         Err(error) => return findings.bad("tls", error.to_string(), error.hint()),
     };
     findings.bad("tls", says, "put a new one in its place, and `systemctl reload dnsledger`");
+}
+
+/// Looks at the server that other commands ask where none is typed, and that this one does not look at.
+fn check_server(findings: &mut Findings, told: anyhow::Result<ClientConfig>) {
+    let advice = "DNSLEDGER_SERVER, DNSLEDGER_TOKEN_FILE and DNSLEDGER_CA, or client.toml, say what is asked";
+    let ClientConfig { server, token_file, ca } = match told {
+        Ok(told) => told,
+        Err(error) => return findings.bad("client", format!("{error:#}"), advice),
+    };
+    let Some(url) = server else { return };
+    let asked = token_file.map(|path| read_token(&path)).transpose().and_then(|token| {
+        let client = Client::of_url(&url, token.as_deref(), ca.as_deref())?;
+        Ok(client.get("/readyz", &[]).map(drop)?)
+    });
+    match asked {
+        Ok(()) => findings.good(
+            "client",
+            format!("other commands ask {url}, which is ready; what is said here is of this machine"),
+        ),
+        Err(error) => findings.bad("client", format!("other commands ask {url}: {error:#}"), advice),
+    }
 }
 
 fn check_limits(findings: &mut Findings, folder: &Path) {
