@@ -158,6 +158,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     taking.failed()?;
     let lines = answer.lines;
     let is_cut = answer.ended == Ended::Limit && args.limit().is_none();
+    // A program counts what it asked for, and one line is what `--first` and `--last` are for.
+    let is_first = answer.ended == Ended::Limit
+        && args.limit.is_some()
+        && (args.clients || args.format == Format::Table);
     let (whole, sentences) = (answer.complete, answer.sentences());
     taking.finish(answer)?;
     if lines == 0 {
@@ -169,6 +173,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         writeln!(io::stderr(), "{}", sanitise(&sentence))?;
     }
     tell_at_rest(&args.ledger, &access, lines > 0)?;
+    if is_first {
+        let order = if args.first { "oldest" } else { "newest" };
+        let what = match (args.clients, lines) {
+            (true, _) => format!("Summed up are the {order} {lines} lines"),
+            (false, 1) => format!("This is the {order} line"),
+            (false, _) => format!("These are the {order} {lines} lines"),
+        };
+        writeln!(io::stderr(), "{what}; there may be more.")?;
+    }
     if is_cut {
         writeln!(
             io::stderr(),

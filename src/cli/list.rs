@@ -54,6 +54,12 @@ pub struct Refused {
     pub fault: Fault,
 }
 
+fn refusal(line: u64, given: &str, message: &str, hint: &str) -> Refused {
+    let given = given.trim().chars().take(MAX_SHOWN).collect();
+    let fault = Fault { message: message.to_owned(), hint: hint.to_owned() };
+    Refused { line, given, fault }
+}
+
 impl ListArgs {
     /// How the list is written.
     pub fn form(&self) -> ListForm {
@@ -78,9 +84,7 @@ impl ListArgs {
         for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
             last = number;
             let mut refuse = |given: &str, message: &str, hint: &str| {
-                let given = given.trim().chars().take(MAX_SHOWN).collect();
-                let fault = Fault { message: message.to_owned(), hint: hint.to_owned() };
-                refused.push(Refused { line: number, given, fault });
+                refused.push(refusal(number, given, message, hint));
             };
             let Ok(line) = std::str::from_utf8(line) else {
                 refuse("", "the line is not UTF-8", "the list in UTF-8, as `iconv -t UTF-8` writes it");
@@ -103,12 +107,12 @@ impl ListArgs {
                 }
             }
         }
-        // What the last line left was understood as it was taken out.
-        let rest = list.end().into_iter();
-        items.extend(rest.filter_map(|given| {
-            let indicator = Indicator::read(&given).ok()?;
-            Some(Item { line: Some(last), given, indicator })
-        }));
+        for given in list.end() {
+            match Indicator::read(&given) {
+                Ok(indicator) => items.push(Item { line: Some(last), given, indicator }),
+                Err(error) => refused.push(refusal(last, &given, &error.message, error.hint)),
+            }
+        }
         Ok((items, refused))
     }
 }

@@ -267,7 +267,7 @@ fn tell_questions(item: &Item, came: &Came, format: Format, is_filtered: bool) -
     tell_of(item, came, format, is_filtered)?;
     let asked = &item.indicator.asked;
     let hint = maybe_port(asked).filter(|_| came.summary.rows == 0);
-    match hint.or_else(|| another(&item.given, asked)) {
+    match hint.or_else(|| another(asked)) {
         Some(hint) => writeln!(io::stderr(), "But {}.", sanitise(&hint)),
         None => Ok(()),
     }
@@ -306,12 +306,13 @@ fn write_summary_of(args: &Args, refused: &[Refused]) -> io::Result<()> {
 /// Writes a line for each query, and for each line that is none.
 fn write_summary(args: &Args, items: &[Item], came: &[Came], refused: &[Refused]) -> io::Result<()> {
     let found = items.iter().zip(came).map(|(item, came)| {
+        let all = if came.is_cut { "limit" } else { "complete" };
         let line = SummaryLine {
             line: item.line,
             query: item.given.clone(),
             asked: Some(item.indicator.asked.clone()),
             questions: came.questions.clone(),
-            ended: Some(came.ended.clone().unwrap_or_else(|| "complete".to_owned())),
+            ended: Some(came.ended.clone().unwrap_or_else(|| all.to_owned())),
             ..SummaryLine::default()
         };
         line.with(&came.summary)
@@ -576,7 +577,8 @@ fn ask_together(
         match (ended.as_deref(), error) {
             (Some(ended), _) if args.list.summary => {
                 let line: SummaryLine = serde_json::from_slice(&line).context("reading the answer")?;
-                came.summary = Summary::of(line.rows, line.names, line.time_first, line.time_last);
+                let names = (line.names, line.more_names);
+                came.summary = Summary::of(line.rows, names, line.time_first, line.time_last);
                 came.ended = Some(ended.to_owned());
                 answer.1 = Some(true);
             }

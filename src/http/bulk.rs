@@ -16,10 +16,13 @@
 //! gives of each query one line, what its rows come to. Answers come in the order of the index, so that it is walked once. Each query has a line that ends it, also where nothing
 //! was found; the last line is the sum, so an answer without it was cut.
 
+use std::collections::HashMap;
+
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use hyper::Method;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
@@ -33,8 +36,8 @@ use super::headers::say_fresh;
 use super::native::{ended, known_filters, pointing, sort};
 use super::request::Request;
 use crate::lookup::{
-    AnswerPart, End, Limits, List, ListForm, MAX_SORTED, Queries, QueriesWalk, Query, QueryError, QueryRef,
-    Search, Slice, Sort, another, maybe_port, parse_bool,
+    AnswerPart, End, FILTER_KEYS, Limits, List, ListForm, MAX_SORTED, Queries, QueriesWalk, Query,
+    QueryError, QueryRef, Search, Slice, Sort, another, maybe_port, parse_bool,
 };
 use crate::output::json::{push_line, push_object};
 use crate::output::push_json;
@@ -221,11 +224,17 @@ impl Lines {
         #[derive(Deserialize)]
         struct Object {
             q: String,
+            #[serde(flatten)]
+            others: HashMap<String, IgnoredAny>,
         }
         let is_plain = self.list.is_plain();
         let queries = match line.as_bytes().first() {
             Some(b'"') if is_plain && let Ok(query) = serde_json::from_str(line) => vec![query],
             Some(b'{') if is_plain => match serde_json::from_str::<Object>(line) {
+                Ok(object) if FILTER_KEYS.iter().any(|key| object.others.contains_key(*key)) => {
+                    let message = "a filter in a line has no meaning: it is for all of them";
+                    return self.refuse(&object.q, message, "a parameter, such as /api/v1/lookup?type=A");
+                }
                 Ok(object) => vec![object.q],
                 Err(_) => {
                     let message = "the line is not a JSON string or an object with q";
@@ -363,7 +372,7 @@ impl AnswerWriter {
                         label: Label { line: number, query: text, asked },
                         found: summary.rows,
                         questions: questions.map(Questions::from),
-                        hint: hint.or_else(|| another(text, asked)),
+                        hint: hint.or_else(|| another(asked)),
                         ended: if is_limit { "limit" } else { ended(end) },
                         // What was put in order has no place at which to go on.
                         next: end.next().filter(|_| !*is_sorted).map(ToString::to_string),

@@ -79,6 +79,7 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     let document = Document {
         as_of: as_of.as_of.as_deref(),
         incomplete: &as_of.incomplete,
+        expired_before: as_of.expired_before,
         sensors: as_of.sensors.as_deref(),
         rrname: rrname.to_string(),
         asked,
@@ -99,6 +100,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     request.read_only()?;
     request.only(&[])?;
     let filters = Filters { limit: None, ..known_filters(&state, &request)? };
+    let is_filtered = filters != Filters::default();
     let as_of = as_of(&state);
     let Indicator { query, asked: value, .. } = Indicator::read(value)?;
     // An address may be asked for as a name, too.
@@ -108,8 +110,16 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         }
         Query::Addresses(..) => (query, vec![], "addresses"),
         Query::Name(name) => (Query::Either(name.clone()), vec![name], "name"),
-        Query::Pair(ref name, _) => (query.clone(), vec![name.clone()], "pair"),
-        Query::Names(ref first, ref last) => (query.clone(), vec![first.clone(), last.clone()], "names"),
+        Query::Several(ref parts) if parts.iter().all(|part| !matches!(part, Query::Subtree(_))) => {
+            let names: Vec<Name> = query.names().cloned().collect();
+            let kind = match (names.len(), parts.len()) {
+                (1, 2) => "pair",
+                (0, _) => "addresses",
+                (many, of) if many == of => "names",
+                _ => "several",
+            };
+            (query, names, kind)
+        }
         _ => {
             let hint = "a name, an address or a block, such as www.example.com; /api/v1/records?q= takes other queries";
             return Err(ApiError::bad_request("bad_query", "this is neither a name nor an address", hint));
@@ -133,10 +143,11 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         gather(&state, search, limits, None, Default::default(), visit).await?;
     let (asked, below) = asked_for(&state, names, forms, filters).await?;
     if owned.rows + pointing.rows + asked.count() == 0 {
+        let within = if is_filtered { " within these filters" } else { "" };
         let nothing = match state.0.ledger.expired_before() {
-            0 => "neither seen nor asked for".to_owned(),
+            0 => format!("neither seen nor asked for{within}"),
             before => format!(
-                "neither seen nor asked for since {} UTC, and nothing is kept from before",
+                "neither seen nor asked for{within} since {} UTC, and nothing is kept from before",
                 format_utc(before)
             ),
         };
@@ -159,6 +170,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     let document = Seen {
         as_of: as_of.as_of.as_deref(),
         incomplete: &as_of.incomplete,
+        expired_before: as_of.expired_before,
         sensors: as_of.sensors.as_deref(),
         value,
         kind,
@@ -227,6 +239,9 @@ impl Sightings {
 struct Seen<'a> {
     as_of: Option<&'a str>,
     incomplete: &'a [String],
+    /// What was last seen before this was dropped, epoch seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sensors: Option<&'a [SensorTime]>,
     value: String,
@@ -250,6 +265,9 @@ struct Seen<'a> {
 struct Document<'a> {
     as_of: Option<&'a str>,
     incomplete: &'a [String],
+    /// What was last seen before this was dropped, epoch seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sensors: Option<&'a [SensorTime]>,
     rrname: String,

@@ -62,7 +62,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         None => None,
     };
     let shown = asked.clone();
-    let hint = maybe_port(&asked).or_else(|| another(q, &asked));
+    let hint = maybe_port(&asked).or_else(|| another(&asked));
     let format = format(&request)?;
     if let Some(sort) = sort(&request)? {
         if from.is_some() || limits.rows > MAX_SORTED {
@@ -512,6 +512,11 @@ impl Shape for Csv {
 
     fn says_truncated(&self) -> bool {
         true
+    }
+
+    /// Who sees only the body must not take a scan that was given up for an answer.
+    fn nothing(&self, end: &End) -> Option<ApiError> {
+        matches!(end, End::Budget(_)).then(ApiError::timeout)
     }
 }
 

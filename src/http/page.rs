@@ -121,7 +121,7 @@ async fn found(
         filters.set(key, value, now)?;
     }
     check_sensor(state, &filters)?;
-    let pointing = matches!(query, Query::Name(_) | Query::Pair(..) | Query::Names(..));
+    let pointing = query.is_pointed_at();
     let search = Search { filters, pointing, ..Search::new(query.clone()) }.in_all_forms();
     let place = place_for(state, query.is_scan()).await?;
     let (view, as_of) = (view.clone(), as_of.cloned());

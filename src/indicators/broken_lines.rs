@@ -11,6 +11,8 @@ use super::value::{self, Value, Values};
 const MAX_KEPT: usize = 8 << 10;
 /// Lines of quoted-printable are about as long where they are broken.
 const LONG: usize = 60;
+/// Where a line may be broken within a word.
+const SOFT_HYPHEN: char = '\u{ad}';
 /// A text, line by line.
 #[derive(Debug, Default)]
 pub struct Folded {
@@ -49,7 +51,7 @@ impl Folded {
         };
         self.look_for_coding(&whole);
         let end = whole.trim_end();
-        if let Some(start) = self.broken(end) {
+        if let Some(start) = self.broken(end).or_else(|| end.strip_suffix(SOFT_HYPHEN)) {
             let at = start.rfind(char::is_whitespace).map_or(0, |at| at + 1);
             let kept = start.get(at..).unwrap_or_default().to_owned();
             whole.truncate(at);
@@ -97,7 +99,7 @@ impl Folded {
 
 /// Whether a line may go on in the next, by its last character.
 fn may_go_on(text: &str) -> bool {
-    text.trim_end().ends_with(['=', '-', '.', ']', ')', '}'])
+    text.trim_end().ends_with(['=', '-', '.', ']', ')', '}', SOFT_HYPHEN, '\u{2010}', '\u{2011}'])
         || text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("content-"))
 }
 
@@ -107,6 +109,8 @@ fn open_host(word: &str) -> Option<String> {
     let host = match plain.split_once("://") {
         Some((_, host)) => host,
         None if plain.contains(SEEN) => plain.as_str(),
+        // No name ends in a hyphen: `update.evil-` goes on.
+        None if plain.ends_with('-') && is_host(plain.trim_end_matches('-')) => plain.as_str(),
         None => return None,
     };
     (!host.is_empty() && !host.contains(['/', '?', '#'])).then(|| host.to_owned())
@@ -197,6 +201,9 @@ mod tests {
             ("see https://update.evil-\nc2.example/x now", "https://update.evil-c2.example/x"),
             ("see https://very-long-\nhost.badtld/x now", "https://very-long-host.badtld/x"),
             ("see https://evil.exam-\n  ple/x now", "https://evil.example/x"),
+            ("see evil.exam\u{ad}\nple now", "evil.example"),
+            ("see update.evil-\nc2.example now", "update.evil-c2.example"),
+            ("see update.evil\u{2010}\nc2.example now", "update.evil\u{2010}c2.example"),
             ("hxxps://update[.]evil[.]\nexample/x", "hxxps://update[.]evil[.]example/x"),
             ("from 203.0.113[.]\n66 on", "203.0.113[.]66"),
             ("update[.]evil-\nc2[.]example", "update[.]evil-c2[.]example"),

@@ -151,6 +151,9 @@ pub fn read(input: &mut impl Read, format: Format, collect: &mut Collect<'_>) ->
             if line.trim().is_empty() {
                 continue;
             }
+            if columns.is_none() && said_sign(line).is_some() {
+                continue;
+            }
             if let Some(comment) = line.strip_prefix('#') {
                 if columns.is_none() {
                     comments = vec![comment.trim().to_owned()];
@@ -431,6 +434,13 @@ fn tags(cell: &str) -> Vec<String> {
 fn confidence(cell: &str) -> Option<u8> {
     let number = cell.trim_end_matches('%').parse::<f64>().ok()?;
     (0.0..=100.0).contains(&number).then_some(number as u8)
+}
+
+/// What divides cells by a line that says nothing else, as Excel writes it before a table: `sep=;`.
+pub fn said_sign(line: &str) -> Option<char> {
+    let sign = line.trim_start_matches('\u{feff}').trim_matches('"').strip_prefix("sep=")?;
+    let mut signs = sign.trim_end_matches(['\r', '\n']).chars();
+    signs.next().filter(|sign| SIGNS.contains(sign) && signs.next().is_none())
 }
 
 /// The cells of a row (RFC 4180, and spaces around cells), and whether a quotation mark is open at its end.

@@ -70,6 +70,13 @@ impl<'a> Input<'a> {
         let mut rest: Box<dyn Read + 'a> = match mark.as_slice() {
             [0xff, 0xfe] => Box::new(Breaks::of(Utf16::of(rest, u16::from_le_bytes))),
             [0xfe, 0xff] => Box::new(Breaks::of(Utf16::of(rest, u16::from_be_bytes))),
+            // Without the mark: no text begins with a NUL, or has one behind its first letter.
+            [1..=255, 0] => {
+                Box::new(Breaks::of(Utf16::of(io::Cursor::new(mark).chain(rest), u16::from_le_bytes)))
+            }
+            [0, 1..=255] => {
+                Box::new(Breaks::of(Utf16::of(io::Cursor::new(mark).chain(rest), u16::from_be_bytes)))
+            }
             _ => Box::new(Breaks::of(io::Cursor::new(mark).chain(rest))),
         };
         let mut head = Vec::new();
@@ -348,6 +355,8 @@ mod tests {
             format!("\u{feff}{windows}").into_bytes(),
             wide(u16::to_le_bytes),
             wide(u16::to_be_bytes),
+            wide(u16::to_le_bytes)[2..].to_vec(),
+            wide(u16::to_be_bytes)[2..].to_vec(),
         ];
         for form in &forms {
             let all = Input::open(&mut form.as_slice(), 1 << 20).unwrap().all().unwrap();

@@ -15,6 +15,7 @@
 //! [`Options::below`] overrides it for a whole feed.
 
 mod allow;
+mod behind;
 pub mod broken_lines;
 mod collect;
 mod csv;
@@ -41,13 +42,15 @@ mod wrapped;
 mod zeek;
 
 pub use allow::AllowList;
-pub use csv::cells;
-pub use host::{has_known_end, is_host, range_end};
+pub use behind::in_path;
+pub use csv::{cells, said_sign};
+pub use files::is_file_ending;
+pub use host::{has_known_end, is_host, is_scheme, range_end};
 pub use left_out::LeftOut;
 pub use prose::{inner, is_wrapped, parts};
 pub use reason::{Reason, Skipped};
 pub use value::{Kind, Network, Value};
-pub use wrapped::{led_to, mirrored};
+pub use wrapped::mirrored;
 
 use std::io::{self, Read};
 

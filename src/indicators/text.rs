@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use percent_encoding::percent_decode_str;
 
-use super::host::{is_host, is_reached, is_scheme, range_end, without_port, without_scheme};
+use super::host::{has_known_end, is_host, is_reached, is_scheme, range_end, without_port, without_scheme};
 use super::wrapped;
 use crate::dns::Name;
 
@@ -29,6 +29,8 @@ impl Unreadable {
     }
 }
 
+/// Parts of a name that may have blanks between them.
+const MOST_LABELS: usize = 8;
 /// Characters between brackets that may stand for another.
 const MAX_BETWEEN: usize = 12;
 /// Pairs that surround.
@@ -52,7 +54,7 @@ const PAIRS: &[(char, char)] = &[
     ('{', '}'),
 ];
 /// Keys of logs and mails before an indicator and a sign of equality.
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "host",
     "hostname",
     "domain",
@@ -102,6 +104,21 @@ pub fn is_plain(text: &str) -> bool {
     text.bytes().all(is_plain) && !text.contains("..") && !text.is_empty() && !text.ends_with('.')
 }
 
+/// What was taken out of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// A host, an address, a block, a pair, or a query.
+    pub text: String,
+    /// What was behind the host, where that is of a URL: its path, its parameters, its fragment.
+    pub rest: String,
+}
+
+impl Taken {
+    fn whole(text: impl Into<String>) -> Taken {
+        Taken { text: text.into(), rest: String::new() }
+    }
+}
+
 //--- cleaning -------------------------------------------------------------------------------------------------------
 
 /// The indicator in some text; none where the text is a query that is left as it is.
@@ -110,6 +127,15 @@ pub fn is_plain(text: &str) -> bool {
 ///
 /// When nothing is left of it, or it is what nobody means as an indicator.
 pub fn clean(text: &str) -> Result<Option<String>, Unreadable> {
+    Ok(taken(text)?.map(|taken| taken.text))
+}
+
+/// The same, with what is behind the host of a URL.
+///
+/// # Errors
+///
+/// As [`clean`].
+pub fn taken(text: &str) -> Result<Option<Taken>, Unreadable> {
     // A line that quoted-printable broke.
     let unbroken;
     let text = match text.contains("=\n") || text.contains("=\r\n") {
@@ -139,8 +165,9 @@ pub fn clean(text: &str) -> Result<Option<String>, Unreadable> {
         return Ok(None);
     }
     let text = edges(&text);
-    if is_query(text) {
-        return Ok((text != whole).then(|| text.to_owned()));
+    // A share of Windows, `\\server\c$`, is no regex.
+    if is_query(text) && !(visible.trim_start().starts_with("\\\\") && text.starts_with("//")) {
+        return Ok((text != whole).then(|| Taken::whole(text)));
     }
     indicator(text).map(Some)
 }
@@ -274,6 +301,9 @@ pub fn refang(text: &str, sign: &str) -> String {
 
 /// Joins the words of `evil dot example` and `evil . example`.
 pub fn joined(text: &str) -> String {
+    if let Some(whole) = without_blanks(text) {
+        return whole;
+    }
     let mut joined = String::with_capacity(text.len());
     let mut glue = true;
     for word in text.split_whitespace() {
@@ -285,6 +315,31 @@ pub fn joined(text: &str) -> String {
         glue = is_dot;
     }
     joined
+}
+
+/// A name or an address with a blank at each of some of its dots, `update. evil.example`, where that is all there is.
+fn without_blanks(text: &str) -> Option<String> {
+    let words: Vec<&str> = text.split_whitespace().take(MOST_LABELS + 1).collect();
+    let is_of_name = |word: &str| Name::parse(word).is_ok_and(|name| has_known_end(&name));
+    let goes_on = |pair: &[&str]| match pair {
+        [front, next] if next.starts_with('.') => front.ends_with(char::is_alphanumeric),
+        // A sentence ends, and another begins.
+        [front, next] => front.strip_suffix('.').is_some_and(|front| {
+            let begins = next.starts_with(char::is_uppercase) && front.contains(char::is_lowercase);
+            front.ends_with(char::is_alphanumeric) && !(begins && is_of_name(front))
+        }),
+        _ => false,
+    };
+    if !(2..=MOST_LABELS).contains(&words.len()) || !words.windows(2).all(goes_on) {
+        return None;
+    }
+    let whole = words.concat();
+    // `1. evil.example` is a line of a list.
+    let is_numbered =
+        words.first().is_some_and(|word| word.trim_end_matches('.').bytes().all(|b| b.is_ascii_digit()));
+    let host = without_port(without_path(without_scheme(&whole).split(['/', '?', '#']).next()?));
+    let host = edges(host);
+    (host.parse::<IpAddr>().is_ok() || !is_numbered && is_host(host) && is_of_name(host)).then_some(whole)
 }
 
 /// What an opening bracket and what follows it stand for, and how many bytes that takes.
@@ -335,7 +390,7 @@ fn backslashes(mut text: String) -> String {
 //--- structure ------------------------------------------------------------------------------------------------------
 
 /// Takes the host, the address, the block or the range out of a text without backslashes.
-fn indicator(text: &str) -> Result<String, Unreadable> {
+fn indicator(text: &str) -> Result<Taken, Unreadable> {
     let empty = || {
         Unreadable::new("nothing is left of it to ask for", "a name such as www.example.com, or an address")
     };
@@ -363,7 +418,7 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
         return indicator(edges(mail));
     }
     match wrapped::target(text) {
-        Ok(Some(inner)) => return Ok(inner),
+        Ok(Some(inner)) => return Ok(Taken::whole(inner)),
         Ok(None) => {}
         Err(host) => {
             let message = format!("this is a link of {host}, and what it leads to cannot be told from it");
@@ -371,10 +426,10 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
         }
     }
     if text.find('|').is_some_and(|at| text.find("://").is_none_or(|url| at < url)) {
-        return composite(text);
+        return composite(text).map(Taken::whole);
     }
     if let Some(block) = block(text)? {
-        return Ok(block);
+        return Ok(Taken::whole(block));
     }
     let bare = without_scheme(text);
     let is_url = bare.len() < text.len();
@@ -383,6 +438,7 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
     if !is_url {
         host = without_path(host);
     }
+    let rest = bare.get(host.len()..).unwrap_or_default().to_owned();
     if is_url && host.is_empty() {
         return Err(only_a_scheme());
     }
@@ -404,15 +460,15 @@ fn indicator(text: &str) -> Result<String, Unreadable> {
     if let Some((address, _)) = host.split_once('%')
         && address.parse::<std::net::Ipv6Addr>().is_ok()
     {
-        return Ok(address.to_owned());
+        return Ok(Taken { text: address.to_owned(), rest });
     }
     if !host.is_ascii()
         && let Ok(name) = Name::parse(host)
         && name.to_string().parse::<IpAddr>().is_ok()
     {
-        return Ok(name.to_string()); // in full-width digits
+        return Ok(Taken { text: name.to_string(), rest }); // in full-width digits
     }
-    Ok(host.to_owned())
+    Ok(Taken { text: host.to_owned(), rest })
 }
 
 fn only_a_scheme() -> Unreadable {
@@ -437,6 +493,8 @@ fn without_path(text: &str) -> &str {
 fn block(text: &str) -> Result<Option<String>, Unreadable> {
     let address = |text: &str| edges(text).parse::<IpAddr>().ok();
     if let Some((first, last)) = text.split_once(['\u{2013}', '\u{2014}', '-'])
+        // An arrow has a hyphen, too.
+        && !last.trim_start_matches('-').starts_with('>')
         && let Some(first) = address(first)
         && let Some(last) = range_end(first, edges(last))
     {
@@ -464,7 +522,7 @@ fn composite(text: &str) -> Result<String, Unreadable> {
         if part.len() <= 5 && part.bytes().all(|b| b.is_ascii_digit()) {
             continue; // a port
         }
-        let part = indicator(part)?;
+        let part = indicator(part)?.text;
         let place = if part.parse::<IpAddr>().is_ok() { &mut address } else { &mut name };
         if place.replace(part).is_some() {
             return Err(Unreadable::new("there are two indicators in it", ONE_A_LINE));

@@ -3,6 +3,7 @@
 //! Sentences end in marks, notes hang at names (`evil.example¹`, `evil.example[1]`), and Markdown, HTML and JSON leave theirs. A
 //! range that is written with blanks is one word.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::files::is_file_ending;
@@ -74,10 +75,69 @@ const MOST_ESCAPES: usize = 8;
 /// The most digits of a note, `[12]`.
 const NOTE_DIGITS: usize = 3;
 
+/// A text with bytes as a query has them (`\200`) where Zeek wrote `\xc8`, and with characters where JSON wrote `\u002e`.
+pub fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (front, escape) = rest.split_at(at);
+        out.push_str(front);
+        let number = |digits: usize| {
+            let hex = escape.get(2..2 + digits)?;
+            let is_hex = hex.bytes().all(|b| b.is_ascii_hexdigit());
+            is_hex.then(|| u32::from_str_radix(hex, 16).ok()).flatten()
+        };
+        let (taken, said) = match escape.as_bytes().get(1) {
+            Some(b'x') => (
+                4,
+                number(2).map(|byte| match char::from_u32(byte).filter(|c| is_of_names(*c)) {
+                    Some(sign) => sign.to_string(),
+                    None => format!("\\{byte:03}"),
+                }),
+            ),
+            Some(b'u') => (6, number(4).and_then(char::from_u32).map(String::from)),
+            _ => (0, None),
+        };
+        match said {
+            Some(said) => {
+                out.push_str(&said);
+                rest = escape.get(taken..).unwrap_or_default();
+            }
+            None => {
+                // An escape of a query: the sign behind it is no escape of its own.
+                let next = escape.char_indices().nth(2).map_or(escape.len(), |(at, _)| at);
+                let (taken, behind) = escape.split_at(next);
+                out.push_str(taken);
+                rest = behind;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_of_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_./:@".contains(c)
+}
+
+/// A text whose words have no signs of names, and of what stands around them, as escapes: `evil\x2eexample`, `\u003cevil.example\u003e`.
+fn without_signs_escaped(text: &str) -> Cow<'_, str> {
+    let has_sign = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        ["\\x2e", "\\x3a", "\\x2f", "\\x40", "\\u00", "\\u3002"].iter().any(|sign| word.contains(sign))
+    };
+    if !text.contains('\\') || !has_sign(text) {
+        return Cow::Borrowed(text);
+    }
+    let words = text.split_inclusive(char::is_whitespace);
+    words.map(|word| if has_sign(word) { unescaped(word) } else { word.to_owned() }).collect()
+}
+
 /// The words of a text: refanged, and with a sign before each dot that was not bare.
 pub fn words(text: &str) -> Vec<String> {
     // Lines that quoted-printable broke are one.
-    let mut text = with_ranges(&prepared(&text.replace("=\r\n", "").replace("=\n", "")));
+    let text = text.replace("=\r\n", "").replace("=\n", "");
+    let mut text = with_ranges(&prepared(&without_signs_escaped(&text)));
     // Those that neither a name nor a URL has in it divide.
     for (entity, sign) in ENTITIES {
         if text.contains(entity) {
@@ -85,8 +145,14 @@ pub fn words(text: &str) -> Vec<String> {
         }
     }
     let text = without_escapes(text);
-    let words = text.split(|c: char| c.is_whitespace() || BETWEEN.contains(c)).map(trimmed);
-    words.flat_map(two_addresses).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    let words = text.split(|c: char| c.is_whitespace() || BETWEEN.contains(c));
+    words
+        .flat_map(between_parameters)
+        .map(trimmed)
+        .flat_map(two_addresses)
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether a word, without signs, is a path, a regex, or has an escape or a wildcard: no name and no address.
@@ -270,6 +336,12 @@ fn with_ranges(text: &str) -> String {
     out
 }
 
+/// Parameters that are of no URL: `dom=evil.example&ip=192.0.2.7`.
+fn between_parameters(word: &str) -> impl Iterator<Item = &str> {
+    let is_url = word.contains("://") || word.contains(['/', '?']);
+    word.split(move |c: char| c == '&' && !is_url)
+}
+
 /// Two addresses with a slash between them are no block.
 fn two_addresses(word: &str) -> impl Iterator<Item = &str> {
     let both = word.split_once('/').filter(|(first, last)| {
@@ -307,6 +379,10 @@ mod tests {
             "evil.example&nbsp;",
             "&lt;evil.example&gt;",
             "evil.example\\n",
+            r"evil\x2eexample",
+            r"\x65\x76\x69\x6c\x2eexample",
+            r"evil\u002eexample",
+            r"\u003ca\u003eevil.example\u003c/a\u003e",
             "evil&#46;example",
             "see evil.example&amp;",
             "evil.example\\r\\n",

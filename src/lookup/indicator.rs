@@ -9,18 +9,20 @@
 //! character part of a name.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::literal::as_query;
 use super::pasted::{is_whole, looks_like_regex, tidied};
-use super::query::{Query, QueryError};
+use super::query::{MOST_PARTS, Query, QueryError};
 use super::refused::{
     AS_NUMBER, CUT, FOREIGN_HINT, a_digest, check, clean, foreign, is_as_number, refused, several,
 };
-use crate::indicators::has_known_end;
-use crate::indicators::text::{ONE_A_LINE, SEEN, edges, is_digest, is_plain, joined, prepared, refang, seen};
+use crate::indicators::text::{
+    ONE_A_LINE, SEEN, Taken, edges, is_digest, is_plain, joined, prepared, refang, seen,
+};
 use crate::indicators::words::{is_pattern, without_dot, words};
-use crate::indicators::{inner, is_wrapped, led_to, mirrored, parts};
+use crate::indicators::{has_known_end, is_file_ending, is_host, is_scheme};
+use crate::indicators::{in_path, mirrored, parts};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
 const MAX_BYTES: usize = 32 << 10;
@@ -39,6 +41,8 @@ pub struct Indicator {
     pub asked: String,
     /// Whether that is something else than what was pasted, but for case and a final dot.
     pub is_changed: bool,
+    /// What was behind the host of a URL.
+    rest: String,
 }
 
 impl Indicator {
@@ -79,16 +83,22 @@ impl Indicator {
         match Indicator::of(text) {
             // Of several URLs or mail addresses one host alone would be asked for.
             Ok(one) if one.is_one() => {
+                let one = one.with_inner(text)?;
                 let many = match text.trim().contains(char::is_whitespace) {
-                    true => taken_out(text).len(),
+                    true => {
+                        let own: Vec<&str> = one.asked.split('|').collect();
+                        let others =
+                            taken_out(text).iter().filter(|asked| !own.contains(&asked.as_str())).count();
+                        others + 1
+                    }
                     false => joined_without_blanks(text),
                 };
-                several(text, many).map_or_else(|| Ok(one.with_inner(text)), Err)
+                several(text, many).map_or_else(|| Ok(one), Err)
             }
             Ok(one) => Ok(one),
             // A part of it is another name.
             Err(error) if error.message.starts_with(CUT) => Err(error),
-            Err(error) => match Indicator::among_words(text) {
+            Err(error) => match Indicator::among_words(text)? {
                 Among::One(one) => Ok(one),
                 Among::Several(many) => several(text, many).map_or(Err(error), Err),
                 Among::Unclear => several(text, taken_out(text).len()).map_or(Err(error), Err),
@@ -105,28 +115,46 @@ impl Indicator {
         }
     }
 
-    /// The same with what a URL has in it besides: of a link of whoever leads on, both are asked for.
-    fn with_inner(self, given: &str) -> Indicator {
-        let Some(inner) = inner_of(given, &self) else { return self };
-        let both = match (&self.query, &inner.query) {
-            (Query::Name(one), Query::Name(other)) => Query::Names(one.clone(), other.clone()),
-            (Query::Name(name), Query::Addresses(address, _))
-            | (Query::Addresses(address, _), Query::Name(name)) => Query::Pair(name.clone(), *address),
-            _ => return self,
-        };
-        let asked = as_query(&both, self.asked.clone());
-        let is_read_back = Indicator::of(&asked).is_ok_and(|again| again.asked == asked);
-        if is_read_back { Indicator { query: both, asked, is_changed: true } } else { self }
+    /// What else its URL has in it: of a link of whoever leads on, or of a database about names, that is what is meant.
+    fn inner(&self) -> Vec<Indicator> {
+        let of_nat64 = self.query.address().and_then(behind_nat64).map(|address| address.to_string());
+        let of_mirror = mirrored(&self.asked).filter(|_| !self.rest.is_empty());
+        let mut found: Vec<Indicator> = Vec::new();
+        for text in of_nat64.into_iter().chain(of_mirror).chain(in_path(&self.rest)) {
+            let Ok(one) = Indicator::of(&text) else { continue };
+            let is_block = matches!(one.query, Query::Addresses(..));
+            let is_known = || one.asked == self.asked || found.iter().any(|other| other.asked == one.asked);
+            if (is_block || one.is_one()) && !is_known() {
+                found.push(one);
+            }
+        }
+        found
+    }
+
+    /// The same with what its URL has in it besides.
+    fn with_inner(self, given: &str) -> Result<Indicator, QueryError> {
+        let inner = self.inner();
+        if inner.is_empty() {
+            return Ok(self);
+        }
+        let many = inner.len() + 1;
+        if many > MOST_PARTS {
+            return several(given, many).map_or(Ok(self), Err);
+        }
+        let parts = std::iter::once(self.query).chain(inner.into_iter().map(|one| one.query)).collect();
+        let query = Query::several(parts);
+        let asked = as_query(&query, String::new());
+        Ok(Indicator { query, asked, is_changed: true, rest: String::new() })
     }
 
     /// The one indicator among words that can be none: `domain: evil.example`, `1. evil.example (C2)`.
-    fn among_words(text: &str) -> Among {
+    fn among_words(text: &str) -> Result<Among, QueryError> {
         if text.len() > MAX_AMONG || text.starts_with(['~', '/']) {
-            return Among::Unclear;
+            return Ok(Among::Unclear);
         }
         let visible = joined(&refang(&text.chars().filter_map(seen).collect::<String>(), ""));
         let (mut found, mut is_clear): (Vec<Indicator>, bool) = (Vec::new(), true);
-        let signs = [',', ';', '|', '>', '='];
+        let signs = [',', ';', '|', '>', '=', '&'];
         for part in visible.split_whitespace() {
             let whole = Indicator::of(part);
             // `a.example,b.example` is more than one, and a URL with a comma in it is not.
@@ -153,20 +181,21 @@ impl Indicator {
                     Query::Name(name) => {
                         name.labels().len() > 1 && !one.asked.starts_with('_') && !one.asked.contains("._")
                     }
-                    Query::Subtree(_) | Query::Addresses(..) | Query::Pair(..) => true,
+                    Query::Subtree(_) | Query::Addresses(..) | Query::Several(_) => true,
                     _ => false,
                 };
                 is_clear &= is_meant;
+                let one = if one.is_one() { one.with_inner(word)? } else { one };
                 if is_meant && found.iter().all(|other| other.asked != one.asked) {
                     found.push(one);
                 }
             }
         }
-        match (found.len(), found.pop()) {
+        Ok(match (found.len(), found.pop()) {
             (1, Some(one)) if is_clear => Among::One(Indicator { is_changed: true, ..one }),
             (0 | 1, _) => Among::Unclear,
             (many, _) => Among::Several(many),
-        }
+        })
     }
 
     fn of(text: &str) -> Result<Indicator, QueryError> {
@@ -178,14 +207,18 @@ impl Indicator {
             Some((word, rest)) if word.eq_ignore_ascii_case("rdata:") => ("rdata:", rest.trim_start()),
             _ => ("", given),
         };
-        // Two names, as a link with another one in it is asked for.
-        if let Some((first, last)) = given.split_once('|')
-            && is_plain(first)
-            && is_plain(last)
-            && let Ok(query @ Query::Names(..)) = Query::parse(given)
+        // Several, as a link with another one in it is asked for.
+        let is_part = |part: &str| {
+            is_host(part.strip_prefix("*.").unwrap_or(part))
+                || matches!(Query::parse(part), Ok(Query::Addresses(..)))
+        };
+        if given.contains('|')
+            && given.split('|').all(is_part)
+            && let Ok(query @ Query::Several(_)) = Query::parse(given)
         {
+            check(given, &query, given)?;
             let asked = as_query(&query, given.to_owned());
-            return Ok(Indicator { is_changed: asked != given, query, asked });
+            return Ok(Indicator { is_changed: asked != given, query, asked, rest: String::new() });
         }
         if side.is_empty() && is_plain(given) {
             // Most are: nothing is to be taken away from them.
@@ -195,21 +228,28 @@ impl Indicator {
             let query = Query::parse(given)?;
             check(given, &query, given)?;
             let asked = as_query(&query, given.to_owned());
-            return Ok(Indicator { query, asked, is_changed: false });
+            return Ok(Indicator { query, asked, is_changed: false, rest: String::new() });
         }
-        let first = if rest.is_empty() { Some(String::new()) } else { clean(given, rest)? };
-        let Some(mut text) = first else {
+        let first = match rest.is_empty() {
+            true => Some(Taken { text: String::new(), rest: String::new() }),
+            false => clean(given, rest)?,
+        };
+        let Some(Taken { mut text, rest: mut behind }) = first else {
             // A query as it is.
             if side.is_empty() && looks_like_regex(given) {
                 return Err(refused(given, "this looks like a regex", "/regex/"));
             }
             let asked = given.to_owned();
-            return Ok(Indicator { query: Query::parse(given)?, asked, is_changed: false });
+            let query = Query::parse(given)?;
+            return Ok(Indicator { query, asked, is_changed: false, rest: String::new() });
         };
         // What was within something may be within something else.
         for _ in 0..MOST_LAYERS {
             match clean(given, &text)? {
-                Some(inner) if inner != text => text = inner,
+                Some(inner) if inner.text != text => {
+                    text = inner.text;
+                    behind = if inner.rest.is_empty() { behind } else { inner.rest };
+                }
                 _ => break,
             }
         }
@@ -240,8 +280,16 @@ impl Indicator {
         let plain = |text: &str| text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         // `.example.com` is another spelling of `*.example.com`.
         let is_changed = plain(&asked) != plain(given) && asked.strip_prefix('*') != Some(&plain(given));
-        Ok(Indicator { query, asked, is_changed })
+        Ok(Indicator { query, asked, is_changed, rest: behind })
     }
+}
+
+/// The address of IPv4 in one that a host of IPv6 alone reaches it by (RFC 6052): `64:ff9b::203.0.113.66`.
+fn behind_nat64(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(address) = address else { return None };
+    let bits = address.to_bits();
+    (bits >> 32 == 0x64_ff9b << 64)
+        .then(|| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default()))
 }
 
 /// What an address may have been meant as, where its end looks like a port: `2001:db8::66:443`.
@@ -253,25 +301,10 @@ pub fn maybe_port(asked: &str) -> Option<String> {
     Some(format!("if {port} is a port: ask for {front}"))
 }
 
-/// What a pasted URL has in it besides what was understood: another one, of whoever leads on to it.
-pub fn another(given: &str, asked: &str) -> Option<String> {
-    let one = Indicator::of(given).ok().filter(|one| one.asked == asked && one.is_one())?;
-    let inner = inner_of(given, &one);
-    // The name of a mirror has the name of another site in it.
-    let inner = inner.or_else(|| Indicator::of(&mirrored(asked)?).ok().filter(Indicator::is_one))?;
+/// What the name of a mirror has in it: the name of another site.
+pub fn another(asked: &str) -> Option<String> {
+    let inner = Indicator::of(&mirrored(asked)?).ok().filter(Indicator::is_one)?;
     Some(format!("there is another URL in it: ask for {} as well", inner.asked))
-}
-
-/// What another URL that a URL has in it asks for, if that is something else.
-fn inner_of(given: &str, outer: &Indicator) -> Option<Indicator> {
-    if !given.contains(['/', '?']) {
-        return None;
-    }
-    let given = refang(given.trim(), "");
-    let inner = Indicator::of(&led_to(&given)?).ok().filter(Indicator::is_one)?;
-    // It is a part of the URL, and of no text around it.
-    let is_of = Indicator::of(&given).is_ok_and(|again| again.asked == outer.asked);
-    (is_of && inner.asked != outer.asked).then_some(inner)
 }
 
 /// What was pasted to an endpoint whose clients have rules of their own, where it can be nothing by these and is one name or
@@ -279,7 +312,7 @@ fn inner_of(given: &str, outer: &Indicator) -> Option<Indicator> {
 pub fn understood(text: &str) -> Option<Indicator> {
     if let Some(query) = starred_block(text) {
         let asked = as_query(&query, text.to_owned());
-        return Some(Indicator { query, asked, is_changed: true });
+        return Some(Indicator { query, asked, is_changed: true, rest: String::new() });
     }
     // A line end that was sent with it.
     if text.trim().len() < text.len() && is_whole(text.trim()) {
@@ -368,6 +401,7 @@ fn joined_without_blanks(text: &str) -> usize {
         if is_begun || is_free {
             found.extend(
                 asked_by(&prepared(part))
+                    .and_then(|asked| asked.into_iter().next())
                     .filter(|_| is_begun || is_whole(&refang(part, "")) || part.contains('/')),
             );
         }
@@ -378,36 +412,76 @@ fn joined_without_blanks(text: &str) -> usize {
 
 /// The names and addresses in a text, each once.
 pub(super) fn taken_out(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let mut known = HashSet::new();
-    for word in words(text).iter().map(String::as_str) {
-        for word in [Some(word), inner(word).filter(|_| !is_wrapped(word))].into_iter().flatten() {
-            let asked = parts(word).find_map(asked_by);
-            found.extend(asked.filter(|asked| known.insert(asked.clone())));
-        }
-    }
-    found
+    each_once(words(text).iter().flat_map(|word| of_word(word).unwrap_or_default()))
 }
 
-/// What a word of a text asks for, if it is a name or an address.
-fn asked_by(word: &str) -> Option<String> {
+/// The same, with the words that look as if they were such and are none that is understood: whoever asks for them is told why.
+pub(super) fn with_unclear(text: &str) -> Vec<String> {
+    each_once(words(text).iter().flat_map(|word| of_word(word).unwrap_or_else(|| unclear(word))))
+}
+
+fn each_once(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut known = HashSet::new();
+    all.filter(|asked| known.insert(asked.clone())).collect()
+}
+
+fn of_word(word: &str) -> Option<Vec<String>> {
+    parts(word).find_map(asked_by)
+}
+
+/// What of a word looks like a name or an address, though nothing was taken out of it.
+fn unclear(word: &str) -> Vec<String> {
+    let plain = word.replace(SEEN, "");
+    let runs = plain.split(|c: char| !c.is_alphanumeric() && !"-_.".contains(c));
+    let runs = runs.map(|run| run.trim_matches('.')).filter(|run| looks_like_one(run));
+    let is_number = |c: char| c.is_ascii_digit();
+    // `a.example\b.example`: a backslash that is no escape of a byte or a dot, and of no path.
+    let is_divided =
+        plain.split('\\').skip(1).any(|rest| !rest.starts_with('.') && !rest.starts_with(is_number));
+    if is_divided && foreign(&plain).is_none() && !plain.starts_with("\\\\") {
+        return runs.map(str::to_owned).collect();
+    }
+    let is_url = plain
+        .split_once("://")
+        .is_some_and(|(scheme, rest)| is_scheme(scheme) && rest.starts_with(char::is_alphanumeric));
+    let is_any = word.contains(SEEN) || is_url || runs.count() > 0;
+    is_any.then_some(plain).into_iter().collect()
+}
+
+/// Whether a text is a name with an end that names have, and files have not, or four numbers with dots between them.
+fn looks_like_one(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if text.split('.').all(is_number) {
+        return text.split('.').count() == 4
+            && !text.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+    }
+    let end = text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    is_whole(text) && !is_file_ending(end.as_bytes())
+}
+
+/// What a word of a text asks for, if it is a name, an address or a URL; of a URL also what it has in it.
+fn asked_by(word: &str) -> Option<Vec<String>> {
     let plain = word.replace(SEEN, "");
     let plain = without_dot(&plain);
     if is_pattern(plain) {
         return None;
     }
     let is_meant = word.contains(SEEN) || plain.contains("://");
-    let Indicator { query, asked, .. } = Indicator::of(plain).ok()?;
-    let fits = match &query {
+    let one = Indicator::of(plain).ok()?;
+    let fits = match &one.query {
         Query::Addresses(first, _) => !first.is_unspecified(),
-        Query::Name(name) | Query::Subtree(name) | Query::Pair(name, _) => {
+        Query::Name(_) | Query::Subtree(_) | Query::Several(_) => {
+            let name = one.query.names().next()?;
             let shown = name.to_string();
             let (front, last) = shown.rsplit_once('.')?;
             !front.is_empty() && !last.ends_with(['-', '=']) && (is_meant || has_known_end(name))
         }
         _ => false,
     };
-    fits.then_some(asked)
+    fits.then(|| {
+        let inner = one.inner().into_iter().map(|one| one.asked);
+        std::iter::once(one.asked.clone()).chain(inner).collect()
+    })
 }
 
 #[cfg(test)]
@@ -525,6 +599,55 @@ mod tests {
             assert_eq!(asked(text), "up.evil.example", "{text}");
         }
         assert_eq!(asked("[*.]evil.example"), "*.evil.example");
+        for text in [
+            "up. evil. example",
+            "up.evil .example",
+            "up.evil. example",
+            "up .evil .example",
+            "http://up.evil. example/x",
+            "up.evil.example...",
+            "http://up.evil.example.../x",
+            "up.evil.example..:443",
+            "dom=up.evil.example&y=1",
+            "domain=up.evil.example&y=1",
+            "u\u{ad}p.evil.ex\u{ad}ample",
+            "up.ev\u{ef}il.example".trim_matches('x').replace('\u{ef}', "").as_str(),
+            r"\\up.evil.example\d$\x",
+            r"\\up.evil.example\ADMIN$",
+        ] {
+            assert_eq!(asked(text), "up.evil.example", "{text}");
+        }
+        assert_eq!(asked("e\u{fb03}ce.example"), "effice.example");
+        assert_eq!(asked("203. 0. 113. 66"), "203.0.113.66");
+        assert_eq!(asked(r"\\fileserver\c$\x"), "fileserver");
+        assert_eq!(asked("64:ff9b::203.0.113.66"), "64:ff9b::cb00:7142|203.0.113.66");
+        for text in
+            ["203.0.113.66 -> 203.0.113.67", "203.0.113.66->203.0.113.67", "203.0.113.66 --> 203.0.113.67"]
+        {
+            assert_eq!(asked(text), "error: there are two indicators in it", "{text}");
+        }
+        assert_eq!(asked("up.evil.example&ttl"), "up.evil.example");
+        assert_eq!(asked("www.example.com. It"), "www.example.com");
+        for (link, both) in [
+            ("https://www.virustotal.com/gui/domain/evil.example", "www.virustotal.com|evil.example"),
+            ("\"https://www.virustotal.com/gui/domain/evil.example\",", "www.virustotal.com|evil.example"),
+            ("see https://www.virustotal.com/gui/domain/evil.example now", "www.virustotal.com|evil.example"),
+            ("see https://crt.sh/?q=evil.example", "crt.sh|evil.example"),
+            ("[vt](https://www.virustotal.com/gui/domain/evil.example)", "www.virustotal.com|evil.example"),
+            ("hxxps://www[.]shodan[.]io/host/203[.]0[.]113[.]66", "www.shodan.io|203.0.113.66"),
+            ("https://crt.sh/?q=%25.evil.example", "crt.sh|*.evil.example"),
+            ("https://bgp.he.net/net/203.0.113.0/24", "bgp.he.net|203.0.113.0/24"),
+            ("crt.sh/?q=evil.example", "crt.sh|evil.example"),
+            ("https://a.example/b.example/c.example", "a.example|b.example|c.example"),
+            ("https://203.0.113.9/?ip=203.0.113.66", "203.0.113.9|203.0.113.66"),
+            (
+                "https://nam01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fwww.virustotal.com%2Fgui%2Fdomain%2Fevil.example&data=x",
+                "www.virustotal.com|evil.example",
+            ),
+        ] {
+            assert_eq!(asked(link), both, "{link}");
+            assert_eq!(asked(both), both);
+        }
         // As Zeek writes bytes, and as a query has them.
         assert_eq!(asked(r"\xc8bin.evil.example"), asked(r"\200bin.evil.example"));
         assert!(asked(r"\xc8bin.evil.example").starts_with(r"\200bin"));
@@ -534,7 +657,7 @@ mod tests {
         assert_eq!(asked("<subdomain>.evil.example"), "*.evil.example");
         assert_eq!(asked("ns.example.n?"), "ns.example.n?");
         assert_eq!(asked("ns?.example.net"), "ns?.example.net");
-        assert_eq!(asked("https://a.example/x,y.html?u=b.example,c"), "a.example");
+        assert_eq!(asked("https://a.example/x,y.html?u=b.txt,c"), "a.example");
         for text in [
             "https://a.example/x,https://b.example/y",
             "a.example/x,b.example/y",
@@ -554,7 +677,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_understood_is_understood_as_the_same(text in "[a-z0-9.:/@|%\\[\\](){}<>\"' \\\\*?,;~-]{0,24}") {
+        fn what_was_understood_is_understood_as_the_same(text in "[a-z0-9.:/@|%\\[\\](){}<>\"' \\\\*?,;~&=-]{0,24}|(https?://)?[a-z0-9.]{1,8}[./](com|io|net)/[a-z0-9.:/%?&=|]{0,24}|[0-9. |/-]{7,30}|([a-z]{1,3}[. ]{1,3}){1,3}(com|io)[.]{0,3}") {
             if let Ok(first) = Indicator::read(&text) {
                 let again = Indicator::read(&first.asked);
                 prop_assert!(again.is_ok(), "{text:?} {:?} {again:?}", first.asked);

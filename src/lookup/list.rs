@@ -1,9 +1,9 @@
 //! Lists of indicators: a line each, a column of a CSV, or a text that they are taken out of.
 
-use super::indicator::taken_out;
+use super::indicator::with_unclear;
 use super::query::QueryError;
 use crate::indicators::broken_lines::Folded;
-use crate::indicators::cells;
+use crate::indicators::{cells, said_sign};
 
 /// Titles of the column that holds indicators, as feeds have them.
 const TITLES: &[&str] = &[
@@ -41,6 +41,8 @@ pub struct List {
     form: ListForm,
     /// What divides the cells of a CSV, and which of them is wanted.
     cells: Option<(char, usize)>,
+    /// What divides them by a first line that says it, as Excel writes it: `sep=;`.
+    sign: Option<char>,
     /// The lines of a row of a CSV so far, of which a quotation mark is open.
     row: String,
     /// What was taken out of a text already.
@@ -57,6 +59,7 @@ impl List {
         List {
             form,
             cells: None,
+            sign: None,
             row: String::new(),
             taken: Default::default(),
             folded: Folded::default(),
@@ -103,6 +106,10 @@ impl List {
     /// What the cell that is wanted asks for, a line of it each; nothing of the line with the titles, and of a row that goes on in
     /// the next line.
     fn cell(&mut self, line: &str) -> Result<Vec<String>, QueryError> {
+        if let (None, true, Some(sign)) = (self.cells, self.row.is_empty(), said_sign(line)) {
+            self.sign = Some(sign);
+            return Ok(Vec::new());
+        }
         let mut row = std::mem::take(&mut self.row);
         if !row.is_empty() {
             row.push('\n');
@@ -146,7 +153,7 @@ impl List {
         let column = self.form.column.clone().unwrap_or_default();
         // What divides the most cells; a comma where nothing does.
         let most = SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).0.len());
-        let sign = most.copied().unwrap_or(',');
+        let sign = self.sign.unwrap_or_else(|| most.copied().unwrap_or(','));
         if let Ok(number) = column.parse::<usize>() {
             let at = number.checked_sub(1);
             return at.map(|at| (sign, at)).ok_or_else(|| {
@@ -181,14 +188,15 @@ impl List {
         rest.map(|rest| self.taken_out(&rest)).unwrap_or_default()
     }
 
-    /// The names and addresses in a line of a text that were not in it before.
+    /// The names and addresses in a line of a text that were not in it before, and what looks like one: it is read as a query, and
+    /// told where it is none.
     fn extract(&mut self, text: &str) -> Vec<String> {
         let text = self.folded.line(text).into_owned();
         self.taken_out(&text)
     }
 
     fn taken_out(&mut self, text: &str) -> Vec<String> {
-        let mut found = taken_out(text);
+        let mut found = with_unclear(text);
         found.retain(|asked| self.taken.insert(asked.clone()));
         found
     }
@@ -237,6 +245,7 @@ mod tests {
         assert_eq!(taken(&by("2"), text), found, "a title that feeds have is none");
         assert_eq!(taken(&by("1"), "a.example,x\nb.example,y"), ["a.example", "b.example"]);
         assert_eq!(taken(&by("2"), "x\ta.example\r\n"), ["a.example"]);
+        assert_eq!(taken(&by("ioc"), "sep=;\nid;ioc\n1,2,3;a.example"), ["a.example"]);
         let mut list = List::new(by("host"));
         assert!(list.line("id,name").is_err());
         assert_eq!(list.fault().unwrap().message, "unknown column host; there are: id, name");
@@ -258,8 +267,34 @@ mod tests {
             "e.evil.example",
             "to.example",
             "f.evil.example",
+            // What is cut is no name, and is told.
+            "https://evil-",
         ];
         assert_eq!(taken(&form, report), names);
+    }
+
+    #[test]
+    fn what_looks_like_an_indicator_and_is_none_is_handed_out_to_be_told() {
+        let form = ListForm { column: None, extract: true };
+        let report = "dom=a.evil.example&ip=203.0.113.66 b\\x2eevil\\x2eexample \\u003cc.evil.example\\u003e 203.0.113.256\n\
+            d.evil.example\\be.evil.example hxxp://f.evil.exam- 1.2.3 v2.0 std::fmt x.exe 0.0.0.0\n\
+            https://www.virustotal.com/gui/domain/g.evil.example see update.ev\u{ad}\nil.example\n";
+        assert_eq!(
+            taken(&form, report),
+            [
+                "a.evil.example",
+                "203.0.113.66",
+                "b.evil.example",
+                "c.evil.example",
+                "203.0.113.256",
+                "d.evil.example",
+                "be.evil.example",
+                "hxxp://f.evil.exam-",
+                "www.virustotal.com",
+                "g.evil.example",
+                "update.evil.example",
+            ]
+        );
     }
 
     #[test]

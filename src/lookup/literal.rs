@@ -72,8 +72,10 @@ pub(super) fn as_query(query: &Query, clean: String) -> String {
         Query::Prefix(name) => format!("{}.*", literal(name)),
         Query::Target(name) => format!("rdata:{}", literal(name)),
         Query::TargetSubtree(name) => format!("rdata:{}", below(name)),
-        Query::Pair(name, address) => format!("{}|{address}", literal(name)),
-        Query::Names(first, last) => format!("{}|{}", literal(first), literal(last)),
+        Query::Several(parts) => {
+            let parts: Vec<String> = parts.iter().map(|part| as_query(part, String::new())).collect();
+            parts.join("|")
+        }
         Query::Addresses(first, last) if first == last => address(*first),
         Query::Addresses(first, last) => match block_of(*first, *last) {
             Some(length) => format!("{first}/{length}"),

@@ -6,7 +6,7 @@ use super::pattern::has_wildcard;
 use crate::dns::Name;
 use crate::indicators::has_known_end;
 use crate::indicators::text::is_plain;
-use crate::indicators::words::{ENTITIES, ESCAPES, trimmed};
+use crate::indicators::words::{ENTITIES, ESCAPES, trimmed, unescaped};
 
 /// Whether a text is a whole name with an end that names have, or an address.
 pub(super) fn is_whole(text: &str) -> bool {
@@ -19,51 +19,6 @@ pub(super) fn looks_like_regex(text: &str) -> bool {
     let is_anchored = text.starts_with('^') || text.ends_with('$') && !text.ends_with("\\$");
     let has_signs = [".*\\", ".+\\", "\\d", "\\w", ")\\"].iter().any(|sign| text.contains(sign));
     !text.starts_with(['~', '/']) && text.contains('\\') && (is_anchored || has_signs)
-}
-
-/// A text with bytes as a query has them (`\200`) where Zeek wrote `\xc8`, and with characters where JSON wrote `\u002e`. A tab in front goes.
-fn without_programs_escapes(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.trim_start_matches("\\t");
-    while let Some(at) = rest.find('\\') {
-        let (front, escape) = rest.split_at(at);
-        out.push_str(front);
-        let number = |digits: usize| {
-            let hex = escape.get(2..2 + digits)?;
-            let is_hex = hex.bytes().all(|b| b.is_ascii_hexdigit());
-            is_hex.then(|| u32::from_str_radix(hex, 16).ok()).flatten()
-        };
-        let (taken, said) = match escape.as_bytes().get(1) {
-            Some(b'x') => (
-                4,
-                number(2).map(|byte| match char::from_u32(byte).filter(|c| is_of_names(*c)) {
-                    Some(sign) => sign.to_string(),
-                    None => format!("\\{byte:03}"),
-                }),
-            ),
-            Some(b'u') => (6, number(4).and_then(char::from_u32).map(String::from)),
-            _ => (0, None),
-        };
-        match said {
-            Some(said) => {
-                out.push_str(&said);
-                rest = escape.get(taken..).unwrap_or_default();
-            }
-            None => {
-                // An escape of a query: the sign behind it is no escape of its own.
-                let next = escape.char_indices().nth(2).map_or(escape.len(), |(at, _)| at);
-                let (taken, behind) = escape.split_at(next);
-                out.push_str(taken);
-                rest = behind;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn is_of_names(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-_./:@".contains(c)
 }
 
 /// A text without what a table, a page, a program or a log of Windows puts around a name, where that is sure.
@@ -80,7 +35,7 @@ pub(super) fn tidied(given: &str) -> Option<String> {
         }
     }
     if text.contains('\\') {
-        text = without_programs_escapes(&text);
+        text = unescaped(text.trim_start_matches("\\t"));
     }
     if text.contains('<') {
         for tag in

@@ -106,9 +106,8 @@ impl Queries {
 fn order(query: &Query) -> Box<[u8]> {
     let key = |index: u8, tag: &[u8], key: &[u8]| [&[index], tag, key].concat().into_boxed_slice();
     match query {
-        Query::Name(name) | Query::Either(name) | Query::Pair(name, _) | Query::Names(name, _) => {
-            key(1, &[], name.key())
-        }
+        Query::Name(name) | Query::Either(name) => key(1, &[], name.key()),
+        Query::Several(parts) => parts.first().map_or_else(|| key(2, &[], &[]), order),
         Query::Subtree(name) => key(1, &[], name.subtree_key()),
         Query::Target(name) => key(0, &[0x10], name.key()),
         Query::TargetSubtree(name) => key(0, &[0x10], name.subtree_key()),

@@ -8,6 +8,8 @@ use crate::indicators::{is_host, range_end};
 
 /// The longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 4096;
+/// Names and addresses in one query.
+pub(super) const MOST_PARTS: usize = 8;
 
 //--- QueryError -----------------------------------------------------------------------------------------------------
 
@@ -58,10 +60,8 @@ pub enum Query {
     TargetSubtree(Name),
     /// Rows of one rrname, and those whose rdata is that name, or the address that it reads as.
     Either(Name),
-    /// Rows of a name, and rows whose rdata is an address: a pair as MISP has them.
-    Pair(Name, IpAddr),
-    /// Rows of two names: of a link and of what it leads to.
-    Names(Name, Name),
+    /// Rows of each of a few names (with or without all below) and addresses: a pair as MISP has them, or a link and what it leads to.
+    Several(Vec<Query>),
     /// Rows whose rdata is this text, as it is shown.
     RdataText(String),
     /// Rows whose rdata is one of these, of which there is at least one.
@@ -139,11 +139,39 @@ impl Query {
         }
     }
 
+    /// Several, names before addresses.
+    pub(super) fn several(mut parts: Vec<Query>) -> Query {
+        parts.sort_by_key(|part| matches!(part, Query::Addresses(..)));
+        Query::Several(parts)
+    }
+
+    /// What it is made of: itself, or each of several.
+    pub fn parts(&self) -> &[Query] {
+        match self {
+            Query::Several(parts) => parts,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The names, with or without all below, that it is about.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.parts().iter().filter_map(|part| match part {
+            Query::Name(name) | Query::Either(name) | Query::Subtree(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// Whether rows that point at its name belong to its answer.
+    pub fn is_pointed_at(&self) -> bool {
+        self.parts().iter().any(|part| matches!(part, Query::Name(_)))
+    }
+
     /// Whether it is about one name, one address or one other value, which an index leads to at once.
     pub fn is_exact(&self) -> bool {
         match self {
-            Query::Name(_) | Query::Either(_) | Query::Target(_) | Query::Pair(..) | Query::Names(..) => true,
+            Query::Name(_) | Query::Either(_) | Query::Target(_) => true,
             Query::Addresses(first, last) => first == last,
+            Query::Several(parts) => parts.iter().all(Query::is_exact),
             _ => false,
         }
     }
@@ -161,6 +189,43 @@ impl Query {
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     bare.unwrap_or(text).parse().ok()
+}
+
+/// The parts of a text between bars that are no part of a name (`\\|`).
+pub(super) fn between_bars(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut is_escaped) = (Vec::new(), 0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '|' => {
+                parts.extend(text.get(start..at));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.extend(text.get(start..));
+    parts
+}
+
+/// Names and addresses with bars between them; none where a part is neither. One name may be any, where the others are addresses.
+fn several(text: &str) -> Option<Query> {
+    let texts = between_bars(text);
+    if !(2..=MOST_PARTS).contains(&texts.len()) {
+        return None;
+    }
+    let is_address = |text: &&str| matches!((Parser { text }).addresses(0), Some(Ok(_)));
+    let are_others = texts.iter().filter(|text| !is_address(text)).count() < 2;
+    let part = |text: &str| {
+        let bare = text.strip_prefix("*.").unwrap_or(text);
+        let fits = is_address(&text) || is_host(bare) || are_others && !has_wildcard(bare);
+        match (Parser { text }).side(0, false) {
+            Ok(query @ (Query::Name(_) | Query::Subtree(_) | Query::Addresses(..))) if fits => Some(query),
+            _ => None,
+        }
+    };
+    texts.into_iter().map(part).collect::<Option<Vec<_>>>().map(Query::several)
 }
 
 struct Parser<'a> {
@@ -192,6 +257,9 @@ impl Parser<'_> {
         if let Some(at) = text.find("://") {
             return Err(self.error(from + at, "a URL is not a query", "only its host name"));
         }
+        if let (false, Some(several)) = (rdata, several(text)) {
+            return Ok(several);
+        }
         let subtree = |name| if rdata { Query::TargetSubtree(name) } else { Query::Subtree(name) };
         if matches!(text, "*" | "*.") {
             return Ok(subtree(Name::root()));
@@ -207,27 +275,6 @@ impl Parser<'_> {
         }
         if has_wildcard(text) {
             return self.glob(from, rdata);
-        }
-        if let Some((name, last)) = text.rsplit_once('|')
-            && let (false, Some(address)) = (rdata, address(last))
-        {
-            return self.name(from, from + name.len()).map(|name| Query::Pair(name, address));
-        }
-        if let Some((first, name)) = text.split_once('|')
-            && let (false, Some(address)) = (rdata || !is_host(name), address(first))
-        {
-            let name = self.name(self.text.len() - name.len(), self.text.len())?;
-            return Ok(Query::Pair(name, address));
-        }
-        if let Some((first, last)) = text.split_once('|')
-            && !rdata
-            && is_host(first)
-            && is_host(last)
-        {
-            let first = self.name(from, from + first.len())?;
-            return self
-                .name(self.text.len() - last.len(), self.text.len())
-                .map(|last| Query::Names(first, last));
         }
         let name = self.name(from, self.text.len())?;
         Ok(if rdata { Query::Target(name) } else { Query::Name(name) })
@@ -377,8 +424,7 @@ mod tests {
             Query::Target(name) => format!("target {name}"),
             Query::TargetSubtree(name) => format!("target subtree {name}"),
             Query::Either(name) => format!("either {name}"),
-            Query::Pair(name, address) => format!("pair {name} {address}"),
-            Query::Names(first, last) => format!("names {first} {last}"),
+            Query::Several(parts) => format!("several {parts:?}"),
             Query::RdataText(text) => format!("rdata {text}"),
             Query::Data(data) => format!("data {data:?}"),
             Query::Pattern(_) => "pattern".to_owned(),
@@ -420,7 +466,6 @@ mod tests {
             ("*.[!a-c].example", "pattern"),
             ("www[0-9].*", "pattern"),
             ("mail*.b\u{fc}cher.example", "pattern"),
-            ("www.example.com|192.0.2.7", "pair www.example.com 192.0.2.7"),
             ("rdata:www.*", "pattern"),
             ("~mail", "pattern"),
             ("/^mail[0-9]+/", "pattern"),

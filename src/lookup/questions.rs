@@ -70,14 +70,10 @@ impl AskedOf {
     /// Those of a search; none of one that is about no name. An address in all its forms may be asked for as a name, too.
     pub fn of(search: &Search) -> Option<AskedOf> {
         let (mut name, mut top, mut is_address) = (None, None, false);
-        let mut more = None;
+        let mut more = Vec::new();
         let (scan, test) = match &search.query {
-            Query::Name(one) | Query::Either(one) | Query::Pair(one, _) => {
+            Query::Name(one) | Query::Either(one) => {
                 name = Some(one.clone());
-                (Scan::Name(one.clone()), Test::None)
-            }
-            Query::Names(one, other) => {
-                more = Some(Scan::Name(other.clone()));
                 (Scan::Name(one.clone()), Test::None)
             }
             Query::Subtree(one) => {
@@ -89,6 +85,21 @@ impl AskedOf {
                 name = Some(name_of_address(query.address()?)?);
                 (Scan::Name(name.clone()?), Test::None)
             }
+            // Of addresses among names nobody expects that they were asked for.
+            Query::Several(parts) => {
+                more = parts
+                    .iter()
+                    .filter_map(|part| match part {
+                        Query::Name(one) => Some(Scan::Name(one.clone())),
+                        Query::Subtree(one) => Some(Scan::Subtree(one.clone())),
+                        _ => None,
+                    })
+                    .collect();
+                if let [Scan::Name(one)] = more.as_slice() {
+                    name = Some(one.clone());
+                }
+                (more.pop()?, Test::None)
+            }
             Query::All => (Scan::All, Test::None),
             Query::Prefix(start) => (Scan::All, Test::Prefix(start.clone())),
             Query::Pattern(pattern) if pattern.is_about_names() => {
@@ -97,7 +108,7 @@ impl AskedOf {
             }
             _ => return None,
         };
-        let mut scans: Vec<Scan> = [scan].into_iter().chain(more).collect();
+        let mut scans: Vec<Scan> = more.into_iter().chain([scan]).collect();
         if search.all_forms {
             let others: Vec<Scan> = scans.iter().filter_map(other_form_of).collect();
             scans.extend(others);
@@ -164,7 +175,7 @@ impl AskedOf {
     /// What is below the first of several names that has something there.
     fn below_any(&self, ledger: &dyn Snapshot) -> Result<Option<Below>, StoreError> {
         for scan in &self.scans {
-            if let Scan::Name(name) = scan
+            if let Scan::Name(name) | Scan::Subtree(name) = scan
                 && let Some(below) = Below::of(ledger, name, &self.filters)?
             {
                 return Ok(Some(below));
@@ -178,6 +189,7 @@ impl AskedOf {
         let mut sum = Questions {
             as_name: self.is_address,
             is_filtered: filters.narrow_questions(),
+            is_of_chaos: self.name.as_ref().is_some_and(is_of_chaos),
             expired_before: ledger.expired_before(),
             ..Questions::default()
         };
@@ -251,6 +263,13 @@ impl OfName {
     }
 }
 
+/// Whether servers are asked for a name about themselves, in the class CHAOS (RFC 4892).
+fn is_of_chaos(name: &Name) -> bool {
+    let labels = name.labels();
+    let last = labels.last().map(Vec::as_slice);
+    labels.len() == 2 && matches!(last, Some(b"bind" | b"server"))
+}
+
 //--- Questions ------------------------------------------------------------------------------------------------------
 
 /// How a name, or the names that a query is about, were asked for.
@@ -264,6 +283,8 @@ pub struct Questions {
     pub as_name: bool,
     /// Whether filters may have left some out.
     pub is_filtered: bool,
+    /// Whether they are for a name that is asked for in a class that is never kept: `version.bind` in CHAOS.
+    pub is_of_chaos: bool,
     /// What was last asked before this was dropped, epoch seconds; 0 where nothing was.
     pub expired_before: u64,
     /// Of several names, how many never had an answer.
@@ -279,6 +300,11 @@ impl Questions {
     /// Different names that were asked for; no more than a bound are told apart.
     pub fn names(&self) -> u64 {
         self.names.count()
+    }
+
+    /// Whether there were more, which were not told apart.
+    pub fn has_more_names(&self) -> bool {
+        self.names.are_more()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What can be no indicator, and is refused with a hint: "nothing found" would be taken for an answer.
 
 use super::pattern::has_wildcard;
-use super::query::{Query, QueryError};
-use crate::indicators::text::{self, ONE_A_LINE, Unreadable, is_digest, numeric};
+use super::query::{Query, QueryError, between_bars};
+use crate::indicators::text::{self, ONE_A_LINE, Taken, Unreadable, is_digest, numeric};
 
 pub(super) const CUT: &str = "this is cut";
 
@@ -23,9 +23,9 @@ pub(super) fn several(given: &str, many: usize) -> Option<QueryError> {
     Some(refused(given, message, ONE_A_LINE))
 }
 
-/// As [`text::clean`], with what was given for the error.
-pub(super) fn clean(given: &str, text: &str) -> Result<Option<String>, QueryError> {
-    text::clean(text).map_err(|Unreadable { message, hint }| refused(given, message, hint))
+/// As [`text::taken`], with what was given for the error.
+pub(super) fn clean(given: &str, text: &str) -> Result<Option<Taken>, QueryError> {
+    text::taken(text).map_err(|Unreadable { message, hint }| refused(given, message, hint))
 }
 
 /// Refuses what the parser takes for a name and nobody means as one.
@@ -36,7 +36,10 @@ pub(super) fn check(given: &str, query: &Query, clean: &str) -> Result<(), Query
         | Query::Subtree(_)
         | Query::TargetSubtree(_)
         | Query::Prefix(_) => clean,
-        Query::Pair(..) => clean.split('|').next().unwrap_or_default(),
+        Query::Several(parts) => {
+            let texts = parts.iter().zip(between_bars(clean));
+            return texts.map(|(part, text)| check(given, part, text)).collect();
+        }
         Query::Pattern(_) => clean,
         _ => return Ok(()),
     };
@@ -106,7 +109,7 @@ fn is_foreign_sign(text: &str, at: usize, c: char) -> bool {
     match c {
         '=' => before_a_word(),
         '+' | '!' => at == 0,
-        _ => ",;:|@%$#".contains(c),
+        _ => ",;:|@%$#&".contains(c),
     }
 }
 

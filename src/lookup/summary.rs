@@ -20,13 +20,13 @@ pub struct Summary {
     /// When any of them was last seen.
     pub time_last: Option<u64>,
     names: Names,
-    /// Names that somebody else told apart.
-    told: u64,
+    /// Names that somebody else told apart, and whether there may be more.
+    told: (u64, bool),
 }
 
 impl Summary {
     /// What somebody else made of rows.
-    pub fn of(rows: u64, names: u64, time_first: Option<u64>, time_last: Option<u64>) -> Summary {
+    pub fn of(rows: u64, names: (u64, bool), time_first: Option<u64>, time_last: Option<u64>) -> Summary {
         Summary { rows, time_first, time_last, told: names, ..Summary::default() }
     }
 
@@ -45,7 +45,12 @@ impl Summary {
 
     /// Different names; no more than a bound are told apart.
     pub fn names(&self) -> u64 {
-        self.told + self.names.count()
+        self.told.0 + self.names.count()
+    }
+
+    /// Whether there may be more names, which were not told apart.
+    pub fn has_more_names(&self) -> bool {
+        self.told.1 || self.names.are_more()
     }
 }
 
@@ -55,6 +60,7 @@ pub(super) struct Names {
     hashes: HashSet<u64>,
     hasher: RandomState,
     last: Option<u64>,
+    are_more: bool,
 }
 
 impl Names {
@@ -63,11 +69,36 @@ impl Names {
         // Rows of a name mostly come one after the other.
         if self.last != Some(hash) && self.hashes.len() < MOST_NAMES {
             self.hashes.insert(hash);
+        } else if self.last != Some(hash) {
+            self.are_more |= !self.hashes.contains(&hash);
         }
         self.last = Some(hash);
     }
 
     pub(super) fn count(&self) -> u64 {
         self.hashes.len() as u64
+    }
+
+    /// Whether there were more, which were not told apart.
+    pub(super) fn are_more(&self) -> bool {
+        self.are_more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_names_than_are_told_apart_are_said_to_be_more() {
+        let mut summary = Summary::default();
+        for name in 0..MOST_NAMES {
+            summary.add_row(&name.to_be_bytes(), 1, 2);
+        }
+        summary.add_row(&0usize.to_be_bytes(), 1, 2);
+        assert_eq!((summary.names(), summary.has_more_names()), (65_536, false));
+        summary.add_row(b"another", 1, 2);
+        assert_eq!((summary.names(), summary.has_more_names(), summary.rows), (65_536, true, 65_538));
+        assert!(Summary::of(2, (1, true), None, None).has_more_names());
     }
 }

@@ -44,33 +44,27 @@ impl Search {
 
     /// The scans to walk, one after the other, and what a row must look like besides.
     fn plan(&self) -> (Vec<Scan>, Test) {
-        let (mut scans, test) = self.plan_as_asked();
+        let (mut scans, test) = self.plan_as_asked(&self.query);
         if self.all_forms {
             let others: Vec<Scan> = scans.iter().filter_map(other_form_of).collect();
             scans.extend(others);
-            if let Some(name) = self.query.address().and_then(name_of_address) {
+            for name in self.query.parts().iter().filter_map(|part| name_of_address(part.address()?)) {
                 scans.extend([Scan::Name(name.clone()), Scan::Target(name)]);
             }
         }
         (scans, test)
     }
 
-    fn plan_as_asked(&self) -> (Vec<Scan>, Test) {
-        match &self.query {
+    fn plan_as_asked(&self, query: &Query) -> (Vec<Scan>, Test) {
+        match query {
             Query::All => (vec![Scan::All], Test::None),
             Query::Name(name) if self.pointing => {
                 (vec![Scan::Name(name.clone()), Scan::Target(name.clone())], Test::None)
             }
             Query::Name(name) => (vec![Scan::Name(name.clone())], Test::None),
-            Query::Pair(name, address) => {
-                let both = [Scan::Name(name.clone()), Scan::Addresses(*address, *address)];
-                let target = self.pointing.then(|| Scan::Target(name.clone()));
-                (both.into_iter().chain(target).collect(), Test::None)
-            }
-            Query::Names(first, last) => {
-                let both = [first, last].map(|name| Scan::Name(name.clone()));
-                let targets = [first, last].map(|name| Scan::Target(name.clone()));
-                (both.into_iter().chain(targets.into_iter().filter(|_| self.pointing)).collect(), Test::None)
+            // None of them has a test of its own.
+            Query::Several(parts) => {
+                (parts.iter().flat_map(|part| self.plan_as_asked(part).0).collect(), Test::None)
             }
             Query::Subtree(name) => (vec![Scan::Subtree(name.clone())], Test::None),
             Query::Prefix(name) => (vec![Scan::All], Test::Prefix(name.clone())),
@@ -85,7 +79,7 @@ impl Search {
                 (vec![Scan::Name(name.clone()), other], Test::None)
             }
             Query::RdataText(text) => (vec![Scan::All], Test::Rdata(text.clone())),
-            Query::Data(data) if self.query.is_scan() => (vec![Scan::All], Test::Data(data.clone())),
+            Query::Data(data) if query.is_scan() => (vec![Scan::All], Test::Data(data.clone())),
             Query::Data(data) => {
                 let scan = |rdata: &Rdata| match rdata {
                     Rdata::V4(address) => Scan::Addresses((*address).into(), (*address).into()),

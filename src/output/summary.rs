@@ -32,6 +32,9 @@ pub struct Questions {
     pub outcomes: BTreeMap<String, u64>,
     /// Different names that were asked for.
     pub names: u64,
+    /// Whether there were more: so many are told apart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_names: bool,
     /// Whether they are for the name that is written as the address is that was asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_name: bool,
@@ -40,6 +43,9 @@ pub struct Questions {
     /// Whether only some count: those that fit the filters of the lookup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub filtered: bool,
+    /// Whether such a name is asked for in a class that is never kept, CHAOS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chaos: bool,
     /// What was last asked before this second was dropped, if anything was: nothing is known of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
@@ -106,9 +112,11 @@ impl From<&lookup::Questions> for Questions {
             time_last: (count > 0).then_some(asked.time_last),
             outcomes: outcomes.filter(|(_, count)| *count > 0).collect(),
             names: questions.names(),
+            more_names: questions.has_more_names(),
             as_name: questions.as_name,
             complete: questions.is_all,
             filtered: questions.is_filtered,
+            chaos: questions.is_of_chaos,
             expired_before: Some(questions.expired_before).filter(|before| *before > 0),
             unanswered: questions.unanswered,
             unanswered_names: questions.named.iter().map(ToString::to_string).collect(),
@@ -126,7 +134,11 @@ impl Questions {
         let least = if self.complete { "" } else { "at least " };
         let asked = if self.as_name { "asked for as a name" } else { "asked" };
         let last = format_utc(last);
-        let of = if self.names > 1 { format!(" of {} names", self.names) } else { String::new() };
+        let of = match (self.names, self.more_names) {
+            (0 | 1, _) => String::new(),
+            (names, false) => format!(" of {names} names"),
+            (names, true) => format!(" of at least {names} names"),
+        };
         let said = match (self.count, self.outcomes.keys().next()) {
             (1, Some(outcome)) => format!("{asked} 1 time, {}, last {last}", words(outcome)),
             (count, Some(outcome)) if self.outcomes.len() == 1 => {
@@ -167,6 +179,15 @@ impl Questions {
 
     /// Nobody can say "never" of a time that is not kept.
     fn not_asked(&self) -> String {
+        let kept = self.not_asked_as_kept();
+        if self.chaos {
+            format!("{kept} (in the class CHAOS, of which nothing is kept, it may have been)")
+        } else {
+            kept
+        }
+    }
+
+    fn not_asked_as_kept(&self) -> String {
         if !self.complete {
             return "not asked as far as was looked, which is not to the end".to_owned();
         }
@@ -224,6 +245,9 @@ pub struct SummaryLine {
     /// Different names in them.
     #[serde(default)]
     pub names: u64,
+    /// Whether there may be more names: so many are told apart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_names: bool,
     /// When the first of them was first seen.
     #[serde(default)]
     pub time_first: Option<u64>,
@@ -258,7 +282,8 @@ impl SummaryLine {
     /// Fills in what the rows come to.
     pub fn with(self, summary: &lookup::Summary) -> SummaryLine {
         let lookup::Summary { rows, time_first, time_last, .. } = *summary;
-        SummaryLine { rows, names: summary.names(), time_first, time_last, ..self }
+        let (names, more_names) = (summary.names(), summary.has_more_names());
+        SummaryLine { rows, names, more_names, time_first, time_last, ..self }
     }
 
     /// How it ended, in words.
@@ -272,7 +297,7 @@ impl SummaryLine {
         }
         let asked = self.asked.as_deref().unwrap_or_default();
         let hint = lookup::maybe_port(asked).filter(|_| self.rows == 0);
-        if let Some(hint) = hint.or_else(|| lookup::another(&self.query, asked)) {
+        if let Some(hint) = hint.or_else(|| lookup::another(asked)) {
             text.push_str("; ");
             text.push_str(&shortened(&sanitise(&hint), SHOWN));
         }
@@ -281,6 +306,13 @@ impl SummaryLine {
         {
             text.push_str("; ");
             text.push_str(&below);
+        }
+        if self.more_names {
+            text.push_str(if text.is_empty() {
+                "at least so many names"
+            } else {
+                "; at least so many names"
+            });
         }
         if self.ended.as_deref().is_some_and(|ended| ended != "complete") {
             text.push_str(if text.is_empty() { "there may be more" } else { "; there may be more" });

@@ -130,7 +130,7 @@ pub fn results_page(
             h1.dns { (safe(&view.q)) }
             @if indicator.is_changed {
                 p.lede role="status" { "Asked for " a.dns href=(Place::Search(indicator.asked.clone()).href(&view.trail)) { (safe(&indicator.asked)) } "."
-                    @if let Some(hint) = another(&view.q, &indicator.asked) { " But " (safe(&hint)) "." } }
+                    @if let Some(hint) = another(&indicator.asked) { " But " (safe(&hint)) "." } }
             }
             p.lede { (meaning(query)) }
             @if let (Some(questions), Some(_)) = (&results.questions, &axis) {
@@ -162,10 +162,10 @@ fn meaning(query: &Query) -> &'static str {
     match query {
         Query::All => "Every row",
         Query::Name(_) | Query::Either(_) => "Rows of this name, and rows that point at it",
-        Query::Pair(..) => "Rows of this name, and names that had this address",
-        Query::Names(..) => {
-            "Rows of the link's name and of the name it leads to, and rows that point at them"
+        Query::Several(parts) if parts.len() == 2 && query.names().count() == 1 => {
+            "Rows of this name, and names that had this address"
         }
+        Query::Several(_) => "Rows of each of these, and rows that point at them",
         Query::Subtree(_) => "Rows of every name at and below it",
         Query::Prefix(_) => "Rows of every name that starts so",
         Query::Addresses(first, last) if first == last => "Names that had this address",
@@ -180,9 +180,10 @@ fn meaning(query: &Query) -> &'static str {
 /// What was asked for, as the beginning of a sentence.
 fn subject(query: &Query) -> &'static str {
     match query {
-        Query::Name(_) | Query::Either(_) | Query::Pair(..) | Query::Subtree(_) => "It was",
+        Query::Name(_) | Query::Either(_) | Query::Subtree(_) => "It was",
         Query::Addresses(first, last) if first == last => "It was",
-        Query::Names(..) => "They were",
+        Query::Several(_) if query.names().count() < 2 => "It was",
+        Query::Several(_) => "They were",
         _ => "Names that match were",
     }
 }
@@ -190,12 +191,10 @@ fn subject(query: &Query) -> &'static str {
 /// The place that a query is about, if it is about one thing.
 fn place(query: &Query) -> Option<Place> {
     match query {
-        Query::Name(name)
-        | Query::Target(name)
-        | Query::Subtree(name)
-        | Query::TargetSubtree(name)
-        | Query::Pair(name, _)
-        | Query::Names(name, _) => Some(Place::name(name)),
+        Query::Name(name) | Query::Target(name) | Query::Subtree(name) | Query::TargetSubtree(name) => {
+            Some(Place::name(name))
+        }
+        Query::Several(parts) => parts.iter().find_map(place),
         Query::Addresses(first, last) if first == last => Some(Place::address(*first)),
         _ => None,
     }
@@ -229,7 +228,7 @@ fn summary(view: &View, results: &Results) -> Markup {
 
 /// Links to the whole result as files.
 fn exports(view: &View, indicator: &Indicator, max_limit: u64) -> Markup {
-    let pointing = matches!(indicator.query, Query::Name(_) | Query::Pair(..) | Query::Names(..));
+    let pointing = indicator.query.is_pointed_at();
     let name = |extension| file_name(&indicator.asked, extension);
     let cof = view.export_href("/api/v1/export", "cof", None, pointing);
     let csv = view.export_href("/api/v1/export", "csv", None, pointing);

@@ -92,6 +92,7 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             (r"http:\\update.evil-c2.example\x", NAME),
             (r"https:\/\/update.evil-c2.example\/gate.php", NAME),
             (r"\\update.evil-c2.example\share\x.dll", NAME),
+            (r"\\update.evil-c2.example\d$\x.dll", NAME),
         ],
     ),
     (
@@ -122,6 +123,9 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("\"query\":\"update.evil-c2.example\",", NAME),
             ("{\"ip\":\"203.0.113.66\"}", V4),
             ("#update.evil-c2.example", NAME),
+            ("dom=update.evil-c2.example&y=1", NAME),
+            ("update.evil-c2.example&ttl", NAME),
+            ("domain=update.evil-c2.example&y=1", NAME),
         ],
     ),
     (
@@ -160,6 +164,45 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("https://[2001:db8::66]:8443/x", V6),
             ("https://b\u{fc}cher.example/x", "xn--bcher-kva.example"),
             ("http:/update.evil-c2.example", NAME),
+        ],
+    ),
+    (
+        "links to databases, and of whoever leads on",
+        &[
+            (
+                "https://www.virustotal.com/gui/domain/update.evil-c2.example/relations",
+                "www.virustotal.com|update.evil-c2.example",
+            ),
+            ("https://www.virustotal.com/gui/ip-address/203.0.113.66", "www.virustotal.com|203.0.113.66"),
+            (
+                "hxxps://urlscan[.]io/search/#domain%3Aupdate.evil-c2.example",
+                "urlscan.io|update.evil-c2.example",
+            ),
+            ("<https://www.shodan.io/host/203.0.113.66>", "www.shodan.io|203.0.113.66"),
+            ("https://crt.sh/?q=%25.evil-c2.example", "crt.sh|*.evil-c2.example"),
+            ("see https://crt.sh/?q=update.evil-c2.example", "crt.sh|update.evil-c2.example"),
+            ("https://bgp.he.net/net/203.0.113.0/24#_dns", "bgp.he.net|203.0.113.0/24"),
+            (
+                "https://to.example/?u=https%253A%252F%252Fupdate.evil-c2.example%252Fx",
+                "to.example|update.evil-c2.example",
+            ),
+            (
+                "https://to.example/r/aHR0cHM6Ly91cGRhdGUuZXZpbC1jMi5leGFtcGxlL3g=",
+                "to.example|update.evil-c2.example",
+            ),
+            ("64:ff9b::203.0.113.66", "64:ff9b::cb00:7142|203.0.113.66"),
+            ("https://update.evil-c2.example/install.sh", NAME),
+        ],
+    ),
+    (
+        "blanks, and what a PDF leaves",
+        &[
+            ("update. evil-c2. example", NAME),
+            ("update.evil-c2 .example", NAME),
+            ("203. 0. 113. 66", V4),
+            ("update.evil-c2.example...", NAME),
+            ("up\u{ad}date.evil-c2.ex\u{ad}ample", NAME),
+            ("update\u{a0}.evil-c2\u{202f}.example", NAME),
         ],
     ),
     (
@@ -225,6 +268,7 @@ const PASTED: &[(&str, &[(&str, &str)])] = &[
             ("http://update.evil-c2.example/a http://www.example.com/b", NO),
             ("mallory@update.evil-c2.example bob@www.example.com", NO),
             ("update.evil-c2.example -> 203.0.113.66", NO),
+            ("203.0.113.66 -> 203.0.113.67", NO),
             ("d41d8cd98f00b204e9800998ecf8427e", NO),
             ("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", NO),
             (r"C:\Windows\Temp\x.exe", NO),
@@ -372,6 +416,57 @@ fn endpoints_of_other_ledgers_fold_a_final_dot_case_and_unicode() {
         let body = text(answer.body);
         assert!(answer.status == 200 && body.contains("xn--bcher-kva.example"), "{path}: {body}");
     }
+}
+
+#[test]
+fn a_parameter_that_would_be_passed_over_is_refused() {
+    let env = ledger();
+    let daemon = env.daemon("logs", "data");
+    for path in [
+        "/api/v1/records?q=update.evil-c2.example&q=www.example.com",
+        "/api/v1/records?q=www.example.com&type=A&type=AAAA",
+        "/api/v1/seen/www.example.com?type=A&type=AAAA",
+        "/api/v1/seen/www.example.com?types=A",
+        "/api/v1/export?q=www.example.com&q=x",
+    ] {
+        let answer = daemon.get(path);
+        assert_eq!(answer.status, 400, "{path}: {}", text(answer.body));
+    }
+    let answer = daemon.get("/api/v1/seen/www.example.com?type=AAAA");
+    assert!(answer.status == 404 && text(answer.body).contains("within these filters"));
+    let bulk = lines(daemon.post("/api/v1/lookup", "{\"q\":\"www.example.com\",\"type\":\"AAAA\"}\n").body);
+    assert!(bulk[0]["error"]["hint"].as_str().unwrap().contains("?type=A"), "{bulk:?}");
+    let bulk = lines(daemon.post("/api/v1/lookup?type=AAAA", "www.example.com").body);
+    assert_eq!(bulk[0]["found"], 0, "{bulk:?}");
+}
+
+#[test]
+fn an_answer_that_has_only_the_first_rows_or_lines_says_that_there_are_more() {
+    let env = ledger();
+    let ended = env.run(&["lookup", "--data", "data", "--summary", "-n", "1", "*.evil-c2.example"]);
+    assert!(text(ended.stdout).contains("there may be more"), "{}", ended.stderr);
+    for (more, said) in [
+        (&["-n", "1"][..], "This is the newest line; there may be more."),
+        (&["-n", "2", "--first"], "These are the oldest 2 lines; there may be more."),
+        (&["-n", "1", "--clients"], "Summed up are the newest 1 lines; there may be more."),
+    ] {
+        let ended = env.run(&[&["evidence", "--data", "data", "*.evil-c2.example"], more].concat());
+        assert!(ended.stderr.contains(said), "{more:?}: {}", ended.stderr);
+    }
+    let ended = env.run(&["evidence", "--data", "data", "*.evil-c2.example", "-n", "5"]);
+    assert!(!ended.stderr.contains("there may be more"), "{}", ended.stderr);
+    // Of a pair, what was counted is what is found.
+    let ended = env.run(&["evidence", "--data", "data", "-f", "json", "update.evil-c2.example|203.0.113.67"]);
+    let found = lines(ended.stdout);
+    let end = &found.last().unwrap()["end"];
+    assert_eq!((ended.status.code(), found.len(), &end["complete"]), (Some(0), 5, &json!(true)), "{found:?}");
+}
+
+#[test]
+fn names_that_servers_are_asked_for_about_themselves_are_not_said_to_be_never_asked_for() {
+    let env = ledger();
+    let ended = env.run(&["lookup", "--data", "data", "version.bind"]);
+    assert!(ended.stderr.contains("never asked (in the class CHAOS"), "{}", ended.stderr);
 }
 
 //--- lists ----------------------------------------------------------------------------------------------------------
@@ -619,6 +714,23 @@ fn nobody_is_told_never_of_a_time_that_is_not_kept() {
     assert!(
         text(daemon.get("/?q=203.0.113.99").body).contains("Nothing is kept of what was last seen before")
     );
+    // The clients of others are told in a header.
+    for path in [
+        "/dns/gone.evil-c2.example",
+        "/dns/find/tuples/gone.evil-c2.example",
+        "/dns/like/individual/gone.evil-c2.example",
+        "/pdns/query/gone.evil-c2.example",
+        "/query/203.0.113.99",
+        "/lookup/rrset/name/gone.evil-c2.example",
+        "/dnsdb/v2/lookup/rrset/name/gone.evil-c2.example",
+        "/api/v1/names/gone.evil-c2.example",
+        "/api/v1/seen/gone.evil-c2.example",
+    ] {
+        let answer = daemon.get(path);
+        let header = "x-dnsledger-expired-before: 2025-01-01t00:00:00z";
+        assert!(answer.head.contains(header), "{path}: {}", answer.head);
+    }
+    assert_eq!(daemon.json("/api/v1/names/gone.evil-c2.example")["expired_before"], 1_735_689_600);
     let seen = text(daemon.get("/api/v1/seen/gone.evil-c2.example").body);
     assert!(seen.contains("since 2025-01-01 00:00:00 UTC, and nothing is kept from before"), "{seen}");
     std::fs::write(env.path("list.txt"), "gone.evil-c2.example\n").unwrap();
