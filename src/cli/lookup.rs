@@ -17,7 +17,7 @@ use crate::base::time::format_utc;
 use crate::http::client::Client;
 use crate::lookup::{
     AskedOf, During, End, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary,
-    Top, Walk, another, maybe_port, no_such_sensor, sensors,
+    Top, Walk, another, maybe_meant, no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
 use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
@@ -266,7 +266,7 @@ fn tell_outside(rows: u64, format: Format) -> io::Result<()> {
 fn tell_questions(item: &Item, came: &Came, format: Format, is_filtered: bool) -> io::Result<()> {
     tell_of(item, came, format, is_filtered)?;
     let asked = &item.indicator.asked;
-    let hint = maybe_port(asked).filter(|_| came.summary.rows == 0);
+    let hint = maybe_meant(asked).filter(|_| came.summary.rows == 0);
     match hint.or_else(|| another(asked)) {
         Some(hint) => writeln!(io::stderr(), "But {}.", sanitise(&hint)),
         None => Ok(()),

@@ -37,7 +37,7 @@ use super::native::{ended, known_filters, pointing, sort};
 use super::request::Request;
 use crate::lookup::{
     AnswerPart, End, FILTER_KEYS, Limits, List, ListForm, MAX_SORTED, Queries, QueriesWalk, Query,
-    QueryError, QueryRef, Search, Slice, Sort, another, maybe_port, parse_bool,
+    QueryError, QueryRef, Search, Slice, Sort, another, maybe_meant, parse_bool,
 };
 use crate::output::json::{push_line, push_object};
 use crate::output::push_json;
@@ -366,7 +366,7 @@ impl AnswerWriter {
                     out.remove(start); // its opening brace
                 }
                 AnswerPart::End { end, is_cut, summary, questions } => {
-                    let hint = maybe_port(asked).filter(|_| summary.rows == 0);
+                    let hint = maybe_meant(asked).filter(|_| summary.rows == 0);
                     let is_limit = is_cut && *end == End::Complete;
                     let line = EndLine {
                         label: Label { line: number, query: text, asked },

@@ -256,7 +256,7 @@ fn asked(request: &Request) -> Result<String, ApiError> {
 /// A query by the clients' rules, or, of what can be nothing by these, what is understood of it.
 fn parse(text: &str) -> Result<Query, QueryError> {
     match understood(text) {
-        Some(one) => Ok(one.query),
+        Some(one) => Ok(one.with_links().query),
         None => refuse_nothing(text).and_then(|()| Query::parse(text)),
     }
 }

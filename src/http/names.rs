@@ -26,7 +26,7 @@ use super::native::known_filters;
 use super::request::Request;
 use crate::base::time::format_utc;
 use crate::dns::{Name, RrType, name_of_address, other_form};
-use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search, maybe_port};
+use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search, maybe_meant};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
 use crate::output::summary::Below;
 use crate::status::SensorTime;
@@ -154,7 +154,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
         return Err(match (ended, below) {
             (Ended::Answer(End::Complete), None) => {
                 let error = ApiError::nothing_found(nothing).true_of(as_of);
-                maybe_port(&value).into_iter().fold(error, ApiError::hint)
+                maybe_meant(&value).into_iter().fold(error, ApiError::hint)
             }
             (Ended::Answer(End::Complete), Some(below)) => {
                 let message = format!("{nothing}, but {}", below.in_words());

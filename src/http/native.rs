@@ -24,7 +24,7 @@ use super::headers::say_truncated;
 use super::request::Request;
 use crate::lookup::{
     AskedOf, Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Reach, Search, Sort, Top,
-    another, maybe_port, no_such_sensor, parse_bool, sensors,
+    another, maybe_meant, no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
 use crate::output::json::push_object;
@@ -62,7 +62,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
         None => None,
     };
     let shown = asked.clone();
-    let hint = maybe_port(&asked).or_else(|| another(&asked));
+    let hint = maybe_meant(&asked).or_else(|| another(&asked));
     let format = format(&request)?;
     if let Some(sort) = sort(&request)? {
         if from.is_some() || limits.rows > MAX_SORTED {

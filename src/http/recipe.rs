@@ -26,7 +26,7 @@ use super::native::{check_sensor, say_asked};
 use super::request::Request;
 use crate::base::time::format_utc;
 use crate::dns::RrType;
-use crate::lookup::{End, Found, Limits, Pattern, Query, Search, refuse_nothing, understood};
+use crate::lookup::{End, Found, Indicator, Limits, Pattern, Query, Search, refuse_nothing, understood};
 use crate::output::json::Text;
 
 /// Answers `/dns/…`.
@@ -39,13 +39,16 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
     // Defanged or with what surrounds it, it is in no log: that it is understood takes nothing from a script that asks rightly.
     let one = match *segments.as_slice() {
-        [q] | ["full", q] => understood(q),
+        [q] => understood(q).map(Indicator::with_links),
+        ["full", q] => understood(q),
         _ => None,
     };
     let asked = one.as_ref().map(|one| one.asked.clone());
     // In quotation marks it may be text that was answered, or a name: both are looked for.
     let mut quoted = None;
     let query = match (segments.as_slice(), one) {
+        // What a link has in it, on either side.
+        ([_], Some(one)) if matches!(one.query, Query::Several(_)) => one.query,
         ([_], Some(one)) if !one.query.is_exact() && matches!(one.query, Query::Addresses(..)) => one.query,
         (&[q], Some(one)) if q.starts_with('"') => {
             quoted = Some(Query::exact(&one.asked));
@@ -71,7 +74,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     };
     let filters = request.compatible_filters(false)?;
     check_sensor(&state, &filters)?;
-    let search = Search { filters, merge_sensors: true, ..Search::new(query) };
+    let search = Search { filters, merge_sensors: true, pointing: true, ..Search::new(query) };
     let config = &state.0.config;
     let limits = Limits { rows: config.max_limit, examined: config.scan_rows };
     let as_of = as_of(&state);

@@ -115,7 +115,7 @@ fn of_coded(text: &str) -> Vec<String> {
 }
 
 /// The text that is in Base64, with or without what Bing puts before it.
-fn in_base64(part: &str) -> Option<String> {
+pub fn in_base64(part: &str) -> Option<String> {
     let coded = part.strip_prefix("a1").filter(|rest| rest.starts_with("aHR0c")).unwrap_or(part);
     let bytes = URL_SAFE_NO_PAD.decode(coded.replace('+', "-").replace('/', "_")).ok()?;
     String::from_utf8(bytes).ok().filter(|text| text.len() > 3 && !text.contains(char::is_control))

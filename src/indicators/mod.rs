@@ -42,10 +42,10 @@ mod wrapped;
 mod zeek;
 
 pub use allow::AllowList;
-pub use behind::in_path;
+pub use behind::{in_base64, in_path};
 pub use csv::{cells, said_sign};
 pub use files::is_file_ending;
-pub use host::{has_known_end, is_host, is_scheme, range_end};
+pub use host::{has_known_end, has_tail, is_host, is_scheme, range_end};
 pub use left_out::LeftOut;
 pub use prose::{inner, is_wrapped, parts};
 pub use reason::{Reason, Skipped};

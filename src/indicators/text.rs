@@ -84,6 +84,10 @@ pub(super) const KEYS: &[&str] = &[
     "destination",
     "source",
     "sni",
+    "ip4",
+    "ip6",
+    "ipv4",
+    "ipv6",
 ];
 /// What to do about more than one indicator in a line.
 pub const ONE_A_LINE: &str = "one in a line, or --extract (extract=true) to take all of them out of a text";
@@ -202,9 +206,10 @@ pub fn edges(text: &str) -> &str {
             }
         }
         // Bold and struck out, in Markdown.
-        for mark in ["**", "~~"] {
+        for mark in ["**", "~~", "```", "``"] {
             let inner = text.strip_prefix(mark).and_then(|text| text.strip_suffix(mark));
-            text = inner.filter(|inner| !inner.contains(['*', '~']) && !inner.is_empty()).unwrap_or(text);
+            text =
+                inner.filter(|inner| !inner.contains(['*', '~', '`']) && !inner.is_empty()).unwrap_or(text);
         }
         for bullet in ["- ", "* ", "+ ", "> ", "\u{2022}", "\u{2013} ", "||"] {
             text = text.strip_prefix(bullet).unwrap_or(text).trim_start();
@@ -212,7 +217,7 @@ pub fn edges(text: &str) -> &str {
         let count = |c: char| text.matches(c).count();
         let last = text.chars().next_back().unwrap_or_default();
         let is_over = match last {
-            ',' | ';' | '!' => true,
+            ',' | ';' | '!' | '\u{2026}' => true,
             '^' => !text.contains(['[', '(']),
             '.' => text.contains(|c| c != '.') && !text.ends_with("\\."),
             ':' => text.parse::<IpAddr>().is_err() && !text.starts_with('['),
@@ -232,7 +237,7 @@ pub fn edges(text: &str) -> &str {
                 .iter()
                 .filter(|(open, _)| *open == first)
                 .all(|(_, close)| text.matches(*close).count() < text.matches(first).count()),
-            ',' | ';' => true,
+            ',' | ';' | '\u{2026}' => true,
             _ => false,
         };
         if is_over {
@@ -379,8 +384,19 @@ fn backslashes(mut text: String) -> String {
     if text.contains(":\\/") {
         text = text.replace("\\/", "/");
     }
-    if text.contains(":\\\\") || text.starts_with("\\\\") {
+    if let Some(share) = text.strip_prefix("\\\\")
+        && !share.starts_with(['.', '\\'])
+    {
+        // Of WebDAV the host has a port behind it, or says that it is reached by TLS: `\\host@SSL\x`.
+        let (host, path) = share.split_at(share.find(['\\', '/']).unwrap_or(share.len()));
+        text = format!("//{}{path}", host.split('@').next().unwrap_or_default());
+    }
+    if text.contains(":\\\\") || text.starts_with("//") {
         text = text.replace('\\', "/");
+    }
+    // Escaped twice, as in a regex in JSON.
+    if text.contains("\\\\.") && !text.replace("\\\\.", "").contains(['.', '\\']) {
+        text = text.replace("\\\\.", ".");
     }
     let without = text.replace("\\.", "");
     // Where a dot is bare, one with a backslash is part of a label.
@@ -398,13 +414,13 @@ fn indicator(text: &str) -> Result<Taken, Unreadable> {
         return Err(empty());
     }
     if let Some((key, rest)) = text.split_once('=')
-        && KEYS.iter().any(|known| known.eq_ignore_ascii_case(key.trim()))
+        && is_key(key)
     {
         return indicator(edges(rest)); // `host=evil.example`, out of a log
     }
     // `domain:evil.example`, `"query":"evil.example"`; what is a host of that name has a port behind it.
     if let Some((key, rest)) = text.split_once(':')
-        && KEYS.iter().any(|known| known.eq_ignore_ascii_case(edges(key)))
+        && is_key(key)
         && is_reached(edges(rest))
     {
         return indicator(edges(rest));
@@ -438,7 +454,9 @@ fn indicator(text: &str) -> Result<Taken, Unreadable> {
     if !is_url {
         host = without_path(host);
     }
-    let rest = bare.get(host.len()..).unwrap_or_default().to_owned();
+    // A URL has no blanks in it.
+    let rest = bare.get(host.len()..).and_then(|rest| rest.split(char::is_whitespace).next());
+    let rest = rest.unwrap_or_default().to_owned();
     if is_url && host.is_empty() {
         return Err(only_a_scheme());
     }
@@ -469,6 +487,14 @@ fn indicator(text: &str) -> Result<Taken, Unreadable> {
         return Ok(Taken { text: name.to_string(), rest }); // in full-width digits
     }
     Ok(Taken { text: host.to_owned(), rest })
+}
+
+/// Whether a text is a key of a log, a query or a pattern, as its last word says: `dst`, `dns.question.name`, `domain-name:value`.
+pub fn is_key(text: &str) -> bool {
+    let text = edges(text);
+    let last = text.rsplit(['.', ':', '-', '_']).next().unwrap_or_default();
+    !text.contains(['/', '?', '@', '%'])
+        && KEYS.iter().any(|known| known.eq_ignore_ascii_case(text) || known.eq_ignore_ascii_case(last))
 }
 
 fn only_a_scheme() -> Unreadable {

@@ -18,16 +18,18 @@ use super::refused::{
     AS_NUMBER, CUT, FOREIGN_HINT, a_digest, check, clean, foreign, is_as_number, refused, several,
 };
 use crate::indicators::text::{
-    ONE_A_LINE, SEEN, Taken, edges, is_digest, is_plain, joined, prepared, refang, seen,
+    ONE_A_LINE, SEEN, Taken, edges, is_digest, is_key, is_plain, joined, prepared, refang, seen,
 };
 use crate::indicators::words::{is_pattern, without_dot, words};
 use crate::indicators::{has_known_end, is_file_ending, is_host, is_scheme};
-use crate::indicators::{in_path, mirrored, parts};
+use crate::indicators::{in_base64, in_path, mirrored, parts};
 
 /// The longest text that is looked into, in bytes: a URL may be long.
 const MAX_BYTES: usize = 32 << 10;
 /// How many things one in the other may be around an indicator.
 const MOST_LAYERS: usize = 8;
+/// Fewer characters of Base64 are a name all the same.
+const LEAST_CODED: usize = 12;
 /// The longest text whose words are looked at one by one, in bytes: beyond it, it is a text.
 const MAX_AMONG: usize = 300;
 //--- Indicator ------------------------------------------------------------------------------------------------------
@@ -84,11 +86,21 @@ impl Indicator {
             // Of several URLs or mail addresses one host alone would be asked for.
             Ok(one) if one.is_one() => {
                 let one = one.with_inner(text)?;
-                let many = match text.trim().contains(char::is_whitespace) {
+                let many = match joined(text).contains(char::is_whitespace) {
                     true => {
                         let own: Vec<&str> = one.asked.split('|').collect();
-                        let others =
-                            taken_out(text).iter().filter(|asked| !own.contains(&asked.as_str())).count();
+                        let lower = text.to_ascii_lowercase();
+                        let is_key = |asked: &str| {
+                            is_key(asked)
+                                && [":", "\":", "="]
+                                    .iter()
+                                    .any(|sign| lower.contains(&format!("{asked}{sign}")))
+                        };
+                        let taken = taken_out(text);
+                        let others = taken
+                            .iter()
+                            .filter(|asked| !own.contains(&asked.as_str()) && !is_key(asked))
+                            .count();
                         others + 1
                     }
                     false => joined_without_blanks(text),
@@ -131,6 +143,11 @@ impl Indicator {
         found
     }
 
+    /// The same with what its URL has in it besides, as far as that can be asked for at once.
+    pub fn with_links(self) -> Indicator {
+        self.clone().with_inner("").unwrap_or(self)
+    }
+
     /// The same with what its URL has in it besides.
     fn with_inner(self, given: &str) -> Result<Indicator, QueryError> {
         let inner = self.inner();
@@ -168,10 +185,22 @@ impl Indicator {
             };
             for word in words {
                 let bare = edges(word);
-                let could_be = bare.contains(['.', ':', '@', '/', '%', '|', '\\']);
-                if !could_be && bare.chars().all(|c| c.is_alphanumeric() || "-_'&+#=()".contains(c)) {
+                // `key:word`, and what has no letter and no digit in it.
+                let is_pair =
+                    bare.matches(':').count() == 1 && !bare.contains(['.', '@', '/', '%', '|', '\\']);
+                let could_be = bare.contains(['.', ':', '@', '/', '%', '|', '\\']) && !is_pair;
+                if !could_be && !bare.contains('*') || !bare.contains(char::is_alphanumeric) {
                     continue;
                 }
+                // `dns.question.name: x`, `HTTP/1.1`
+                let is_key = word.trim_end_matches(['"', '\'']).strip_suffix(':').is_some_and(is_key);
+                let is_version = bare.strip_prefix("HTTP/").is_some_and(|version| version.len() < 4);
+                if is_key && bare.parse::<IpAddr>().is_err() || is_version {
+                    continue;
+                }
+                let url =
+                    url_within(word).filter(|url| url.len() < word.len() && Indicator::of(word).is_err());
+                let word = url.unwrap_or(word);
                 let Ok(one) = Indicator::of(word) else {
                     is_clear = false;
                     continue;
@@ -224,6 +253,12 @@ impl Indicator {
             // Most are: nothing is to be taken away from them.
             if is_digest(given) {
                 return Err(a_digest(given));
+            }
+            if !given.contains('.')
+                && given.len() >= LEAST_CODED
+                && let Some(text) = in_base64(given).filter(|text| text.contains("://") || is_whole(text))
+            {
+                return Ok(Indicator { is_changed: true, ..Indicator::of(&text)? });
             }
             let query = Query::parse(given)?;
             check(given, &query, given)?;
@@ -288,17 +323,38 @@ impl Indicator {
 fn behind_nat64(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address else { return None };
     let bits = address.to_bits();
-    (bits >> 32 == 0x64_ff9b << 64)
+    // And one that has it in its end and nothing else, as was written once.
+    let is_compatible = bits >> 32 == 0 && bits > 0xffff;
+    (is_compatible || bits >> 32 == 0x64_ff9b << 64)
         .then(|| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default()))
 }
 
-/// What an address may have been meant as, where its end looks like a port: `2001:db8::66:443`.
-pub fn maybe_port(asked: &str) -> Option<String> {
+/// What may have been meant where nothing is found: by an address whose end looks like a port (`2001:db8::66:443`), by a name that
+/// stands for an address.
+pub fn maybe_meant(asked: &str) -> Option<String> {
+    if let Some(address) = written_as_name(asked) {
+        return Some(format!("if the address is meant: ask for {address}"));
+    }
     asked.parse::<Ipv6Addr>().ok()?;
     let (front, port) = asked.rsplit_once(':')?;
     let is_port = port.len() > 1 && port.parse::<u16>().is_ok() && !front.ends_with(':');
     let front: Ipv6Addr = front.parse().ok().filter(|_| is_port)?;
     Some(format!("if {port} is a port: ask for {front}"))
+}
+
+/// The address that a name of the reverse tree stands for, or one that Windows has for addresses in paths.
+fn written_as_name(name: &str) -> Option<IpAddr> {
+    let name = name.to_ascii_lowercase();
+    if let Some(parts) = name.strip_suffix(".in-addr.arpa") {
+        let parts: Vec<&str> = parts.rsplit('.').collect();
+        return parts.join(".").parse().ok();
+    }
+    if let Some(digits) = name.strip_suffix(".ip6.arpa") {
+        let digits: Vec<&str> = digits.rsplit('.').filter(|digit| digit.len() == 1).collect();
+        let parts: Vec<String> = digits.chunks(4).map(<[&str]>::concat).collect();
+        return parts.join(":").parse().ok();
+    }
+    name.strip_suffix(".ipv6-literal.net")?.replace('-', ":").parse().ok()
 }
 
 /// What the name of a mirror has in it: the name of another site.
@@ -376,6 +432,14 @@ fn starred_block(text: &str) -> Option<Query> {
     // A part of one number is a network of millions.
     let is_one = parts.len() > 1 && is_short && address.parse::<IpAddr>().is_ok();
     is_one.then(|| Query::block(&address, &length.to_string()).ok()).flatten()
+}
+
+/// The URL that a word of a page or a program has in it: `href="https://evil.example/">x</a>`, `${jndi:ldap://evil.example/a}`.
+fn url_within(word: &str) -> Option<&str> {
+    let (at, _) = word.match_indices("://").next().filter(|_| word.matches("://").count() == 1)?;
+    let start = word.get(..at)?.rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |before| before + 1);
+    let url = word.get(start..)?;
+    url.get(..url.find(['"', '\'', '<', '>', '{', '}', '(', ')', '`']).unwrap_or(url.len()))
 }
 
 /// What is among words.
@@ -618,6 +682,48 @@ mod tests {
             assert_eq!(asked(text), "up.evil.example", "{text}");
         }
         assert_eq!(asked("e\u{fb03}ce.example"), "effice.example");
+        for text in [
+            "```up.evil.example```",
+            "~up.evil.example~",
+            "\"up.evil.example\"'s",
+            "-up.evil.example",
+            "\u{2026}up.evil.example\u{2026}",
+            "\u{2192} up.evil.example",
+            "\u{1f6a8} up.evil.example",
+            "[1] up.evil.example",
+            "A? up.evil.example",
+            "up.evil.example // c2",
+            "query[A] up.evil.example",
+            "CONNECT up.evil.example:443 HTTP/1.1",
+            "\"dns.question.name\": \"up.evil.example\",",
+            "dns.query:\"up.evil.example\"",
+            "[domain-name:value = 'up.evil.example']",
+            "$c2 = \"up.evil.example\" ascii wide",
+            "{\"indicator\":\"up.evil.example\",\"type\":\"domain\"}",
+            "<a href=\"http://up.evil.example/x\">link</a>",
+            "<Data Name=\"QueryName\">up.evil.example</Data>",
+            "<url>up.evil.example</url>",
+            "${jndi:ldap://up.evil.example:1389/a}",
+            "git@up.evil.example:repo/x.git",
+            r"\\up.evil.example@SSL\DavWWWRoot\x",
+            r"up\\.evil\\.example",
+            "aHR0cHM6Ly91cC5ldmlsLmV4YW1wbGUv",
+            "dXAuZXZpbC5leGFtcGxl",
+        ] {
+            assert_eq!(asked(text), "up.evil.example", "{text}");
+        }
+        for text in ["ip4:203.0.113.66", "[ipv4-addr:value = '203.0.113.66']", ".203.0.113.66"] {
+            assert_eq!(asked(text), "203.0.113.66", "{text}");
+        }
+        assert_eq!(asked("::203.0.113.66"), "::cb00:7142|203.0.113.66");
+        for text in
+            ["203.0.113.66_80", "203.0.113.66x", "203.0.113.66e0", r"^up\.evil\.example$", "/usr/bin/x"]
+        {
+            assert!(asked(text).starts_with("error: "), "{text}: {}", asked(text));
+        }
+        let meant = |text: &str| maybe_meant(text).unwrap_or_default();
+        assert_eq!(meant("66.113.0.203.in-addr.arpa"), "if the address is meant: ask for 203.0.113.66");
+        assert!(meant("8.b.d.0.1.0.0.2.ip6.arpa").is_empty());
         assert_eq!(asked("203. 0. 113. 66"), "203.0.113.66");
         assert_eq!(asked(r"\\fileserver\c$\x"), "fileserver");
         assert_eq!(asked("64:ff9b::203.0.113.66"), "64:ff9b::cb00:7142|203.0.113.66");

@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use super::pattern::has_wildcard;
 use crate::dns::Name;
 use crate::indicators::has_known_end;
-use crate::indicators::text::is_plain;
+use crate::indicators::text::{edges, is_plain};
 use crate::indicators::words::{ENTITIES, ESCAPES, trimmed, unescaped};
+
+/// Tags that stand alone.
+const EMPTY_TAGS: &[&str] = &["br", "p", "li", "td", "tr", "th", "hr"];
 
 /// Whether a text is a whole name with an end that names have, or an address.
 pub(super) fn is_whole(text: &str) -> bool {
@@ -21,12 +24,44 @@ pub(super) fn looks_like_regex(text: &str) -> bool {
     !text.starts_with(['~', '/']) && text.contains('\\') && (is_anchored || has_signs)
 }
 
+/// A text without the tags of HTML and XML: those that end, and those that have something in them. What a link leads to stays.
+fn without_tags(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((front, behind)) = rest.split_once('<') {
+        out.push_str(front);
+        let tag = behind.split_once('>').map_or("", |(tag, _)| tag);
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+        let is_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        let ends = tag.starts_with('/') || tag.ends_with('/') || text.contains(&format!("</{name}>"));
+        if is_named && (ends || tag.contains("=\"") || tag.contains("='") || EMPTY_TAGS.contains(&name)) {
+            out.push(' ');
+            // What a link leads to and says is the same, or the text is of several.
+            let link = ["href=", "src="].iter().find_map(|key| tag.split_once(key)).map(|(_, link)| link);
+            let link = link.map(|link| {
+                link.trim_matches(['"', '\'']).split(['"', '\'', ' ']).next().unwrap_or_default()
+            });
+            out.extend(link.filter(|link| link.contains("://")).map(|link| format!("{link} ")));
+            rest = behind.get(tag.len() + 1..).unwrap_or_default();
+        } else {
+            out.push('<');
+            rest = behind;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// A text without what a table, a page, a program or a log of Windows puts around a name, where that is sure.
 pub(super) fn tidied(given: &str) -> Option<String> {
     let given = given.trim();
     // Most are: nothing is to be taken away from them.
-    if is_plain(given) && !given.ends_with('_') || given.starts_with(['~', '/']) {
-        return None;
+    let is_plain = is_plain(given) && !given.ends_with('_') && !given.starts_with(['-', '.']);
+    // Struck out, in Markdown.
+    let struck =
+        given.strip_prefix('~').and_then(|text| text.strip_suffix('~')).filter(|text| is_whole(text));
+    if is_plain || struck.is_none() && given.starts_with(['~', '/']) {
+        return struck.map(str::to_owned);
     }
     let mut text = given.to_owned();
     if text.contains('&') {
@@ -38,11 +73,7 @@ pub(super) fn tidied(given: &str) -> Option<String> {
         text = unescaped(text.trim_start_matches("\\t"));
     }
     if text.contains('<') {
-        for tag in
-            ["td", "th", "tr", "br", "br/", "p", "b", "i", "li", "code", "pre", "span", "strong", "em", "div"]
-        {
-            text = text.replace(&format!("<{tag}>"), " ").replace(&format!("</{tag}>"), " ");
-        }
+        text = without_tags(&text);
     }
     let mut bare = text.trim();
     while let Some(rest) = ESCAPES.iter().find_map(|end| bare.strip_suffix(end)) {
@@ -53,8 +84,18 @@ pub(super) fn tidied(given: &str) -> Option<String> {
         bare = bare.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).unwrap_or(bare);
     }
     // Marks, notes and signs of Markdown, as in any text; a star may be meant, and `!` in front as "not".
-    let plain = if has_wildcard(bare) || bare.starts_with('!') { bare } else { trimmed(bare) };
+    let plain = if has_wildcard(bare) || bare.starts_with('!') { bare } else { edges(trimmed(bare)) };
     bare = if is_whole(plain) { plain } else { bare };
+    // A sign of a list, and a dot that is none of a name.
+    let unlisted = bare.trim_start_matches('-');
+    bare = if is_whole(unlisted) { unlisted } else { bare };
+    bare = bare.strip_prefix('.').filter(|rest| rest.parse::<IpAddr>().is_ok()).unwrap_or(bare);
+    // As repositories are written.
+    let host = bare.split_once('@').and_then(|(user, rest)| {
+        let (host, path) = rest.split_once(':').filter(|_| !user.contains(['/', ':', ' ']))?;
+        (is_whole(host) && path.contains('/')).then_some(host)
+    });
+    bare = host.unwrap_or(bare);
     // `x.example[a note]`, `x.example(seen)`
     let noted =
         bare.strip_suffix([']', ')']).and_then(|rest| rest.rsplit_once(['[', '('])).map(|(front, _)| front);
@@ -73,5 +114,6 @@ pub(super) fn tidied(given: &str) -> Option<String> {
             labels.collect::<Vec<_>>().join(".")
         });
     let tidy = counted.filter(|name| is_whole(name)).unwrap_or_else(|| bare.to_owned());
-    (tidy != given).then_some(tidy)
+    // A final dot is nothing that is taken away.
+    (tidy != given && given.strip_suffix('.') != Some(&tidy)).then_some(tidy)
 }

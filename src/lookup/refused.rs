@@ -2,6 +2,7 @@
 
 use super::pattern::has_wildcard;
 use super::query::{Query, QueryError, between_bars};
+use crate::indicators::has_tail;
 use crate::indicators::text::{self, ONE_A_LINE, Taken, Unreadable, is_digest, numeric};
 
 pub(super) const CUT: &str = "this is cut";
@@ -36,9 +37,9 @@ pub(super) fn check(given: &str, query: &Query, clean: &str) -> Result<(), Query
         | Query::Subtree(_)
         | Query::TargetSubtree(_)
         | Query::Prefix(_) => clean,
-        Query::Several(parts) => {
-            let texts = parts.iter().zip(between_bars(clean));
-            return texts.map(|(part, text)| check(given, part, text)).collect();
+        Query::Several(_) => {
+            let mut texts = between_bars(clean).into_iter();
+            return texts.try_for_each(|text| check(given, &Query::parse(text)?, text));
         }
         Query::Pattern(_) => clean,
         _ => return Ok(()),
@@ -56,6 +57,13 @@ pub(super) fn check(given: &str, query: &Query, clean: &str) -> Result<(), Query
     {
         let hint = "the whole of it; or --extract (extract=true), which puts lines together that were broken";
         return Err(refused(given, format!("{CUT}: no name ends in {last}"), hint));
+    }
+    if text.starts_with('^') {
+        return Err(refused(given, "this looks like a regex", "/regex/"));
+    }
+    if !has_wildcard(text) && has_tail(bare) {
+        let hint = "the address alone; or, where it is a name, a backslash before its first sign";
+        return Err(refused(given, "this is an address with something behind it", hint));
     }
     if let Some((at, c)) = text.char_indices().find(|(at, c)| is_foreign_sign(text, *at, *c)) {
         let (message, hint) = match c {
@@ -90,9 +98,6 @@ pub(super) fn check(given: &str, query: &Query, clean: &str) -> Result<(), Query
             "what stands in braces here is unclear",
             "*.name, or a glob such as ns[12].example.com",
         ));
-    }
-    if text.starts_with('^') {
-        return Err(refused(given, "this looks like a regex", "/regex/"));
     }
     if !has_wildcard(text) && is_digest(text) {
         return Err(a_digest(given));

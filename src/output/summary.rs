@@ -296,7 +296,7 @@ impl SummaryLine {
             text.push_str("not seen");
         }
         let asked = self.asked.as_deref().unwrap_or_default();
-        let hint = lookup::maybe_port(asked).filter(|_| self.rows == 0);
+        let hint = lookup::maybe_meant(asked).filter(|_| self.rows == 0);
         if let Some(hint) = hint.or_else(|| lookup::another(asked)) {
             text.push_str("; ");
             text.push_str(&shortened(&sanitise(&hint), SHOWN));

@@ -7,7 +7,7 @@ use super::link::{DEFAULT_ROWS, Place, View};
 use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
-use crate::lookup::{During, Indicator, NewFound, Query, another, literal, maybe_port};
+use crate::lookup::{During, Indicator, NewFound, Query, another, literal, maybe_meant};
 use crate::output::file_name;
 use crate::status::Freshness;
 use crate::store::Stats;
@@ -358,7 +358,7 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results, as_of: Option<
                     @if let Some(questions) = &results.questions { " " (subject(query)) " " (safe(&questions.in_words())) @if questions.count > 0 { " (UTC)" } "." }
                     @else if let Some(before) = as_of.and_then(|fresh| fresh.expired_before) { " Nothing is kept of what was last seen before " (moment(before)) "." }
                 }
-                @if let Some(hint) = maybe_port(&indicator.asked) { p { "But " (hint) "." } }
+                @if let Some(hint) = maybe_meant(&indicator.asked) { p { "But " (hint) "." } }
                 @if let Some(below) = results.questions.as_ref().and_then(|questions| questions.below.as_ref()) {
                     p { strong { "But " (below.in_words()) } ": " a.dns href=(Place::Search(below.query.clone()).href(&view.trail)) { (safe(&below.query)) } "." }
                 }

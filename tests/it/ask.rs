@@ -407,6 +407,9 @@ fn endpoints_of_other_ledgers_fold_a_final_dot_case_and_unicode() {
         "/pdns/query/B\u{dc}CHER.example.",
         "/query/b\u{fc}cher.example.",
         "/dnsdb/v2/lookup/rrset/name/B\u{dc}cher.example.",
+        // Of a link to a database, what it is about.
+        "/dns/https:%2F%2Fcrt.sh%2F%3Fq=b\u{fc}cher.example",
+        "/pdns/query/https:%2F%2Fcrt.sh%2F%3Fq=b\u{fc}cher.example",
     ] {
         let path: String = path
             .chars()
