@@ -43,7 +43,7 @@ impl Default for Options {
             bulk_rows: 50_000,
             fan_in: 6,
             puts_off_merges: false,
-            rewrite_bytes: 64 << 20,
+            rewrite_bytes: 16 << 20,
             held_bytes: 8 << 20,
             reader_grace: Duration::from_secs(30),
             max_disk: MaxDisk::Auto,

@@ -71,7 +71,7 @@ impl Shared {
                     || self.runs_to_merge(&view).is_some()
                     || self.runs_to_cut(&view).is_some()
                     || self.first_sightings_are_due()
-                    || self.rewrite_is_due(&view)
+                    || self.rewrite_is_due(&view, 0)
                     || self.survey_is_due(&view)
             }
         }
@@ -94,14 +94,21 @@ impl Shared {
             },
             Work::Merge => {
                 let (group, cut) = (self.runs_to_merge(&view), self.runs_to_cut(&view));
-                let (too_large, survey) = (self.rewrite_is_due(&view), self.survey_is_due(&view));
-                self.end_long_readers(&view);
+                // A merge needs room for what it makes of its runs.
+                let coming = group.iter().flatten().map(|run| run.meta.bytes).sum();
+                let (too_large, survey) = (self.rewrite_is_due(&view, coming), self.survey_is_due(&view));
+                self.end_long_readers(&view, coming);
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
                 match group {
                     _ if self.clear_away() || self.handle().remove_a_run()? => Ok(true),
                     _ if self.is_uncounted() => self.count_cuts().map(|()| true),
                     _ if self.first_sightings_are_due() => self.make_first_sightings().map(|()| true),
+                    // A copy of everything is a merge, too, and gives back what the file has too much.
+                    Some(group) if too_large => match self.rewrite_by_itself() {
+                        Err(StoreError::NoRoom { .. }) => self.merge_runs(group).map(|()| true),
+                        done => done.map(|()| true),
+                    },
                     Some(group) => self.merge_runs(group).map(|()| true),
                     None => match cut {
                         Some(runs) => self.carry_out_cuts(&runs).map(|()| true),

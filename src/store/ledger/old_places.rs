@@ -51,16 +51,18 @@ impl Shared {
         handles.iter().filter(|handle| !handle.is_ended()).map(|handle| handle.disk_bytes()).sum()
     }
 
-    /// Ends readers that hold one for longer than a moment, where the ledger is too large for it: it may take two and a half
-    /// times what is live.
-    pub(super) fn end_long_readers(&self, view: &ReadView) {
+    /// Ends readers that hold one for longer than a moment, where the ledger is too large for it, or will be once so many bytes more are
+    /// written: it may take two and a half times what is live.
+    pub(super) fn end_long_readers(&self, view: &ReadView, coming: u64) {
         let grace = self.options.reader_grace.min(SHORTLY);
         let is_old = |retired: &Replaced| retired.since.elapsed() >= grace;
         if !self.replaced.lock().iter().any(is_old) {
             return;
         }
         let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
-        let disk = self.handle().disk_bytes().and_then(|now| Ok(now + self.replaced_bytes()?));
+        // What is free in the file is used first.
+        let grown = |now: u64| now.max(live.saturating_add(coming));
+        let disk = self.handle().disk_bytes().and_then(|now| Ok(grown(now) + self.replaced_bytes()?));
         let disk = disk.unwrap_or(u64::MAX);
         // A small one has journal and log in its file, and little to give back.
         if disk > self.options.held_bytes && disk > live.saturating_mul(5) / 2 {
@@ -142,9 +144,30 @@ mod tests {
         let current = ledger.shared.handle().disk_bytes().unwrap();
         assert_eq!(ledger.shared.replaced_bytes().unwrap(), before);
         assert_eq!(ledger.stats().unwrap().disk_bytes, before + current);
-        assert!(!ledger.shared.rewrite_is_due(&ledger.shared.view()));
+        assert!(!ledger.shared.rewrite_is_due(&ledger.shared.view(), 0));
         let rows = read(&*held).unwrap();
         assert_eq!(rows, read(&*ledger.now()).unwrap());
+    }
+
+    #[test]
+    fn a_ledger_is_written_anew_before_two_of_them_are_too_large() {
+        let site = VolatileSite::new(usize::MAX, 1);
+        let options = Options { rewrite_bytes: 0, fan_in: 1000, ..tiny() };
+        let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options).unwrap();
+        for number in 1..=40 {
+            ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
+        }
+        ledger.settle().unwrap();
+        let view = ledger.shared.view();
+        let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
+        let is_due = |disk: u64, coming: u64| {
+            site.say_bytes(disk);
+            ledger.shared.rewrite_is_due(&view, coming)
+        };
+        let most = live * 7 / 5;
+        assert!(!is_due(most, 0) && is_due(most + 1, 0));
+        // A merge of half of it makes the file as large.
+        assert!(!is_due(live, live / 4) && is_due(live, live / 2));
     }
 
     #[test]
@@ -195,7 +218,7 @@ mod tests {
             .copy(&mut |_| {
                 if pieces == 0 {
                     ledger.rewrite().unwrap();
-                    ledger.shared.end_long_readers(&ledger.shared.view());
+                    ledger.shared.end_long_readers(&ledger.shared.view(), 0);
                 }
                 pieces += 1;
                 true

@@ -128,20 +128,20 @@ impl Shared {
         Ok(self.view().runs.clone())
     }
 
-    /// Whether a rewrite would give much space back. One that gave little, or failed, is not tried again before the ledger
-    /// has grown by a quarter: it needs room of its own, and a disk that is nearly full must not be filled by it.
-    pub(super) fn rewrite_is_due(&self, view: &ReadView) -> bool {
-        let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
-        let disk = self.handle().disk_bytes().unwrap_or_default();
+    /// Whether the ledger is to be written anew once so many bytes more are written to its file, because it would take two fifths more than what is
+    /// live: what is written beside it is as much as that once more, and all of it together no more than two and a half times. One that gave
+    /// little, or failed, is not tried again before the ledger has grown by a quarter: it needs room of its own, and a disk that is
+    /// nearly full must not be filled by it.
+    pub(super) fn rewrite_is_due(&self, view: &ReadView, coming: u64) -> bool {
+        let runs: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
+        let live = runs + view.pending_bytes() as u64;
+        // What is free in the file is used first.
+        let disk = self.handle().disk_bytes().unwrap_or_default().max(live.saturating_add(coming));
         let rewritten = self.rewritten.load(Ordering::Relaxed);
-        // While there still is room: later there may be none.
-        let free = self.handle().place().free_bytes();
-        let scarce = free.is_some_and(|free| free < live.saturating_mul(3));
-        let most = if scarce { live.saturating_mul(3) / 2 } else { live.saturating_mul(9) / 4 };
         // What a reader holds would have to be waited for.
         self.replaced.lock().is_empty()
             && disk > self.options.rewrite_bytes
-            && disk > most
+            && disk > live.saturating_mul(7) / 5
             && disk > rewritten.saturating_add(rewritten / 4)
     }
 

@@ -155,6 +155,11 @@ impl VolatileSite {
         (world.main.clone(), world.runs.clone())
     }
 
+    /// From now on places say that they take so many bytes.
+    pub(in crate::store) fn say_bytes(&self, bytes: u64) {
+        self.disk().bytes = bytes;
+    }
+
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.0.lock()
     }
