@@ -33,6 +33,8 @@ impl Unreadable {
 const MOST_LABELS: usize = 8;
 /// Characters between brackets that may stand for another.
 const MAX_BETWEEN: usize = 12;
+/// Bytes that are looked through for the other ones of signs around an indicator; around a long one there are few.
+const LOOKED_THROUGH: usize = 16 << 10;
 /// Pairs that surround.
 const PAIRS: &[(char, char)] = &[
     ('"', '"'),
@@ -195,11 +197,19 @@ pub fn seen(c: char) -> Option<char> {
     }
 }
 
-/// Takes away what surrounds an indicator in a text.
+/// Takes away what surrounds an indicator in a text, unless it is more than anybody would put around one.
 pub fn edges(text: &str) -> &str {
     let mut text = text.trim();
+    let mut looks = (LOOKED_THROUGH / text.len().max(1)).clamp(2, 64);
     loop {
         let before = text;
+        // Each of them is held against all of the text.
+        if text.starts_with(is_one_of_two) || text.ends_with(is_one_of_two) {
+            if looks == 0 {
+                return text;
+            }
+            looks -= 1;
+        }
         for &(open, close) in PAIRS {
             if surrounds(text, open, close) {
                 text = text.get(open.len_utf8()..text.len() - close.len_utf8()).unwrap_or_default().trim();
@@ -248,6 +258,11 @@ pub fn edges(text: &str) -> &str {
             return text;
         }
     }
+}
+
+/// Whether a sign comes with another one, or means something else where one is before it.
+fn is_one_of_two(c: char) -> bool {
+    matches!(c, ':' | '^' | '*' | '~') || PAIRS.iter().any(|(open, close)| c == *open || c == *close)
 }
 
 /// Whether a text begins and ends with a pair of which the one belongs to the other.

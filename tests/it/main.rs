@@ -22,6 +22,8 @@ mod clients;
 mod cof_import;
 /// What clients of other ledgers get, byte for byte.
 mod compat;
+/// That no text of others costs more than its bytes.
+mod cost;
 /// That every record counts once, whatever happens to the daemon.
 mod crash;
 /// Delivery of hits to outlets of others.
