@@ -1,7 +1,9 @@
 //! Answers of many rows: walked beside the event loop, written chunk by chunk, or gathered into one value.
 
 use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::spawn_blocking;
+use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 use warp::reply::{Reply, Response};
 
@@ -264,6 +266,44 @@ pub fn with_headers(mut response: Response, content_type: &'static str, as_of: F
 /// The places that a lookup takes one of, or a scan of the whole ledger.
 fn places(state: &State, is_scan: bool) -> PlacesOf {
     if is_scan { state.0.scans.of(state.1.network) } else { state.0.lookups.of(None) }
+}
+
+/// Makes something of text of clients that may be long, on a thread that may block.
+///
+/// # Errors
+///
+/// 429 when others do so all the time, 504 when it takes too long.
+pub async fn read_beside<T: Send + 'static>(
+    state: &State,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let place = take_place(&state.0.reading.of(state.1.network)).await?;
+    let work = move || {
+        let _place = place;
+        work()
+    };
+    in_time(Instant::now() + state.0.config.request_timeout, work).await
+}
+
+/// Makes progress with what begins by understanding text of clients that may be long: the event loop goes on elsewhere meanwhile.
+///
+/// # Errors
+///
+/// 429 when others do so all the time.
+pub async fn handle_beside<F: Future>(
+    state: &State,
+    network: Option<IpAddr>,
+    handled: F,
+) -> Result<F::Output, ApiError> {
+    let mut place = Some(take_place(&state.0.reading.of(network)).await?);
+    let mut handled = std::pin::pin!(handled);
+    let polled = poll_fn(|context| {
+        let polled = block_in_place(|| handled.as_mut().poll(context));
+        // All else that it does is beside the event loop anyway.
+        place = None;
+        polled
+    });
+    Ok(polled.await)
 }
 
 /// Waits a moment for a place among those who ask about the daemon itself.

@@ -6,10 +6,41 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Chunks of a body that wait to be read.
 const CHUNKS_AHEAD: usize = 16;
+
+/// Bytes a second that somebody at least sends who is waited for: what a byte a second holds is held for hours.
+const SLOWEST: u64 = 16 << 10;
+
+/// How long a body is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a part of it.
+    pause: Duration,
+    /// Bytes a second; with fewer its time is over.
+    slowest: Option<u64>,
+}
+
+impl Patience {
+    /// For so long when nothing comes, and as much longer in all as it has bytes.
+    pub fn with(pause: Duration) -> Patience {
+        Patience { pause, slowest: Some(SLOWEST) }
+    }
+
+    /// For so long when nothing comes, however often.
+    pub fn for_owner(pause: Duration) -> Patience {
+        Patience { pause, slowest: None }
+    }
+
+    /// How long the next part is waited for, after so many bytes for which it was waited so long.
+    fn left(&self, bytes: u64, waited: Duration) -> Duration {
+        let Some(slowest) = self.slowest else { return self.pause };
+        let time = self.pause + Duration::from_millis(bytes.saturating_mul(1000) / slowest);
+        self.pause.min(time.saturating_sub(waited))
+    }
+}
 
 /// A part of a body.
 enum Part {
@@ -39,16 +70,23 @@ pub fn sent() -> (Parts, Sent) {
 }
 
 impl Parts {
-    /// Hands on a body until its end, or until the reader has had enough. Whether the client stalled: nothing came for so long.
+    /// Hands on a body until its end, or until the reader has had enough. Whether the client stalled: nothing came for so long,
+    /// or too little. What the reader takes is not its time.
     pub async fn take<B: Buf>(
         self,
         mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
-        patience: Duration,
+        patience: Patience,
     ) -> bool {
-        let mut stalled = false;
+        let (mut stalled, mut bytes, mut waited) = (false, 0, Duration::ZERO);
         loop {
-            let part = match timeout(patience, body.next()).await {
-                Ok(Some(Ok(mut bytes))) => Part::Bytes(bytes.copy_to_bytes(bytes.remaining())),
+            let begun = Instant::now();
+            let next = timeout(patience.left(bytes, waited), body.next()).await;
+            waited += begun.elapsed();
+            let part = match next {
+                Ok(Some(Ok(mut part))) => {
+                    bytes += part.remaining() as u64;
+                    Part::Bytes(part.copy_to_bytes(part.remaining()))
+                }
                 Ok(Some(Err(error))) => Part::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
                 Ok(None) => Part::End,
                 Err(_) => {
@@ -92,6 +130,17 @@ impl Read for Sent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_sends_a_byte_now_and_then_is_not_waited_for_longer_than_who_sends_none() {
+        let (pause, second) = (Duration::from_secs(30), Duration::from_secs(1));
+        let network = Patience::with(pause);
+        assert_eq!(network.left(0, Duration::ZERO), pause);
+        assert_eq!(network.left(29, 29 * second), second + Duration::from_millis(29_000 / SLOWEST));
+        assert_eq!(network.left(40, 31 * second), Duration::ZERO);
+        assert_eq!(network.left(SLOWEST * 3600, 3600 * second), pause, "a large one takes its time");
+        assert_eq!(Patience::for_owner(pause).left(1, 3600 * second), pause);
+    }
 
     #[test]
     fn a_body_that_breaks_off_is_not_its_end() {

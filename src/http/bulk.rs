@@ -30,10 +30,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Chunk, as_of, body, in_time, place_for};
+use super::answer::{Chunk, as_of, body, in_time, place_for, read_beside};
 use super::error::ApiError;
 use super::headers::say_fresh;
 use super::native::{ended, known_filters, pointing, sort};
+use super::places::{Place, PlacesOf};
 use super::request::Request;
 use crate::lookup::{
     AnswerPart, End, FILTER_KEYS, Limits, List, ListForm, MAX_SORTED, Queries, QueriesWalk, Query,
@@ -91,19 +92,37 @@ pub async fn lookup<B: Buf>(
     }
     let template =
         Search { filters, pointing: pointing(&request)?, ..Search::new(Query::All) }.in_all_forms();
-    let mut lines = Lines::new(template, sort, form);
+    let mut room = Room { places: state.0.lists.of(state.1.network), held: Vec::new() };
+    let (mut parts, mut bytes) = (Vec::new(), 0);
     let deadline = Instant::now() + config.request_timeout;
     loop {
         let late = |_| ApiError::bad_request("bad_body", "the body did not come in time", "send it faster");
         match timeout_at(deadline, sent.next()).await.map_err(late)? {
-            Some(Ok(mut part)) => lines.take(&part.copy_to_bytes(part.remaining()))?,
+            Some(Ok(mut part)) => {
+                bytes += part.remaining();
+                if bytes > MAX_BODY_BYTES {
+                    return Err(ApiError::too_large("a body has at most 16 MiB"));
+                }
+                room.hold(bytes)?;
+                parts.push(part.copy_to_bytes(part.remaining()));
+            }
             Some(Err(_)) => {
                 return Err(ApiError::bad_request("bad_body", "the body broke off", "send it again"));
             }
             None => break,
         }
     }
-    lines.end()?;
+    let work = move || {
+        let mut lines = Lines::new(template, sort, form);
+        for part in parts {
+            lines.take(&part)?;
+            room.hold(bytes + lines.asks.bytes())?;
+        }
+        lines.end()?;
+        room.hold(lines.asks.bytes())?;
+        Ok::<_, ApiError>((lines, room))
+    };
+    let (lines, room) = read_beside(&state, work).await??;
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
     let ledger = state.snapshot();
@@ -122,7 +141,8 @@ pub async fn lookup<B: Buf>(
             sensors: sum.sensors,
         };
         let bulk = QueriesWalk::start(ledger, asks, limits, budget);
-        let mut told = AnswerWriter { bulk, sum, out: bad, is_summary, is_sorted: sort.is_some() };
+        let is_sorted = sort.is_some();
+        let mut told = AnswerWriter { bulk, sum, out: bad, is_summary, is_sorted, _room: room };
         told.fill().map(|()| told)
     };
     let told = in_time(deadline, begin).await??;
@@ -138,6 +158,27 @@ pub async fn lookup<B: Buf>(
 
 //--- the body -------------------------------------------------------------------------------------------------------
 
+/// A share of the memory that there is for lists of queries.
+struct Room {
+    places: PlacesOf,
+    /// A MiB each.
+    held: Vec<Place>,
+}
+
+impl Room {
+    /// Holds room for so many bytes, or more.
+    ///
+    /// # Errors
+    ///
+    /// 429 when others have it.
+    fn hold(&mut self, bytes: usize) -> Result<(), ApiError> {
+        while self.held.len() <= bytes >> 20 {
+            self.held.push(self.places.try_take().ok_or_else(ApiError::busy)?);
+        }
+        Ok(())
+    }
+}
+
 /// A body being taken apart.
 struct Lines {
     asks: Queries,
@@ -146,7 +187,6 @@ struct Lines {
     bad: Vec<u8>,
     errors: u64,
     number: u32,
-    bytes: usize,
     /// The start of a line whose end has not come.
     begun: Vec<u8>,
     /// Whether the line before ended in a carriage return.
@@ -156,23 +196,10 @@ struct Lines {
 impl Lines {
     fn new(template: Search, sort: Option<Sort>, form: ListForm) -> Lines {
         let (asks, list) = (Queries::new(template).sorted(sort), List::new(form));
-        Lines {
-            asks,
-            list,
-            bad: Vec::new(),
-            errors: 0,
-            number: 0,
-            bytes: 0,
-            begun: Vec::new(),
-            is_behind: false,
-        }
+        Lines { asks, list, bad: Vec::new(), errors: 0, number: 0, begun: Vec::new(), is_behind: false }
     }
 
     fn take(&mut self, part: &[u8]) -> Result<(), ApiError> {
-        self.bytes += part.len();
-        if self.bytes > MAX_BODY_BYTES {
-            return Err(ApiError::too_large("a body has at most 16 MiB"));
-        }
         for piece in part.split_inclusive(|b| matches!(b, b'\n' | b'\r')) {
             // A line ends in a line feed, a carriage return, or both.
             if std::mem::replace(&mut self.is_behind, piece.ends_with(b"\r")) && piece == b"\n" {
@@ -333,12 +360,14 @@ struct AnswerWriter {
     is_summary: bool,
     /// Whether rows come in an order of their own.
     is_sorted: bool,
+    /// Memory for the queries.
+    _room: Room,
 }
 
 impl AnswerWriter {
     /// Writes until a chunk is full, a slice is over, or all is told.
     fn fill(&mut self) -> Result<(), StoreError> {
-        let AnswerWriter { bulk, sum, out, is_summary, is_sorted } = self;
+        let AnswerWriter { bulk, sum, out, is_summary, is_sorted, .. } = self;
         bulk.advance(SLICE, |QueryRef { number, text, asked }, told| {
             if *is_summary {
                 if let AnswerPart::End { end, summary, questions, .. } = told {

@@ -31,7 +31,7 @@ use tokio::task::spawn_blocking;
 use warp::reply::{Reply, Response};
 
 use super::State;
-use super::body::sent;
+use super::body::{Patience, sent};
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
@@ -149,7 +149,7 @@ pub async fn import<B: Buf>(
     }
     let replace = request.param("replace").is_some_and(|value| value == "true");
     // Each holds a thread until its body has ended.
-    let place = state.0.imports.of(None).try_take().ok_or_else(ApiError::busy)?;
+    let place = state.0.imports.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let (parts, stream) = sent();
     let ingest = Arc::clone(&state.0.ingest);
     let reading = spawn_blocking(move || {
@@ -162,7 +162,10 @@ pub async fn import<B: Buf>(
     });
     // What comes from this machine may come from a pipe, and pause with it.
     let patience = state.0.config.request_timeout;
-    let patience = if state.1.network.is_some() { patience } else { patience * 10 };
+    let patience = match state.1.network {
+        Some(_) => Patience::with(patience),
+        None => Patience::for_owner(patience * 10),
+    };
     let stalled = parts.take(body, patience).await;
     match reading.await {
         _ if stalled => Err(ApiError::stalled()),

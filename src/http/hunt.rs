@@ -25,7 +25,7 @@ use warp::reply::Response;
 
 use super::State;
 use super::answer::{Chunk, as_of, body, place_for};
-use super::body::sent;
+use super::body::{Patience, sent};
 use super::error::ApiError;
 use super::headers::say_fresh;
 use super::request::Request;
@@ -53,14 +53,14 @@ pub async fn hunt<B: Buf>(
         return Err(ApiError::method_not_allowed());
     }
     let options = options(&request)?;
-    let hunting = state.0.hunts.of(None).try_take().ok_or_else(ApiError::busy)?;
+    let hunting = state.0.hunts.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let (parts, mut list) = sent();
     let mut harmless = allowed(&request)?;
     if let Some(watching) = state.watching() {
         harmless.merge(watching.own());
     }
     let reading = spawn_blocking(move || read(&mut list, &options, &harmless));
-    let stalled = parts.take(sent_body, state.0.config.request_timeout).await;
+    let stalled = parts.take(sent_body, Patience::with(state.0.config.request_timeout)).await;
     let read = reading.await;
     if stalled {
         return Err(ApiError::stalled());

@@ -17,7 +17,8 @@
 //!
 //! A lookup of one name or one address that can be answered from memory is answered within the event loop, for as many rows
 //! as are read faster than another thread is woken. Nothing within it waits for a disk or a lock that is held over one:
-//! whatever is not in memory is read elsewhere, unless reads prove quick (`pace.rs`). All else runs on blocking threads, in slices, each behind a semaphore: scans on few places
+//! whatever is not in memory is read elsewhere, unless reads prove quick (`pace.rs`). Text that may take long to understand is
+//! understood elsewhere, too, as much at once as there are cores (`places.rs`). All else runs on blocking threads, in slices, each behind a semaphore: scans on few places
 //! (`max_scans`), what an index answers on more (`max_lookups`), and the rest of long answers on as many as there are
 //! cores, so that those who read much do not hold up those who ask little. Between two slices a walk holds neither a thread
 //! nor a place. A response is in memory for one chunk at a time, and a client that takes none for too long loses its walk.
@@ -197,17 +198,20 @@ fn read_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr,
     parse_listen(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
-/// Logs that clients send, at once: each holds a thread.
-const MAX_IMPORTS: usize = 8;
+/// Logs that clients send, at once: each holds a thread. And those of one address.
+const MAX_IMPORTS: (usize, usize) = (8, 6);
 
-/// Streams of hits, at once.
-const MAX_HIT_STREAMS: usize = 32;
+/// Streams of hits, at once, and those of one address.
+const MAX_HIT_STREAMS: (usize, usize) = (32, 24);
 
-/// Hunts at once: each holds the indicators of a list in memory.
-const MAX_HUNTS: usize = 2;
+/// Hunts at once: each holds the indicators of a list in memory. And those of one address.
+const MAX_HUNTS: (usize, usize) = (3, 2);
 
-/// Those who read logs once more, at once.
-const MAX_EVIDENCE: usize = 2;
+/// Those who read logs once more, at once, and those of one address.
+const MAX_EVIDENCE: (usize, usize) = (3, 2);
+
+/// Memory for lists of queries that are asked together, MiB, and what those of one address may have of it.
+const MAX_LISTS: (usize, usize) = (256, 192);
 
 /// What the endpoints work on, and who asks. Clones share everything.
 #[derive(Clone)]
@@ -221,6 +225,10 @@ struct Shared {
     lookups: Places,
     imports: Places,
     hunts: Places,
+    /// For text of clients that takes long to understand.
+    reading: Places,
+    /// Memory for lists of queries, MiB.
+    lists: Places,
     /// For whole answers about the daemon itself.
     reports: Places,
     /// Whether lookups may ask the engine within the event loop.
@@ -266,7 +274,7 @@ impl State {
     ) -> State {
         let scans = Places::new(config.max_scans, config.max_scans_per_address);
         let lookups = Places::new(config.max_lookups, usize::MAX);
-        let imports = Places::new(MAX_IMPORTS, usize::MAX);
+        let imports = Places::new(MAX_IMPORTS.0, MAX_IMPORTS.1);
         let reports = Places::new(config.max_lookups, usize::MAX);
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let streams = Places::new(cores, usize::MAX);
@@ -287,17 +295,20 @@ impl State {
             scans,
             lookups,
             imports,
-            hunts: Places::new(MAX_HUNTS, usize::MAX),
+            hunts: Places::new(MAX_HUNTS.0, MAX_HUNTS.1),
+            // It is work for a processor.
+            reading: Places::new(cores + 1, cores),
+            lists: Places::new(MAX_LISTS.0, MAX_LISTS.1),
             reports,
             pace: Pace::new(),
             streams,
-            evidence: Places::new(MAX_EVIDENCE, MAX_EVIDENCE),
+            evidence: Places::new(MAX_EVIDENCE.0, MAX_EVIDENCE.1),
             hands_out_lines: AtomicBool::new(false),
             filters,
             beginnings: Arc::default(),
             new: Mutex::default(),
             watching: Mutex::default(),
-            hit_streams: Places::new(MAX_HIT_STREAMS, MAX_HIT_STREAMS),
+            hit_streams: Places::new(MAX_HIT_STREAMS.0, MAX_HIT_STREAMS.1),
             hits,
             guard,
             origins,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{as_of, in_time, place_for, place_for_report};
+use super::answer::{as_of, in_time, place_for, place_for_report, read_beside};
 use super::error::ApiError;
 use super::evidence;
 use super::headers::say_fresh;
@@ -33,7 +33,7 @@ use crate::hunt::{Hunt, Listener, Way};
 use crate::indicators;
 use crate::lookup::{
     AnswerPart, End, Filters, Indicator, Limits, List, ListForm, NewFound, NewSearch, Queries, QueriesWalk,
-    Query, QueryError, Search, Slice, find_new,
+    Query, QueryError, Search, Slice, find_new, is_regex,
 };
 use crate::output::hunt::HuntSum;
 use crate::output::summary::{Fault, SummaryLine};
@@ -161,7 +161,11 @@ pub async fn list<B: Buf>(
     match listed(&state, &request, sent).await {
         Ok(listed) => {
             let status = if listed.fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-            html_response(status, page::list_page(&listed, Some(&as_of)), Some(&as_of))
+            let fresh = as_of.clone();
+            match read_beside(&state, move || page::list_page(&listed, Some(&fresh))).await {
+                Ok(html) => html_response(status, html, Some(&as_of)),
+                Err(error) => fault(&View::default(), error, Some(&as_of)),
+            }
         }
         Err(error) => fault(&View::default(), error, Some(&as_of)),
     }
@@ -202,7 +206,7 @@ async fn listed<B: Buf>(
     }
     let form = form_of(state, &mut sent).await?;
     let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
-    let mut listed = Listed {
+    let listed = Listed {
         text: field("list").unwrap_or_default().to_owned(),
         column: field("column").unwrap_or_default().to_owned(),
         extract: field("extract").is_some(),
@@ -212,6 +216,13 @@ async fn listed<B: Buf>(
     if field("how") == Some("hunt") {
         return hunted(state, listed, column).await;
     }
+    let (listed, asked) = read_beside(state, move || asks_of(listed, column)).await?;
+    let Some((asks, lines)) = asked else { return Ok(listed) };
+    answered(state, listed, asks, lines).await
+}
+
+/// The indicators in a list, and what is said of lines that are none; nothing where it is no list, which it says then.
+fn asks_of(mut listed: Listed, column: Option<String>) -> (Listed, Option<(Queries, Vec<SummaryLine>)>) {
     let mut list = List::new(ListForm { column, extract: listed.extract });
     let mut asks = Queries::new(Search { pointing: true, ..Search::new(Query::All) }.in_all_forms());
     let mut lines = Vec::new();
@@ -225,7 +236,10 @@ async fn listed<B: Buf>(
             line: Some(u64::from(number)),
             query: query.chars().take(200).collect(),
             // A scan is a query that can be asked by itself.
-            asked: Indicator::read(query).ok().map(|indicator| indicator.asked),
+            asked: match is_regex(query.trim()) {
+                true => Some(query.trim().to_owned()),
+                false => Indicator::read(query).ok().map(|indicator| indicator.asked),
+            },
             error: Some(Fault { message: error.message, hint: error.hint.to_owned() }),
             ..SummaryLine::default()
         };
@@ -233,7 +247,11 @@ async fn listed<B: Buf>(
             Ok(queries) => queries,
             Err(error) if list.fault().is_some() => {
                 listed.fault = Some(error.message);
-                return Ok(listed);
+                return (listed, None);
+            }
+            Err(_) if asks.len() + lines.len() >= MAX_LISTED => {
+                listed.left_out += 1;
+                continue;
             }
             Err(error) => {
                 lines.push(refused(text.unwrap_or_default(), error));
@@ -250,8 +268,18 @@ async fn listed<B: Buf>(
     }
     if asks.is_empty() && lines.is_empty() {
         listed.fault = Some("There is no indicator in the list.".to_owned());
-        return Ok(listed);
+        return (listed, None);
     }
+    (listed, Some((asks, lines)))
+}
+
+/// Asks for the indicators of a list.
+async fn answered(
+    state: &State,
+    mut listed: Listed,
+    asks: Queries,
+    mut lines: Vec<SummaryLine>,
+) -> Result<Listed, ApiError> {
     let place = place_for(state, false).await?;
     let found = blocking(state, move |state| {
         let _place = place;
@@ -296,7 +324,7 @@ async fn listed<B: Buf>(
 async fn hunted(state: &State, listed: Listed, column: Option<String>) -> Result<Listed, ApiError> {
     let format = listed.extract.then_some(indicators::Format::Prose);
     let options = indicators::Options { format, column, ..indicators::Options::default() };
-    let hunting = state.0.hunts.of(None).try_take().ok_or_else(ApiError::busy)?;
+    let hunting = state.0.hunts.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let place = place_for(state, true).await?;
     blocking(state, move |state| {
         let _places = (hunting, place);

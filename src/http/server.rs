@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use warp::reply::Response;
 
 use super::State;
+use super::answer::handle_beside;
 use super::cors;
 use super::error::ApiError;
 use super::guard::{Asker, Door, network};
@@ -40,6 +41,8 @@ use crate::base::threads;
 
 /// Bytes of a request's head, and of a connection's buffers.
 const MAX_HEAD_BYTES: usize = 32 << 10;
+/// Bytes of a path, with what is asked behind it, that are soon understood.
+const SHORT: usize = 512;
 /// Headers of one request.
 const MAX_HEADERS: usize = 100;
 /// How long open requests may take to end once it is time to stop.
@@ -240,6 +243,13 @@ where
     }
     let mut response = match &caller {
         Ok(caller) if caller.may_control() => doors.control.call(request).await?,
+        Ok(_) if may_take_long(&uri) => {
+            let handled = handle_beside(&state, peer.map(network), doors.usual.call(request)).await;
+            match handled {
+                Ok(response) => response?,
+                Err(error) => page::told(error, is_browser, ""),
+            }
+        }
         Ok(_) => doors.usual.call(request).await?,
         Err(error) => page::told(error.clone(), is_browser, ""),
     };
@@ -252,6 +262,14 @@ where
     state.origins().mark(headers, origin);
     dress(headers);
     Ok(response)
+}
+
+/// Whether what is asked may take long to be understood: it is long, or may be a pattern.
+fn may_take_long(uri: &Uri) -> bool {
+    let asked = uri.path_and_query().map_or("", |asked| asked.as_str());
+    let of_patterns =
+        |b: u8| matches!(b, b'%' | b'*' | b'~' | b'[' | b'(' | b'{' | b'^' | b'$' | b'|' | b'\\');
+    asked.len() > SHORT || asked.bytes().any(of_patterns)
 }
 
 /// Puts the headers on an answer that every answer has.

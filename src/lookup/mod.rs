@@ -48,7 +48,7 @@ pub use lookalike::{Brands, Likeness, Lookalike};
 pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_new, parse_since};
 pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};
-pub use queries::{AnswerPart, Queries, QueriesWalk, QueryRef};
+pub use queries::{AnswerPart, Queries, QueriesWalk, QueryRef, is_regex};
 pub use query::{Query, QueryError};
 pub use questions::{AskedOf, Below, Questions, Reach};
 pub use summary::Summary;

@@ -17,6 +17,9 @@ use crate::dns::push_address_key;
 use crate::observation::Seen;
 use crate::store::{Entry, Snapshot, StoreError};
 
+/// Bytes around the texts of one that waits.
+const AROUND_A_QUERY: usize = 192;
+
 /// A query of a list, waiting.
 #[derive(Debug)]
 struct QueuedQuery {
@@ -55,12 +58,13 @@ pub struct Queries {
     /// The order of the rows of each; that of the index where there is none.
     sort: Option<Sort>,
     asks: Vec<QueuedQuery>,
+    bytes: usize,
 }
 
 impl Queries {
     /// An empty list; filters and the like are those of `template`, whose own query does not matter.
     pub fn new(template: Search) -> Queries {
-        Queries { template, sort: None, asks: Vec::new() }
+        Queries { template, sort: None, asks: Vec::new(), bytes: 0 }
     }
 
     /// The same, with the rows of each answer in an order: all are looked at, and the first [`MAX_SORTED`](super::MAX_SORTED) kept at
@@ -75,20 +79,30 @@ impl Queries {
     ///
     /// When the text is no query, or one that reads the whole ledger.
     pub fn push(&mut self, number: u32, text: &str) -> Result<(), QueryError> {
-        let Indicator { query, asked, .. } = Indicator::read(text)?;
-        if query.is_scan() {
+        let refused = || {
             let hint =
                 "a name, *.name, an address, a block or a range, or rdata:name; ask for the rest one by one";
-            return Err(QueryError::new(
-                text,
-                0,
-                "this reads the whole ledger, so it is not asked in bulk",
-                hint,
-            ));
+            QueryError::new(text, 0, "this reads the whole ledger, so it is not asked in bulk", hint)
+        };
+        // It takes a while to be made ready.
+        if is_regex(text.trim()) {
+            return Err(refused());
         }
-        let asked = (asked != text).then(|| asked.into());
-        self.asks.push(QueuedQuery { order: order(&query), text: text.into(), asked, number });
+        let Indicator { query, asked, .. } = Indicator::read(text)?;
+        if query.is_scan() {
+            return Err(refused());
+        }
+        let asked: Option<Box<str>> = (asked != text).then(|| asked.into());
+        let order = order(&query);
+        self.bytes +=
+            order.len() + text.len() + asked.as_ref().map_or(0, |asked| asked.len()) + AROUND_A_QUERY;
+        self.asks.push(QueuedQuery { order, text: text.into(), asked, number });
         Ok(())
+    }
+
+    /// About as many bytes of memory as they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many there are.
@@ -100,6 +114,12 @@ impl Queries {
     pub fn is_empty(&self) -> bool {
         self.asks.is_empty()
     }
+}
+
+/// Whether a query is a regex.
+pub fn is_regex(query: &str) -> bool {
+    let regex = query.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+    regex.is_some_and(|regex| !regex.starts_with('/'))
 }
 
 /// Where the answer starts: its index, and a key that sorts as that one's do.
@@ -194,7 +214,7 @@ pub struct QueriesWalk {
 impl QueriesWalk {
     /// Begins to answer as of one moment. Each query has the limits `each`; together they look at `examined` rows at most.
     pub fn start(ledger: Arc<dyn Snapshot>, asks: Queries, each: Limits, examined: u64) -> QueriesWalk {
-        let Queries { template, sort, mut asks } = asks;
+        let Queries { template, sort, mut asks, .. } = asks;
         asks.sort_unstable_by(|a, b| a.order.cmp(&b.order).then(a.number.cmp(&b.number)));
         let asks = asks.into_iter();
         QueriesWalk { ledger, template, sort, asks, current: None, each, left: examined, done: false }

@@ -493,6 +493,122 @@ fn a_body_that_stalls_is_given_up_and_there_are_few_of_them() {
     });
 }
 
+/// Sends a request with a body and reads until the server closes.
+fn send(server: &Server, path: &str, body: &str) -> Answer {
+    let length = body.len();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // It may be refused before its end.
+    drop(stream.write_all(body.as_bytes()));
+    let mut bytes = Vec::new();
+    drop(stream.read_to_end(&mut bytes));
+    Answer::parse(&bytes)
+}
+
+#[test]
+fn text_that_takes_long_to_understand_holds_up_nobody() {
+    let server = Server::with(Config { request_timeout: Duration::from_secs(10), ..Config::default() });
+    let regexes = "/(a{1,90}){90}/\n".repeat(60_000);
+    let form = format!("list={}", regexes.replace('{', "%7B").replace('}', "%7D"));
+    let form = &form[..1_000_000];
+    let paths =
+        ["/api/v1/records?q=/(%5Cw%7B200%7D)%7B40%7D/".to_owned(), format!("/dns/{}", "(".repeat(30_000))];
+    let ended = AtomicBool::new(false);
+    let slowest = std::thread::scope(|scope| {
+        let looked = scope.spawn(|| {
+            let mut slowest = Duration::ZERO;
+            while !ended.load(Ordering::SeqCst) {
+                let begun = std::time::Instant::now();
+                assert_eq!(server.get("/healthz").status, 200);
+                slowest = slowest.max(begun.elapsed());
+            }
+            slowest
+        });
+        let asking: Vec<_> = (0..6)
+            .map(|i| {
+                let (server, regexes, path) = (&server, &regexes, &paths[i % 2]);
+                scope.spawn(move || {
+                    [
+                        send(server, "/list", form).status,
+                        send(server, "/api/v1/lookup", regexes).status,
+                        server.get(path).status,
+                    ]
+                })
+            })
+            .collect();
+        for statuses in asking {
+            let statuses = statuses.join().unwrap();
+            assert!(statuses.iter().all(|status| [200, 400, 429, 504].contains(status)), "{statuses:?}");
+        }
+        ended.store(true, Ordering::SeqCst);
+        looked.join().unwrap()
+    });
+    // A thread of the loop was held for a minute.
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn one_address_cannot_take_all_streams_hunts_and_memory_for_lists() {
+    let server = Server::with(Config { request_timeout: Duration::from_millis(500), ..Config::default() });
+    let begin = |request: &str| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let status = |stream: &mut TcpStream| {
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        std::str::from_utf8(&head[9..]).unwrap().parse::<u16>().unwrap()
+    };
+    let mut streams: Vec<_> =
+        (0..32).map(|_| begin("GET /api/v1/hits/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")).collect();
+    let statuses: Vec<u16> = streams.iter_mut().map(status).collect();
+    assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
+    // The owner of the ledger is at none.
+    let mut owner = UnixStream::connect(server.folder.path().join("control.sock")).unwrap();
+    owner.write_all(b"GET /api/v1/hits/stream HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    owner.read_exact(&mut head).unwrap();
+    assert_eq!(&head[9..], b"200");
+    drop(streams);
+    // Who sends a byte now and then holds a hunt no longer than who sends none.
+    let head = "POST /api/v1/hunt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n";
+    let mut hunts = [begin(head), begin(head)];
+    until("they are given up", || {
+        for hunt in &mut hunts {
+            // One that is given up takes no more.
+            drop(hunt.write_all(b"a"));
+        }
+        (send(&server, "/api/v1/hunt", "a.example\n").status == 200).then_some(())
+    });
+    // Lists take memory, those that are still being sent too.
+    let server = Server::start();
+    let list = "a.example\n".repeat(1_500_000);
+    let length = list.len() + 1;
+    let mut held = Vec::new();
+    for _ in 0..14 {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = "POST /api/v1/lookup HTTP/1.1\r\nHost: localhost\r\n";
+        stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n").as_bytes()).unwrap();
+        // One that is refused takes no more.
+        drop(stream.write_all(list.as_bytes()));
+        stream.set_nonblocking(true).unwrap();
+        held.push(stream);
+    }
+    until("there is no room for one more", || {
+        let mut head = [0; 12];
+        let answers = held.iter_mut().filter_map(|stream| stream.read(&mut head).is_ok().then_some(()));
+        (answers.count() > 0).then_some(())
+    });
+    drop(held);
+    until("there is room again", || {
+        (send(&server, "/api/v1/lookup", "a.example\n").status == 200).then_some(())
+    });
+}
+
 #[test]
 fn who_has_no_token_is_not_told_where_the_ledger_lies() {
     let store = Stalling::default();
