@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::FleetError;
-use super::bucket;
 use super::bucket::BUCKETS;
 use super::forward::{Forwarder, version};
 use super::outbox::with_outbox;
 use super::registry::Shipped;
 use super::rowbinary::{Columns, put_u16, put_u64};
 use super::rows::{Row, Table, Values};
+use super::sweep::{Sweep, behind};
 use super::tables::COMPARED;
 use crate::base::clock::now;
 use crate::http::ChangesHead;
@@ -98,22 +98,25 @@ impl Forwarder {
     fn digests(&self, generation: u64, oldest: u64) -> Result<Digests, FleetError> {
         let database = self.cluster().database();
         let mut digests = Digests::new();
-        for shard in self.cluster().shards() {
-            for table in Table::ALL {
-                let rows = shard.rows(&format!(
-                    "SELECT bucket, count(), sum(digest) FROM (SELECT bucket, {} AS digest FROM {database}.{} FINAL \
-                     PREWHERE gen = {generation} AND epoch = 0 WHERE ({}) AND {} >= {oldest}) GROUP BY bucket",
-                    table.digest(),
-                    table.name(),
+        for table in &Table::ALL {
+            let mut sweep = Sweep::whole(self.cluster(), table);
+            while let Some(part) = sweep.next(behind)? {
+                let (column, digest, name) = (table.first_column(), table.digest(), table.name());
+                let statement = format!(
+                    "SELECT bucket, count(), sum(digest) FROM (SELECT bucket, {digest} AS digest FROM {database}.{name} FINAL \
+                     PREWHERE {} AND gen = {generation} AND epoch = 0 WHERE ({}) AND {} >= {oldest}) GROUP BY bucket",
+                    part.of(column),
                     table.is_alive(),
                     table.last(),
-                ))?;
-                let mut columns = Columns(&rows);
-                while !columns.is_empty() {
-                    let at = (table, columns.u16()?);
-                    let (rows, sum) = digests.entry(at).or_default();
-                    *rows += columns.u64()?;
-                    *sum = sum.wrapping_add(columns.u64()?);
+                );
+                for rows in sweep.each(|shard| shard.rows(&statement))? {
+                    let mut columns = Columns(&rows);
+                    while !columns.is_empty() {
+                        let at = (*table, columns.u16()?);
+                        let (rows, sum) = digests.entry(at).or_default();
+                        *rows += columns.u64()?;
+                        *sum = sum.wrapping_add(columns.u64()?);
+                    }
                 }
             }
         }
@@ -130,8 +133,8 @@ impl Forwarder {
         let Shipped { generation, base, .. } = *shipped;
         let mut there: HashMap<(Table, Key), u64> = HashMap::new();
         let oldest = self.source().head()?.expired_before.max(cut);
-        for table in Table::ALL {
-            let of_table: Vec<u16> = buckets.iter().filter(|at| at.0 == table).map(|at| at.1).collect();
+        for table in &Table::ALL {
+            let of_table: Vec<u16> = buckets.iter().filter(|at| at.0 == *table).map(|at| at.1).collect();
             self.keys(generation, oldest, table, &of_table, &mut there)?;
         }
         let wanted: HashSet<(Table, u16)> = buckets.iter().copied().collect();
@@ -177,36 +180,38 @@ impl Forwarder {
         &self,
         generation: u64,
         oldest: u64,
-        table: Table,
+        table: &'static Table,
         buckets: &[u16],
         there: &mut HashMap<(Table, Key), u64>,
     ) -> Result<(), FleetError> {
-        let (database, shards) = (self.cluster().database(), self.cluster().shards().len());
-        for (at, shard) in self.cluster().shards().iter().enumerate() {
-            let of_shard = buckets.iter().filter(|number| bucket::shard(**number, shards) == at);
-            let of_shard: Vec<String> = of_shard.map(u16::to_string).collect();
-            if of_shard.is_empty() {
-                continue;
-            }
-            let rdata = if table == Table::Questions { "''" } else { "rdata" };
-            let rows = shard.rows(&format!(
-                "SELECT name, rrtype, {rdata}, sensor, {} FROM {database}.{} FINAL PREWHERE gen = {generation} AND epoch = 0 \
-                 WHERE ({}) AND {} >= {oldest} AND bucket IN ({})",
+        if buckets.is_empty() {
+            return Ok(());
+        }
+        let database = self.cluster().database();
+        let buckets = buckets.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let rdata = if *table == Table::Questions { "''" } else { "rdata" };
+        let mut sweep = Sweep::whole(self.cluster(), table);
+        while let Some(part) = sweep.next(behind)? {
+            let statement = format!(
+                "SELECT name, rrtype, {rdata}, sensor, {} FROM {database}.{} FINAL \
+                 PREWHERE {} AND gen = {generation} AND epoch = 0 WHERE ({}) AND {} >= {oldest} AND bucket IN ({buckets})",
                 table.digest(),
                 table.name(),
+                part.of(table.first_column()),
                 table.is_alive(),
                 table.last(),
-                of_shard.join(", "),
-            ))?;
-            let mut columns = Columns(&rows);
-            while !columns.is_empty() {
-                let key = (
-                    columns.bytes()?.to_vec(),
-                    columns.u16()?,
-                    columns.bytes()?.to_vec(),
-                    columns.text()?.to_owned(),
-                );
-                there.insert((table, key), columns.u64()?);
+            );
+            for rows in sweep.each(|shard| shard.rows(&statement))? {
+                let mut columns = Columns(&rows);
+                while !columns.is_empty() {
+                    let key = (
+                        columns.bytes()?.to_vec(),
+                        columns.u16()?,
+                        columns.bytes()?.to_vec(),
+                        columns.text()?.to_owned(),
+                    );
+                    there.insert((*table, key), columns.u64()?);
+                }
             }
         }
         Ok(())

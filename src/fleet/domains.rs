@@ -8,20 +8,19 @@ use std::sync::Arc;
 
 use super::FleetError;
 use super::bucket;
-use super::cluster::{Cluster, Shard};
-use super::condition::{Bounds, DOMAIN, seen};
-use super::fence;
+use super::cluster::Cluster;
+use super::condition::{DOMAIN, seen};
+use super::pages::Keys;
 use super::registry::Known;
 use super::rowbinary::{Columns, literal};
 use super::rows::Table;
+use super::sweep::Sweep;
 use crate::dns::{Name, is_registrable_prefix, registrable, registrable_length};
 use crate::observation::FirstSeen;
 use crate::store::{DomainSeen, Fence, StoreError, after_prefix};
 
 /// What has names.
 const TABLES: [Table; 2] = [Table::ByName, Table::Questions];
-/// Largest pages whose rows a page of domains is summed up from, about.
-const MOST_SPAN: u64 = 4;
 /// The first three labels of a name; of one with fewer all of it.
 const THREE: &str =
     "concat(arrayStringConcat(arraySlice(splitByChar('\\x00', name), 1, 3), '\\x00'), '\\x00')";
@@ -31,19 +30,14 @@ const IS_PARTED: &str = "(substring(name, 3, 1) = '\\x00' AND position(substring
 const NAMED_AT_ONCE: usize = 32 << 10;
 
 /// Domains in their order.
-pub(super) struct ByDomain {
-    cluster: Arc<Cluster>,
+pub(super) struct ByDomain<'a> {
+    sweep: Sweep<'a>,
     known: Arc<Known>,
-    /// The shards that may have some, from 0 on.
-    shards: Vec<usize>,
+    database: String,
     /// The name at or below which a domain must be.
     within: Option<Name>,
     /// Domains of which nothing was first seen then or later are not wanted.
     since: Option<u64>,
-    /// The names that are left.
-    from: Vec<u8>,
-    to: Option<Vec<u8>>,
-    span: u64,
     ready: VecDeque<DomainSeen>,
     is_over: bool,
 }
@@ -59,63 +53,35 @@ struct Sum {
     last: u64,
 }
 
-impl ByDomain {
+impl<'a> ByDomain<'a> {
     /// Those at or below a name, or all.
     pub(super) fn open(
-        cluster: &Arc<Cluster>,
+        cluster: &'a Cluster,
         known: Arc<Known>,
         without: &[usize],
         within: Option<Name>,
         since: Option<u64>,
-    ) -> ByDomain {
-        let count = cluster.shards().len();
+    ) -> ByDomain<'a> {
         let prefix = within.as_ref().map_or([].as_slice(), Name::subtree_key);
-        let one = bucket::of_subtree(prefix).map(|bucket| bucket::shard(bucket, count));
-        let shards = (0..count).filter(|at| one.is_none_or(|one| one == *at) && !without.contains(at));
-        let [_, span] = cluster.page_rows();
+        let keys = Keys::Between(prefix.to_vec(), after_prefix(prefix));
         ByDomain {
-            cluster: Arc::clone(cluster),
+            sweep: Sweep::open(cluster, &TABLES, keys, bucket::of_subtree(prefix), without),
             known,
-            shards: shards.collect(),
-            from: prefix.to_vec(),
-            to: after_prefix(prefix),
+            database: cluster.database().to_owned(),
             within,
             since,
-            span,
             ready: VecDeque::new(),
             is_over: false,
         }
     }
 
-    /// Asks each shard about each table, all at once.
-    fn each<T: Send>(
-        &self,
-        ask: impl Fn(&Shard, Table) -> Result<T, FleetError> + Sync,
-    ) -> Result<Vec<(Table, T)>, FleetError> {
-        let shards: Vec<&Shard> =
-            self.shards.iter().map(|at| self.cluster.shard(*at)).collect::<Result<_, _>>()?;
-        let all = shards.iter().flat_map(|shard| TABLES.map(|table| (*shard, table)));
-        std::thread::scope(|scope| {
-            let ask = &ask;
-            let asked: Vec<_> =
-                all.map(|(shard, table)| (table, scope.spawn(move || ask(shard, table)))).collect();
-            let joined = asked
-                .into_iter()
-                .map(|(table, thread)| Ok((table, thread.join().unwrap_or(Err(FleetError::Stopped))?)));
-            joined.collect()
-        })
-    }
-
     /// Sums up the next names.
     fn read_page(&mut self) -> Result<(), FleetError> {
-        let within = Bounds { from: &self.from, to: self.to.as_deref().map(|to| (to, false)) }.of("name");
-        let database = self.cluster.database();
-        let ends = self.each(|shard, table| fence::find(shard, database, table, &within, self.span))?;
-        let end = ends.into_iter().filter_map(|(_, end)| end).min().map(behind_domain);
-        let end = end.filter(|end| self.to.as_ref().is_none_or(|to| end < to));
-        let bounds =
-            Bounds { from: &self.from, to: end.as_deref().or(self.to.as_deref()).map(|to| (to, false)) }
-                .of("name");
+        let Some(part) = self.sweep.next(behind_domain)? else {
+            self.is_over = true;
+            return Ok(());
+        };
+        let (bounds, database) = (part.of("name"), &self.database);
         let mut wanted = bounds.clone();
         if let Some(since) = self.since {
             let each = TABLES.map(|table| {
@@ -124,7 +90,7 @@ impl ByDomain {
             });
             let is_new = format!("{DOMAIN} IN ({})", each.join(" UNION ALL "));
             // What is old of a domain may be in another shard than what is new.
-            wanted += &match self.shards.len() {
+            wanted += &match self.sweep.shards() {
                 1 => format!(" AND {is_new}"),
                 _ => format!(" AND ({IS_PARTED} OR {is_new})"),
             };
@@ -148,12 +114,6 @@ impl ByDomain {
             sensor,
             times,
         }));
-        match end {
-            Some(end) => self.from = end,
-            None => self.is_over = true,
-        }
-        let [_, most] = self.cluster.page_rows();
-        self.span = (self.span * 4).min(MOST_SPAN * most);
         Ok(())
     }
 
@@ -190,8 +150,8 @@ impl ByDomain {
 
     /// What is there by a key.
     fn sums(&self, key: &str, within: &str, more: &str) -> Result<Vec<(Table, Vec<Sum>)>, FleetError> {
-        let (database, cut) = (self.cluster.database(), self.known.registry.cut);
-        self.each(|shard, table| {
+        let (database, cut) = (&self.database, self.known.registry.cut);
+        self.sweep.each_table(|shard, table| {
             let (name, first, last, alive) = (table.name(), table.first(), table.last(), table.is_alive());
             let rows = shard.rows(&format!(
                 "SELECT k, sensor, gen, min(f), max(l) FROM (SELECT {key} AS k, sensor, gen, {first} AS f, {last} AS l \
@@ -263,7 +223,7 @@ fn behind_domain(key: Vec<u8>) -> Vec<u8> {
     end
 }
 
-impl Iterator for ByDomain {
+impl Iterator for ByDomain<'_> {
     type Item = Result<DomainSeen, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -7,6 +7,8 @@ use super::rows::Table;
 
 /// Parts of a table that are looked at for where a page is to end, the largest first.
 const MOST_PARTS: usize = 16;
+/// How often they are looked at, where some of them go meanwhile.
+const MOST_TRIES: usize = 3;
 /// Rows of each of them that may be read at once.
 const READ_AT_ONCE: u64 = 4096;
 
@@ -18,15 +20,51 @@ pub(super) fn find(
     within: &str,
     span: u64,
 ) -> Result<Option<Vec<u8>>, FleetError> {
-    let (first, table) = (table.key().first().copied().unwrap_or("name"), table.name());
+    let parts = large_parts(shard, database, table, span)?;
+    find_in(&parts, shard, database, table, within, span)
+}
+
+/// The same where the rest must not be much: a part that was merged meanwhile tells nothing, so it is looked for once more.
+pub(super) fn find_surely(
+    shard: &Shard,
+    database: &str,
+    table: Table,
+    within: &str,
+    span: u64,
+) -> Result<Option<Vec<u8>>, FleetError> {
+    for _ in 0..MOST_TRIES {
+        let parts = large_parts(shard, database, table, span)?;
+        let fence = find_in(&parts, shard, database, table, within, span)?;
+        if fence.is_some() || large_parts(shard, database, table, span)? == parts {
+            return Ok(fence);
+        }
+    }
+    Ok(None)
+}
+
+/// The parts of a table that have more than so many rows.
+fn large_parts(shard: &Shard, database: &str, table: Table, span: u64) -> Result<Vec<String>, FleetError> {
     let parts = shard.rows(&format!(
-        "SELECT name FROM system.parts WHERE database = '{database}' AND table = '{table}' AND active AND rows > {span} \
+        "SELECT name FROM system.parts WHERE database = '{database}' AND table = '{}' AND active AND rows > {span} \
          ORDER BY rows DESC LIMIT {MOST_PARTS}",
+        table.name(),
     ))?;
     let (mut left, mut parts) = (Columns(&parts), Vec::new());
     while !left.is_empty() {
-        parts.push(left.text()?);
+        parts.push(left.text()?.to_owned());
     }
+    Ok(parts)
+}
+
+fn find_in(
+    parts: &[String],
+    shard: &Shard,
+    database: &str,
+    table: Table,
+    within: &str,
+    span: u64,
+) -> Result<Option<Vec<u8>>, FleetError> {
+    let (first, table) = (table.first_column(), table.name());
     let mut fence: Option<Vec<u8>> = None;
     // Each reads no further than to where the ones before it have ended; where that is little, all are read at once.
     for parts in parts.chunks(if span <= READ_AT_ONCE { MOST_PARTS } else { 1 }) {

@@ -11,6 +11,7 @@ use super::outbox::with_outbox;
 use super::registry::{self, Registry, Sensor, Shipped, Stands};
 use super::rows::{Row, Table};
 use super::source::Source;
+use super::sweep::{Sweep, behind};
 use super::tables;
 use crate::base::clock::now;
 use crate::http::{ChangesHead, Forwarding};
@@ -179,17 +180,19 @@ impl Forwarder {
     /// sighting. Doing it again changes nothing.
     fn keep_expired(&self, generation: u64, from: u64, to: u64) -> Result<(), FleetError> {
         let database = self.cluster.database();
-        for shard in self.cluster.shards() {
-            for table in Table::ALL {
-                let (name, key, values) = (table.name(), table.key().join(", "), table.values());
-                let (last, first, alive) = (table.last(), table.first(), table.is_alive());
+        for table in &Table::ALL {
+            let (name, key, values) = (table.name(), table.key().join(", "), table.values());
+            let (last, first, alive) = (table.last(), table.first(), table.is_alive());
+            let mut sweep = Sweep::whole(&self.cluster, table);
+            while let Some(part) = sweep.next(behind)? {
                 let copy = format!(
                     "INSERT INTO {database}.{name} ({key}, sensor, gen, epoch, ver, bucket, {values}, names) \
                      SELECT {key}, sensor, gen, toUInt32({first}), ver, bucket, {values}, names \
-                     FROM {database}.{name} FINAL PREWHERE gen = {generation} AND epoch = 0 \
-                     WHERE ({alive}) AND {last} >= {from} AND {last} < {to}"
+                     FROM {database}.{name} FINAL PREWHERE {} AND gen = {generation} AND epoch = 0 \
+                     WHERE ({alive}) AND {last} >= {from} AND {last} < {to}",
+                    part.of(table.first_column()),
                 );
-                shard.execute(&copy, self.quorum)?;
+                sweep.each(|shard| shard.execute(&copy, self.quorum))?;
             }
         }
         Ok(())

@@ -41,6 +41,7 @@ pub mod rowbinary;
 pub mod rows;
 pub mod source;
 pub mod store;
+mod sweep;
 pub mod tables;
 
 use crate::http::client::ClientError;

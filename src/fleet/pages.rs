@@ -245,7 +245,7 @@ impl Pages {
     }
 
     fn conditions(&self) -> Vec<String> {
-        let first = self.range.table.key().first().copied().unwrap_or("name");
+        let first = self.range.table.first_column();
         let mut conditions = Vec::new();
         match &self.range.keys {
             Keys::Exactly(key) => conditions.push(format!("{first} = {}", literal(key))),
@@ -269,7 +269,7 @@ impl Pages {
         let cluster = Arc::clone(&self.cluster);
         let shard = cluster.shard(self.shard)?;
         let (database, table) = (cluster.database(), self.range.table);
-        let first = table.key().first().copied().unwrap_or("name");
+        let first = table.first_column();
         if self.fence.is_none() && matches!(self.range.keys, Keys::Between(..)) {
             let within = self.conditions().join(" AND ");
             self.fence = fence::find(shard, database, table, &within, self.span)?;

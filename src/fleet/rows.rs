@@ -42,6 +42,11 @@ impl Table {
         }
     }
 
+    /// The first of them.
+    pub fn first_column(self) -> &'static str {
+        if self == Table::ByData { "rdata" } else { "name" }
+    }
+
     /// Its columns of values, without `names`.
     pub fn values(self) -> &'static str {
         match self {

@@ -1,0 +1,142 @@
+//! Going through all keys of some tables in parts, to have servers sum up what lies within each: a part has about as many rows as was said.
+
+use super::FleetError;
+use super::bucket;
+use super::cluster::{Cluster, Shard};
+use super::condition::Bounds;
+use super::fence;
+use super::pages::Keys;
+use super::rows::Table;
+
+/// What is left to go through.
+pub(super) struct Sweep<'a> {
+    cluster: &'a Cluster,
+    /// The shards that may have some, from 0 on.
+    shards: Vec<usize>,
+    tables: &'static [Table],
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
+    /// About how many rows of a shard and table the next part has, and at most.
+    span: u64,
+    most: u64,
+    is_over: bool,
+}
+
+/// First columns: from one on, up to and without another.
+pub(super) struct Part {
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
+    /// About how many rows a shard and table has within, at most.
+    pub(super) rows: u64,
+}
+
+impl Part {
+    /// The same as a condition on that column.
+    pub(super) fn of(&self, column: &str) -> String {
+        Bounds { from: &self.from, to: self.to.as_deref().map(|to| (to, false)) }.of(column)
+    }
+}
+
+/// Largest pages whose rows a part has, about, where somebody waits for what is found in it; and where nobody does.
+const WAITED_FOR: u64 = 4;
+const WHOLE: u64 = 32;
+
+impl<'a> Sweep<'a> {
+    /// Over all of a table, which nobody waits for.
+    pub(super) fn whole(cluster: &'a Cluster, table: &'static Table) -> Sweep<'a> {
+        let all = Keys::Between(Vec::new(), None);
+        let sweep = Sweep::open(cluster, std::slice::from_ref(table), all, None, &[]);
+        let [_, most] = cluster.page_rows();
+        Sweep { span: WHOLE * most, most: WHOLE * most, ..sweep }
+    }
+
+    /// Over some keys, all of them in a bucket where one is said, in tables whose keys begin with the same column.
+    pub(super) fn open(
+        cluster: &'a Cluster,
+        tables: &'static [Table],
+        keys: Keys,
+        bucket: Option<u16>,
+        without: &[usize],
+    ) -> Sweep<'a> {
+        let count = cluster.shards().len();
+        let one = bucket.map(|bucket| bucket::shard(bucket, count));
+        let shards = (0..count).filter(|at| one.is_none_or(|one| one == *at) && !without.contains(at));
+        let [_, most] = cluster.page_rows();
+        let (from, to) = match keys {
+            Keys::Exactly(key) => (key.clone(), Some(behind(key))),
+            Keys::Between(from, to) => (from, to),
+        };
+        Sweep {
+            cluster,
+            shards: shards.collect(),
+            tables,
+            from,
+            to,
+            span: most,
+            most: WAITED_FOR * most,
+            is_over: false,
+        }
+    }
+
+    /// How many shards there are to ask.
+    pub(super) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Asks each shard, all at once.
+    pub(super) fn each<T: Send>(
+        &self,
+        ask: impl Fn(&Shard) -> Result<T, FleetError> + Sync,
+    ) -> Result<Vec<T>, FleetError> {
+        Ok(self.each_of(&[()], |shard, ()| ask(shard))?.into_iter().map(|(_, told)| told).collect())
+    }
+
+    /// Asks each shard about each table, all at once.
+    pub(super) fn each_table<T: Send>(
+        &self,
+        ask: impl Fn(&Shard, Table) -> Result<T, FleetError> + Sync,
+    ) -> Result<Vec<(Table, T)>, FleetError> {
+        self.each_of(self.tables, ask)
+    }
+
+    fn each_of<O: Copy + Send, T: Send>(
+        &self,
+        of: &[O],
+        ask: impl Fn(&Shard, O) -> Result<T, FleetError> + Sync,
+    ) -> Result<Vec<(O, T)>, FleetError> {
+        let shards: Vec<&Shard> =
+            self.shards.iter().map(|at| self.cluster.shard(*at)).collect::<Result<_, _>>()?;
+        let all = shards.iter().flat_map(|shard| of.iter().map(|one| (*shard, *one)));
+        std::thread::scope(|scope| {
+            let ask = &ask;
+            let asked: Vec<_> = all.map(|(shard, one)| (one, scope.spawn(move || ask(shard, one)))).collect();
+            let joined = asked
+                .into_iter()
+                .map(|(one, thread)| Ok((one, thread.join().unwrap_or(Err(FleetError::Stopped))?)));
+            joined.collect()
+        })
+    }
+
+    /// The next part, which ends where `end` has it of the last first column within; `None` behind the last one.
+    pub(super) fn next(&mut self, end: impl Fn(Vec<u8>) -> Vec<u8>) -> Result<Option<Part>, FleetError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let column = self.tables.first().map_or("name", |table| table.first_column());
+        let (database, span) = (self.cluster.database(), self.span);
+        let left = Part { from: self.from.clone(), to: self.to.clone(), rows: span }.of(column);
+        let ends = self.each_table(|shard, table| fence::find_surely(shard, database, table, &left, span))?;
+        let end = ends.into_iter().filter_map(|(_, end)| end).min().map(end);
+        let end = end.filter(|end| self.to.as_ref().is_none_or(|to| end < to));
+        self.span = (self.span * 4).min(self.most);
+        self.is_over = end.is_none();
+        let from = std::mem::replace(&mut self.from, end.clone().unwrap_or_default());
+        Ok(Some(Part { from, to: end.or_else(|| self.to.clone()), rows: span }))
+    }
+}
+
+/// The first bytes behind these.
+pub(super) fn behind(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
