@@ -5,8 +5,8 @@
 
 use super::rowbinary::literal;
 use super::rows::Table;
-use crate::dns::Rdata;
-use crate::store::{About, Condition, Edge, Fence, Looks, Run, Side};
+use crate::dns::{Name, Rdata};
+use crate::store::{Condition, Edge, Fence, Looks, Run, Side};
 
 /// What the engine is told of what is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Filter {
     keys: String,
     /// The same of rows that are left, where it takes long to look at all.
     after: String,
-    /// What must be seen of what rows are about.
-    seen: Vec<(About, Fence)>,
+    /// How tuples must be seen.
+    seen: Vec<Fence>,
 }
 
 /// The first columns of a page.
@@ -69,25 +69,12 @@ impl Filter {
     /// The conditions within a page.
     pub fn conditions(&self, database: &str, table: Table, bounds: &Bounds<'_>) -> Vec<String> {
         let keys = (!self.keys.is_empty()).then(|| format!("({})", self.keys));
-        let seen = self.seen.iter().map(|(about, fence)| {
-            let (what, tables) = match (about, table) {
-                (About::Rrname, Table::ByName | Table::Questions) => {
-                    ("name", &[Table::ByName, Table::Questions][..])
-                }
-                (About::Tuple, Table::Questions) => ("name, rrtype", &[Table::Questions][..]),
-                (About::Tuple, Table::ByName) => ("name, rrtype, rdata", &[Table::ByName][..]),
-                (_, Table::ByName) => ("rdata", &[Table::ByName][..]),
-                (About::Rdata, _) => ("rdata", &[Table::ByData][..]),
-                // Rows of a name are everywhere in this order.
-                (_, Table::ByData) => ("name, rrtype, rdata", &[Table::ByData][..]),
-            };
-            let each = tables.iter().map(|table| {
-                let first = table.key().first().copied().unwrap_or("name");
-                let (name, bounds, seen) = (table.name(), bounds.of(first), seen(*table, *fence));
-                format!("SELECT {what} FROM {database}.{name} PREWHERE {bounds} WHERE {seen}")
-            });
-            let each = each.collect::<Vec<_>>().join(" UNION ALL ");
-            format!("({what}) IN ({each})")
+        let seen = self.seen.iter().map(|fence| {
+            // Rows of a name are everywhere in the order of data.
+            let what = if table == Table::Questions { "name, rrtype" } else { "name, rrtype, rdata" };
+            let first = table.first_column();
+            let (name, bounds, seen) = (table.name(), bounds.of(first), seen(table, *fence));
+            format!("({what}) IN (SELECT {what} FROM {database}.{name} PREWHERE {bounds} WHERE {seen})")
         });
         keys.into_iter().chain(seen).collect()
     }
@@ -121,7 +108,7 @@ enum Part {
 }
 
 /// A condition on the columns of the key; `None` where all rows meet it as far as these say.
-fn keys(condition: &Condition, part: Part, seen: &mut Vec<(About, Fence)>) -> Option<String> {
+fn keys(condition: &Condition, part: Part, seen: &mut Vec<Fence>) -> Option<String> {
     match condition {
         Condition::Always => None,
         Condition::All(all) => joined(all.iter().filter_map(|one| keys(one, part, seen)), " AND "),
@@ -136,10 +123,7 @@ fn keys(condition: &Condition, part: Part, seen: &mut Vec<(About, Fence)>) -> Op
         Condition::Looks(Side::Rrname, looks) => name_looks(looks),
         Condition::Looks(Side::Rdata, looks) => data_looks(looks),
         Condition::BeginsWith(name) => Some(has("name", name.key())),
-        Condition::Below(name) => {
-            let prefix = name.subtree_key();
-            Some(format!("substring(name, 1, {}) = {}", prefix.len(), literal(prefix)))
-        }
+        Condition::Below(name) => Some(below(name)),
         Condition::Data(data) => joined(data.iter().map(exactly), " OR "),
         Condition::Types(_) | Condition::Sensor(_) if part == Part::Text => None,
         Condition::Types(types) => {
@@ -147,11 +131,17 @@ fn keys(condition: &Condition, part: Part, seen: &mut Vec<(About, Fence)>) -> Op
             (!types.is_empty()).then(|| format!("rrtype IN ({})", types.join(", ")))
         }
         Condition::Sensor(sensor) => Some(format!("sensor = {}", literal(sensor.as_bytes()))),
-        Condition::Seen(about, fence) => {
-            seen.push((*about, *fence));
+        Condition::Seen(fence) => {
+            seen.push(*fence);
             None
         }
     }
+}
+
+/// That a name is another one or below it.
+pub fn below(name: &Name) -> String {
+    let prefix = name.subtree_key();
+    format!("substring(name, 1, {}) = {}", prefix.len(), literal(prefix))
 }
 
 /// That a column matches a regex.

@@ -330,6 +330,14 @@ impl Known {
         self.standing.get_key_value(name).map(|(name, _)| name)
     }
 
+    /// The generations that count of some sensors.
+    pub fn standing<'a>(&'a self, sensors: &'a [Arc<str>]) -> impl Iterator<Item = (&'a str, u64)> {
+        sensors.iter().flat_map(|sensor| {
+            let standing = self.standing.get(sensor).into_iter().flatten();
+            standing.map(|generation| (&**sensor, *generation))
+        })
+    }
+
     /// Whether rows of a sensor that a ledger has shipped count.
     pub fn stands(&self, sensor: &str, generation: u64) -> bool {
         self.standing.get(sensor).is_some_and(|standing| standing.contains(&generation))

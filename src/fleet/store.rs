@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::FleetError;
 use super::cluster::Cluster;
 use super::domains::ByDomain;
+use super::firsts::ByFirst;
 use super::pages::{Column, Merged, Next, Range, Stored};
 use super::registry::{Known, Registry};
 use super::rowbinary::Columns;
@@ -20,9 +21,9 @@ use crate::observation::{Asked, Halves, SensorId, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::{
-    Changed, Condition, Domains, Entries, Entry, Expired, Fed, Mark, OnPiece, OnProgress, Pair, Part,
-    Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey,
-    Verification, WriteStore,
+    Changed, Condition, Domains, Entries, Entry, Expired, Fed, Firsts, FirstsOf, Mark, OnPiece, OnProgress,
+    Pair, Part, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError,
+    Survey, Verification, WriteStore,
 };
 
 /// How long what is known of sensors is taken for true.
@@ -241,6 +242,11 @@ struct Handed<'a> {
 }
 
 impl FleetView {
+    /// What is known of sensors.
+    fn known(&self) -> Result<Arc<Known>, FleetError> {
+        self.known.as_ref().map_or_else(|| self.shared.known(), |known| Ok(Arc::clone(known)))
+    }
+
     /// Goes on with a scan that was left there, or begins it.
     fn hand_out(&self, range: Range, after: Option<&Position>) -> Result<Handed<'_>, FleetError> {
         let is_at = |row: &Option<Entry>| {
@@ -319,13 +325,9 @@ struct Groups {
 
 impl Groups {
     fn open(view: &FleetView, range: &Range, after: Option<&Position>) -> Result<Groups, FleetError> {
-        let known = match &view.known {
-            Some(known) => Arc::clone(known),
-            None => view.shared.known()?,
-        };
         Ok(Groups {
             rows: Merged::open(&view.shared.cluster, range, after, &view.without),
-            known,
+            known: view.known()?,
             is_over: false,
         })
     }
@@ -471,10 +473,7 @@ impl FleetView {
     fn domains_of<'a>(&'a self, scan: &Scan, since: Option<u64>) -> Result<Domains<'a>, StoreError> {
         let Some(below) = scan.domains_below() else { return Ok(Box::new(std::iter::empty())) };
         let within = (!below.is_root()).then_some(below);
-        let known = match &self.known {
-            Some(known) => Arc::clone(known),
-            None => self.shared.known().map_err(FleetError::into_store_error)?,
-        };
+        let known = self.known().map_err(FleetError::into_store_error)?;
         Ok(Box::new(ByDomain::open(&self.shared.cluster, known, &self.without, within, since)))
     }
 }
@@ -525,6 +524,12 @@ impl Snapshot for FleetView {
 
     fn domains_since<'a>(&'a self, scan: &Scan, since: u64) -> Result<Domains<'a>, StoreError> {
         self.domains_of(scan, Some(since))
+    }
+
+    fn firsts<'a>(&'a self, of: FirstsOf) -> Result<Option<Firsts<'a>>, StoreError> {
+        let known = self.known().map_err(FleetError::into_store_error)?;
+        let firsts = ByFirst::open(&self.shared.cluster, known, &self.without, of);
+        Ok(firsts.map(|firsts| Box::new(firsts) as Firsts<'a>))
     }
 
     fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {

@@ -38,7 +38,7 @@ impl Part {
 }
 
 /// Largest pages whose rows a part has, about, where somebody waits for what is found in it; and where nobody does.
-const WAITED_FOR: u64 = 4;
+const WAITED_FOR: u64 = 16;
 const WHOLE: u64 = 32;
 
 impl<'a> Sweep<'a> {

@@ -8,7 +8,7 @@ use crate::base::time::{DAY, parse_period, parse_rfc3339};
 use crate::base::units::parse_duration;
 use crate::dns::{Name, RrType};
 use crate::observation::{Halves, Seen, SensorId};
-use crate::store::{About, Condition, Entry, Fence, Question, ReadStore};
+use crate::store::{Condition, Entry, Fence, Question, ReadStore};
 
 use super::QueryError;
 
@@ -172,7 +172,7 @@ impl Filters {
             Types::All | Types::Any | Types::AnyDnssec => None,
         };
         let sensor = self.sensor.clone().filter(|_| !merges_sensors).map(Condition::Sensor);
-        let seen = self.fences().map(|fence| Condition::Seen(About::Tuple, fence));
+        let seen = self.fences().map(Condition::Seen);
         Condition::all([types, sensor].into_iter().flatten().chain(seen))
     }
 

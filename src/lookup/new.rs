@@ -7,6 +7,7 @@
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ use super::{Query, QueryError};
 use crate::base::time::format_rfc3339;
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::FirstSeen;
-use crate::store::{About, Condition, Entries, Entry, Fence, Question, Scan, Snapshot, StoreError};
+use crate::store::{About, Entries, First, FirstsOf, Scan, Snapshot, StoreError};
 
 /// Rows between two looks whether it takes too long.
 const LOOK: u64 = 4096;
@@ -307,13 +308,6 @@ impl Finding<'_> {
         !self.ended
     }
 
-    /// What rows and questions meet that are wanted. Of what is new, all are new.
-    fn condition(&self, about: About) -> Condition {
-        let sensor = self.search.sensor.clone().map(Condition::Sensor);
-        let seen = Condition::Seen(about, Fence::FirstFrom(self.search.since));
-        Condition::all(sensor.into_iter().chain([seen]))
-    }
-
     fn wants_sensor(&self, sensor: &str) -> bool {
         self.search.sensor.as_ref().is_none_or(|wanted| *wanted == *sensor)
     }
@@ -333,6 +327,43 @@ impl Finding<'_> {
         names.sort();
         names.dedup();
         names.into_iter().map(|name| Scan::Subtree(name.clone())).collect()
+    }
+
+    /// Takes what who keeps the rows has summed up itself; `false` where these must be gone through.
+    fn summed_up(&mut self, ledger: &dyn Snapshot, about: About, scan: &Scan) -> Result<bool, StoreError> {
+        let floor = Arc::new(AtomicU64::new(self.floor()));
+        let of = FirstsOf {
+            about,
+            scan: scan.clone(),
+            since: self.search.since,
+            sensor: self.search.sensor.clone(),
+            under: self.search.under.clone(),
+            floor: Arc::clone(&floor),
+        };
+        let Some(firsts) = ledger.firsts(of)? else { return Ok(false) };
+        for first in firsts {
+            let goes_on = match first? {
+                First::Older(count) => {
+                    self.total += count;
+                    floor.store(self.floor(), Ordering::Relaxed);
+                    self.look()
+                }
+                First::Of(of, times, sensor) => {
+                    self.push(of.to_string(), of.name(), &times, &sensor);
+                    self.tick()
+                }
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is older than this is not among those that are handed out, and is counted only.
+    fn floor(&self) -> u64 {
+        let is_full = self.heap.len() >= self.limit && !self.search.lookalikes;
+        self.heap.peek().filter(|_| is_full).map_or(0, |Ordered(oldest)| oldest.first_seen)
     }
 
     fn domains(&mut self, ledger: &dyn Snapshot) -> Result<(), StoreError> {
@@ -362,20 +393,13 @@ impl Finding<'_> {
 
     fn names(&mut self, ledger: &dyn Snapshot) -> Result<(), StoreError> {
         for scan in self.scans() {
-            let condition = self.condition(About::Rrname);
-            let mut rows = ledger.entries_where(&scan, None, &condition)?.peekable();
-            let mut questions = ledger.questions_where(&scan, &condition)?.peekable();
+            if self.summed_up(ledger, About::Rrname, &scan)? {
+                continue;
+            }
+            let mut rows = ledger.entries(&scan, None)?.peekable();
+            let mut questions = ledger.questions(&scan)?.peekable();
             let mut last: Option<Seen<Name>> = None;
             loop {
-                let row = rows.next_if(|row| row.as_ref().is_ok_and(Entry::is_mark));
-                if row.is_some()
-                    || questions.next_if(|question| question.as_ref().is_ok_and(Question::is_mark)).is_some()
-                {
-                    if !self.look() {
-                        return Ok(());
-                    }
-                    continue;
-                }
                 let row = match (rows.peek(), questions.peek()) {
                     (None, None) => break,
                     (Some(Ok(row)), Some(Ok(question))) => row.tuple.rrname <= question.rrname,
@@ -413,8 +437,10 @@ impl Finding<'_> {
         let v6 =
             Scan::Addresses(IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
         for scan in [v4, v6, Scan::TargetSubtree(Name::root())] {
-            let rows = ledger.entries_where(&scan, None, &self.condition(About::Rdata))?;
-            if !self.rows_by_rdata(rows)? {
+            if self.summed_up(ledger, About::Rdata, &scan)? {
+                continue;
+            }
+            if !self.rows_by_rdata(ledger.entries(&scan, None)?)? {
                 return Ok(());
             }
         }
@@ -425,11 +451,10 @@ impl Finding<'_> {
         let mut last: Option<Seen<Rdata>> = None;
         for row in rows {
             let row = row?;
-            let goes_on = if row.is_mark() { self.look() } else { self.tick() };
-            if !goes_on {
+            if !self.tick() {
                 return Ok(false);
             }
-            if row.is_mark() || row.tuple.rrtype == RrType::FOLDED || !self.wants_sensor(&row.sensor) {
+            if row.tuple.rrtype == RrType::FOLDED || !self.wants_sensor(&row.sensor) {
                 continue;
             }
             let times = FirstSeen::of_sightings(&row.halves);

@@ -28,8 +28,8 @@ pub enum Condition {
     Types(Vec<RrType>),
     /// This sensor saw it.
     Sensor(String),
-    /// Of what the row is about there is a row, or a question, that was seen so. All rows of it meet this, or none.
-    Seen(About, Fence),
+    /// Of its tuple there is a row, of any sensor, that was seen so. All rows of it meet this, or none.
+    Seen(Fence),
 }
 
 /// How text looks, in regexes that engines of any kind read alike.
@@ -112,17 +112,6 @@ pub enum Side {
     Rdata,
 }
 
-/// What rows are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// A tuple, whichever sensors saw it.
-    Tuple,
-    /// An rrname: its rows and questions.
-    Rrname,
-    /// Record data.
-    Rdata,
-}
-
 /// A bound on a time, inclusive, epoch seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
@@ -185,7 +174,7 @@ impl Condition {
     pub fn is_met_by(&self, tuple: &Tuple, sensor: &str) -> bool {
         match self {
             // Who makes the regexes tries them.
-            Condition::Always | Condition::Seen(..) | Condition::Looks(..) => true,
+            Condition::Always | Condition::Seen(_) | Condition::Looks(..) => true,
             Condition::All(all) => all.iter().all(|one| one.is_met_by(tuple, sensor)),
             Condition::OneOf(any) => any.iter().any(|one| one.is_met_by(tuple, sensor)),
             Condition::Shows(side, text) => {

@@ -29,6 +29,7 @@ mod entries;
 mod error;
 mod files;
 mod filter;
+mod firsts;
 mod folder;
 mod hyperloglog;
 mod identity;
@@ -59,11 +60,12 @@ mod verify;
 
 pub use as_of::{Fed, Part, SensorAsOf};
 pub use budget::{NameBudget, is_unresolved};
-pub use condition::{About, Condition, Edge, Fence, Looks, Run, Side};
+pub use condition::{Condition, Edge, Fence, Looks, Run, Side};
 pub use copy::OnPiece;
 pub use error::StoreError;
 use error::damaged;
 pub use filter::LogFilter;
+pub use firsts::{About, First, Firsts, FirstsOf};
 pub use options::Options;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
@@ -396,6 +398,15 @@ pub trait Snapshot: Send + Sync {
     /// As for [`Snapshot::entries`].
     fn domains_since<'a>(&'a self, scan: &Scan, _since: u64) -> Result<Domains<'a>, StoreError> {
         self.domains(scan)
+    }
+
+    /// First sightings, summed up by who keeps the rows: `None` where going through the rows is as quick.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn firsts<'a>(&'a self, _of: FirstsOf) -> Result<Option<Firsts<'a>>, StoreError> {
+        Ok(None)
     }
 
     /// What was last seen before this was dropped, epoch seconds; 0 where nothing was.

@@ -12,7 +12,7 @@ use dnsledger::fleet::source::Source;
 use dnsledger::fleet::store::FleetStore;
 use dnsledger::fleet::{Address, tables};
 use dnsledger::lookup::{
-    Brands, End, Filters, Limits, NewSearch, Query, Search, Slice, Types, Walk, What, find_new,
+    Brands, End, Filters, Limits, NewSearch, Place, Query, Search, Slice, Types, Walk, What, find_new,
 };
 use dnsledger::observation::{Asked, FirstSeen, Half, Halves, Outcome, Seen, SensorId, Tuple};
 use dnsledger::progress::{LineageId, Progress};
@@ -580,10 +580,16 @@ fn assert_lookups_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
                     limit: 100,
                     ..NewSearch::default()
                 };
-                let new = |store: &dyn WriteStore| {
-                    find_new(&*store.now(), &search, &Brands::default(), &mut || false).unwrap()
-                };
-                assert_eq!(new(store), new(oracle), "{search:?}");
+                // All at once, and the newest few, and the next.
+                for limit in [100, 4, 5] {
+                    search.limit = limit;
+                    let new = |store: &dyn WriteStore| {
+                        find_new(&*store.now(), &search, &Brands::default(), &mut || false).unwrap()
+                    };
+                    let found = new(store).unwrap();
+                    assert_eq!(Some(&found), new(oracle).as_ref(), "{search:?}");
+                    search.after = found.next.map(|place| Place::parse(&place).unwrap());
+                }
             }
         }
     }
