@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use super::clients::is_there;
 use super::env::{Daemon, TestEnv, made_up_log, post_control, skipped, until};
+use super::project::documented_metrics;
 
 /// A server of ClickHouse; killed when dropped.
 pub struct Engine {
@@ -311,6 +312,7 @@ fn three_ledgers(env: &TestEnv, engine: &Engine) {
     }
     let metrics = String::from_utf8(front.get("/metrics").body).unwrap();
     assert!(metrics.contains("dnsledger_fleet_sensor_as_of_seconds{sensor=\"b\"}"), "{metrics}");
+    assert_has_all(&metrics, "dnsledger_fleet_");
     let said = env.run(&["lookup", "--store", &cluster, &name]).stderr;
     assert!(said.starts_with("As of ") && said.contains(" b 2"), "{said}");
     // A sensor that is closed does not hold the time back.
@@ -665,6 +667,18 @@ fn a_forwarder_waits_for_the_daemon_and_leaves_it_the_ledger() {
     forward.wait().unwrap();
 }
 
+/// All metrics that the page lists, and begin so, are there: alerts and panels ask for them.
+#[track_caller]
+fn assert_has_all(metrics: &str, prefix: &str) {
+    let listed: Vec<String> =
+        documented_metrics().into_iter().filter(|name| name.starts_with(prefix)).collect();
+    assert!(listed.len() > 1, "{listed:?}");
+    for name in listed {
+        let is_there = |line: &str| line.strip_prefix(&name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        assert!(metrics.lines().any(is_there), "no {name}: {metrics}");
+    }
+}
+
 #[test]
 fn how_forwarding_goes_is_in_the_status_and_in_the_metrics() {
     let env = TestEnv::new();
@@ -681,6 +695,7 @@ fn how_forwarding_goes_is_in_the_status_and_in_the_metrics() {
     for line in ["dnsledger_forward_shipped_total 7\n", "dnsledger_forward_failing 1\n"] {
         assert!(metrics.contains(line), "{metrics}");
     }
+    assert_has_all(&metrics, "dnsledger_forward_");
     let said = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
     assert!(
         said.contains("to clickhouse://db/dns, which has all as of 2026-01-01 00:00:00 UTC; it fails: away"),
