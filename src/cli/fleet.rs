@@ -264,13 +264,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 fn tell_tables(cluster: &Cluster) -> anyhow::Result<()> {
     let mut out = io::stdout();
     for shard in cluster.shards() {
+        let tables = tables::version(cluster, shard)?;
         for (host, version) in shard.versions()? {
             let (host, version) = (sanitise(&host), sanitise(&version));
             writeln!(
                 out,
-                "shard {}: {host}, ClickHouse {version}: tables of version {}",
-                shard.number(),
-                tables::VERSION
+                "shard {}: {host}, ClickHouse {version}: tables of version {tables}",
+                shard.number()
             )?;
         }
     }

@@ -44,6 +44,8 @@ pub struct Shard {
     last: AtomicUsize,
     /// How long it may take to begin an answer.
     patience: Duration,
+    /// Whether its tables have spans, once that is known.
+    spans: Mutex<Option<bool>>,
 }
 
 struct Host {
@@ -90,7 +92,7 @@ impl Cluster {
         };
         let shards = address.shards.iter().enumerate().map(|(at, hosts)| {
             let hosts = hosts.iter().map(host).collect::<Result<_, FleetError>>()?;
-            Ok(Shard { number: at + 1, hosts, last: AtomicUsize::new(0), patience })
+            Ok(Shard { number: at + 1, hosts, last: AtomicUsize::new(0), patience, spans: Mutex::default() })
         });
         Ok(Cluster {
             shards: shards.collect::<Result<_, FleetError>>()?,
@@ -199,9 +201,15 @@ impl Cluster {
         if quorum != "0" {
             settings.extend([("insert_quorum", quorum.as_str()), ("insert_quorum_timeout", wait.as_str())]);
         }
-        self.shard(shard)?.tried(|host| {
+        let shard = self.shard(shard)?;
+        let inserted = shard.tried(|host| {
             host.send(&[("query", statement.as_str())], &settings, body.clone(), encoding).map(drop)
-        })
+        });
+        if inserted.is_err() {
+            // Its tables may have been made anew.
+            *shard.spans.lock() = None;
+        }
+        inserted
     }
 }
 
@@ -231,6 +239,23 @@ impl Shard {
     /// How many hosts it has.
     pub fn replicas(&self) -> usize {
         self.hosts.len()
+    }
+
+    /// Whether its tables have how long after the first sighting the last one was, and not the last one itself.
+    ///
+    /// # Errors
+    ///
+    /// When none of its hosts answers.
+    pub fn has_spans(&self, database: &str) -> Result<bool, FleetError> {
+        if let Some(spans) = *self.spans.lock() {
+            return Ok(spans);
+        }
+        let found = self.rows(&format!(
+            "SELECT count() FROM system.columns WHERE database = '{database}' AND name = 'span'"
+        ))?;
+        let spans = Columns(&found).u64()? > 0;
+        *self.spans.lock() = Some(spans);
+        Ok(spans)
     }
 
     /// Asks one of its hosts, each in its turn until one answers.

@@ -181,18 +181,22 @@ impl Forwarder {
     fn keep_expired(&self, generation: u64, from: u64, to: u64) -> Result<(), FleetError> {
         let database = self.cluster.database();
         for table in &Table::ALL {
-            let (name, key, values) = (table.name(), table.key().join(", "), table.values());
+            let (name, key) = (table.name(), table.key().join(", "));
             let (last, first, alive) = (table.last(), table.first(), table.is_alive());
             let mut sweep = Sweep::whole(&self.cluster, table);
             while let Some(part) = sweep.next(behind)? {
-                let copy = format!(
-                    "INSERT INTO {database}.{name} ({key}, sensor, gen, epoch, ver, bucket, {values}, names) \
-                     SELECT {key}, sensor, gen, toUInt32({first}), ver, bucket, {values}, names \
-                     FROM {database}.{name} FINAL PREWHERE {} AND gen = {generation} AND epoch = 0 \
-                     WHERE ({alive}) AND {last} >= {from} AND {last} < {to}",
-                    part.of(table.first_column()),
-                );
-                sweep.each(|shard| shard.execute(&copy, self.quorum))?;
+                let bounds = part.of(table.first_column());
+                sweep.each(|shard| {
+                    let spans = shard.has_spans(database)?;
+                    let (columns, stored) = (table.columns(spans), table.stored(spans));
+                    let copy = format!(
+                        "INSERT INTO {database}.{name} ({columns}) \
+                         SELECT {key}, sensor, gen, toUInt32({first}), ver, bucket, {stored}, names \
+                         FROM {database}.{name} FINAL PREWHERE {bounds} AND gen = {generation} AND epoch = 0 \
+                         WHERE ({alive}) AND {last} >= {from} AND {last} < {to}"
+                    );
+                    shard.execute(&copy, self.quorum)
+                })?;
             }
         }
         Ok(())

@@ -22,13 +22,15 @@ const GATHERED: usize = 64 << 20;
 struct Insert {
     shard: usize,
     table: Table,
+    /// Whether they have spans.
+    spans: bool,
     rows: Vec<u8>,
 }
 
 /// Takes rows, and hands them on when there are enough.
 pub(super) struct Outbox<'a> {
     cluster: &'a Cluster,
-    waiting: BTreeMap<(usize, Table), (usize, Vec<u8>)>,
+    waiting: BTreeMap<(usize, Table, bool), (usize, Vec<u8>)>,
     gathered: usize,
     inserts: SyncSender<Insert>,
     failed: &'a Mutex<Option<FleetError>>,
@@ -73,11 +75,12 @@ fn insert_all(
     loop {
         let next = waiting.lock().recv();
         // Nobody fills any more.
-        let Ok(Insert { shard, table, rows }) = next else { return };
+        let Ok(Insert { shard, table, spans, rows }) = next else { return };
         if failed.lock().is_some() {
             continue;
         }
-        if let Err(error) = cluster.insert(shard, table.name(), &rows, quorum) {
+        let into = format!("{} ({})", table.name(), table.columns(spans));
+        if let Err(error) = cluster.insert(shard, &into, &rows, quorum) {
             failed.lock().get_or_insert(error);
         }
     }
@@ -98,10 +101,12 @@ impl Outbox<'_> {
         version: u64,
     ) -> Result<(), FleetError> {
         let bucket = row.bucket(table);
-        let at = (bucket::shard(bucket, self.cluster.shards().len()), table);
+        let shard = bucket::shard(bucket, self.cluster.shards().len());
+        let spans = self.cluster.shard(shard)?.has_spans(self.cluster.database())?;
+        let at = (shard, table, spans);
         let (rows, bytes) = self.waiting.entry(at).or_default();
         let before = bytes.len();
-        row.push(table, bucket, generation, version, bytes);
+        row.push(table, spans, bucket, generation, version, bytes);
         *rows += 1;
         self.gathered += bytes.len() - before;
         if *rows >= INSERT_ROWS || bytes.len() >= INSERT_BYTES {
@@ -115,13 +120,14 @@ impl Outbox<'_> {
     }
 
     /// Hands on what is gathered for a table of a shard.
-    fn send(&mut self, (shard, table): (usize, Table)) -> Result<(), FleetError> {
-        let Some((_, rows)) = self.waiting.remove(&(shard, table)) else { return Ok(()) };
+    fn send(&mut self, at: (usize, Table, bool)) -> Result<(), FleetError> {
+        let Some((_, rows)) = self.waiting.remove(&at) else { return Ok(()) };
         self.gathered = self.gathered.saturating_sub(rows.len());
         if self.failed.lock().is_some() {
             return Err(FleetError::Stopped);
         }
-        self.inserts.send(Insert { shard, table, rows }).map_err(|_| FleetError::Stopped)
+        let (shard, table, spans) = at;
+        self.inserts.send(Insert { shard, table, spans, rows }).map_err(|_| FleetError::Stopped)
     }
 
     /// Hands on what is left.

@@ -57,6 +57,16 @@ impl Table {
         }
     }
 
+    /// The same as they are stored, where tables have spans, or where they have none.
+    pub fn stored(self, spans: bool) -> String {
+        if spans { self.values().replace("last", "span") } else { self.values().to_owned() }
+    }
+
+    /// All columns that are stored, in their order in RowBinary.
+    pub fn columns(self, spans: bool) -> String {
+        format!("{}, sensor, gen, epoch, ver, bucket, {}, names", self.key().join(", "), self.stored(spans))
+    }
+
     /// What says of a row that there are sightings.
     pub fn is_alive(self) -> &'static str {
         match self {
@@ -238,8 +248,16 @@ impl Row {
         sip_hash(&parts).wrapping_mul(sum)
     }
 
-    /// Appends it as a table has it, with its bucket there.
-    pub fn push(&self, table: Table, bucket: u16, generation: u64, version: u64, out: &mut Vec<u8>) {
+    /// Appends it as a table has it ([`Table::columns`]), with its bucket there.
+    pub fn push(
+        &self,
+        table: Table,
+        spans: bool,
+        bucket: u16,
+        generation: u64,
+        version: u64,
+        out: &mut Vec<u8>,
+    ) {
         match table {
             Table::ByName => {
                 put_bytes(&self.name, out);
@@ -261,17 +279,20 @@ impl Row {
         put_u32(0, out);
         put_u64(version, out);
         put_u16(bucket, out);
+        let stored = |first: u64, last: u64| if spans { last.wrapping_sub(first) } else { last };
         match &self.values {
             Values::Seen(halves) => {
                 for seen in [halves.direct, halves.alias] {
-                    for number in [seen.count, seen.time_first, seen.time_last, seen.days] {
+                    let last = stored(seen.time_first, seen.time_last);
+                    for number in [seen.count, seen.time_first, last, seen.days] {
                         put_u64(number, out);
                     }
                     put_u32(seen.ttl, out);
                 }
             }
             Values::Asked(asked) => {
-                for number in asked.outcomes.into_iter().chain([asked.time_first, asked.time_last]) {
+                let last = stored(asked.time_first, asked.time_last);
+                for number in asked.outcomes.into_iter().chain([asked.time_first, last]) {
                     put_u64(number, out);
                 }
             }

@@ -9,7 +9,10 @@ use super::cluster::{Cluster, Shard};
 use super::rowbinary::{Columns, put_u32, put_u64};
 
 /// The version of what is here.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
+/// The oldest one that does as well: tables of it have the last sighting where newer ones have how long after the first it was, which takes
+/// more room.
+const OLDEST: u32 = 3;
 
 /// Rows by name.
 pub const BY_NAME: &str = "by_name";
@@ -38,10 +41,13 @@ pub enum Form {
 }
 
 const IDENTITY: &str = "sensor String, gen UInt64, epoch UInt32, ver UInt64, bucket UInt16";
-const VALUES: &str = "count UInt64, first UInt64, last UInt64, days UInt64, ttl UInt32, \
-    a_count UInt64, a_first UInt64, a_last UInt64, a_days UInt64, a_ttl UInt32, names UInt64";
+// What was seen once only has no span, and most was.
+const VALUES: &str = "count UInt64, first UInt64, span UInt64, days UInt64, ttl UInt32, \
+    a_count UInt64, a_first UInt64, a_span UInt64, a_days UInt64, a_ttl UInt32, names UInt64";
+const LASTS: &str = ", last UInt64 ALIAS first + span, a_last UInt64 ALIAS a_first + a_span";
 const OUTCOMES: &str = "o0 UInt64, o1 UInt64, o2 UInt64, o3 UInt64, o4 UInt64, o5 UInt64, o6 UInt64, o7 UInt64, \
-    first UInt64, last UInt64, names UInt64";
+    first UInt64, span UInt64, names UInt64";
+const LAST: &str = ", last UInt64 ALIAS first + span";
 
 /// Versions from which on a table says how its columns are compressed.
 const SAYS_CODECS: u32 = 20;
@@ -57,7 +63,7 @@ pub enum Codec {
 
 /// The statements that make a database and its tables, where they are not there.
 pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
-    let table = |name: &str, columns: &str, order: &str, granularity: u32| {
+    let table_with = |name: &str, columns: &str, computed: &str, order: &str, granularity: u32| {
         let columns = match codec {
             Codec::OfServer => columns.to_owned(),
             Codec::Zstd => columns.replace(", ", " CODEC(ZSTD(1)), ") + " CODEC(ZSTD(1))",
@@ -69,28 +75,34 @@ pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
             ),
         };
         format!(
-            "CREATE TABLE IF NOT EXISTS {database}.{name} ({columns}) ENGINE = {engine} ORDER BY ({order}) \
+            "CREATE TABLE IF NOT EXISTS {database}.{name} ({columns}{computed}) ENGINE = {engine} ORDER BY ({order}) \
              SETTINGS index_granularity = {granularity}"
         )
+    };
+    let table = |name: &str, columns: &str, order: &str, granularity: u32| {
+        table_with(name, columns, "", order, granularity)
     };
     let rows = |first: &str| format!("{first}, {IDENTITY}, {VALUES}");
     vec![
         format!("CREATE DATABASE IF NOT EXISTS {database}"),
-        table(
+        table_with(
             BY_NAME,
             &rows("name String, rrtype UInt16, rdata String"),
+            LASTS,
             "name, rrtype, rdata, sensor, gen, epoch",
             1024,
         ),
-        table(
+        table_with(
             BY_DATA,
             &rows("rdata String, name String, rrtype UInt16"),
+            LASTS,
             "rdata, name, rrtype, sensor, gen, epoch",
             1024,
         ),
-        table(
+        table_with(
             QUESTIONS,
             &format!("name String, rrtype UInt16, {IDENTITY}, {OUTCOMES}"),
+            LAST,
             "name, rrtype, sensor, gen, epoch",
             1024,
         ),
@@ -161,13 +173,14 @@ pub fn init(cluster: &Cluster, form: Form) -> Result<(), FleetError> {
     for (at, layout) in cluster.each(&[], |_, shard| layout(cluster, shard)) {
         if let Some(Layout { version, buckets, shards: made_for, number }) = layout? {
             // Of an older version it is no longer.
-            fits(Layout { version: version.max(VERSION), buckets, shards: made_for, number }, at, shards)?;
+            fits(Layout { version: version.max(OLDEST), buckets, shards: made_for, number }, at, shards)?;
         }
     }
-    for at in 0..shards {
+    for (at, shard) in cluster.shards().iter().enumerate() {
         let mut row = vec![number(at)];
-        put_u64(u64::from(VERSION), &mut row);
-        for number in [VERSION, u32::from(BUCKETS), u32::try_from(shards).unwrap_or(u32::MAX)] {
+        let version = if shard.has_spans(cluster.database())? { VERSION } else { OLDEST };
+        put_u64(u64::from(version), &mut row);
+        for number in [version, u32::from(BUCKETS), u32::try_from(shards).unwrap_or(u32::MAX)] {
             put_u32(number, &mut row);
         }
         cluster.insert(at, LAYOUT, &row, 0)?;
@@ -215,6 +228,22 @@ pub fn check(cluster: &Cluster) -> Result<(), FleetError> {
     }
 }
 
+/// The version of the tables of a shard.
+///
+/// # Errors
+///
+/// When it cannot be asked, or has none.
+pub fn version(cluster: &Cluster, shard: &Shard) -> Result<u32, FleetError> {
+    layout(cluster, shard)?.map(|layout| layout.version).ok_or_else(|| none(cluster))
+}
+
+fn none(cluster: &Cluster) -> FleetError {
+    FleetError::Tables {
+        what: format!("the database {} has no tables of dnsledger", cluster.database()),
+        hint: "dnsledger fleet init makes them",
+    }
+}
+
 /// What a layout says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
@@ -231,10 +260,7 @@ type Found = (Vec<(usize, Option<Layout>)>, Vec<(usize, FleetError)>);
 fn found(cluster: &Cluster) -> Result<Found, FleetError> {
     let (found, away) = cluster.any(&[], |_, shard| layout(cluster, shard))?;
     if found.iter().all(|(_, layout)| layout.is_none()) {
-        return Err(FleetError::Tables {
-            what: format!("the database {} has no tables of dnsledger", cluster.database()),
-            hint: "dnsledger fleet init makes them",
-        });
+        return Err(none(cluster));
     }
     Ok((found, away))
 }
@@ -269,9 +295,9 @@ fn fits(layout: Layout, at: usize, named: usize) -> Result<(), FleetError> {
             hint: "install the version that made them, or a newer one",
         });
     }
-    if version < VERSION {
+    if version < OLDEST {
         return Err(FleetError::Tables {
-            what: format!("the tables are of version {version}, and this program needs {VERSION}"),
+            what: format!("the tables are of version {version}, and this program needs {OLDEST}"),
             hint: "dnsledger fleet upgrade",
         });
     }

@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
             rows = os.path.join(FOLDER, "rows")
             with open(rows, "wb") as file:
                 file.write(body)
-            into, form = re.fullmatch(r"(INSERT INTO \S+) FORMAT (\w+)", params["query"]).groups()
+            into, form = re.fullmatch(r"(INSERT INTO .+) FORMAT (\w+)", params["query"]).groups()
             ENGINE.query(f"{into} FROM INFILE '{rows}' SETTINGS {settings} FORMAT {form}")
             return b""
         statement = body.decode()
