@@ -67,6 +67,8 @@ const VERIFIED_BYTES: u64 = 16 << 20;
 const VERIFY_PAUSE: Duration = Duration::from_millis(1);
 /// How often it is looked whether the ledger is within its bounds.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How often it is looked whether the ledger takes more of the disk than it may.
+const ROOM_EVERY: Duration = Duration::from_secs(5);
 /// When names are counted first: who has just started a daemon asks it first.
 const SURVEY_FIRST: Duration = if cfg!(debug_assertions) { Duration::ZERO } else { Duration::from_secs(60) };
 /// How long names are counted at a stretch, and the rest after it.
@@ -476,12 +478,18 @@ fn keep_within(
                     warn!(%error, hint = error.hint(), "What was not seen for long could not be dropped yet.");
                 }
             }
+            let weak = Arc::downgrade(&ledger);
             drop(ledger);
-            found = match counts.recv_timeout(LOOK_EVERY) {
-                Ok(found) => Some(found),
-                Err(RecvTimeoutError::Timeout) => None,
-                // Who counts ends when it is to stop.
-                Err(RecvTimeoutError::Disconnected) => return,
+            let next = Instant::now() + LOOK_EVERY;
+            let is_due = || weak.upgrade().is_some_and(|ledger| keeper.is_due(&*ledger, now()));
+            found = loop {
+                match counts.recv_timeout(ROOM_EVERY) {
+                    Ok(found) => break Some(found),
+                    Err(RecvTimeoutError::Timeout) if Instant::now() >= next || is_due() => break None,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // Who counts ends when it is to stop.
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             };
         }
     };

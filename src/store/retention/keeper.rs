@@ -31,6 +31,18 @@ impl Keeper {
         Keeper { bounds, in_vain: None, left: None }
     }
 
+    /// Whether the ledger takes more of the disk than it may, and something can be done about it: a flood fills a disk in minutes.
+    pub fn is_due(&self, store: &dyn WriteStore, now: u64) -> bool {
+        self.left.is_none() && store.stats().is_ok_and(|stats| self.is_too_large(stats.own_disk_bytes(), now))
+    }
+
+    fn is_too_large(&self, disk_bytes: u64, now: u64) -> bool {
+        self.bounds.max_disk.is_some_and(|budget| disk_bytes > budget)
+            && self.in_vain.is_none_or(|(at, disk)| {
+                now.abs_diff(at) >= DAY || disk_bytes > disk.saturating_add(disk / 4)
+            })
+    }
+
     /// Looks, and brings the ledger within its bounds where it is not, unless more than half of its rows would go by that. A
     /// budget that could not be kept is gone for again when the ledger has grown by a quarter, or a day later: each time
     /// everything is written anew. What is dropped by age alone is gone for lookups, and from the disk with later merges.
@@ -46,10 +58,7 @@ impl Keeper {
             None => None,
         };
         let cut = self.bounds.cut(now, newest).filter(|cut| *cut > expired.before);
-        let is_large = self.bounds.max_disk.is_some_and(|budget| disk_bytes > budget)
-            && self.in_vain.is_none_or(|(at, disk)| {
-                now.abs_diff(at) >= DAY || disk_bytes > disk.saturating_add(disk / 4)
-            });
+        let is_large = self.is_too_large(disk_bytes, now);
         if cut.is_none() && !is_large {
             self.left = None;
             // It has grown since.

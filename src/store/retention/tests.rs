@@ -217,6 +217,7 @@ fn a_ledger_that_is_too_large_loses_what_was_not_seen_for_longest_and_no_more() 
     // It fits: nothing is done.
     let mut keeper = Keeper::new(bounds(whole));
     assert_eq!(keeper.look(&*store, NOW).unwrap(), Look::Within);
+    assert!(!keeper.is_due(&*store, NOW) && Keeper::new(bounds(whole - 1)).is_due(&*store, NOW));
     // More than half would go.
     let Look::Asks(told) = Keeper::new(bounds(whole / 2)).look(&*store, NOW).unwrap() else { panic!() };
     assert!(told.rows > 20_000 && told.rows < 28_000 && told.all_rows == 40_000, "{told:?}");
