@@ -346,7 +346,9 @@ fn without_blanks(text: &str) -> Option<String> {
         // A sentence ends, and another begins.
         [front, next] => front.strip_suffix('.').is_some_and(|front| {
             let begins = next.starts_with(char::is_uppercase) && front.contains(char::is_lowercase);
-            front.ends_with(char::is_alphanumeric) && !(begins && is_of_name(front))
+            // `h4. evil.example`: what follows is a name by itself.
+            let is_whole = is_of_name(next.trim_end_matches('.'));
+            front.ends_with(char::is_alphanumeric) && !is_whole && !(begins && is_of_name(front))
         }),
         _ => false,
     };

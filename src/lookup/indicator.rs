@@ -665,6 +665,7 @@ mod tests {
         assert_eq!(asked("[*.]evil.example"), "*.evil.example");
         for text in [
             "up. evil. example",
+            "h4. up.evil.example",
             "up.evil .example",
             "up.evil. example",
             "up .evil .example",
