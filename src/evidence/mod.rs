@@ -9,7 +9,7 @@
 //! - [`filters`] say which logs need not be read, by their [`keys`]; [`making`] makes them while archives are read;
 //! - [`places`] finds logs that have moved;
 //! - [`line`] is a line as it is handed out, and how an answer ended;
-//! - [`stretches`] are the times at which something was seen.
+//! - [`times`] are the times at which something was seen.
 
 mod asked;
 mod filters;
