@@ -4,26 +4,34 @@
 //! 2. Questions that never resolved and were asked once are dropped, the oldest first, as many as needed.
 //! 3. Names of domains beyond a quarter of their budget, those seen once first, are folded; then beyond a sixteenth, and so on: who
 //!    floods the ledger from many domains stays below what one may have.
-//! 4. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
+//! 4. In a flood, when most of what is there came within the last day, they are folded in finer steps still: who has thousands of
+//!    domains must not make the evidence of others go.
+//! 5. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
 //!
 //! After each the ledger is measured, and written anew where it then takes less.
 
 use std::collections::BTreeMap;
 
-use super::{HOUR, ROUNDS, find_cut, patiently, write_anew};
+use super::{HOUR, LEAST_AGE, ROUNDS, find_cut, patiently, write_anew};
 use crate::dns::RrType;
 use crate::store::{Reduce, Reduced, Scan, StoreError, WriteStore, is_unresolved};
 
 /// What is done, in this order.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 10] = [
     Step::Names,
     Step::Unresolved,
     Step::LargeDomains(4),
     Step::LargeDomains(16),
     Step::LargeDomains(64),
     Step::LargeDomains(256),
+    Step::LargeDomains(FLOOD),
+    Step::LargeDomains(4 * FLOOD),
+    Step::LargeDomains(16 * FLOOD),
     Step::Age,
 ];
+
+/// Names beyond one in so many of the budget, and more, fold in a flood only: a site has as many that were seen once.
+const FLOOD: u64 = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -45,7 +53,8 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
     // Whether the ledger was written anew since something went, so that the disk it takes is what its rows take.
     let mut is_fresh = false;
     for step in STEPS {
-        let rounds = if step == Step::Age { ROUNDS } else { 1 };
+        // Only so many domains are folded at a time.
+        let rounds = if matches!(step, Step::Age | Step::LargeDomains(_)) { ROUNDS } else { 1 };
         for _ in 0..rounds {
             // What readers hold goes with them: no row goes for it.
             let stats = store.stats()?;
@@ -67,6 +76,7 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
             let went = match step {
                 Step::Names => went(reduce(store, Reduce::Names { at_least: 1 }, now)?),
                 Step::Unresolved => drop_unresolved(store, share, now)?,
+                Step::LargeDomains(part) if part >= FLOOD && !is_flood(store, from)? => false,
                 Step::LargeDomains(part) => went(reduce(store, Reduce::LargeDomains { part }, now)?),
                 Step::Age => match find_cut(store, share, from)? {
                     Some(cut) if cut > store.expired_before() => {
@@ -82,7 +92,9 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
                 let stats = store.stats()?;
                 let disk = stats.own_disk_bytes();
                 is_fresh = disk < disk_bytes && disk <= stats.live_bytes.saturating_mul(9) / 4;
-            } else if step == Step::Age {
+            } else if step != Step::Age {
+                break;
+            } else {
                 if is_fresh {
                     return Ok(());
                 }
@@ -94,6 +106,24 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
         }
     }
     Ok(())
+}
+
+/// Whether most of what is there was first seen within the day before an instant.
+fn is_flood(store: &dyn WriteStore, from: u64) -> Result<bool, StoreError> {
+    let since = from.saturating_sub(LEAST_AGE.as_secs());
+    let (mut all, mut new) = (0u64, 0u64);
+    let mut add = |time_first: u64| {
+        all += 1;
+        new += u64::from(time_first >= since);
+    };
+    let snapshot = store.now();
+    for entry in snapshot.entries(&Scan::All, None)? {
+        add(entry?.halves.combined().time_first);
+    }
+    for question in snapshot.questions(&Scan::All)? {
+        add(question?.asked.time_first);
+    }
+    Ok(new.saturating_mul(2) > all)
 }
 
 /// Nothing, where there is no room to write anew what stays.

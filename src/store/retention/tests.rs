@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
@@ -13,10 +14,15 @@ const NOW: u64 = 20_000 * DAY + DAY / 2;
 
 /// Applies a row and a question for each of these times.
 fn add(store: &dyn WriteStore, times: impl Iterator<Item = u64>) {
+    add_names(store, times.enumerate().map(|(i, time)| (format!("host-{i}-{time}.example"), time)));
+}
+
+/// Applies a row and a question for each of these names.
+fn add_names(store: &dyn WriteStore, names: impl Iterator<Item = (String, u64)>) {
     let sensor = store.sensor("s").unwrap();
     let mut batch = Batch::default();
-    for (i, time) in times.enumerate() {
-        let rrname = Name::parse(&format!("host-{i}-{time}.example")).unwrap();
+    for (i, (name, time)) in names.enumerate() {
+        let rrname = Name::parse(&name).unwrap();
         let rdata = Rdata::V4(u32::try_from(i).unwrap().into());
         let mut key = Vec::new();
         Tuple { rrname: rrname.clone(), rrtype: RrType::A, rdata }.push_key(&mut key);
@@ -249,6 +255,36 @@ fn a_ledger_that_is_too_large_loses_what_was_not_seen_for_longest_and_no_more() 
     assert!(live_bytes < disk_bytes / 2, "{live_bytes} of {disk_bytes}");
     let kept = keep(&*store, &bounds(disk_bytes - 1), NOW).unwrap();
     assert!(kept.fits && kept.rows == 0 && kept.disk < disk_bytes, "{kept:?}");
+}
+
+/// A ledger with 300 rows of as many domains that were seen once long ago, and then 40 names of each of 400 domains.
+fn flooded(folder: &Path, time: impl Fn(u64) -> u64) -> SledStore {
+    let options = Options { memory: 4 << 20, fold_rows: 4000, bulk_rows: 2000, ..Options::default() };
+    let store = SledStore::open(folder, &options).unwrap();
+    add_names(&store, (0..300).map(|i| (format!("www.site{i}.com"), NOW - 50 * DAY - i)));
+    add_names(&store, (0..16_000).map(|i| (format!("{:016x}.many{}.com", i * 7919, i % 400), time(i))));
+    store.rewrite().unwrap();
+    store
+}
+
+#[test]
+fn a_flood_from_many_domains_folds_before_what_others_left_long_ago_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = flooded(folder.path(), |i| NOW - 1 - i / 8);
+    let max_disk = store.stats().unwrap().disk_bytes / 2;
+    let kept = keep(&store, &Bounds { max_disk: Some(max_disk), ..Bounds::default() }, NOW).unwrap();
+    assert!(kept.fits && kept.rows == 0 && kept.folded > 8_000, "{kept:?}");
+    assert_eq!(times(&store).iter().filter(|time| **time < NOW - 40 * DAY).count(), 300);
+    assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
+}
+
+#[test]
+fn names_of_many_domains_that_came_over_months_go_by_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = flooded(folder.path(), |i| NOW - i * (45 * DAY / 16_000));
+    let max_disk = store.stats().unwrap().disk_bytes / 2;
+    let kept = keep(&store, &Bounds { max_disk: Some(max_disk), ..Bounds::default() }, NOW).unwrap();
+    assert!(kept.fits && kept.rows > 300 && kept.folded == 0, "{kept:?}");
 }
 
 #[test]
