@@ -464,8 +464,11 @@ fn run_as_a_stranger(arguments: &[&str], copy: &Path, closed: &Path) -> Output {
     let mut command = program(arguments);
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
-        fs::copy(env!("CARGO_BIN_EXE_dnsledger"), copy).unwrap();
-        fs::set_permissions(copy, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: a program cannot be run while somebody has it open to write, and a child that another test begins
+        // just now would inherit that.
+        let install =
+            Command::new("install").args(["-m", "755", env!("CARGO_BIN_EXE_dnsledger")]).arg(copy).status();
+        assert!(install.unwrap().success());
         command = Command::new(copy);
         command.args(arguments).env_clear().current_dir("/").stdin(Stdio::null()).uid(65_534);
     } else {
