@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `lock` | nothing: who delivers has it locked |
-//! | `NAME.json` | a [`Cursor`], replaced as a whole after each delivery |
+//! | `NAME.json` | a [`OutletProgress`], replaced as a whole after each delivery |
 //! | `NAME.dead` | what was refused or given up, a line of JSON each; what was before as `NAME.dead.old` |
 //! | `NAME.again`, `NAME.again.old` | such lines, which are to be delivered once more |
 //!
@@ -29,7 +29,7 @@ const MAX_LETTER: u64 = 1 << 20;
 /// How far an outlet is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Cursor {
+pub(super) struct OutletProgress {
     /// The ledger that the numbers are of.
     pub ledger: String,
     /// The number of the last hit that is settled.
@@ -82,7 +82,7 @@ impl Folder {
 
 /// How an outlet stands by what is kept of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct OutletState {
     /// Since when it fails, epoch seconds; 0 while it does not.
     pub failing_since: u64,
     /// Messages that were refused or given up.
@@ -96,13 +96,13 @@ pub struct Kept {
 /// # Errors
 ///
 /// When that cannot be read.
-pub fn kept(data: &Path, outlet: &str) -> Result<Kept, DeliverError> {
+pub fn kept(data: &Path, outlet: &str) -> Result<OutletState, DeliverError> {
     let files = Files::of(&data.join("deliver"), outlet);
     let count =
         |path: &PathBuf, old: &PathBuf| Ok::<_, DeliverError>(files.letters(path)? + files.letters(old)?);
     let failing_since = files.load()?.unwrap_or_default().failing_since;
     let (dead, again) = (count(&files.dead, &files.dead_old)?, count(&files.again, &files.again_old)?);
-    Ok(Kept { failing_since, dead, again })
+    Ok(OutletState { failing_since, dead, again })
 }
 
 /// Has the dead letters of an outlet delivered once more, by whoever delivers; how many there are.
@@ -227,7 +227,7 @@ impl Files {
     /// # Errors
     ///
     /// When that cannot be read. One that makes no sense is told, and is none: hits are delivered again then.
-    pub fn load(&self) -> Result<Option<Cursor>, DeliverError> {
+    pub fn load(&self) -> Result<Option<OutletProgress>, DeliverError> {
         let text = match fs::read(&self.cursor) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -238,7 +238,7 @@ impl Files {
             Err(error) => {
                 tracing::error!(path = %self.cursor.display(), %error, "How far an outlet is cannot be read. All hits are delivered again.");
                 // Not as one that is new, which may be told of later hits only.
-                Ok(Some(Cursor::default()))
+                Ok(Some(OutletProgress::default()))
             }
         }
     }
@@ -248,7 +248,7 @@ impl Files {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn save(&self, cursor: &Cursor) -> Result<(), DeliverError> {
+    pub fn save(&self, cursor: &OutletProgress) -> Result<(), DeliverError> {
         let part = self.cursor.with_extension("part");
         let write = || {
             let mut options = OpenOptions::new();
@@ -312,14 +312,14 @@ mod tests {
         let summed = Summed { from: 3, to: 9, hits: 7 };
         files.give_up(&[Message::summed("x", summed)], "no", 5).unwrap();
         fs::write(&files.dead_old, "old\n").unwrap();
-        assert_eq!(kept(data.path(), "soar").unwrap(), Kept { dead: 2, ..Kept::default() });
+        assert_eq!(kept(data.path(), "soar").unwrap(), OutletState { dead: 2, ..OutletState::default() });
         assert_eq!(
             (send_again(data.path(), "soar").unwrap(), send_again(data.path(), "other").unwrap()),
             (2, 0)
         );
         files.bury_lines(b"more\n").unwrap();
         assert_eq!(send_again(data.path(), "soar").unwrap(), 2, "what waits goes first");
-        assert_eq!(kept(data.path(), "soar").unwrap(), Kept { dead: 1, again: 2, failing_since: 0 });
+        assert_eq!(kept(data.path(), "soar").unwrap(), OutletState { dead: 1, again: 2, failing_since: 0 });
         let (path, mut lines) = files.again().unwrap().unwrap();
         assert_eq!((lines.next().unwrap().unwrap(), lines.next().is_none()), (b"old\n".to_vec(), true));
         files.delivered_again(&path).unwrap();
@@ -337,12 +337,12 @@ mod tests {
         assert!(matches!(Folder::take(data.path()), Err(DeliverError::Running { .. })));
         let files = folder.of("soar");
         assert_eq!(files.load().unwrap(), None);
-        let cursor = Cursor { ledger: "x".to_owned(), after: 7, ..Cursor::default() };
+        let cursor = OutletProgress { ledger: "x".to_owned(), after: 7, ..OutletProgress::default() };
         files.save(&cursor).unwrap();
         assert_eq!(files.load().unwrap(), Some(cursor));
         for torn in ["", "{\"after\":", "[]"] {
             fs::write(data.path().join("deliver/soar.json"), torn).unwrap();
-            assert_eq!(files.load().unwrap(), Some(Cursor::default()), "{torn}");
+            assert_eq!(files.load().unwrap(), Some(OutletProgress::default()), "{torn}");
         }
         drop(folder);
         Folder::take(data.path()).unwrap();

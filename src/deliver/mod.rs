@@ -25,7 +25,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use folder::{Folder, Kept, kept, send_again};
+pub use folder::{Folder, OutletState, kept, send_again};
 pub use outlet::Delivery;
 pub use source::Source;
 pub use target::{Kind, Target};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::folder::{Cursor, Files};
+use super::folder::{Files, OutletProgress};
 use super::message::Message;
 use super::source::Page;
 use super::{DeliverError, Folder, Outcome, OutletConfig, Sink, Source, open};
@@ -55,7 +55,7 @@ pub struct Delivery {
     sink: Box<dyn Sink>,
     source: Source,
     files: Files,
-    cursor: Cursor,
+    cursor: OutletProgress,
     told: Arc<Mutex<Delivering>>,
     stop: Stop,
     /// What is there is delivered, and then it ends.

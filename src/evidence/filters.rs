@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::keys::{Collector, Probes};
 use super::needle::Needle;
 use super::places::source_of;
-use super::read::{Found, Reading, Wanted, read};
+use super::read::{LogMatch, Reading, Wanted, read};
 use crate::base::shutdown::Stop;
 use crate::ingest::{Config, SourceConfig, is_origin};
 use crate::observation::SensorId;
@@ -314,7 +314,7 @@ impl Filters {
         let decoder = Decoder::open(&log.path).ok()?;
         let mut each = |at: super::read::At<'_>| collector.add(&at.meaning.observations);
         let came = read(decoder, how, &want, &mut each, &mut || !stop.is_stopped()).ok()?;
-        let is_whole = !came.stopped && came.found.iter().any(|(_, found)| *found == Found::Whole);
+        let is_whole = !came.stopped && came.found.iter().any(|(_, found)| *found == LogMatch::Whole);
         if is_whole { collector.finish(kept_lines(log)) } else { None }
     }
 }

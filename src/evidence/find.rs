@@ -16,7 +16,7 @@ use super::keys::Probes;
 use super::line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
 use super::needle::Needle;
 use super::places::{Beginnings, Index, source_of};
-use super::read::{At, Came, Found, Reading, Wanted, read};
+use super::read::{At, Came, LogMatch, Reading, Wanted, read};
 use crate::base::time::format_utc;
 use crate::ingest::{Config, SourceConfig, TwinSide, Twins, zeek_folder};
 use crate::progress::LineageId;
@@ -93,10 +93,10 @@ impl Evidence<'_> {
 //--- finding --------------------------------------------------------------------------------------------------------
 
 /// The place of a line in the answer.
-type Place = (u64, usize, u64);
+type LineOrder = (u64, usize, u64);
 
 /// A line that was found.
-struct Hit {
+struct FoundLine {
     line: LogLine,
     header: Option<Arc<[u8]>>,
     /// The rows and questions that it was counted in.
@@ -111,11 +111,11 @@ struct Hit {
 
 /// Lines that wait, in the order of the answer, and the first place at which some were given up.
 struct Held {
-    hits: BTreeMap<Place, Hit>,
+    hits: BTreeMap<LineOrder, FoundLine>,
     bytes: usize,
     most: usize,
     most_bytes: usize,
-    floor: Option<Place>,
+    floor: Option<LineOrder>,
 }
 
 /// Bytes of lines that wait. A test (feature `test-hooks`) may want them to be few.
@@ -129,7 +129,7 @@ impl Held {
         Held { hits: BTreeMap::new(), bytes: 0, most, most_bytes: held_bytes(), floor: None }
     }
 
-    fn put(&mut self, place: Place, hit: Hit) {
+    fn put(&mut self, place: LineOrder, hit: FoundLine) {
         if self.floor.is_some_and(|floor| place >= floor) {
             return;
         }
@@ -155,7 +155,7 @@ impl Held {
     }
 
     /// The first line, if it comes before any that is still to be found.
-    fn pop_before(&mut self, bound: Option<u64>) -> Option<(Place, Hit)> {
+    fn pop_before(&mut self, bound: Option<u64>) -> Option<(LineOrder, FoundLine)> {
         let first = self.hits.first_entry()?;
         if bound.is_some_and(|bound| first.key().0 >= bound) {
             return None;
@@ -181,7 +181,7 @@ struct Finding<'a> {
     unreadable: HashMap<PathBuf, String>,
     held: Held,
     /// The last line that was handed out.
-    after: Option<Place>,
+    after: Option<LineOrder>,
     lines: u64,
     ended: Ended,
     twins: Vec<Twins>,
@@ -505,7 +505,7 @@ impl<'a> Finding<'a> {
             line.log.clone_from(&name);
             line.line = at.number;
             line.raw = ask.raw.then(|| Raw(at.raw.into()));
-            let hit = Hit {
+            let hit = FoundLine {
                 line,
                 header: at.header.filter(|_| ask.raw),
                 of: of.clone(),
@@ -529,16 +529,16 @@ impl<'a> Finding<'a> {
         for (index, met) in met {
             let mut held = found.remove(&index).unwrap_or_else(|| Held::new(most));
             let wrong = match met {
-                Found::Whole => None,
-                Found::Cut(_) if stopped => None,
-                Found::Cut(bytes) => {
+                LogMatch::Whole => None,
+                LogMatch::Cut(_) if stopped => None,
+                LogMatch::Cut(bytes) => {
                     let of = self.logs.get(index).map_or(0, |log| log.progress.consumed.offset);
                     Some(match &damage {
                         Some(why) => (Fault::Damaged, why.clone()),
                         None => (Fault::Cut, format!("{bytes} of {of} bytes are there")),
                     })
                 }
-                Found::Changed(proven) => {
+                LogMatch::Changed(proven) => {
                     held.hits.retain(|_, hit| hit.end <= proven);
                     held.bytes = held.hits.values().map(|hit| hit.line.bytes()).sum();
                     Some((Fault::Changed, format!("from byte {proven} on, at the latest")))

@@ -10,7 +10,7 @@ use super::read::{Reading, first_log};
 use crate::ingest::{Config, SourceConfig};
 use crate::progress::LineageId;
 use crate::tail::decode::{Decoder, Packing};
-use crate::tail::discover::{Found, Listing, Scope, Stamp, discover};
+use crate::tail::discover::{FoundFile, Listing, Scope, Stamp, discover};
 
 /// Files of which it is remembered with which log they begin.
 const MOST_KNOWN: usize = 200_000;
@@ -22,7 +22,7 @@ pub struct Beginnings {
 }
 
 impl Beginnings {
-    fn of(&self, found: &Found, how: Reading<'_>) -> Option<LineageId> {
+    fn of(&self, found: &FoundFile, how: Reading<'_>) -> Option<LineageId> {
         if let Some((stamp, first)) = self.known.lock().get(&found.path)
             && *stamp == found.stamp
         {
@@ -96,7 +96,7 @@ impl Index {
     }
 }
 
-fn all(listing: Listing) -> impl Iterator<Item = Found> {
+fn all(listing: Listing) -> impl Iterator<Item = FoundFile> {
     let Listing { live, archives, streaming, streaming_archives, .. } = listing;
     archives.into_iter().chain(live).chain(streaming_archives).chain(streaming)
 }

@@ -58,7 +58,7 @@ pub(super) struct At<'a> {
 
 /// How a log was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum LogMatch {
     /// All that was counted of it, and perhaps more.
     Whole,
     /// Only so many bytes of it.
@@ -71,7 +71,7 @@ pub(super) enum Found {
 #[derive(Debug, Default)]
 pub(super) struct Came {
     /// The logs that were wanted and are in it.
-    pub found: Vec<(usize, Found)>,
+    pub found: Vec<(usize, LogMatch)>,
     /// Why it could not be unpacked to its end.
     pub damage: Option<String>,
     /// Whether reading was ended from outside.
@@ -325,7 +325,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         let here = current.prefix.offset();
         while let Some(mark) = current.next.filter(|mark| mark.offset <= here) {
             if mark != current.prefix.mark() {
-                self.came.found.push((current.index, Found::Changed(current.proven)));
+                self.came.found.push((current.index, LogMatch::Changed(current.proven)));
                 self.state = State::Passing;
                 return;
             }
@@ -338,7 +338,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     /// The log ends here.
     fn end_log(&mut self) {
         if let State::Reading(current) = &self.state {
-            let found = if current.whole { Found::Whole } else { Found::Cut(current.prefix.offset()) };
+            let found = if current.whole { LogMatch::Whole } else { LogMatch::Cut(current.prefix.offset()) };
             self.came.found.push((current.index, found));
         }
         self.state = State::Seeking(Prefix::default());

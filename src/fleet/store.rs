@@ -22,8 +22,8 @@ use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::{
     Changed, Condition, Domains, Entries, Entry, Expired, Fed, Firsts, FirstsOf, Mark, OnPiece, OnProgress,
-    Pair, Part, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats, StoreError,
-    Survey, Verification, WriteStore,
+    Pair, PartialStore, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats,
+    StoreError, Survey, Verification, WriteStore,
 };
 
 /// How long what is known of sensors is taken for true.
@@ -565,7 +565,7 @@ impl ReadStore for FleetStore {
         Some(Arc::new(Fed { lacks: says, ..fed }))
     }
 
-    fn part(&self) -> Result<Part, StoreError> {
+    fn part(&self) -> Result<PartialStore, StoreError> {
         let away = self.shared.ping();
         let known = self.shared.known().or_else(|error| self.shared.last_known().ok_or(error));
         let known = known.map_err(FleetError::into_store_error)?;
@@ -578,7 +578,7 @@ impl ReadStore for FleetStore {
             known: Some(known),
             parked: Mutex::default(),
         };
-        Ok(Part { snapshot: Arc::new(snapshot), missing: away.says })
+        Ok(PartialStore { snapshot: Arc::new(snapshot), missing: away.says })
     }
 
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {

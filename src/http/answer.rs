@@ -164,7 +164,7 @@ pub async fn answer_all(
                 let walk = Walk::start(&ledger, &first, limits, from)?;
                 let mut buffer = Vec::with_capacity(1024);
                 shape.begin(&mut buffer);
-                let mut part = Part { walk, searches, left: limits, ledger, shape, buffer };
+                let mut part = OpenAnswer { walk, searches, left: limits, ledger, shape, buffer };
                 part.fill(WHOLE_BYTES, slice)?;
                 Ok::<_, ApiError>(part)
             };
@@ -232,7 +232,7 @@ fn at_once<S: Shape>(
     limits: Limits,
     from: Option<&Cursor>,
     shape: &S,
-) -> Option<Result<Part<S>, ApiError>> {
+) -> Option<Result<OpenAnswer<S>, ApiError>> {
     let mut walk = match Walk::start(ledger, search, limits, from.cloned()) {
         Ok(walk) => walk,
         Err(error) => return Some(Err(error.into())),
@@ -252,7 +252,7 @@ fn at_once<S: Shape>(
         shape.end(end, &mut buffer);
     }
     let searches = VecDeque::new();
-    Some(Ok(Part { walk, searches, left: limits, ledger: Arc::clone(ledger), shape, buffer }))
+    Some(Ok(OpenAnswer { walk, searches, left: limits, ledger: Arc::clone(ledger), shape, buffer }))
 }
 
 /// Puts the headers on an answer that all of them have.
@@ -418,7 +418,7 @@ pub async fn in_time<T: Send + 'static>(
 }
 
 /// An answer being written.
-struct Part<S> {
+struct OpenAnswer<S> {
     walk: Walk,
     /// The searches to come.
     searches: VecDeque<Search>,
@@ -430,10 +430,10 @@ struct Part<S> {
     buffer: Vec<u8>,
 }
 
-impl<S: Shape> Part<S> {
+impl<S: Shape> OpenAnswer<S> {
     /// Walks one slice, or until so many bytes are there.
     fn fill(&mut self, bytes: usize, slice: Slice) -> Result<(), StoreError> {
-        let Part { walk, searches, left, ledger, shape, buffer } = self;
+        let OpenAnswer { walk, searches, left, ledger, shape, buffer } = self;
         walk.advance(slice, |found| {
             shape.row(found, buffer);
             buffer.len() < bytes
@@ -465,7 +465,7 @@ pub enum Chunk {
 
 /// Writes the rest of an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk.
 async fn produce<S: Shape>(
-    mut part: Part<S>,
+    mut part: OpenAnswer<S>,
     places: PlacesOf,
     patience: Duration,
     until: Instant,
@@ -515,7 +515,10 @@ async fn produce<S: Shape>(
     }
 }
 
-fn fill_in_place<S: Shape>(mut part: Part<S>, _place: Place) -> (Part<S>, Result<(), StoreError>) {
+fn fill_in_place<S: Shape>(
+    mut part: OpenAnswer<S>,
+    _place: Place,
+) -> (OpenAnswer<S>, Result<(), StoreError>) {
     let filled = part.fill(CHUNK_BYTES, SLICE);
     (part, filled)
 }

@@ -43,7 +43,7 @@ impl Patience {
 }
 
 /// A part of a body.
-enum Part {
+enum BodyPiece {
     /// Some bytes of it.
     Bytes(Bytes),
     /// It has ended, and all of it has come.
@@ -53,11 +53,11 @@ enum Part {
 }
 
 /// Where the parts of a body go.
-pub struct Parts(Sender<Part>);
+pub struct Parts(Sender<BodyPiece>);
 
 /// A body, being read.
 pub struct Sent {
-    receiver: Receiver<Part>,
+    receiver: Receiver<BodyPiece>,
     current: Bytes,
     /// How it ended, once it has: well or not. Whoever asks again is told the same.
     ended: Option<bool>,
@@ -85,16 +85,18 @@ impl Parts {
             let part = match next {
                 Ok(Some(Ok(mut part))) => {
                     bytes += part.remaining() as u64;
-                    Part::Bytes(part.copy_to_bytes(part.remaining()))
+                    BodyPiece::Bytes(part.copy_to_bytes(part.remaining()))
                 }
-                Ok(Some(Err(error))) => Part::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
-                Ok(None) => Part::End,
+                Ok(Some(Err(error))) => {
+                    BodyPiece::Broken(io::Error::new(io::ErrorKind::ConnectionAborted, error))
+                }
+                Ok(None) => BodyPiece::End,
                 Err(_) => {
                     stalled = true;
-                    Part::Broken(io::ErrorKind::TimedOut.into())
+                    BodyPiece::Broken(io::ErrorKind::TimedOut.into())
                 }
             };
-            let is_last = !matches!(part, Part::Bytes(_));
+            let is_last = !matches!(part, BodyPiece::Bytes(_));
             if self.0.send(part).await.is_err() || is_last {
                 return stalled; // the reader may have had enough, and says why
             }
@@ -111,9 +113,9 @@ impl Read for Sent {
             match (self.ended, self.ended.is_none().then(|| self.receiver.blocking_recv()).flatten()) {
                 (Some(true), _) => return Ok(0),
                 (Some(false), _) => return Err(broken()),
-                (None, Some(Part::Bytes(bytes))) => self.current = bytes,
-                (None, Some(Part::End)) => self.ended = Some(true),
-                (None, Some(Part::Broken(error))) => {
+                (None, Some(BodyPiece::Bytes(bytes))) => self.current = bytes,
+                (None, Some(BodyPiece::End)) => self.ended = Some(true),
+                (None, Some(BodyPiece::Broken(error))) => {
                     self.ended = Some(false);
                     tracing::debug!(%error, "What a client sent broke off.");
                 }
@@ -144,10 +146,10 @@ mod tests {
 
     #[test]
     fn a_body_that_breaks_off_is_not_its_end() {
-        let broken = || Some(Part::Broken(io::ErrorKind::ConnectionAborted.into()));
-        for (last, is_end) in [(broken(), false), (None, false), (Some(Part::End), true)] {
+        let broken = || Some(BodyPiece::Broken(io::ErrorKind::ConnectionAborted.into()));
+        for (last, is_end) in [(broken(), false), (None, false), (Some(BodyPiece::End), true)] {
             let (parts, mut sent) = sent();
-            for part in [Part::Bytes(Bytes::from_static(b"abc")), Part::Bytes(Bytes::new())] {
+            for part in [BodyPiece::Bytes(Bytes::from_static(b"abc")), BodyPiece::Bytes(Bytes::new())] {
                 assert!(parts.0.try_send(part).is_ok());
             }
             if let Some(last) = last {

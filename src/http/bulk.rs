@@ -131,7 +131,7 @@ pub async fn lookup<B: Buf>(
     let deadline = Instant::now() + config.request_timeout;
     let begin = move || {
         let Lines { asks, bad, errors, .. } = lines;
-        let sum = Sum {
+        let sum = BulkSummary {
             queries: asks.len() as u64 + errors,
             found: 0,
             errors,
@@ -318,7 +318,7 @@ impl Lines {
 
 /// The last line.
 #[derive(Serialize)]
-struct Sum {
+struct BulkSummary {
     queries: u64,
     found: u64,
     errors: u64,
@@ -354,7 +354,7 @@ struct EndLine<'a> {
 /// An answer being written.
 struct AnswerWriter {
     bulk: QueriesWalk,
-    sum: Sum,
+    sum: BulkSummary,
     out: Vec<u8>,
     /// Whether of each query only what its rows come to is told.
     is_summary: bool,

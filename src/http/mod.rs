@@ -91,7 +91,7 @@ use crate::evidence::{Beginnings, Filters};
 use crate::ingest::Ingest;
 use crate::lookup::NewSettings;
 use crate::status::history::History;
-use crate::store::{Part, Snapshot, WriteStore};
+use crate::store::{PartialStore, Snapshot, WriteStore};
 use crate::watch::Watching;
 
 /// Where it listens, and its bounds.
@@ -215,7 +215,7 @@ const MAX_LISTS: (usize, usize) = (256, 192);
 
 /// What the endpoints work on, and who asks. Clones share everything.
 #[derive(Clone)]
-pub struct State(Arc<Shared>, Asker, Option<Arc<Part>>);
+pub struct State(Arc<Shared>, Asker, Option<Arc<PartialStore>>);
 
 struct Shared {
     ledger: Arc<dyn WriteStore>,

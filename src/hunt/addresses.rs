@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Listener;
 use super::sorted::{Sorted, Wanted};
-use super::tally::{Open, Sum};
+use super::tally::{HuntSummary, Open};
 use crate::base::keyed;
 use crate::dns::push_address_key;
 use crate::indicators::{AllowList, Network, Value};
@@ -27,7 +27,7 @@ pub fn run(
     addresses: Sorted,
     ledger: &dyn Snapshot,
     walk: bool,
-    sum: &mut Sum<'_>,
+    sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
     let mut wanted = addresses.into_iter();
@@ -112,7 +112,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(wanted: Wanted, sum: &mut Sum<'_>) -> Option<Counted> {
+    fn of(wanted: Wanted, sum: &mut HuntSummary<'_>) -> Option<Counted> {
         let network = Network::from_key(&wanted.key)?;
         let open = sum.open(wanted, Some(Value::of_network(network)))?;
         Some(Counted { open, network, names: HashSet::new() })
@@ -135,7 +135,12 @@ fn is_harmless(allow: &AllowList, entry: &Entry, address: IpAddr) -> bool {
 }
 
 /// Tells of those that do not hold an address, the narrowest first.
-fn close(open: &mut Vec<Counted>, address: Option<IpAddr>, sum: &mut Sum<'_>, listener: &mut Listener<'_>) {
+fn close(
+    open: &mut Vec<Counted>,
+    address: Option<IpAddr>,
+    sum: &mut HuntSummary<'_>,
+    listener: &mut Listener<'_>,
+) {
     while let Some(last) = open.pop_if(|last| !address.is_some_and(|address| last.network.contains(address)))
     {
         sum.close(last.open, listener);
@@ -147,7 +152,7 @@ fn looked_up(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,
     has_mapped: bool,
-    sum: &mut Sum<'_>,
+    sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
     let mut waiting: Vec<Counted> = Vec::new();
@@ -191,7 +196,7 @@ fn walked(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,
     has_mapped: bool,
-    sum: &mut Sum<'_>,
+    sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
     let mut wanted = wanted.peekable();

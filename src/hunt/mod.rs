@@ -24,7 +24,7 @@ pub use tally::{Hit, MAX_NAMES};
 use crate::indicators::{Action, AllowList, Indicator, ReadError, Value};
 use crate::store::{Snapshot, StoreError};
 use sorted::Sorted;
-use tally::Sum;
+use tally::HuntSummary;
 
 /// Bytes of memory that the indicators of a hunt take at most.
 pub const MAX_MEMORY: u64 = 112 << 20;
@@ -158,7 +158,7 @@ impl Hunt {
             Way::Walk => true,
         };
         let outcome = Outcome { expired_before: ledger.expired_before(), ..Outcome::default() };
-        let mut sum = Sum { allow: &allow, notes: &notes, outcome, is_ended: false };
+        let mut sum = HuntSummary { allow: &allow, notes: &notes, outcome, is_ended: false };
         let walk = walks(names.len());
         names::run(names, &**ledger, walk, &mut sum, listener)?;
         if !sum.is_ended {

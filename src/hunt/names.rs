@@ -8,7 +8,7 @@ use std::iter::Peekable;
 
 use super::Listener;
 use super::sorted::{Sorted, Wanted};
-use super::tally::{Open, Sum};
+use super::tally::{HuntSummary, Open};
 use crate::base::keyed;
 use crate::dns::{Name, RrType, other_form};
 use crate::indicators::{AllowList, Value};
@@ -27,7 +27,7 @@ pub fn run(
     names: Sorted,
     ledger: &dyn Snapshot,
     walk: bool,
-    sum: &mut Sum<'_>,
+    sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
     let mut wanted = names.into_iter();
@@ -45,7 +45,12 @@ fn value(wanted: &Wanted) -> Option<Value> {
 }
 
 /// Reports the indicators that do not hold a name, the lowest domain first, and takes them off the stack.
-fn close(open: &mut Vec<Counted>, key: Option<&[u8]>, sum: &mut Sum<'_>, listener: &mut Listener<'_>) {
+fn close(
+    open: &mut Vec<Counted>,
+    key: Option<&[u8]>,
+    sum: &mut HuntSummary<'_>,
+    listener: &mut Listener<'_>,
+) {
     while let Some(last) = open.pop_if(|last| !key.is_some_and(|key| last.holds(key))) {
         sum.close(last.open, listener);
     }
@@ -55,7 +60,7 @@ fn close(open: &mut Vec<Counted>, key: Option<&[u8]>, sum: &mut Sum<'_>, listene
 fn looked_up(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,
-    sum: &mut Sum<'_>,
+    sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
     // Those that are counted, and wait for what is below them.
@@ -84,7 +89,7 @@ fn looked_up(
 fn walked(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,
-    sum: &mut Sum<'_>,
+    sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<(), StoreError> {
     let mut wanted = wanted.peekable();
@@ -124,7 +129,7 @@ fn begin(
     wanted: Wanted,
     open: &mut Vec<Counted>,
     ledger: &dyn Snapshot,
-    sum: &mut Sum<'_>,
+    sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
 ) -> Result<bool, StoreError> {
     close(open, Some(&wanted.key), sum, listener);
@@ -153,7 +158,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(wanted: Wanted, sum: &mut Sum<'_>) -> Option<Counted> {
+    fn of(wanted: Wanted, sum: &mut HuntSummary<'_>) -> Option<Counted> {
         let value = value(&wanted);
         let other = value.as_ref().and_then(Value::name).and_then(other_form);
         sum.open(wanted, value).map(|open| Counted { open, other, owners: HashSet::new() })
@@ -189,7 +194,7 @@ impl Counted {
     fn look_up_other(
         &mut self,
         ledger: &dyn Snapshot,
-        sum: &mut Sum<'_>,
+        sum: &mut HuntSummary<'_>,
         listener: &mut Listener<'_>,
     ) -> Result<bool, StoreError> {
         let scan = self.other.as_ref().and_then(|other| Counted::scan(&self.open.value, Some(other)));
@@ -201,7 +206,7 @@ impl Counted {
         &mut self,
         scan: Option<Scan>,
         ledger: &dyn Snapshot,
-        sum: &mut Sum<'_>,
+        sum: &mut HuntSummary<'_>,
         listener: &mut Listener<'_>,
     ) -> Result<bool, StoreError> {
         let Some(scan) = scan.filter(|_| !self.open.tally.is_over()) else { return Ok(true) };

@@ -104,14 +104,14 @@ impl Sorted {
     }
 
     /// All of them in their order, the same key once.
-    pub fn into_iter(mut self) -> Merged {
+    pub fn into_iter(mut self) -> MergedKeys {
         self.pack();
         let pieces = std::mem::take(&mut self.pieces);
         let mut heap: Vec<Piece> = pieces.into_iter().filter_map(Piece::open).collect();
         for at in (0..heap.len() / 2).rev() {
             sink(&mut heap, at);
         }
-        Merged { heap, ahead: None, duplicates: 0 }
+        MergedKeys { heap, ahead: None, duplicates: 0 }
     }
 }
 
@@ -170,13 +170,13 @@ fn sink(heap: &mut [Piece], mut at: usize) {
 }
 
 /// Keys in their order.
-pub struct Merged {
+pub struct MergedKeys {
     heap: Vec<Piece>,
     ahead: Option<Wanted>,
     duplicates: u64,
 }
 
-impl Merged {
+impl MergedKeys {
     /// How many were left out, because they were there already.
     pub fn duplicates(&self) -> u64 {
         self.duplicates
@@ -198,7 +198,7 @@ impl Merged {
     }
 }
 
-impl Iterator for Merged {
+impl Iterator for MergedKeys {
     type Item = Wanted;
 
     fn next(&mut self) -> Option<Wanted> {

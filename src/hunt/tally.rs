@@ -44,12 +44,12 @@ pub struct Tally {
     /// Whether there is something that was first seen after the indicator ended.
     is_late: bool,
     /// Of the name at hand.
-    name: Found,
+    name: NameCount,
 }
 
 /// What is counted of one name.
 #[derive(Debug, Clone, Copy)]
-struct Found {
+struct NameCount {
     rows: u64,
     asked: bool,
     first: u64,
@@ -58,8 +58,8 @@ struct Found {
     asked_last: u64,
 }
 
-const NOTHING: Found =
-    Found { rows: 0, asked: false, first: u64::MAX, last: 0, asked_first: u64::MAX, asked_last: 0 };
+const NOTHING: NameCount =
+    NameCount { rows: 0, asked: false, first: u64::MAX, last: 0, asked_first: u64::MAX, asked_last: 0 };
 
 impl Default for Tally {
     fn default() -> Tally {
@@ -141,7 +141,7 @@ pub struct Open {
 }
 
 /// What is told, and what comes of it.
-pub struct Sum<'a> {
+pub struct HuntSummary<'a> {
     pub allow: &'a AllowList,
     pub notes: &'a Notes,
     pub outcome: Outcome,
@@ -149,7 +149,7 @@ pub struct Sum<'a> {
     pub is_ended: bool,
 }
 
-impl Sum<'_> {
+impl HuntSummary<'_> {
     /// An indicator that is counted from now on, unless it is harmless.
     pub fn open(&mut self, wanted: Wanted, value: Option<Value>) -> Option<Open> {
         let value = value?;

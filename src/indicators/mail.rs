@@ -36,7 +36,7 @@ enum At {
 
 /// What a line is.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct MailLine {
     /// Whether it is none that is read as it stands.
     pub is_coded: bool,
     /// Text that came out of it, or of what was before it.
@@ -47,26 +47,26 @@ pub struct Part {
 
 impl Mail {
     /// Takes a line.
-    pub fn line(&mut self, line: &str) -> Part {
+    pub fn line(&mut self, line: &str) -> MailLine {
         let text = line.trim();
         match self.at {
             At::Outside | At::Header => {
                 self.header(line);
-                Part::default()
+                MailLine::default()
             }
-            At::Start if text.is_empty() => Part { is_coded: true, ..Part::default() },
+            At::Start if text.is_empty() => MailLine { is_coded: true, ..MailLine::default() },
             At::Start | At::Inside if is_coded(text) => {
                 let is_text =
                     ["", "text", "message"].contains(&self.kind.split('/').next().unwrap_or_default());
                 let is_first = std::mem::replace(&mut self.at, At::Inside) == At::Start;
                 let unread = (!is_text && is_first).then(|| self.kind.clone());
-                Part { is_coded: true, text: if is_text { self.decoded(text) } else { None }, unread }
+                MailLine { is_coded: true, text: if is_text { self.decoded(text) } else { None }, unread }
             }
             At::Start | At::Inside => {
                 let text = self.end();
                 self.at = At::Outside;
                 self.header(line);
-                Part { text, ..Part::default() }
+                MailLine { text, ..MailLine::default() }
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::base::threads;
 use crate::status::UnreadKind;
 use crate::store::batch::Batch;
 use crate::store::{StoreError, WriteStore};
-use crate::tail::discover::{Found, Scope, Stamp, discover, is_glob};
+use crate::tail::discover::{FoundFile, Scope, Stamp, discover, is_glob};
 use crate::zeek;
 
 use super::worker::{ReadOutcome, Worker};
@@ -38,7 +38,7 @@ pub const STANDARD_INPUT: &str = "standard input";
 
 /// What an import of some paths reads.
 pub struct Listed {
-    files: Vec<Found>,
+    files: Vec<FoundFile>,
     /// For each path what was found there.
     groups: Vec<Group>,
     /// What was seen and is not read.
@@ -100,7 +100,7 @@ pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
         let mut group = Group { path: path.clone(), is_file: true, files: Vec::new(), seen: String::new() };
         if path.as_os_str() == "-" {
             let stamp = Stamp { device: 0, inode: 0, size: 0, modified: 0 };
-            listed.files.push(Found { path: path.clone(), stamp });
+            listed.files.push(FoundFile { path: path.clone(), stamp });
             group.path = STANDARD_INPUT.into();
         } else {
             let listing = discover(path, &Scope::default())
@@ -119,7 +119,7 @@ pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
                 };
                 list.push((unread.path, unread.reason));
             }
-            let plain: Vec<Found> = listing.archives.into_iter().chain(listing.live).collect();
+            let plain: Vec<FoundFile> = listing.archives.into_iter().chain(listing.live).collect();
             let start = listed.files.len();
             let zeek = Default::default();
             let look = |path: &Path, most: usize| twins::times(path, &zeek, most);
@@ -170,7 +170,7 @@ pub fn import<'a>(
     let workers = config.threads.clamp(1, files.len().max(1));
     // Batches in memory at one time: one for each worker, one that waits, one that is applied (and sorted, as much again).
     let batch_bytes = usize::try_from(config.memory).unwrap_or(usize::MAX) / (workers + 3);
-    let queue: Mutex<VecDeque<Found>> = Mutex::new(files.into());
+    let queue: Mutex<VecDeque<FoundFile>> = Mutex::new(files.into());
     let zeek = config.sources.first().map(|source| source.zeek.clone()).unwrap_or_default();
     let done = Mutex::new(summary);
     let (to_writer, batches) = sync_channel::<Batch>(1);
@@ -249,7 +249,7 @@ where
 /// Takes files from the queue until there is none, and then those that were busy.
 fn work_off(
     worker: &mut Worker<'_>,
-    queue: &Mutex<VecDeque<Found>>,
+    queue: &Mutex<VecDeque<FoundFile>>,
     sensor: Option<&str>,
     zeek: &zeek::Options,
     stop: &Stop,

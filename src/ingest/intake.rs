@@ -91,13 +91,13 @@ enum State {
     /// Before the first record. What came so far is hashed; nothing is counted.
     Seeking(Prefix),
     /// In the part that was read before.
-    Known(Place, Reach),
+    Known(ClaimedLog, Reach),
     /// In the part that is new.
-    Reading(Place),
+    Reading(ClaimedLog),
 }
 
 /// A claimed lineage and the place in it.
-struct Place {
+struct ClaimedLog {
     prefix: Prefix,
     progress: Box<Progress>,
     /// Whether something is to be said that `progress` does not say yet.
@@ -430,7 +430,7 @@ impl Core {
                 if self.inherited_header {
                     progress.header = self.meaning.reader.header();
                 }
-                self.state = State::Reading(Place { prefix, progress, dirty: true, line_start: None });
+                self.state = State::Reading(ClaimedLog { prefix, progress, dirty: true, line_start: None });
                 // What another log tells is not seen here, and what is followed has no end yet.
                 let is_whole = !self.live && self.twin.is_none() && self.told_until.is_none();
                 self.telling = is_whole.then(|| self.context.listening.begin()).flatten();
@@ -444,7 +444,7 @@ impl Core {
                 }
                 let here = prefix.offset();
                 let next_mark = progress.marks.partition_point(|mark| mark.offset <= here);
-                let place = Place { prefix, progress, dirty: false, line_start: None };
+                let place = ClaimedLog { prefix, progress, dirty: false, line_start: None };
                 self.state = if place.progress.consumed.offset <= here {
                     State::Reading(place)
                 } else {
@@ -483,7 +483,7 @@ impl Core {
     }
 
     /// The content is not what was read before. It is never counted again; reading goes on behind it.
-    fn note_change(&self, place: &mut Place) {
+    fn note_change(&self, place: &mut ClaimedLog) {
         place.progress.prefix_changed += 1;
         place.dirty = true;
         warn!(
@@ -614,7 +614,7 @@ impl Core {
     }
 }
 
-impl Place {
+impl ClaimedLog {
     /// The offset at which the known bytes are compared next.
     fn stop(&self, next_mark: usize) -> u64 {
         self.progress.marks.get(next_mark).map_or(self.progress.consumed.offset, |mark| mark.offset)

@@ -22,12 +22,12 @@ mod dump;
 mod follow;
 mod import;
 mod intake;
-mod look;
 mod malformed;
 mod meaning;
 mod missing_logs;
 mod not_read;
 mod plain_logs;
+mod probe;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -50,11 +50,11 @@ pub use contents::{Contents, Listener, Listening};
 pub use dump::{Database, Dump};
 pub use follow::{Ingest, start};
 pub use import::{Listed, STANDARD_INPUT, files_under, import};
-pub use look::look_at;
 pub use malformed::malformed_in_words;
 pub use meaning::{Meaning, reader};
 pub use missing_logs::gone;
 pub use not_read::NotRead;
+pub use probe::look_at;
 pub use twins::{Side as TwinSide, Twins, home as zeek_folder};
 
 use crate::base::clock::Clock;

@@ -28,7 +28,7 @@ const MOST_BYTES: u64 = 32 << 20;
 
 /// Archives that could not be read. Clones share everything.
 #[derive(Debug, Clone, Default)]
-pub struct NotRead(Arc<Mutex<Kept>>);
+pub struct NotRead(Arc<Mutex<NotReadFile>>);
 
 impl PartialEq for NotRead {
     fn eq(&self, other: &NotRead) -> bool {
@@ -37,7 +37,7 @@ impl PartialEq for NotRead {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct NotReadFile {
     /// Where the file is; nowhere in a ledger that is not kept.
     folder: Option<PathBuf>,
     list: List,
@@ -74,7 +74,7 @@ impl NotRead {
                 List { archives: [(shown_path(&folder.join(NAME)), archive)].into(), more: 0 }
             }
         };
-        NotRead(Arc::new(Mutex::new(Kept { folder: Some(folder.to_owned()), list })))
+        NotRead(Arc::new(Mutex::new(NotReadFile { folder: Some(folder.to_owned()), list })))
     }
 
     /// Whether there is none.
@@ -161,7 +161,7 @@ impl NotRead {
     }
 }
 
-impl Kept {
+impl NotReadFile {
     fn write(&mut self) -> io::Result<()> {
         if self.list.archives.is_empty() {
             self.list.more = 0;

@@ -13,7 +13,7 @@ pub(super) type Group = (Option<usize>, String);
 
 /// The sums over some logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Sum {
+pub(super) struct LogTotals {
     /// How many logs there are.
     pub logs: u64,
     /// Their lines, by how they ended.
@@ -27,7 +27,7 @@ pub(super) struct Sum {
 pub(super) struct Totals {
     /// Folder, file or glob of each source, and its sensor.
     sources: Vec<(PathBuf, String)>,
-    groups: BTreeMap<Group, Sum>,
+    groups: BTreeMap<Group, LogTotals>,
     /// How many logs have their latest record at which time.
     newest: BTreeMap<u64, u64>,
     spoiled: Spoiled,
@@ -81,7 +81,7 @@ impl Totals {
     }
 
     /// The sums for each source and sensor of which there are logs, what was imported first.
-    pub fn groups(&self) -> &BTreeMap<Group, Sum> {
+    pub fn groups(&self) -> &BTreeMap<Group, LogTotals> {
         &self.groups
     }
 

@@ -16,14 +16,14 @@ use serde_json::Value;
 use super::dump;
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
-use super::look::{Look, by_name, look_into};
+use super::probe::{LogProbe, by_name, look_into};
 use super::{Context, DEFAULT_SENSOR, IngestError, Summary, reading_hint};
 use crate::base::threads;
 use crate::progress::{LineageId, Progress};
 use crate::status::UnreadKind;
 use crate::store::batch::Batch;
 use crate::tail::decode::{Decoder, End, Packing, gzip_length};
-use crate::tail::discover::Found;
+use crate::tail::discover::FoundFile;
 use crate::tail::open::open;
 use crate::tally::Tally;
 use crate::zeek;
@@ -220,7 +220,7 @@ impl<'a> Worker<'a> {
     /// Reads a file. What it says is in the batch or applied when this returns.
     pub fn read_file(
         &mut self,
-        found: &Found,
+        found: &FoundFile,
         sensor: Option<&str>,
         zeek: &zeek::Options,
     ) -> Result<ReadOutcome, IngestError> {
@@ -300,7 +300,7 @@ impl<'a> Worker<'a> {
         path: Option<&Path>,
         zeek: &zeek::Options,
     ) -> Result<(), (UnreadKind, String)> {
-        let mut look = Look::new(zeek, self.context.max_line_bytes);
+        let mut look = LogProbe::new(zeek, self.context.max_line_bytes);
         if look.take(bytes) {
             return Ok(());
         }

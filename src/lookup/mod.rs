@@ -45,7 +45,7 @@ pub use indicator::{Indicator, another, maybe_meant, refuse_nothing, understood}
 pub use list::{List, ListForm};
 pub use literal::{address as literal_address, literal};
 pub use lookalike::{Brands, Likeness, Lookalike};
-pub use new::{MAX_NEW, New, NewFound, NewSearch, NewSettings, Place, What, find_new, parse_since};
+pub use new::{MAX_NEW, New, NewCursor, NewFound, NewSearch, NewSettings, What, find_new, parse_since};
 pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};
 pub use queries::{AnswerPart, Queries, QueriesWalk, QueryRef, is_regex};

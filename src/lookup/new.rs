@@ -74,7 +74,7 @@ pub struct NewSearch {
     /// At most so many, the newest.
     pub limit: usize,
     /// Only what comes after this.
-    pub after: Option<Place>,
+    pub after: Option<NewCursor>,
 }
 
 /// What is told apart of what is new.
@@ -133,7 +133,7 @@ impl NewSearch {
                     }
                 }
                 "sensor" => search.sensor = Some(value.to_owned()),
-                "cursor" => search.after = Some(Place::parse(value)?),
+                "cursor" => search.after = Some(NewCursor::parse(value)?),
                 _ => {}
             }
         }
@@ -143,27 +143,27 @@ impl NewSearch {
 
 /// A place in the order of an answer: the newest first, and of those of one second by text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct NewCursor {
     /// When it was first seen.
     pub first: u64,
     /// What it is.
     pub value: String,
 }
 
-impl Place {
+impl NewCursor {
     /// Reads one as [`std::fmt::Display`] writes it.
     ///
     /// # Errors
     ///
     /// When it is none.
-    pub fn parse(text: &str) -> Result<Place, QueryError> {
+    pub fn parse(text: &str) -> Result<NewCursor, QueryError> {
         let none = || QueryError::new(text, 0, "not a cursor", "the value of next in the answer before");
         let (first, value) = text.split_once('-').ok_or_else(none)?;
-        Ok(Place { first: first.parse().map_err(|_| none())?, value: value.to_owned() })
+        Ok(NewCursor { first: first.parse().map_err(|_| none())?, value: value.to_owned() })
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for NewCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.first, self.value)
     }
@@ -243,7 +243,7 @@ pub fn find_new(
     let new: Vec<New> = heap.into_sorted_vec().into_iter().map(|Ordered(new)| new).collect();
     let left = total > new.len() as u64;
     let last = new.last().filter(|_| left);
-    let next = last.map(|last| Place { first: last.first_seen, value: last.value.clone() }.to_string());
+    let next = last.map(|last| NewCursor { first: last.first_seen, value: last.value.clone() }.to_string());
     Ok(Some(NewFound { what: search.what, since: search.since, total, new, next }))
 }
 
@@ -505,7 +505,7 @@ impl Finding<'_> {
             lookalike: None,
         };
         let mut new = Ordered(new);
-        if let Some(Place { first, value }) = &self.search.after {
+        if let Some(NewCursor { first, value }) = &self.search.after {
             let (time, text) = (new.0.first_seen, &new.0.value);
             if time > *first || (time == *first && text <= value) {
                 return;

@@ -200,7 +200,7 @@ fn order(sort: Sort, a: &Row, b: &Row) -> Ordering {
 }
 
 /// Some rows and how they ended.
-struct Part {
+struct Portion {
     rows: Vec<Row>,
     end: End,
 }
@@ -211,13 +211,13 @@ fn rows(
     limits: Limits,
     from: Option<Cursor>,
     until: Instant,
-) -> Result<Part, GatherError> {
+) -> Result<Portion, GatherError> {
     let mut rows = Vec::new();
     let end = visit(ledger, search, limits, from, until, |found| {
         rows.push(Row::from(found));
         true
     })?;
-    Ok(Part { rows, end })
+    Ok(Portion { rows, end })
 }
 
 /// Walks until the answer ends, the visitor has enough, or the time is over.
@@ -255,7 +255,7 @@ fn part(
     for query in queries {
         let search = Search { merge_sensors: true, ..Search::new(query) };
         let limits = Limits { rows: PART_ROWS, examined: SURROUNDINGS_EXAMINED };
-        let Part { rows, end } = self::rows(ledger, &search, limits, None, until)?;
+        let Portion { rows, end } = self::rows(ledger, &search, limits, None, until)?;
         all.extend(rows);
         more |= end != End::Complete;
     }

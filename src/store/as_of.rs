@@ -33,7 +33,7 @@ impl Fed {
 }
 
 /// What can be had just now of a store of which parts may be away.
-pub struct Part {
+pub struct PartialStore {
     /// What can be asked.
     pub snapshot: Arc<dyn Snapshot>,
     /// What is missing, in a sentence each; empty where nothing is.

@@ -256,7 +256,7 @@ impl Names {
 
 /// What a look at all names has found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct NameSurvey {
     /// Distinct names.
     pub names: u64,
     /// The domains that have more than their budget.
@@ -265,7 +265,7 @@ pub(crate) struct Found {
     pub growth: Vec<Growth>,
 }
 
-impl Found {
+impl NameSurvey {
     /// How many names are beyond the budget of their domain.
     pub fn names_over(&self, budget: &NameBudget) -> u64 {
         self.over.iter().map(|over| over.names.saturating_sub(budget.names)).sum()
@@ -302,8 +302,8 @@ pub(crate) fn survey(
     budget: &NameBudget,
     since: u64,
     check: &mut dyn FnMut() -> Result<(), StoreError>,
-) -> Result<Found, StoreError> {
-    let mut found = Found::default();
+) -> Result<NameSurvey, StoreError> {
+    let mut found = NameSurvey::default();
     let mut names = Names::open(sources, None)?;
     // Of a domain in which another public suffix lies, the other's names come between its own.
     let mut open: Vec<Open> = Vec::new();
@@ -343,7 +343,7 @@ pub(crate) fn survey(
     Ok(found)
 }
 
-impl Found {
+impl NameSurvey {
     fn close(&mut self, domain: Open, budget: &NameBudget) -> Result<(), StoreError> {
         let Open { prefix, all, recent, names, firsts } = domain;
         let grows = |known: &Growth| known.names_a_day < recent;
@@ -399,7 +399,7 @@ struct Folding {
 /// As [`survey`].
 pub(crate) fn plan(
     sources: &Sources,
-    found: Found,
+    found: NameSurvey,
     budget: &NameBudget,
     seed: u64,
     check: &mut dyn FnMut() -> Result<(), StoreError>,
@@ -517,14 +517,14 @@ pub(crate) struct Rules {
     pub unresolved: u64,
     /// Whether all estimates stay, since folded rows do not pass by here.
     pub keeps_estimates: bool,
-    pub sums: BTreeMap<(Vec<u8>, SensorId), Sum>,
+    pub sums: BTreeMap<(Vec<u8>, SensorId), FoldedSum>,
     /// Domains and sensors of which a folded row or question stays.
     pub alive: BTreeSet<(Vec<u8>, SensorId)>,
 }
 
 /// What is folded into one row.
 #[derive(Debug, Default)]
-pub(crate) struct Sum {
+pub(crate) struct FoldedSum {
     halves: Halves,
     asked: Asked,
     names: Sketch,

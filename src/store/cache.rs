@@ -32,19 +32,19 @@ const LARGEST_SHARE: usize = 16;
 const TRIES: usize = 32;
 
 /// The blocks of one family of one run.
-type Part = (u32, u8);
+type RunFamily = (u32, u8);
 
 /// Opened blocks, within a bound of bytes. Those that were not asked for since they were looked at last go first.
 pub(crate) struct Cache {
     capacity: usize,
-    kept: RwLock<Kept>,
+    kept: RwLock<CachedBlocks>,
 }
 
 #[derive(Default)]
-struct Kept {
-    blocks: HashMap<Part, BTreeMap<Bytes, Slot>>,
+struct CachedBlocks {
+    blocks: HashMap<RunFamily, BTreeMap<Bytes, Slot>>,
     /// Rows of exact lookups, by the key that they begin at.
-    extracts: HashMap<Part, HashMap<Bytes, Slot>>,
+    extracts: HashMap<RunFamily, HashMap<Bytes, Slot>>,
     /// All of them, in the order in which they are looked at when there is no room.
     order: VecDeque<Item>,
     bytes: usize,
@@ -52,8 +52,8 @@ struct Kept {
 
 /// What is kept.
 enum Item {
-    Block(Part, Bytes),
-    Extract(Part, Bytes),
+    Block(RunFamily, Bytes),
+    Extract(RunFamily, Bytes),
     Page { run: u32, filter: Weak<Pages>, at: usize, cost: usize },
 }
 
@@ -97,7 +97,7 @@ impl Cache {
     }
 
     /// For who reads; `None` when somebody is changing it just now, which is not waited for.
-    fn read(&self) -> Option<RwLockReadGuard<'_, Kept>> {
+    fn read(&self) -> Option<RwLockReadGuard<'_, CachedBlocks>> {
         for _ in 0..TRIES {
             if let Some(kept) = self.kept.try_read() {
                 return Some(kept);
@@ -203,7 +203,7 @@ impl Cache {
     /// Lets the blocks of a run go, and the pages of its filter, which nobody reads any more.
     pub fn forget(&self, run: u32) {
         let mut kept = self.kept.write();
-        let Kept { blocks, extracts, order, bytes } = &mut *kept;
+        let CachedBlocks { blocks, extracts, order, bytes } = &mut *kept;
         let mut any = false;
         for family in Family::ALL {
             if let Some(part) = blocks.remove(&(run, family.byte())) {
@@ -229,7 +229,7 @@ impl Cache {
     }
 }
 
-impl Kept {
+impl CachedBlocks {
     fn add_page(&mut self, run: u32, filter: &Arc<Pages>, at: usize, page: &Bytes) {
         if filter.put(at, page) {
             let cost = page.len() + OVERHEAD;

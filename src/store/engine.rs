@@ -95,7 +95,7 @@ pub(crate) trait Engine: Pairs {
 }
 
 /// Where an engine is kept.
-pub(crate) trait Place: Send + Sync {
+pub(crate) trait EnginePlace: Send + Sync {
     /// What it is called.
     fn name(&self) -> &str;
 
@@ -130,10 +130,10 @@ pub(crate) trait MarkFile: Send {
 /// The places of one ledger, of which one is current.
 pub(crate) trait Site: Send + Sync {
     /// The place that is current.
-    fn current(&self) -> Arc<dyn Place>;
+    fn current(&self) -> Arc<dyn EnginePlace>;
 
     /// A new place, with nothing there but a note that it is to take over from the current one.
-    fn next(&self) -> Result<Arc<dyn Place>, StoreError>;
+    fn next(&self) -> Result<Arc<dyn EnginePlace>, StoreError>;
 
     /// Makes another place current, durable when it returns. What is at the other places is worth nothing then.
     ///
@@ -141,7 +141,7 @@ pub(crate) trait Site: Send + Sync {
     ///
     /// The place that was current still is; but whoever opens the ledger next may find the other one if this is
     /// [`Site::is_unsettled`].
-    fn switch(&self, to: &dyn Place) -> Result<(), StoreError>;
+    fn switch(&self, to: &dyn EnginePlace) -> Result<(), StoreError>;
 
     /// Whether it is not certain that the current place is found by whoever opens the ledger next. Nothing may be committed
     /// then, and no place removed.

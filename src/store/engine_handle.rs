@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::cache::Cache;
-use super::engine::{Changes, Engine, Pairs, Place};
+use super::engine::{Changes, Engine, EnginePlace, Pairs};
 use super::notifier::Notifier;
 use super::{Pair, StoreError};
 use crate::base::fault::{end_to_start_again, patience, point};
@@ -42,7 +42,7 @@ const SAME_TROUBLE: Duration = Duration::from_secs(20);
 
 /// An engine at its place.
 pub(crate) struct EngineHandle {
-    place: Arc<dyn Place>,
+    place: Arc<dyn EnginePlace>,
     state: RwLock<State>,
     /// Set while somebody waits to have the engine to itself: no further call is begun.
     closing: AtomicBool,
@@ -143,11 +143,11 @@ impl EngineHandle {
     ///
     /// # Errors
     ///
-    /// As [`Place::open`] has them.
+    /// As [`EnginePlace::open`] has them.
     ///
     /// `retry` bounds the waits between tries to open it again after a failure.
     pub fn open(
-        place: Arc<dyn Place>,
+        place: Arc<dyn EnginePlace>,
         notifier: &Arc<Notifier>,
         cache: &Arc<Cache>,
         retry: (Duration, Duration),
@@ -181,7 +181,7 @@ impl EngineHandle {
     }
 
     /// The place.
-    pub fn place(&self) -> &dyn Place {
+    pub fn place(&self) -> &dyn EnginePlace {
         &*self.place
     }
 

@@ -58,7 +58,7 @@ mod undo;
 mod value;
 mod verify;
 
-pub use as_of::{Fed, Part, SensorAsOf};
+pub use as_of::{Fed, PartialStore, SensorAsOf};
 pub use budget::{NameBudget, is_unresolved};
 pub use condition::{Condition, Edge, Fence, Looks, Run, Side};
 pub use copy::OnPiece;
@@ -104,8 +104,8 @@ pub trait ReadStore: Send + Sync {
     /// # Errors
     ///
     /// When nothing can be asked.
-    fn part(&self) -> Result<Part, StoreError> {
-        Ok(Part { snapshot: self.now(), missing: Vec::new() })
+    fn part(&self) -> Result<PartialStore, StoreError> {
+        Ok(PartialStore { snapshot: self.now(), missing: Vec::new() })
     }
 
     /// The name of a sensor, if the store gave that number.

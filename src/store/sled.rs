@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::acknowledged::{Acknowledged, DiskMark};
-use super::engine::{Engine, MarkFile, Place, Site};
+use super::engine::{Engine, EnginePlace, MarkFile, Site};
 use super::files::failed;
 use super::folder::{self, Folder, discard, make_next};
 pub use super::ledger::Ledger as SledStore;
@@ -309,23 +309,23 @@ struct SledSite {
 }
 
 impl SledSite {
-    fn place(&self, path: PathBuf, replaces: Option<String>) -> Arc<dyn Place> {
+    fn place(&self, path: PathBuf, replaces: Option<String>) -> Arc<dyn EnginePlace> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Arc::new(SledPlace { path, name, replaces, options: self.options.clone() })
     }
 }
 
 impl Site for SledSite {
-    fn current(&self) -> Arc<dyn Place> {
+    fn current(&self) -> Arc<dyn EnginePlace> {
         self.place(self.folder.lock().ledger(), None)
     }
 
-    fn next(&self) -> Result<Arc<dyn Place>, StoreError> {
+    fn next(&self) -> Result<Arc<dyn EnginePlace>, StoreError> {
         let (path, replaces) = self.folder.lock().next_ledger()?;
         Ok(self.place(path, Some(replaces)))
     }
 
-    fn switch(&self, to: &dyn Place) -> Result<(), StoreError> {
+    fn switch(&self, to: &dyn EnginePlace) -> Result<(), StoreError> {
         self.folder.lock().switch(to.name())
     }
 
@@ -363,7 +363,7 @@ struct SledPlace {
     options: Options,
 }
 
-impl Place for SledPlace {
+impl EnginePlace for SledPlace {
     fn name(&self) -> &str {
         &self.name
     }

@@ -100,19 +100,19 @@ impl Undo {
 
 /// What is to be changed where a batch is there in part, and the keys that go then.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct PartialBatch {
     pub changes: Changes,
     pub keys: Vec<Vec<u8>>,
 }
 
 /// Looks whether a batch is there in part.
-pub(crate) fn find(map: &(impl Pairs + ?Sized)) -> Result<Found, StoreError> {
+pub(crate) fn find(map: &(impl Pairs + ?Sized)) -> Result<PartialBatch, StoreError> {
     let there = with_prefix(map, engine::UNDO).collect::<Result<Vec<Pair>, _>>()?;
     let changes = match Undo::from_pairs(&there) {
         Some(undo) if !undo.is_whole(map)? => undo.into_changes(),
         _ => Changes::new(),
     };
-    Ok(Found { changes, keys: there.into_iter().map(|(key, _)| key).collect() })
+    Ok(PartialBatch { changes, keys: there.into_iter().map(|(key, _)| key).collect() })
 }
 
 /// A map as it is once such a batch is taken back.
@@ -123,7 +123,7 @@ pub(crate) struct Undone<'a> {
 
 impl<'a> Undone<'a> {
     pub fn of(map: &'a dyn Pairs) -> Result<Undone<'a>, StoreError> {
-        let Found { changes, keys } = find(map)?;
+        let PartialBatch { changes, keys } = find(map)?;
         let changes = changes.into_iter().chain(keys.into_iter().map(|key| (key, None))).collect();
         Ok(Undone { map, changes })
     }

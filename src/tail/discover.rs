@@ -96,7 +96,7 @@ impl Stamp {
 
 /// One file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundFile {
     /// Where it is.
     pub path: PathBuf,
     /// What the file system says of it.
@@ -107,17 +107,17 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Logs that may still grow.
-    pub live: Vec<Found>,
+    pub live: Vec<FoundFile>,
     /// Rotated and compressed logs, the oldest first. What is not compressed may be live as well.
-    pub archives: Vec<Found>,
+    pub archives: Vec<FoundFile>,
     /// The folders it was found in: those to listen to.
     pub folders: Vec<PathBuf>,
     /// Files and folders that are not read, and why.
     pub unread: Vec<Unread>,
     /// JSON streaming logs that may still grow. A plain log may hold the same events.
-    pub streaming: Vec<Found>,
+    pub streaming: Vec<FoundFile>,
     /// Such logs that are rotated, the oldest first.
-    pub streaming_archives: Vec<Found>,
+    pub streaming_archives: Vec<FoundFile>,
     /// How many files have other names than those that are looked for.
     pub others: u64,
     /// Some of them.
@@ -473,7 +473,7 @@ impl<'s> Search<'s> {
         if !self.files.insert((metadata.dev(), metadata.ino())) {
             return; // another name of a file that is in the list
         }
-        let found = Found { path: path.to_owned(), stamp: metadata.into() };
+        let found = FoundFile { path: path.to_owned(), stamp: metadata.into() };
         let streaming =
             path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"json_streaming_"));
         let listing = if streaming { &mut self.streaming } else { &mut self.listing };
@@ -515,7 +515,7 @@ fn is_date(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn names(found: &[Found], root: &Path) -> Vec<String> {
+    fn names(found: &[FoundFile], root: &Path) -> Vec<String> {
         let mut names: Vec<String> =
             found.iter().map(|f| f.path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()).collect();
         names.sort();

@@ -5,7 +5,7 @@
 //! | `NAME.feed` | the feed |
 //! | `NAME.held` | one that shrank by over half or to nothing, and waits to be confirmed or seen so once more |
 //! | `NAME.walked` | a number: the content with which history was looked through |
-//! | `walking` | how far the walk through history is ([`Place`]) |
+//! | `walking` | how far the walk through history is ([`WalkProgress`]) |
 //! | `NAME.pull` | how pulling it goes ([`super::PullNote`]) |
 //! | `NAME.pulled/` | what was pulled of it, where its source is asked for what has changed only |
 
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::feed::{Feed, FeedMeta, FeedWriter};
 use super::key;
 use super::note::Note;
-use super::place::Place;
+use super::walk_progress::WalkProgress;
 use crate::indicators::{self, Action, AllowList, Indicator, Options, ReadError, Reason, Skipped, Taken};
 
 /// A feed that has fewer indicators may shrink as it likes, but not to nothing.
@@ -321,12 +321,12 @@ impl Folder {
     }
 
     /// How far a walk is that was cut short; nothing where none was, or what is noted makes no sense: it is begun anew then.
-    pub(super) fn place(&self) -> Option<Place> {
+    pub(super) fn place(&self) -> Option<WalkProgress> {
         serde_json::from_slice(&fs::read(self.0.join("walking")).ok()?).ok()
     }
 
     /// Notes how far a walk is, whose hits up to there are kept.
-    pub(super) fn keep_place(&self, place: &Place) -> Result<(), WatchError> {
+    pub(super) fn keep_place(&self, place: &WalkProgress) -> Result<(), WatchError> {
         let text = serde_json::to_string(place).unwrap_or_default();
         replace(&self.0.join("walking"), &self.0.join("walking-part"), &text)
     }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::feed::Feed;
 use super::folder::Folder;
 use super::key;
-use super::place::{At, Place};
 use super::set::{Before, Set};
+use super::walk_progress::{At, WalkProgress};
 use crate::base::shutdown::Stop;
 use crate::dns::Name;
 use crate::dns::other_form;
@@ -54,7 +54,7 @@ struct Walk<'a> {
     read: u64,
     /// Where it is noted how far it is; not where nothing is kept.
     folder: Option<&'a Folder>,
-    place: Place,
+    place: WalkProgress,
     noted: Instant,
     before: Before,
 }
@@ -116,7 +116,7 @@ pub(super) fn missing(store: &dyn WriteStore, set: &Set) -> Result<Vec<NewHit>, 
 impl<'a> Walk<'a> {
     fn new(store: &'a dyn WriteStore, set: &'a Set, stop: &'a Stop) -> Walk<'a> {
         let (sensors, found, missing) = (HashMap::new(), Vec::new(), None);
-        let place = Place { feeds: BTreeMap::new(), at: At::Start };
+        let place = WalkProgress { feeds: BTreeMap::new(), at: At::Start };
         Walk {
             store,
             set,

@@ -22,9 +22,9 @@ mod line;
 mod note;
 mod novel;
 mod outlet;
-mod place;
 mod pulled;
 mod set;
+mod walk_progress;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

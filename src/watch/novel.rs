@@ -140,12 +140,12 @@ struct Memory {
 
 /// What a look has found: what is new, the oldest first, and what is to be taken back.
 struct Looked {
-    found: Vec<Found>,
+    found: Vec<NewDomain>,
     taken_back: Vec<NewHit>,
 }
 
 /// A domain that is new.
-struct Found {
+struct NewDomain {
     domain: Name,
     first: u64,
     sensor: Arc<str>,
@@ -263,7 +263,7 @@ impl Novelty {
         let after = record.since.max(now.saturating_sub(NEWS)).max(record.summed_until.saturating_add(1));
         let (mut found, mut taken_back, mut passed) = (Vec::new(), Vec::new(), HashSet::new());
         let (mut oldest, mut read) = (u64::MAX, 0u64);
-        let mut last: Option<Found> = None;
+        let mut last: Option<NewDomain> = None;
         let mut domains = ledger.domains(&Scan::All)?;
         loop {
             let next = domains.next().transpose()?;
@@ -277,7 +277,7 @@ impl Novelty {
             }
             let following = next.map(|seen| {
                 let (first, sensor) = (seen.times.first(), Arc::clone(&seen.sensor));
-                Found { domain: seen.domain, first, sensor }
+                NewDomain { domain: seen.domain, first, sensor }
             });
             let is_end = following.is_none();
             if let Some(one) = std::mem::replace(&mut last, following) {
@@ -318,14 +318,14 @@ impl Novelty {
         is_of && !self.own.has_name(domain.key())
     }
 
-    fn event(&self, found: &Found) -> NewHit {
+    fn event(&self, found: &NewDomain) -> NewHit {
         let like = self.brands.like(&found.domain);
         let like = like.map(|like| format!(", and looks like {} ({})", like.brand, like.how.name()));
         let said = format!("never seen before{}", like.unwrap_or_default());
         hit(&found.domain, NEW, found.first, said, &found.sensor)
     }
 
-    fn retraction(&self, found: &Found) -> NewHit {
+    fn retraction(&self, found: &NewDomain) -> NewHit {
         let said = format!("not new: an older log shows it at {}", format_rfc3339(found.first));
         hit(&found.domain, RETRACTED, found.first, said, &found.sensor)
     }

@@ -12,7 +12,7 @@ use memchr::memmem;
 
 use super::Line;
 use super::header::{Role, is_dns_path};
-use super::json::{Cursor, MAX_DEPTH, NOT_JSON, Stop, is_list_rest, role_of};
+use super::json::{JsonCursor, MAX_DEPTH, NOT_JSON, Stop, is_list_rest, role_of};
 use super::record::LogRecord;
 use crate::tally::Malformed;
 
@@ -79,7 +79,7 @@ impl Outline {
         (self.resp_h, self.resp_p) = (None, None);
         (self.orig_h, self.orig_p, self.uid) = (None, None, None);
         (self.other_log, self.has_time) = (false, false);
-        let mut cursor = Cursor { rest: line, tsv_escapes: false };
+        let mut cursor = JsonCursor { rest: line, tsv_escapes: false };
         let mut walk = Walk { outline: self, length: line.len() };
         if walk.object(&mut cursor, None, 0, Inside::Anything).is_err() {
             return false;
@@ -111,7 +111,7 @@ impl Outline {
         tsv_escapes: bool,
         record: &mut LogRecord,
     ) -> Result<(), Stop> {
-        let from = |start: usize| Cursor { rest: line.get(start..).unwrap_or_default(), tsv_escapes };
+        let from = |start: usize| JsonCursor { rest: line.get(start..).unwrap_or_default(), tsv_escapes };
         let Some(object) = self.objects.get(at) else { return Err(NOT_JSON) };
         let mut has_others = false;
         let mut times = from(object.start).members(record, |cursor| {
@@ -193,13 +193,13 @@ struct Walk<'o> {
 }
 
 impl Walk<'_> {
-    fn at(&self, cursor: &Cursor<'_>) -> usize {
+    fn at(&self, cursor: &JsonCursor<'_>) -> usize {
         self.length - cursor.rest.len()
     }
 
     fn object(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        cursor: &mut JsonCursor<'_>,
         parent: Option<usize>,
         depth: u32,
         inside: Inside,
@@ -242,7 +242,7 @@ impl Walk<'_> {
     fn member(
         &mut self,
         key: &[u8],
-        cursor: &Cursor<'_>,
+        cursor: &JsonCursor<'_>,
         index: Option<usize>,
         inside: Inside,
     ) -> Result<(), Stop> {
@@ -256,7 +256,7 @@ impl Walk<'_> {
                 outline.has_time = true;
             }
             Role::Path if cursor.rest.first() == Some(&b'"') => {
-                let mut value = Cursor { ..*cursor };
+                let mut value = JsonCursor { ..*cursor };
                 outline.other_log |= !is_dns_path(value.string()?.raw);
             }
             Role::RespP if fits(role, cursor.rest) => {
@@ -329,7 +329,7 @@ impl Walk<'_> {
     /// Passes over a value and notes what is in it.
     fn value(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        cursor: &mut JsonCursor<'_>,
         parent: Option<usize>,
         depth: u32,
         inside: Inside,
@@ -356,7 +356,7 @@ impl Walk<'_> {
 
     fn array(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        cursor: &mut JsonCursor<'_>,
         parent: Option<usize>,
         depth: u32,
         inside: Inside,

@@ -71,7 +71,7 @@ pub(super) fn read(line: &[u8], tsv_escapes: bool, keys: &mut Keys, record: &mut
 }
 
 fn read_object(line: &[u8], tsv_escapes: bool, keys: &mut Keys, record: &mut LogRecord) -> Result<(), Stop> {
-    let mut cursor = Cursor { rest: line, tsv_escapes };
+    let mut cursor = JsonCursor { rest: line, tsv_escapes };
     let mut place = 0;
     let times = cursor.members(record, |cursor| cursor.key(keys, &mut place))?;
     cursor.skip_space();
@@ -152,7 +152,7 @@ impl Keys {
     }
 }
 
-//--- Cursor ---------------------------------------------------------------------------------------------------------
+//--- JsonCursor ---------------------------------------------------------------------------------------------------------
 
 /// A string as it stands between its quotes.
 #[derive(Clone, Copy)]
@@ -161,12 +161,12 @@ pub(super) struct RawString<'a> {
     escaped: bool,
 }
 
-pub(super) struct Cursor<'a> {
+pub(super) struct JsonCursor<'a> {
     pub(super) rest: &'a [u8],
     pub(super) tsv_escapes: bool,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> JsonCursor<'a> {
     /// Reads an object's members into a record. `key` reads a key with its colon and says what its value is.
     #[inline]
     pub(super) fn members(
@@ -243,7 +243,7 @@ impl<'a> Cursor<'a> {
         let value = self.rest;
         self.skip_value()?;
         let Some(mut client) = record.client else { return Ok(()) };
-        let mut value = Cursor { rest: value, tsv_escapes: self.tsv_escapes };
+        let mut value = JsonCursor { rest: value, tsv_escapes: self.tsv_escapes };
         match (role, value.rest.first()) {
             (Role::Uid, Some(b'"')) => client.uid = value.optional_string(record).ok().flatten(),
             (Role::OrigH, Some(b'"')) => client.orig_h = value.optional_string(record).ok().flatten(),

@@ -12,7 +12,7 @@ use dnsledger::fleet::source::Source;
 use dnsledger::fleet::store::FleetStore;
 use dnsledger::fleet::{Address, tables};
 use dnsledger::lookup::{
-    Brands, End, Filters, Limits, NewSearch, Place, Query, Search, Slice, Types, Walk, What, find_new,
+    Brands, End, Filters, Limits, NewCursor, NewSearch, Query, Search, Slice, Types, Walk, What, find_new,
 };
 use dnsledger::observation::{Asked, FirstSeen, Half, Halves, Outcome, Seen, SensorId, Tuple};
 use dnsledger::progress::{LineageId, Progress};
@@ -588,7 +588,7 @@ fn assert_lookups_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
                     };
                     let found = new(store).unwrap();
                     assert_eq!(Some(&found), new(oracle).as_ref(), "{search:?}");
-                    search.after = found.next.map(|place| Place::parse(&place).unwrap());
+                    search.after = found.next.map(|place| NewCursor::parse(&place).unwrap());
                 }
             }
         }

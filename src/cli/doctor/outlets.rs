@@ -5,7 +5,7 @@ use super::{DaemonStatus, Findings};
 use crate::base::clock::now;
 use crate::base::time::format_utc;
 use crate::daemon::config::Config;
-use crate::deliver::{self, Kept, OutletConfig};
+use crate::deliver::{self, OutletConfig, OutletState};
 use crate::http::Delivering;
 
 /// Who delivers tells every few seconds; one that was silent for so long, seconds, is not there.
@@ -64,7 +64,7 @@ fn check_one(
         is_usable = false;
         findings.bad("outlets", format!("{name}: {error}"), error.hint().unwrap_or_default());
     }
-    let Kept { failing_since, dead, again } = match deliver::kept(&config.data_dir, name) {
+    let OutletState { failing_since, dead, again } = match deliver::kept(&config.data_dir, name) {
         Ok(kept) => kept,
         Err(error) => {
             return findings.bad("outlets", format!("{name}: {error}"), error.hint().unwrap_or_default());

@@ -16,7 +16,7 @@ use crate::ingest::{IngestError, Summary, shown};
 use crate::status::UnreadKind;
 use crate::store::Pair;
 use crate::store::batch::Batch;
-use crate::tail::discover::Found;
+use crate::tail::discover::FoundFile;
 use crate::tail::wake::Wake;
 
 /// How long a backfill batch waits for more before it is applied.
@@ -219,7 +219,7 @@ impl Shared {
         let mut drops = Vec::new();
         for job in &*done {
             let Some(source) = self.sources.get(job.source) else { continue };
-            let Found { path, stamp } = &job.found;
+            let FoundFile { path, stamp } = &job.found;
             hints.push(source.met_hint(path, stamp));
             match &job.verdict {
                 Some(verdict) => hints.push(source.unread_hint(path, stamp, verdict)),

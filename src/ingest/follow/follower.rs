@@ -17,13 +17,13 @@ use super::source::Source;
 use super::{LONGEST_STEP, Part, Shared};
 use crate::base::descriptors;
 use crate::ingest::intake::Intake;
-use crate::ingest::look::LOOK_BYTES;
+use crate::ingest::probe::LOOK_BYTES;
 use crate::ingest::twins::Twins;
 use crate::ingest::{reading_hint, shown};
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
 use crate::store::batch::Batch;
-use crate::tail::discover::{Found, Stamp};
+use crate::tail::discover::{FoundFile, Stamp};
 use crate::tail::followed::Followed;
 use crate::tail::wake::{Alarm, LOST_EVENTS, Wake};
 
@@ -151,7 +151,7 @@ pub(super) struct Follower<'a> {
     /// Whether the source was looked through.
     is_known: bool,
     /// Plain archives, as the last look found them, where there are streaming logs.
-    plain_archives: Vec<Found>,
+    plain_archives: Vec<FoundFile>,
     buffer: Vec<u8>,
     /// What was read and is not staged yet.
     read: Batch,

@@ -15,7 +15,7 @@ use crate::ingest::{SourceConfig, shown};
 use crate::progress::LineageId;
 use crate::status::{BackfillStatus, SourceState, UnreadKind, UnreadSet};
 use crate::store::{Pair, StoreError, WriteStore};
-use crate::tail::discover::{Found, Stamp};
+use crate::tail::discover::{FoundFile, Stamp};
 use crate::tail::wake::Wake;
 
 /// One source, as its follower and status share it.
@@ -242,7 +242,7 @@ impl Source {
 /// An archive to be read.
 pub(super) struct Job {
     pub(super) source: usize,
-    pub(super) found: Found,
+    pub(super) found: FoundFile,
     /// Why it is not read, or not whole, if so.
     pub(super) verdict: Option<Verdict>,
 }

@@ -26,18 +26,18 @@ const MAX_NOTE: usize = 1000;
 const ACKNOWLEDGED_TOGETHER: usize = 500;
 
 /// Hits that have no number yet, by key.
-pub(super) type Found = BTreeMap<Vec<u8>, NewHit>;
+pub(super) type NewHits = BTreeMap<Vec<u8>, NewHit>;
 
 /// What of a batch is looked for, each once.
-pub(super) fn look(watch: Option<&(dyn Watch + 'static)>, batch: &Batch) -> Found {
-    let Some(watch) = watch else { return Found::new() };
+pub(super) fn look(watch: Option<&(dyn Watch + 'static)>, batch: &Batch) -> NewHits {
+    let Some(watch) = watch else { return NewHits::new() };
     let mut found = Vec::new();
     watch.look(batch, &mut found);
     by_key(found.iter())
 }
 
-fn by_key<'a>(hits: impl Iterator<Item = &'a NewHit>) -> Found {
-    let mut found = Found::new();
+fn by_key<'a>(hits: impl Iterator<Item = &'a NewHit>) -> NewHits {
+    let mut found = NewHits::new();
     for hit in hits.filter(|hit| hit.indicator.len() <= MAX_INDICATOR) {
         let mut key = Vec::new();
         push_hit(hit.rrname.key(), &hit.indicator, hit.address, hit.sensor, &mut key);
@@ -50,12 +50,12 @@ fn by_key<'a>(hits: impl Iterator<Item = &'a NewHit>) -> Found {
 
 impl Shared {
     /// Leaves out those that are there.
-    pub(super) fn only_new(&self, found: Found) -> Result<Found, StoreError> {
+    pub(super) fn only_new(&self, found: NewHits) -> Result<NewHits, StoreError> {
         if found.is_empty() {
             return Ok(found);
         }
         let sources = self.view().sources();
-        let mut new = Found::new();
+        let mut new = NewHits::new();
         for (key, hit) in found {
             if !is_there(&sources, &key)? {
                 new.insert(key, hit);
@@ -65,7 +65,7 @@ impl Shared {
     }
 
     /// Gives those numbers that are not there yet, above the last; in a batch of nothing else. Nobody else commits meanwhile.
-    pub(super) fn number_hits(&self, last: u64, found: &Found) -> Result<Batch, StoreError> {
+    pub(super) fn number_hits(&self, last: u64, found: &NewHits) -> Result<Batch, StoreError> {
         let mut batch = Batch::default();
         if found.is_empty() {
             return Ok(batch);

@@ -73,7 +73,7 @@ use crate::store::batch::Batch;
 use crate::store::copy::{OnPiece, Pieces};
 use crate::store::derived::Record;
 use crate::store::domains::lookup_keys;
-use crate::store::engine::{self, Pairs, Place, Site, with_prefix};
+use crate::store::engine::{self, EnginePlace, Pairs, Site, with_prefix};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::Manifest;
 use crate::store::notifier::Notifier;
@@ -186,7 +186,7 @@ impl Shared {
     }
 
     /// Opens another place, and watches it too.
-    fn open_handle(&self, place: Arc<dyn Place>) -> Result<Arc<EngineHandle>, StoreError> {
+    fn open_handle(&self, place: Arc<dyn EnginePlace>) -> Result<Arc<EngineHandle>, StoreError> {
         let handle =
             Arc::new(EngineHandle::open(place, &self.notifier, self.handle().cache(), self.options.retry)?);
         self.handles.lock().push(Arc::downgrade(&handle));

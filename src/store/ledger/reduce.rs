@@ -7,7 +7,7 @@ use super::Shared;
 use super::rewrite::CopyOptions;
 use super::view::ReadView;
 use crate::base::clock;
-use crate::store::budget::{self, Found, NameBudget, Rules};
+use crate::store::budget::{self, NameBudget, NameSurvey, Rules};
 use crate::store::engine::{self, Pairs};
 use crate::store::run::Sources;
 use crate::store::{Folded, Reduce, Reduced, StoreError, Survey};
@@ -113,7 +113,7 @@ impl Shared {
         budget: &NameBudget,
         now: u64,
         goes_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<NameSurvey, StoreError> {
         let since = now.saturating_sub(DAY);
         let mut check =
             || self.check_stop().and_then(|()| if goes_on() { Ok(()) } else { Err(StoreError::Closed) });

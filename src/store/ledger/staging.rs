@@ -16,7 +16,7 @@ use super::Shared;
 use super::background::segments_to_merge;
 use super::commit::Rows;
 use super::disk::RunSink;
-use super::hits::{Found, look};
+use super::hits::{NewHits, look};
 use super::view::ReadView;
 use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
@@ -37,7 +37,7 @@ pub(super) struct Staging {
     /// How far logs were read, where that is not committed.
     progress: HashMap<LineageId, Progress>,
     /// Hits of which it is not known whether they are committed.
-    pub(super) hits: Found,
+    pub(super) hits: NewHits,
     /// Segments that are just being committed: they are not merged meanwhile.
     taken: Vec<Arc<Segment>>,
 }

@@ -24,7 +24,7 @@ use crate::store::batch::Batch;
 use crate::store::block;
 use crate::store::derived::Record;
 use crate::store::engine::MarkFile;
-use crate::store::engine::{self, Changes, Engine, Pairs, Place, Site};
+use crate::store::engine::{self, Changes, Engine, EnginePlace, Pairs, Site};
 use crate::store::key::Family;
 use crate::store::ledger::Ledger;
 use crate::store::manifest::{Commits, Manifest, RunMeta};
@@ -195,17 +195,17 @@ impl VolatileSite {
         disk.worlds.get(&disk.current).is_none_or(|world| world.main.len() < 5)
     }
 
-    fn place(&self, name: &str) -> Arc<dyn Place> {
+    fn place(&self, name: &str) -> Arc<dyn EnginePlace> {
         Arc::new(Volatile { site: self.clone(), name: name.to_owned() })
     }
 }
 
 impl Site for VolatileSite {
-    fn current(&self) -> Arc<dyn Place> {
+    fn current(&self) -> Arc<dyn EnginePlace> {
         self.place(&self.disk().current)
     }
 
-    fn next(&self) -> Result<Arc<dyn Place>, StoreError> {
+    fn next(&self) -> Result<Arc<dyn EnginePlace>, StoreError> {
         let number = |name: &String| name.strip_prefix("ledger-").unwrap().parse::<u32>().unwrap();
         let mut disk = self.disk();
         disk.made += 1;
@@ -214,7 +214,7 @@ impl Site for VolatileSite {
         Ok(self.place(&format!("ledger-{}", last + 1)))
     }
 
-    fn switch(&self, to: &dyn Place) -> Result<(), StoreError> {
+    fn switch(&self, to: &dyn EnginePlace) -> Result<(), StoreError> {
         let mut disk = self.disk();
         disk.spend()?;
         disk.current = to.name().to_owned();
@@ -237,7 +237,7 @@ struct Volatile {
     name: String,
 }
 
-impl Place for Volatile {
+impl EnginePlace for Volatile {
     fn name(&self) -> &str {
         &self.name
     }

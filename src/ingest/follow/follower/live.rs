@@ -13,7 +13,7 @@ use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
 use crate::ingest::follow::{LONGEST_STEP, RETRY, STORE_RETRY, Shared};
 use crate::ingest::intake::{Ending, Halt, Intake};
-use crate::ingest::look::{LOOK_BYTES, Look};
+use crate::ingest::probe::{LOOK_BYTES, LogProbe};
 use crate::ingest::shown;
 use crate::ingest::twins::{self, Side, Twin};
 use crate::store::StoreError;
@@ -328,7 +328,7 @@ impl Follower<'_> {
                 return Turn::LetGo;
             }
         };
-        let mut look = Look::new(&self.source.config.zeek, self.shared.config.max_line_bytes);
+        let mut look = LogProbe::new(&self.source.config.zeek, self.shared.config.max_line_bytes);
         if look.take(&head) {
             match self.intake(&path, None) {
                 Ok(intake) => {

@@ -14,7 +14,7 @@ use crate::ingest::follow::source::{Job, SourceProgress};
 use crate::ingest::{reading_hint, shown};
 use crate::status::{SourceState, Unread, UnreadSet};
 use crate::tail::decode::Packing;
-use crate::tail::discover::{Found, Listing, Stamp, discover, is_glob};
+use crate::tail::discover::{FoundFile, Listing, Stamp, discover, is_glob};
 use crate::tail::open::open as open_log;
 
 /// How many logs of a source are followed that are not called as a live one is.
@@ -127,7 +127,7 @@ impl Follower<'_> {
 
     /// The instant before which archives are not read, nanoseconds since the epoch. It is settled at the first look for
     /// good, but for one that cannot be: a clock that was ahead then must not hide what comes.
-    fn cut(&mut self, archives: &[Found], wall: i128) -> i128 {
+    fn cut(&mut self, archives: &[FoundFile], wall: i128) -> i128 {
         let Some(age) = self.source.config.backfill.age() else { return i128::MIN };
         let age = i128::try_from(age.as_nanos()).unwrap_or(i128::MAX);
         let kept = self.cut;
@@ -156,7 +156,7 @@ impl Follower<'_> {
     }
 
     /// Queues the archives that were not met as they are now.
-    fn queue_archives(&mut self, archives: Vec<Found>) -> bool {
+    fn queue_archives(&mut self, archives: Vec<FoundFile>) -> bool {
         let now = Instant::now();
         let wall = i128::from(self.shared.context.clock.now_ms()) * 1_000_000;
         let cut = self.cut(&archives, wall);
@@ -234,7 +234,7 @@ impl Follower<'_> {
     }
 
     /// Forgets archives that are no more.
-    fn forget_gone(&self, standing: &mut SourceProgress, archives: &[Found]) {
+    fn forget_gone(&self, standing: &mut SourceProgress, archives: &[FoundFile]) {
         let there: HashSet<&Path> = archives.iter().map(|found| found.path.as_path()).collect();
         let mut drops = Vec::new();
         standing.met.retain(|path, stamp| {
@@ -270,7 +270,7 @@ enum Form {
 }
 
 impl Form {
-    fn of(found: &Found) -> Form {
+    fn of(found: &FoundFile) -> Form {
         let Ok((file, metadata)) = open_log(&found.path) else { return Form::Packed };
         let mut start = [0; 512];
         let Ok(n) = file.read_at(&mut start, 0) else { return Form::Packed };

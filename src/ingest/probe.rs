@@ -15,20 +15,20 @@ use crate::zeek::{self, Recogniser};
 pub const LOOK_BYTES: usize = 8 << 20;
 
 /// A look at the first part of a file.
-pub struct Look {
+pub struct LogProbe {
     lines: Lines,
     recogniser: Recogniser,
     is_one: bool,
 }
 
-impl Look {
-    pub fn new(options: &zeek::Options, max_line_bytes: usize) -> Look {
-        Look { lines: Lines::new(max_line_bytes), recogniser: Recogniser::new(options), is_one: false }
+impl LogProbe {
+    pub fn new(options: &zeek::Options, max_line_bytes: usize) -> LogProbe {
+        LogProbe { lines: Lines::new(max_line_bytes), recogniser: Recogniser::new(options), is_one: false }
     }
 
     /// Takes the next bytes. Says whether the file is a DNS log.
     pub fn take(&mut self, bytes: &[u8]) -> bool {
-        let Look { lines, recogniser, is_one } = self;
+        let LogProbe { lines, recogniser, is_one } = self;
         let taken: Result<(), Infallible> = lines.push(bytes, &mut |block| {
             match block {
                 Block::Lines(lines) => {
@@ -74,7 +74,7 @@ pub fn look_into(
     options: &zeek::Options,
     max_line_bytes: usize,
 ) -> Result<(), (UnreadKind, String)> {
-    let mut look = Look::new(options, max_line_bytes);
+    let mut look = LogProbe::new(options, max_line_bytes);
     let mut buffer = vec![0; 64 << 10];
     let mut looked = 0;
     while looked < LOOK_BYTES {

@@ -9,7 +9,7 @@ use crate::store::Scan;
 
 /// How far a walk is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct WalkProgress {
     /// The feeds that it is for, each with a number that another content would not have.
     pub feeds: BTreeMap<String, u64>,
     /// How far.
