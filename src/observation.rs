@@ -12,7 +12,7 @@
 
 use hashbrown::HashTable;
 
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::dns::{Name, Rdata, RdataError, RrType, split_name_key};
 
 /// Seconds of a day.
@@ -415,7 +415,7 @@ impl Observations {
         let (hash, known) = if at < FEW {
             (0, items.iter().position(is_known))
         } else {
-            let hash = new.map_or(0, keyed::hash);
+            let hash = new.map_or(0, seeded_hash::hash);
             let found = index.find(hash, |&at| items.get(at as usize).is_some_and(is_known));
             (hash, found.map(|&at| at as usize))
         };
@@ -439,7 +439,7 @@ impl Observations {
     fn begin_index(&mut self) {
         let Observations { keys, items, index, .. } = self;
         for item in items.iter_mut() {
-            item.hash = keys.get(item.start..item.end).map_or(0, keyed::hash);
+            item.hash = keys.get(item.start..item.end).map_or(0, seeded_hash::hash);
         }
         for (at, item) in items.iter().enumerate() {
             let hash_of = |&at: &u32| items.get(at as usize).map_or(0, |item| item.hash);

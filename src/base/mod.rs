@@ -3,9 +3,9 @@
 pub mod clock;
 pub mod descriptors;
 pub mod fault;
-pub mod keyed;
 pub mod liveness;
 pub mod priority;
+pub mod seeded_hash;
 pub mod shutdown;
 pub mod threads;
 pub mod time;

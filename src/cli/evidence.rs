@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::access::{Access, LedgerArgs, only_of_a_ledger, tell_at_rest};
 use super::columns::Columns;
-use super::filters::parse_pairs;
+use super::log_filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
 use super::{Exit, Misuse};
-use crate::evidence::{Answer, Ask, Beginnings, Ended, Evidence, Filters, LogLine, Raw, Visit};
+use crate::evidence::{Answer, Ask, Beginnings, Ended, Evidence, LogFilters, LogLine, Raw, Visit};
 use crate::http::EvidenceLine;
 use crate::http::client::Client;
 use crate::lookup::{Indicator, Search};
@@ -136,7 +136,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             };
             let data = config.data_dir.clone();
             let (config, beginnings) = (config.ingest(), Beginnings::default());
-            let filters = Filters::of(&data, &config.observe);
+            let filters = LogFilters::of(&data, &config.observe);
             let evidence = Evidence {
                 ledger: &**ledger,
                 config: &config,

@@ -34,8 +34,8 @@ mod hunt;
 mod import;
 mod list;
 mod lookup;
+mod manual;
 mod new;
-mod papers;
 mod progress;
 mod pull;
 mod run;
@@ -126,9 +126,9 @@ enum Command {
     /// Find what would keep the daemon from working, and what to do
     Doctor(doctor::Args),
     /// Print completions for a shell
-    Completions(papers::CompletionsArgs),
+    Completions(manual::CompletionsArgs),
     /// Print the manual page
-    Man(papers::ManArgs),
+    Man(manual::ManArgs),
 }
 
 /// How a command ended.
@@ -195,8 +195,8 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Completions(args) => papers::completions(Cli::command(), &args),
-        Command::Man(args) => papers::man(Cli::command(), &args),
+        Command::Completions(args) => manual::completions(Cli::command(), &args),
+        Command::Man(args) => manual::man(Cli::command(), &args),
     }
 }
 

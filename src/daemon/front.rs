@@ -12,7 +12,7 @@ use super::config::Config;
 use super::supervisor::Supervisor;
 use super::{DRAIN, Keys, bind, end_in_time, event_loop, reload_on_hangup, stop_on_signals};
 use crate::base::descriptors;
-use crate::evidence::Filters;
+use crate::evidence::LogFilters;
 use crate::http::{Listener, State, serve};
 use crate::ingest;
 use crate::store::WriteStore;
@@ -38,7 +38,7 @@ pub fn run(
     let feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
     let ingest = Arc::new(ingest::start(feeding, Arc::clone(&store), stop.clone())?);
     // There are no logs, so there is nothing to be filtered.
-    let filters = Arc::new(Filters::of(&PathBuf::new(), &ingest.config().observe));
+    let filters = Arc::new(LogFilters::of(&PathBuf::new(), &ingest.config().observe));
     let runtime = event_loop()?;
     let supervisor = Supervisor::of_environment();
     let served = {

@@ -40,7 +40,7 @@ use crate::daemon::config::Config;
 use crate::daemon::recovery::{Recovery, begin_anew_if_safe};
 use crate::daemon::sandbox::Restricted;
 use crate::daemon::supervisor::Supervisor;
-use crate::evidence::{Filters, FiltersStatus, budget, make_while_reading};
+use crate::evidence::{FiltersStatus, LogFilters, budget, make_while_reading};
 use crate::http::tls::{self, TlsAcceptor};
 use crate::http::token::Tokens;
 use crate::http::{self, Listener, State, serve, watch};
@@ -158,7 +158,7 @@ pub fn run(
     let bounds = config.bounds(&ledger.stats()?);
     heal(&*ledger, &bounds);
     let mut feeding = config.ingest();
-    let filters = Arc::new(Filters::of(&config.data_dir, &feeding.observe));
+    let filters = Arc::new(LogFilters::of(&config.data_dir, &feeding.observe));
     feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);
     feeding.not_read = ingest::NotRead::of(&config.data_dir);
     if let Some(fault) = feeding.clock.fault() {
@@ -350,7 +350,7 @@ fn write_hits(config: &Config, ledger: &Arc<dyn WriteStore>, stop: Stop, held: H
 
 /// Makes the filters of logs, for evidence, on a thread that gives way to all others.
 fn filter_logs(
-    filters: &Arc<Filters>,
+    filters: &Arc<LogFilters>,
     ledger: &Arc<dyn WriteStore>,
     config: &Config,
     stop: Stop,

@@ -19,7 +19,7 @@ use super::message::Message;
 use super::source::Page;
 use super::{DeliverError, Folder, Outcome, OutletConfig, Sink, Source, open};
 use crate::base::clock::now;
-use crate::base::keyed::new_seed;
+use crate::base::seeded_hash::new_seed;
 use crate::base::shutdown::Stop;
 use crate::http::Delivering;
 use crate::watch::{HitLine, Summed};

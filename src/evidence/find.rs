@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::asked::{Ask, Asked, Log, State, may_have_grown};
-use super::filters::Filters;
 use super::keys::Probes;
 use super::line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+use super::log_filters::LogFilters;
 use super::needle::Needle;
 use super::places::{Beginnings, Index, source_of};
 use super::read::{At, Came, LogMatch, Reading, Wanted, read};
 use crate::base::time::format_utc;
-use crate::ingest::{Config, SourceConfig, TwinSide, Twins, zeek_folder};
+use crate::ingest::{Config, LogPair, PairSide, SourceConfig, zeek_folder};
 use crate::progress::LineageId;
 use crate::status::shown_path;
 use crate::store::{ReadStore, StoreError};
@@ -51,7 +51,7 @@ pub struct Evidence<'a> {
     /// Where logs may lie beside the sources.
     pub also: &'a [PathBuf],
     /// What says of logs that they need not be read.
-    pub filters: &'a Filters,
+    pub filters: &'a LogFilters,
     /// With which logs files begin, as far as that is known.
     pub beginnings: &'a Beginnings,
 }
@@ -106,7 +106,7 @@ struct FoundLine {
     /// Bytes of its log up to it.
     end: u64,
     /// What it is known by in another log that tells the same events.
-    twin: Option<(usize, TwinSide, u64)>,
+    paired: Option<(usize, PairSide, u64)>,
 }
 
 /// Lines that wait, in the order of the answer, and the first place at which some were given up.
@@ -184,8 +184,8 @@ struct Finding<'a> {
     after: Option<LineOrder>,
     lines: u64,
     ended: Ended,
-    twins: Vec<Twins>,
-    twin_of: HashMap<PathBuf, usize>,
+    pairs: Vec<LogPair>,
+    pair_of: HashMap<PathBuf, usize>,
     default_source: SourceConfig,
     header: Option<Arc<[u8]>>,
     logs_read: u64,
@@ -209,13 +209,13 @@ impl<'a> Finding<'a> {
         let mut sides: HashMap<PathBuf, (bool, bool)> = HashMap::new();
         for log in &logs {
             let sides = sides.entry(zeek_folder(&log.progress.path)).or_default();
-            match TwinSide::of(&log.progress.path) {
-                TwinSide::Plain => sides.0 = true,
-                TwinSide::Streaming => sides.1 = true,
+            match PairSide::of(&log.progress.path) {
+                PairSide::Plain => sides.0 = true,
+                PairSide::Streaming => sides.1 = true,
             }
         }
         let both = sides.into_iter().filter(|(_, sides)| *sides == (true, true)).map(|(folder, _)| folder);
-        let twin_of: HashMap<PathBuf, usize> = both.enumerate().map(|(at, folder)| (folder, at)).collect();
+        let pair_of: HashMap<PathBuf, usize> = both.enumerate().map(|(at, folder)| (folder, at)).collect();
         let probes = Probes::of(asked.test.scans(), &asked.rdata);
         Finding {
             evidence,
@@ -230,8 +230,8 @@ impl<'a> Finding<'a> {
             after: None,
             lines: 0,
             ended: Ended::Complete,
-            twins: twin_of.iter().map(|_| Twins::default()).collect(),
-            twin_of,
+            pairs: pair_of.iter().map(|_| LogPair::default()).collect(),
+            pair_of,
             default_source: SourceConfig::default(),
             header: None,
             logs_read: 0,
@@ -315,8 +315,8 @@ impl<'a> Finding<'a> {
         while self.ask.limit.is_none_or(|limit| self.lines < limit) {
             let Some((place, hit)) = self.held.pop_before(bound) else { return };
             self.after = Some(place);
-            let told = hit.twin.is_some_and(|(twins, side, key)| {
-                self.twins.get_mut(twins).is_some_and(|twins| twins.tell_key(side, key))
+            let told = hit.paired.is_some_and(|(pair, side, key)| {
+                self.pairs.get_mut(pair).is_some_and(|pair| pair.tell_key(side, key))
             });
             if told {
                 continue;
@@ -458,7 +458,7 @@ impl<'a> Finding<'a> {
             asked,
             ask,
             after,
-            twin_of,
+            pair_of,
             default_source,
             evidence,
             held,
@@ -483,8 +483,8 @@ impl<'a> Finding<'a> {
         let mut found: HashMap<usize, Held> = HashMap::new();
         let (mut record, mut shown, mut of) = (LogRecord::with_client(), Vec::new(), Vec::new());
         let name = shown_path(path);
-        let side = TwinSide::of(path);
-        let twins = twin_of.get(&zeek_folder(path)).copied();
+        let side = PairSide::of(path);
+        let pair = pair_of.get(&zeek_folder(path)).copied();
         let mut each = |at: At<'_>| {
             if !asked.wants(&at.meaning.observations, &mut shown, &mut of) {
                 return;
@@ -511,7 +511,7 @@ impl<'a> Finding<'a> {
                 of: of.clone(),
                 before: at.end <= log.before,
                 end: at.end,
-                twin: twins.map(|twins| (twins, side, Twins::key(&record))),
+                paired: pair.map(|pair| (pair, side, LogPair::key(&record))),
             };
             found.entry(at.index).or_insert_with(|| Held::new(most)).put(place, hit);
         };

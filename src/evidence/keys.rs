@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::dns::{Name, split_name_key, split_rdata_key};
 use crate::observation::Observations;
 use crate::store::batch::NewKey;
@@ -66,7 +66,7 @@ impl Collector {
     /// One for at most so many keys; about so many are expected.
     pub fn new(most: usize, expected: usize) -> Collector {
         Collector {
-            seed: keyed::new_seed(),
+            seed: seeded_hash::new_seed(),
             keys: Vec::with_capacity(expected.min(most)),
             recent: vec![0; RECENT].into(),
             last: Vec::new(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::filters::{Filters, budget, kept_lines};
 use super::keys::Collector;
+use super::log_filters::{LogFilters, budget, kept_lines};
 use crate::ingest::{Contents, Listener, Listening};
 use crate::progress::Progress;
 use crate::store::batch::NewKey;
@@ -26,7 +26,7 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// Makes filters of the archives that are read.
 struct Making {
-    filters: Arc<Filters>,
+    filters: Arc<LogFilters>,
     ledger: Arc<dyn WriteStore>,
     disk: MaxDisk,
     /// What filters may take, and since when that is known.
@@ -37,7 +37,11 @@ struct Making {
 
 /// Has filters made of the archives that are read, as far as `disk` goes. Where their folder cannot be made there are none: a pass tells of
 /// that.
-pub fn make_while_reading(filters: &Arc<Filters>, ledger: &Arc<dyn WriteStore>, disk: MaxDisk) -> Listening {
+pub fn make_while_reading(
+    filters: &Arc<LogFilters>,
+    ledger: &Arc<dyn WriteStore>,
+    disk: MaxDisk,
+) -> Listening {
     if disk == MaxDisk::Bytes(0) {
         return Listening::default();
     }

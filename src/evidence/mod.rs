@@ -12,10 +12,10 @@
 //! - [`times`] are the times at which something was seen.
 
 mod asked;
-mod filters;
 mod find;
 mod keys;
 mod line;
+mod log_filters;
 mod making;
 mod needle;
 mod places;
@@ -23,8 +23,8 @@ mod read;
 mod times;
 
 pub use asked::Ask;
-pub use filters::{Filters, FiltersStatus, budget};
 pub use find::{Evidence, Visit};
 pub use line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+pub use log_filters::{FiltersStatus, LogFilters, budget};
 pub use making::make_while_reading;
 pub use places::Beginnings;

@@ -437,7 +437,7 @@ pub async fn watch(state: State, request: Request) -> Result<Response, ApiError>
     let done = spawn_blocking(move || {
         if let Some(watching) = watching {
             watching.reload();
-            watching.ring();
+            watching.wake();
         }
     });
     done.await.map_err(|_| ApiError::unavailable("feeds could not be taken up"))?;

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Listener;
 use super::sorted::{Sorted, Wanted};
 use super::tally::{HuntSummary, Open};
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::dns::push_address_key;
 use crate::indicators::{AllowList, Network, Value};
 use crate::store::{Entries, Entry, Scan, Snapshot, StoreError};
@@ -125,7 +125,7 @@ impl Counted {
             return;
         }
         tally.row(seen.time_first, seen.time_last, wanted.until);
-        let is_new = self.names.insert(keyed::hash(entry.tuple.rrname.key()));
+        let is_new = self.names.insert(seeded_hash::hash(entry.tuple.rrname.key()));
         tally.end_name(is_new);
     }
 }

@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use super::Listener;
 use super::sorted::{Sorted, Wanted};
 use super::tally::{HuntSummary, Open};
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::dns::{Name, RrType, other_form};
 use crate::indicators::{AllowList, Value};
 use crate::observation::Seen;
@@ -239,7 +239,7 @@ impl Counted {
                     && self.open.tally.counts(seen.time_first, until) =>
             {
                 self.open.tally.row(seen.time_first, seen.time_last, until);
-                let is_new = self.owners.insert(keyed::hash(owner.key()));
+                let is_new = self.owners.insert(seeded_hash::hash(owner.key()));
                 self.open.tally.end_name(is_new);
             }
             FoundOf::Target(..) => {}

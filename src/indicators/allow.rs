@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::value::{Network, Value};
-use crate::base::keyed;
+use crate::base::seeded_hash;
 
 /// Names, domains and networks that are harmless. Of names a hash is kept, so a million of them takes some 20 MB.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +30,8 @@ impl AllowList {
     /// Adds one.
     pub fn add(&mut self, value: &Value) {
         match value {
-            Value::Name(name) => drop(self.names.insert(keyed::hash(name.key()))),
-            Value::Domain(name) => drop(self.domains.insert(keyed::hash(name.subtree_key()))),
+            Value::Name(name) => drop(self.names.insert(seeded_hash::hash(name.key()))),
+            Value::Domain(name) => drop(self.domains.insert(seeded_hash::hash(name.subtree_key()))),
             Value::Address(_) | Value::Network(_) => {
                 if let Some(network) = value.network() {
                     self.networks.insert(network);
@@ -61,12 +61,14 @@ impl AllowList {
         if self.names.is_empty() && self.domains.is_empty() {
             return false;
         }
-        if self.names.contains(&keyed::hash(key)) {
+        if self.names.contains(&seeded_hash::hash(key)) {
             return true;
         }
         let labels = key.split_last().map_or(&[][..], |(_, labels)| labels);
         let mut ends = memchr::memchr_iter(0, labels);
-        ends.any(|end| labels.get(..=end).is_some_and(|domain| self.domains.contains(&keyed::hash(domain))))
+        ends.any(|end| {
+            labels.get(..=end).is_some_and(|domain| self.domains.contains(&seeded_hash::hash(domain)))
+        })
     }
 
     /// Whether an address is harmless.

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 
 use super::claims::Claims;
 use super::dump::Dump;
+use super::paired_logs;
 use super::plain_logs::PlainFiles;
-use super::twins;
 use super::{Config, Context, ImportOptions, ImportProgress, IngestError, Summary};
 use crate::base::shutdown::Stop;
 use crate::base::threads;
@@ -122,11 +122,11 @@ pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
             let plain: Vec<FoundFile> = listing.archives.into_iter().chain(listing.live).collect();
             let start = listed.files.len();
             let zeek = Default::default();
-            let look = |path: &Path, most: usize| twins::times(path, &zeek, most);
+            let look = |path: &Path, most: usize| paired_logs::times(path, &zeek, most);
             let mut plain_files = PlainFiles::new(plain.iter().map(|found| found.path.as_path()), look);
             for found in listing.streaming_archives.into_iter().chain(listing.streaming) {
                 if !group.is_file && plain_files.cover(&found.path) {
-                    listed.summary.passed_over.push((found.path, twins::PASSED_OVER.to_owned()));
+                    listed.summary.passed_over.push((found.path, paired_logs::PASSED_OVER.to_owned()));
                 } else {
                     listed.files.push(found);
                 }

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::claims::Claimed;
 use super::contents::Telling;
 use super::meaning::{self, Meaning};
-use super::twins::Twin;
+use super::paired_logs::PairedLog;
 use super::{Context, newest, shown};
 use crate::progress::{LineageId, Mark, Progress};
 use crate::store::StoreError;
@@ -80,7 +80,7 @@ struct Core {
     /// What was counted by this intake.
     new: Tally,
     /// Another log that tells the same events, if there is one.
-    twin: Option<Twin>,
+    paired: Option<PairedLog>,
     /// Records up to this time, seconds, are told by another log; those in the first so many bytes of this one.
     told_until: Option<(u64, u64)>,
     /// Somebody is told what it holds.
@@ -148,7 +148,7 @@ impl Intake {
                 proven: false,
                 at_file_start: true,
                 new: Tally::default(),
-                twin: None,
+                paired: None,
                 told_until: None,
                 telling: None,
             },
@@ -156,8 +156,8 @@ impl Intake {
     }
 
     /// Another log tells the same events: what it told before is not counted.
-    pub fn pair(&mut self, twin: Twin) {
-        self.core.twin = Some(twin);
+    pub fn pair(&mut self, paired: PairedLog) {
+        self.core.paired = Some(paired);
     }
 
     /// Another log has told what was recorded up to this time, seconds; of the first so many bytes.
@@ -432,7 +432,7 @@ impl Core {
                 }
                 self.state = State::Reading(ClaimedLog { prefix, progress, dirty: true, line_start: None });
                 // What another log tells is not seen here, and what is followed has no end yet.
-                let is_whole = !self.live && self.twin.is_none() && self.told_until.is_none();
+                let is_whole = !self.live && self.paired.is_none() && self.told_until.is_none();
                 self.telling = is_whole.then(|| self.context.listening.begin()).flatten();
                 Ok(true)
             }
@@ -501,12 +501,14 @@ impl Core {
         if until.is_some_and(|(time, _)| self.meaning.record.ts_micros() / 1_000_000 <= time) {
             return true;
         }
-        self.twin.as_ref().is_some_and(|Twin { twins, side }| twins.lock().tell(*side, &self.meaning.record))
+        self.paired
+            .as_ref()
+            .is_some_and(|PairedLog { pair, side }| pair.lock().tell(*side, &self.meaning.record))
     }
 
     /// Counts one line of the new part.
     fn settle(&mut self, parsed: Line, batch: &mut Batch) {
-        if parsed == Line::Record && (self.twin.is_some() || self.told_until.is_some()) && self.is_told() {
+        if parsed == Line::Record && (self.paired.is_some() || self.told_until.is_some()) && self.is_told() {
             self.closed = false;
             return;
         }

@@ -5,7 +5,7 @@
 //! - [`import`](mod@import) reads whole files into batches of their own: imports and history;
 //! - [`cof_import`] merges what other sites saw;
 //! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;
-//! - [`twins`] counts once what two logs of one Zeek both tell;
+//! - [`paired_logs`] counts once what two logs of one Zeek both tell;
 //! - [`gone`](gone()) looks whether logs are still there;
 //! - [`claims`] says who may read which log;
 //! - [`follow`] follows live logs, stages what they say and commits it, and reads history behind it.
@@ -26,13 +26,13 @@ mod malformed;
 mod meaning;
 mod missing_logs;
 mod not_read;
+mod paired_logs;
 mod plain_logs;
 mod probe;
 mod sql;
 #[cfg(test)]
 mod tests;
 mod totals;
-mod twins;
 mod worker;
 
 use std::io;
@@ -54,8 +54,8 @@ pub use malformed::malformed_in_words;
 pub use meaning::{Meaning, reader};
 pub use missing_logs::gone;
 pub use not_read::NotRead;
+pub use paired_logs::{LogPair, Side as PairSide, home as zeek_folder};
 pub use probe::look_at;
-pub use twins::{Side as TwinSide, Twins, home as zeek_folder};
 
 use crate::base::clock::Clock;
 use crate::base::time::DAY;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::twins::{Side, home, times};
+use super::paired_logs::{Side, home, times};
 use crate::progress::Progress;
 use crate::zeek;
 

@@ -1,7 +1,7 @@
 //! The chain of CNAMEs of one record: the name that was asked, and where it leads.
 
 use super::bounded;
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::dns::{NameError, RrType, push_name_key, push_name_rdata_key};
 use crate::observation::{Half, Observations};
 
@@ -28,7 +28,7 @@ impl Chain {
         self.end = Some(0);
         push_name_key(query, &mut self.keys)?;
         self.ends.push(self.keys.len());
-        self.hashes.push(keyed::hash(&self.keys));
+        self.hashes.push(seeded_hash::hash(&self.keys));
         Ok(())
     }
 
@@ -43,7 +43,7 @@ impl Chain {
         }
         // Record data that is a name is one byte and then the name's own key form.
         let name = rdata.get(1..).unwrap_or_default();
-        let hash = keyed::hash(name);
+        let hash = seeded_hash::hash(name);
         if !self.contains(name, hash) {
             if let Some(owner) = self.last()
                 && !out.push(owner, RrType::CNAME, rdata, Half::Direct, bounded(ttl))

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use hashbrown::HashTable;
 
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::observation::{Asked, Half, Halves, Observations, Seen};
 use crate::progress::{LineageId, Progress};
 
@@ -44,7 +44,7 @@ impl<V> Table<V> {
 
     /// Likewise; says also whether it is the first time in this turn.
     fn entry_in_turn(&mut self, key: &[u8], new: V, turn: u32) -> (Option<&mut V>, bool) {
-        let hash = keyed::hash(key);
+        let hash = seeded_hash::hash(key);
         let Table { arena, rows, index } = self;
         let key_of = |row: &Row<V>| arena.get(row.start..row.start + row.length as usize);
         let found = index.find(hash, |&at| {
@@ -83,7 +83,7 @@ impl<V> Table<V> {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        let hash = keyed::hash(key);
+        let hash = seeded_hash::hash(key);
         let at = *self.index.find(hash, |&at| {
             self.rows.get(at as usize).is_some_and(|row| {
                 row.hash == hash && self.arena.get(row.start..row.start + row.length as usize) == Some(key)

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::base::keyed;
+use crate::base::seeded_hash;
 
 /// Words of a block; one bit is set in each.
 const WORDS: usize = 8;
@@ -29,7 +29,7 @@ const SALT: [u32; WORDS] =
     [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
 
 /// The seed of filters that are never stored.
-static IN_MEMORY: LazyLock<u64> = LazyLock::new(keyed::new_seed);
+static IN_MEMORY: LazyLock<u64> = LazyLock::new(seeded_hash::new_seed);
 
 /// The seed of filters that are never stored.
 pub(crate) fn seed_in_memory() -> u64 {
@@ -351,7 +351,7 @@ mod tests {
             (1000..2000).filter(|i| filter.may_hold(hash(seed, &name(*i)))).count()
         };
         assert_eq!(admitted(0), 1000);
-        for seed in [SEED, keyed::new_seed(), seed_in_memory()] {
+        for seed in [SEED, seeded_hash::new_seed(), seed_in_memory()] {
             assert!(admitted(seed) < 100, "{}", admitted(seed));
         }
     }

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::engine::{self, Pairs};
 use super::{Identity, StoreError, manifest};
-use crate::base::keyed::new_seed;
+use crate::base::seeded_hash::new_seed;
 
 const WHAT: &str = "the identity of the ledger";
 

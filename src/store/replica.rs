@@ -19,7 +19,7 @@ use super::sled::SledEngine;
 use super::verify::{Checker, OnProgress, Verification};
 use super::{Options, StoreError, damaged, private};
 use crate::base::fault::point;
-use crate::base::keyed::new_seed;
+use crate::base::seeded_hash::new_seed;
 
 /// A copy on its way to a target; removed when it is dropped before it is there.
 pub struct Replica {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::key;
-use crate::base::keyed::new_seed;
+use crate::base::seeded_hash::new_seed;
 use crate::indicators::Action;
 use crate::store::LogFilter;
 

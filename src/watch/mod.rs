@@ -174,7 +174,7 @@ pub struct Watching {
     own: AllowList,
     novelty: Novelty,
     current: Mutex<Current>,
-    bell: (Mutex<bool>, Condvar),
+    wakeup: (Mutex<bool>, Condvar),
     /// Held by who changes the set.
     changing: Mutex<()>,
 }
@@ -204,7 +204,7 @@ impl Watching {
             own,
             novelty,
             current: Mutex::new(current),
-            bell: Default::default(),
+            wakeup: Default::default(),
             changing: Mutex::default(),
         };
         watching.reload();
@@ -232,9 +232,9 @@ impl Watching {
     }
 
     /// Somebody has changed a feed.
-    pub fn ring(&self) {
-        *self.bell.0.lock() = true;
-        self.bell.1.notify_all();
+    pub fn wake(&self) {
+        *self.wakeup.0.lock() = true;
+        self.wakeup.1.notify_all();
     }
 
     fn config(&self, name: &str) -> Option<&FeedConfig> {
@@ -321,12 +321,12 @@ impl Watching {
     pub fn run(&self, stop: &Stop) {
         while !stop.is_stopped() {
             self.pass(stop);
-            let mut rung = self.bell.0.lock();
+            let mut is_woken = self.wakeup.0.lock();
             let until = std::time::Instant::now() + LOOK_EVERY;
-            while !*rung && !stop.is_stopped() && std::time::Instant::now() < until {
-                self.bell.1.wait_for(&mut rung, Duration::from_millis(200));
+            while !*is_woken && !stop.is_stopped() && std::time::Instant::now() < until {
+                self.wakeup.1.wait_for(&mut is_woken, Duration::from_millis(200));
             }
-            *rung = false;
+            *is_woken = false;
         }
     }
 

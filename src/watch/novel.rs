@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::note::{HitNote, Note};
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::base::shutdown::Stop;
 use crate::base::time::format_rfc3339;
 use crate::dns::Name;
@@ -224,7 +224,7 @@ impl Novelty {
         record.summed_until = beyond.iter().map(|found| found.first).fold(record.summed_until, u64::max);
         for found in now_told {
             if memory.told.len() < REMEMBERED {
-                memory.told.insert(keyed::hash(found.domain.key()), found.first);
+                memory.told.insert(seeded_hash::hash(found.domain.key()), found.first);
             }
         }
         memory.record = Some(record);
@@ -238,7 +238,7 @@ impl Novelty {
         let kept = fs::read(&self.path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
         for hit in ledger.hits(0)? {
             let hit = hit?;
-            let hash = keyed::hash(hit.rrname.key());
+            let hash = seeded_hash::hash(hit.rrname.key());
             match hit.indicator.as_slice() {
                 NEW if memory.told.len() < REMEMBERED => drop(memory.told.insert(hash, hit.time)),
                 RETRACTED => {
@@ -282,7 +282,7 @@ impl Novelty {
             let is_end = following.is_none();
             if let Some(one) = std::mem::replace(&mut last, following) {
                 oldest = oldest.min(one.first);
-                let hash = keyed::hash(one.domain.key());
+                let hash = seeded_hash::hash(one.domain.key());
                 match memory.told.get(&hash) {
                     Some(time) if is_earlier(one.first, *time) => {
                         memory.told.remove(&hash);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::feed::Feed;
 use super::key::{self, Present};
 use super::note::{HitNote, Note};
-use crate::base::{clock, keyed};
+use crate::base::{clock, seeded_hash};
 use crate::dns::{Name, Rdata, RrType, other_form, split_name_key};
 use crate::indicators::{Action, AllowList, Value};
 use crate::observation::{Asked, Halves, SensorId};
@@ -53,7 +53,7 @@ pub struct SetBuilder {
 impl SetBuilder {
     /// An empty one.
     pub fn new() -> SetBuilder {
-        SetBuilder { seed: keyed::new_seed(), ..SetBuilder::default() }
+        SetBuilder { seed: seeded_hash::new_seed(), ..SetBuilder::default() }
     }
 
     /// Adds a feed by opening its file, with what else it excepts.

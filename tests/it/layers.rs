@@ -77,7 +77,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("seccompiler", &["daemon/sandbox.rs"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
-    ("roff", &["cli/papers/"]),
+    ("roff", &["cli/manual/"]),
     ("tokio", &["http/", "daemon/mod.rs"]),
     ("notify", &["tail/"]),
     ("flate2", &["tail/", "http/gzip.rs", "http/fetch.rs", "indicators/input.rs", "fleet/cluster.rs"]),

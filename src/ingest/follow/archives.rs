@@ -241,8 +241,8 @@ impl Shared {
             if standing.pending == 0 {
                 drop(standing);
                 // The follower says when everything is read.
-                if let Some(bell) = &*source.bell.lock() {
-                    let _ = bell.try_send(Wake::Poll); // full means that it is awake
+                if let Some(wakeup) = &*source.wakeup.lock() {
+                    let _ = wakeup.try_send(Wake::Poll); // full means that it is awake
                 }
             }
         }

@@ -17,8 +17,8 @@ use super::source::Source;
 use super::{LONGEST_STEP, Part, Shared};
 use crate::base::descriptors;
 use crate::ingest::intake::Intake;
+use crate::ingest::paired_logs::LogPair;
 use crate::ingest::probe::LOOK_BYTES;
-use crate::ingest::twins::Twins;
 use crate::ingest::{reading_hint, shown};
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
@@ -143,7 +143,7 @@ pub(super) struct Follower<'a> {
     /// Archives are read that changed at or after this instant, nanoseconds since the epoch; none before the first look.
     cut: Option<i128>,
     /// Of each Zeek that writes a plain log and a streaming one: what one of them has told.
-    pairs: HashMap<PathBuf, Arc<Mutex<Twins>>>,
+    pairs: HashMap<PathBuf, Arc<Mutex<LogPair>>>,
     /// Streaming logs that were there before us: plain ones that may hold the same are read first.
     held: HashSet<PathBuf>,
     /// Streaming logs that are rotated, as they were, and whether a plain one holds the same.

@@ -73,7 +73,7 @@ struct Shared {
     config: Config,
     stop: Stop,
     sources: Vec<Source>,
-    /// Archives to be read, and a bell for those who read them.
+    /// Archives to be read, and a wakeup for those who read them.
     archives: Mutex<VecDeque<Job>>,
     archives_changed: Condvar,
     /// Rung when what is staged is to be committed before its time.
@@ -157,8 +157,8 @@ impl Ingest {
 
     /// Rings for a commit.
     #[cfg(test)]
-    pub(super) fn ring(&self) {
-        self.shared.ring();
+    pub(super) fn wake(&self) {
+        self.shared.wake();
     }
 
     /// What was read so far and how far behind that is; cheap enough to be asked every few seconds.
@@ -255,11 +255,11 @@ impl Ingest {
     ///
     /// When what was read last cannot be committed. It will be read again from the logs.
     pub fn join(self) -> Result<(), StoreError> {
-        self.shared.ring();
+        self.shared.wake();
         self.shared.archives_changed.notify_all();
         for source in &self.shared.sources {
-            if let Some(bell) = &*source.bell.lock() {
-                let _ = bell.try_send(Wake::Poll); // full means that it is awake
+            if let Some(wakeup) = &*source.wakeup.lock() {
+                let _ = wakeup.try_send(Wake::Poll); // full means that it is awake
             }
         }
         for thread in self.threads {
@@ -277,7 +277,7 @@ impl Shared {
         let source = |source: &SourceConfig| Source {
             config: source.clone(),
             state: Mutex::default(),
-            bell: Mutex::default(),
+            wakeup: Mutex::default(),
             following: Liveness::new(format!("follow {}", source.sensor), LONGEST_STEP),
         };
         let readers = (0..config.threads.max(1)).map(|_| Arc::default()).collect();
@@ -309,7 +309,7 @@ impl Shared {
     }
 
     /// Rings for a commit.
-    fn ring(&self) {
+    fn wake(&self) {
         *self.commit_now.0.lock() = true;
         self.commit_now.1.notify_all();
     }
@@ -590,7 +590,7 @@ fn earliest(instants: Vec<Option<u64>>) -> Option<u64> {
 
 /// Commits what is staged every interval, and when it is asked to.
 fn commit(shared: &Shared) {
-    let (rung, bell) = &shared.commit_now;
+    let (is_woken, wakeup) = &shared.commit_now;
     let mut failures = 0;
     let mut kept = Instant::now();
     while !shared.stop.is_stopped() {
@@ -600,11 +600,11 @@ fn commit(shared: &Shared) {
             let pause = Duration::from_millis(125) * (1 << failures.min(5));
             shared.stop.wait(pause.min(LONGEST_WRITE_PAUSE));
         } else {
-            let mut guard = rung.lock();
+            let mut guard = is_woken.lock();
             let interval = shared.config.commit_interval;
-            bell.wait_while_for(&mut guard, |rung| !*rung, interval);
+            wakeup.wait_while_for(&mut guard, |is_woken| !*is_woken, interval);
         }
-        *rung.lock() = false;
+        *is_woken.lock() = false;
         shared.committing.steps(LONGEST_COMMIT);
         let (instants, is_due) = (shared.instants(), shared.store().staged_bytes() > 0);
         match shared.context.claims.commit() {

@@ -23,7 +23,7 @@ pub(super) struct Source {
     pub(super) config: SourceConfig,
     pub(super) state: Mutex<SourceProgress>,
     /// Wakes its follower.
-    pub(super) bell: Mutex<Option<SyncSender<Wake>>>,
+    pub(super) wakeup: Mutex<Option<SyncSender<Wake>>>,
     /// Whether its follower gets on.
     pub(super) following: Liveness,
 }

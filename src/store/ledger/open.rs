@@ -12,7 +12,7 @@ use super::commit::Committed;
 use super::disk::Run;
 use super::view::{Folding, ReadView};
 use super::{Ledger, Shared};
-use crate::base::keyed::new_seed;
+use crate::base::seeded_hash::new_seed;
 use crate::base::threads;
 use crate::store::batch::Batch;
 use crate::store::cache::Cache;

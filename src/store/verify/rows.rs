@@ -4,7 +4,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::report::Verification;
-use crate::base::keyed;
+use crate::base::seeded_hash;
 use crate::dns::{Name, Rdata, split_name_key, split_rdata_key};
 use crate::observation::{Halves, Seen, SensorId};
 use crate::store::filter::{self, Filter};
@@ -80,7 +80,7 @@ pub(super) fn place(entry: &mut Vec<u8>, stored: &[u8]) -> (usize, u128) {
     let hash = xxh3_128(entry);
     entry.truncate(length);
     // The sum is chosen by the key alone, so that a row and an entry that differ in their values meet.
-    (keyed::hash(entry) as usize % SUMS, hash)
+    (seeded_hash::hash(entry) as usize % SUMS, hash)
 }
 
 /// A key, or the first bytes of one, for people.

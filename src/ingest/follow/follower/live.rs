@@ -13,9 +13,9 @@ use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
 use crate::ingest::follow::{LONGEST_STEP, RETRY, STORE_RETRY, Shared};
 use crate::ingest::intake::{Ending, Halt, Intake};
+use crate::ingest::paired_logs::{self, PairedLog, Side};
 use crate::ingest::probe::{LOOK_BYTES, LogProbe};
 use crate::ingest::shown;
-use crate::ingest::twins::{self, Side, Twin};
 use crate::store::StoreError;
 use crate::tail::decode::Packing;
 use crate::tail::discover::Stamp;
@@ -159,9 +159,9 @@ impl Follower<'_> {
         let config = &self.source.config;
         let mut intake = Intake::new(&self.shared.context, path, &config.sensor, &config.zeek, true, header)?;
         if !self.pairs.is_empty()
-            && let Some(pair) = self.pairs.get(&twins::home(path))
+            && let Some(pair) = self.pairs.get(&paired_logs::home(path))
         {
-            intake.pair(Twin { twins: Arc::clone(pair), side: Side::of(path) });
+            intake.pair(PairedLog { pair: Arc::clone(pair), side: Side::of(path) });
         }
         Ok(intake)
     }
@@ -202,7 +202,7 @@ impl Follower<'_> {
         self.read.clear();
         // Who waits for hits is not to wait for the next commit.
         if self.shared.store().last_hit().1 {
-            self.shared.ring();
+            self.shared.wake();
         }
         let staged = self.shared.store().staged_bytes();
         if staged > COMMITTED_BYTES {
@@ -410,7 +410,7 @@ impl Follower<'_> {
         live.intake.end(Ending::Exhausted, &mut self.read);
         self.stage();
         self.source.state.lock().shadowed.clear(); // its archive can be met, once this is committed
-        self.shared.ring();
+        self.shared.wake();
         Turn::Gone
     }
 }
@@ -430,12 +430,12 @@ enum Turn {
 impl Shared {
     /// Much is staged: has it committed, and waits while it is so much that memory would not hold.
     fn make_room(&self, mut staged: usize, following: &Liveness) {
-        self.ring();
+        self.wake();
         let limit = usize::try_from(self.config.memory / 4).unwrap_or(usize::MAX);
         while staged > limit && !self.stop.wait(Duration::from_millis(20)) {
             // A ledger that cannot be written now is waited for, however long that is.
             following.steps(LONGEST_STEP);
-            self.ring();
+            self.wake();
             staged = self.store().staged_bytes();
         }
     }

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::Follower;
+use crate::ingest::paired_logs::{self, Known, LogPair, PairedLog, Side};
 use crate::ingest::plain_logs::{PlainLogs, began};
 use crate::ingest::shown;
-use crate::ingest::twins::{self, Known, Side, Twin, Twins};
 use crate::status::UnreadKind;
 use crate::tail::discover::Listing;
 use crate::tail::open::open as open_log;
@@ -32,20 +32,20 @@ impl Follower<'_> {
         }
         self.plain_archives.clone_from(&listing.archives);
         let live_homes: HashSet<PathBuf> =
-            listing.live.iter().map(|found| twins::home(&found.path)).collect();
+            listing.live.iter().map(|found| paired_logs::home(&found.path)).collect();
         let mut homes = live_homes.clone();
-        homes.extend(listing.archives.iter().map(|found| twins::home(&found.path)));
+        homes.extend(listing.archives.iter().map(|found| paired_logs::home(&found.path)));
         // The ledger is asked after that: what was read until then is in it.
         let archives_read = self.source.state.lock().pending == 0 && !is_first;
         let plain = self.shared.context.claims.lineages().map(PlainLogs::of).ok();
         homes.extend(plain.iter().flat_map(PlainLogs::homes).cloned());
         for found in &streaming {
-            let home = twins::home(&found.path);
+            let home = paired_logs::home(&found.path);
             if live_homes.contains(&home) {
-                let plain = listing.live.iter().filter(|plain| twins::home(&plain.path) == home);
+                let plain = listing.live.iter().filter(|plain| paired_logs::home(&plain.path) == home);
                 let paths: Vec<PathBuf> = plain.chain([found]).map(|found| found.path.clone()).collect();
                 self.begin_pair(home.clone(), &paths);
-                listing.pass_over(&found.path, UnreadKind::PassedOver, twins::COMPARED);
+                listing.pass_over(&found.path, UnreadKind::PassedOver, paired_logs::COMPARED);
             }
             if is_first && homes.contains(&home) {
                 self.held.insert(found.path.clone());
@@ -56,7 +56,7 @@ impl Follower<'_> {
             let known = self.judged.get(&found.path).filter(|(stamp, _)| *stamp == found.stamp);
             let is_told = match known {
                 Some((_, is_told)) => *is_told,
-                None if !homes.contains(&twins::home(&found.path)) => false,
+                None if !homes.contains(&paired_logs::home(&found.path)) => false,
                 None if self.source.state.lock().met.get(&found.path) == Some(&found.stamp) => false,
                 // What was written while it was followed is known; the plain ones are read first.
                 None if !archives_read => {
@@ -73,7 +73,7 @@ impl Follower<'_> {
             };
             self.judged.insert(found.path.clone(), (found.stamp, is_told));
             if is_told {
-                listing.pass_over(&found.path, UnreadKind::PassedOver, twins::PASSED_OVER);
+                listing.pass_over(&found.path, UnreadKind::PassedOver, paired_logs::PASSED_OVER);
             } else {
                 listing.archives.push(found);
             }
@@ -87,29 +87,33 @@ impl Follower<'_> {
         if self.pairs.contains_key(&home) {
             return;
         }
-        let pair: Arc<Mutex<Twins>> = Arc::default();
+        let pair: Arc<Mutex<LogPair>> = Arc::default();
         let zeek = &self.source.config.zeek;
-        let of = |path: &Path| Twin { twins: Arc::clone(&pair), side: Side::of(path) };
+        let of = |path: &Path| PairedLog { pair: Arc::clone(&pair), side: Side::of(path) };
         for path in paths {
-            let twin = of(path);
+            let paired = of(path);
             let open = self.live.iter().any(|live| live.file.path() == path);
             let known = if open { continue } else { Known::Ledger };
             let looked = open_log(path).map_err(Into::into).and_then(|(file, _)| {
-                twins::look_through(&twin, &self.shared.context.claims, zeek, file, known)
+                paired_logs::look_through(&paired, &self.shared.context.claims, zeek, file, known)
             });
             if let Err(error) = looked {
                 warn!(path = shown(path), %error, "What was read of a log before could not be looked through.");
             }
         }
-        for live in self.live.iter_mut().filter(|live| twins::home(live.file.path()) == home) {
-            let twin = of(live.file.path());
+        for live in self.live.iter_mut().filter(|live| paired_logs::home(live.file.path()) == home) {
+            let paired = of(live.file.path());
             let known = Known::Bytes(live.file.offset());
-            if let Err(error) =
-                twins::look_through(&twin, &self.shared.context.claims, zeek, live.file.again(), known)
-            {
+            if let Err(error) = paired_logs::look_through(
+                &paired,
+                &self.shared.context.claims,
+                zeek,
+                live.file.again(),
+                known,
+            ) {
                 warn!(path = shown(live.file.path()), %error, "What was read of a log before could not be looked through.");
             }
-            live.intake.pair(twin);
+            live.intake.pair(paired);
         }
         info!(
             folder = shown(&home),
@@ -121,8 +125,8 @@ impl Follower<'_> {
     /// Whether a streaming log that was there before us may be read now: when the plain logs are read that may hold the same.
     /// Then the time up to which they do.
     pub(super) fn is_free(&self, path: &Path) -> Option<Option<u64>> {
-        let (home, zeek) = (twins::home(path), &self.source.config.zeek);
-        let is_of = |other: &Path| Side::of(other) == Side::Plain && twins::home(other) == home;
+        let (home, zeek) = (paired_logs::home(path), &self.source.config.zeek);
+        let is_of = |other: &Path| Side::of(other) == Side::Plain && paired_logs::home(other) == home;
         let mut plain = self.live_paths.iter().filter(|other| is_of(other));
         let is_read = |other: &&PathBuf| {
             self.resting.contains_key(*other)

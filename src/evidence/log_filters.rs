@@ -50,7 +50,7 @@ pub fn budget(disk: MaxDisk, ledger_bytes: u64) -> Option<u64> {
     }
 }
 
-//--- Filters --------------------------------------------------------------------------------------------------------
+//--- LogFilters -----------------------------------------------------------------------------------------------------
 
 /// How far filters are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -66,7 +66,7 @@ pub struct FiltersStatus {
 }
 
 /// The filters of a ledger's logs.
-pub struct Filters {
+pub struct LogFilters {
     folder: PathBuf,
     /// What of a log counts: by other options it would hold other names.
     options: u64,
@@ -79,10 +79,10 @@ pub struct Filters {
     sound: Mutex<HashMap<LineageId, u64>>,
 }
 
-impl Filters {
+impl LogFilters {
     /// Those in a data folder.
-    pub fn of(data: &Path, observe: &observe::Options) -> Filters {
-        Filters {
+    pub fn of(data: &Path, observe: &observe::Options) -> LogFilters {
+        LogFilters {
             folder: data.join("evidence"),
             options: xxh3_64(format!("{observe:?}").as_bytes()),
             status: Mutex::default(),
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn filters_that_are_written_at_the_same_time_keep_to_the_budget() {
         let data = tempfile::tempdir().unwrap();
-        let filters = Filters::of(data.path(), &observe::Options::default());
+        let filters = LogFilters::of(data.path(), &observe::Options::default());
         filters.make_folder().unwrap();
         let filter = observed(&["www.example.com"], &["192.0.2.7"]);
         let budget = Some(3 * bytes_of(&filter));
@@ -358,7 +358,7 @@ mod tests {
     fn a_filter_that_is_cut_spoiled_or_of_something_else_is_none() {
         let data = tempfile::tempdir().unwrap();
         let options = observe::Options::default();
-        let filters = Filters::of(data.path(), &options);
+        let filters = LogFilters::of(data.path(), &options);
         fs::create_dir(&filters.folder).unwrap();
         let mut log = Progress::start(LineageId([7; 16]), "s");
         log.consumed.offset = 1234;
@@ -379,7 +379,7 @@ mod tests {
             fs::write(&path, spoiled).unwrap();
             assert!(filters.load(&log).is_none(), "{at}");
             // Another process sees it, and makes it anew.
-            assert!(!Filters::of(data.path(), &options).is_of(&log, bytes), "{at}");
+            assert!(!LogFilters::of(data.path(), &options).is_of(&log, bytes), "{at}");
         }
         fs::write(&path, &whole).unwrap();
         let longer = Progress {
@@ -391,6 +391,6 @@ mod tests {
         other.consumed.hash = [9; 16];
         assert!(filters.load(&other).is_none() && !filters.is_of(&other, bytes));
         let other = observe::Options { skip_ports: vec![53], ..options };
-        assert!(Filters::of(data.path(), &other).load(&log).is_none());
+        assert!(LogFilters::of(data.path(), &other).load(&log).is_none());
     }
 }

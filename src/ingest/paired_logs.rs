@@ -4,7 +4,7 @@
 //! tells counts too, so that nothing is lost while Zeek is switched from one to the other and back. What belongs to one Zeek
 //! lies in one folder, its `current` and its dated folders included; other folders are other Zeeks.
 //!
-//! Logs that are followed are compared event by event ([`Twins`]). When a second log comes, and at each start, the part of both
+//! Logs that are followed are compared event by event ([`LogPair`]). When a second log comes, and at each start, the part of both
 //! that was read before is looked through once ([`look_through`]): which of its events the other one still has to tell is
 //! known again then. Of what nobody followed, archives and what was written while the daemon was down, whole logs are
 //! compared by their times (`plain_logs.rs`): a streaming log that began while a plain one was written holds
@@ -67,11 +67,11 @@ pub fn home(path: &Path) -> PathBuf {
     folder.to_owned()
 }
 
-//--- Twins ----------------------------------------------------------------------------------------------------------
+//--- LogPair ----------------------------------------------------------------------------------------------------------
 
 /// Events that one of two logs has told, and the other has not yet.
 #[derive(Debug, Default)]
-pub struct Twins {
+pub struct LogPair {
     /// How much more often the plain one told an event than the streaming one.
     told: HashMap<u64, i64>,
     order: VecDeque<u64>,
@@ -79,15 +79,15 @@ pub struct Twins {
 
 /// Those of two logs, and which of them one is.
 #[derive(Clone)]
-pub(super) struct Twin {
-    pub twins: Arc<Mutex<Twins>>,
+pub(super) struct PairedLog {
+    pub pair: Arc<Mutex<LogPair>>,
     pub side: Side,
 }
 
-impl Twins {
+impl LogPair {
     /// Takes down that a log tells an event; says whether the other one told it before.
     pub fn tell(&mut self, side: Side, record: &LogRecord) -> bool {
-        self.tell_key(side, Twins::key(record))
+        self.tell_key(side, LogPair::key(record))
     }
 
     /// Likewise, of an event by its key.
@@ -154,14 +154,14 @@ fn lines(stream: impl Read, mut each: impl FnMut(&[u8], u64) -> bool) -> io::Res
 ///
 /// When it cannot be read, or the ledger cannot say how much of it is known.
 pub(super) fn look_through(
-    twin: &Twin,
+    paired: &PairedLog,
     claims: &Claims,
     options: &zeek::Options,
     stream: impl Read,
     known: Known,
 ) -> Result<(), IngestTrouble> {
     let (mut reader, mut record) = (Reader::new(options), LogRecord::default());
-    let mut twins = twin.twins.lock();
+    let mut pair = paired.pair.lock();
     let (mut prefix, mut end, mut at) = (Prefix::default(), None, 0);
     if let Known::Bytes(bytes) = known {
         end = Some(bytes);
@@ -193,7 +193,7 @@ pub(super) fn look_through(
             end = Some(progress.consumed.offset.saturating_add(at - prefix.offset()));
         }
         if parsed == Line::Record {
-            twins.tell(twin.side, &record);
+            pair.tell(paired.side, &record);
         }
         true
     })?;
@@ -246,9 +246,9 @@ mod tests {
 
     #[test]
     fn an_event_that_both_tell_is_told_once_in_any_order_and_a_doubled_one_twice() {
-        let mut twins = Twins::default();
+        let mut pair = LogPair::default();
         let mut count = 0;
-        let mut tell = |side, n| count += u32::from(!twins.tell(side, &record(n)));
+        let mut tell = |side, n| count += u32::from(!pair.tell(side, &record(n)));
         for n in [1, 2, 2, 3] {
             tell(Side::Plain, n);
         }
@@ -257,11 +257,11 @@ mod tests {
         }
         tell(Side::Plain, 4);
         assert_eq!(count, 5);
-        assert!(twins.told.is_empty());
+        assert!(pair.told.is_empty());
         for n in 0..2 * MOST as u32 {
-            twins.tell(Side::Plain, &record(n % 7));
+            pair.tell(Side::Plain, &record(n % 7));
         }
-        assert!(twins.order.len() <= MOST && twins.told.len() <= MOST);
+        assert!(pair.order.len() <= MOST && pair.told.len() <= MOST);
     }
 
     #[test]
