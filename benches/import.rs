@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use dnsledger::base::shutdown::Stop;
 use dnsledger::daemon::config::Config;
-use dnsledger::evidence::{Filters, make_while_reading};
+use dnsledger::evidence::{LogFilters, make_while_reading};
 use dnsledger::ingest::{self, import};
 use dnsledger::store::sled::SledStore;
 use dnsledger::store::{MaxDisk, Options, WriteStore};
@@ -126,7 +126,7 @@ fn imported(log: &Path, data: &Path, config: &ingest::Config, options: &Options,
     let paths = [log.to_owned()];
     let mut config = config.clone();
     if with_filters {
-        let filters = Arc::new(Filters::of(data, &config.observe));
+        let filters = Arc::new(LogFilters::of(data, &config.observe));
         config.listening = make_while_reading(&filters, &ledger, MaxDisk::Unbounded);
     }
     let summary = import(&ledger, &config, Some("bench"), None, &paths, &|_| {}, &Stop::new()).unwrap();

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::access::{Access, LedgerArgs, only_of_a_ledger, tell_at_rest};
 use super::columns::Columns;
-use super::log_filters::parse_pairs;
+use super::filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
 use super::{Exit, Misuse};

@@ -15,7 +15,7 @@ use crate::base::clock::now;
 use crate::base::time::parse_rfc3339;
 use crate::base::units;
 use crate::daemon::{self, logging};
-use crate::evidence::{Filters, make_while_reading};
+use crate::evidence::{LogFilters, make_while_reading};
 use crate::http::client::{Client, ClientError};
 use crate::http::{ImportReport, NotReadReport};
 use crate::ingest::{
@@ -110,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             daemon::heal(&*ledger, &config.bounds(&ledger.stats()?));
             super::feeds::watch(&ledger, &config);
             let mut feeding = ingest::Config { sources: Vec::new(), ..config.ingest() };
-            let filters = Arc::new(Filters::of(&config.data_dir, &feeding.observe));
+            let filters = Arc::new(LogFilters::of(&config.data_dir, &feeding.observe));
             feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);
             feeding.not_read = NotRead::of(&config.data_dir);
             let shown = |done: &ImportProgress| progress.show(done);

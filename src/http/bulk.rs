@@ -43,7 +43,7 @@ use crate::lookup::{
 use crate::output::json::{push_line, push_object};
 use crate::output::push_json;
 use crate::output::summary::{Questions, SummaryLine};
-use crate::status::SensorTime;
+use crate::status::Freshness;
 use crate::store::StoreError;
 
 /// Queries of one request.
@@ -127,19 +127,11 @@ pub async fn lookup<B: Buf>(
     let place = place_for(&state, false).await?;
     let ledger = state.snapshot();
     let limits = Limits { rows, examined: u64::MAX };
-    let (budget, sum) = (config.scan_rows, as_of.clone());
+    let (budget, fresh) = (config.scan_rows, as_of.clone());
     let deadline = Instant::now() + config.request_timeout;
     let begin = move || {
         let Lines { asks, bad, errors, .. } = lines;
-        let sum = BulkSummary {
-            queries: asks.len() as u64 + errors,
-            found: 0,
-            errors,
-            as_of: sum.as_of,
-            incomplete: sum.incomplete,
-            expired_before: sum.expired_before,
-            sensors: sum.sensors,
-        };
+        let sum = BulkSummary { queries: asks.len() as u64 + errors, found: 0, errors, fresh };
         let bulk = QueriesWalk::start(ledger, asks, limits, budget);
         let is_sorted = sort.is_some();
         let mut told = AnswerWriter { bulk, sum, out: bad, is_summary, is_sorted, _room: room };
@@ -322,12 +314,8 @@ struct BulkSummary {
     queries: u64,
     found: u64,
     errors: u64,
-    as_of: Option<String>,
-    incomplete: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expired_before: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sensors: Option<Vec<SensorTime>>,
+    #[serde(flatten)]
+    fresh: Freshness,
 }
 
 /// Which query of the body a line is about.

@@ -242,12 +242,7 @@ impl ApiError {
         struct Body<'a> {
             error: Inner<'a>,
             #[serde(flatten)]
-            fresh: Option<Fresh<'a>>,
-        }
-        #[derive(Serialize)]
-        struct Fresh<'a> {
-            as_of: Option<&'a str>,
-            incomplete: &'a [String],
+            fresh: Option<&'a Freshness>,
         }
         #[derive(Serialize)]
         struct Inner<'a> {
@@ -258,7 +253,6 @@ impl ApiError {
         }
         let error = Inner { code: self.code, message: &self.message, hint: self.hint.as_deref() };
         let fresh = self.fresh.as_deref();
-        let fresh = fresh.map(|fresh| Fresh { as_of: fresh.as_of.as_deref(), incomplete: &fresh.incomplete });
         // Plain text: nothing that JSON cannot hold. The status says the most, whatever becomes of the words.
         let mut body =
             serde_json::to_vec(&Body { error, fresh }).unwrap_or_else(|_| br#"{"error":{}}"#.to_vec());

@@ -34,6 +34,7 @@ use crate::base::units::parse_duration;
 use crate::dns::Rdata;
 use crate::lookup::parse_since;
 use crate::output::sanitise;
+use crate::status::Freshness;
 use crate::store::{Acknowledged, Snapshot, StoreError};
 use crate::watch::{
     FeedStatus, HitFilter, HitLine, KINDS, Outlet, Sent, Set, Sought, Watching, ledger_name, parse_numbers,
@@ -52,8 +53,8 @@ const ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Serialize)]
 struct Document<'a> {
-    as_of: Option<&'a str>,
-    incomplete: &'a [String],
+    #[serde(flatten)]
+    fresh: &'a Freshness,
     hits: &'a [HitLine],
     /// Which ledger it is: numbers of hits mean something in one only.
     ledger: &'a str,
@@ -215,10 +216,8 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
         let message = format!("unknown feed {}, and no hit of a former one", sanitise(&feed));
         return Err(bad(&message, &watched.feeds_hint()));
     }
-    let (shown, incomplete) = (as_of.as_of.as_deref(), &as_of.incomplete);
     let document = Document {
-        as_of: shown,
-        incomplete,
+        fresh: &as_of,
         hits: &hits,
         ledger: &name,
         last,

@@ -87,7 +87,7 @@ use self::places::Places;
 use self::token::Tokens;
 use crate::base::shutdown::Stop;
 use crate::base::units::duration;
-use crate::evidence::{Beginnings, Filters};
+use crate::evidence::{Beginnings, LogFilters};
 use crate::ingest::Ingest;
 use crate::lookup::NewSettings;
 use crate::status::history::History;
@@ -240,7 +240,7 @@ struct Shared {
     /// Whether lines of logs are handed out over the network, to who may see them.
     hands_out_lines: AtomicBool,
     /// What says of logs that they need not be read.
-    filters: Arc<Filters>,
+    filters: Arc<LogFilters>,
     /// With which logs files begin.
     beginnings: Arc<Beginnings>,
     /// What is watched.
@@ -269,7 +269,7 @@ impl State {
     pub fn new(
         ledger: Arc<dyn WriteStore>,
         ingest: Arc<Ingest>,
-        filters: Arc<Filters>,
+        filters: Arc<LogFilters>,
         config: Config,
     ) -> State {
         let scans = Places::new(config.max_scans, config.max_scans_per_address);

@@ -29,7 +29,7 @@ use crate::dns::{Name, RrType, name_of_address, other_form};
 use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search, maybe_meant};
 use crate::observation::{Asked, Outcome, Seen as Sighted};
 use crate::output::summary::Below;
-use crate::status::SensorTime;
+use crate::status::Freshness;
 use crate::store::{Scan, StoreError};
 
 /// Answers `/api/v1/names/{rrname}`.
@@ -77,10 +77,7 @@ pub async fn name(state: State, request: Request, rrname: &str) -> Result<Respon
     }
     let asked = all.count() > 0;
     let document = Document {
-        as_of: as_of.as_of.as_deref(),
-        incomplete: &as_of.incomplete,
-        expired_before: as_of.expired_before,
-        sensors: as_of.sensors.as_deref(),
+        fresh: &as_of,
         rrname: rrname.to_string(),
         asked,
         all: Figures::from(&all),
@@ -168,10 +165,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     let mut all = owned.seen;
     all.merge(&pointing.seen);
     let document = Seen {
-        as_of: as_of.as_of.as_deref(),
-        incomplete: &as_of.incomplete,
-        expired_before: as_of.expired_before,
-        sensors: as_of.sensors.as_deref(),
+        fresh: &as_of,
         value,
         kind,
         complete: ended == Ended::Answer(End::Complete),
@@ -237,13 +231,8 @@ impl Sightings {
 
 #[derive(Serialize)]
 struct Seen<'a> {
-    as_of: Option<&'a str>,
-    incomplete: &'a [String],
-    /// What was last seen before this was dropped, epoch seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expired_before: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sensors: Option<&'a [SensorTime]>,
+    #[serde(flatten)]
+    fresh: &'a Freshness,
     value: String,
     kind: &'static str,
     /// Whether all rows were looked at.
@@ -263,13 +252,8 @@ struct Seen<'a> {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    as_of: Option<&'a str>,
-    incomplete: &'a [String],
-    /// What was last seen before this was dropped, epoch seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expired_before: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sensors: Option<&'a [SensorTime]>,
+    #[serde(flatten)]
+    fresh: &'a Freshness,
     rrname: String,
     asked: bool,
     #[serde(flatten)]

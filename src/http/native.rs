@@ -30,7 +30,7 @@ use crate::output::cof::push_export_line;
 use crate::output::json::push_object;
 use crate::output::summary;
 use crate::output::{Row, csv_header, file_name, push_json, sanitise};
-use crate::status::{Freshness, SensorTime};
+use crate::status::Freshness;
 
 /// What a query was understood as.
 const ASKED: HeaderName = HeaderName::from_static("x-dnsledger-asked");
@@ -315,14 +315,8 @@ struct Summary<'a> {
     truncated: bool,
     ended: &'static str,
     next: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    incomplete: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expired_before: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sensors: Option<&'a [SensorTime]>,
+    #[serde(flatten)]
+    fresh: Option<&'a Freshness>,
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -338,10 +332,7 @@ impl Summary<'_> {
             truncated: next.is_some(),
             ended: ended(end),
             next,
-            as_of: None,
-            incomplete: None,
-            expired_before: None,
-            sensors: None,
+            fresh: None,
             asked: None,
             questions: None,
             hint: None,
@@ -354,10 +345,7 @@ impl Summary<'_> {
             truncated: true,
             ended: "time",
             next: Some(next.to_string()),
-            as_of: None,
-            incomplete: None,
-            expired_before: None,
-            sensors: None,
+            fresh: None,
             asked: None,
             questions: None,
             hint: None,
@@ -372,12 +360,8 @@ impl Summary<'_> {
 /// What an answer says of itself before its records.
 #[derive(Serialize)]
 struct Head<'a> {
-    as_of: Option<&'a str>,
-    incomplete: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expired_before: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sensors: Option<&'a [SensorTime]>,
+    #[serde(flatten)]
+    fresh: &'a Freshness,
     asked: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
@@ -400,12 +384,8 @@ impl Shape for Json {
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        let Freshness { as_of, incomplete, expired_before, sensors, .. } = &self.as_of;
         let head = Head {
-            as_of: as_of.as_deref(),
-            incomplete,
-            expired_before: *expired_before,
-            sensors: sensors.as_deref(),
+            fresh: &self.as_of,
             asked: &self.asked,
             hint: self.hint.as_deref(),
             questions: self.questions.as_ref(),
@@ -452,12 +432,8 @@ struct Ndjson {
 impl Ndjson {
     /// A summary with what is true of the whole answer.
     fn summary<'a>(&'a self, summary: Summary<'a>) -> Summary<'a> {
-        let Freshness { as_of, incomplete, expired_before, sensors, .. } = &self.as_of;
         Summary {
-            as_of: as_of.as_deref(),
-            incomplete: Some(incomplete),
-            expired_before: *expired_before,
-            sensors: sensors.as_deref(),
+            fresh: Some(&self.as_of),
             asked: Some(&self.asked),
             questions: self.questions.as_ref(),
             hint: self.hint.clone(),

@@ -22,7 +22,7 @@ use super::native::known_filters;
 use super::request::Request;
 use crate::base::clock::now;
 use crate::lookup::{MAX_NEW, NewFound, NewSearch, NewSettings, find_new};
-use crate::status::SensorTime;
+use crate::status::Freshness;
 
 /// The parameters.
 const PARAMETERS: [&str; 8] =
@@ -30,10 +30,8 @@ const PARAMETERS: [&str; 8] =
 
 #[derive(Serialize)]
 struct Document<'a> {
-    as_of: Option<&'a str>,
-    incomplete: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sensors: Option<&'a [SensorTime]>,
+    #[serde(flatten)]
+    fresh: &'a Freshness,
     #[serde(flatten)]
     found: &'a NewFound,
 }
@@ -63,12 +61,7 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
         find_new(&*ledger, &search, &settings.brands, &mut || time::Instant::now() >= until)
     };
     let found = in_time(Instant::now() + 2 * patience, work).await??.ok_or_else(ApiError::timeout)?;
-    let document = Document {
-        as_of: as_of.as_of.as_deref(),
-        incomplete: &as_of.incomplete,
-        sensors: as_of.sensors.as_deref(),
-        found: &found,
-    };
+    let document = Document { fresh: &as_of, found: &found };
     let mut response = json(StatusCode::OK, &document);
     say_fresh(response.headers_mut(), &as_of);
     Ok(response)

@@ -80,29 +80,54 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let as_of = as_of(&state);
     let searches = [Some(search.clone()), quoted.map(|query| Search { query, ..search })];
     let searches = searches.into_iter().flatten().collect();
-    let response = answer_all(&state, searches, limits, None, as_of, Recipe { first: true }).await?;
+    let response = answer_all(&state, searches, limits, None, as_of, Records::in_form(&RECIPE)).await?;
     Ok(asked.iter().fold(response, |response, asked| say_asked(response, asked)))
 }
 
-/// Writes the recipe's JSON.
+/// How an API of this family writes rows: all have the same figures, under names of their own.
+pub(super) struct Form {
+    pub(super) content_type: &'static str,
+    pub(super) begin: &'static str,
+    pub(super) between: &'static str,
+    pub(super) end: &'static str,
+    pub(super) push: fn(Record<'_>, &mut Vec<u8>),
+}
+
+static RECIPE: Form = Form {
+    content_type: "application/json",
+    begin: "{\"records\": [",
+    between: ", ",
+    end: "]}\n",
+    // Plain values to memory: nothing that can fail.
+    push: |record, out| drop(record.serialize(&mut Serializer::with_formatter(out, Spaced))),
+};
+
+/// Writes rows in a form.
 #[derive(Clone)]
-struct Recipe {
+pub(super) struct Records {
+    form: &'static Form,
     first: bool,
 }
 
-impl Shape for Recipe {
+impl Records {
+    pub(super) fn in_form(form: &'static Form) -> Records {
+        Records { form, first: true }
+    }
+}
+
+impl Shape for Records {
     fn content_type(&self) -> &'static str {
-        "application/json"
+        self.form.content_type
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"records\": [");
+        out.extend_from_slice(self.form.begin.as_bytes());
     }
 
     fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
         let Found { entry, seen, .. } = found;
         if !std::mem::take(&mut self.first) {
-            out.extend_from_slice(b", ");
+            out.extend_from_slice(self.form.between.as_bytes());
         }
         let record = Record {
             query: Text::Name(&entry.tuple.rrname),
@@ -113,12 +138,11 @@ impl Shape for Recipe {
             first: format_utc(seen.time_first),
             last: format_utc(seen.time_last),
         };
-        // Plain values to memory: nothing that can fail.
-        drop(record.serialize(&mut Serializer::with_formatter(out, Spaced)));
+        (self.form.push)(record, out);
     }
 
     fn end(&mut self, _end: &End, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"]}\n");
+        out.extend_from_slice(self.form.end.as_bytes());
     }
 
     fn says_truncated(&self) -> bool {
@@ -133,15 +157,15 @@ impl Shape for Recipe {
 
 /// A row as the recipe has it.
 #[derive(Serialize)]
-struct Record<'a> {
-    query: Text<'a>,
+pub(super) struct Record<'a> {
+    pub(super) query: Text<'a>,
     #[serde(rename = "type")]
-    rrtype: Cow<'static, str>,
-    answer: Text<'a>,
-    count: u64,
-    ttl: u32,
-    first: String,
-    last: String,
+    pub(super) rrtype: Cow<'static, str>,
+    pub(super) answer: Text<'a>,
+    pub(super) count: u64,
+    pub(super) ttl: u32,
+    pub(super) first: String,
+    pub(super) last: String,
 }
 
 /// A space behind each comma and colon, as Python writes JSON.

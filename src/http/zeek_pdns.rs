@@ -18,11 +18,11 @@ use serde::Serialize;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{Ended, Gathered, Shape, answer, as_of, gather, with_headers};
+use super::answer::{Ended, Gathered, answer, as_of, gather, with_headers};
 use super::error::ApiError;
 use super::headers::say_truncated;
 use super::native::check_sensor;
-use super::recipe::zeek_type;
+use super::recipe::{Form, Record, Records};
 use super::request::Request;
 use crate::base::time::format_utc;
 use crate::dns::Name;
@@ -44,7 +44,7 @@ pub async fn tuples(state: State, request: Request, how: &str, q: &str) -> Resul
     let q = one.as_ref().map_or(q, |one| one.asked.as_str());
     let (search, limits) = search(&state, &request, how, q)?;
     let as_of = as_of(&state);
-    answer(&state, search, limits, None, as_of, Tuples { first: true }).await
+    answer(&state, search, limits, None, as_of, Records::in_form(&TUPLES)).await
 }
 
 /// Answers `/dns/{how}/individual/{q}`.
@@ -94,53 +94,17 @@ fn search(state: &State, request: &Request, how: &str, q: &str) -> Result<(Searc
     Ok((Search { filters, merge_sensors: true, ..Search::new(query) }, limits))
 }
 
-/// Writes tuples.
-#[derive(Clone)]
-struct Tuples {
-    first: bool,
-}
+static TUPLES: Form = Form {
+    content_type: CONTENT_TYPE,
+    begin: "[",
+    between: ",",
+    end: "]\n",
+    push: |Record { query, rrtype, answer, count, ttl, first, last }, out| {
+        push_object(&Tuple { query, rrtype, answer, count, ttl, first, last }, out);
+    },
+};
 
-impl Shape for Tuples {
-    fn content_type(&self) -> &'static str {
-        CONTENT_TYPE
-    }
-
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        out.push(b'[');
-    }
-
-    fn row(&mut self, found: &Found<'_>, out: &mut Vec<u8>) {
-        let Found { entry, seen, .. } = found;
-        if !std::mem::take(&mut self.first) {
-            out.push(b',');
-        }
-        let tuple = Tuple {
-            query: Text::Name(&entry.tuple.rrname),
-            rrtype: zeek_type(entry.tuple.rrtype),
-            answer: Text::DataOf(entry),
-            count: seen.count,
-            ttl: seen.ttl,
-            first: format_utc(seen.time_first),
-            last: format_utc(seen.time_last),
-        };
-        push_object(&tuple, out);
-    }
-
-    fn end(&mut self, _end: &End, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"]\n");
-    }
-
-    fn says_truncated(&self) -> bool {
-        true
-    }
-
-    /// Who sees only the body must not take a scan that was given up for an answer.
-    fn nothing(&self, end: &End) -> Option<ApiError> {
-        matches!(end, End::Budget(_)).then(ApiError::timeout)
-    }
-}
-
-/// A row.
+/// A row, under the names that Go gives it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Tuple<'a> {

@@ -103,18 +103,21 @@ pub enum SourceState {
     Imported,
 }
 
-/// As of when answers are true, and what they may lack.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// As of when answers are true, and what they may lack: members of each answer in JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Freshness {
     /// The instant by which every byte then visible had been read, RFC 3339; absent before the first pass.
     pub as_of: Option<String>,
     /// Why answers may lack what the logs hold, in a sentence each; empty when everything visible is read.
     pub incomplete: Vec<String>,
     /// What was last seen before this second is not kept, if anything was dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
     /// Whether logs are followed.
+    #[serde(skip)]
     pub is_followed: bool,
     /// Where other ledgers feed this one: as of when it has what each sensor has seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sensors: Option<Vec<SensorTime>>,
 }
 

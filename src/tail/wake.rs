@@ -219,7 +219,7 @@ impl Alarm {
     }
 
     /// Something that wakes the follower from elsewhere.
-    pub fn bell(&self) -> SyncSender<Wake> {
+    pub fn wakeup(&self) -> SyncSender<Wake> {
         self.sender.clone()
     }
 
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn a_bell_wakes() {
         let (alarm, _) = Alarm::new();
-        alarm.bell().send(Wake::Changed).unwrap();
+        alarm.wakeup().send(Wake::Changed).unwrap();
         assert_eq!(alarm.wait(LONG), Wake::Changed);
     }
 

@@ -58,7 +58,7 @@ impl Server {
         let ingest = ingest::start(ingest::Config::default(), Arc::clone(&ledger), stop.clone()).unwrap();
         let ingest = Arc::new(ingest);
         let folder = tempfile::tempdir().unwrap();
-        let filters = Arc::new(dnsledger::evidence::Filters::of(folder.path(), &ingest.config().observe));
+        let filters = Arc::new(dnsledger::evidence::LogFilters::of(folder.path(), &ingest.config().observe));
         let state = State::new(Arc::clone(&ledger), Arc::clone(&ingest), filters, config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

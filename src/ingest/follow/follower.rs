@@ -178,7 +178,7 @@ impl<'a> Follower<'a> {
     pub(super) fn new(shared: &'a Shared, at: usize) -> Option<Follower<'a>> {
         let source = shared.sources.get(at)?;
         let (alarm, no_events) = Alarm::new();
-        *source.bell.lock() = Some(alarm.bell());
+        *source.wakeup.lock() = Some(alarm.wakeup());
         let mut follower = Follower {
             shared,
             at,

@@ -984,7 +984,7 @@ fn a_write_that_failed_is_not_tried_again_each_time_somebody_wants_room() {
     until("it is said that the ledger refuses", || ingest.failing().is_some());
     let (begun, before) = (Instant::now(), world.store.tries.load(Ordering::Relaxed));
     for _ in 0..200 {
-        ingest.ring();
+        ingest.wake();
         std::thread::park_timeout(Duration::from_millis(2));
     }
     let tries = world.store.tries.load(Ordering::Relaxed) - before;
