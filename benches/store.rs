@@ -1,10 +1,11 @@
 //! What the ledger costs: tuples a second, memory, disk, the time to reopen, and lookups.
 //!
 //! `cargo bench --bench store -- [--tuples N] [--batch ROWS] [--steady BATCHES] [--rows ROWS] [--every BATCHES]
-//! [--memory MIB] [--dir DIR]` makes a ledger of synthetic tuples, all new, through the same pipeline as an import (one
+//! [--memory MIB] [--live SECONDS] [--rate LINES] [--dir DIR]` makes a ledger of synthetic tuples, all new, through the same pipeline as an import (one
 //! thread folds observations into batches, another applies them), then adds batches of 50,000 rows (or ROWS) of which 80 %
 //! are known, and asks for names, addresses, blocks and suffixes in between; at the end also with nothing of the ledger in
-//! memory. `--every` says how it stands after each so many batches. Figures are of one process: peak memory includes the
+//! memory. For SECONDS before that it stages LINES a second (5,000) as one who follows does, every 5 ms, commits each second, and asks
+//! all the time. `--every` says how it stands after each so many batches. Figures are of one process: peak memory includes the
 //! batches. Run it twice and compare ratios.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may panic")]
@@ -159,6 +160,10 @@ fn evict(folder: &Path) {
     }
 }
 
+/// How often one who follows shows what has come, and commits it.
+const STAGED_EVERY: Duration = Duration::from_millis(5);
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
 /// What is asked for: one name, one address, its block of 65,536, all below a domain.
 const KINDS: [&str; 4] = ["name", "address", "/16", "suffix"];
 
@@ -221,6 +226,38 @@ impl Bench {
                 }
             }
         });
+    }
+
+    /// Stages so many lines a second, four of five of rows that are there, and commits each second, as one who follows
+    /// does; asks all the time.
+    fn live(&self, rate: u64, seconds: u64) {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let lookups = scope.spawn(|| self.lookups("while lines come", u64::MAX, &done));
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::thread::park_timeout(COMMIT_EVERY);
+                    self.store.commit().unwrap();
+                }
+            });
+            let (begin, mut staged) = (Instant::now(), 0);
+            let mut observations = Observations::new(self.sensor);
+            while begin.elapsed().as_secs() < seconds {
+                let due = begin.elapsed().as_millis() as u64 * rate / 1000;
+                let mut batch = Batch::default();
+                for n in staged..due {
+                    let i = if n % 5 == 0 { self.tuples * 2 + n } else { mix(n) % self.tuples };
+                    observe(i, time_of(self.tuples, self.tuples) + n / rate, self.tuples, &mut observations);
+                    batch.add(&observations);
+                }
+                self.store.stage(&batch).unwrap();
+                staged = due;
+                std::thread::park_timeout(STAGED_EVERY);
+            }
+            done.store(true, Ordering::Relaxed);
+            lookups.join().unwrap();
+        });
+        self.store.commit().unwrap();
     }
 
     fn disk_line(&self, what: &str) {
@@ -323,6 +360,11 @@ fn main() {
     bench.store.settle().unwrap();
     bench.disk_line("new, settled");
     bench.lookups("settled", 20_000, &never);
+
+    let live = number("--live", 20);
+    if live > 0 {
+        bench.live(number("--rate", 5_000), live);
+    }
 
     let steady = number("--steady", 20);
     if steady > 0 {
