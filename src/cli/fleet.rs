@@ -11,7 +11,7 @@ use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::base::time::{DAY, format_utc, parse_date};
 use crate::base::units;
-use crate::fleet::cluster::Cluster;
+use crate::fleet::cluster::{Cluster, UNKNOWN};
 use crate::fleet::registry::{self, Equal, Registry, Sensor, Stands};
 use crate::fleet::{Address, retention, tables};
 use crate::output::sanitise;
@@ -176,6 +176,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             tables::check(&cluster)?;
             let text = describe(&Registry::load(&cluster)?, &registry::found_equal(&cluster)?, now());
             out.write_all(text.as_bytes())?;
+            for shard in cluster.shards() {
+                for (host, lag) in shard.lags().into_iter().filter(|(_, lag)| *lag > 0) {
+                    let (number, host) = (shard.number(), sanitise(host));
+                    match lag {
+                        UNKNOWN => writeln!(out, "note   shard {number}: {host} has lost ZooKeeper")?,
+                        lag => writeln!(out, "note   shard {number}: {host} is {lag} s behind")?,
+                    }
+                }
+            }
         }
         Command::Stand(args) => {
             let cluster = args.cluster.cluster()?;

@@ -1,8 +1,8 @@
 //! The servers of a cluster: shards, each with replicas of which any is asked, over HTTP.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -27,6 +27,16 @@ const ANSWER_BUFFER: &str = "16777216";
 pub const PAGE_ROWS: [u64; 2] = [1_000, 65_536];
 /// Versions from which on inserts may be put off, which is switched off.
 const PUTS_OFF: u32 = 22;
+/// A replica that is more seconds behind is asked only where there is no other.
+const BEHIND: u64 = 5;
+/// How far a replica is behind that cannot know: it has lost ZooKeeper.
+pub const UNKNOWN: u64 = u64::MAX;
+/// Seconds that servers give where they do not know, too: more than these.
+const MOST_BEHIND: u64 = 1_000_000_000;
+/// How long it is taken for true what a replica says of that.
+const LAG_KNOWN_FOR: Duration = Duration::from_secs(2);
+/// No host of a shard.
+const NONE: usize = usize::MAX;
 
 /// A cluster.
 pub struct Cluster {
@@ -42,6 +52,12 @@ pub struct Shard {
     hosts: Vec<Host>,
     /// The host that answered last.
     last: AtomicUsize,
+    /// The same where it is behind, and no other host answers; [`NONE`] where it is not.
+    behind: AtomicUsize,
+    /// How often another host was taken that may have less than the one before.
+    lowered: AtomicU64,
+    /// What asks a host how far it is behind.
+    lag: String,
     /// How long it may take to begin an answer.
     patience: Duration,
     /// Whether its tables have spans, once that is known.
@@ -54,6 +70,8 @@ struct Host {
     next: AtomicUsize,
     /// The first number of its version, once it is known.
     version: Mutex<Option<u32>>,
+    /// How many seconds it was behind, and when it said so.
+    lag: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Cluster {
@@ -88,11 +106,27 @@ impl Cluster {
         let host = |host: &String| {
             let client = |_| Database::new(&address.url(host), address.ca.as_deref(), &headers, patience);
             let clients = (0..CLIENTS).map(client).collect::<Result<_, ClientError>>()?;
-            Ok(Host { name: host.clone(), clients, next: AtomicUsize::new(0), version: Mutex::default() })
+            let (next, version, lag) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
+            Ok(Host { name: host.clone(), clients, next, version, lag })
         };
         let shards = address.shards.iter().enumerate().map(|(at, hosts)| {
             let hosts = hosts.iter().map(host).collect::<Result<_, FleetError>>()?;
-            Ok(Shard { number: at + 1, hosts, last: AtomicUsize::new(0), patience, spans: Mutex::default() })
+            // Of tables that are not replicated there is nothing, which is 0. What ZooKeeper would be asked for is not among this.
+            let lag = format!(
+                "SELECT toUInt64(max(absolute_delay)), toUInt64(max(is_readonly)), toUInt64(max(is_session_expired)) \
+                 FROM system.replicas WHERE database = '{}' FORMAT RowBinary",
+                address.database
+            );
+            Ok(Shard {
+                number: at + 1,
+                hosts,
+                last: AtomicUsize::new(0),
+                behind: AtomicUsize::new(NONE),
+                lowered: AtomicU64::new(0),
+                lag,
+                patience,
+                spans: Mutex::default(),
+            })
         });
         Ok(Cluster {
             shards: shards.collect::<Result<_, FleetError>>()?,
@@ -130,6 +164,16 @@ impl Cluster {
     pub fn shard(&self, at: usize) -> Result<&Shard, FleetError> {
         let none = || FleetError::Nonsense { what: "the number of a shard", why: format!("{at} is none") };
         self.shards.get(at).ok_or_else(none)
+    }
+
+    /// How often a shard was asked at another replica that may have less than the one before.
+    pub fn lowered(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lowered.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether a shard is asked at a replica that is behind.
+    pub fn is_behind(&self) -> bool {
+        self.shards.iter().any(Shard::is_behind)
     }
 
     /// Asks each shard but some, from 0 on, all at once. Gives what each said, in their order.
@@ -213,6 +257,12 @@ impl Cluster {
     }
 }
 
+/// Whether a replica is so many seconds behind that another one is better.
+pub fn is_behind(lag: u64) -> bool {
+    let told = cfg!(feature = "test-hooks").then(|| std::env::var("DNSLEDGER_TEST_BEHIND").ok());
+    lag > told.flatten().and_then(|told| told.parse().ok()).unwrap_or(BEHIND)
+}
+
 fn quorum_wait() -> String {
     let told = cfg!(feature = "test-hooks").then(|| std::env::var("DNSLEDGER_TEST_QUORUM_MS").ok());
     told.flatten().unwrap_or_else(|| QUORUM_WAIT.to_owned())
@@ -258,12 +308,21 @@ impl Shard {
         Ok(spans)
     }
 
-    /// Asks one of its hosts, each in its turn until one answers.
-    fn tried<T>(&self, ask: impl Fn(&Host) -> Result<T, ClientError>) -> Result<T, FleetError> {
+    /// Its hosts with their numbers, from 0 on, beginning with the one that answered last.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, &Host)> {
         let first = self.last.load(Ordering::Relaxed);
+        let all = (0..self.hosts.len()).map(move |at| (first + at) % self.hosts.len());
+        all.filter_map(|at| Some((at, self.hosts.get(at)?)))
+    }
+
+    fn failed(&self, why: &[String]) -> FleetError {
+        FleetError::Shard { shard: self.number, why: why.join("; ") }
+    }
+
+    /// Has one of its hosts take something, each in its turn until one does.
+    fn tried<T>(&self, ask: impl Fn(&Host) -> Result<T, ClientError>) -> Result<T, FleetError> {
         let mut why = Vec::new();
-        for at in (0..self.hosts.len()).map(|at| (first + at) % self.hosts.len()) {
-            let Some(host) = self.hosts.get(at) else { continue };
+        for (at, host) in self.in_turn() {
             match ask(host) {
                 Ok(answer) => {
                     self.last.store(at, Ordering::Relaxed);
@@ -272,7 +331,101 @@ impl Shard {
                 Err(error) => why.push(format!("{}: {error}", host.name)),
             }
         }
-        Err(FleetError::Shard { shard: self.number, why: why.join("; ") })
+        Err(self.failed(&why))
+    }
+
+    /// Asks one of its hosts, each in its turn until one answers; those that are behind the others only when no other does.
+    fn asked<T>(&self, ask: impl Fn(&Host) -> Result<T, ClientError>) -> Result<T, FleetError> {
+        let taken = self.behind.load(Ordering::Relaxed);
+        let (mut why, mut behind) = (Vec::new(), Vec::new());
+        for (at, host) in self.in_turn() {
+            let lag = match self.lag_of(host, LAG_KNOWN_FOR) {
+                Ok(lag) if is_behind(lag) && (at != taken || !behind.is_empty()) => {
+                    behind.push((lag, at, host));
+                    continue;
+                }
+                Ok(lag) => lag,
+                Err(error) => {
+                    why.push(format!("{}: {error}", host.name));
+                    continue;
+                }
+            };
+            match ask(host) {
+                Ok(answer) => return Ok(self.take(at, lag, answer)),
+                Err(error) => why.push(format!("{}: {error}", host.name)),
+            }
+        }
+        behind.sort_by_key(|(lag, ..)| *lag);
+        for (lag, at, host) in behind {
+            match ask(host) {
+                Ok(answer) => return Ok(self.take(at, lag, answer)),
+                Err(error) => why.push(format!("{}: {error}", host.name)),
+            }
+        }
+        Err(self.failed(&why))
+    }
+
+    /// Goes on with a host that has answered.
+    fn take<T>(&self, at: usize, lag: u64, answer: T) -> T {
+        self.behind.store(if is_behind(lag) { at } else { NONE }, Ordering::Relaxed);
+        if self.last.swap(at, Ordering::Relaxed) != at && lag > 0 {
+            self.lowered.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// How many seconds a host is behind: what came later to another replica it may lack.
+    fn lag_of(&self, host: &Host, known_for: Duration) -> Result<u64, ClientError> {
+        if let Some((at, lag)) = *host.lag.lock()
+            && at.elapsed() < known_for
+        {
+            return Ok(lag);
+        }
+        let asked = Instant::now();
+        let said = host.send(&[], &[], self.lag.clone().into_bytes(), None)?;
+        let mut read = Columns(&said);
+        let mut number = || read.u64().unwrap_or(UNKNOWN);
+        let (delay, is_lost) = (number(), number() > 0 || number() > 0);
+        let lag = if is_lost || delay > MOST_BEHIND { UNKNOWN } else { delay };
+        *host.lag.lock() = Some((asked, lag));
+        Ok(lag)
+    }
+
+    /// Whether it is asked at a host that is far behind.
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) != NONE
+    }
+
+    /// Which host it is asked at, and how many seconds that one is behind just now.
+    ///
+    /// # Errors
+    ///
+    /// When that one does not answer.
+    pub fn lag(&self) -> Result<(String, u64), FleetError> {
+        let (_, host) = self.in_turn().next().ok_or_else(|| self.failed(&[]))?;
+        let lag = self.lag_of(host, Duration::ZERO);
+        let lag = lag.map_err(|error| self.failed(&[format!("{}: {error}", host.name)]))?;
+        Ok((host.name.clone(), lag))
+    }
+
+    /// How many seconds each of its hosts is behind, of those that answer.
+    pub fn lags(&self) -> Vec<(&str, u64)> {
+        let lag = |host| self.lag_of(host, LAG_KNOWN_FOR).ok();
+        self.hosts.iter().filter_map(|host| Some((host.name.as_str(), lag(host)?))).collect()
+    }
+
+    /// Where it is asked at a host that is behind: takes another one that is less so.
+    pub fn look_for_newer(&self) {
+        let taken = self.behind.load(Ordering::Relaxed);
+        if taken == NONE {
+            return;
+        }
+        let lags = self.hosts.iter().enumerate();
+        let lags = lags.filter_map(|(at, host)| Some((self.lag_of(host, LAG_KNOWN_FOR).ok()?, at)));
+        if let Some((lag, at)) = lags.min_by_key(|(lag, at)| (*lag, *at != taken)) {
+            self.behind.store(if is_behind(lag) { at } else { NONE }, Ordering::Relaxed);
+            self.last.store(at, Ordering::Relaxed);
+        }
     }
 
     /// Asks for rows, in RowBinary. All of them are there when this returns, or it is an error.
@@ -304,10 +457,11 @@ impl Shard {
             ("max_threads", threads),
             ("max_execution_time", patience.as_str()),
         ];
-        self.tried(|host| host.send(&[], &settings, statement.clone().into_bytes(), None))
+        self.asked(|host| host.send(&[], &settings, statement.clone().into_bytes(), None))
     }
 
-    /// Has one of its hosts do something; so many replicas have what is inserted by it, where that is not 0.
+    /// Has one of its hosts, which has all that any replica has, do something with what is there; so many replicas have what is inserted
+    /// by it, where that is not 0.
     ///
     /// # Errors
     ///
@@ -323,7 +477,19 @@ impl Shard {
                 ("select_sequential_consistency", "1"),
             ]);
         }
-        self.tried(|host| host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(drop))
+        let mut why = Vec::new();
+        for (_, host) in self.in_turn() {
+            let done = self.lag_of(host, Duration::ZERO).and_then(|lag| match lag {
+                0 => host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(|_| true),
+                _ => Ok(false),
+            });
+            match done {
+                Ok(true) => return Ok(()),
+                Ok(false) => why.push(format!("{}: it is behind its other replicas", host.name)),
+                Err(error) => why.push(format!("{}: {error}", host.name)),
+            }
+        }
+        Err(self.failed(&why))
     }
 
     /// Has each of its hosts do something.

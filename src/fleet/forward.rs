@@ -163,7 +163,8 @@ impl Forwarder {
             .map(|sensor| sensor.name.to_string())
             .collect();
         let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs();
-        if drops != shipped.drops || self.compares_soon || is_due {
+        // A replica that is behind differs, and will not when it has caught up.
+        if (drops != shipped.drops || self.compares_soon || is_due) && !self.cluster.is_behind() {
             let found = self.compare(&shipped, registry.cut)?;
             self.told.differing = found.differing;
             self.told.mended += found.mended;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::FleetError;
 use super::bucket::BUCKETS;
-use super::cluster::{Cluster, Shard};
+use super::cluster::{Cluster, Shard, UNKNOWN, is_behind};
 use super::rowbinary::{Columns, put_bytes, put_u32, put_u64};
 use super::rows::Table;
 use super::tables::{COMPARED, CUTS, LEDGERS, SENSORS};
@@ -308,6 +308,62 @@ impl Registry {
     }
 }
 
+/// As of when each ledger is there, by generation.
+type Times = BTreeMap<u64, u64>;
+
+/// What servers that are asked are known to have: a replica may have a note that a ledger has shipped before it has the rows.
+///
+/// A note is made when all rows are there. So what is noted when a replica is not behind, it has; and one that is has what was noted
+/// before it was.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// By shard and host.
+    known: HashMap<(usize, String), Times>,
+}
+
+/// The same of the servers that are asked just now.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// As of when each of them has the ledgers, at least.
+    times: Vec<Times>,
+    /// What is to be said of those that are far behind.
+    says: Vec<String>,
+    /// How often servers were taken that may have less than others.
+    lowered: u64,
+}
+
+impl Whole {
+    /// Asks the servers that a registry was read from how far they are behind.
+    pub fn ask(&mut self, cluster: &Cluster, registry: &Registry, without: &[usize]) -> Asked {
+        let mut asked = Asked { lowered: cluster.lowered(), ..Asked::default() };
+        for (at, answer) in cluster.each(without, |_, shard| shard.lag()) {
+            // One that does not answer is away, which is said elsewhere.
+            let Ok((host, lag)) = answer else { continue };
+            let key = (at, host);
+            if lag == 0 || !self.known.contains_key(&key) {
+                let until = now().saturating_sub(lag);
+                let ledgers = registry.ledgers.iter();
+                let is_there = |shipped: &Shipped| lag == 0 || shipped.version / 1000 < until;
+                let times = ledgers.filter(|(_, shipped)| is_there(shipped));
+                self.known.insert(key.clone(), times.map(|(of, shipped)| (*of, shipped.as_of)).collect());
+            }
+            asked.times.extend(self.known.get(&key).cloned());
+            if is_behind(lag) {
+                let (shard, host) = (at + 1, sanitise(&key.1));
+                asked.says.push(match lag {
+                    UNKNOWN => format!(
+                        "Shard {shard} of the cluster is read from {host}, which has lost ZooKeeper: it may lack what came since."
+                    ),
+                    lag => format!(
+                        "Shard {shard} of the cluster is read from {host}, which is {lag} s behind: it lacks what came since."
+                    ),
+                });
+            }
+        }
+        asked
+    }
+}
+
 /// What is known of sensors, as rows are read by it.
 #[derive(Debug, Default)]
 pub struct Known {
@@ -315,14 +371,36 @@ pub struct Known {
     pub registry: Registry,
     /// The generations that count, by sensor.
     standing: HashMap<Arc<str>, HashSet<u64>>,
+    /// What the servers have that are asked.
+    asked: Asked,
 }
 
 impl Known {
-    /// What a registry says.
-    pub fn of(registry: Registry) -> Known {
+    /// What a registry says, where these servers are asked.
+    pub fn of(registry: Registry, asked: Asked) -> Known {
         let names = registry.sensors.keys();
         let standing = names.map(|name| (Arc::clone(name), registry.standing(name).into_iter().collect()));
-        Known { standing: standing.collect(), registry }
+        Known { standing: standing.collect(), registry, asked }
+    }
+
+    /// As of when all sensors are in the servers that are asked, and what is to be said of them at a time. `lowered` is how often
+    /// servers were taken by then that may have less than others.
+    pub fn fed(&self, now: u64, lowered: u64) -> Fed {
+        let mut there = self.registry.clone();
+        for shipped in there.ledgers.values_mut() {
+            let times =
+                self.asked.times.iter().map(|times| times.get(&shipped.generation).copied().unwrap_or(0));
+            shipped.as_of = times.fold(shipped.as_of, u64::min);
+        }
+        let fed = there.fed(now);
+        let mut lacks = self.asked.says.clone();
+        if lowered != self.asked.lowered {
+            lacks.push(
+                "Another replica is asked since a moment ago, which may lack what came last.".to_owned(),
+            );
+        }
+        lacks.extend(fed.lacks);
+        Fed { lacks, ..fed }
     }
 
     /// A sensor by its name, if it is known.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::FleetError;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Shard};
 use super::domains::ByDomain;
 use super::firsts::ByFirst;
 use super::pages::{Column, Merged, Next, Range, Stored};
-use super::registry::{Known, Registry};
+use super::registry::{Known, Registry, Whole};
 use super::rowbinary::Columns;
 use super::rows::{Table, Values};
 use super::tables;
@@ -56,6 +56,8 @@ struct Shared {
     numbers: Mutex<Vec<Arc<str>>>,
     /// Shards that did not answer when they were asked last, and why the first one did not.
     away: Mutex<Away>,
+    /// What servers have.
+    whole: Mutex<Whole>,
     failing: Mutex<Option<String>>,
 }
 
@@ -74,6 +76,7 @@ impl FleetStore {
             away: Mutex::default(),
             failing: Mutex::default(),
         });
+            whole: Mutex::default(),
         shared.known()?;
         Ok(FleetStore { shared, away: Away::default() })
     }
@@ -106,6 +109,7 @@ impl FleetStore {
                     *shared.away.lock() = away;
                     pinged = Some(Instant::now());
                 }
+                    shared.cluster.shards().iter().for_each(Shard::look_for_newer);
                 drop(shared);
                 stop.wait(LOOK_EVERY);
             }
@@ -143,7 +147,9 @@ impl Shared {
             // What a shard said before it was away still holds.
             registry.merge(&before.registry);
         }
-        let known = Arc::new(Known::of(registry));
+        // What is noted by now a server that is not behind has.
+        let asked = self.whole.lock().ask(&self.cluster, &registry, without);
+        let known = Arc::new(Known::of(registry, asked));
         {
             let mut numbers = self.numbers.lock();
             for name in known.registry.sensors.keys() {
@@ -223,6 +229,8 @@ struct FleetView {
     parked: Mutex<Vec<Parked>>,
 }
 
+    /// How often servers had been taken that may have less than others, when it was said what they have.
+    lowered: u64,
 /// A scan that was left in the middle.
 struct Parked {
     range: Range,
@@ -253,6 +261,15 @@ impl FleetView {
             row.as_ref().is_some_and(|row| {
                 after.is_some_and(|after| after.tuple == row.tuple && after.sensor == row.sensor)
             })
+    /// What comes next of an answer, unless it may be less than what it was said to be.
+    fn told<T>(&self, next: Option<Result<T, StoreError>>) -> Option<Result<T, StoreError>> {
+        if self.shared.cluster.lowered() == self.lowered {
+            return next;
+        }
+        let why = "a server has gone, and another one that is behind took its place: ask again";
+        Some(Err(StoreError::Cluster(why.to_owned())))
+    }
+
         };
         let mut parked = self.parked.lock();
         let found = parked.iter().position(|parked| parked.range == range && parked.recent.iter().any(is_at));
@@ -278,10 +295,10 @@ impl Iterator for Handed<'_> {
         let (table, groups) = (self.range.table, self.groups.as_mut()?);
         let row = match self.again.take() {
             Some(row) => Some(Ok(row)),
-            None => groups.step(|step| match step {
+            None => self.view.told(groups.step(|step| match step {
                 Step::Group(group) => entry(table, group),
                 Step::Passed(first) => mark(table, first),
-            }),
+            })),
         };
         if let Some(Ok(row)) = &row {
             self.recent.rotate_left(1);
@@ -474,7 +491,8 @@ impl FleetView {
         let Some(below) = scan.domains_below() else { return Ok(Box::new(std::iter::empty())) };
         let within = (!below.is_root()).then_some(below);
         let known = self.known().map_err(FleetError::into_store_error)?;
-        Ok(Box::new(ByDomain::open(&self.shared.cluster, known, &self.without, within, since)))
+        let mut domains = ByDomain::open(&self.shared.cluster, known, &self.without, within, since);
+        Ok(Box::new(std::iter::from_fn(move || self.told(domains.next()))))
     }
 }
 
@@ -511,10 +529,10 @@ impl Snapshot for FleetView {
         let groups = Groups::open(self, &range.with(condition), None);
         let mut groups = groups.map_err(FleetError::into_store_error)?;
         Ok(Box::new(std::iter::from_fn(move || {
-            groups.step(|step| match step {
+            self.told(groups.step(|step| match step {
                 Step::Group(group) => question(group),
                 Step::Passed(first) => question_mark(first),
-            })
+            }))
         })))
     }
 
@@ -529,7 +547,8 @@ impl Snapshot for FleetView {
     fn firsts<'a>(&'a self, of: FirstsOf) -> Result<Option<Firsts<'a>>, StoreError> {
         let known = self.known().map_err(FleetError::into_store_error)?;
         let firsts = ByFirst::open(&self.shared.cluster, known, &self.without, of);
-        Ok(firsts.map(|firsts| Box::new(firsts) as Firsts<'a>))
+        let told = |mut firsts: ByFirst<'a>| std::iter::from_fn(move || self.told(firsts.next()));
+        Ok(firsts.map(|firsts| Box::new(told(firsts)) as Firsts<'a>))
     }
 
     fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {
@@ -550,7 +569,8 @@ impl ReadStore for FleetStore {
     }
 
     fn fed(&self) -> Option<Arc<Fed>> {
-        let mut fed = self.shared.last_known().map(|known| known.registry.fed(now())).unwrap_or_default();
+        let lowered = self.shared.cluster.lowered();
+        let mut fed = self.shared.last_known().map(|known| known.fed(now(), lowered)).unwrap_or_default();
         let mut says = self.away.says.clone();
         says.append(&mut fed.lacks);
         if self.away.says.is_empty() {
@@ -631,6 +651,7 @@ impl WriteStore for FleetStore {
     fn staged_bytes(&self) -> usize {
         0
     }
+            lowered: self.shared.cluster.lowered(),
 
     fn commit(&self) -> Result<Vec<Progress>, StoreError> {
         // Nothing is staged.
@@ -663,6 +684,7 @@ impl WriteStore for FleetStore {
 
     fn rewrite(&self) -> Result<(), StoreError> {
         Err(StoreError::OnlyAsked)
+            lowered: self.shared.cluster.lowered(),
     }
 
     fn reduce(&self, _: Reduce, _: u64) -> Result<Reduced, StoreError> {

@@ -121,7 +121,7 @@ impl Engine {
     }
 
     /// What it says to a statement, with the head of the answer.
-    fn ask(&self, statement: &str) -> Option<String> {
+    pub fn ask(&self, statement: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", statement.len());
         stream.write_all(head.as_bytes()).ok()?;

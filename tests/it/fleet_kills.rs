@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dnsledger::base::clock::now;
 use dnsledger::base::time::format_date;
 use generate::Random;
 use parking_lot::Mutex;
@@ -323,6 +324,95 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
             is_equal.then_some(())
         });
     }
+}
+
+#[test]
+fn a_replica_that_is_behind_is_read_only_where_no_other_answers_and_then_it_is_said() {
+    let mut env = TestEnv::new();
+    env.set("DNSLEDGER_TEST_BEHIND", "1");
+    let Some(mut cluster) = Cluster::start(&env) else { return };
+    // The second replica of each shard is the one that is asked first.
+    let to = cluster.address(&[1, 0]);
+    until("ZooKeeper to take the tables", || {
+        env.run(&["fleet", "init", "--replicated", "--store", &to]).status.success().then_some(())
+    });
+    let config = format!("data_dir = \"one\"\n[forward]\nto = \"{}\"\nquorum = 1\n", cluster.address(&[0]));
+    fs::write(env.path("c.toml"), config).unwrap();
+    let ship = |log: &str, names: &[String]| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        fs::write(env.path(log), log_of(&names, 1_700_000_000)).unwrap();
+        env.ok(&["import", "--config", "c.toml", log]);
+        env.ok(&["forward", "--once", "--config", "c.toml"]);
+    };
+    let names =
+        |what: &str| -> Vec<String> { (0..20).map(|i| format!("{what}{i}.{what}{i}.test")).collect() };
+    ship("old.log", &names("old"));
+    let old = env.export("one");
+    until("all replicas to have it", || (export(&env, &cluster.address(&[1])) == old).then_some(()));
+    let front = front_end(&env, &to);
+    let newest = |answer: &serde_json::Value| {
+        let of = |key: &str| answer[key].to_string();
+        (answer["records"].as_array().unwrap().len(), of("as_of"), of("incomplete"))
+    };
+    // In either shard there are some.
+    let ask = || {
+        let answer = front.get("/api/v1/records?q=~new&limit=100");
+        assert!([200, 503].contains(&answer.status), "{}", answer.head);
+        let read = |body: &[u8]| newest(&serde_json::from_slice(body).unwrap());
+        (answer.status == 200).then(|| read(&answer.body))
+    };
+    let (none, before, whole) = ask().unwrap();
+    assert_eq!((none, whole.as_str()), (0, "[]"));
+    // It gets nothing any more, and the other one does.
+    for at in [1, 3] {
+        assert!(cluster.engines[at].ask("SYSTEM STOP FETCHES").unwrap().starts_with("HTTP/1.0 200"));
+    }
+    let noted = now();
+    until("a later second", || (now() > noted + 1).then_some(()));
+    ship("new.log", &names("new"));
+    let all = env.export("one");
+    let after = until("the front end to read from the other one", || {
+        let (rows, as_of, whole) = ask()?;
+        assert!(
+            rows == 20 || as_of == before,
+            "{rows} rows as of {as_of}: what is not there is not said to be"
+        );
+        (whole == "[]" && as_of > before).then_some(as_of)
+    });
+    assert!(export(&env, &to) == all, "a new process takes the other one, too");
+    let status = String::from_utf8(env.ok(&["fleet", "status", "--store", &to])).unwrap();
+    assert!(status.contains(&format!("shard 1: {} is ", cluster.engines[1].host())), "{status}");
+    // The other one goes.
+    for at in [0, 2] {
+        cluster.engines[at].kill();
+    }
+    until("the front end to say that", || {
+        let (rows, as_of, whole) = ask()?;
+        assert!(rows == 20 || whole != "[]", "{rows} rows as of {as_of}");
+        let is_said = whole.contains("Shard 1 of the cluster is read from") && whole.contains("s behind");
+        is_said.then(|| assert_eq!((rows, as_of.as_str()), (0, before.as_str())))
+    });
+    let part = env.run(&["export", "--store", &to]);
+    assert!(part.status.success() && part.stdout == old.as_bytes(), "{}", part.stderr);
+    let as_of = before.trim_matches(['"', 'Z']).replace('T', " ");
+    let says = |text: &str| part.stderr.contains(text);
+    assert!(says("s behind") && says(&format!("As of {as_of} UTC")), "{}: {before}", part.stderr);
+    // What keeps rows that a ledger drops would keep an older state of them.
+    env.ok(&["expire", "--yes", "--config", "c.toml", "--before", "2024-01-01"]);
+    let refused = env.run(&["forward", "--once", "--data", "one", "--to", &cluster.address(&[1])]);
+    assert!(refused.status.code() == Some(2) && refused.stderr.contains("behind"), "{}", refused.stderr);
+    // All is there again.
+    for at in [1, 3] {
+        assert!(cluster.engines[at].ask("SYSTEM START FETCHES").unwrap().starts_with("HTTP/1.0 200"));
+    }
+    for at in [0, 2] {
+        cluster.engines[at].go_on(&env);
+    }
+    until("the front end to have all again", || {
+        ask().filter(|(rows, as_of, whole)| (*rows, as_of, whole.as_str()) == (20, &after, "[]"))
+    });
+    env.ok(&["forward", "--once", "--data", "one", "--to", &to]);
+    assert!(export(&env, &to) == all);
 }
 
 /// Says that all is to end, also where a test fails.
