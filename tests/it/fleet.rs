@@ -389,6 +389,88 @@ fn tables_that_an_older_version_made_are_used_as_they_are() {
 }
 
 #[test]
+fn shards_with_tables_of_two_versions_are_one_cluster_and_an_upgrade_that_stopped_is_said() {
+    let env = TestEnv::new();
+    let (Some(first), Some(mut second)) = (Engine::start(&env, "first"), Engine::start(&env, "second"))
+    else {
+        return;
+    };
+    let cluster = format!("clickhouse://{};{}/dns", first.host(), second.host());
+    let made = |engine: &Engine, statement: &str| {
+        let answer = engine.ask(statement).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200"), "{statement}: {answer}");
+    };
+    // The first shard has tables of version 3, which had the last sighting itself.
+    let statements = String::from_utf8(env.ok(&["fleet", "print", "dns"])).unwrap();
+    for statement in statements.lines() {
+        let older = statement.replace(", last UInt64 ALIAS first + span", "");
+        let older = older.replace(", a_last UInt64 ALIAS a_first + a_span", "").replace("span ", "last ");
+        made(&first, older.trim_end_matches(';'));
+    }
+    // Of the second one nothing is there yet: that is said, and an upgrade makes the first one whole before it fails.
+    second.kill();
+    let stopped = env.run(&["fleet", "init", "--store", &cluster]);
+    assert!(stopped.status.code() == Some(2) && stopped.stderr.contains("shard 2"), "{}", stopped.stderr);
+    second.go_on(&env);
+    for command in [&["export"][..], &["fleet", "status"]] {
+        let early = env.run(&[command, &["--store", &cluster]].concat());
+        let says = early.stderr.contains("dnsledger fleet init");
+        assert!(early.status.code() == Some(2) && says && early.stdout.is_empty(), "{}", early.stderr);
+    }
+    let said = String::from_utf8(env.ok(&["fleet", "init", "--store", &cluster])).unwrap();
+    assert!(said.contains("tables of version 3") && said.contains("tables of version 4"), "{said}");
+    // Each step is right: shipping, what expires and comes back, comparing, what a shard lost.
+    let old = 1_700_006_400; // the beginning of 2023-11-15
+    let names = |what: &str| (0..12).map(|i| format!("{what}.d{i}.test")).collect::<Vec<_>>();
+    for (round, what) in [(0, ["gone", "back"]), (1, ["back", "new"])] {
+        let names = what.map(names).concat();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let log = format!("{round}.log");
+        fs::write(env.path(&log), log_of(&names, old + 300_000 * round)).unwrap();
+        env.ok(&["import", "--data", "all", &log]);
+        env.ok(&["import", "--data", "one", &log]);
+        ship(&env, "one", &cluster);
+        assert_eq!(export(&env, &cluster), env.export("all"));
+        env.ok(&["expire", "--yes", "--data", "one", "--before", "2023-11-16"]);
+        ship(&env, "one", &cluster);
+        assert_eq!(export(&env, &cluster), env.export("all"));
+    }
+    assert!(ship(&env, "one", &cluster).starts_with("0 rows and questions shipped, 0 buckets differed"));
+    for engine in [&first, &second] {
+        let rows = engine.ask("SELECT count() > 5 FROM dns.by_name").unwrap();
+        assert!(rows.ends_with("\r\n1\n"), "both have some: {rows}");
+        made(engine, "TRUNCATE TABLE dns.questions");
+    }
+    let mended = ship(&env, "one", &cluster);
+    assert!(!mended.contains(" 0 buckets differed") && !mended.contains(" 0 rows shipped again"), "{mended}");
+    let front = front_end(&env, &cluster);
+    for query in ["back.d1.test", "192.0.2.1", "*.d3.test", "~new.d", "/^.{16,}$/"] {
+        let (of_front, of_folder) = (
+            front.get(&format!("/api/v1/export?q={query}")),
+            ["lookup", "--data", "all", "--format", "json"],
+        );
+        let expected =
+            String::from_utf8(env.run(&[&of_folder[..], &["--limit", "1000", query]].concat()).stdout)
+                .unwrap();
+        let there = String::from_utf8(of_front.body).unwrap();
+        assert_eq!((of_front.status, there.lines().count()), (200, expected.lines().count()), "{query}");
+    }
+    // A shard that is older than what can be read stops all, and an upgrade mends it.
+    made(&first, "DROP TABLE dns.cuts");
+    made(&first, "TRUNCATE TABLE dns.layout");
+    made(&first, "INSERT INTO dns.layout VALUES (1, 1, 1, 1024, 2)");
+    for command in
+        [&["export", "--store", &cluster][..], &["forward", "--once", "--data", "one", "--to", &cluster]]
+    {
+        let older = env.run(command);
+        assert!(older.status.code() == Some(2) && older.stdout.is_empty(), "{}", older.stderr);
+        assert!(older.stderr.contains("dnsledger fleet upgrade"), "{}", older.stderr);
+    }
+    env.ok(&["fleet", "upgrade", "--store", &cluster]);
+    assert_eq!(export(&env, &cluster), env.export("all"));
+}
+
+#[test]
 fn a_cluster_drops_what_was_not_seen_for_long_and_nobody_brings_it_back() {
     let env = TestEnv::new();
     let Some(engine) = Engine::start(&env, "engine") else { return };
