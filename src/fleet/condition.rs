@@ -117,8 +117,8 @@ fn keys(condition: &Condition, part: Part, seen: &mut Vec<Fence>) -> Option<Stri
             let any: Option<Vec<String>> = any.iter().map(|one| keys(one, part, &mut Vec::new())).collect();
             joined(any?.into_iter(), " OR ")
         }
-        Condition::Shows(Side::Rrname, text) => in_name(text, "name"),
-        Condition::Shows(Side::Rdata, text) => in_data(text),
+        Condition::Shows(Side::Rrname, text) => in_name(text, "name", part),
+        Condition::Shows(Side::Rdata, text) => in_data(text, part),
         Condition::Looks(_, _) if part != Part::All => None,
         Condition::Looks(Side::Rrname, looks) => name_looks(looks),
         Condition::Looks(Side::Rdata, looks) => data_looks(looks),
@@ -160,27 +160,42 @@ const SHOWN_V6: &str = "IPv6NumToString(toFixedString(substring(rdata, 2, 16), 1
 
 /// That a name may look so.
 fn name_looks(looks: &Looks) -> Option<String> {
+    if looks.runs.is_empty() {
+        return joined([has_length("name", looks.least), is_odd("name")].into_iter(), " OR ");
+    }
     let runs = joined(looks.runs.iter().map(|run| matches("name", &run.of_name())), " AND ")?;
-    let is_odd = format!("NOT {}", matches("name", Run::PLAIN_NAME));
     let may_be_odd = looks.runs.iter().any(|run| run.may_be_escape);
-    joined([runs].into_iter().chain(may_be_odd.then_some(is_odd)), " OR ")
+    joined([runs].into_iter().chain(may_be_odd.then(|| is_odd("name"))), " OR ")
+}
+
+/// That a name in key form is so long that it has so many bytes as it is shown, where none of them is escaped.
+fn has_length(key: &str, least: usize) -> String {
+    format!("length({key}) >= {least}")
+}
+
+/// That bytes of a name in key form are escaped when it is shown.
+fn is_odd(key: &str) -> String {
+    format!("NOT {}", matches(key, Run::PLAIN_NAME))
 }
 
 /// That record data may.
 fn data_looks(looks: &Looks) -> Option<String> {
     let mut any = Vec::new();
     let is_anywhere = |run: &Run| (run.starts, run.ends) == (Edge::Open, Edge::Open);
-    let text = joined(looks.runs.iter().map(|run| matches("rdata", &run.of_text())), " AND ")?;
-    if looks.runs.iter().all(is_anywhere) {
-        any.push(text);
+    let (name, is_name) = ("substring(rdata, 2)", is_tagged(Rdata::NAME_TAG));
+    if looks.runs.is_empty() {
+        any.push(is_tagged(Rdata::TEXT_TAG));
+        any.push(format!("{is_name} AND ({} OR {})", has_length(name, looks.least), is_odd(name)));
+    } else if looks.runs.iter().all(is_anywhere) {
+        any.extend(joined(looks.runs.iter().map(|run| matches("rdata", &run.of_text())), " AND "));
     } else {
+        let text = joined(looks.runs.iter().map(|run| matches("rdata", &run.of_text())), " AND ")?;
         let names = joined(looks.runs.iter().map(|run| matches("rdata", &run.of_data_name())), " AND ")?;
-        any.push(format!("{} AND {names}", is_tagged(Rdata::NAME_TAG)));
+        any.push(format!("{is_name} AND {names}"));
         any.push(format!("{} AND {text}", is_tagged(Rdata::TEXT_TAG)));
     }
     if looks.runs.iter().any(|run| run.may_be_escape) {
-        let plain = matches("substring(rdata, 2)", Run::PLAIN_NAME);
-        any.push(format!("{} AND NOT {plain}", is_tagged(Rdata::NAME_TAG)));
+        any.push(format!("{is_name} AND {}", is_odd(name)));
     }
     any.extend(looks.v4.iter().map(|v4| format!("{} AND {}", is_tagged(4), matches(SHOWN_V4, v4))));
     if let Some(v6) = &looks.v6 {
@@ -222,7 +237,7 @@ fn is_plain(byte: &u8) -> bool {
 const TELLS_ENOUGH: usize = 4;
 
 /// That a name in key form, as it is shown, may have a text in it: labels are in another order there, and bytes are not escaped.
-fn in_name(text: &[u8], column: &str) -> Option<String> {
+fn in_name(text: &[u8], column: &str, part: Part) -> Option<String> {
     if let Some(labels) = whole_labels(text) {
         return Some(has(column, &labels));
     }
@@ -248,7 +263,7 @@ fn in_name(text: &[u8], column: &str) -> Option<String> {
         let end: &[u8] = if behind.first() == Some(&b'.') { &[0] } else { &[] };
         let bytes = [run, end].concat().to_ascii_lowercase();
         if rest.len() == text.len() && byte.is_ascii_digit() {
-            parts.extend(with_digits_first(&bytes, column));
+            parts.extend(with_digits_first(&bytes, column, part));
         } else {
             let part = has(column, &bytes);
             if bytes.len() >= TELLS_ENOUGH && longest.as_ref().is_none_or(|(length, _)| *length < bytes.len())
@@ -283,8 +298,9 @@ fn whole_labels(text: &[u8]) -> Option<Vec<u8>> {
     (key.len() > TELLS_ENOUGH).then_some(key)
 }
 
-/// The same of a text that begins with digits, which may be the last ones of an escape: a byte that is not shown as it is.
-fn with_digits_first(text: &[u8], column: &str) -> Option<String> {
+/// The same of a text that begins with digits, which may be the last ones of an escape: a byte that is not shown as it is. Only where all is
+/// looked at names are left out that have no such byte.
+fn with_digits_first(text: &[u8], column: &str, part: Part) -> Option<String> {
     let without_first = text.get(1..).filter(|text| !text.is_empty())?;
     let mut any = vec![has(column, without_first)];
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count().min(3);
@@ -297,7 +313,12 @@ fn with_digits_first(text: &[u8], column: &str) -> Option<String> {
             has(column, &[byte, behind].concat())
         }));
     }
-    joined(any.into_iter(), " OR ")
+    let any = joined(any.into_iter(), " OR ")?;
+    if part != Part::All {
+        return Some(any);
+    }
+    let key = if column == "name" { "name" } else { "substring(rdata, 2)" };
+    joined([has(column, text), format!("({any}) AND {}", is_odd(key))].into_iter(), " OR ")
 }
 
 /// That an IPv4 address may be shown with a text in it; `None` where none is.
@@ -346,9 +367,9 @@ fn in_v6(text: &[u8]) -> Option<String> {
 }
 
 /// That record data, as it is shown, may have a text in it.
-fn in_data(text: &[u8]) -> Option<String> {
+fn in_data(text: &[u8], part: Part) -> Option<String> {
     let text = text.to_ascii_lowercase();
-    let mut any = vec![in_name(&text, "rdata")?];
+    let mut any = vec![in_name(&text, "rdata", part)?];
     any.push(format!("positionCaseInsensitive(rdata, {}) > 0", literal(&text)));
     if text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
         any.extend(in_v4(&text));
@@ -385,6 +406,10 @@ mod tests {
         let any = any.map(|bytes| format!("(position(name, '{bytes}') > 0)")).join(" OR ");
         assert_eq!(name("195a"), format!("({any})"));
         assert_eq!(name("1"), "");
+        // They are left out when little is left.
+        let shown = Condition::Shows(Side::Rrname, b"365".to_vec());
+        let after = Filter::of(&shown).unwrap().after;
+        assert!(after.starts_with(r"((position(name, '\x33\x36\x35') > 0) OR ("), "{after}");
         for nothing in [".", r"\195", r"\.", ""] {
             assert_eq!(Filter::of(&Condition::Shows(Side::Rdata, nothing.into())), None, "{nothing}");
         }
@@ -392,6 +417,18 @@ mod tests {
         let nothing = Condition::Shows(Side::Rrname, b".".to_vec());
         assert_eq!(filter(Condition::OneOf(vec![one.clone(), nothing.clone()])), "");
         assert_eq!(filter(Condition::All(vec![one, nothing])), r"((position(name, '\x61') > 0))");
+    }
+
+    #[test]
+    fn what_is_long_is_looked_for_by_its_length() {
+        let looks = Looks { runs: Vec::new(), least: 40, v4: None, v6: None };
+        let name = filter(Condition::Looks(Side::Rrname, looks.clone()));
+        assert!(name.starts_with("(length(name) >= 40) OR (NOT match(name, "), "{name}");
+        let data = filter(Condition::Looks(Side::Rdata, looks));
+        assert!(
+            data.contains("length(substring(rdata, 2)) >= 40") && !data.contains("NumToString"),
+            "{data}"
+        );
     }
 
     #[test]

@@ -32,6 +32,8 @@ const ROWS_AT_ONCE: usize = 256;
 pub enum Keys {
     /// One.
     Exactly(Vec<u8>),
+    /// Each of these, in their order: at least one.
+    AnyOf(Vec<Vec<u8>>),
     /// From one on, up to and without another.
     Between(Vec<u8>, Option<Vec<u8>>),
 }
@@ -79,6 +81,31 @@ impl Range {
     /// What a scan of questions reads; `None` where it can find nothing.
     pub fn of_questions(scan: &Scan) -> Option<Range> {
         Some(Range::of(Table::Questions, scan, scan.span_of_names()?))
+    }
+
+    /// What several ranges of one table read together, if each is of one key.
+    pub fn together(ranges: &[&Range]) -> Option<Range> {
+        let first = ranges.first()?;
+        let key = |range: &&Range| match &range.keys {
+            Keys::Exactly(key) => Some(key.clone()),
+            _ => None,
+        };
+        let mut keys: Vec<Vec<u8>> = ranges.iter().map(key).collect::<Option<_>>()?;
+        keys.sort_unstable();
+        Some(Range { keys: Keys::AnyOf(keys), bucket: None, ..(*first).clone() })
+    }
+
+    /// Whether a shard, of so many, may have some of it.
+    fn is_in(&self, shard: usize, count: usize) -> bool {
+        let of_key = |key: &Vec<u8>| match self.table {
+            Table::ByData => bucket::of_data(key),
+            Table::ByName | Table::Questions => bucket::of_name(key),
+        };
+        match (&self.keys, self.bucket) {
+            (_, Some(bucket)) => bucket::shard(bucket, count) == shard,
+            (Keys::AnyOf(keys), None) => keys.iter().any(|key| bucket::shard(of_key(key), count) == shard),
+            _ => true,
+        }
     }
 
     /// The same without what does not meet a condition, as far as the engine can tell.
@@ -230,6 +257,10 @@ impl Pages {
     fn bounds(&self) -> Bounds<'_> {
         let (from, to) = match &self.range.keys {
             Keys::Exactly(key) => return Bounds { from: key, to: Some((key, true)) },
+            Keys::AnyOf(keys) => {
+                let from = keys.first().map_or([].as_slice(), Vec::as_slice);
+                return Bounds { from, to: keys.last().map(|last| (last.as_slice(), true)) };
+            }
             Keys::Between(from, to) => (from, to),
         };
         let from = match &self.low {
@@ -249,6 +280,10 @@ impl Pages {
         let mut conditions = Vec::new();
         match &self.range.keys {
             Keys::Exactly(key) => conditions.push(format!("{first} = {}", literal(key))),
+            Keys::AnyOf(keys) => {
+                let keys: Vec<String> = keys.iter().map(|key| literal(key)).collect();
+                conditions.push(format!("{first} IN ({})", keys.join(", ")));
+            }
             Keys::Between(from, to) => {
                 // A later lower bound says more.
                 if matches!(self.low, Low::Start) {
@@ -409,7 +444,6 @@ impl Merged {
         without: &[usize],
     ) -> Merged {
         let count = cluster.shards().len();
-        let wanted = range.bucket.map(|number| bucket::shard(number, count));
         // A position before the range is none: the range itself begins later.
         let is_before = |key: &Vec<Column>| match (&range.keys, key.first()) {
             (Keys::Between(from, _), Some(Column::Bytes(first))) => first < from,
@@ -438,10 +472,15 @@ impl Merged {
         };
         Merged {
             shards: (0..count)
-                .filter(|shard| wanted.is_none_or(|wanted| wanted == *shard) && !without.contains(shard))
+                .filter(|shard| range.is_in(*shard, count) && !without.contains(shard))
                 .map(pages)
                 .collect(),
         }
+    }
+
+    /// One without rows.
+    pub fn empty() -> Merged {
+        Merged { shards: Vec::new() }
     }
 
     /// The next row, without taking it; `None` where none comes next.

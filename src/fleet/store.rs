@@ -1,5 +1,6 @@
 //! A cluster as a store: lookups, the page and every API ask it as they ask a ledger. Nothing is written by it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::FleetError;
 use super::cluster::{Cluster, Shard};
 use super::domains::ByDomain;
 use super::firsts::ByFirst;
-use super::pages::{Column, Merged, Next, Range, Stored};
+use super::pages::{Column, Keys, Merged, Next, Range, Stored};
 use super::registry::{Known, Registry, Whole};
 use super::rowbinary::Columns;
 use super::rows::{Table, Values};
@@ -32,6 +33,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Scans of one view that are kept where they were left.
 const MOST_PARKED: usize = 3;
+/// Scans of one key that are read at once, at most, and rows of those that are read together.
+const READ_SOON: usize = 16;
+const ROWS_SOON: usize = 1000;
 /// How often it is asked which shards answer.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
@@ -52,12 +56,12 @@ struct Away {
 struct Shared {
     cluster: Arc<Cluster>,
     known: Mutex<Option<(Instant, Arc<Known>)>>,
+    /// What servers have.
+    whole: Mutex<Whole>,
     /// The names of sensors, by the numbers that they were given here.
     numbers: Mutex<Vec<Arc<str>>>,
     /// Shards that did not answer when they were asked last, and why the first one did not.
     away: Mutex<Away>,
-    /// What servers have.
-    whole: Mutex<Whole>,
     failing: Mutex<Option<String>>,
 }
 
@@ -72,11 +76,11 @@ impl FleetStore {
         let shared = Arc::new(Shared {
             cluster: Arc::new(cluster),
             known: Mutex::default(),
+            whole: Mutex::default(),
             numbers: Mutex::default(),
             away: Mutex::default(),
             failing: Mutex::default(),
         });
-            whole: Mutex::default(),
         shared.known()?;
         Ok(FleetStore { shared, away: Away::default() })
     }
@@ -105,11 +109,11 @@ impl FleetStore {
                 let looked = shared.look();
                 *shared.failing.lock() = looked.err().map(|error| error.to_string());
                 if pinged.is_none_or(|at| at.elapsed() >= PING_EVERY) {
+                    shared.cluster.shards().iter().for_each(Shard::look_for_newer);
                     let away = shared.ping();
                     *shared.away.lock() = away;
                     pinged = Some(Instant::now());
                 }
-                    shared.cluster.shards().iter().for_each(Shard::look_for_newer);
                 drop(shared);
                 stop.wait(LOOK_EVERY);
             }
@@ -225,12 +229,14 @@ struct FleetView {
     without: Vec<usize>,
     /// What is known of sensors; what is known then, where that is not given.
     known: Option<Arc<Known>>,
-    /// Scans that were left in the middle: whoever walks goes on where he was.
-    parked: Mutex<Vec<Parked>>,
-}
-
     /// How often servers had been taken that may have less than others, when it was said what they have.
     lowered: u64,
+    /// Scans that were left in the middle: whoever walks goes on where he was.
+    parked: Mutex<Vec<Parked>>,
+    /// Scans that were read before they were asked for.
+    ready: Mutex<Vec<(Range, Groups)>>,
+}
+
 /// A scan that was left in the middle.
 struct Parked {
     range: Range,
@@ -255,12 +261,6 @@ impl FleetView {
         self.known.as_ref().map_or_else(|| self.shared.known(), |known| Ok(Arc::clone(known)))
     }
 
-    /// Goes on with a scan that was left there, or begins it.
-    fn hand_out(&self, range: Range, after: Option<&Position>) -> Result<Handed<'_>, FleetError> {
-        let is_at = |row: &Option<Entry>| {
-            row.as_ref().is_some_and(|row| {
-                after.is_some_and(|after| after.tuple == row.tuple && after.sensor == row.sensor)
-            })
     /// What comes next of an answer, unless it may be less than what it was said to be.
     fn told<T>(&self, next: Option<Result<T, StoreError>>) -> Option<Result<T, StoreError>> {
         if self.shared.cluster.lowered() == self.lowered {
@@ -270,6 +270,12 @@ impl FleetView {
         Some(Err(StoreError::Cluster(why.to_owned())))
     }
 
+    /// Goes on with a scan that was left there, or begins it.
+    fn hand_out(&self, range: Range, after: Option<&Position>) -> Result<Handed<'_>, FleetError> {
+        let is_at = |row: &Option<Entry>| {
+            row.as_ref().is_some_and(|row| {
+                after.is_some_and(|after| after.tuple == row.tuple && after.sensor == row.sensor)
+            })
         };
         let mut parked = self.parked.lock();
         let found = parked.iter().position(|parked| parked.range == range && parked.recent.iter().any(is_at));
@@ -283,8 +289,70 @@ impl FleetView {
             return Ok(Handed { view: self, range, groups: Some(groups), recent, again });
         }
         drop(parked);
-        let groups = Groups::open(self, &range, after)?;
+        let mut ready = self.ready.lock();
+        let found = ready.iter().position(|(of, _)| after.is_none() && *of == range);
+        let groups = found.map(|at| ready.swap_remove(at).1);
+        drop(ready);
+        let groups = groups.map_or_else(|| Groups::open(self, &range, after), Ok)?;
         Ok(Handed { view: self, range, groups: Some(groups), recent: [None, None], again: None })
+    }
+}
+
+impl FleetView {
+    /// Reads ranges of one key each before they are asked for: the first one by itself, and the others of a table together, all at once.
+    fn read_soon(&self, ranges: Vec<Range>) -> Result<(), FleetError> {
+        let Some((first, others)) = ranges.split_first() else { return Ok(()) };
+        if others.is_empty() || self.ready.lock().iter().any(|(of, _)| of == first) {
+            return Ok(());
+        }
+        let of = |table: Table| others.iter().filter(move |range| range.table == table).collect::<Vec<_>>();
+        let together = Table::ALL.map(of);
+        let read = std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                let mut groups = Groups::open(self, first, None)?;
+                groups.rows.peek()?;
+                Ok(vec![(first.clone(), groups)])
+            });
+            let others = together.iter().filter(|of| !of.is_empty());
+            let others = others.map(|of| scope.spawn(|| self.read_together(of)));
+            let all: Vec<_> = std::iter::once(first).chain(others).collect();
+            let read = all.into_iter().map(|thread| thread.join().unwrap_or(Err(FleetError::Stopped)));
+            read.collect::<Result<Vec<_>, FleetError>>()
+        })?;
+        *self.ready.lock() = read.into_iter().flatten().collect();
+        Ok(())
+    }
+
+    /// Reads ranges of one key of one table. Those are left out of which there is more than is read at once.
+    fn read_together(&self, ranges: &[&Range]) -> Result<Vec<(Range, Groups)>, FleetError> {
+        let Some(together) = Range::together(ranges) else { return Ok(Vec::new()) };
+        let mut groups = Groups::open(self, &together, None)?;
+        let mut read: BTreeMap<Vec<u8>, VecDeque<Group>> = BTreeMap::new();
+        let mut rows = 0;
+        let mut end = None;
+        while let Some(step) = groups.next()? {
+            let Step::Group(group) = step else { continue };
+            let Some(Column::Bytes(first)) = group.key.first().cloned() else {
+                return Err(FleetError::cut());
+            };
+            rows += 1;
+            if rows > ROWS_SOON {
+                end = Some(first);
+                break;
+            }
+            read.entry(first).or_default().push_back(group);
+        }
+        let mut whole = Vec::new();
+        for range in ranges {
+            let Keys::Exactly(key) = &range.keys else { continue };
+            if end.as_ref().is_none_or(|end| key < end) {
+                let ready = read.remove(key).unwrap_or_default();
+                let known = Arc::clone(&groups.known);
+                whole
+                    .push(((*range).clone(), Groups { ready, rows: Merged::empty(), known, is_over: false }));
+            }
+        }
+        Ok(whole)
     }
 }
 
@@ -335,6 +403,8 @@ enum Step {
 }
 
 struct Groups {
+    /// Those that come first, if they were read before.
+    ready: VecDeque<Group>,
     rows: Merged,
     known: Arc<Known>,
     is_over: bool,
@@ -343,6 +413,7 @@ struct Groups {
 impl Groups {
     fn open(view: &FleetView, range: &Range, after: Option<&Position>) -> Result<Groups, FleetError> {
         Ok(Groups {
+            ready: VecDeque::new(),
             rows: Merged::open(&view.shared.cluster, range, after, &view.without),
             known: view.known()?,
             is_over: false,
@@ -351,6 +422,9 @@ impl Groups {
 
     /// The next one that has sightings, or how far there is none.
     fn next(&mut self) -> Result<Option<Step>, FleetError> {
+        if let Some(group) = self.ready.pop_front() {
+            return Ok(Some(Step::Group(group)));
+        }
         while let Some(next) = self.rows.take()? {
             let mut of_one = match next {
                 Next::Row(first) => vec![first],
@@ -516,6 +590,18 @@ impl Snapshot for FleetView {
         Err(StoreError::NotInMemory)
     }
 
+    fn entries_soon(&self, scans: &[Scan], condition: &Condition) -> Result<(), StoreError> {
+        let ranges = scans.iter().take(READ_SOON).filter_map(Range::of_rows);
+        let ranges = ranges.filter(|range| matches!(range.keys, Keys::Exactly(_)));
+        let mut of_one_key: Vec<Range> = Vec::new();
+        for range in ranges.map(|range| range.with(condition)) {
+            if !of_one_key.contains(&range) {
+                of_one_key.push(range);
+            }
+        }
+        self.read_soon(of_one_key).map_err(FleetError::into_store_error)
+    }
+
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
         self.questions_where(scan, &Condition::Always)
     }
@@ -564,7 +650,9 @@ impl ReadStore for FleetStore {
             shared: Arc::clone(&self.shared),
             without: self.away.shards.clone(),
             known: None,
+            lowered: self.shared.cluster.lowered(),
             parked: Mutex::default(),
+            ready: Mutex::default(),
         })
     }
 
@@ -596,7 +684,9 @@ impl ReadStore for FleetStore {
             shared: Arc::clone(&self.shared),
             without: away.shards,
             known: Some(known),
+            lowered: self.shared.cluster.lowered(),
             parked: Mutex::default(),
+            ready: Mutex::default(),
         };
         Ok(PartialStore { snapshot: Arc::new(snapshot), missing: away.says })
     }
@@ -651,7 +741,6 @@ impl WriteStore for FleetStore {
     fn staged_bytes(&self) -> usize {
         0
     }
-            lowered: self.shared.cluster.lowered(),
 
     fn commit(&self) -> Result<Vec<Progress>, StoreError> {
         // Nothing is staged.
@@ -684,7 +773,6 @@ impl WriteStore for FleetStore {
 
     fn rewrite(&self) -> Result<(), StoreError> {
         Err(StoreError::OnlyAsked)
-            lowered: self.shared.cluster.lowered(),
     }
 
     fn reduce(&self, _: Reduce, _: u64) -> Result<Reduced, StoreError> {

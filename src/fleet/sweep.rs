@@ -64,6 +64,10 @@ impl<'a> Sweep<'a> {
         let [_, most] = cluster.page_rows();
         let (from, to) = match keys {
             Keys::Exactly(key) => (key.clone(), Some(behind(key))),
+            Keys::AnyOf(keys) => {
+                let to = keys.last().cloned().map(behind);
+                (keys.into_iter().next().unwrap_or_default(), to)
+            }
             Keys::Between(from, to) => (from, to),
         };
         Sweep {

@@ -13,6 +13,8 @@ const MOST_BYTES: usize = 1000;
 const MOST_TIMES: u32 = 64;
 /// Runs that are looked for at most: each is looked for in every row.
 const MOST_RUNS: usize = 2;
+/// What is so long at least says something by that.
+const LONG: usize = 16;
 
 /// What a side of a row meets that a regex matches.
 pub(super) fn of_regex(hir: &Hir, side: Side) -> Condition {
@@ -27,11 +29,14 @@ pub(super) fn of_regex(hir: &Hir, side: Side) -> Condition {
     let of_v6 = |byte: u8| byte.is_ascii_hexdigit() || b".:".contains(&byte);
     let v4 = Shape { allowed: of_v4, longest: 3, has_ends: true }.print(hir);
     let v6 = Shape { allowed: of_v6, longest: 4, has_ends: true }.print(hir);
+    // No address is shown longer than this.
+    let least = hir.properties().minimum_len().unwrap_or(0);
+    let (v4, v6) = (v4.filter(|_| least <= 15), v6.filter(|_| least <= 45));
     let is_short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MOST_BYTES);
-    if runs.is_empty() || !is_short(&v4) || !is_short(&v6) {
+    if (runs.is_empty() && least < LONG) || !is_short(&v4) || !is_short(&v6) {
         return Condition::Always;
     }
-    Condition::Looks(side, Looks { runs, v4, v6 })
+    Condition::Looks(side, Looks { runs, least, v4, v6 })
 }
 
 /// What is gathered of a regex.
@@ -237,6 +242,8 @@ mod tests {
         assert_eq!(runs("[0-9]{5}"), [r"(?:(?:[\x30-\x39]){5,5})"]);
         assert_eq!(looks(".*"), None);
         assert_eq!(looks("(x|.)*"), None);
+        let long = looks("^.{40,}$").unwrap();
+        assert_eq!((long.runs.len(), long.least, long.v4), (0, 40, None));
         assert_eq!(looks("[a-z]{20}").map(|looks| (looks.v4, looks.v6)), Some((None, None)));
         assert_eq!(looks("[0-9]{4}").unwrap().v4, None);
         assert!(looks(r"^[0-9]+\.[a-f]").unwrap().v6.is_some());
@@ -258,6 +265,7 @@ mod tests {
             let Some(looks) = looks(&regex) else { return Ok(()) };
             for shown in [shown.clone(), format!("{shown}.")] {
                 if real.is_match(shown.as_bytes()) {
+                    prop_assert!(name.key().len() >= looks.least || !is_match(Run::PLAIN_NAME, name.key()), "{regex} {shown}");
                     for run in &looks.runs {
                         let is_odd = !is_match(Run::PLAIN_NAME, name.key());
                         prop_assert!(

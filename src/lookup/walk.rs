@@ -360,6 +360,10 @@ impl Walk {
     /// When the store fails. The answer is not complete then, whatever was handed out.
     pub fn advance(&mut self, slice: Slice, visit: impl FnMut(&Found<'_>) -> bool) -> Result<(), StoreError> {
         let condition = Arc::clone(&self.condition);
+        if self.examined == 0 && self.at.after.is_none() {
+            let next = self.steps.get(usize::from(self.at.step)..).unwrap_or_default();
+            self.ledger.entries_soon(next, &condition)?;
+        }
         self.go_on(slice, |ledger, scan, after| ledger.entries_where(scan, after, &condition), visit)
     }
 

@@ -37,6 +37,8 @@ pub enum Condition {
 pub struct Looks {
     /// A name has each of these in one of its labels, and text has them anywhere.
     pub runs: Vec<Run>,
+    /// It has so many bytes as it is shown, at least; a name with its final dot.
+    pub least: usize,
     /// An address of IPv4 matches this; none does where there is none.
     pub v4: Option<String>,
     /// The same of one of IPv6.

@@ -360,6 +360,16 @@ pub trait Snapshot: Send + Sync {
         self.entries(scan, after)
     }
 
+    /// Says that these scans are asked for next, one after the other, each from its beginning: who has them brought from somewhere else can
+    /// have that done at once. Nothing else comes of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn entries_soon(&self, _scans: &[Scan], _condition: &Condition) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What was asked of a name, or of a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`],
     /// [`Scan::From`]; other scans give nothing), by (rrname, qtype, sensor name).
     ///
