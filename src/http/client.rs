@@ -35,7 +35,7 @@ pub(super) const MAX_ERROR_BYTES: u64 = 64 << 10;
 const MAX_PUSHED_BYTES: usize = 1 << 20;
 /// Characters of a plain error that are told.
 const MAX_PLAIN_CHARS: usize = 500;
-/// What is percent-encoded in a parameter.
+/// The characters that are percent-encoded in a parameter.
 pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 //--- ClientError ----------------------------------------------------------------------------------------------------
@@ -54,9 +54,9 @@ pub enum ClientError {
     /// The URL cannot be used.
     #[error("{url:?} is not a server: {why}")]
     BadUrl {
-        /// What was given.
+        /// The URL as given.
         url: String,
-        /// What is wrong.
+        /// The reason.
         why: &'static str,
     },
     /// The certificates that are to be trusted cannot be read.
@@ -67,11 +67,11 @@ pub enum ClientError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the server says.
+        /// The server's message.
         message: String,
-        /// What it advises.
+        /// The server's hint.
         hint: Option<String>,
-        /// What it calls that, in a word.
+        /// The server's error code.
         code: Option<String>,
     },
     /// The connection broke.
@@ -82,7 +82,7 @@ pub enum ClientError {
         /// The reason.
         error: io::Error,
     },
-    /// What answers speaks no HTTP.
+    /// The server does not speak HTTP.
     #[error("{server} does not answer in HTTP")]
     NoHttp {
         /// The URL.
@@ -110,7 +110,7 @@ impl ClientError {
         }
     }
 
-    /// What the user can do.
+    /// Advice for the user.
     pub fn hint(&self) -> Option<&str> {
         match self {
             ClientError::Unreachable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -118,7 +118,7 @@ impl ClientError {
                     "run it as the user that runs the daemon, or ask over HTTP: `--server http://127.0.0.1:8081`",
                 )
             }
-            // What comes of TLS is of this kind.
+            // Errors of TLS have this kind.
             ClientError::Unreachable { error, .. } if error.kind() == io::ErrorKind::InvalidData => Some(
                 "if the server's certificate is its own or of an authority of yours, name the file: --ca FILE; if the \
                  server speaks no TLS, ask http://",
@@ -150,7 +150,7 @@ enum Server {
 pub struct Client {
     server: Server,
     token: Option<HeaderValue>,
-    /// What each request says besides.
+    /// Further headers of each request.
     headers: Vec<(HeaderName, HeaderValue)>,
     /// How long an answer may take to begin, and to go on, where there is a bound.
     patience: Option<Duration>,
@@ -403,12 +403,12 @@ impl Client {
         Answer { runtime, body, current, patience: self.patience, broken: None }
     }
 
-    /// What a connection that broke is told as.
+    /// The error for a connection that broke.
     pub(super) fn broken(&self, error: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
         ClientError::Broken { server: self.server.to_string(), error: io::Error::other(error) }
     }
 
-    /// What a server is told as that answers in something else.
+    /// The error for a server that does not speak HTTP.
     pub(super) fn speaks_no_http(&self) -> ClientError {
         ClientError::NoHttp { server: self.server.to_string() }
     }
@@ -454,12 +454,12 @@ impl Client {
             return Ok(answer);
         }
         let mut text = Vec::new();
-        // What can be read of an error is enough.
+        // An error may be cut: its beginning is enough.
         let _ = answer.by_ref().take(MAX_ERROR_BYTES).read_to_end(&mut text);
         Err(self.refused(status, &text))
     }
 
-    /// What an error is told as that was answered with a text.
+    /// The error for an answer with an error status and a text.
     pub(super) fn refused(&self, status: StatusCode, text: &[u8]) -> ClientError {
         let error: Option<serde_json::Value> = serde_json::from_slice(text).ok();
         let part = |key: &str| {
@@ -478,19 +478,19 @@ impl Client {
     }
 }
 
-/// What was answered to what was pushed.
+/// The answer to a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
     /// The HTTP status.
     pub status: u16,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
-    /// What it says besides, as far as it could be read.
+    /// The body, as far as it could be read.
     pub body: Vec<u8>,
 }
 
 impl Pushed {
-    /// What it says, for people.
+    /// The body as text for people, or the status where it is empty.
     pub fn text(&self) -> String {
         let said = plain_text(&self.body);
         if said.is_empty() { self.status.to_string() } else { format!("{}: {said}", self.status) }

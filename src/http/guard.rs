@@ -1,4 +1,4 @@
-//! Who may come in: the one place where a request is let through or turned away, before any route sees it.
+//! Access control: the one place where a request is admitted or refused, before any route sees it.
 //!
 //! | door | without tokens | with tokens |
 //! |---|---|---|
@@ -37,7 +37,7 @@ use super::token::{self, Scope, Token, Tokens};
 
 /// Carries a token, as DNSDB's clients send it.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// What a browser says of where a request comes from (Fetch Metadata).
+/// Headers by which a browser says where a request comes from (Fetch Metadata).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -45,13 +45,13 @@ const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const OPEN: &[&str] = &["/healthz", "/readyz"];
 /// Paths of the control socket that a token of scope `admin` opens on the network too.
 const ADMIN: &[&str] = &["/control/import", "/control/flush", "/control/export"];
-/// What all paths begin with that change the ledger.
+/// The prefix of all paths that change the ledger.
 const CONTROL: &str = "/control/";
 /// Where clients of DNSDB ask, for which a wrong key is 403.
 const DNSDB: &[&str] = &["/dnsdb/", "/lookup/", "/summarize/"];
 /// Seconds' worth of requests that may come at once.
 const BURST_SECONDS: f64 = 10.0;
-/// Those who ask that are told apart; all others share.
+/// How many callers have a bucket of their own; all others share one.
 const MAX_BUCKETS: usize = 10_000;
 
 /// Which way a request came in, and so what it may do.
@@ -66,14 +66,14 @@ pub enum Door {
     Control,
 }
 
-/// Who asks, once let in.
+/// The caller of an admitted request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// Through the control socket.
     Owner,
     /// Anybody: no token is wanted here.
     Anyone,
-    /// Who has the token of this name.
+    /// The holder of a token.
     Token {
         /// The name.
         name: Arc<str>,
@@ -86,7 +86,7 @@ pub enum Caller {
     },
 }
 
-/// Who asks, for the routes: how much one address may have, and what it is told.
+/// The caller as the routes need it: for limits by address, and for what it may see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asker {
     /// The network that it asks from; none for the control socket.
@@ -95,14 +95,14 @@ pub struct Asker {
     pub is_known: bool,
     /// Whether it may see lines of logs, where these are handed out.
     pub may_see_lines: bool,
-    /// Who acknowledges, where it may: the name of the token, or nothing for the owner, who says it.
+    /// Set where it may acknowledge hits: the name of its token; empty for the owner, who gives a name.
     pub may_acknowledge: Option<Arc<str>>,
     /// How it asked.
     pub scheme: Scheme,
 }
 
 impl Asker {
-    /// Who asks from an address.
+    /// A caller at an address.
     pub fn new(peer: Option<IpAddr>, caller: &Caller, scheme: Scheme) -> Asker {
         let may_see_lines = matches!(caller, Caller::Owner | Caller::Token { evidence: true, .. });
         let may_acknowledge = match caller {
@@ -210,7 +210,7 @@ impl Guard {
             admin = ADMIN.contains(&path);
         }
         let evidence = token.scope == Scope::Evidence;
-        // What a browser sends by itself it also sends when another page makes it.
+        // Credentials that a browser adds by itself are also sent with requests that other pages make.
         let made_here = !credentials.is_basic || is_made_by_own_page(headers);
         let watch = matches!(token.scope, Scope::Watch | Scope::Admin) && made_here;
         Ok(Caller::Token { name: Arc::clone(&token.name), admin, evidence, watch })
@@ -270,8 +270,8 @@ fn is_made_by_own_page(headers: &HeaderMap) -> bool {
     sites.next().is_none() && [b"same-origin".as_slice(), b"none"].contains(&first)
 }
 
-/// What was asked, without what may be a token: what follows the prefix of one, however it is encoded, and the values of
-/// parameters that are called so. Tokens belong in headers; who puts one elsewhere all the same must not find it in a log.
+/// The path and query for the log, with anything that may be a token masked: text after a token's prefix, however encoded,
+/// and values of parameters with such names. Tokens belong in headers; one in a URL must not end up in a log.
 fn without_tokens(asked: &str) -> String {
     let (path, query) = asked.split_once('?').map_or((asked, None), |(path, query)| (path, Some(query)));
     let mut shown = masked(path);
@@ -290,7 +290,7 @@ fn without_tokens(asked: &str) -> String {
     shown
 }
 
-/// What stands for a token that is not shown.
+/// Shown in place of a token.
 const MASK: &str = "***";
 
 /// Whether a parameter is called as one that carries a secret.
@@ -331,7 +331,7 @@ fn is_dnsdb(path: &str) -> bool {
 
 //--- Credentials ----------------------------------------------------------------------------------------------------
 
-/// What a request brought to be let in.
+/// The credentials in a request.
 #[derive(Default)]
 struct Credentials {
     token: Option<Vec<u8>>,
@@ -371,7 +371,7 @@ impl Credentials {
 
 //--- Buckets --------------------------------------------------------------------------------------------------------
 
-/// Who shares one allowance.
+/// The key of a rate limit: callers with the same key share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     /// The address, or its /64: one host of IPv6 has many addresses.
@@ -387,7 +387,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What each may still ask.
+/// The requests that each caller has left.
 #[derive(Default)]
 struct Buckets(HashMap<Key, (f64, Instant)>);
 

@@ -43,7 +43,7 @@ const AFTER_FAILURE: u64 = 5 * 60;
 /// After so long what is kept is read again where what is old is left out.
 const READ_AGAIN: u64 = 86_400;
 
-/// What kind of server a feed is pulled from.
+/// The kind of server a feed is pulled from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Kind {
     /// A list in any format.
@@ -61,7 +61,7 @@ impl Kind {
     /// All of them.
     pub const ALL: [Kind; 4] = [Kind::List, Kind::MispFeed, Kind::Misp, Kind::Taxii];
 
-    /// What it is called.
+    /// Its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Kind::List => "list",
@@ -89,11 +89,11 @@ pub struct Source {
     pub name: String,
     /// Where it is.
     pub url: Location,
-    /// What is there.
+    /// The kind of server.
     pub kind: Kind,
     /// The collection of TAXII, by id, title or alias; empty where there is only one.
     pub collection: String,
-    /// What a MISP is asked for besides: an object of JSON; empty for nothing.
+    /// Further terms of a search in MISP, as a JSON object; empty for none.
     pub search: String,
     /// The user, where the key is a password.
     pub user: String,
@@ -111,7 +111,7 @@ impl Source {
     /// A number that another source, or another way to read it, would not have.
     fn settings(&self, reading: &Reading) -> u64 {
         let mut hash = Xxh3::new();
-        // What is asked is not in the text of a location.
+        // The location as text does not have the search and the options.
         let same = Source { every: Duration::ZERO, ..self.clone() };
         hash.update(format!("{same:?} {:?}", reading.options).as_bytes());
         hash.finish()
@@ -129,7 +129,7 @@ impl Source {
     }
 }
 
-/// What came of a pull.
+/// The result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pulled {
     /// Nothing has changed since the last one.
@@ -154,17 +154,17 @@ pub enum PullError {
     /// The server answered, and not with what was asked for.
     #[error("{at} answered {status}{}{said}", if said.is_empty() { "" } else { ": " })]
     Answered {
-        /// What was asked.
+        /// The URL that was asked.
         at: String,
         /// The status of HTTP.
         status: u16,
-        /// What it says.
+        /// The server's message.
         said: String,
     },
     /// It leads elsewhere.
     #[error("{at} leads to {to:?}, and {why}: it is not followed")]
     Redirect {
-        /// What was asked.
+        /// The URL that was asked.
         at: String,
         /// Where it leads.
         to: String,
@@ -174,9 +174,9 @@ pub enum PullError {
     /// The answer is not what such a server gives.
     #[error("{at}: {what}")]
     Unexpected {
-        /// What was asked.
+        /// The URL that was asked.
         at: String,
-        /// What is wrong.
+        /// The reason.
         what: String,
     },
     /// The key cannot be read.
@@ -190,13 +190,13 @@ pub enum PullError {
     /// It took too long.
     #[error("it took longer than 30 minutes")]
     Late,
-    /// What was pulled cannot be used or kept.
+    /// The feed was pulled, and cannot be used or stored.
     #[error(transparent)]
     Watch(#[from] WatchError),
 }
 
 impl PullError {
-    /// What can be done.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             PullError::Client(ClientError::Trust(_)) => "ca of the feed names a PEM file with certificates",
@@ -227,14 +227,14 @@ struct Pull<'a> {
 ///
 /// # Errors
 ///
-/// What was there of it is as it was then, and in use.
+/// On an error the feed stays as it was, and in use.
 pub fn pull(folder: &Folder, source: &Source, reading: &Reading, now: u64) -> Result<Pulled, PullError> {
     let before = folder.pull_note(&source.name);
     let reading = Reading { replace: true, not_empty: true, ..reading.clone() };
     let settings = source.settings(&reading);
     let feed = Feed::open(&folder.feed(&source.name), &mut |_| ()).ok();
     let is_old = |feed: &Feed| reading.not_before > 0 && now.saturating_sub(feed.meta.read_at) > READ_AGAIN;
-    // Of one that is held back the same is to be seen once more.
+    // A feed that is held back is to be shown again, even if unchanged.
     let goes_on = before.settings == settings
         && folder.held(&source.name).is_none()
         && feed.as_ref().is_some_and(|feed| !is_old(feed));
@@ -320,7 +320,7 @@ impl Pull<'_> {
         format: Format,
     ) -> Result<Pulled, PullError> {
         let was_unread = self.change()?;
-        // What is damaged is pulled again.
+        // A damaged spool is pulled again.
         let changed = spool.merge(arrived, whole).inspect_err(|_| spool.clear())?;
         if !changed && self.goes_on && !was_unread {
             drop(fs::remove_file(self.unread()));

@@ -52,7 +52,7 @@ const DOMAINS: usize = 4096;
 const NOTED: usize = 2 << 20;
 /// Domains that are named as those that grow most.
 const GROWING: usize = 10;
-/// What stands in place of record data.
+/// The text shown in place of record data.
 const TEXT: &str = "folded: names beyond the budget of this domain";
 
 /// How many distinct names a registrable domain may have.
@@ -114,7 +114,7 @@ fn name_of(family: Family, key: &[u8]) -> Result<&[u8], StoreError> {
     name.map(|(name, _)| name).ok_or_else(|| key::bad_key(family))
 }
 
-/// What a row or a question says of itself.
+/// First and last sighting of a row or a question, and how often.
 #[derive(Debug, Clone, Copy)]
 struct Sight {
     first: u64,
@@ -163,7 +163,7 @@ impl Bound {
     }
 }
 
-/// What folds of a domain.
+/// How much of a domain folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     /// Names whose rows were seen once, and those that were only asked.
@@ -254,7 +254,7 @@ impl Names {
 
 //--- survey ---------------------------------------------------------------------------------------------------------
 
-/// What a look at all names has found.
+/// The result of a survey of all names.
 #[derive(Debug, Default)]
 pub(crate) struct NameSurvey {
     /// Distinct names.
@@ -275,7 +275,7 @@ impl NameSurvey {
 /// A domain that has more names than its budget.
 #[derive(Debug)]
 struct Over {
-    /// What the names in it start with.
+    /// The common prefix of its names.
     prefix: Vec<u8>,
     names: u64,
     bound: Bound,
@@ -305,7 +305,7 @@ pub(crate) fn survey(
 ) -> Result<NameSurvey, StoreError> {
     let mut found = NameSurvey::default();
     let mut names = Names::open(sources, None)?;
-    // Of a domain in which another public suffix lies, the other's names come between its own.
+    // A domain may have another public suffix below it: names of that one come between its own.
     let mut open: Vec<Open> = Vec::new();
     while names.advance(None)? {
         if found.names.is_multiple_of(1024) {
@@ -369,13 +369,13 @@ fn domain_name(prefix: &[u8]) -> Result<Name, StoreError> {
 
 //--- plan -----------------------------------------------------------------------------------------------------------
 
-/// What is to be folded.
+/// A plan: which names fold.
 #[derive(Debug)]
 pub(crate) struct Fold {
     /// Names that fold.
     pub names: u64,
     budget: NameBudget,
-    /// In the order of their prefixes.
+    /// The domains, sorted by prefix.
     domains: Vec<Folding>,
     /// Hashes of names that stay although a row of theirs looks as if it folded, in order.
     noted: Vec<u64>,
@@ -384,7 +384,7 @@ pub(crate) struct Fold {
     last: (Vec<u8>, Option<usize>),
 }
 
-/// What is to be folded of a domain.
+/// The part of a plan that is about one domain.
 #[derive(Debug)]
 struct Folding {
     prefix: Vec<u8>,
@@ -424,7 +424,7 @@ pub(crate) fn plan(
             if seen.is_multiple_of(1024) {
                 check()?;
             }
-            // Of another domain within, or one that never folds.
+            // The name is of another domain below this one, or never folds.
             if registrable_length(&names.key) != Some(prefix.len()) || budget.is_exception(&names.key) {
                 continue;
             }
@@ -462,7 +462,7 @@ pub(crate) fn plan(
     Ok((!fold.domains.is_empty()).then_some(fold))
 }
 
-/// By what names are noted and counted.
+/// The hash by which names are noted and counted.
 fn hash(seed: u64, name: &[u8]) -> u64 {
     xxh3_64_with_seed(name, seed)
 }
@@ -483,12 +483,12 @@ impl Fold {
         self.last.1
     }
 
-    /// Of how many domains.
+    /// The number of domains in the plan.
     pub fn domains(&self) -> usize {
         self.domains.len()
     }
 
-    /// What the names of the domain start with that a row folds into, if it does.
+    /// The prefix of the domain that a row folds into; none where the row stays.
     fn folds(&mut self, family: Family, name: &[u8], stored: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         let Some(domain) = self.domain(name).and_then(|at| self.domains.get(at)) else { return Ok(None) };
         let folds = Sight::of(family, stored)?.may_fold(name, &domain.bound, domain.level);
@@ -498,20 +498,20 @@ impl Fold {
 
 //--- rules ----------------------------------------------------------------------------------------------------------
 
-/// What stays of the rows that are written anew, and what became of the others.
+/// Decides which rows are kept while they are written anew, and counts the others.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     /// A sensor whose rows are left behind.
     pub without: Option<SensorId>,
-    /// What is folded.
+    /// The plan for folding.
     pub fold: Option<Fold>,
     /// Questions that were asked once, before this, and never resolved are dropped, or folded where their domain is.
     pub unresolved_before: u64,
-    /// What was folded before.
+    /// Estimates of earlier folds.
     pub known: Arc<Estimates>,
-    /// By what names are counted.
+    /// The seed of the hash by which names are counted.
     pub seed: u64,
-    /// Those that were folded.
+    /// Rows and questions that were folded.
     pub folded: (u64, u64),
     /// Questions that were dropped.
     pub unresolved: u64,
@@ -522,7 +522,7 @@ pub(crate) struct Rules {
     pub alive: BTreeSet<(Vec<u8>, SensorId)>,
 }
 
-/// What is folded into one row.
+/// The sum of all that folds into one row.
 #[derive(Debug, Default)]
 pub(crate) struct FoldedSum {
     halves: Halves,
@@ -560,7 +560,7 @@ impl Rules {
             return Ok(false);
         }
         if family == Family::Questions && self.is_unresolved(&value::asked(stored)?) {
-            // So that the totals of a domain that was folded stay exact.
+            // The totals of a domain that was folded must stay exact.
             let prefix = registrable_length(name).and_then(|length| name.get(..length)).map(<[u8]>::to_vec);
             let place = prefix.map(|prefix| (prefix, sensor));
             match place.filter(|place| self.known.0.contains_key(place) || self.sums.contains_key(place)) {
@@ -623,7 +623,7 @@ impl Rules {
         self.without.is_some() || (self.folded, self.unresolved) != ((0, 0), 0)
     }
 
-    /// What the ledger says of its folding from then on.
+    /// The record of folding to store from then on.
     pub fn record(&self, known: &FoldRecord, pressed: bool, at: u64) -> FoldRecord {
         let (rows, questions) = self.folded;
         if (rows, questions, self.unresolved) == (0, 0, 0) {
@@ -642,7 +642,7 @@ impl Rules {
         }
     }
 
-    /// What changes in the main map, and what is known from then on.
+    /// Changes to the main map, and the estimates from then on.
     pub fn changes(
         &self,
         main: &dyn Pairs,
@@ -684,16 +684,16 @@ pub fn is_unresolved(asked: &Asked) -> bool {
 pub(crate) struct Estimates(pub BTreeMap<(Vec<u8>, SensorId), u64>);
 
 impl Estimates {
-    /// Of a name and a sensor.
+    /// The estimate for a name and a sensor.
     pub fn of(&self, name: &Name, sensor: SensorId) -> Option<u64> {
         self.0.get(&(name.subtree_key().to_vec(), sensor)).copied()
     }
 }
 
-/// What the ledger says of its folding.
+/// The stored record of folding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct FoldRecord {
-    /// By what names are counted: random, so that nobody can choose names that count for many.
+    /// The seed of the hash by which names are counted. Random, so that nobody can choose names that count for many.
     pub seed: u64,
     /// When something was folded or dropped last, epoch seconds.
     pub at: u64,
@@ -719,7 +719,7 @@ impl FoldRecord {
         manifest::seal(engine::FOLDED, &StoredRecord::V1(self))
     }
 
-    /// What is stored; that of a ledger that never folded where there is none.
+    /// Reads the record; the default for a ledger that never folded.
     pub fn load(main: &dyn Pairs) -> Result<FoldRecord, StoreError> {
         match main.get(engine::FOLDED)? {
             None => Ok(FoldRecord::default()),

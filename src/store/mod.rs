@@ -93,13 +93,13 @@ pub trait ReadStore: Send + Sync {
     /// One moment of the ledger, for lookups: all that is committed, and all that is staged. It takes no lock.
     fn now(&self) -> Arc<dyn Snapshot>;
 
-    /// As of when a store that other ledgers feed has what each sensor has seen; `None` of a ledger, which is the first to know. It
-    /// does not wait.
+    /// For a store that is fed by other ledgers: up to when it has the sightings of each sensor. `None` for a ledger, which
+    /// is never behind. Does not wait.
     fn fed(&self) -> Option<Arc<Fed>> {
         None
     }
 
-    /// What can be asked just now, where parts may be away, and which those are.
+    /// A snapshot of the parts that can be reached now, with the names of those that cannot.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ pub trait ReadStore: Send + Sync {
     /// Figures for status.
     fn stats(&self) -> Result<Stats, StoreError>;
 
-    /// As [`Stats::missing_logs`], at once.
+    /// The same figure as [`Stats::missing_logs`], without computing the others.
     fn missing_logs(&self) -> u64 {
         0
     }
@@ -205,7 +205,7 @@ pub trait WriteStore: ReadStore {
         Ok((0, Vec::new()))
     }
 
-    /// Those of some hits that are not there.
+    /// The hits among these that are not stored yet.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ pub trait WriteStore: ReadStore {
     /// could not write goes on by itself once it can.
     fn apply(&self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// What the follower remembers of files, by key: all that [`WriteStore::cache`] was given. Hints, nothing counts on them.
+    /// The follower's hints about files, by key, as given to [`WriteStore::cache`]. Nothing depends on them.
     fn cached(&self) -> Result<Vec<Pair>, StoreError>;
 
     /// Remembers hints and forgets others. They need not survive a crash.
@@ -291,10 +291,10 @@ pub trait WriteStore: ReadStore {
     /// what a rewrite is to.
     fn use_reserve(&self) {}
 
-    /// Who has used the reserve is done: disk is put in reserve again, where there is enough and nobody else uses it.
+    /// The caller no longer needs the reserve: it is filled again where there is disk, once nobody else uses it.
     fn keep_reserve(&self) {}
 
-    /// Puts disk in reserve, where there is enough and nobody is making room.
+    /// Fills the reserve, where there is disk and nobody is making room.
     fn renew_reserve(&self) {}
 
     /// Makes less of what tells least, by a rule. Totals of a domain that is folded stay what they are. `at` is when this is
@@ -308,9 +308,9 @@ pub trait WriteStore: ReadStore {
     /// Waits until everything committed is on stable storage.
     fn flush(&self) -> Result<(), StoreError>;
 
-    /// As [`WriteStore::flush`], by a command that is done with loading: domains with too many names are folded; and where it was much,
-    /// merges that were put off are done, so that lookups are as quick as they will be. It ends before that when `is_stopped` says so; what
-    /// is left is done when the ledger is open next.
+    /// Like [`WriteStore::flush`], at the end of a bulk load. Also folds domains with too many names and, after a large load, does the
+    /// merges that were put off, so that lookups are at their settled speed. Ends early when `is_stopped` says so; the rest is done
+    /// when the ledger is opened next.
     ///
     /// # Errors
     ///
@@ -332,7 +332,7 @@ pub trait Snapshot: Send + Sync {
     /// Each step can fail when the engine does; a scan that failed is never mistaken for one that ended.
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError>;
 
-    /// As [`Snapshot::entries`] of an exact lookup, from memory alone: it never waits.
+    /// Like [`Snapshot::entries`] for an exact lookup, from memory alone: never waits for the disk.
     ///
     /// # Errors
     ///
@@ -345,8 +345,8 @@ pub trait Snapshot: Send + Sync {
         self.entries(scan, after)
     }
 
-    /// As [`Snapshot::entries`], where those that do not meet a condition are not wanted. They may be among them all the same. So that
-    /// who reads can look at the clock, there may also be some without sightings ([`Entry::is_mark`]): all before their place was looked at.
+    /// Like [`Snapshot::entries`], for a caller that wants only entries that meet a condition. It may get others too. It may also
+    /// get marks ([`Entry::is_mark`]), entries without sightings: they say how far the scan is, so that the caller can check the time.
     ///
     /// # Errors
     ///
@@ -360,8 +360,8 @@ pub trait Snapshot: Send + Sync {
         self.entries(scan, after)
     }
 
-    /// Says that these scans are asked for next, one after the other, each from its beginning: who has them brought from somewhere else can
-    /// have that done at once. Nothing else comes of it.
+    /// Announces scans that will be asked for next, each from its beginning, so that a remote store can fetch them at the same time. Changes
+    /// no answer.
     ///
     /// # Errors
     ///
@@ -370,7 +370,7 @@ pub trait Snapshot: Send + Sync {
         Ok(())
     }
 
-    /// What was asked of a name, or of a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`],
+    /// The questions for a name, or for a name and all below it ([`Scan::Name`], [`Scan::Subtree`], [`Scan::All`],
     /// [`Scan::From`]; other scans give nothing), by (rrname, qtype, sensor name).
     ///
     /// # Errors
@@ -378,7 +378,7 @@ pub trait Snapshot: Send + Sync {
     /// As for [`Snapshot::entries`].
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError>;
 
-    /// As [`Snapshot::questions`], where those that do not meet a condition are not wanted, as for [`Snapshot::entries_where`].
+    /// Like [`Snapshot::questions`], with a condition, as [`Snapshot::entries_where`] has one.
     ///
     /// # Errors
     ///
@@ -393,15 +393,15 @@ pub trait Snapshot: Send + Sync {
 
     /// The registrable domains at and below a name, or all ([`Scan::Subtree`], [`Scan::All`]; other scans of names are taken
     /// for the first, and the rest give nothing), with when each was first asked and first answered, by (domain, sensor name).
-    /// What was dropped because it was not seen for long still counts where something of the domain is left.
+    /// Sightings that expired still count for a domain of which something is left.
     ///
     /// # Errors
     ///
     /// As for [`Snapshot::entries`].
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError>;
 
-    /// As [`Snapshot::domains`], where those that were first seen before a time are not wanted. What says only that it takes its time is a
-    /// mark ([`DomainSeen::is_mark`]).
+    /// Like [`Snapshot::domains`], for a caller that wants only domains first seen since a time. There may be marks among them
+    /// ([`DomainSeen::is_mark`]).
     ///
     /// # Errors
     ///
@@ -419,7 +419,7 @@ pub trait Snapshot: Send + Sync {
         Ok(None)
     }
 
-    /// What was last seen before this was dropped, epoch seconds; 0 where nothing was.
+    /// Rows last seen before this were dropped, epoch seconds; 0 if none were.
     fn expired_before(&self) -> u64 {
         0
     }
@@ -449,7 +449,7 @@ pub trait Snapshot: Send + Sync {
 )]
 pub struct Mark(pub u64);
 
-/// What has changed since a mark.
+/// The changes since a mark.
 pub struct Changed<'a> {
     /// Rows, in the order of [`Scan::All`].
     pub entries: Entries<'a>,
@@ -484,7 +484,7 @@ pub type Questions<'a> = Box<dyn Iterator<Item = Result<Question, StoreError>> +
 
 //--- Scan -----------------------------------------------------------------------------------------------------------
 
-/// What to look for, in the ledger's own terms.
+/// A range of the ledger to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scan {
     /// Everything.
@@ -517,13 +517,13 @@ pub struct Position {
 /// One row as it is handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What was seen.
+    /// The rrname, rrtype and rdata.
     pub tuple: Tuple,
     /// The sensor that saw it.
     pub sensor: Arc<str>,
     /// The sightings.
     pub halves: Halves,
-    /// Of a row that stands for names which were folded ([`RrType::FOLDED`]): how many they were, about, where that is known.
+    /// For a row of folded names ([`RrType::FOLDED`]): about how many names, where that is known.
     pub names: Option<u64>,
 }
 
@@ -575,9 +575,9 @@ impl Question {
     }
 }
 
-/// Who knows what is looked for.
+/// Finds indicators in what is written.
 pub trait Watch: Send + Sync {
-    /// Finds what of a batch is looked for. It may find the same more than once, and again what it found before.
+    /// Adds the hits of a batch. The same hit may be added more than once, or again.
     fn look(&self, batch: &Batch, found: &mut Vec<NewHit>);
 }
 
@@ -594,7 +594,7 @@ pub struct NewHit {
     pub sensor: SensorId,
     /// When.
     pub time: u64,
-    /// What is said of the indicator: kept as it is.
+    /// The note of the indicator, kept as it is.
     pub note: Vec<u8>,
 }
 
@@ -615,18 +615,18 @@ pub struct Hit {
     pub address: Option<IpAddr>,
     /// The sensor that saw it.
     pub sensor: Arc<str>,
-    /// What was said of the indicator then.
+    /// The note of the indicator at that time.
     pub note: Vec<u8>,
-    /// Who has seen to it, and when.
+    /// Set when somebody has acknowledged it.
     pub acknowledged: Option<Acknowledged>,
 }
 
-/// That somebody has seen to a hit.
+/// The acknowledgement of a hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
     /// When, epoch seconds.
     pub at: u64,
-    /// Who, in [`MAX_BY`] characters at most.
+    /// By whom, at most [`MAX_BY`] characters.
     pub by: String,
 }
 
@@ -651,12 +651,12 @@ impl DomainSeen {
     }
 }
 
-/// What a look at all names has found.
+/// The result of a survey of all names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Distinct names.
     pub names: u64,
-    /// Of these the ones beyond the budget of their domain. So many fold at most: some may have to stay.
+    /// Names beyond the budget of their domain. At most so many fold: some may have to stay.
     pub names_over: u64,
 }
 
