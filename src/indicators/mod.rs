@@ -67,15 +67,15 @@ pub const MAX_BYTES: u64 = 256 << 20;
 /// One indicator of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Indicator {
-    /// What to look for.
+    /// The name, address or network.
     pub value: Value,
-    /// Whether it is looked for, or an exception from what is.
+    /// Whether to look for it, or to except it.
     pub action: Action,
     /// Where it came from.
     pub reference: Reference,
 }
 
-/// What a list wants of an indicator.
+/// Whether an indicator is looked for, or an exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// It is looked for.
@@ -93,7 +93,7 @@ pub struct Reference {
     pub id: Option<String>,
     /// The title of what it is in: an event, an indicator, a family of malware.
     pub title: Option<String>,
-    /// What is said of it.
+    /// Its description.
     pub description: Option<String>,
     /// Its tags and labels.
     pub tags: Vec<String>,
@@ -101,9 +101,9 @@ pub struct Reference {
     pub link: Option<String>,
     /// How sure its source is, from 0 to 100.
     pub confidence: Option<u8>,
-    /// What is seen after this time is no hit, epoch seconds.
+    /// Sightings after this time are no hits, epoch seconds.
     pub valid_until: Option<u64>,
-    /// When its source last said so, epoch seconds.
+    /// When its source last confirmed it, epoch seconds.
     pub time: Option<u64>,
 }
 
@@ -166,7 +166,7 @@ impl Format {
         Format::Warninglist,
     ];
 
-    /// What it is called.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Format::Plain => "plain",
@@ -208,7 +208,7 @@ pub struct Options {
     pub below: Option<bool>,
     /// The column of a CSV that holds the indicators: a title, or a number from 1.
     pub column: Option<String>,
-    /// What is said with less confidence is not taken. What says nothing of it is.
+    /// Indicators with less confidence are not taken; those without a confidence are.
     pub confidence_min: Option<u8>,
     /// Observables of a bundle are taken, too, and not its indicators alone.
     pub observed: bool,
@@ -238,7 +238,7 @@ impl Default for Options {
     }
 }
 
-/// What came of reading a list.
+/// The result of reading a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// How it was written.
@@ -251,7 +251,7 @@ pub struct Taken {
     pub taken: u64,
     /// Exceptions that were handed out.
     pub allowed: u64,
-    /// What was not taken.
+    /// Entries that were not taken.
     pub skipped: Skipped,
     /// Columns, or keys of objects, that hold names or addresses and were not taken.
     pub left_out: Vec<LeftOut>,
@@ -270,9 +270,9 @@ pub enum ReadError {
     /// It is something else.
     #[error("{what}")]
     NoList {
-        /// What it is.
+        /// What it is instead.
         what: String,
-        /// What can be done.
+        /// Advice for the user.
         hint: &'static str,
     },
     /// It says what has no meaning in its format.
@@ -280,7 +280,7 @@ pub enum ReadError {
     Malformed {
         /// Where.
         line: u64,
-        /// What is wrong.
+        /// The reason.
         message: String,
     },
     /// It has more bytes than may be.
@@ -312,7 +312,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// What can be done.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             ReadError::NoList { hint, .. } => hint,

@@ -121,12 +121,12 @@ impl Default for SourceConfig {
     }
 }
 
-/// What is fed, and within which limits.
+/// The logs to read, and limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The sources to follow.
     pub sources: Vec<SourceConfig>,
-    /// What counts.
+    /// Which records count.
     pub observe: observe::Options,
     /// The longest line that is read, bytes; a longer one is malformed and never held in memory.
     pub max_line_bytes: usize,
@@ -144,7 +144,7 @@ pub struct Config {
     pub clock: Clock,
     /// A log that is not compressed and was written to this recently is followed, whatever its name.
     pub active: Duration,
-    /// Who is told what archives hold, while they are read.
+    /// The listener that is told the contents of archives while they are read.
     pub listening: Listening,
     /// Archives that imports could not read.
     pub not_read: NotRead,
@@ -174,7 +174,7 @@ impl Default for Config {
 pub struct ImportOptions<'a> {
     /// The sensor; where none is named, [`DEFAULT_SENSOR`], and for what other sites saw the name of the file.
     pub sensor: Option<&'a str>,
-    /// What another site saw takes the place of what was imported of it before.
+    /// The import of another site's rows replaces its earlier import.
     pub replace: bool,
 }
 
@@ -186,7 +186,7 @@ impl<'a> From<Option<&'a str>> for ImportOptions<'a> {
 
 //--- results --------------------------------------------------------------------------------------------------------
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Files met.
@@ -201,16 +201,16 @@ pub struct Summary {
     pub incomplete: Vec<(PathBuf, String)>,
     /// Files that could not be read, and why.
     pub failed: Vec<(PathBuf, String)>,
-    /// Those of them that can be read and are refused for what they are: nobody is to miss them.
+    /// The failed files that can be read and are refused for their contents: nobody needs to miss them.
     pub refused: Vec<PathBuf>,
-    /// What holds no DNS log, and what it holds instead: of paths that were named, those at which there is none.
+    /// Named paths without a DNS log, with what is there instead.
     pub no_log: Vec<(PathBuf, String)>,
-    /// What was passed over, and why.
+    /// Files that were passed over, with the reason.
     pub passed_over: Vec<(PathBuf, String)>,
 }
 
 impl Summary {
-    /// What was to be read and could not be, or not to its end.
+    /// Files that could not be read, or not to their end.
     pub fn not_read(&self) -> Vec<&(PathBuf, String)> {
         let failed = self.failed.iter().filter(|(path, _)| !self.refused.contains(path));
         failed.chain(&self.incomplete).collect()
@@ -269,7 +269,7 @@ pub enum IngestError {
 }
 
 impl IngestError {
-    /// What the operator can do.
+    /// Advice for the operator.
     pub fn hint(&self) -> Option<&str> {
         match self {
             IngestError::Store(error) => error.hint(),
@@ -279,7 +279,7 @@ impl IngestError {
     }
 }
 
-/// What can be done about a file that cannot be read.
+/// Advice for a file that cannot be read.
 fn reading_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -294,7 +294,7 @@ fn reading_hint(error: &io::Error) -> Option<&'static str> {
 
 //--- shared ---------------------------------------------------------------------------------------------------------
 
-/// What every intake needs.
+/// State that all intakes share.
 pub struct Context {
     store: Arc<dyn WriteStore>,
     claims: Claims,

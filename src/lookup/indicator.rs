@@ -34,16 +34,16 @@ const LEAST_CODED: usize = 12;
 const MAX_AMONG: usize = 300;
 //--- Indicator ------------------------------------------------------------------------------------------------------
 
-/// What was pasted, understood.
+/// Pasted text, understood.
 #[derive(Debug, Clone)]
 pub struct Indicator {
-    /// What to look for.
+    /// The query that it means.
     pub query: Query,
     /// The same as text of the query language.
     pub asked: String,
     /// Whether that is something else than what was pasted, but for case and a final dot.
     pub is_changed: bool,
-    /// What was behind the host of a URL.
+    /// The path, parameters and fragment of a URL.
     rest: String,
 }
 
@@ -64,7 +64,7 @@ impl Indicator {
             return Err(refused(text, "this is more than one line", ONE_A_LINE));
         }
         let mut read = Indicator::read_tidied(text)?;
-        // What was around it may have had something of the kind around it.
+        // Wrappings can be nested.
         for _ in 0..MOST_LAYERS {
             if tidied(&read.asked).is_none() {
                 break;
@@ -83,7 +83,7 @@ impl Indicator {
 
     fn read_one(text: &str) -> Result<Indicator, QueryError> {
         match Indicator::of(text) {
-            // Of several URLs or mail addresses one host alone would be asked for.
+            // Several URLs or mail addresses must not become a query for one host.
             Ok(one) if one.is_one() => {
                 let one = one.with_inner(text)?;
                 let many = match joined(text).contains(char::is_whitespace) {
@@ -127,7 +127,7 @@ impl Indicator {
         }
     }
 
-    /// What else its URL has in it: of a link of whoever leads on, or of a database about names, that is what is meant.
+    /// Names and addresses inside its URL: for a redirector or a reputation service these are what is meant.
     fn inner(&self) -> Vec<Indicator> {
         let of_nat64 = self.query.address().and_then(behind_nat64).map(|address| address.to_string());
         let of_mirror = mirrored(&self.asked).filter(|_| !self.rest.is_empty());
@@ -278,7 +278,7 @@ impl Indicator {
             let query = Query::parse(given)?;
             return Ok(Indicator { query, asked, is_changed: false, rest: String::new() });
         };
-        // What was within something may be within something else.
+        // Wrappings can be nested.
         for _ in 0..MOST_LAYERS {
             match clean(given, &text)? {
                 Some(inner) if inner.text != text => {
@@ -295,7 +295,7 @@ impl Indicator {
         }
         let clean = format!("{side}{text}");
         let query = match Query::parse(&clean)? {
-            // What a socket of IPv6 calls an address of IPv4. One that an answer holds is asked for as a block, `/128`.
+            // A mapped IPv4 address, as IPv6 sockets show it. An answer that holds one is asked for as a block, `/128`.
             Query::Addresses(IpAddr::V6(first), last) if first == last && !clean.contains('/') => {
                 let address = IpAddr::from(first).to_canonical();
                 Query::Addresses(address, address)
@@ -329,8 +329,8 @@ fn behind_nat64(address: IpAddr) -> Option<Ipv4Addr> {
         .then(|| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default()))
 }
 
-/// What may have been meant where nothing is found: by an address whose end looks like a port (`2001:db8::66:443`), by a name that
-/// stands for an address.
+/// A hint for a query that finds nothing: the end of an address may be a port (`2001:db8::66:443`), and a reverse name may stand
+/// for its address.
 pub fn maybe_meant(asked: &str) -> Option<String> {
     if let Some(address) = written_as_name(asked) {
         return Some(format!("if the address is meant: ask for {address}"));
@@ -357,14 +357,14 @@ fn written_as_name(name: &str) -> Option<IpAddr> {
     name.strip_suffix(".ipv6-literal.net")?.replace('-', ":").parse().ok()
 }
 
-/// What the name of a mirror has in it: the name of another site.
+/// A hint for the name of a mirror or proxy: it has the name of another site in it.
 pub fn another(asked: &str) -> Option<String> {
     let inner = Indicator::of(&mirrored(asked)?).ok().filter(Indicator::is_one)?;
     Some(format!("there is another URL in it: ask for {} as well", inner.asked))
 }
 
-/// What was pasted to an endpoint whose clients have rules of their own, where it can be nothing by these and is one name or
-/// address, or a name with all below it, by ours: defanged, as a URL, with a port.
+/// For endpoints with query rules of their own: understands text that means nothing by those rules, and one name, subtree or
+/// address by ours (defanged, a URL, with a port).
 pub fn understood(text: &str) -> Option<Indicator> {
     if let Some(query) = starred_block(text) {
         let asked = as_query(&query, text.to_owned());
@@ -385,7 +385,7 @@ pub fn understood(text: &str) -> Option<Indicator> {
     if is_theirs || is_plain(text) {
         return None;
     }
-    // Of a link the site is asked for that has it.
+    // A link means the site that serves it.
     let one = Indicator::of(text).ok()?;
     let is_one = matches!(one.query, Query::Name(_) | Query::Subtree(_) | Query::Addresses(..));
     (one.is_changed && is_one).then_some(one)
@@ -442,7 +442,7 @@ fn url_within(word: &str) -> Option<&str> {
     url.get(..url.find(['"', '\'', '<', '>', '{', '}', '(', ')', '`']).unwrap_or(url.len()))
 }
 
-/// What is among words.
+/// The indicators among words.
 enum Among {
     One(Indicator),
     /// So many.
@@ -458,7 +458,7 @@ fn joined_without_blanks(text: &str) -> usize {
         return 0;
     }
     let mut found = HashSet::new();
-    // What is behind the question mark of a URL are its parameters, unless another URL begins there.
+    // Behind the question mark of a URL there are parameters, unless another URL begins there.
     let mut is_free = true;
     for (at, part) in text.split(signs).enumerate() {
         let is_begun = at == 0 || part.contains("://");
@@ -493,7 +493,7 @@ fn of_word(word: &str) -> Option<Vec<String>> {
     parts(word).find_map(asked_by)
 }
 
-/// What of a word looks like a name or an address, though nothing was taken out of it.
+/// The parts of a word that look like names or addresses, though none was taken out of it.
 fn unclear(word: &str) -> Vec<String> {
     let plain = word.replace(SEEN, "");
     let runs = plain.split(|c: char| !c.is_alphanumeric() && !"-_.".contains(c));
@@ -523,7 +523,7 @@ fn looks_like_one(text: &str) -> bool {
     is_whole(text) && !is_file_ending(end.as_bytes())
 }
 
-/// What a word of a text asks for, if it is a name, an address or a URL; of a URL also what it has in it.
+/// The queries for a word that is a name, an address or a URL, with names inside the URL.
 fn asked_by(word: &str) -> Option<Vec<String>> {
     let plain = word.replace(SEEN, "");
     let plain = without_dot(&plain);

@@ -1,4 +1,4 @@
-//! What is new: registrable domains, names, or record data that were first seen since a time, the newest first.
+//! First sightings: registrable domains, names, or record data first seen since a time, the newest first.
 //!
 //! Domains have a family of rows of their own ([`Snapshot::domains`]) and are answered in the time that takes. The first sighting
 //! of a name is the least time of its rows and questions, that of record data (addresses and names) the least of the rows that
@@ -29,7 +29,7 @@ const MOST_UNDER: usize = 100;
 /// The most that one answer has.
 pub const MAX_NEW: usize = 10_000;
 
-/// What may be new.
+/// The kinds of things that can be first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -58,10 +58,10 @@ impl What {
     }
 }
 
-/// What is looked for.
+/// A search for first sightings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewSearch {
-    /// Of which kind.
+    /// The kind.
     pub what: What,
     /// At and below one of these names only; everywhere where there is none.
     pub under: Vec<Name>,
@@ -77,17 +77,17 @@ pub struct NewSearch {
     pub after: Option<NewCursor>,
 }
 
-/// What is told apart of what is new.
+/// Brands and names by which first sightings are marked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewSettings {
-    /// What looks like one of these is marked.
+    /// Names that look like one of these are marked.
     pub brands: Brands,
     /// Names that are watched, with all below them.
     pub watched: Vec<Name>,
 }
 
 impl NewSearch {
-    /// What is looked for, by the names and values of parameters.
+    /// Reads a search from names and values of parameters.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl NewSearch {
 pub struct NewCursor {
     /// When it was first seen.
     pub first: u64,
-    /// What it is.
+    /// The name, domain or data.
     pub value: String,
 }
 
@@ -181,7 +181,7 @@ pub fn parse_since(text: &str, now: u64) -> Result<u64, QueryError> {
 /// One thing that is new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct New {
-    /// What it is: a name or an address.
+    /// The name, domain or data.
     pub value: String,
     /// When it was first seen or asked for, epoch seconds.
     pub first_seen: u64,
@@ -202,10 +202,10 @@ pub struct New {
     pub lookalike: Option<Lookalike>,
 }
 
-/// What is new.
+/// A page of first sightings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFound {
-    /// Of which kind.
+    /// The kind.
     pub what: What,
     /// Since when, epoch seconds.
     pub since: u64,
@@ -265,7 +265,7 @@ impl PartialOrd for Ordered {
     }
 }
 
-/// What is known of one thing while its rows are gone through.
+/// The first sighting of one thing, while its rows are read.
 struct Seen<T> {
     of: T,
     times: FirstSeen,
@@ -275,7 +275,7 @@ struct Seen<T> {
 
 impl<T> Seen<T> {
     fn add(&mut self, times: &FirstSeen, sensor: &Arc<str>) {
-        // Of two that were first in one second the first by name.
+        // Two sensors in the same second: the first by name wins.
         if (times.first(), sensor) < (self.times.first(), &self.sensor) {
             self.sensor = Arc::clone(sensor);
         }
@@ -360,7 +360,7 @@ impl Finding<'_> {
         Ok(true)
     }
 
-    /// What is older than this is not among those that are handed out, and is counted only.
+    /// Sightings older than this are not on the page; they are only counted.
     fn floor(&self) -> u64 {
         let is_full = self.heap.len() >= self.limit && !self.search.lookalikes;
         self.heap.peek().filter(|_| is_full).map_or(0, |Ordered(oldest)| oldest.first_seen)
@@ -418,7 +418,7 @@ impl Finding<'_> {
                 if !self.tick() {
                     return Ok(());
                 }
-                // What was folded is of no name.
+                // A row of folded names has no name of its own.
                 if rrtype == RrType::FOLDED || !self.wants_sensor(&sensor) {
                     continue;
                 }

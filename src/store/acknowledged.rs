@@ -1,4 +1,4 @@
-//! What was acknowledged: a durable mark beside the engine, by which one sees that the engine lost something.
+//! The acknowledgement file: a durable mark beside the engine that shows when the engine has lost writes.
 //!
 //! An engine takes what it cannot read at the end of its log for a write that a crash cut short, and goes on without it. A
 //! byte that the disk spoiled looks the same. So of each log there is noted here, outside of the engine, how far it was
@@ -30,7 +30,7 @@ use crate::progress::LineageId;
 /// The file in a ledger's folder.
 pub(super) const NAME: &str = "acknowledged";
 const NEXT: &str = "acknowledged.next";
-/// What the file begins with.
+/// The magic bytes of the file.
 const MAGIC: &[u8; 16] = b"dnsledger acks 1";
 /// Bytes of an entry: log, offset, changes of the manifest, sensors.
 const ENTRY: usize = 16 + 8 + 4 + 4;
@@ -39,7 +39,7 @@ const AHEAD: usize = 64 << 10;
 /// Bytes that may be appended before the table is written as a whole again.
 const APPENDED: usize = 1 << 20;
 
-/// What was acknowledged of one log.
+/// The acknowledged progress of one log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ack {
     /// Bytes of it that were read.
@@ -59,7 +59,7 @@ pub(crate) struct Missing {
 }
 
 impl Missing {
-    /// What is to be said of it.
+    /// The error that tells it.
     pub fn fault(&self, path: Option<&Path>) -> StoreError {
         let Missing { lineage, acknowledged, there } = self;
         let what = match path {
@@ -84,7 +84,7 @@ impl Acknowledged {
         while let Some((length, after)) = rest.split_first_chunk::<4>() {
             let length = u32::from_be_bytes(*length) as usize;
             if length == 0 {
-                // What was written ahead is zero.
+                // Space written ahead is zero.
                 return (table, rest.iter().all(|byte| *byte == 0));
             }
             let record = after.split_at_checked(length);
@@ -100,7 +100,7 @@ impl Acknowledged {
         (table, rest.is_empty())
     }
 
-    /// What is stored.
+    /// Encodes it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         let entries: Vec<_> = self.0.iter().map(|(lineage, ack)| (*lineage, *ack)).collect();
@@ -204,7 +204,7 @@ pub(crate) struct AckLog {
     /// Bytes in the file, and those that were appended to the table.
     length: u64,
     appended: usize,
-    /// Of which logs something is missing.
+    /// Logs of which acknowledged progress is missing.
     missing: HashMap<LineageId, Missing>,
 }
 
@@ -239,7 +239,7 @@ impl AckLog {
         Ok(log)
     }
 
-    /// What the table says from now on was so with this manifest and these sensors.
+    /// Makes this manifest and these sensors the base of the table.
     fn rebase(&mut self, next_run: u32, sensors: usize) {
         for ack in self.table.0.values_mut() {
             (ack.next_run, ack.sensors) = (next_run, u32::try_from(sensors).unwrap_or(u32::MAX));
@@ -335,7 +335,7 @@ impl AckLog {
         Ok(())
     }
 
-    /// What a copy of the ledger is to say that it lacks; nothing where nothing is missing.
+    /// For a copy of the ledger: the table of what is missing; none where nothing is.
     pub fn lost(&self) -> Option<Acknowledged> {
         let lost = self
             .missing
@@ -354,7 +354,7 @@ impl AckLog {
         self.missing.len() as u64
     }
 
-    /// What it says.
+    /// The table.
     pub fn table(&self) -> &Acknowledged {
         &self.table
     }

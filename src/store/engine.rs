@@ -57,8 +57,8 @@ pub(crate) trait Pairs: Send + Sync {
 
 /// The main map, and the way to those of the runs.
 ///
-/// What was written is visible to readers at once, in the order of the calls, and durable after [`Engine::sync`]. After a
-/// crash some of the last calls that were not synced may have left nothing, never an earlier one without the later.
+/// Writes are visible to readers at once, in the order of the calls, and durable after [`Engine::sync`]. A crash may undo the
+/// last writes that were not synced, never an earlier one without the later ones.
 pub(crate) trait Engine: Pairs {
     /// Makes changes in the main map, all or none, also over a crash. After a failure some of them may be there, in memory and
     /// on disk; a single one is there or not.
@@ -96,7 +96,7 @@ pub(crate) trait Engine: Pairs {
 
 /// Where an engine is kept.
 pub(crate) trait EnginePlace: Send + Sync {
-    /// What it is called.
+    /// Its name.
     fn name(&self) -> &str;
 
     /// Opens the engine there, or makes an empty one. It can be open only once.
@@ -186,19 +186,19 @@ pub(crate) const FORMAT: &[u8] = b"mformat";
 pub(crate) const IDENTITY: &[u8] = b"midentity";
 /// The key of how many rows and questions there were when names were counted last.
 pub(crate) const SURVEYED: &[u8] = b"mnames";
-/// What the keys of sensors start with.
+/// The prefix of the keys of sensors.
 pub(crate) const SENSORS: &[u8] = b"msensor";
-/// What the keys of progress start with.
+/// The prefix of the keys of progress.
 pub(crate) const PROGRESS: &[u8] = b"p";
-/// The key of the record of what was folded, and what the keys of the numbers of names start with.
+/// The key of the record of folding, and the prefix of the keys of its estimates.
 pub(crate) const FOLDED: &[u8] = b"h";
 /// The key of the record how far the rows of registrable domains are made.
 pub(crate) const DOMAINS: &[u8] = b"n";
-/// What the keys of the journal start with.
+/// The prefix of the keys of the journal.
 pub(crate) const JOURNAL: &[u8] = b"j";
-/// What the keys start with of what takes the last batch back.
+/// The prefix of the keys of undo records.
 pub(crate) const UNDO: &[u8] = b"u";
-/// What the keys of the follower's hints start with.
+/// The prefix of the keys of the follower's hints.
 pub(crate) const CACHE: &[u8] = b"c";
 /// Where other keys of a run have the family, its filter, which is written last, has this.
 pub(crate) const FILTER: u8 = b'z';
@@ -223,14 +223,14 @@ pub(crate) fn sketch(prefix: &[u8], sensor: SensorId) -> Vec<u8> {
     join(&[FOLDED, prefix, &[0], &sensor.0.to_be_bytes()])
 }
 
-/// What is in such a key.
+/// Splits the key of an estimate.
 pub(crate) fn sketch_place(key: &[u8]) -> Option<(Vec<u8>, SensorId)> {
     let (name, sensor) = split_name_key(key.strip_prefix(FOLDED)?)?;
     let sensor = SensorId(u16::from_be_bytes(sensor.try_into().ok()?));
     Some((name.split_last()?.1.to_vec(), sensor))
 }
 
-/// What the keys of a journal entry start with.
+/// The prefix of the keys of a journal entry.
 pub(crate) fn journal(sequence: u64) -> Vec<u8> {
     join(&[JOURNAL, &sequence.to_be_bytes()])
 }

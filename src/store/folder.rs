@@ -40,18 +40,18 @@ use crate::base::fault::point;
 const CURRENT: &str = "CURRENT";
 const NEXT: &str = "CURRENT.next";
 const LOCK: &str = "lock";
-/// What a copy of `CURRENT` is called, and then the number of its format.
+/// The prefix of a copy of `CURRENT`; the number of its format follows.
 const BEFORE: &str = "CURRENT.format-";
 const LEDGER: &str = "ledger-";
 /// The file in a ledger that names those that it takes over from, one a line.
 const REPLACES: &str = "replaces";
 /// The file in a ledger that names those of an older format that it took over from, and that are kept.
 const KEEPS: &str = "keeps";
-/// What a ledger's name ends with while it is removed.
+/// The suffix of a ledger that is being removed.
 const DISCARDED: &str = ".discarded";
-/// What the name of a ledger ends with that nothing says anything of.
+/// The suffix of a ledger that no file accounts for.
 const UNEXPLAINED: &str = ".unexplained";
-/// What the name of a ledger ends with that was damaged, and a `CURRENT` that was.
+/// The suffix of a damaged ledger, and of a damaged `CURRENT`.
 const DAMAGED: &str = ".damaged";
 
 /// A data folder that this process has locked.
@@ -59,7 +59,7 @@ const DAMAGED: &str = ".damaged";
 pub(crate) struct Folder {
     path: PathBuf,
     current: Current,
-    /// What `CURRENT` says may be something else: writing it failed, and so did writing it back.
+    /// `CURRENT` may not match this: writing it failed, and so did restoring it.
     unsettled: bool,
     /// Locked for as long as it is open.
     lock: File,
@@ -187,7 +187,7 @@ impl Folder {
             kept.push(self.current.ledger.clone());
         }
         if self.is_older() {
-            // As far as it was brought up.
+            // A migration may have been interrupted.
             kept.push(self.successor_name());
         }
         let replaced = self.replaced();
@@ -469,7 +469,7 @@ fn no_current(folder: &Path, ledgers: &[String]) -> StoreError {
     damaged(&folder.join(CURRENT).display().to_string(), &why)
 }
 
-/// What `CURRENT` says; `None` when there is none.
+/// Reads `CURRENT`; `None` when there is none.
 fn read_current(folder: &Path) -> Result<Option<Current>, StoreError> {
     let path = folder.join(CURRENT);
     let text = match fs::read_to_string(&path) {
@@ -524,7 +524,7 @@ fn first_line(text: &str) -> Option<u32> {
     text.lines().next()?.strip_prefix("dnsledger format ")?.parse().ok()
 }
 
-/// What is written in `CURRENT`, or in a copy of it.
+/// Parses `CURRENT`, or a copy of it.
 fn parse(text: &str) -> Option<Current> {
     // There never was a format 0.
     let format = first_line(text).filter(|format| *format > 0)?;
@@ -555,8 +555,8 @@ fn olders(folder: &Path) -> Result<Vec<Current>, StoreError> {
     Ok(olders)
 }
 
-/// What is kept in a data folder of ledgers as they were before they were brought up to this format: the file that is to be
-/// removed to be rid of each, and the folder that goes with it then.
+/// Ledgers kept from before a migration to this format: for each the file to remove to discard it, and the folder that goes
+/// with it.
 pub fn kept_before(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
     let olders = olders(folder).unwrap_or_default().into_iter();
     olders.map(|older| (folder.join(before(older.format)), folder.join(&older.ledger))).collect()
@@ -650,7 +650,7 @@ fn set_aside(ledger: &Path, ending: &str) -> Result<PathBuf, StoreError> {
     Ok(free)
 }
 
-/// What was set aside in a data folder, and nobody uses.
+/// Unused ledgers that were set aside in a data folder.
 pub fn set_asides(folder: &Path) -> Vec<PathBuf> {
     let names = names(folder).unwrap_or_default().into_iter();
     let is_aside =

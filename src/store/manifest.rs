@@ -16,7 +16,7 @@ use super::{Expired, StoreError, block, damaged, value};
 pub(crate) struct RunMeta {
     /// Its number, which its stored keys start with. Never given twice.
     pub id: u32,
-    /// What it holds.
+    /// Its rows by family.
     pub contents: Contents,
     /// The commits that brought it.
     pub commits: CommitRange,
@@ -35,8 +35,8 @@ impl RunMeta {
 
 /// A time before which rows were dropped that are still on disk.
 ///
-/// What is dropped is judged by all that was there at that moment: the rows of these runs, and of those of earlier cuts, after these
-/// were made. A row that is seen again later is a new one.
+/// Whether a row is dropped is decided by what the ledger held at that moment: the rows of these runs, and of the runs of earlier
+/// cuts after those cuts. A row that is seen again later is a new row.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub(crate) struct Cut {
     /// Rows and questions last seen before this are dropped, epoch seconds.
@@ -60,7 +60,7 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
-    /// As a manifest has it.
+    /// The epochs of the cuts in a manifest.
     pub fn of(cuts: &[Cut]) -> Epochs {
         let runs = (0..).zip(cuts).flat_map(|(epoch, cut)| cut.runs.iter().map(move |run| (*run, epoch)));
         Epochs { cuts: cuts.iter().map(|cut| cut.before).collect(), of: runs.collect() }
@@ -74,7 +74,7 @@ impl Epochs {
 
 const WHAT: &str = "the manifest of the ledger";
 
-/// What is stored under [`MANIFEST`].
+/// The value stored under [`MANIFEST`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Manifest {
     /// The runs, in the order in which they were made.
@@ -85,9 +85,9 @@ pub(crate) struct Manifest {
     pub journal_from: u64,
     /// The number of the last commit before that entry.
     pub journal_after: u64,
-    /// What was left behind because it was not seen for long.
+    /// How much expired.
     pub expired: Expired,
-    /// What of that is still on disk, the earliest first.
+    /// The cuts of which rows are still on disk, the earliest first.
     pub cuts: Vec<Cut>,
 }
 
@@ -116,7 +116,7 @@ struct StoredRun {
     families: Vec<StoredFamily>,
 }
 
-/// What a run holds of a family that it has rows of.
+/// A family in a run's metadata.
 #[derive(Encode, Decode)]
 struct StoredFamily {
     byte: u8,
@@ -179,7 +179,7 @@ impl StoredRun {
 }
 
 impl From<OlderRun> for RunMeta {
-    /// What older formats do not say: all of it is as of the first commit, and the extents are not known.
+    /// Older formats have no commit range and no extents: the range begins at the first commit, the extents are unknown.
     fn from(older: OlderRun) -> RunMeta {
         let OlderRun { id, rows, by_rdata, questions, lookup_keys, bytes, filter_pages } = older;
         let mut contents = Contents::default();
@@ -194,7 +194,7 @@ impl From<OlderRun> for RunMeta {
 }
 
 impl Manifest {
-    /// What is stored.
+    /// Encodes it.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
         let Manifest { runs, next_run, journal_from, journal_after, expired, cuts } = self.clone();
         let runs = runs.iter().map(StoredRun::from).collect();
@@ -256,7 +256,7 @@ impl Manifest {
         Ok(Manifest { runs, next_run, journal_from, journal_after: 0, expired, cuts: Vec::new() })
     }
 
-    /// What format 2 stored, and format 1 once something could be dropped; with `None` what it stored before.
+    /// Encodes it as format 2 and later versions of format 1 did; with `None` as the first version of format 1.
     #[cfg(test)]
     pub fn to_older(&self, expired: Option<Expired>) -> Vec<u8> {
         let run = |run: &RunMeta| OlderRun {
@@ -283,7 +283,7 @@ impl Manifest {
 /// The number of the first commit, and of all that older formats committed, which have no numbers.
 pub(crate) const FIRST_COMMIT: u64 = 1;
 
-/// What every commit changes: by it one sees that nothing of the journal and of the progress was lost.
+/// Counters that every commit changes: they show whether a part of the journal or of the progress is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Commits {
     /// The journal ends before this entry.
@@ -307,7 +307,7 @@ enum StoredCommits {
 }
 
 impl Commits {
-    /// What is stored.
+    /// Encodes it.
     pub fn to_bytes(self) -> Result<Vec<u8>, StoreError> {
         let Commits { journal_to, lineages, digest, number, hits } = self;
         let stored = match hits {
@@ -332,7 +332,7 @@ impl Commits {
         })
     }
 
-    /// What older formats stored.
+    /// Encodes it as older formats did.
     #[cfg(test)]
     pub fn to_older(self) -> Vec<u8> {
         let Commits { journal_to, lineages, digest, .. } = self;

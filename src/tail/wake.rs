@@ -31,7 +31,7 @@ const MAX_LINKS_KEPT: usize = 1024;
 /// Files of which it is remembered that they were written to; with more of them all are looked at.
 const MAX_TOUCHED: usize = 1024;
 
-/// What may have happened since the last look.
+/// Why the follower is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wake {
     /// Nothing was heard of: the poll interval is over.
@@ -75,7 +75,7 @@ impl From<notify::Error> for NoEvents {
 }
 
 impl NoEvents {
-    /// What the operator can do.
+    /// Advice for the operator.
     pub fn advice(&self) -> &'static str {
         match self {
             NoEvents::Watches => "sysctl fs.inotify.max_user_watches=524288, and a file in /etc/sysctl.d",
@@ -96,7 +96,7 @@ pub fn try_events(folder: &Path) -> Result<(), NoEvents> {
     Ok(watcher.watch(there, RecursiveMode::NonRecursive)?)
 }
 
-/// What is said when the kernel had more events than its queue holds: nothing is missed, for everything is looked at then.
+/// The warning for a full event queue in the kernel. Nothing is missed: everything is looked at then.
 pub const LOST_EVENTS: &str = "its queue was full and events were lost, so everything was looked at; should it happen often, \
     raise the limit: sysctl fs.inotify.max_queued_events=65536";
 
@@ -107,13 +107,13 @@ pub struct Alarm {
     sender: SyncSender<Wake>,
     heard: Arc<Heard>,
     watcher: Option<RecommendedWatcher>,
-    /// What is watched, by device and inode, and the path by which it is.
+    /// Watched folders, by device and inode, with the path of the watch.
     watched: HashMap<(u64, u64), PathBuf>,
     /// Links that lead to a folder or a log, or did: one that leads nowhere for a moment is not among either.
     links: HashSet<PathBuf>,
 }
 
-/// What the thread that hears the kernel shares with the alarm.
+/// State that the thread of the kernel's events shares with the alarm.
 #[derive(Default)]
 struct Heard {
     /// Set when an event found the channel full.
@@ -125,14 +125,14 @@ struct Heard {
 
 #[derive(Default)]
 struct State {
-    /// What is of interest in each folder that is watched.
+    /// Which files are of interest, by watched folder.
     wanted: HashMap<PathBuf, Interest>,
     /// Watched folders that were moved or removed: no more is heard of them.
     dead: HashSet<PathBuf>,
     touched: Touched,
 }
 
-/// What is of interest in a folder.
+/// Which files of a folder are of interest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Interest {
     /// Everything.
@@ -164,7 +164,7 @@ impl Touched {
 }
 
 impl Heard {
-    /// What an event means to the follower; nothing for one that does not concern it.
+    /// Turns an event into a wake-up; none for an event about other files.
     fn hear(&self, event: Result<notify::Event, notify::Error>) -> Option<Wake> {
         if event.as_ref().is_ok_and(notify::Event::need_rescan) {
             self.lost.store(true, Ordering::Release);
@@ -310,7 +310,7 @@ impl Alarm {
     }
 }
 
-/// What is to be watched, by device and inode: by which path, and what in it is of interest.
+/// The folders to watch, by device and inode: path and files of interest.
 fn wanted(
     root: &Path,
     folders: &[PathBuf],
@@ -370,7 +370,7 @@ fn way(path: &Path) -> Vec<(PathBuf, OsString)> {
     way
 }
 
-/// What an event may mean; nothing for one that does not concern us.
+/// The wake-up for a kind of event; none for kinds that change no log.
 fn meaning(event: &Result<notify::Event, notify::Error>) -> Option<Wake> {
     let Ok(event) = event else { return Some(Wake::Changed) };
     if event.need_rescan() {
@@ -438,7 +438,7 @@ mod tests {
         let (mut alarm, _) = Alarm::new();
         let folders = [folder.path().join("missing"), folder.path().to_owned()];
         let (is_new, watched) = alarm.watch(folder.path(), &folders, &[]);
-        // What is not there is waited for in the folder that will hold it.
+        // A folder that does not exist yet is awaited in its parent.
         assert!(is_new && watched.is_ok());
         std::fs::write(folder.path().join("new"), b"").unwrap();
         assert_eq!(alarm.wait(LONG), Wake::Changed);
@@ -474,7 +474,7 @@ mod tests {
             assert!(alarm.watch(root.path(), &folders, &[]).0, "{round}");
             assert!(!alarm.watch(root.path(), &folders, &[]).0, "{round}");
             assert_eq!(heard(&alarm, || fs::write(current.join("dns.log"), b"x").unwrap()), Wake::Changed);
-            // That it was written to may be heard after that it is there.
+            // The event of writing may come after the event of creation.
             let begun = std::time::Instant::now();
             while !alarm.take_touched().contains(&current.join("dns.log")) {
                 assert!(begun.elapsed() < LONG, "{round}");
@@ -507,7 +507,7 @@ mod tests {
         assert_eq!(heard(&alarm, || point("b")), Wake::Changed);
         assert!(alarm.watch(&source, std::slice::from_ref(&source), &[]).0);
         assert_eq!(heard(&alarm, || fs::write(path("b/dns.log"), b"x").unwrap()), Wake::Changed);
-        // What else happens there concerns nobody.
+        // Other files there wake nobody.
         while alarm.wait(Duration::from_millis(20)) != Wake::Poll {}
         fs::write(path("unrelated"), b"x").unwrap();
         fs::write(path("elsewhere/2.log"), b"x").unwrap();

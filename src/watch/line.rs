@@ -32,7 +32,7 @@ pub struct HitLine {
     pub time_utc: String,
     /// `name`, `domain`, `address` or `network`; of an event of what is new `new`, `new_retracted` or `new_summed`.
     pub kind: String,
-    /// What was looked for.
+    /// The indicator.
     pub indicator: String,
     /// The name that was asked for, or that a row is of.
     pub rrname: String,
@@ -53,7 +53,7 @@ pub struct HitLine {
     /// The title of what it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// What is said of it.
+    /// The description of the indicator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Its tags.
@@ -71,10 +71,10 @@ pub struct HitLine {
     /// The same as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_utc: Option<String>,
-    /// Who has.
+    /// By whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_by: Option<String>,
-    /// Of an event of what is new: whether an older log has shown it since.
+    /// For an event of a new domain: whether an older log has shown the domain since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retracted: bool,
 }
@@ -155,7 +155,7 @@ impl HitLine {
     }
 }
 
-/// What a ledger is called where hits of several come together: 16 hex digits.
+/// The name of a ledger where hits of several ledgers come together: 16 hex digits.
 ///
 /// # Errors
 ///
@@ -164,7 +164,7 @@ pub fn ledger_name(ledger: &dyn Snapshot) -> Result<String, StoreError> {
     Ok(format!("{:016x}", ledger.changed_since(Mark(u64::MAX))?.identity.generation))
 }
 
-/// What hits are of: kinds of indicators, and events of what is new.
+/// The kinds of hits: those of indicators, and events of new domains.
 pub const KINDS: [&str; 7] = ["name", "domain", "address", "network", "new", "new_retracted", "new_summed"];
 
 /// Which hits are wanted.
@@ -172,24 +172,24 @@ pub const KINDS: [&str; 7] = ["name", "domain", "address", "network", "new", "ne
 pub struct HitFilter {
     /// Noted at this second or after.
     pub since: Option<u64>,
-    /// Of an indicator that this feed had when it was noted, or has now.
+    /// Only hits of indicators that this feed had then, or has now.
     pub feed: Option<String>,
     /// Seen by this sensor.
     pub sensor: Option<String>,
-    /// Those that somebody has seen to, or the others.
+    /// Only acknowledged hits, or only the others.
     pub acknowledged: Option<bool>,
-    /// Of this kind.
+    /// Only hits of this kind.
     pub kind: Option<String>,
-    /// About this.
+    /// Only hits about this.
     pub value: Option<Sought>,
 }
 
-/// What hits are about: a name with all below it, an address, or a network.
+/// The subject of hits: a name with all below it, an address, or a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sought(Value);
 
 impl Sought {
-    /// What a text means, as people paste it.
+    /// Understands text as people paste it.
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ impl Sought {
         let other = met.as_ref().and_then(other_form).map(Value::Name);
         let met = met.map(Value::Name);
         let address = hit.address.as_ref().and_then(|text| text.parse().ok()).map(Value::Address);
-        // Of an event of what is new it is the name once more.
+        // An event of a new domain has the name as its indicator.
         let indicator = match read(&hit.indicator, true) {
             Ok(Values::One(value)) => Some(value),
             _ => None,
@@ -222,7 +222,7 @@ impl Sought {
         let (Ok(met), Ok(indicator)) = (Name::parse(&hit.rrname), Name::parse(&hit.indicator)) else {
             return Ok(false);
         };
-        // What is below the name of a hit is about that name.
+        // A hit on a name is about all names above it.
         if hit.is_event() || hit.address.is_some() || !indicator.is_at_or_above(sought) {
             return Ok(false);
         }

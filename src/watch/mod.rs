@@ -64,7 +64,7 @@ const MAX_FILES: usize = 1000;
 /// A feed that the configuration names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedConfig {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Whether names are meant with all that is below them, whatever its format says.
     pub below: Option<bool>,
@@ -72,7 +72,7 @@ pub struct FeedConfig {
     pub confidence_min: Option<u8>,
     /// Indicators that their source last saw longer ago are left out; a feed that was not read for so long is stale.
     pub max_age: Option<Duration>,
-    /// What is harmless: names, networks, or files of them.
+    /// Harmless names, networks, or files of them.
     pub allow: Vec<String>,
     /// The file, or the folder of files, that it is read from when it changes; empty for none.
     pub file: PathBuf,
@@ -99,14 +99,14 @@ impl FeedConfig {
     }
 }
 
-/// What is watched for.
+/// The feeds, and the settings they share.
 #[derive(Debug, Clone, Default)]
 pub struct WatchConfig {
     /// The feeds that the configuration names.
     pub feeds: Vec<FeedConfig>,
-    /// What is one's own, and harmless, whatever feeds say: names, networks, or files of them.
+    /// Own names and networks, or files of them: harmless, whatever feeds say.
     pub own: Vec<String>,
-    /// Of which new domains events are made, and the brands that they are held against.
+    /// Which new domains become events.
     pub events: Which,
     /// The brands.
     pub brands: Brands,
@@ -115,7 +115,7 @@ pub struct WatchConfig {
 /// How a feed stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedStatus {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Its indicators and exceptions.
     pub indicators: u64,
@@ -129,7 +129,7 @@ pub struct FeedStatus {
     pub format: String,
     /// Its title.
     pub title: Option<String>,
-    /// What was not taken, by reason.
+    /// How many entries were not taken, by reason.
     pub skipped: Vec<(String, u64)>,
     /// Whether a smaller one is held back.
     pub held: bool,
@@ -142,7 +142,7 @@ pub struct FeedStatus {
     pub pull: Option<PullStatus>,
 }
 
-/// What is looked for just now.
+/// The set of indicators in use.
 #[derive(Default)]
 pub struct Watched {
     /// All feeds together.
@@ -166,7 +166,7 @@ impl Watched {
     }
 }
 
-/// What is watched, in a process that has the ledger.
+/// Watches for indicators, in a process that has the ledger.
 pub struct Watching {
     store: Arc<dyn WriteStore>,
     folder: Folder,
@@ -181,7 +181,7 @@ pub struct Watching {
 
 struct Current {
     set: Arc<Set>,
-    /// What the files of the set looked like.
+    /// Stamps of the files of the set, to see changes.
     stamps: BTreeMap<String, String>,
     faults: BTreeMap<String, String>,
 }
@@ -211,7 +211,7 @@ impl Watching {
         watching
     }
 
-    /// What is one's own, and harmless.
+    /// Own names and networks, which are harmless.
     pub fn own(&self) -> &AllowList {
         &self.own
     }
@@ -272,7 +272,7 @@ impl Watching {
         }
         let set = Arc::new(builder.finish());
         tracing::info!(feeds = names.len(), indicators = set.indicators, "Feeds are taken up.");
-        // What is under way when this returns is looked through by the new one.
+        // Batches staged from now on are matched against the new set.
         let watch = (!set.is_empty()).then(|| Arc::clone(&set) as Arc<dyn Watch>);
         self.store.watch(watch);
         let mut current = self.current.lock();
@@ -412,7 +412,7 @@ impl Watching {
         all
     }
 
-    /// What is looked for just now.
+    /// The set of indicators in use.
     pub fn watched(&self) -> Watched {
         let (set, faults) = {
             let current = self.current.lock();
@@ -446,7 +446,7 @@ impl Watching {
             return Ok(Vec::new());
         }
         let missing = history::missing(&*self.store, &set)?;
-        // What was staged meanwhile has no number before it is committed.
+        // Hits that were staged meanwhile get their numbers with the commit.
         commit()?;
         let missing = self.store.missing_hits(&missing)?;
         let shown = |hit: &NewHit| {
@@ -456,7 +456,7 @@ impl Watching {
         Ok(missing.iter().map(shown).collect())
     }
 
-    /// What was met and is excepted, and looks that failed.
+    /// Matches that an exception suppressed, and matches that failed.
     pub fn counts(&self) -> (u64, u64) {
         let set = self.set();
         (set.muted.load(Ordering::Relaxed), set.failed.load(Ordering::Relaxed))
@@ -483,7 +483,7 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What a file looks like from outside.
+/// A file's stamp: it changes whenever the file is replaced or written to.
 fn stamp(path: &Path) -> String {
     let Ok(metadata) = fs::metadata(path) else { return String::new() };
     let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -34,7 +34,7 @@ const SUMMED: u8 = b's';
 
 /// How long everything is new.
 const WARM_UP: u64 = 14 * 86_400;
-/// What was first seen longer ago is no news.
+/// A domain first seen longer ago makes no event, seconds.
 const NEWS: u64 = 7 * 86_400;
 /// An event is taken back where the domain was seen so much earlier: logs of several sensors come a little late.
 const EARLIER: u64 = 600;
@@ -49,15 +49,15 @@ const STOP: u64 = 4096;
 /// Events that may still be taken back, at most.
 const REMEMBERED: usize = 1_000_000;
 
-/// Of which domains events are made.
+/// Which new domains become events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Which {
-    /// Of none.
+    /// None.
     None,
-    /// Of those that look like a brand.
+    /// Those that look like a brand.
     #[default]
     Lookalikes,
-    /// Of all.
+    /// All.
     All,
 }
 
@@ -102,13 +102,13 @@ fn is_earlier(first: u64, time: u64) -> bool {
     first.saturating_add(EARLIER) < time
 }
 
-/// What is kept of it.
+/// The state that is kept in a file.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Record {
-    /// What was first seen before is no event: they began then.
+    /// When events began, epoch seconds: domains first seen before make none.
     since: u64,
-    /// What was first seen then or before, and is none, is in a sum.
+    /// Domains first seen up to this second, epoch seconds, that made no event are in a sum.
     summed_until: u64,
     /// When the hour began, the events in it, and how many domains are beyond.
     hour: u64,
@@ -132,13 +132,13 @@ pub struct Novelty {
 #[derive(Default)]
 struct Memory {
     record: Option<Record>,
-    /// By a hash of the domain: when the event says that it was first seen; of those that were not taken back.
+    /// Events that were not taken back: the first sighting they tell, by a hash of the domain.
     told: HashMap<u64, u64>,
     /// Domains that are looked at and are no event.
     passed: HashSet<u64>,
 }
 
-/// What a look has found: what is new, the oldest first, and what is to be taken back.
+/// The result of a pass: new domains, the oldest first, and events to take back.
 struct Looked {
     found: Vec<NewDomain>,
     taken_back: Vec<NewHit>,
@@ -152,7 +152,7 @@ struct NewDomain {
 }
 
 impl Novelty {
-    /// Of a ledger in a data folder.
+    /// For a ledger in a data folder.
     pub fn of(
         store: Arc<dyn WriteStore>,
         data: &Path,
@@ -233,7 +233,7 @@ impl Novelty {
             .map_err(|error| StoreError::Io { what: format!("writing {}", self.path.display()), error })
     }
 
-    /// What is known when it begins: what is kept, and the events there are.
+    /// Loads the kept state and the events in the ledger.
     fn begin(&self, ledger: &dyn Snapshot, now: u64, memory: &mut Memory) -> Result<Record, StoreError> {
         let kept = fs::read(&self.path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
         for hit in ledger.hits(0)? {

@@ -35,15 +35,15 @@ pub struct Source {
     pub poll_interval: Duration,
     /// The columns of logs without a header, by Zeek's names.
     pub fields: Vec<String>,
-    /// What separates the columns of logs without a header.
+    /// The column separator of logs without a header.
     pub separator: String,
-    /// What header lines begin with.
+    /// The prefix of header lines.
     pub meta_prefix: String,
     /// Whether strings in JSON logs are escaped as in TSV.
     pub json_tsv_escapes: bool,
 }
 
-/// What is kept of a log.
+/// Which records of a log count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Observe {
@@ -105,7 +105,7 @@ pub struct Evidence {
     pub disk: MaxDisk,
 }
 
-/// What is told apart of what is new.
+/// Settings for what is first seen: `[new]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct New {
@@ -113,7 +113,7 @@ pub struct New {
     pub brands: Vec<String>,
     /// Names that are watched, with all below them.
     pub watched: Vec<String>,
-    /// Of which new domains events are made, among the hits: `none`, `lookalikes` or `all`.
+    /// Which new domains become events among the hits: `none`, `lookalikes` or `all`.
     pub events: String,
 }
 
@@ -123,7 +123,7 @@ impl Default for New {
     }
 }
 
-/// What all feeds have in common.
+/// Settings of all feeds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Watch {
@@ -151,27 +151,27 @@ impl Default for Hits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeedEntry {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The file, or the folder of files, that it is read from when it changes; empty where it is imported.
     pub file: PathBuf,
     /// Whether names are meant with all below them: `true`, `false`, or empty for what its format says.
     #[serde(serialize_with = "write_choice", deserialize_with = "read_choice")]
     pub below: Option<bool>,
-    /// What is said with less confidence is left out.
+    /// Indicators with less confidence are left out.
     pub confidence_min: u8,
-    /// What its source said last longer ago is left out, and a feed that was not read for so long is stale; empty for no bound.
+    /// Indicators that the source has not confirmed for so long are left out, and a feed not read for so long is stale; empty for no bound.
     #[serde(serialize_with = "write_age", deserialize_with = "read_age")]
     pub max_age: Option<Duration>,
-    /// What is harmless: names with all below them, networks, or paths of lists of them.
+    /// Harmless names with all below them, networks, or paths of lists of them.
     pub allow: Vec<String>,
     /// Where `dnsledger feeds pull` gets it; empty where it does not.
     pub url: String,
-    /// What is there.
+    /// The kind of server.
     pub kind: String,
     /// The collection of TAXII, by id, title or alias; empty where there is only one.
     pub collection: String,
-    /// What a MISP is asked for besides: an object of JSON; empty for nothing.
+    /// Further terms of a search in MISP, as a JSON object; empty for none.
     pub search: String,
     /// The format of a list; empty where it is found out.
     pub format: String,
@@ -218,9 +218,9 @@ impl Default for FeedEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutletEntry {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it is: `webhook`, `syslog`, `journal` or `misp`.
+    /// Its kind: `webhook`, `syslog`, `journal` or `misp`.
     pub kind: String,
     /// Where it is.
     pub to: String,
@@ -310,7 +310,7 @@ impl Default for Source {
 }
 
 impl Source {
-    /// What its logs do not say about themselves.
+    /// What its logs do not say themselves: the options of the parser.
     pub fn zeek(&self) -> zeek::Options {
         zeek::Options {
             fields: self.fields.clone(),
