@@ -9,7 +9,8 @@ use super::{MaxDisk, NameBudget};
 pub struct Options {
     /// Bytes for rows that are not in a run yet, for blocks that lookups opened, and for the engine's cache, together.
     pub memory: u64,
-    /// Rows in memory that are folded into a run; fewer when they need more than an eighth of the memory.
+    /// Rows in memory that are folded into a run; fewer when they need more than an eighth of the memory, or are more than an eighth of
+    /// what is in runs.
     pub fold_rows: usize,
     /// Rows of a batch that becomes a run at once, without the journal.
     pub bulk_rows: usize,
@@ -43,7 +44,7 @@ impl Default for Options {
             bulk_rows: 50_000,
             fan_in: 6,
             puts_off_merges: false,
-            rewrite_bytes: 16 << 20,
+            rewrite_bytes: 8 << 20,
             held_bytes: 8 << 20,
             reader_grace: Duration::from_secs(30),
             max_disk: MaxDisk::Auto,

@@ -28,6 +28,8 @@ pub(crate) struct Segment {
     pub tier: u32,
     /// The entries of the journal that hold its rows; none while it is staged.
     pub sequences: Vec<u64>,
+    /// Bytes of these as they are stored.
+    pub journal_bytes: u64,
     /// The commits that brought its rows.
     pub commits: CommitRange,
 }
@@ -71,7 +73,8 @@ impl Segment {
         let tier = segments.iter().map(|s| s.tier).max().unwrap_or(0) + 1;
         let sequences = segments.iter().flat_map(|s| &s.sequences).copied().collect();
         let commits = CommitRange::over(segments.iter().map(|segment| segment.commits));
-        Segment::merged(segments, 0, tier, sequences, commits)
+        let journal_bytes = segments.iter().map(|segment| segment.journal_bytes).sum();
+        Ok(Segment { journal_bytes, ..Segment::merged(segments, 0, tier, sequences, commits)? })
     }
 
     /// Makes one of staged segments, which becomes an entry of the journal by a commit of this number. Rows that were last
@@ -115,7 +118,7 @@ impl Segment {
             .flat_map(|(_, blocks)| blocks)
             .map(|(bound, block)| block.rows.len() + 2 * bound.len() + 128);
         let bytes = of_blocks.sum::<usize>() + filter.bytes();
-        Ok(Segment { blocks, filter, contents, bytes, tier, sequences, commits })
+        Ok(Segment { blocks, filter, contents, bytes, tier, sequences, journal_bytes: 0, commits })
     }
 
     /// Rows and questions.

@@ -142,6 +142,11 @@ fn write(folder: &Path, bytes: u64) -> Result<(), StoreError> {
     })
 }
 
+/// What a file takes with nothing in it but so many bytes of blocks: the engine adds up to a fifth.
+pub(super) fn in_file(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 5)
+}
+
 /// Refuses a copy of so many bytes of blocks for which there is no room.
 pub(super) fn check_room(what: &'static str, bytes: u64, free: Option<u64>) -> Result<(), StoreError> {
     match free.filter(|free| of_copy(bytes) > *free) {

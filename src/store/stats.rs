@@ -71,7 +71,7 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Those of ledgers that another has taken over from, and that readers hold still.
     pub held_bytes: u64,
-    /// Bytes of the runs as they are stored: what the disk would hold if the engine wasted nothing.
+    /// Bytes of runs, and of what of the journal is in none yet, as they are stored: what the disk would hold if the engine wasted nothing.
     pub live_bytes: u64,
     /// The most bytes on disk that it may take, where there is a bound.
     pub max_disk: Option<u64>,

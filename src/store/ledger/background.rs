@@ -15,6 +15,9 @@ use crate::store::segment::Segment;
 
 /// Keys that are removed together.
 pub(super) const REMOVED_TOGETHER: usize = 64;
+/// Rows in memory that are folded into a run: one in so many of those that are in runs, and at least so many.
+const FOLD_SHARE: u64 = 8;
+const FOLD_LEAST: u64 = 10_000;
 /// Segments of one tier that are merged in memory into one of the next.
 pub(super) const SEGMENT_FAN_IN: usize = 8;
 
@@ -123,8 +126,10 @@ impl Shared {
 
     pub(super) fn fold_is_due(&self, view: &ReadView) -> bool {
         let pending = view.pending();
-        pending.primary() >= self.options.fold_rows as u64
-            || view.pending_bytes() >= self.options.fold_bytes()
+        let in_runs: u64 = view.runs.iter().map(|run| run.meta.counts().primary()).sum();
+        // What the journal took of the file is free then, and must be a small part of it: all of it is there twice while it is rewritten.
+        let most = (in_runs / FOLD_SHARE).max(FOLD_LEAST).min(self.options.fold_rows as u64);
+        pending.primary() >= most || view.pending_bytes() >= self.options.fold_bytes()
     }
 
     /// Writes segments as a run.

@@ -142,7 +142,7 @@ impl Shared {
                     committed.uncertain = Some(UncertainCommit { record, undo, run: Some(id) });
                 })?
             }
-            Rows::Segment(segment) => {
+            Rows::Segment(mut segment) => {
                 let sequence = record.journal_to;
                 let parts = segment.journal_parts();
                 let count =
@@ -151,6 +151,7 @@ impl Shared {
                     let key = engine::journal_part(sequence, part);
                     let sealed =
                         block::seal(&key, &engine::join(&[&count.to_be_bytes(), &[family.byte()], &rows]));
+                    segment.journal_bytes += sealed.len() as u64;
                     undo.push((key.clone(), None));
                     changes.push((key, Some(sealed)));
                 }

@@ -279,7 +279,7 @@ impl ReadStore for Ledger {
             runs: view.runs.len() as u64,
             disk_bytes: self.shared.handle().disk_bytes()?.saturating_add(held_bytes),
             held_bytes,
-            live_bytes: view.runs.iter().map(|run| run.meta.bytes).sum(),
+            live_bytes: view.live_bytes(),
             max_disk: self.max_disk,
             format: FORMAT,
             expired,
@@ -471,10 +471,12 @@ impl WriteStore for Ledger {
         let Ok(stats) = self.stats() else {
             return;
         };
-        let pending = self.shared.view().pending_bytes() as u64;
+        let view = self.shared.view();
+        // What is pending takes more once it is in a run, with its indexes.
+        let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
         let making_room = self.shared.making_room.lock();
         if *making_room == 0 {
-            self.shared.site.keep_reserve(stats.disk_bytes, stats.live_bytes + pending);
+            self.shared.site.keep_reserve(stats.disk_bytes, live);
         }
     }
 

@@ -287,19 +287,21 @@ fn replay(
     options: &Options,
     sensors: usize,
 ) -> Result<Vec<Arc<Segment>>, StoreError> {
+    let segment = |batch: &Batch, sequences, journal_bytes| {
+        let mut made = Segment::from_batch(batch, &Batch::default(), sensors, sequences, commits, 0)?;
+        made.journal_bytes = journal_bytes;
+        Ok::<_, StoreError>(Arc::new(made))
+    };
     let mut segments = Vec::new();
-    let (mut batch, mut sequences) = (Batch::default(), Vec::new());
+    let (mut batch, mut sequences, mut journal_bytes) = (Batch::default(), Vec::new(), 0);
     for sequence in entries {
         if batch.bytes() > options.fold_bytes() {
-            let (full, sequences) = (std::mem::take(&mut batch), std::mem::take(&mut sequences));
-            segments.push(Arc::new(Segment::from_batch(
+            let full = std::mem::take(&mut batch);
+            segments.push(segment(
                 &full,
-                &Batch::default(),
-                sensors,
-                sequences,
-                commits,
-                0,
-            )?));
+                std::mem::take(&mut sequences),
+                std::mem::take(&mut journal_bytes),
+            )?);
         }
         sequences.push(sequence);
         let bad = |why: &str| damaged(&format!("entry {sequence} of the journal"), why);
@@ -307,6 +309,7 @@ fn replay(
         while part < parts {
             let key = engine::journal_part(sequence, part);
             let sealed = engine.get(&key)?.ok_or_else(|| bad("a part is missing"))?;
+            journal_bytes += sealed.len() as u64;
             let opened = open_journal_part(sequence, &key, &sealed)?;
             parts = opened.parts;
             part += 1;
@@ -317,14 +320,7 @@ fn replay(
         }
     }
     if !sequences.is_empty() {
-        segments.push(Arc::new(Segment::from_batch(
-            &batch,
-            &Batch::default(),
-            sensors,
-            sequences,
-            commits,
-            0,
-        )?));
+        segments.push(segment(&batch, sequences, journal_bytes)?);
     }
     Ok(segments)
 }

@@ -27,8 +27,7 @@ use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
 use crate::store::run::{CommitRange, Source, Sources};
-use crate::store::space::check_room;
-use crate::store::space::with_slack;
+use crate::store::space::{check_room, in_file, with_slack};
 use crate::store::{Reduced, StoreError};
 
 /// Rows that may be left to copy while commits wait.
@@ -128,20 +127,18 @@ impl Shared {
         Ok(self.view().runs.clone())
     }
 
-    /// Whether the ledger is to be written anew once so many bytes more are written to its file, because it would take two fifths more than what is
-    /// live: what is written beside it is as much as that once more, and all of it together no more than two and a half times. One that gave
-    /// little, or failed, is not tried again before the ledger has grown by a quarter: it needs room of its own, and a disk that is
+    /// Whether the ledger is to be written anew once so many bytes more are written to its file, because it would take three tenths more than
+    /// what is live: what is written beside it takes [up to a fifth](in_file) more, and so both together two and a half times. One that gave little, or failed, is not tried again before the ledger has grown by a quarter: it needs room of its own, and a disk that is
     /// nearly full must not be filled by it.
     pub(super) fn rewrite_is_due(&self, view: &ReadView, coming: u64) -> bool {
-        let runs: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
-        let live = runs + view.pending_bytes() as u64;
+        let live = view.live_bytes();
         // What is free in the file is used first.
-        let disk = self.handle().disk_bytes().unwrap_or_default().max(live.saturating_add(coming));
+        let disk = self.handle().disk_bytes().unwrap_or_default().max(in_file(live.saturating_add(coming)));
         let rewritten = self.rewritten.load(Ordering::Relaxed);
         // What a reader holds would have to be waited for.
         self.replaced.lock().is_empty()
             && disk > self.options.rewrite_bytes
-            && disk > live.saturating_mul(7) / 5
+            && disk > live.saturating_mul(13) / 10
             && disk > rewritten.saturating_add(rewritten / 4)
     }
 

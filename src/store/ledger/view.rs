@@ -72,6 +72,12 @@ impl ReadView {
         self.segments.iter().fold(Counts::default(), |sum, segment| sum.plus(*segment.counts()))
     }
 
+    /// Bytes on disk of what is there: the runs, and what of the journal is in none of them yet.
+    pub(super) fn live_bytes(&self) -> u64 {
+        let runs: u64 = self.runs.iter().map(|run| run.meta.bytes).sum();
+        runs + self.segments.iter().map(|segment| segment.journal_bytes).sum::<u64>()
+    }
+
     pub(super) fn pending_bytes(&self) -> usize {
         self.segments.iter().map(|segment| segment.bytes()).sum()
     }

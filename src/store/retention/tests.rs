@@ -288,6 +288,24 @@ fn names_of_many_domains_that_came_over_months_go_by_age() {
 }
 
 #[test]
+fn what_is_in_no_run_yet_is_live_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path(), &Options::default()).unwrap();
+    for first in 0..8 {
+        add(&store, (0..300).map(|i| NOW - 10 * DAY + first * 300 + i));
+    }
+    let Stats { live_bytes, disk_bytes, runs, .. } = store.stats().unwrap();
+    assert_eq!(runs, 0);
+    assert!(live_bytes > disk_bytes / 4 && live_bytes <= disk_bytes, "{live_bytes} of {disk_bytes}");
+    drop(store);
+    let store = SledStore::open(folder.path(), &Options::default()).unwrap();
+    assert_eq!(store.stats().unwrap().live_bytes, live_bytes);
+    store.rewrite().unwrap();
+    let stats = store.stats().unwrap();
+    assert!(stats.live_bytes > live_bytes && stats.live_bytes < 3 * live_bytes, "{live_bytes}, {stats:?}");
+}
+
+#[test]
 fn no_row_goes_for_what_a_reader_holds() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SledStore::open(folder.path(), &Options::default()).unwrap());

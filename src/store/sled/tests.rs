@@ -58,7 +58,7 @@ fn random_rows(number: u64, rows: u32, store: &dyn WriteStore) -> Batch {
 fn no_page_of_the_engine_is_so_large_that_it_goes_to_a_file_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { fold_rows: 20_000, bulk_rows: 10_000, ..tiny() };
-    let options = Options { memory: 64 << 20, ..options };
+    let options = Options { memory: 64 << 20, rewrite_bytes: u64::MAX, ..options };
     let store = SledStore::open(folder.path(), &options).unwrap();
     // Three in the journal, one that is a run at once, and a fold of them.
     for (number, rows) in [(1, 4000), (2, 4000), (3, 4000), (4, 20_000), (5, 9000)] {
