@@ -52,6 +52,8 @@ const DOMAINS: usize = 4096;
 const NOTED: usize = 2 << 20;
 /// Domains that are named as those that grow most.
 const GROWING: usize = 10;
+/// Where room is needed a domain may have one in so many names of its budget, the largest part first.
+pub const PARTS: [u64; 7] = [4, 16, 64, 256, 1024, 4096, 16_384];
 /// The text shown in place of record data.
 const TEXT: &str = "folded: names beyond the budget of this domain";
 
@@ -259,6 +261,10 @@ impl Names {
 pub(crate) struct NameSurvey {
     /// Distinct names.
     pub names: u64,
+    /// Of these the ones first seen since a time.
+    pub new: u64,
+    /// Names that would fold, about, where a domain had only a part of its budget.
+    pub names_over_parts: [u64; PARTS.len()],
     /// The domains that have more than their budget.
     over: Vec<Over>,
     /// The domains that have got most names since a time, the most first.
@@ -288,8 +294,33 @@ struct Open {
     all: u64,
     recent: u64,
     names: u64,
+    /// Those that count and were seen on one day only: once, or more often.
+    on_a_day: OnADay,
     /// The first of them, as many as the budget is.
     firsts: BinaryHeap<Bound>,
+}
+
+/// Names of a domain that were seen on one day only.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OnADay {
+    /// Those that were seen once.
+    pub once: u64,
+    /// The others.
+    pub often: u64,
+}
+
+impl OnADay {
+    /// How many of so many names of a domain fold, about, for each part of a budget. Which of them are within the budget is not known
+    /// here: it may be fewer.
+    pub fn folds(self, names: u64, budget: u64) -> [u64; PARTS.len()] {
+        PARTS.map(|part| {
+            let most = if budget == 0 { u64::MAX } else { (budget / part).max(1) };
+            let beyond = names.saturating_sub(most);
+            let once = self.once.min(beyond);
+            let folds_all = names - once > most.saturating_mul(2);
+            if folds_all { (self.once + self.often).min(beyond) } else { once }
+        })
+    }
 }
 
 /// Counts the names of each domain in some runs. Those first seen since a time are growth.
@@ -312,6 +343,7 @@ pub(crate) fn survey(
             check()?;
         }
         found.names += 1;
+        found.new += u64::from(names.first >= since);
         while let Some(left) = open.pop_if(|domain| !names.key.starts_with(&domain.prefix)) {
             found.close(left, budget)?;
         }
@@ -320,7 +352,7 @@ pub(crate) fn survey(
         };
         if open.last().is_none_or(|domain| domain.prefix != prefix) {
             let (prefix, firsts) = (prefix.to_vec(), BinaryHeap::new());
-            open.push(Open { prefix, all: 0, recent: 0, names: 0, firsts });
+            open.push(Open { prefix, all: 0, recent: 0, names: 0, on_a_day: OnADay::default(), firsts });
         }
         let Some(domain) = open.last_mut() else { continue };
         domain.all += 1;
@@ -329,6 +361,10 @@ pub(crate) fn survey(
             continue;
         }
         domain.names += 1;
+        if names.first / DAY == names.last / DAY {
+            domain.on_a_day.once += u64::from(names.is_once);
+            domain.on_a_day.often += u64::from(!names.is_once);
+        }
         if (domain.firsts.len() as u64) < budget.names {
             domain.firsts.push(Bound(names.first, names.key.as_slice().into()));
         } else if let Some(mut last) = domain.firsts.peek_mut()
@@ -345,7 +381,10 @@ pub(crate) fn survey(
 
 impl NameSurvey {
     fn close(&mut self, domain: Open, budget: &NameBudget) -> Result<(), StoreError> {
-        let Open { prefix, all, recent, names, firsts } = domain;
+        let Open { prefix, all, recent, names, on_a_day, firsts } = domain;
+        for (sum, folds) in self.names_over_parts.iter_mut().zip(on_a_day.folds(names, budget.names)) {
+            *sum += folds;
+        }
         let grows = |known: &Growth| known.names_a_day < recent;
         if recent > 0 && (self.growth.len() < GROWING || self.growth.last().is_some_and(grows)) {
             let growth =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::budget::OnADay;
 use super::{
     Changed, DomainSeen, Domains, Entries, Entry, Expired, Folded, Identity, Mark, NameBudget, OnPiece,
     OnProgress, Pair, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats,
@@ -259,14 +260,24 @@ impl ReadStore for MemoryStore {
         self.stored.lock().state.expired.before
     }
 
-    fn survey(&self, _now: u64, _goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
-        let domains = self.stored.lock().seen().domains(&self.names);
-        let names = || domains.values().map(|names| names.len() as u64);
-        let budget = if self.names.names > 0 { self.names.names } else { u64::MAX };
-        Ok(Survey {
-            names: names().sum(),
-            names_over: names().map(|names| names.saturating_sub(budget)).sum(),
-        })
+    fn survey(&self, now: u64, _goes_on: &mut dyn FnMut() -> bool) -> Result<Survey, StoreError> {
+        let budget = self.names.names;
+        let mut survey = Survey::default();
+        for known in self.stored.lock().seen().domains(&self.names).into_values() {
+            let names = known.len() as u64;
+            let on_a_day = |known: &&Known| known.first / 86_400 == known.last / 86_400;
+            let days: Vec<_> = known.values().filter(on_a_day).collect();
+            let once = days.iter().filter(|known| known.is_once).count() as u64;
+            let folds = OnADay { once, often: days.len() as u64 - once }.folds(names, budget);
+            survey.names += names;
+            survey.new +=
+                known.values().filter(|known| known.first >= now.saturating_sub(86_400)).count() as u64;
+            survey.names_over += if budget > 0 { names.saturating_sub(budget) } else { 0 };
+            for (sum, folds) in survey.names_over_parts.iter_mut().zip(folds) {
+                *sum += folds;
+            }
+        }
+        Ok(survey)
     }
 
     fn failing(&self) -> Option<StoreError> {

@@ -104,7 +104,12 @@ impl Shared {
         let view = self.view();
         let found = self.find(&view.sources(), &self.options.names, now, goes_on)?;
         self.note_survey(rows(&view));
-        Ok(Survey { names: found.names, names_over: found.names_over(&self.options.names) })
+        Ok(Survey {
+            names: found.names,
+            new: found.new,
+            names_over: found.names_over(&self.options.names),
+            names_over_parts: found.names_over_parts,
+        })
     }
 
     fn find(

@@ -2,43 +2,33 @@
 //!
 //! 1. Names of domains beyond their budget are folded: nothing is lost of their totals.
 //! 2. Questions that never resolved and were asked once are dropped, the oldest first, as many as needed.
-//! 3. Names of domains beyond a quarter of their budget, those seen once first, are folded; then beyond a sixteenth, and so on: who
-//!    floods the ledger from many domains stays below what one may have.
-//! 4. In a flood, when most of what is there came within the last day, they are folded in finer steps still: who has thousands of
-//!    domains must not make the evidence of others go.
-//! 5. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
+//! 3. Names of domains beyond a part of their budget, those seen once first, are folded: beyond a quarter, or a sixteenth, and so on
+//!    ([`PARTS`]). Who floods the ledger from many domains stays below what one may have. All names are counted once, and that tells
+//!    which part it takes: in a flood there is no time to try one after the other. The smallest parts are for floods only, when most
+//!    names came within the last day: who has thousands of domains must not make the evidence of others go.
+//! 4. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
 //!
 //! After each the ledger is measured, and written anew where it then takes less.
 
 use std::collections::BTreeMap;
 
-use super::{HOUR, LEAST_AGE, ROUNDS, find_cut, patiently, write_anew};
+use super::{HOUR, ROUNDS, find_cut, patiently, write_anew};
 use crate::dns::RrType;
-use crate::store::{Reduce, Reduced, Scan, StoreError, WriteStore, is_unresolved};
+use crate::store::{PARTS, Reduce, Reduced, Scan, StoreError, Survey, WriteStore, is_unresolved};
 
-/// What is done, in this order.
-const STEPS: [Step; 10] = [
-    Step::Names,
-    Step::Unresolved,
-    Step::LargeDomains(4),
-    Step::LargeDomains(16),
-    Step::LargeDomains(64),
-    Step::LargeDomains(256),
-    Step::LargeDomains(FLOOD),
-    Step::LargeDomains(4 * FLOOD),
-    Step::LargeDomains(16 * FLOOD),
-    Step::Age,
-];
+/// What is done, in this order, and how often at most: only so many domains are folded at a time, and where a part was not enough
+/// the next one is.
+const STEPS: [(Step, usize); 4] =
+    [(Step::Names, 1), (Step::Unresolved, 1), (Step::LargeDomains, 16), (Step::Age, ROUNDS)];
 
-/// Names beyond one in so many of the budget, and more, fold in a flood only: a site has as many that were seen once.
+/// Names beyond such a part of the budget fold in a flood only: a site has as many that were seen once.
 const FLOOD: u64 = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Names,
     Unresolved,
-    /// Beyond one in so many names of the budget.
-    LargeDomains(u64),
+    LargeDomains,
     Age,
 }
 
@@ -49,35 +39,17 @@ enum Step {
 ///
 /// When the ledger cannot be read, or written anew. What went before is gone.
 pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -> Result<(), StoreError> {
-    let goal = budget / 5 * 4;
-    // Whether the ledger was written anew since something went, so that the disk it takes is what its rows take.
-    let mut is_fresh = false;
-    for step in STEPS {
-        // Only so many domains are folded at a time.
-        let rounds = if matches!(step, Step::Age | Step::LargeDomains(_)) { ROUNDS } else { 1 };
+    let mut room = Room { store, budget, is_fresh: false };
+    // Larger parts of a budget did not do.
+    let mut parts = PARTS.as_slice();
+    for (step, rounds) in STEPS {
         for _ in 0..rounds {
-            // What readers hold goes with them: no row goes for it.
-            let stats = store.stats()?;
-            let (disk_bytes, live_bytes) = (stats.own_disk_bytes(), stats.live_bytes);
-            if disk_bytes <= budget {
-                return Ok(());
-            }
-            // Much of the disk may be space that writing anew gives back: no row goes for it.
-            let size = if is_fresh { disk_bytes } else { live_bytes };
-            if size <= goal {
-                if !write_anew(store)? {
-                    // There is no room beside: the engine gives back what it does not need while it goes on.
-                    return Ok(());
-                }
-                is_fresh = true;
-                continue;
-            }
-            let share = goal as f64 / size as f64;
+            let Some(share) = room.share()? else { return Ok(()) };
+            let was_fresh = room.is_fresh;
             let went = match step {
                 Step::Names => went(reduce(store, Reduce::Names { at_least: 1 }, now)?),
                 Step::Unresolved => drop_unresolved(store, share, now)?,
-                Step::LargeDomains(part) if part >= FLOOD && !is_flood(store, from)? => false,
-                Step::LargeDomains(part) => went(reduce(store, Reduce::LargeDomains { part }, now)?),
+                Step::LargeDomains => fold_parts(store, share, from, now, &mut parts)?,
                 Step::Age => match find_cut(store, share, from)? {
                     Some(cut) if cut > store.expired_before() => {
                         patiently(|| store.expire(cut, now))?;
@@ -88,42 +60,92 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
                 },
             };
             if went {
-                // Where it was written anew in place, much of the file is free and is no reason for more to go.
-                let stats = store.stats()?;
-                let disk = stats.own_disk_bytes();
-                is_fresh = disk < disk_bytes && disk <= stats.live_bytes.saturating_mul(9) / 4;
+                // What stays may have been written in place, where much of the file is free then.
+                room.is_fresh = false;
             } else if step != Step::Age {
                 break;
-            } else {
-                if is_fresh {
-                    return Ok(());
-                }
-                is_fresh = true;
-                if !write_anew(store)? {
-                    return Ok(());
-                }
+            } else if was_fresh || !room.write_anew()? {
+                return Ok(());
             }
         }
     }
     Ok(())
 }
 
-/// Whether most of what is there was first seen within the day before an instant.
-fn is_flood(store: &dyn WriteStore, from: u64) -> Result<bool, StoreError> {
-    let since = from.saturating_sub(LEAST_AGE.as_secs());
-    let (mut all, mut new) = (0u64, 0u64);
-    let mut add = |time_first: u64| {
-        all += 1;
-        new += u64::from(time_first >= since);
-    };
-    let snapshot = store.now();
-    for entry in snapshot.entries(&Scan::All, None)? {
-        add(entry?.halves.combined().time_first);
+/// A ledger that is to take less.
+struct Room<'a> {
+    store: &'a dyn WriteStore,
+    budget: u64,
+    /// Whether it was written anew just for its size: the disk it takes is what its rows take then, with what the engine adds.
+    is_fresh: bool,
+}
+
+impl Room<'_> {
+    /// How much of what is there may stay; `None` where it is within its budget, or there is no room to write it anew. Where writing it
+    /// anew is enough, no row goes.
+    fn share(&mut self) -> Result<Option<f64>, StoreError> {
+        let goal = self.budget / 5 * 4;
+        loop {
+            // What readers hold goes with them: no row goes for it.
+            let stats = self.store.stats()?;
+            let (disk_bytes, live_bytes) = (stats.own_disk_bytes(), stats.live_bytes);
+            if disk_bytes <= self.budget {
+                return Ok(None);
+            }
+            // Much of the disk may be space that writing anew gives back: no row goes for it.
+            let size = if self.is_fresh { disk_bytes } else { live_bytes };
+            if size > goal {
+                return Ok(Some(goal as f64 / size as f64));
+            }
+            // Without room for it beside, the engine gives back what it does not need while it goes on.
+            if !self.write_anew()? {
+                return Ok(None);
+            }
+        }
     }
-    for question in snapshot.questions(&Scan::All)? {
-        add(question?.asked.time_first);
+
+    /// Whether there was room for it.
+    fn write_anew(&mut self) -> Result<bool, StoreError> {
+        self.is_fresh = write_anew(self.store)?;
+        Ok(self.is_fresh)
     }
-    Ok(new.saturating_mul(2) > all)
+}
+
+/// Folds names of domains beyond that part of their budget by which a share of all names is left; whether any went. `parts` are those
+/// that may do still.
+fn fold_parts(
+    store: &dyn WriteStore,
+    share: f64,
+    from: u64,
+    now: u64,
+    parts: &mut &[u64],
+) -> Result<bool, StoreError> {
+    let survey = store.survey(from, &mut || true)?;
+    let is_flood = survey.new.saturating_mul(2) > survey.names;
+    while let Some(part) = part_for(&survey, share, parts, is_flood) {
+        if went(reduce(store, Reduce::LargeDomains { part }, now)?) {
+            return Ok(true);
+        }
+        // Which names fold is known by doing it only.
+        *parts = parts.split(|tried| *tried == part).next_back().unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// The largest of these parts of the budget that leaves no more than a share of all names. Where none does that, the one that leaves
+/// least.
+pub(super) fn part_for(survey: &Survey, share: f64, parts: &[u64], is_flood: bool) -> Option<u64> {
+    let may_stay = (survey.names as f64 * share) as u64;
+    let known = PARTS.iter().zip(survey.names_over_parts);
+    let mut may_fold = known
+        .filter(|(part, over)| parts.contains(part) && *over > 0 && (is_flood || **part < FLOOD))
+        .map(|(part, over)| (*part, over));
+    let mut best = None;
+    may_fold.find(|(part, over)| {
+        best = Some(*part);
+        survey.names - over <= may_stay
+    });
+    best
 }
 
 /// Nothing, where there is no room to write anew what stays.

@@ -1,13 +1,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::shrink::part_for;
 use super::*;
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
-use crate::store::Options;
 use crate::store::batch::Batch;
+use crate::store::ledger::Ledger;
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
+use crate::store::tests::crash::{VolatileSite, tiny};
+use crate::store::{NameBudget, Options, PARTS};
 
 /// Noon of some day.
 const NOW: u64 = 20_000 * DAY + DAY / 2;
@@ -255,6 +258,57 @@ fn a_ledger_that_is_too_large_loses_what_was_not_seen_for_longest_and_no_more() 
     assert!(live_bytes < disk_bytes / 2, "{live_bytes} of {disk_bytes}");
     let kept = keep(&*store, &bounds(disk_bytes - 1), NOW).unwrap();
     assert!(kept.fits && kept.rows == 0 && kept.disk < disk_bytes, "{kept:?}");
+}
+
+/// A ledger at places that take what they are told to.
+fn anywhere(options: &Options) -> (VolatileSite, Ledger) {
+    let site = VolatileSite::new(usize::MAX, 1);
+    let ledger = Ledger::open_site(Arc::new(site.clone()), true, options).unwrap();
+    (site, ledger)
+}
+
+#[test]
+fn no_row_goes_where_writing_anew_is_enough_whatever_went_before() {
+    // What is folded leaves a file of twice what is live; but not what is written anew for its size.
+    for percent in [160, 200, 224] {
+        let names = NameBudget { names: 50, ..NameBudget::default() };
+        let (site, ledger) = anywhere(&Options { names, fan_in: 1000, ..tiny() });
+        add_names(&ledger, (0..400).map(|i| (format!("www.site{i}.com"), NOW - 50 * DAY - i)));
+        add_names(&ledger, (0..100).map(|i| (format!("x{i}.many.com"), NOW - 30 * DAY - i % DAY)));
+        ledger.rewrite().unwrap();
+        let live = ledger.stats().unwrap().live_bytes;
+        site.say_bytes(3 * live);
+        site.say_next_bytes(&[live * percent / 100, live]);
+        // Names fold for room, once what is beyond the budget of names has: half of them are left then.
+        let bounds = Bounds { max_disk: Some(live * 3 / 2), ..Bounds::default() };
+        let kept = keep(&ledger, &bounds, NOW).unwrap();
+        assert!(kept.fits && (kept.rows, kept.questions, kept.unresolved) == (0, 0, 0), "{kept:?}");
+        assert_eq!(times(&ledger).iter().filter(|time| **time < NOW - 40 * DAY).count(), 400);
+    }
+}
+
+#[test]
+fn names_are_counted_once_to_find_out_how_many_must_fold() {
+    let names = NameBudget { names: 4096, ..NameBudget::default() };
+    let (site, ledger) = anywhere(&Options { names, fan_in: 1000, ..tiny() });
+    add_names(&ledger, (0..100).map(|i| (format!("www.site{i}.com"), NOW - 50 * DAY - i)));
+    add_names(&ledger, (0..4000).map(|i| (format!("x{i}.many{}.com", i % 100), NOW - 1 - i)));
+    ledger.rewrite().unwrap();
+    let survey = ledger.survey(NOW, &mut || true).unwrap();
+    assert_eq!((survey.names, survey.new, survey.names_over), (4100, 4000, 0));
+    // Of each domain 40 names, of which 16 may stay, or 4, or one.
+    assert_eq!(survey.names_over_parts, [0, 0, 0, 2400, 3600, 3900, 3900]);
+    let may_stay = |share: f64, is_flood: bool| part_for(&survey, share, &PARTS, is_flood);
+    assert_eq!([0.5, 0.2, 0.1, 0.01].map(|share| may_stay(share, true)), [256, 1024, 4096, 16_384].map(Some));
+    assert_eq!([0.5, 0.2, 0.01].map(|share| may_stay(share, false)), [Some(256); 3]);
+    assert_eq!(part_for(&survey, 0.5, &PARTS[..2], true), None);
+    // What takes it is one copy, and nothing goes that is not of the flood.
+    let (live, made) = (ledger.stats().unwrap().live_bytes, site.made());
+    site.say_bytes(live);
+    site.say_next_bytes(&[live / 5]);
+    let kept = keep(&ledger, &Bounds { max_disk: Some(live / 4), ..Bounds::default() }, NOW).unwrap();
+    assert_eq!((site.made() - made, kept.fits, kept.rows, kept.unresolved), (1, true, 0, 0), "{kept:?}");
+    assert_eq!((kept.folded, times(&ledger).len()), (7200, 600));
 }
 
 /// A ledger with 300 rows of as many domains that were seen once long ago, and then 40 names of each of 400 domains.

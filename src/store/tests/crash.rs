@@ -97,8 +97,8 @@ struct Disk {
     left: usize,
     /// Decides what is remembered.
     seed: u64,
-    /// Bytes that each place says it takes, and those that are free.
-    bytes: u64,
+    /// Bytes that each place says it takes, by its number, the last one for all behind it; and those that are free.
+    bytes: Vec<u64>,
     free: Option<u64>,
     /// Places that were made.
     made: u32,
@@ -129,6 +129,11 @@ impl Disk {
     }
 }
 
+/// The number of a place.
+fn number(name: &str) -> usize {
+    name.strip_prefix("ledger-").unwrap().parse().unwrap()
+}
+
 /// A disk in memory that can lose its power, or be full.
 #[derive(Clone)]
 pub(in crate::store) struct VolatileSite(Arc<Mutex<Disk>>);
@@ -141,7 +146,7 @@ impl VolatileSite {
             current,
             left,
             seed,
-            bytes: 0,
+            bytes: vec![0],
             free: None,
             made: 0,
             removed_by: Vec::new(),
@@ -157,7 +162,19 @@ impl VolatileSite {
 
     /// From now on places say that they take so many bytes.
     pub(in crate::store) fn say_bytes(&self, bytes: u64) {
-        self.disk().bytes = bytes;
+        self.disk().bytes = vec![bytes];
+    }
+
+    /// From now on each place says that it takes so many bytes, by its number, from the next one on that is made.
+    pub(in crate::store) fn say_next_bytes(&self, bytes: &[u64]) {
+        let mut disk = self.disk();
+        let (current, now) = (number(&disk.current), disk.bytes.last().copied().unwrap_or_default());
+        disk.bytes = std::iter::repeat_n(now, current).chain(bytes.iter().copied()).collect();
+    }
+
+    /// How many places were made so far.
+    pub(in crate::store) fn made(&self) -> u32 {
+        self.disk().made
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -206,10 +223,9 @@ impl Site for VolatileSite {
     }
 
     fn next(&self) -> Result<Arc<dyn EnginePlace>, StoreError> {
-        let number = |name: &String| name.strip_prefix("ledger-").unwrap().parse::<u32>().unwrap();
         let mut disk = self.disk();
         disk.made += 1;
-        let last = disk.worlds.keys().map(number).max().unwrap_or_default();
+        let last = disk.worlds.keys().map(|name| number(name)).max().unwrap_or_default();
         drop(disk);
         Ok(self.place(&format!("ledger-{}", last + 1)))
     }
@@ -407,7 +423,9 @@ impl Engine for Volatile {
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
-        Ok(self.site.disk().bytes)
+        let disk = self.site.disk();
+        let at = (number(&self.name) - 1).min(disk.bytes.len() - 1);
+        Ok(disk.bytes[at])
     }
 }
 
@@ -817,11 +835,11 @@ fn a_ledger_is_rewritten_by_itself_once_and_again_only_when_it_has_grown() {
     let mut number = 0;
     // Commits a batch while the places say that they take so much, and gives how many were made by then.
     let mut made_at = |bytes: u64| {
-        site.disk().bytes = bytes;
+        site.say_bytes(bytes);
         number += 1;
         ledger.apply(&batch(number, &ledger).unwrap()).unwrap();
         ledger.settle().unwrap();
-        site.disk().made
+        site.made()
     };
     assert_eq!(made_at(1000), 0, "so little is not worth it");
     let large = 1 << 30;
@@ -834,7 +852,7 @@ fn a_ledger_is_rewritten_by_itself_once_and_again_only_when_it_has_grown() {
     let contents_before = contents(&ledger);
     // One for which there is no room is not tried again and again, either, and harms nothing.
     site.disk().free = Some(0);
-    site.disk().bytes = 2 * large;
+    site.say_bytes(2 * large);
     ledger.apply(&Batch::default()).unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     while ledger.settle().is_err() {
