@@ -59,6 +59,7 @@ pub use probe::look_at;
 
 use crate::base::clock::Clock;
 use crate::base::time::DAY;
+use crate::status::shown_path;
 use crate::store::{StoreError, WriteStore};
 use crate::tail::discover::Scope;
 use crate::tally::{Malformed, Tally};
@@ -276,6 +277,16 @@ impl IngestError {
             IngestError::Path { error, .. } => reading_hint(error),
             _ => None,
         }
+    }
+}
+
+/// Why a file of a source cannot be read, and what can be done about it: nothing behind a link, for who put it there may hope for rights
+/// to what it leads to.
+fn why_unreadable(path: &Path, error: &io::Error) -> String {
+    match (std::fs::read_link(path), reading_hint(error)) {
+        (Ok(to), _) => format!("{error}; it is a link to {}", shown_path(&to)),
+        (Err(_), Some(hint)) => format!("{error}; try: {hint}"),
+        (Err(_), None) => error.to_string(),
     }
 }
 

@@ -17,7 +17,7 @@ use super::dump;
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
 use super::probe::{LogProbe, by_name, look_into};
-use super::{Context, DEFAULT_SENSOR, IngestError, Summary, reading_hint};
+use super::{Context, DEFAULT_SENSOR, IngestError, Summary, why_unreadable};
 use crate::base::threads;
 use crate::progress::{LineageId, Progress};
 use crate::status::UnreadKind;
@@ -274,8 +274,7 @@ impl<'a> Worker<'a> {
     }
 
     pub(super) fn fail(&mut self, path: &Path, error: &io::Error) -> ReadOutcome {
-        let hint = reading_hint(error).map_or_else(String::new, |hint| format!("; try: {hint}"));
-        self.summary.failed.push((path.to_owned(), format!("{error}{hint}")));
+        self.summary.failed.push((path.to_owned(), why_unreadable(path, error)));
         ReadOutcome::Failed
     }
 

@@ -19,7 +19,7 @@ use crate::base::descriptors;
 use crate::ingest::intake::Intake;
 use crate::ingest::paired_logs::LogPair;
 use crate::ingest::probe::LOOK_BYTES;
-use crate::ingest::{reading_hint, shown};
+use crate::ingest::{shown, why_unreadable};
 use crate::status::{SourceState, Unread, UnreadKind, UnreadSet};
 use crate::store::StoreError;
 use crate::store::batch::Batch;
@@ -317,7 +317,7 @@ impl<'a> Follower<'a> {
 
     /// A live file cannot be opened or read.
     fn cannot_read(&mut self, path: &Path, error: &io::Error, pause: Duration) {
-        let reason = format!("{error}; {}", reading_hint(error).unwrap_or("it is tried again"));
+        let reason = why_unreadable(path, error);
         self.say(path, &reason);
         self.put_off.insert(path.to_owned(), Instant::now() + pause);
         self.live_failed.insert(path.to_owned());

@@ -197,6 +197,20 @@ fn a_folder_of_anything_but_logs_is_imported_around() {
 }
 
 #[test]
+fn no_rights_are_advised_for_what_a_link_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, link) = (folder.path().join("dns.log"), folder.path().join("dns.1.log"));
+    fs::write(&log, "x").unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", &link).unwrap();
+    let denied = io::Error::from_raw_os_error(13);
+    assert!(why_unreadable(&log, &denied).contains("give the user"));
+    assert_eq!(
+        why_unreadable(&link, &denied),
+        "Permission denied (os error 13); it is a link to /etc/shadow"
+    );
+}
+
+#[test]
 fn a_pipe_that_is_named_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let (pipe, good) = (folder.path().join("dns.log"), folder.path().join("dns.1.log"));
