@@ -103,12 +103,14 @@ impl Listener {
         }
     }
 
-    /// The next connection, and the address it comes from.
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
+    /// The next connection, and the address it comes from. The system ends it where its other side takes nothing of what was sent for so
+    /// long: what it has taken over from a stream is beyond the reach of [`Impatient`].
+    async fn accept(&self, unread: Duration) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
+                SockRef::from(&stream).set_tcp_user_timeout(Some(unread))?;
                 Ok((Box::new(stream), Some(peer.ip())))
             }
             Listener::Unix(listener) => Ok((Box::new(listener.accept().await?.0), None)),
@@ -148,7 +150,7 @@ pub async fn serve(listener: Listener, state: State, stop: Stop) {
         let accept = async {
             // Before accepting: who cannot be served waits in the system's queue, not in our memory.
             let place = Arc::clone(&connections).acquire_owned().await;
-            (listener.accept().await, place)
+            (listener.accept(config.stream_timeout).await, place)
         };
         let (accepted, place) = tokio::select! {
             accepted = accept => accepted,

@@ -660,6 +660,36 @@ fn an_answer_that_takes_too_long_is_ended_and_says_so() {
 }
 
 #[test]
+fn who_takes_nothing_of_a_stream_is_let_go_and_who_reads_it_is_not() {
+    let server = Server::with(Config { stream_timeout: Duration::from_secs(2), ..Config::default() });
+    server.feed_names(5000);
+    let stream = "GET /api/v1/hits/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut reader = TcpStream::connect(server.address).unwrap();
+    reader.write_all(stream.as_bytes()).unwrap();
+    // All of an answer is with the system of the server, or of the client, soon. A place of the server is held by it.
+    let idle = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    idle.set_recv_buffer_size(4096).unwrap();
+    idle.connect(&server.address.into()).unwrap();
+    let mut idle = TcpStream::from(idle);
+    idle.write_all(b"GET /api/v1/records?q=*&limit=500 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    idle.write_all(stream.as_bytes()).unwrap();
+    let open = || {
+        let metrics = server.get("/metrics").body;
+        let line = metrics.lines().find(|line| line.starts_with("dnsledger_http_connections ")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    until("both are there", || (open() >= 3).then_some(()));
+    until("who takes nothing is let go", || (open() <= 2).then_some(()));
+    let mut head = [0; 15];
+    reader.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    reader.set_nonblocking(true).unwrap();
+    let mut rest = vec![0; 4096];
+    while reader.read(&mut rest).is_ok_and(|read| read > 0) {}
+    assert_eq!(reader.read(&mut rest).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "it goes on");
+}
+
+#[test]
 fn a_page_of_another_site_gets_nothing_by_a_browser() {
     let server = Server::sample();
     let asked = |path: &str, header: &str| {
