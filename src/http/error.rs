@@ -71,11 +71,11 @@ impl ApiError {
             .hint("name its origin by http.cors_origins, or send a token as `Authorization: Bearer`")
     }
 
-    /// 400: not a request for a path of this server.
+    /// 400: not a request for a path of this server, or for that of two.
     pub(super) fn bad_target() -> ApiError {
         ApiError::bad_request(
             "bad_target",
-            "the request is not for a path",
+            "the request is not for a path of one server",
             "GET /dns/www.example.com HTTP/1.1",
         )
     }

@@ -218,12 +218,18 @@ where
     U: Service<Request<Incoming>, Response = Response, Error = Infallible>,
     C: Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
-    if !is_for_a_path(request.method(), request.uri()) {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if !is_for_a_path(request.method(), request.uri()) || hosts > 1 {
         // There is no body to be read, nor a path to answer at: what follows on this connection may be anything.
         let mut response = ApiError::bad_target().into_response("");
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         dress(response.headers_mut());
         return Ok(response);
+    }
+    // Who names the host in the target means that one (RFC 9112, 3.2.2).
+    let named = request.uri().authority().map(|host| HeaderValue::from_str(host.as_str()));
+    if let Some(Ok(host)) = named {
+        request.headers_mut().insert(header::HOST, host);
     }
     if let Some(uri) = without_doubled_slashes(request.uri()) {
         *request.uri_mut() = uri;

@@ -426,9 +426,21 @@ fn what_is_no_request_for_a_path_is_refused_and_the_connection_ends() {
         assert_eq!(answer.status, 400, "{line}: {answer:?}");
         assert!(answer.header("x-content-type-options").is_some(), "{line}");
     }
-    // The absolute form is for a path, whatever server it names.
-    let absolute = "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    assert_eq!(server.raw(absolute).status, 200);
+    // The absolute form is for a path of the server that it names, whatever `Host` says; two of these name none.
+    let name = "/dns/www.example.com";
+    for (status, target, hosts) in [
+        (200, format!("http://localhost{name}"), &["localhost"][..]),
+        (200, format!("http://localhost{name}"), &["evil.example"]),
+        (403, format!("http://evil.example{name}"), &["localhost"]),
+        (403, format!("http://localhost@evil.example{name}"), &["localhost"]),
+        (403, name.to_owned(), &["evil.example"]),
+        (400, name.to_owned(), &["localhost", "evil.example"]),
+        (400, name.to_owned(), &["localhost", "localhost"]),
+    ] {
+        let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+        let answer = server.raw(&format!("GET {target} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n"));
+        assert_eq!(answer.status, status, "{target}, {hosts}");
+    }
     assert_eq!(server.get("/healthz").status, 200);
 }
 
