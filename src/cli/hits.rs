@@ -26,7 +26,7 @@ use crate::watch::{
 /// How long it waits before it looks for a daemon again that is away.
 const AWAY: Duration = Duration::from_millis(500);
 /// Bytes of an answer, and of a line of a stream, at most.
-const MAX_ANSWER_BYTES: u64 = 256 << 20;
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
 const MAX_LINE_BYTES: u64 = 64 << 10;
 
 /// What `hits` is told.

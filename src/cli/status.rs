@@ -17,8 +17,9 @@ use crate::ingest::NotRead;
 use crate::output::{sanitise, sanitise_json, shortened};
 use crate::status::Status;
 
-/// Bytes of a status at most.
-pub const MAX_STATUS_BYTES: u64 = 256 << 20;
+/// Bytes of a status at most, of the daemon here and of a server anywhere: in memory it may take ten times that.
+const MAX_STATUS_BYTES: u64 = 256 << 20;
+const MAX_FOREIGN_BYTES: u64 = 32 << 20;
 /// Bytes of a line that is shown at most: a path, and what is said of it.
 const LONGEST: usize = 8 << 10;
 /// Logs that are listed for each source; the rest is counted.
@@ -45,8 +46,9 @@ enum Format {
 
 /// Shows the status, of the daemon or of a ledger at rest.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let (document, running) = match Access::open_for(&args.ledger, Purpose::Look)? {
-        Access::Folder(ledger, config) => {
+    let access = Access::open_for(&args.ledger, Purpose::Look)?;
+    let (document, running) = match access {
+        Access::Folder(ref ledger, ref config) => {
             let mut status = Status::at_rest(&ledger.lineages()?, now());
             status.incomplete.extend(NotRead::of(&config.data_dir).in_words());
             let mut report = report(status, &ledger.stats()?);
@@ -55,10 +57,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             }
             (serde_json::to_value(report).context("writing the status")?, false)
         }
-        Access::Socket(client) | Access::Server(client) => {
+        Access::Socket(ref client) | Access::Server(ref client) => {
+            let most = if matches!(access, Access::Socket(_)) { MAX_STATUS_BYTES } else { MAX_FOREIGN_BYTES };
             let mut text = Vec::new();
             let answer = client.get("/api/v1/status", &[])?;
-            answer.take(MAX_STATUS_BYTES).read_to_end(&mut text).context("reading the status")?;
+            answer.take(most).read_to_end(&mut text).context("reading the status")?;
             (serde_json::from_slice(&text).context("reading the status")?, true)
         }
     };

@@ -467,7 +467,7 @@ impl Client {
         };
         // Why it is not ready, a server says in another shape.
         let reason = || error.as_ref()?.get("reason")?.as_str().map(str::to_owned);
-        let plain = || self.is_plain.then(|| plain_text(text));
+        let plain = || Some(plain_text(text)).filter(|text| self.is_plain && !text.is_empty());
         let message = part("message").or_else(reason).or_else(plain);
         ClientError::Refused {
             status: status.as_u16(),

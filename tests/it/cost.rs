@@ -1,11 +1,15 @@
 //! That no text of others costs more than its bytes: what is pasted, lists and feeds are made to be large by who writes them.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dnsledger::indicators::{self, Format, Options};
 use dnsledger::lookup::{Indicator, List, ListForm};
 
-use crate::env::setting;
+use crate::env::{TestEnv, setting};
 
 /// What texts are made of that could be looked at again and again.
 const PARTS: &[&str] = &[
@@ -161,6 +165,54 @@ fn each(what: &str, starts: &[&str], mut work: impl FnMut(&str)) {
         }
     }
     assert!(slow.is_empty(), "{}", slow.join("\n"));
+}
+
+/// A server that answers everything with text that never ends; its address, and how much of the last answer was taken.
+fn endless(text: &'static str) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&taken);
+    std::thread::spawn(move || {
+        let part = text.repeat((256 << 10) / text.len());
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // The head of a request is small: it comes at once.
+            drop(stream.read(&mut [0; 4096]));
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"));
+            counted.store(0, Ordering::SeqCst);
+            while stream.write_all(part.as_bytes()).is_ok() {
+                counted.fetch_add(part.len() as u64, Ordering::SeqCst);
+            }
+        }
+    });
+    (address, taken)
+}
+
+#[test]
+fn no_server_is_listened_to_without_end() {
+    let env = TestEnv::new();
+    std::fs::write(env.path("list"), "a.example\n").unwrap();
+    for text in ["[[],[],", "{\"a\":", "a", " ", "\0"] {
+        let (server, taken) = endless(text);
+        for command in [
+            &["lookup", "a.example"][..],
+            // An export is as long as it is, and held nowhere.
+            &["status"],
+            &["hits"],
+            &["hunt", "list"],
+            &["new", "--since", "1d"],
+            &["feeds"],
+            &["evidence", "a.example"],
+        ] {
+            let args: Vec<&str> = command.iter().copied().chain(["--server", &server]).collect();
+            let ended = env.run(&args);
+            assert_eq!(ended.status.code(), Some(2), "{text:?}, {command:?}: {}", ended.stderr);
+            assert!(!ended.stderr.contains("panicked"), "{text:?}, {command:?}: {}", ended.stderr);
+            let taken = taken.load(Ordering::SeqCst);
+            assert!(taken < 96 << 20, "{text:?}, {command:?}: {taken} bytes were taken");
+        }
+    }
 }
 
 /// Bytes of each text: `DNSLEDGER_COST_BYTES`.
