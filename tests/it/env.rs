@@ -259,6 +259,10 @@ pub struct Daemon {
 
 impl Daemon {
     /// The URL of a path.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -424,7 +428,7 @@ pub fn post_control(data: &Path, path: &str) -> u16 {
     parse(&answer).unwrap().status
 }
 
-fn get(address: SocketAddr, path: &str) -> std::io::Result<Response> {
+pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Response> {
     send(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
 }
 

@@ -1,9 +1,13 @@
 //! That system calls which fail cost time only: strace makes them fail, in the logs and in the ledger.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::env::{Daemon, TestEnv, made_up_log, skipped, until};
+use generate::Random;
+
+use crate::env::{self, Daemon, TestEnv, made_up_log, pause, skipped, until};
 use crate::full_disk::{goes_on, write};
 
 /// The system calls that read a file.
@@ -195,4 +199,63 @@ fn a_slow_disk_keeps_no_line_from_being_found_and_no_lookup_waiting() {
     assert_eq!(daemon.stop().status.code(), Some(0));
     assert_eq!(env.status("data")["totals"]["lines_read"], 400);
     assert_eq!(env.export("data").lines().count(), 201);
+}
+
+#[test]
+fn lookups_that_wait_for_a_slow_disk_hold_up_nobody() {
+    const DELAY: Duration = Duration::from_millis(1500);
+    let Some(env) = traced_env() else { return };
+    std::fs::create_dir(env.path("logs")).unwrap();
+    // More than is in memory, and nothing that packs well.
+    let mut random = Random::new(1);
+    let mut name = || {
+        let part: Vec<String> = (0..12).map(|_| format!("{:015x}", random.below(1 << 60))).collect();
+        format!("{}.{}.{}.example", part[..4].concat(), part[4..8].concat(), part[8..].concat())
+    };
+    let names: Vec<String> = (0..30_000).map(|_| name()).collect();
+    let mut text = String::new();
+    for (number, name) in names.iter().enumerate() {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + number as u32);
+        writeln!(
+            text,
+            "{{\"ts\":1767225600.5,\"uid\":\"C{number}\",\"id.resp_h\":\"192.0.2.53\",\"id.resp_p\":53,\"query\":\"{name}\",\
+             \"qclass\":1,\"qtype\":1,\"qtype_name\":\"A\",\"rcode\":0,\"answers\":[\"{address}\"],\"TTLs\":[60.0]}}"
+        )
+        .unwrap();
+    }
+    std::fs::write(env.path("logs/dns.log"), text).unwrap();
+    env.ok(&["import", "--data", "data", "logs"]);
+    let config = "data_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\nrequest_timeout = \"3s\"\n[store]\nmemory = \"16MiB\"\n[[source]]\nlogs = \"logs\"\n";
+    std::fs::write(env.path("dnsledger.toml"), config).unwrap();
+    let daemon = env.configured_daemon("dnsledger.toml", "data");
+    daemon.wait_for_lines(30_000);
+    let strace = hold(&env, &daemon, "data", &[format!("{READS}:delay_enter={}", DELAY.as_micros())]);
+    let (address, asked) = (daemon.address(), AtomicUsize::new(0));
+    let slowest = std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (names, asked) = (&names, &asked);
+            scope.spawn(move || {
+                for name in 0..2 {
+                    let path = format!("/dns/{}", names[number * 3600 + name * 700 + 17]);
+                    let status = env::get(address, &path).unwrap().status;
+                    assert!([200, 429, 504].contains(&status), "{path}: {status}");
+                    asked.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let mut slowest = Duration::ZERO;
+        while asked.load(Ordering::SeqCst) < 16 {
+            let began = Instant::now();
+            assert_eq!(daemon.get("/healthz").status, 200);
+            slowest = slowest.max(began.elapsed());
+            pause(Duration::from_millis(20));
+        }
+        slowest
+    });
+    let trace = std::fs::read_to_string(env.path("trace")).unwrap();
+    assert!(READS.split(',').any(|call| trace.contains(&format!(" {call}("))), "nothing was read");
+    assert!(slowest < DELAY / 2, "who needs no disk waited for it: {slowest:?}");
+    let_go(strace);
+    assert_eq!(daemon.get("/dns/none.example").status, 200);
+    assert_eq!(daemon.stop().status.code(), Some(0));
 }
