@@ -73,6 +73,9 @@ struct PrintArgs {
     /// Print those of replicated tables
     #[arg(long)]
     replicated: bool,
+    /// How many shards there are: each is told which one it is, by a statement for it alone
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    shards: u8,
     /// Print those for servers of version 20 and newer, which compress by ZSTD
     #[arg(long)]
     zstd: bool,
@@ -169,6 +172,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let codec = if args.zstd { tables::Codec::Zstd } else { tables::Codec::OfServer };
             for statement in tables::statements(&address.database, form(args.replicated), codec) {
                 writeln!(out, "{statement};")?;
+            }
+            for shard in 1..=args.shards {
+                if args.shards > 1 {
+                    writeln!(out, "-- on one server of shard {shard} alone:")?;
+                }
+                writeln!(out, "{};", tables::layout_statement(&address.database, shard, args.shards))?;
             }
         }
         Command::Status(args) => {

@@ -129,6 +129,11 @@ pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
     ]
 }
 
+/// The statement that notes on one of so many shards, from 1 on, what its tables are: without it they are not taken for any.
+pub fn layout_statement(database: &str, shard: u8, shards: u8) -> String {
+    format!("INSERT INTO {database}.{LAYOUT} VALUES ({shard}, {VERSION}, {VERSION}, {BUCKETS}, {shards})")
+}
+
 /// Brings the tables to this version, in the form that they have.
 ///
 /// # Errors
