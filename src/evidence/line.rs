@@ -85,7 +85,7 @@ struct Base64 {
 }
 
 impl LogLine {
-    /// What a record says. Where it was found is the caller's to say.
+    /// The fields of a record; the caller adds where it was found.
     pub(super) fn of(record: &LogRecord) -> LogLine {
         let micros = record.ts_micros();
         let qtype = record.qtype().map(|qtype| RrType(qtype).to_string());
@@ -167,7 +167,7 @@ pub enum Ended {
     Stopped,
 }
 
-/// What is wrong with a log.
+/// Faults of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -206,7 +206,7 @@ impl Fault {
 pub struct Missing {
     /// Where it was seen last.
     pub log: String,
-    /// What is wrong with it.
+    /// Its fault.
     pub fault: Fault,
     /// More about that.
     pub why: String,
@@ -216,7 +216,7 @@ pub struct Missing {
     pub lines: u64,
     /// The time of its oldest record, epoch seconds; 0 where it is not known.
     pub time_first: u64,
-    /// That of its latest.
+    /// The time of its latest record, epoch seconds.
     pub time_last: u64,
 }
 
@@ -252,13 +252,13 @@ pub struct Answer {
     pub missing: Vec<Missing>,
     /// How many of these there are.
     pub missing_logs: u64,
-    /// What else is to be known.
+    /// Further notes.
     pub notes: Vec<String>,
     /// Logs that may hold some.
     pub logs: u64,
-    /// Those of them that were read.
+    /// Logs of these that were read.
     pub logs_read: u64,
-    /// Those that hold none, by their filters.
+    /// Logs that hold none, by their filters.
     #[serde(default)]
     pub logs_passed_over: u64,
 }
@@ -267,8 +267,7 @@ pub struct Answer {
 const NAMED: usize = 5;
 
 impl Answer {
-    /// What is to be said to who asked, in a sentence each: why the answer is not whole, if it is not, and what else is to be
-    /// known.
+    /// Notes for the user, a sentence each: why the answer is incomplete, if it is, and others.
     pub fn sentences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
         if !self.complete {

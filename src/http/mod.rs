@@ -107,7 +107,7 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// Scans of the whole ledger at once; more are told to come back (429).
     pub max_scans: usize,
-    /// Those of one address.
+    /// Scans of one address at a time.
     pub max_scans_per_address: usize,
     /// Other lookups at once.
     pub max_lookups: usize,
@@ -179,7 +179,7 @@ const PORT: u16 = 8081;
 ///
 /// # Errors
 ///
-/// With what would be right, for anything else: other names are not looked up.
+/// A hint, for anything else: other names are not looked up.
 pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let address = text.parse().ok();
@@ -207,13 +207,13 @@ const MAX_HIT_STREAMS: (usize, usize) = (32, 24);
 /// Hunts at once: each holds the indicators of a list in memory. And those of one address.
 const MAX_HUNTS: (usize, usize) = (3, 2);
 
-/// Those who read logs once more, at once, and those of one address.
+/// How many requests may read logs for evidence at once: in all, and of one address.
 const MAX_EVIDENCE: (usize, usize) = (3, 2);
 
 /// Memory for lists of queries that are asked together, MiB, and what those of one address may have of it.
 const MAX_LISTS: (usize, usize) = (256, 192);
 
-/// What the endpoints work on, and who asks. Clones share everything.
+/// The state of the endpoints, and the caller. Clones share everything.
 #[derive(Clone)]
 pub struct State(Arc<Shared>, Asker, Option<Arc<PartialStore>>);
 
@@ -239,17 +239,17 @@ struct Shared {
     evidence: Places,
     /// Whether lines of logs are handed out over the network, to who may see them.
     hands_out_lines: AtomicBool,
-    /// What says of logs that they need not be read.
+    /// Filters that tell which logs need not be read.
     filters: Arc<LogFilters>,
-    /// With which logs files begin.
+    /// The first log of each file, where known.
     beginnings: Arc<Beginnings>,
-    /// What is watched.
+    /// The watch, and what stops it.
     watching: Mutex<Option<(Arc<Watching>, Stop)>>,
     /// For streams of hits.
     hit_streams: Places,
     /// The number of the last hit, for who waits for the next.
     hits: tokio::sync::watch::Receiver<u64>,
-    /// What is told apart of what is new.
+    /// Brands and names by which first sightings are marked.
     new: Mutex<Arc<NewSettings>>,
     guard: Guard,
     origins: Origins,

@@ -22,7 +22,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// What every token begins with, so that a leaked one can be recognised.
+/// The prefix of every token, so that a leaked one can be recognised.
 pub const PREFIX: &str = "dnl_";
 /// Random bytes of a token, and of a salt.
 const RANDOM_BYTES: usize = 32;
@@ -37,14 +37,14 @@ const MAX_FILE_BYTES: u64 = 256 << 10;
 
 //--- Scope ----------------------------------------------------------------------------------------------------------
 
-/// What a token is good for.
+/// The scope of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Lookups, status, metrics.
     Read,
-    /// That, and acknowledging hits.
+    /// Reading, and acknowledging hits.
     Watch,
-    /// That, and lines of logs, which hold who asked.
+    /// All of that, and lines of logs, which show who asked.
     Evidence,
     /// Lookups, status, metrics, and changing the ledger; no lines of logs.
     Admin,
@@ -95,7 +95,7 @@ pub enum TokenError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         why: &'static str,
     },
     /// A name that cannot be given.
@@ -103,7 +103,7 @@ pub enum TokenError {
     BadName {
         /// The name.
         name: String,
-        /// What is wrong.
+        /// The reason.
         why: &'static str,
     },
     /// The system gives no random bytes.
@@ -112,7 +112,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// What the user can do.
+    /// Advice for the user.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             TokenError::Unreadable { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
@@ -136,7 +136,7 @@ pub struct Tokens(Vec<Token>);
 pub struct Token {
     /// Whom it was made for.
     pub name: Arc<str>,
-    /// What it is good for.
+    /// Its scope.
     pub scope: Scope,
     /// When it was made, as the file has it.
     pub created: String,

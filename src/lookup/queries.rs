@@ -23,7 +23,7 @@ const AROUND_A_QUERY: usize = 192;
 /// A query of a list, waiting.
 #[derive(Debug)]
 struct QueuedQuery {
-    /// What sorts as the index does that answers it.
+    /// A key that sorts as the index does that answers it.
     order: Box<[u8]>,
     /// As it came.
     text: Box<str>,
@@ -145,18 +145,18 @@ fn order(query: &Query) -> Box<[u8]> {
     }
 }
 
-/// What a [`QueriesWalk`] tells of a query.
+/// An event of a [`QueriesWalk`].
 #[derive(Debug)]
 pub enum AnswerPart<'a> {
     /// A row of its answer.
     Row(&'a Found<'a>),
-    /// That its answer has ended.
+    /// The answer to a query has ended.
     End {
         /// How.
         end: &'a End,
         /// Whether rows were left out that come later in the order asked for.
         is_cut: bool,
-        /// What its rows come to.
+        /// The summary of its rows.
         summary: &'a Summary,
         /// How the name was asked for, or all at and below it, where the query is about one.
         questions: Option<&'a Questions>,
@@ -172,7 +172,7 @@ struct Current {
     /// The first rows so far, where they have an order.
     top: Option<Top>,
     filters: Filters,
-    /// What is still to be handed out of them.
+    /// Sorted rows that are still to be handed out.
     sorted: Option<std::vec::IntoIter<(Entry, Seen)>>,
     is_cut: bool,
 }
@@ -225,7 +225,7 @@ impl QueriesWalk {
         self.done
     }
 
-    /// What is not answered yet.
+    /// The queries that are not answered yet.
     pub fn left(&self) -> impl Iterator<Item = QueryRef<'_>> {
         self.current.iter().map(|current| &current.ask).chain(self.asks.as_slice()).map(QueuedQuery::of)
     }

@@ -37,7 +37,7 @@ pub struct AskedOf {
     is_address: bool,
 }
 
-/// What a name must look like beside lying in a scan.
+/// A test for names within a scan.
 #[derive(Debug, Clone)]
 enum Test {
     None,
@@ -48,9 +48,9 @@ enum Test {
 /// How far questions are looked through.
 #[derive(Debug, Clone, Copy)]
 pub struct Reach {
-    /// Those of a pattern that are looked at.
+    /// The most questions to examine for a pattern.
     pub examined: u64,
-    /// Those of all names below one.
+    /// The most questions to examine below a name.
     pub below: u64,
     /// Until when.
     pub until: Option<Instant>,
@@ -67,7 +67,7 @@ impl Reach {
 }
 
 impl AskedOf {
-    /// Those of a search; none of one that is about no name. An address in all its forms may be asked for as a name, too.
+    /// The questions that belong to a search; none for a search about no name. An address may have been asked for as a name.
     pub fn of(search: &Search) -> Option<AskedOf> {
         let (mut name, mut top, mut is_address) = (None, None, false);
         let mut more = Vec::new();
@@ -137,7 +137,7 @@ impl AskedOf {
         !matches!(self.test, Test::None)
     }
 
-    /// What each question meets that belongs to it.
+    /// A condition that each of these questions meets.
     fn condition(&self) -> Condition {
         let test = match &self.test {
             Test::None => Condition::Always,
@@ -155,8 +155,8 @@ impl AskedOf {
         }
     }
 
-    /// What was asked, as far as filters leave it in. Where it is about one name and `probes`, also whether there is something
-    /// below that name. None of an address that was not asked for as a name: nobody expects that.
+    /// Sums up the questions that pass the filters. For one name, and if `probes`, also says whether there is something below it.
+    /// None for an address that was not asked for as a name, which nobody expects.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl AskedOf {
         Ok(Some(sum).filter(|_| says_something || !self.is_address))
     }
 
-    /// What is below the first of several names that has something there.
+    /// For the first of several names that has something below it: what that is.
     fn below_any(&self, ledger: &dyn Snapshot) -> Result<Option<Below>, StoreError> {
         for scan in &self.scans {
             if let Scan::Name(name) | Scan::Subtree(name) = scan
@@ -285,13 +285,13 @@ pub struct Questions {
     pub is_filtered: bool,
     /// Whether they are for a name that is asked for in a class that is never kept: `version.bind` in CHAOS.
     pub is_of_chaos: bool,
-    /// What was last asked before this was dropped, epoch seconds; 0 where nothing was.
+    /// Questions last asked before this were dropped, epoch seconds; 0 if none were.
     pub expired_before: u64,
-    /// Of several names, how many never had an answer.
+    /// For several names: how many never had an answer.
     pub unanswered: u64,
     /// The first of these.
     pub named: Vec<Name>,
-    /// Of one name, what is below it.
+    /// For one name: what is below it.
     pub below: Option<Below>,
     names: Names,
 }
@@ -310,7 +310,7 @@ impl Questions {
 
 //--- Below ----------------------------------------------------------------------------------------------------------
 
-/// What is below a name.
+/// Rows and questions below a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Below {
     /// Whether a name below it has rows.

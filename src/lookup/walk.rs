@@ -15,12 +15,12 @@ use super::query::Query;
 
 //--- Search ---------------------------------------------------------------------------------------------------------
 
-/// What is asked.
+/// A search: a query with filters.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// What to look for.
+    /// The query.
     pub query: Query,
-    /// What of it is wanted.
+    /// Filters on its rows.
     pub filters: Filters,
     /// For one rrname: also the rows that point at it.
     pub pointing: bool,
@@ -112,7 +112,7 @@ pub(super) fn other_form_of(scan: &Scan) -> Option<Scan> {
     })
 }
 
-/// What a row must look like beside lying in a scan.
+/// A test for rows within a scan.
 #[derive(Debug, Clone)]
 enum Test {
     None,
@@ -127,7 +127,7 @@ enum Test {
 }
 
 impl Test {
-    /// What each row meets that passes.
+    /// A condition that each row that passes meets.
     fn condition(&self) -> Condition {
         match self {
             Test::None => Condition::Always,
@@ -174,7 +174,7 @@ pub struct RowTest {
 }
 
 impl RowTest {
-    /// That of a search, as far as names, types and data go: not of sensors and times.
+    /// The test of a search on names, types and data; not on sensors and times.
     pub fn of(search: &Search) -> RowTest {
         let (scans, test) = search.plan();
         let Filters { types, below, .. } = &search.filters;
@@ -226,7 +226,7 @@ pub struct Slice {
 /// How an answer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// That was all.
+    /// All rows were given.
     Complete,
     /// There is more, beyond the limit of rows.
     Limit(Cursor),
@@ -260,7 +260,7 @@ pub struct Found<'a> {
 pub struct Walk {
     filters: Filters,
     test: Test,
-    /// What of both the store may make use of.
+    /// The part of both that the store can use.
     condition: Arc<Condition>,
     merge_sensors: bool,
     /// The ledger when the walk began.

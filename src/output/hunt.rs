@@ -1,4 +1,4 @@
-//! What a hunt tells: a line for each indicator that the ledger has, and the sum.
+//! The output of a hunt: a line for each indicator that the ledger has, and a summary.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,9 +18,9 @@ const SHOWN: usize = 80;
 /// An indicator that the ledger has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HuntLine {
-    /// What was looked for.
+    /// The indicator.
     pub value: String,
-    /// Of which kind that is.
+    /// The indicator's kind.
     pub kind: String,
     /// Different names that rows were found of.
     pub names: u64,
@@ -109,7 +109,7 @@ impl HuntLine {
 
 //--- HuntSum --------------------------------------------------------------------------------------------------------
 
-/// What came of a hunt: of what was taken, each is a hit, missed, late, a duplicate or allowed.
+/// The summary of a hunt. Each indicator that was taken is a hit, missed, late, a duplicate or allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HuntSum {
@@ -122,31 +122,31 @@ pub struct HuntSum {
     pub lines: u64,
     /// Indicators that were taken.
     pub taken: u64,
-    /// Those that the ledger has.
+    /// Indicators that the ledger has.
     pub hits: u64,
-    /// Those that it does not have.
+    /// Indicators that it does not have.
     pub missed: u64,
-    /// Those that were seen only after they had ended (`valid_until`).
+    /// Indicators seen only after they had ended (`valid_until`).
     pub late: u64,
-    /// Those that were in the list before.
+    /// Indicators that were in the list before.
     pub duplicates: u64,
-    /// Those that an exception of the list makes harmless.
+    /// Indicators that an exception of the list makes harmless.
     pub allowed: u64,
     /// Hits with more names than are counted.
     pub too_wide: u64,
     /// Exceptions in the list.
     pub exceptions: u64,
-    /// What was not taken, by reason.
+    /// How many entries were not taken, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// The first few of each reason.
     pub examples: Vec<Example>,
     /// Columns, or keys of objects, that hold names or addresses and were not taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<Column>,
-    /// What was seen last before this second is not kept, if anything was dropped.
+    /// Rows last seen before this were dropped, epoch seconds; absent if none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
-    /// That there was nothing to look for, and why: no hit says nothing then.
+    /// Why there was nothing to look for, if so: then no hit does not mean clean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub empty: Option<String>,
     /// As of when the ledger answers, where a daemon follows logs.
@@ -162,7 +162,7 @@ pub struct Example {
     pub line: u64,
     /// Why.
     pub reason: String,
-    /// What it is.
+    /// The entry as it is in the list.
     pub text: String,
 }
 
@@ -178,7 +178,7 @@ pub struct Column {
 }
 
 impl HuntSum {
-    /// That of a list and of what the ledger has of it.
+    /// Makes the summary of a list and of its hunt.
     pub fn of(taken: &Taken, outcome: &Outcome) -> HuntSum {
         let skipped = taken.skipped.iter().map(|(reason, count)| (reason.name().to_owned(), count));
         let example = |(line, reason, text): &(u64, Reason, String)| Example {

@@ -1,4 +1,4 @@
-//! What an answer comes to, a line for each query, and how a name was asked for.
+//! Summaries: of an answer, a line for each query, and of the questions for a name.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -46,16 +46,16 @@ pub struct Questions {
     /// Whether such a name is asked for in a class that is never kept, CHAOS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chaos: bool,
-    /// What was last asked before this second was dropped, if anything was: nothing is known of that.
+    /// Questions last asked before this were dropped, epoch seconds; absent if none were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
-    /// Of several names, how many never had an answer.
+    /// For several names: how many never had an answer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unanswered: u64,
     /// The first of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered_names: Vec<String>,
-    /// Of one name, what there is below it.
+    /// For one name: what is below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Below>,
 }
@@ -64,7 +64,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What there is below a name.
+/// Rows and questions below a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Below {
     /// Whether a name below it has rows.
@@ -171,7 +171,7 @@ impl Questions {
         (!names.is_empty()).then(|| format!("without an answer: {}{more}", names.join(", ")))
     }
 
-    /// What is below a name that has nothing itself: `names below it have rows: ask for *.example.com`.
+    /// Says that names below have something: `names below it have rows: ask for *.example.com`.
     pub fn below_in_words(&self) -> Option<String> {
         let below = self.below.as_ref()?;
         Some(format!("{}: ask for {}", below.in_words(), shortened(&sanitise(&below.query), SHOWN)))
@@ -230,7 +230,7 @@ fn words(outcome: &str) -> String {
 
 //--- SummaryLine ----------------------------------------------------------------------------------------------------
 
-/// What the answer to one query of a list comes to.
+/// The summary of the answer to one query of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SummaryLine {
     /// The line it was on, from 1; none where it was typed.
@@ -268,9 +268,9 @@ pub struct SummaryLine {
 /// Why something is no query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// What is wrong.
+    /// The reason.
     pub message: String,
-    /// What would be right.
+    /// A form that would be accepted.
     #[serde(default)]
     pub hint: String,
 }

@@ -1,4 +1,4 @@
-//! What the ledger says of itself: how far each log was read, how its lines ended, and as of when answers are true.
+//! Status: how far each log was read, how its lines ended, and as of when answers are true.
 //!
 //! Plain values with one JSON form, the same over HTTP, the control socket and `dnsledger status`.
 
@@ -45,7 +45,7 @@ pub struct Status {
     pub caught_up: bool,
     /// The time of the latest record that is not of the future, epoch seconds; absent before the first.
     pub newest: Option<u64>,
-    /// What needs the operator, in a sentence each.
+    /// Warnings for the operator, a sentence each.
     pub warnings: Vec<String>,
     /// Why answers may lack what the logs hold, in a sentence each; empty when everything visible is read.
     pub incomplete: Vec<String>,
@@ -63,7 +63,7 @@ pub struct SourceStatus {
     pub logs: PathBuf,
     /// Its sensor.
     pub sensor: String,
-    /// What it is doing.
+    /// Its state.
     pub state: SourceState,
     /// Why it waits or fails, and what to do.
     pub reason: Option<String>,
@@ -75,7 +75,7 @@ pub struct SourceStatus {
     pub backfill: Option<BackfillStatus>,
     /// How much of it was seen and is not read, by kind.
     pub unread_counts: UnreadCounts,
-    /// What was seen and is not read, with the reason; [`UNREAD_LISTED`] of it at most, what may hold records first.
+    /// Files that are not read, with the reason: at most [`UNREAD_LISTED`], those that may hold records first.
     pub unread: Vec<Unread>,
     /// The lines of this source, by how they ended.
     pub totals: Tally,
@@ -86,7 +86,7 @@ pub struct SourceStatus {
     pub files: Vec<FileStatus>,
 }
 
-/// What a source is doing.
+/// The state of a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
@@ -110,7 +110,7 @@ pub struct Freshness {
     pub as_of: Option<String>,
     /// Why answers may lack what the logs hold, in a sentence each; empty when everything visible is read.
     pub incomplete: Vec<String>,
-    /// What was last seen before this second is not kept, if anything was dropped.
+    /// Rows last seen before this were dropped, epoch seconds; absent if none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
     /// Whether logs are followed.
@@ -134,7 +134,7 @@ pub struct SensorTime {
 
 //--- Notices --------------------------------------------------------------------------------------------------------
 
-/// What needs the operator, by what it is about. Clones share everything.
+/// Warnings for the operator, by subject. Clones share everything.
 #[derive(Debug, Clone, Default)]
 pub struct Notices(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
@@ -252,8 +252,8 @@ impl Serialize for UnreadCounts {
     }
 }
 
-/// What of a source was seen and is not read, by path. A path has one reason: the latest. Only so many are remembered by
-/// path; what is beyond that is counted until none is left.
+/// The files of a source that are not read, by path, each with its latest reason. Only so many are remembered by path; the
+/// others are counted until none is left.
 #[derive(Debug, Clone, Default)]
 pub struct UnreadSet {
     files: BTreeMap<PathBuf, (UnreadKind, String)>,
@@ -329,7 +329,7 @@ impl UnreadSet {
         self.in_order().next().filter(|unread| unread.kind.may_hold_records())
     }
 
-    /// What is in here and was not in another set, or had another reason there.
+    /// The files that are not in another set, or have another reason there.
     pub fn news(&self, before: &UnreadSet) -> Vec<Unread> {
         let is_new =
             |unread: &Unread| before.files.get(&unread.path).map(|known| &known.1) != Some(&unread.reason);

@@ -36,12 +36,12 @@ pub enum StoreError {
         /// The version to which it is brought up.
         known: u32,
     },
-    /// What was read is not what was written.
+    /// Data that was read is not what was written.
     #[error("{what} is damaged: {why}")]
     Damaged {
         /// The file or the part of the ledger.
         what: String,
-        /// What was found there.
+        /// The reason.
         why: String,
     },
     /// The ledger was damaged and lacks rows that were acknowledged.
@@ -53,7 +53,7 @@ pub enum StoreError {
     /// The operating system refused.
     #[error("{what}: {error}")]
     Io {
-        /// What was being done, with the path.
+        /// The operation, with the path.
         what: String,
         /// The reason.
         error: std::io::Error,
@@ -65,7 +65,7 @@ pub enum StoreError {
         mebibytes(*free)
     )]
     NoRoom {
-        /// What was to be done.
+        /// The operation.
         what: &'static str,
         /// Bytes that it needs, about.
         needed: u64,
@@ -75,7 +75,7 @@ pub enum StoreError {
     /// The ledger was written anew, and what is read is the one before, which was held for too long.
     #[error("the ledger was written anew meanwhile, and this took too long")]
     Superseded,
-    /// What was asked is not in memory, and must not be waited for.
+    /// The answer is not in memory, and the caller must not wait.
     #[error("not in memory")]
     NotInMemory,
     /// The name of a new sensor is none.
@@ -83,7 +83,7 @@ pub enum StoreError {
     BadSensor {
         /// The name, cut.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         why: SensorNameError,
     },
     /// There is no number left for another sensor.
@@ -177,7 +177,7 @@ impl StoreError {
         }
     }
 
-    /// What the operator can do.
+    /// Advice for the operator.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             StoreError::Locked { .. } => Some("stop the other process, or ask it: `--server URL`"),

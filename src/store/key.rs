@@ -46,21 +46,21 @@ pub(crate) enum Family {
 /// Splits a key in two.
 type Split = fn(&[u8]) -> Option<(&[u8], &[u8])>;
 
-/// What there is to know of a family.
+/// The definition of a family.
 pub(crate) struct Definition {
     /// In stored keys. They are in the order of [`Family::ALL`].
     byte: u8,
-    /// What a row of it is called.
+    /// The name of its rows.
     name: &'static str,
     /// Splits a key behind the part that exact lookups ask for, and filters remember.
     split: Split,
-    /// What the values are.
+    /// The type of its values.
     pub values: Values,
     /// Whether it is the index of another family: the journal does not hold it, for it is made again of that one.
     pub is_index: bool,
 }
 
-/// What values are.
+/// Types of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Values {
     /// How often and when a tuple was seen.
@@ -136,12 +136,12 @@ impl Family {
         Family::ALL.into_iter().find(|family| family.byte() == byte)
     }
 
-    /// What the values are.
+    /// The type of its values.
     pub fn values(self) -> Values {
         self.definition().values
     }
 
-    /// Those that hold rows of the ledger, and no index of them.
+    /// The families that hold rows of the ledger, not an index of them.
     pub fn primary() -> impl Iterator<Item = Family> {
         Family::ALL.into_iter().filter(|family| !family.definition().is_index)
     }
@@ -157,7 +157,7 @@ impl Family {
 pub(crate) struct Each<T>([T; Family::ALL.len()]);
 
 impl<T> Each<T> {
-    /// That of a family.
+    /// The element of a family.
     pub fn of(&self, family: Family) -> &T {
         let [by_rdata, by_name, questions, domains, hits, log] = &self.0;
         match family {
@@ -264,7 +264,7 @@ pub(crate) fn domain(key: &[u8]) -> Option<&[u8]> {
     split_name_key(key.get(LIST..)?).map(|(name, _)| name)
 }
 
-/// What of a hit makes it the one it is: the name, the indicator, the address if it is about one, the sensor.
+/// The identity of a hit: the name, the indicator, the address if it is about one, the sensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HitKey {
     pub rrname: Name,

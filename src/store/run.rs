@@ -102,8 +102,8 @@ pub(crate) trait Source: Send + Sync {
 
 /// Runs that are gone through as one, each with how many cuts were made before it was.
 ///
-/// Of a row that lies in several runs, those parts count that were there when a cut was made: where the last of them is before the
-/// cut, they are dropped, and what comes in later runs is a new row.
+/// A row may lie in several runs. A cut decides by the parts that were there when it was made: if the last of them is before the
+/// cut, they are dropped, and parts in later runs are a new row.
 #[derive(Clone, Default)]
 pub(crate) struct Sources {
     runs: Vec<(u32, Arc<dyn Source>)>,
@@ -122,7 +122,7 @@ impl Sources {
         self.runs.push((epoch, run));
     }
 
-    /// Those that were there when a cut was made, before it.
+    /// The runs that were there when a cut was made.
     pub fn before_cut(&self, cut: u32) -> Sources {
         let runs = self.runs.iter().filter(|(epoch, _)| *epoch <= cut).cloned().collect();
         Sources { runs, cuts: self.cuts.iter().take(cut as usize).copied().collect() }
@@ -144,7 +144,7 @@ impl FromIterator<Arc<dyn Source>> for Sources {
 /// How far an exact lookup goes for its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// What is in memory; anything else is [`StoreError::NotInMemory`].
+    /// Memory only; anything else is [`StoreError::NotInMemory`].
     Memory,
     /// To the disk.
     Disk,
@@ -222,7 +222,7 @@ pub(crate) struct Extent {
 const EXTENT_BYTES: usize = 96;
 
 impl Extent {
-    /// That of rows from one key to another.
+    /// The extent of rows from one key to another.
     pub fn of(first: &[u8], last: &[u8]) -> Extent {
         let bounded = |key: &[u8]| key.get(..EXTENT_BYTES).unwrap_or(key).to_vec();
         let last = if last.len() > EXTENT_BYTES { after_prefix(&bounded(last)) } else { None }
@@ -268,7 +268,7 @@ impl CommitRange {
     }
 }
 
-/// What a run holds.
+/// The contents of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Contents {
     pub counts: Counts,
@@ -582,7 +582,7 @@ impl Cursor {
 pub(crate) struct Merged {
     family: Family,
     cursors: Vec<Cursor>,
-    /// Those that stand at a row, the one with the least key last.
+    /// Cursors that stand at a row, the one with the least key last.
     order: Vec<usize>,
     key: Vec<u8>,
     value: Vec<u8>,

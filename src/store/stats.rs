@@ -2,7 +2,7 @@
 
 use super::Growth;
 
-/// What tells least.
+/// A step that makes a ledger smaller, from the least telling rows on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduce {
     /// Names of domains beyond their budget are folded; where fewer than this fold, nothing is done.
@@ -23,7 +23,7 @@ pub enum Reduce {
     },
 }
 
-/// What became of it.
+/// The result of such a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reduced {
     /// Rows that are gone.
@@ -32,7 +32,7 @@ pub struct Reduced {
     pub questions: u64,
 }
 
-/// What a store has folded, and dropped for room, since it was made.
+/// How much a store has folded, and dropped for room, since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Folded {
     /// When that was done last, epoch seconds; 0 before.
@@ -69,7 +69,7 @@ pub struct Stats {
     pub runs: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
-    /// Those of ledgers that another has taken over from, and that readers hold still.
+    /// Bytes of replaced ledgers that readers still hold.
     pub held_bytes: u64,
     /// Bytes of runs, and of what of the journal is in none yet, as they are stored: what the disk would hold if the engine wasted nothing.
     pub live_bytes: u64,
@@ -77,13 +77,13 @@ pub struct Stats {
     pub max_disk: Option<u64>,
     /// The version of the on-disk format.
     pub format: u32,
-    /// What was dropped because it was not seen for long.
+    /// How much expired.
     pub expired: Expired,
     /// Rows and questions of that which are still on disk: merges remove them.
     pub expired_on_disk: u64,
     /// Logs of which rows are missing that were acknowledged: the ledger was damaged, and has not read them again yet.
     pub missing_logs: u64,
-    /// What was folded.
+    /// How much was folded.
     pub folded: Folded,
     /// The domains that grow most, the most first, as of the last look.
     pub growth: Vec<Growth>,
@@ -99,7 +99,7 @@ impl Stats {
     }
 }
 
-/// What a store has dropped since it was made.
+/// How much of a store has expired since it was made.
 #[derive(
     Debug,
     Clone,

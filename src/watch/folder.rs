@@ -53,7 +53,7 @@ pub enum WatchError {
 }
 
 impl WatchError {
-    /// What can be done.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             WatchError::BadName(_) => "--feed NAME",
@@ -66,14 +66,14 @@ impl WatchError {
     }
 }
 
-/// What came of reading a feed.
+/// The result of reading a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// What came of reading its list.
+    /// The result of reading its list.
     pub taken: Taken,
     /// Different indicators before, and now.
     pub before: u64,
-    /// Those there are now, or would be.
+    /// Entries there are now, or would be.
     pub entries: u64,
     /// It shrank by over half, and is held back.
     pub held: bool,
@@ -88,9 +88,9 @@ pub struct Reading {
     pub replace: bool,
     /// Whether it may shrink by over half.
     pub confirm: bool,
-    /// What its source said last before this is left out, epoch seconds.
+    /// Entries that the source last confirmed before this are left out, epoch seconds.
     pub not_before: u64,
-    /// What its files looked like, so that they are not read again.
+    /// The stamps of its files, so that they are not read again.
     pub source: Option<String>,
     /// Whether one without a line is refused: a server that has nothing to say may be broken.
     pub not_empty: bool,
@@ -110,7 +110,7 @@ pub fn check_name(name: &str) -> Result<(), WatchError> {
 }
 
 impl Folder {
-    /// That of a data folder.
+    /// The folder of feeds in a data folder.
     pub fn of(data: &Path) -> Folder {
         Folder(data.join("watch"))
     }
@@ -162,7 +162,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// What is there is as it was then.
+    /// On an error the feed stays as it was.
     pub fn import(
         &self,
         name: &str,
@@ -348,7 +348,7 @@ fn replace(path: &Path, part: &Path, text: &str) -> Result<(), WatchError> {
     write().map_err(Folder::failed(path))
 }
 
-/// What is harmless, each as a text: names and networks as they are, and of files what they hold.
+/// Harmless names and networks as text: given directly, or read from files.
 ///
 /// # Errors
 ///

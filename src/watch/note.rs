@@ -1,4 +1,4 @@
-//! What is kept of where an indicator came from, and what a hit says of it.
+//! Notes: what is stored about the origin of an indicator, and with a hit.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::indicators::Reference;
 const MAX_TEXT: usize = 120;
 const MAX_TAGS: usize = 4;
 
-/// What a feed says of an indicator. Names are short: there are millions.
+/// A feed's note on an indicator. Names are short: there are millions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     #[serde(rename = "l")]
@@ -59,13 +59,13 @@ impl Note {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// What is kept; nothing where it is none.
+    /// Decodes a stored note; an empty one where it is none.
     pub fn from_bytes(stored: &[u8]) -> Note {
         serde_json::from_slice(stored).unwrap_or_default()
     }
 }
 
-/// What is kept with a hit: the feeds that had the indicator then, and what one of them said of it.
+/// A hit's note: the feeds that had the indicator then, and the note of one of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct HitNote {
     #[serde(rename = "f", default)]
@@ -94,7 +94,7 @@ impl HitNote {
         bytes(&HitNote { note: Note { line: self.note.line, ..Note::default() }, ..less })
     }
 
-    /// What is kept; nothing where it is none.
+    /// Decodes a stored note; an empty one where it is none.
     pub fn from_bytes(stored: &[u8]) -> HitNote {
         serde_json::from_slice(stored).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What each part of the program is told, made of what a file says.
+//! The configuration of each part of the program, made from that of the file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const USUAL_FOLDERS: &[&str] = &[
 ];
 
 impl Config {
-    /// What is followed: the sources that are configured, else the usual folders of Zeek that there are.
+    /// The sources to follow: those configured, else Zeek's usual folders that exist.
     pub fn sources(&self) -> Vec<Source> {
         if !self.sources.is_empty() {
             return self.sources.clone();
@@ -53,7 +53,7 @@ impl Config {
         }
     }
 
-    /// What reads logs is told this.
+    /// The configuration of ingest.
     pub fn ingest(&self) -> ingest::Config {
         let defaults = ingest::Config::default();
         let source = |source: Source| ingest::SourceConfig {
@@ -82,7 +82,7 @@ impl Config {
         }
     }
 
-    /// What keeps the ledger is told this.
+    /// The options of the store.
     pub fn store(&self) -> store::Options {
         let options = store::Options {
             memory: self.share_of_memory(),
@@ -119,7 +119,7 @@ impl Config {
         (!self.hits.file.as_os_str().is_empty()).then_some(HitFile { path, form, note })
     }
 
-    /// What is watched for.
+    /// The feeds to watch.
     pub fn feeds(&self) -> Vec<FeedConfig> {
         let feed = |feed: &FeedEntry| FeedConfig {
             name: feed.name.clone(),
@@ -155,7 +155,7 @@ impl Config {
         self.outlets.iter().filter_map(outlet).collect()
     }
 
-    /// What is watched for, and what is one's own.
+    /// The configuration of watching, with own names and networks.
     pub fn watching(&self) -> WatchConfig {
         WatchConfig {
             feeds: self.feeds(),
@@ -166,7 +166,7 @@ impl Config {
         }
     }
 
-    /// What is pulled.
+    /// The feeds to pull.
     pub fn pulls(&self) -> Vec<pull::Source> {
         let source = |feed: &FeedEntry| {
             Some(pull::Source {
@@ -186,7 +186,7 @@ impl Config {
         self.feeds.iter().filter(|feed| !feed.url.is_empty()).filter_map(source).collect()
     }
 
-    /// What tells apart what is new is told this.
+    /// The settings for first sightings.
     pub fn new_settings(&self) -> NewSettings {
         NewSettings {
             // What is none was refused when the file was read.
@@ -195,7 +195,7 @@ impl Config {
         }
     }
 
-    /// What keeps a ledger within bounds is told this. The ledger knows how much disk it may take where the configuration
+    /// The bounds of the ledger. The ledger knows how much disk it may take where the configuration
     /// leaves that to it.
     pub fn bounds(&self, ledger: &store::Stats) -> retention::Bounds {
         let max_disk = match self.store.max_disk {

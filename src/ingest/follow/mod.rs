@@ -67,7 +67,7 @@ pub struct Ingest {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads share.
+/// State that the threads share.
 struct Shared {
     context: Arc<Context>,
     config: Config,
@@ -87,12 +87,12 @@ struct Shared {
     committing: Liveness,
     /// As of when it was told last that everything was read, epoch milliseconds; 0 before.
     told_as_of: AtomicU64,
-    /// What was told last that answers may lack.
+    /// The reasons told last why answers may be incomplete.
     told_incomplete: Mutex<Vec<String>>,
     told_malformed: Mutex<Option<String>>,
 }
 
-/// Who needs the ledger.
+/// The parts that need the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     /// The thread that commits what is read live.
@@ -161,7 +161,7 @@ impl Ingest {
         self.shared.wake();
     }
 
-    /// What was read so far and how far behind that is; cheap enough to be asked every few seconds.
+    /// How much was read and how far behind that is; cheap enough for every few seconds.
     pub fn pulse(&self) -> Pulse {
         let lines = self.shared.context.lines_read.load(Ordering::Relaxed);
         let lag_ms = self
@@ -178,7 +178,7 @@ impl Ingest {
         self.shared.as_of_ms_at_once()
     }
 
-    /// What needs the operator; others may put notices up here.
+    /// Warnings for the operator; other parts may add theirs.
     pub fn notices(&self) -> &Notices {
         &self.shared.notices
     }
@@ -191,7 +191,7 @@ impl Ingest {
         self.shared.incomplete(|source| source.state.try_lock()).unwrap_or_else(told)
     }
 
-    /// What is fed, and within which limits.
+    /// The logs to read, and limits.
     pub fn config(&self) -> &Config {
         &self.shared.config
     }
@@ -657,7 +657,7 @@ impl Stepped {
         }
     }
 
-    /// What was put off is due.
+    /// Makes everything due that was put off.
     pub fn forget_pauses(&mut self) {
         for follower in &mut self.followers {
             follower.no_logs.values_mut().for_each(|no_log| no_log.until = Instant::now());

@@ -11,8 +11,8 @@
 //! - A run that is no longer named is removed when the last reader has let go of it; one that a crash left behind unnamed,
 //!   at the next opening.
 //!
-//! What was committed is noted beside the engine ([`acknowledged`](super::acknowledged)), durable before a commit returns: by that one sees
-//! at the next opening that the engine has lost something.
+//! Each commit is acknowledged in a file beside the engine ([`acknowledged`](super::acknowledged)), durable before the commit returns. It
+//! shows at the next opening whether the engine has lost writes.
 //!
 //! On disk the order is: blocks, sync, manifest, sync, removal. Readers hold a [`ReadView`], which never changes.
 //!
@@ -102,8 +102,8 @@ pub struct Ledger {
 
 struct Shared {
     handle: Mutex<Arc<EngineHandle>>,
-    /// Those that another one has taken over from. Closing one and removing its files takes a while: who holds it last must
-    /// not be a lookup, but whoever merges.
+    /// Replaced engines. Closing one and removing its files takes a while, so the thread that merges must hold it last, not a
+    /// lookup.
     replaced: Mutex<Vec<Replaced>>,
     /// All that are open, to be watched.
     handles: Mutex<Vec<Weak<EngineHandle>>>,
@@ -133,21 +133,21 @@ struct Shared {
     first_seen: Mutex<(Record, u64)>,
     /// The domains that grow most.
     growth: Mutex<Vec<Growth>>,
-    /// Who applies a batch holds this.
+    /// Held while a batch is applied.
     committed: Mutex<Committed>,
     manifest: Mutex<Manifest>,
     next_run: AtomicU32,
-    /// That of new filters: as long as there are runs, each says it.
+    /// The seed of new filters. Each run stores it.
     filter_seed: u64,
     view: ArcSwap<ReadView>,
     /// Held while the view is replaced.
     publishing: Mutex<()>,
     staging: Mutex<Staging>,
-    /// Who knows what is looked for. Held while something is looked through and staged or committed.
+    /// The watch. Held while a batch is matched and staged or committed.
     watch: RwLock<Option<Arc<dyn Watch>>>,
     /// The number of the last hit that is committed.
     last_hit: AtomicU64,
-    /// Who wants to know when there are more.
+    /// Called when there are new hits.
     on_hits: RwLock<Option<OnHits>>,
     notifier: Arc<Notifier>,
     stop: AtomicBool,
@@ -157,7 +157,7 @@ struct Shared {
     site: Arc<dyn Site>,
 }
 
-/// What a thread of the ledger does.
+/// The tasks of the ledger's threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     /// Segments into runs.
