@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::access::{Access, FolderArgs, Purpose};
 use super::progress::Progress;
-use super::{Exit, Misuse};
+use super::{Exit, Misuse, allocator};
 use crate::base::clock::now;
 use crate::base::time::parse_rfc3339;
 use crate::base::units;
@@ -83,6 +83,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if args.dismiss {
         return dismiss(&args);
     }
+    allocator::set(allocator::IMPORT);
     let dump = args.from.map(|from| Dump {
         database: match from {
             DumpOf::MysqlDump => Database::Mysql,

@@ -16,6 +16,7 @@
 //! A pipe that the reader closed is success: `dnsledger export | head` has what it wanted.
 
 mod access;
+mod allocator;
 mod apply_feeds;
 mod client;
 mod columns;

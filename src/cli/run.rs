@@ -1,11 +1,9 @@
 //! `run`: follow and serve.
 
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use super::access::SourceArgs;
-use super::{Exit, Misuse};
+use super::{Exit, Misuse, allocator};
 use crate::daemon::config::Config;
 use crate::daemon::{self, logging};
 use crate::http::parse_listen;
@@ -38,26 +36,9 @@ impl Args {
     }
 }
 
-/// What glibc's allocator is told, which reads it when a process starts: without it a daemon keeps twice the memory
-/// (docs/dev/performance.md). Whoever has set one of these knows better.
-const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
-
-/// Starts this program once more, in this process, with the allocator told. Where that cannot be done (without `/proc` the
-/// program is not found) it goes on as it is.
-fn tell_allocator() {
-    let untold = |(name, _): &(&str, &str)| std::env::var_os(name).is_none();
-    if ALLOCATOR.iter().any(untold)
-        && let Ok(program) = std::env::current_exe()
-    {
-        let told = ALLOCATOR.into_iter().filter(untold);
-        let failed = Command::new(program).args(std::env::args_os().skip(1)).envs(told).exec();
-        tracing::debug!(error = %failed, "The allocator could not be told to keep less.");
-    }
-}
-
 /// Runs the daemon.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    tell_allocator();
+    allocator::set(allocator::DAEMON);
     let config = args.load()?;
     if config.sources().is_empty() {
         let message = "there is no log folder of Zeek in any usual place".to_owned();

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::env::{TestEnv, made_up_log, skipped};
+use crate::env::{TestEnv, made_up_log, skipped, until};
 
 /// A small Zeek log folder with archives and a live log.
 fn tree() -> PathBuf {
@@ -644,17 +644,29 @@ fn systemd_is_told_that_the_daemon_is_ready_alive_and_stopping() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// What glibc's allocator was told when a process started.
+fn told(pid: u32) -> Vec<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let variables =
+        environment.split(|&byte| byte == 0).map(|text| String::from_utf8(text.to_vec()).unwrap());
+    let mut told: Vec<_> = variables.filter(|text| text.starts_with("MALLOC_")).collect();
+    told.sort();
+    told
+}
+
+#[test]
+fn an_import_tells_its_allocator_to_keep_less() {
+    let env = TestEnv::new();
+    let mut import = env.command(&["import", "--data", "data", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    until("it has opened the ledger", || env.path("data/lock").exists().then_some(()));
+    assert_eq!(told(import.id()), ["MALLOC_ARENA_MAX=2"]);
+    drop(import.stdin.take());
+    assert_eq!(import.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn the_daemon_tells_its_allocator_to_keep_less_unless_it_was_told() {
     let mut env = TestEnv::new();
-    let told = |pid: u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
-        let variables =
-            environment.split(|&byte| byte == 0).map(|text| String::from_utf8(text.to_vec()).unwrap());
-        let mut told: Vec<_> = variables.filter(|text| text.starts_with("MALLOC_")).collect();
-        told.sort();
-        told
-    };
     let daemon = env.daemon("logs", "data");
     assert_eq!(told(daemon.pid()), ["MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=131072"]);
     assert_eq!(daemon.stop().status.code(), Some(0));
