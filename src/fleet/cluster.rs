@@ -460,30 +460,40 @@ impl Shard {
         self.asked(|host| host.send(&[], &settings, statement.clone().into_bytes(), None))
     }
 
-    /// Has one of its hosts, which has all that any replica has, do something with what is there; so many replicas have what is inserted
-    /// by it, where that is not 0.
+    /// Has one of its hosts do something.
     ///
     /// # Errors
     ///
     /// When none of them does.
-    pub fn execute(&self, statement: &str, quorum: usize) -> Result<(), FleetError> {
+    pub fn execute(&self, statement: &str) -> Result<(), FleetError> {
+        let settings = [("wait_end_of_query", "1")];
+        self.tried(|host| host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(drop))
+    }
+
+    /// Has one of its hosts insert what it reads, where it has all that any replica has: so many replicas have what is inserted, where that
+    /// is not 0.
+    ///
+    /// # Errors
+    ///
+    /// When none of them does.
+    pub fn copy(&self, statement: &str, quorum: usize) -> Result<(), FleetError> {
         let mut settings = vec![("insert_deduplicate", "0"), ("wait_end_of_query", "1")];
-        let (quorum, wait) = (quorum.to_string(), quorum_wait());
-        if quorum != "0" {
+        let (with_quorum, wait) = (quorum.to_string(), quorum_wait());
+        if quorum > 0 {
             // What was acknowledged by a quorum is read, and no less.
             settings.extend([
-                ("insert_quorum", quorum.as_str()),
+                ("insert_quorum", with_quorum.as_str()),
                 ("insert_quorum_timeout", wait.as_str()),
                 ("select_sequential_consistency", "1"),
             ]);
         }
         let mut why = Vec::new();
         for (_, host) in self.in_turn() {
-            let done = self.lag_of(host, Duration::ZERO).and_then(|lag| match lag {
-                0 => host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(|_| true),
-                _ => Ok(false),
+            let copied = self.lag_of(host, Duration::ZERO).and_then(|lag| match (lag, quorum) {
+                (1.., 0) => Ok(false),
+                _ => host.send(&[], &settings, statement.to_owned().into_bytes(), None).map(|_| true),
             });
-            match done {
+            match copied {
                 Ok(true) => return Ok(()),
                 Ok(false) => why.push(format!("{}: it is behind its other replicas", host.name)),
                 Err(error) => why.push(format!("{}: {error}", host.name)),

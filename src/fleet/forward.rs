@@ -196,7 +196,7 @@ impl Forwarder {
                          FROM {database}.{name} FINAL PREWHERE {bounds} AND gen = {generation} AND epoch = 0 \
                          WHERE ({alive}) AND {last} >= {from} AND {last} < {to}"
                     );
-                    shard.execute(&copy, self.quorum)
+                    shard.copy(&copy, self.quorum)
                 })?;
             }
         }

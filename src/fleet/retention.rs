@@ -57,11 +57,9 @@ pub fn delete(cluster: &Cluster, before: u64) -> Result<(), FleetError> {
         for table in Table::ALL {
             let name = table.name();
             // First only the newest state of each row is left: where that alone was deleted, an older one would count again.
-            shard.execute(&format!("OPTIMIZE TABLE {database}.{name} FINAL"), 0)?;
-            shard.execute(
-                &format!("ALTER TABLE {database}.{name} DELETE WHERE {}", condition(table, before)),
-                0,
-            )?;
+            shard.execute(&format!("OPTIMIZE TABLE {database}.{name} FINAL"))?;
+            let condition = condition(table, before);
+            shard.execute(&format!("ALTER TABLE {database}.{name} DELETE WHERE {condition}"))?;
         }
     }
     Ok(())

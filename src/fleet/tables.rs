@@ -202,7 +202,7 @@ fn add_base(database: &str, shard: &Shard) -> Result<(), FleetError> {
         return Ok(());
     }
     // Replicas tell one another.
-    shard.execute(&format!("ALTER TABLE {database}.{LEDGERS} ADD COLUMN base UInt64"), 0)
+    shard.execute(&format!("ALTER TABLE {database}.{LEDGERS} ADD COLUMN base UInt64"))
 }
 
 /// The number of a shard as the layout has it.

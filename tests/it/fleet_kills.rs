@@ -191,7 +191,7 @@ fn rebuilt(env: &TestEnv, to: &str, slot: &Slot, logs: &Logs, stop: &AtomicBool,
 #[test]
 fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twice() {
     let mut env = TestEnv::new();
-    env.set("DNSLEDGER_TEST_QUORUM_MS", "3000");
+    env.set("DNSLEDGER_TEST_QUORUM_MS", "1500");
     let (kills, seed) = (setting("DNSLEDGER_FLEET_KILLS", 5), setting("DNSLEDGER_SEED", 1));
     // Where there are few kills they come quickly.
     let longest = if kills > 10 { 1500 } else { 400 };
