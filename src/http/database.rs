@@ -18,6 +18,9 @@ use super::client::{Client, ClientError, MAX_ERROR_BYTES};
 /// How long a connection is kept that nobody uses: servers end theirs after 10 s and more.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 
+/// An answer may take so many times as long as it may take to begin.
+const WHOLE: u32 = 8;
+
 /// A client of one server, with one connection that is kept. Who asks while another does has a connection of his own.
 pub struct Database {
     client: Client,
@@ -143,7 +146,10 @@ impl Database {
         })?;
         let (status, mut body) = (response.status(), response.into_body());
         let mut bytes = Vec::new();
-        while let Some(frame) = timeout(self.patience, body.frame()).await.map_err(late)? {
+        // One that comes by the byte goes on each time, and never ends.
+        let until = Instant::now() + self.patience.saturating_mul(WHOLE);
+        let left = || self.patience.min(until.saturating_duration_since(Instant::now()));
+        while let Some(frame) = timeout(left(), body.frame()).await.map_err(late)? {
             let frame = frame.map_err(|error| Ended::Failed(self.client.broken(error.into())))?;
             if let Ok(data) = frame.into_data() {
                 bytes.extend_from_slice(&data);
@@ -204,6 +210,26 @@ mod tests {
         assert!(database.is_free());
         let broken = ask();
         assert!(matches!(broken, Err(ClientError::Broken { .. })), "{broken:?}");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_comes_by_the_byte_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            // Each byte in time, until nobody takes one.
+            while stream.write_all(b"a").is_ok() {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        });
+        let database = Database::new(&url, None, &[], Duration::from_millis(200)).unwrap();
+        let broken = database.post(&[], b"asked".to_vec(), None, usize::MAX);
+        assert!(matches!(broken, Err(ClientError::Broken { .. })), "{broken:?}");
+        // What is left of the connection goes with it.
+        drop(database);
         server.join().unwrap();
     }
 }
