@@ -7,7 +7,7 @@ use hyper::header::HeaderMap;
 use hyper::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use warp::Filter;
-use warp::path::Tail;
+use warp::path::FullPath;
 
 use super::error::ApiError;
 use crate::base::clock::now;
@@ -34,7 +34,13 @@ pub struct Request {
 }
 
 impl Request {
-    fn parse(method: Method, tail: &str, query: &str, headers: HeaderMap) -> Result<Request, ApiError> {
+    /// Splits and decodes what follows the prefix of a route.
+    pub(super) fn parse(
+        method: Method,
+        tail: &str,
+        query: &str,
+        headers: HeaderMap,
+    ) -> Result<Request, ApiError> {
         let segments =
             tail.split('/').filter(|part| !part.is_empty()).map(decode).collect::<Result<_, _>>()?;
         let params = form_pairs(query)?;
@@ -133,12 +139,27 @@ pub fn form_pairs(text: &str) -> Result<Vec<(String, String)>, ApiError> {
         .collect()
 }
 
-/// What is left of the path, and everything else of a request but its body.
-pub fn request() -> impl Filter<Extract = (Result<Request, ApiError>,), Error = Infallible> + Clone {
+/// A request before it is known where it leads.
+#[derive(Debug)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// The path, as it was sent.
+    pub path: FullPath,
+    /// What follows the question mark, as it was sent.
+    pub query: String,
+    /// Headers.
+    pub headers: HeaderMap,
+}
+
+/// Everything of a request but its body.
+pub fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method().and(warp::path::tail()).and(query).and(warp::header::headers_cloned()).map(
-        |method, tail: Tail, query: String, headers| Request::parse(method, tail.as_str(), &query, headers),
-    )
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .map(|method, path, query, headers| Head { method, path, query, headers })
 }
 
 /// The URI with `//` in its path as `/`, so that routes match; `None` where nothing is to be done.

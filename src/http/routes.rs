@@ -2,156 +2,178 @@
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
+use std::pin::Pin;
 
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, TryStreamExt};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::dnsdb::Version;
 use super::error::ApiError;
 use super::guard::{Asker, Door};
-use super::request::{Request, request};
+use super::request::{Head, Request, head};
 use super::{
     State, bulk, changes, circl, control, dnsdb, evidence, hits, hunt, machine, metrics, names, native, new,
     page, recipe, zeek_pdns,
 };
+
+/// The body of a request.
+type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+
+/// The groups of paths that are answered alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Home,
+    Dns,
+    Circl,
+    Query,
+    PassiveSsl,
+    FullQuery,
+    Info,
+    DnsdbV2,
+    DnsdbLookup,
+    DnsdbSummarize,
+    Bulk,
+    Hunt,
+    Acknowledge,
+    Api,
+    Openapi,
+    Health,
+    Ready,
+    Metrics,
+    Name,
+    Address,
+    Evidence,
+    Hits,
+    Status,
+    List,
+    Assets,
+    Import,
+    Export,
+    OwnersEvidence,
+    Control,
+    Nothing,
+}
+
+impl Route {
+    /// Whether nothing may follow its prefix.
+    fn is_whole(self) -> bool {
+        matches!(self, Route::Home | Route::Bulk | Route::Hunt | Route::Acknowledge)
+    }
+
+    /// Whether only the owner of the ledger has it.
+    fn is_owners(self) -> bool {
+        matches!(self, Route::Import | Route::Export | Route::OwnersEvidence | Route::Control)
+    }
+}
+
+/// The prefixes of paths, in whole segments. The first that fits counts.
+const ROUTES: &[(&str, Route)] = &[
+    ("dns", Route::Dns),
+    ("api/v1/lookup", Route::Bulk),
+    ("api/v1/hunt", Route::Hunt),
+    ("api/v1/hits/acknowledge", Route::Acknowledge),
+    ("api/v1", Route::Api),
+    ("pdns/query", Route::Circl),
+    ("passivedns", Route::Circl),
+    ("query", Route::Query),
+    ("v2pssl/query", Route::PassiveSsl),
+    ("fquery", Route::FullQuery),
+    ("info", Route::Info),
+    ("dnsdb/v2", Route::DnsdbV2),
+    ("lookup", Route::DnsdbLookup),
+    ("summarize", Route::DnsdbSummarize),
+    ("", Route::Home),
+    ("name", Route::Name),
+    ("address", Route::Address),
+    ("evidence", Route::Evidence),
+    ("hits", Route::Hits),
+    ("status", Route::Status),
+    ("list", Route::List),
+    ("assets", Route::Assets),
+    ("healthz", Route::Health),
+    ("readyz", Route::Ready),
+    ("metrics", Route::Metrics),
+    ("openapi.json", Route::Openapi),
+    ("control/import", Route::Import),
+    ("control/export", Route::Export),
+    ("control/evidence", Route::OwnersEvidence),
+    ("control", Route::Control),
+];
+
+/// Where a path leads, and what of it follows the prefix. Prefixes are compared as they were sent: an encoded one is another path, for
+/// the guard as well.
+fn route_of(path: &str, door: Door) -> (Route, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let fits = |(prefix, route): &(&str, Route)| {
+        let rest = path.strip_prefix(prefix)?;
+        let tail = if prefix.is_empty() || rest.is_empty() { rest } else { rest.strip_prefix('/')? };
+        (!route.is_whole() || tail.is_empty()).then_some((*route, tail))
+    };
+    let found = ROUTES.iter().find_map(fits);
+    found.filter(|(route, _)| door == Door::Control || !route.is_owners()).unwrap_or((Route::Nothing, path))
+}
 
 /// All routes of a door, as one filter that always answers.
 pub fn routes(
     state: State,
     door: Door,
 ) -> impl Filter<Extract = (impl Reply + use<>,), Error = Infallible> + Clone {
-    let state = warp::ext::optional::<Asker>()
-        .map(move |asker: Option<Asker>| state.asked_by(asker.unwrap_or_default()));
-    let asked = state.clone().and(request()).then(of_part).untuple_one().boxed();
-    let dns = warp::path("dns")
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| names(state, request)));
-    let pdns = warp::path("pdns")
-        .and(warp::path("query"))
-        .or(warp::path("passivedns"))
-        .unify()
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| circl::circl(state, request)));
-    let query = warp::path("query")
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| circl::query(state, request)));
-    let passive_ssl = warp::path("v2pssl")
-        .and(warp::path("query"))
-        .and(asked.clone())
-        .then(|_, request| read(request, |request| ready(circl::passive_ssl(&request))));
-    let fquery = warp::path("fquery")
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| circl::full_query(state, request)));
-    let info = warp::path("info")
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| circl::info(state, request)));
-    let dnsdb = warp::path("dnsdb")
-        .and(warp::path("v2"))
-        .and(asked.clone())
-        .then(|state, request| dnsdb::respond(state, request, Version::V2, &[]));
-    let lookup = warp::path("lookup")
-        .and(asked.clone())
-        .then(|state, request| dnsdb::respond(state, request, Version::V1, &["lookup"]));
-    let summarize = warp::path("summarize")
-        .and(asked.clone())
-        .then(|state, request| dnsdb::respond(state, request, Version::V1, &["summarize"]));
-    let bulk = warp::path!("api" / "v1" / "lookup")
-        .and(asked.clone())
+    warp::ext::optional::<Asker>()
+        .and(head())
         .and(warp::body::stream())
-        .then(|state, request, body| write(request, |request| bulk::lookup(state, request, Box::pin(body))));
-    let hunt = warp::path!("api" / "v1" / "hunt")
-        .and(asked.clone())
-        .and(warp::body::stream())
-        .then(|state, request, body| write(request, |request| hunt::hunt(state, request, Box::pin(body))));
-    let acknowledge = warp::path!("api" / "v1" / "hits" / "acknowledge")
-        .and(asked.clone())
-        .then(|state, request| write(request, |request| hits::acknowledge(state, request)));
-    let api = warp::path("api")
-        .and(warp::path("v1"))
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| api(state, request)));
-    let health = warp::path("healthz")
-        .and(asked.clone())
-        .then(|_, request| read(request, |request| ready(machine::health(&request))));
-    let readiness = warp::path("readyz")
-        .and(asked.clone())
-        .then(|state, request| read(request, move |request| ready(machine::ready(&state, &request))));
-    let home =
-        warp::path::end().and(asked.clone()).then(|state, request| shown(state, request, page::search));
-    let name = warp::path("name").and(asked.clone()).then(|state, request| shown(state, request, page::name));
-    let address =
-        warp::path("address").and(asked.clone()).then(|state, request| shown(state, request, page::address));
-    let lines = warp::path("evidence")
-        .and(asked.clone())
-        .then(|state, request| shown(state, request, page::evidence));
-    let hits =
-        warp::path("hits").and(asked.clone()).and(warp::body::stream()).then(|state, request, body| {
-            shown(state, request, |state, request| page::hits(state, request, Box::pin(body)))
-        });
-    let status =
-        warp::path("status").and(asked.clone()).then(|state, request| shown(state, request, page::status));
-    let list =
-        warp::path("list").and(asked.clone()).and(warp::body::stream()).then(|state, request, body| {
-            shown(state, request, |state, request| page::list(state, request, Box::pin(body)))
-        });
-    let assets = warp::path("assets")
-        .and(asked.clone())
-        .then(|_, request| read(request, |request| ready(page::asset(&request))));
-    let pages = home
-        .or(name)
-        .unify()
-        .or(address)
-        .unify()
-        .or(list)
-        .unify()
-        .or(status)
-        .unify()
-        .or(lines)
-        .unify()
-        .or(hits)
-        .unify()
-        .or(assets)
-        .unify();
-    let metrics = warp::path("metrics")
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| metrics::respond(state, request)));
-    let openapi = warp::path("openapi.json")
-        .and(asked.clone())
-        .then(|_, request| read(request, |request| ready(machine::openapi(&request))));
-    let owner = warp::any().and_then(move || async move {
-        if door == Door::Control { Ok(()) } else { Err(warp::reject::not_found()) }
-    });
-    let owner = warp::path("control").and(owner).untuple_one();
-    let import = owner.and(warp::path("import")).and(asked.clone()).and(warp::body::stream());
-    let import = import.then(|state, request, body| {
-        write(request, |request| control::import(state, request, Box::pin(body)))
-    });
-    let export = owner
-        .and(warp::path("export"))
-        .and(asked.clone())
-        .then(|state, request| read(request, |request| native::export(state, request)));
-    let evidence = owner
-        .and(warp::path("evidence"))
-        .and(asked.clone())
-        .then(|state, request| read(request, move |request| ready(evidence::respond(&state, &request))));
-    let control =
-        owner.and(asked.clone()).then(|state, request| write(request, |request| controlled(state, request)));
-    // A box around each group keeps the types small: the time that rustc takes for one grows exponentially with its depth.
-    let recipe = dns.boxed();
-    let cof = pdns.or(query).unify().or(fquery).unify().or(info).unify().or(passive_ssl).unify().boxed();
-    let dnsdb = dnsdb.or(lookup).unify().or(summarize).unify().boxed();
-    let native = bulk.or(hunt).unify().or(acknowledge).unify().or(api).unify().or(openapi).unify().boxed();
-    let machine = health.or(readiness).unify().or(metrics).unify().boxed();
-    let control = import.or(export).unify().or(evidence).unify().or(control).unify().boxed();
-    let pages = pages.boxed();
-    let found = recipe.or(native).unify().or(cof).unify().or(dnsdb).unify().boxed();
-    let found = found.or(pages).unify().or(machine).unify().or(control).unify().boxed();
-    let nothing =
-        asked.then(|_, request| read(request, |_| ready(Err::<Response, _>(ApiError::not_found())))).boxed();
-    found
-        .or(nothing)
-        .unify()
+        .then(move |asker: Option<Asker>, head, body| {
+            let state = state.asked_by(asker.unwrap_or_default());
+            respond(state, door, head, sent(body))
+        })
         .recover(|_| async { Ok::<_, Infallible>(ApiError::not_found().into_response("")) })
+}
+
+fn sent<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static) -> Body {
+    Box::pin(body.map_ok(|mut part| part.copy_to_bytes(part.remaining())))
+}
+
+async fn respond(state: State, door: Door, head: Head, body: Body) -> Response {
+    let Head { method, path, query, headers } = head;
+    let (route, tail) = route_of(path.as_str(), door);
+    let (state, request) = of_part(state, Request::parse(method, tail, &query, headers)).await;
+    // Each in a box of its own: together they would take as much as the largest, for each request.
+    let answer: Pin<Box<dyn Future<Output = Response> + Send>> = match route {
+        Route::Home => Box::pin(shown(state, request, page::search)),
+        Route::Dns => Box::pin(read(request, |request| names(state, request))),
+        Route::Circl => Box::pin(read(request, |request| circl::circl(state, request))),
+        Route::Query => Box::pin(read(request, |request| circl::query(state, request))),
+        Route::PassiveSsl => Box::pin(read(request, |request| ready(circl::passive_ssl(&request)))),
+        Route::FullQuery => Box::pin(read(request, |request| circl::full_query(state, request))),
+        Route::Info => Box::pin(read(request, |request| circl::info(state, request))),
+        Route::DnsdbV2 => Box::pin(dnsdb::respond(state, request, Version::V2, &[])),
+        Route::DnsdbLookup => Box::pin(dnsdb::respond(state, request, Version::V1, &["lookup"])),
+        Route::DnsdbSummarize => Box::pin(dnsdb::respond(state, request, Version::V1, &["summarize"])),
+        Route::Bulk => Box::pin(write(request, |request| bulk::lookup(state, request, body))),
+        Route::Hunt => Box::pin(write(request, |request| hunt::hunt(state, request, body))),
+        Route::Acknowledge => Box::pin(write(request, |request| hits::acknowledge(state, request))),
+        Route::Api => Box::pin(read(request, |request| api(state, request))),
+        Route::Openapi => Box::pin(read(request, |request| ready(machine::openapi(&request)))),
+        Route::Health => Box::pin(read(request, |request| ready(machine::health(&request)))),
+        Route::Ready => Box::pin(read(request, move |request| ready(machine::ready(&state, &request)))),
+        Route::Metrics => Box::pin(read(request, |request| metrics::respond(state, request))),
+        Route::Name => Box::pin(shown(state, request, page::name)),
+        Route::Address => Box::pin(shown(state, request, page::address)),
+        Route::Evidence => Box::pin(shown(state, request, page::evidence)),
+        Route::Hits => Box::pin(shown(state, request, |state, request| page::hits(state, request, body))),
+        Route::Status => Box::pin(shown(state, request, page::status)),
+        Route::List => Box::pin(shown(state, request, |state, request| page::list(state, request, body))),
+        Route::Assets => Box::pin(read(request, |request| ready(page::asset(&request)))),
+        Route::Import => Box::pin(write(request, |request| control::import(state, request, body))),
+        Route::Export => Box::pin(read(request, |request| native::export(state, request))),
+        Route::OwnersEvidence => {
+            Box::pin(read(request, move |request| ready(evidence::respond(&state, &request))))
+        }
+        Route::Control => Box::pin(write(request, |request| controlled(state, request))),
+        Route::Nothing => Box::pin(read(request, |_| ready(Err::<Response, _>(ApiError::not_found())))),
+    };
+    answer.await
 }
 
 /// Finds what can be asked, where the request is content with that.
@@ -260,4 +282,30 @@ where
     F: Future<Output = Result<Response, ApiError>>,
 {
     handle(request?).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_where_its_first_segments_do() {
+        let network = Door::Network { loopback: true };
+        for (path, door, route, tail) in [
+            ("/", network, Route::Home, ""),
+            ("/dns/full/a", network, Route::Dns, "full/a"),
+            ("/dns", network, Route::Dns, ""),
+            ("/dnsx/a", network, Route::Nothing, "dnsx/a"),
+            ("/%64ns/a", network, Route::Nothing, "%64ns/a"),
+            ("/api/v1/lookup", network, Route::Bulk, ""),
+            ("/api/v1/lookup/", network, Route::Bulk, ""),
+            ("/api/v1/lookup/x", network, Route::Api, "lookup/x"),
+            ("/api/v2/records", network, Route::Nothing, "api/v2/records"),
+            ("/control/flush", network, Route::Nothing, "control/flush"),
+            ("/control/flush", Door::Control, Route::Control, "flush"),
+            ("/control/import", Door::Control, Route::Import, ""),
+        ] {
+            assert_eq!(route_of(path, door), (route, tail), "{path}");
+        }
+    }
 }
