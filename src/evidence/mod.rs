@@ -6,7 +6,7 @@
 //! - [`find`] is what is asked, which logs may hold it, and in which order lines are handed out;
 //! - [`read`] reads a file, recognises logs in it by content, and says of each line what [`crate::ingest::Meaning`] says of it;
 //! - [`needle`] says which lines need not be parsed;
-//! - [`filters`] say which logs need not be read, by their [`keys`]; [`making`] makes them while archives are read;
+//! - [`log_filters`] say which logs need not be read, by their [`keys`]; [`making`] makes them while archives are read;
 //! - [`places`] finds logs that have moved;
 //! - [`line`] is a line as it is handed out, and how an answer ended;
 //! - [`times`] are the times at which something was seen.

@@ -1,7 +1,7 @@
 //! Feeding the ledger: the parts below brought together, with threads and back-pressure.
 //!
 //! - [`intake`] is one log on its way in, from bytes to a batch; [`meaning`] says what its lines are;
-//! - [`look`] finds out whether a file is a log at all, where its first record does not tell;
+//! - [`probe`] finds out whether a file is a log at all, where its first record does not tell;
 //! - [`import`](mod@import) reads whole files into batches of their own: imports and history;
 //! - [`cof_import`] merges what other sites saw;
 //! - [`dump`] turns the tables of other tools into that, [`sql`] reads their text;

@@ -3,7 +3,7 @@
 //! - [`folder`] keeps feeds, each a file ([`feed`]) that is written once and replaced as a whole;
 //! - [`set`] is all feeds together: the store hands it each batch before it is seen, and commits what is met with the rows;
 //! - [`pulled`] is how pulling a feed from a server goes, which another process does;
-//! - [`history`] looks through what is there when indicators come, and [`place`] is how far it is;
+//! - [`history`] looks through what is there when indicators come, and [`walk_progress`] is how far it is;
 //! - [`novel`] makes events of what was never seen before;
 //! - [`line`] is a hit as it is written, [`export`] many of them for other programs, [`outlet`] is how hits go out, [`file`] is a file of them, [`key`] and [`note`] are what is kept of indicators.
 //!
