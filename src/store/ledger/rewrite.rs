@@ -127,9 +127,10 @@ impl Shared {
         Ok(self.view().runs.clone())
     }
 
-    /// Whether the ledger is to be written anew once so many bytes more are written to its file, because it would take three tenths more than
-    /// what is live: what is written beside it takes [up to a fifth](in_file) more, and so both together two and a half times. One that gave little, or failed, is not tried again before the ledger has grown by a quarter: it needs room of its own, and a disk that is
-    /// nearly full must not be filled by it.
+    /// Whether the ledger is to be written anew once so many bytes more are written to its file, because it would take three tenths
+    /// more than what is live: what is written beside it takes [up to a fifth](in_file) more, and so both together two and a half
+    /// times. One that gave little, or failed, is not tried again before the ledger has grown by a quarter: it needs room of its own,
+    /// and a disk that is nearly full must not be filled by it.
     pub(super) fn rewrite_is_due(&self, view: &ReadView, coming: u64) -> bool {
         let live = view.live_bytes();
         // What is free in the file is used first.
