@@ -98,13 +98,19 @@ impl Misp {
     }
 }
 
-/// What an answer means: as of a webhook, but a key that is not taken is no fault of the hit.
+/// What an answer means: as of a webhook, but of a key and of rights it says what they are, and all else is about the attribute.
 fn judge(pushed: &Pushed) -> Outcome {
     let said = std::str::from_utf8(&pushed.body).unwrap_or_default().to_ascii_lowercase();
     match pushed.status {
-        401 => Outcome::failed("MISP does not take the key"),
+        401 | 407 => Outcome::failed("MISP does not take the key"),
         403 if said.contains("authentication failed") => Outcome::failed("MISP does not take the key"),
-        _ => webhook::judge(pushed),
+        403 if said.contains("permission") => {
+            Outcome::failed("MISP does not let the user of this key do that")
+        }
+        _ => match webhook::judge(pushed) {
+            Outcome::Barred { why, .. } => Outcome::Refused(why),
+            outcome => outcome,
+        },
     }
 }
 
@@ -152,7 +158,10 @@ mod tests {
             judge(&said(403, "{\"message\":\"Authentication failed.\"}")),
             Outcome::Failed { .. }
         ));
+        let no_right = "{\"message\":\"You do not have permission to use this functionality.\"}";
+        assert!(matches!(judge(&said(403, no_right)), Outcome::Failed { .. }));
         assert!(matches!(judge(&said(403, "{\"message\":\"No valid attributes\"}")), Outcome::Refused(_)));
+        assert!(matches!(judge(&said(404, "{\"message\":\"Invalid attribute.\"}")), Outcome::Refused(_)));
         assert_eq!(judge(&said(200, "")), Outcome::Delivered);
     }
 }

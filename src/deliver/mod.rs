@@ -111,6 +111,14 @@ enum Outcome {
     Delivered,
     /// It will never take it.
     Refused(String),
+    /// It did not take it, and does not say whether it takes any: a key that it does not know, a URL that is gone, or a rule of a
+    /// firewall that fits this one.
+    Barred {
+        /// Why.
+        why: String,
+        /// How long it wants to be left alone, where it says so.
+        retry_after: Option<Duration>,
+    },
     /// It did not take it now.
     Failed {
         /// Why.

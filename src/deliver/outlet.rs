@@ -3,6 +3,10 @@
 //! A hit is settled when the outlet has it, when it refused it for good, when it is given up, or when the outlet does not want hits of its
 //! feeds. The cursor is kept after that: a crash between the two delivers it again, with the same id.
 //!
+//! An outlet that bars a hit (401, 403, 404) may have lost its key for a moment, or have a firewall that does not like the name in it. The first
+//! must not make dead letters of all hits, nor the second hold up what is behind. So it is tried again, as after any failure, and then one of those
+//! behind it is tried too: where that is taken, and the hit is not even then, the hit is at fault.
+//!
 //! Dead letters that are to be delivered once more go out before the next hit; a crash meanwhile delivers all of them again.
 //!
 //! A hundred a second go out, and so many an hour as are configured. Beyond that hits are counted, and a sum stands for them, at most one a
@@ -44,6 +48,8 @@ const LONGEST_AFTER: Duration = Duration::from_secs(3600);
 /// Seconds within which hits are counted, and between two sums.
 const HOUR: u64 = 3600;
 const MINUTE: u64 = 60;
+/// Attempts that are barred one after the other before a hit behind is tried.
+const BARRED: u32 = 3;
 /// Attempts of who delivers once.
 const ATTEMPTS_ONCE: u32 = 3;
 /// Characters of a reason that are told.
@@ -243,7 +249,8 @@ impl Delivery {
                 false
             }
             outcome => {
-                if let Outcome::Refused(why) = outcome {
+                // Who resends says that the outlet is mended: what is barred even then is a dead letter again.
+                if let Outcome::Refused(why) | Outcome::Barred { why, .. } = outcome {
                     self.give_up(messages, &why)?;
                 } else {
                     self.told.lock().delivered += messages.len() as u64;
@@ -388,7 +395,7 @@ impl Delivery {
 
     fn settle_all(&mut self, messages: &[Message]) -> Result<bool, DeliverError> {
         let Some(last) = messages.last().map(Message::sequence) else { return Ok(true) };
-        let mut attempts = 0;
+        let (mut attempts, mut barred) = (0, 0);
         loop {
             if self.is_given_up(messages) {
                 let why = format!("given up: {}", self.told.lock().error);
@@ -413,26 +420,58 @@ impl Delivery {
                     self.works();
                     return self.settle(last).map(|()| true);
                 }
-                Outcome::Refused(why) => {
-                    tracing::error!(
-                        outlet = self.config.name,
-                        hit = last,
-                        why = %cut(&why),
-                        "A hit was refused for good. It is among the dead letters."
-                    );
-                    self.give_up(messages, &why)?;
-                    self.works();
-                    return self.settle(last).map(|()| true);
-                }
-                Outcome::Failed { why, retry_after } => {
-                    self.fails(&why, retry_after)?;
-                    self.busy.store(false, Ordering::SeqCst);
-                    if self.once && attempts >= ATTEMPTS_ONCE {
-                        return Ok(false);
+                Outcome::Refused(why) => return self.refused(messages, &why).map(|()| true),
+                Outcome::Barred { why, retry_after } => {
+                    barred += 1;
+                    if barred >= BARRED
+                        && retry_after.is_none()
+                        && self.is_at_fault(messages, barred - BARRED)
+                    {
+                        return self.refused(messages, &why).map(|()| true);
                     }
+                    self.fails(&why, retry_after)?;
                 }
+                Outcome::Failed { why, retry_after } => self.fails(&why, retry_after)?,
+            }
+            self.busy.store(false, Ordering::SeqCst);
+            if self.once && attempts >= ATTEMPTS_ONCE {
+                return Ok(false);
             }
         }
+    }
+
+    /// Messages that the outlet will never take are dead letters, and settled.
+    fn refused(&mut self, messages: &[Message], why: &str) -> Result<(), DeliverError> {
+        let Some(last) = messages.last().map(Message::sequence) else { return Ok(()) };
+        tracing::error!(
+            outlet = self.config.name,
+            hit = last,
+            why = %cut(why),
+            "A hit was refused for good. It is among the dead letters."
+        );
+        self.give_up(messages, why)?;
+        self.works();
+        self.settle(last)
+    }
+
+    /// Whether what bars these messages takes one behind them, and bars these even then. That one is delivered again in its turn, with its id.
+    /// Each time it is another of those behind, for some of them may be barred as well.
+    fn is_at_fault(&mut self, messages: &[Message], turn: u32) -> bool {
+        let Some(last) = messages.last().map(Message::sequence) else { return false };
+        let Ok(page) = self.source.hits(last, PAGE, Duration::ZERO) else { return false };
+        if page.ledger != self.cursor.ledger {
+            return false;
+        }
+        let mut behind: Vec<_> = page.hits.into_iter().filter(|hit| self.wants(hit)).collect();
+        if behind.is_empty() {
+            return false;
+        }
+        let other = behind.swap_remove(turn as usize % behind.len());
+        if self.attempt(&[Message::hit(&page.ledger, other)]) != Outcome::Delivered {
+            return false;
+        }
+        // It may have been mended just now.
+        matches!(self.attempt(messages), Outcome::Barred { .. })
     }
 
     /// Whether the outlet has failed for so long, and the hits are so old, that they are given up.

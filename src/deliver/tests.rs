@@ -142,6 +142,37 @@ fn what_does_not_answer_keeps_its_hits_and_gives_up_those_that_are_too_old() {
 }
 
 #[test]
+fn a_key_that_is_not_taken_makes_no_dead_letters_and_a_hit_that_is_barred_alone_holds_up_none() {
+    let barred = || Outcome::Barred { why: "403: no".to_owned(), retry_after: None };
+    let fake = |says: &[Outcome]| Fake { says: Arc::new(Mutex::new(says.into())), ..Fake::default() };
+    // Everything is barred, and then it is mended.
+    let ground = Ground::new(3);
+    let all_barred = vec![barred(); 4];
+    let (all, told, dead) = ground.deliver(&fake(&all_barred), |_| {});
+    assert!(!all && dead.is_empty(), "{dead}");
+    assert_eq!((told.waiting, told.failures, told.refused, told.error.as_str()), (3, 3, 0, "403: no"));
+    let mended = fake(&[barred(), barred()]);
+    let (all, told, dead) = ground.deliver(&mended, |_| {});
+    assert!(all && dead.is_empty(), "{dead}");
+    assert_eq!((told.delivered, mended.got.lock().join(" ").as_str()), (3, "1 2 3"));
+    // One alone is barred: the one behind it is taken.
+    let ground = Ground::new(3);
+    let one = fake(&[barred(), barred(), barred(), Outcome::Delivered, barred()]);
+    let (all, told, dead) = ground.deliver(&one, |_| {});
+    assert!(all && dead.lines().count() == 1 && dead.contains("h00000.example"), "{dead}");
+    assert_eq!((told.delivered, told.refused, one.got.lock().join(" ").as_str()), (2, 1, "2 2 3"));
+    // It was mended between the two.
+    let ground = Ground::new(2);
+    let just_now = fake(&[barred(), barred(), barred(), Outcome::Delivered, Outcome::Delivered]);
+    let (_, told, dead) = ground.deliver(&just_now, |_| {});
+    assert_eq!((told.refused, dead.as_str()), (0, ""));
+    // None is behind it: it waits.
+    let ground = Ground::new(1);
+    let (all, _, dead) = ground.deliver(&fake(&all_barred), |_| {});
+    assert!(!all && dead.is_empty(), "{dead}");
+}
+
+#[test]
 fn what_is_beyond_an_hour_is_summed_and_what_is_not_wanted_is_passed_over() {
     let ground = Ground::new(30);
     let fake = Fake { together: 4, ..Fake::default() };

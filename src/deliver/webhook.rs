@@ -3,9 +3,10 @@
 //! | answer | means |
 //! |---|---|
 //! | 2xx | it is delivered |
-//! | 408, 425, 429, 5xx, none | later, and not before `Retry-After` |
+//! | 408, 409, 425, 429, 5xx, none | later, and not before `Retry-After` |
 //! | 3xx | likewise: no redirect is followed, whoever has the URL must name where it leads |
-//! | any other 4xx | refused for good |
+//! | 400, 411, 413, 414, 415, 422, 431 | refused for good: it says that it is about the hit |
+//! | any other 4xx, such as 401, 403, 404 | barred: about whoever asks, or the URL; then it is later. Or about the hit, which what comes behind it shows |
 
 use std::time::Duration;
 
@@ -61,10 +62,13 @@ pub(super) fn judge(pushed: &Pushed) -> Outcome {
             "it answered {}: it leads elsewhere, and redirects are not followed",
             pushed.status
         )),
-        408 | 425 | 429 | 500.. => {
+        408 | 409 | 425 | 429 | 500.. => {
             Outcome::Failed { why: format!("it answered {}", pushed.text()), retry_after: pushed.retry_after }
         }
-        400..=499 => Outcome::Refused(format!("it answered {}", pushed.text())),
+        400 | 411 | 413..=415 | 422 | 431 => Outcome::Refused(format!("it answered {}", pushed.text())),
+        400..=499 => {
+            Outcome::Barred { why: format!("it answered {}", pushed.text()), retry_after: pushed.retry_after }
+        }
         _ => Outcome::failed(format!("it answered {}, which is not an answer", pushed.status)),
     }
 }

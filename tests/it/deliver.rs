@@ -304,6 +304,25 @@ fn who_listens_to_streams_takes_nothing_from_who_delivers() {
 }
 
 #[test]
+fn hits_wait_while_a_key_is_not_taken() {
+    let env = TestEnv::new();
+    let receiver = Receiver::start(Does::Answers(401));
+    let (_daemon, delivering) = (daemon(&env, &outlet("soar", &receiver.url, "")), deliver(&env));
+    ask_for(&env, &["one.d.example", "two.d.example"]);
+    let failures = || -> u64 {
+        let status: Value =
+            serde_json::from_slice(&env.ok(&["status", "--format", "json", "--data", "data"])).unwrap();
+        status["delivering"][0]["failures"].as_u64().unwrap_or_default()
+    };
+    until("both were tried more than once", || (failures() > 3).then_some(()));
+    receiver.does(Does::Answers(200));
+    at_least(&receiver, 2);
+    assert_eq!(receiver.names(), ["one.d.example", "two.d.example"]);
+    assert!(!env.path("data/deliver/soar.dead").exists());
+    drop(delivering);
+}
+
+#[test]
 fn what_is_refused_for_good_is_a_dead_letter_and_the_next_hit_goes_out() {
     let env = TestEnv::new();
     let receiver = Receiver::start(Does::Answers(422));
