@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -11,6 +12,7 @@ use super::client::ClientConfig;
 use super::progress::Progress;
 use crate::base::clock::now;
 use crate::base::time::format_utc;
+use crate::base::units;
 use crate::daemon::config::{Config, ConfigError, Source};
 use crate::daemon::{self, CONTROL_SOCKET};
 use crate::fleet::Address;
@@ -44,6 +46,9 @@ pub struct LedgerArgs {
     /// Go on where parts of the cluster are away, and say which
     #[arg(long)]
     partial: bool,
+    /// Give a server up that says nothing for so long [default: 60s]
+    #[arg(long, value_name = "AGE", value_parser = units::parse_duration)]
+    timeout: Option<Duration>,
     /// Trust the certificates in this PEM file, instead of those of the system, when the URL is https [env: DNSLEDGER_CA]
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     ca: Option<PathBuf>,
@@ -207,6 +212,14 @@ pub enum Access {
 }
 
 impl Access {
+    /// The same, where a daemon may say nothing for so long.
+    fn patient(self, timeout: Option<Duration>) -> Access {
+        match self {
+            Access::Socket(client) => Access::Socket(client.patient(timeout)),
+            other => other,
+        }
+    }
+
     /// Reaches the ledger that is meant, to ask it.
     ///
     /// # Errors
@@ -238,11 +251,13 @@ impl Access {
         let ca = args.ca.as_deref().or(told.ca.as_deref());
         let token = || token_file.map(|path| read_token(path)).transpose();
         if let Some(url) = args.server.as_ref().or(told.server.as_ref()) {
-            return Ok(Access::Server(Client::of_url(url, token()?.as_deref(), ca)?));
+            return Ok(Access::Server(Client::of_url(url, token()?.as_deref(), ca)?.patient(args.timeout)));
         }
         let denied = match Access::open_folder(&args.folder, purpose) {
             Err(error) if args.folder.data.is_none() && is_denied(&error) => error,
-            opened if args.token_file.is_none() && args.ca.is_none() => return opened,
+            opened if args.token_file.is_none() && args.ca.is_none() => {
+                return opened.map(|access| access.patient(args.timeout));
+            }
             _ => {
                 let message = "there is no server to send a token to, or to trust".to_owned();
                 return Err(Misuse { message, hint: "--server URL says which" }.into());
@@ -256,8 +271,8 @@ impl Access {
         };
         let (url, cert) = daemon::own_url(&config.http);
         let client = Client::of_url(&url, token()?.as_deref(), ca.or(cert.as_deref()))?;
-        match client.get("/healthz", &[]) {
-            Ok(_) => Ok(Access::Server(client)),
+        match client.probing().get("/healthz", &[]) {
+            Ok(_) => Ok(Access::Server(client.patient(args.timeout))),
             Err(error) => Err(denied.context(format!("{url} does not answer either ({error})"))),
         }
     }
@@ -336,7 +351,7 @@ pub fn daemon_of(folder: &Path) -> Result<Option<Client>, ClientError> {
         }
     }
     let client = Client::of_socket(&socket)?;
-    match client.get("/healthz", &[]) {
+    match client.probing().get("/healthz", &[]) {
         Ok(_) => Ok(Some(client)),
         Err(error) if error.is_nobody() => Ok(None),
         Err(error) => Err(error),

@@ -19,7 +19,7 @@ pub fn take_up(folder: &FolderArgs) -> anyhow::Result<()> {
             writeln!(io::stdout(), "{new} new hits in what is there: `dnsledger hits`")?;
         }
         Ok(Access::Socket(client) | Access::Server(client)) => {
-            io::copy(&mut client.post("/control/watch", &[], None)?, &mut io::sink())?;
+            io::copy(&mut client.until_done().post("/control/watch", &[], None)?, &mut io::sink())?;
             writeln!(
                 io::stdout(),
                 "the daemon has taken it up, and looks through what is there: `dnsledger hits`"

@@ -24,8 +24,6 @@ use crate::output::sanitise;
 
 /// How often the daemon is told how it goes.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// How long the daemon may take to answer; it waits for hits for a part of that.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether an outlet has ended.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long what is under way may take when it is told to stop.
@@ -91,8 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         taken => taken?,
     };
-    let daemon =
-        || anyhow::Ok(Client::of_socket(&config.data_dir.join(CONTROL_SOCKET))?.with_patience(PATIENCE));
+    let daemon = || anyhow::Ok(Client::of_socket(&config.data_dir.join(CONTROL_SOCKET))?);
     let source: Box<dyn Fn() -> anyhow::Result<Source>> = match once {
         false => Box::new(|| Ok(Source::Daemon(daemon()?))),
         true => match Access::open_folder(&args.folder, Purpose::Change)? {

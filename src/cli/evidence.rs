@@ -209,7 +209,7 @@ fn ask(
     params.extend(args.first.then_some(("order", "oldest")));
     params.extend((args.format == Format::Raw).then_some(("raw", "true")));
     let path = if is_server { "/api/v1/evidence" } else { "/control/evidence" };
-    let mut answer = BufReader::new(client.get(path, &params)?);
+    let mut answer = BufReader::new(client.at_length().get(path, &params)?);
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -174,7 +174,7 @@ fn ask(daemon: &Client, path: &str, bounds: &Bounds) -> anyhow::Result<ExpireLin
     let params = [("older_than", &age), ("max_disk", &disk), ("before", &before)];
     let params: Vec<(&str, &str)> =
         params.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
-    let answer = daemon.post(path, &params, None)?;
+    let answer = daemon.until_done().post(path, &params, None)?;
     let line = BufReader::new(answer).lines().next().context("the daemon ended before it was done")?;
     let line = line.context("reading the daemon's answer")?;
     match serde_json::from_str(&line).context("reading the daemon's answer")? {

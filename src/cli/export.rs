@@ -96,7 +96,7 @@ fn write(access: &Access, args: &Args, search: &Search, out: &mut dyn Write) -> 
     let mut params = args.filters.pairs();
     params.push(("format", if args.format == Format::Csv { "csv" } else { "cof" }));
     params.extend(args.ledger.partial());
-    let mut answer = client.get(path, &params)?;
+    let mut answer = client.at_length().get(path, &params)?;
     io::copy(&mut answer, out)?;
     Ok(())
 }

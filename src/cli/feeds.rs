@@ -116,7 +116,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let config = args.folder.load()?;
             Folder::of(&config.data_dir).remove(&args.feed)?;
             if let Some(client) = daemon_of(&config.data_dir)? {
-                io::copy(&mut client.post("/control/watch", &[], None)?, &mut io::sink())?;
+                io::copy(&mut client.until_done().post("/control/watch", &[], None)?, &mut io::sink())?;
             }
             let feed = sanitise(&args.feed);
             let mut out = io::stdout().lock();

@@ -278,7 +278,7 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
     if args.format == Format::Table {
         writeln!(io::stdout(), "{}", TITLES.join("  "))?;
     }
-    let mut stream = client.get("/api/v1/hits/stream", &[("after", &after.to_string())])?;
+    let mut stream = client.without_end().get("/api/v1/hits/stream", &[("after", &after.to_string())])?;
     loop {
         let why = follow_one(stream, &mut after, args.format, filter)?;
         // When nobody listens there is nobody to tell.
@@ -286,7 +286,7 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
             writeln!(io::stderr(), "{why}: it goes on behind hit {after} when the daemon is there again.");
         stream = loop {
             Stop::new().wait(AWAY);
-            match client.get("/api/v1/hits/stream", &[("after", &after.to_string())]) {
+            match client.without_end().get("/api/v1/hits/stream", &[("after", &after.to_string())]) {
                 Ok(stream) => break stream,
                 // It says no; but for that it has no time yet.
                 Err(error @ ClientError::Refused { status, .. }) if status != 503 => return Err(error.into()),

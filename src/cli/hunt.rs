@@ -174,7 +174,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 .into());
             }
             params.extend((!allowed.is_empty()).then_some(("allow", allowed.as_str())));
-            let mut answer = BufReader::new(client.post("/api/v1/hunt", &params, Some(list))?);
+            let mut answer = BufReader::new(client.at_length().post("/api/v1/hunt", &params, Some(list))?);
             let mut sum = None;
             while let Some(line) = next_line(&mut answer).context("reading the answer")? {
                 match serde_json::from_slice(&line).context("reading the answer")? {

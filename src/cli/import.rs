@@ -280,7 +280,7 @@ fn send_one(
     let mut params = vec![("name", name.as_str())];
     params.extend(how.sensor.map(|sensor| ("sensor", sensor)));
     params.extend(how.replace.then_some(("replace", "true")));
-    let mut answer = client.post("/control/import", &params, Some(body))?;
+    let mut answer = client.at_length().post("/control/import", &params, Some(body))?;
     let mut report = Vec::new();
     answer.read_to_end(&mut report).context("reading the daemon's answer")?;
     let report: ImportReport = serde_json::from_slice(&report).context("reading the daemon's answer")?;

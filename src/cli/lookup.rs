@@ -26,6 +26,8 @@ use crate::store::ReadStore;
 
 /// Rows that a server is asked for at a time.
 const PAGE: u64 = 10_000;
+/// Pages without rows, one after the other, that are read: each may stand for very many rows that were looked at.
+const MOST_EMPTY: u32 = 10_000;
 
 /// Queries that a server is asked together.
 const TOGETHER: usize = 1000;
@@ -467,6 +469,7 @@ fn ask(
     let mut questions = None;
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut cursor: Option<String> = None;
+    let mut empty = 0;
     loop {
         let limit = left.min(PAGE).to_string();
         let mut params = args.filters.pairs();
@@ -478,7 +481,7 @@ fn ask(
         params.extend(sort.as_deref().map(|sort| ("sort", sort)));
         params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let mut answer = BufReader::new(client.get("/api/v1/records", &params)?);
-        let mut end = None;
+        let (mut end, before) = (None, left);
         while let Some(line) = next_line(&mut answer).context("reading the answer")? {
             match serde_json::from_slice::<Row>(&line) {
                 Ok(row) => {
@@ -489,12 +492,14 @@ fn ask(
             }
         }
         let end = end.context("the answer broke off")?;
+        empty = if left == before { empty + 1 } else { 0 };
         questions = questions.or(end.questions);
         lacks.add(end.incomplete, end.expired_before);
         match end.next {
             Some(next) if cursor.as_ref() == Some(&next) => {
                 bail!("the server gives the same page again and again")
             }
+            Some(_) if empty > MOST_EMPTY => bail!("the server gives pages without rows and without an end"),
             Some(next) if left > 0 => cursor = Some(next),
             next => return Ok((questions, next.is_some() || args.sort.is_some() && end.truncated)),
         }
@@ -558,7 +563,7 @@ fn ask_together(
     // Of each query its rows, and whether these are all.
     let mut answers: Vec<(Vec<Row>, Option<bool>)> = items.iter().map(|_| Default::default()).collect();
     let mut is_whole = false;
-    let answer = client.post("/api/v1/lookup", &params, Some(Box::new(io::Cursor::new(body))))?;
+    let answer = client.at_length().post("/api/v1/lookup", &params, Some(Box::new(io::Cursor::new(body))))?;
     let mut answer = BufReader::new(answer);
     while let Some(line) = next_line(&mut answer).context("reading the answer")? {
         let BulkLine { line: number, ended, questions, error, incomplete, expired_before } =

@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if changed && args.due {
         // Where there is no daemon it takes them up when it starts.
         if let Some(client) = daemon {
-            io::copy(&mut client.post("/control/watch", &[], None)?, &mut io::sink())?;
+            io::copy(&mut client.until_done().post("/control/watch", &[], None)?, &mut io::sink())?;
         }
     } else if changed {
         take_up(&args.folder)?;

@@ -94,7 +94,7 @@ fn show(progress: &Progress, done: u64, total: u64) {
 
 /// Takes a copy as the daemon hands it out, while it serves.
 fn receive(daemon: &Client, replica: &mut Replica, progress: &Progress) -> anyhow::Result<()> {
-    let answer = daemon.post("/control/snapshot", &[], None)?;
+    let answer = daemon.at_length().post("/control/snapshot", &[], None)?;
     let mut answer = BufReader::new(answer);
     let (mut done, mut total) = (0, 0);
     loop {

@@ -29,7 +29,7 @@ impl Source {
         match self {
             Source::Ledger(ledger) => Ok(ChangesHead::of(&ledger.now().changed_since(Mark(u64::MAX))?)),
             Source::Daemon(client) => {
-                let mut answer = client.post("/control/changes", &[("head", "true")], None)?;
+                let mut answer = client.at_length().post("/control/changes", &[("head", "true")], None)?;
                 read_head(&mut answer)
             }
         }
@@ -56,7 +56,7 @@ impl Source {
             }
             Source::Daemon(client) => {
                 let since = since.0.to_string();
-                let answer = client.post("/control/changes", &[("since", &since)], None)?;
+                let answer = client.at_length().post("/control/changes", &[("since", &since)], None)?;
                 let mut answer = BufReader::new(answer);
                 let head = read_head(&mut answer)?;
                 loop {

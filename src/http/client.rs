@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
@@ -15,10 +15,11 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -27,6 +28,15 @@ use super::tls::{self, TlsError};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long a server may say nothing where nobody has said it: twice the time that it has for a request.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long one may take to say whether it is there.
+const PROBE: Duration = Duration::from_secs(15);
+/// How many times as long may be silent what works at length, and how many times as long it may go on slowly: two hours.
+const AT_LENGTH: u32 = 10;
+const SLOWLY: u32 = 120;
+/// Bytes a second below which an answer is slow.
+const SLOW: u64 = 1 << 10;
 /// Bytes of a body that are read and sent at a time.
 const UPLOAD_BYTES: usize = 256 << 10;
 /// Bytes of an error that are read.
@@ -82,6 +92,14 @@ pub enum ClientError {
         /// The reason.
         error: io::Error,
     },
+    /// The server is there, and says nothing.
+    #[error("{server} took the request and said nothing for {} s", silence.as_secs())]
+    Silent {
+        /// The socket or the URL.
+        server: String,
+        /// How long it was waited for.
+        silence: Duration,
+    },
     /// The server does not speak HTTP.
     #[error("{server} does not answer in HTTP")]
     NoHttp {
@@ -132,8 +150,36 @@ impl ClientError {
             ),
             ClientError::Refused { hint, .. } => hint.as_deref(),
             ClientError::NoHttp { .. } => Some("if that port speaks TLS, ask https://"),
+            ClientError::Silent { .. } => Some(
+                "if it is a daemon that has much to do, ask again, with --timeout 10m where the command has that",
+            ),
             ClientError::Broken { .. } => None,
         }
+    }
+}
+
+//--- Patience -------------------------------------------------------------------------------------------------------
+
+/// How long a server is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Patience {
+    /// How long it may say nothing, before its answer and within it.
+    silence: Duration,
+    /// How long an answer may be waited for, all in all, beside a second for each [`SLOW`] bytes of it. One that comes by the byte is never
+    /// silent, and never ends. `None` where whoever asks sees to that.
+    slowly: Option<Duration>,
+}
+
+impl Patience {
+    fn of(silence: Duration) -> Patience {
+        Patience { silence, slowly: Some(silence) }
+    }
+
+    /// How long the next part of an answer may take, of which so many bytes came after so long a wait; `None` where it is given up.
+    fn left(self, waited: Duration, came: u64) -> Option<Duration> {
+        let Some(slowly) = self.slowly else { return Some(self.silence) };
+        let left = slowly.saturating_add(Duration::from_secs(came / SLOW)).checked_sub(waited)?;
+        (!left.is_zero()).then_some(left.min(self.silence))
     }
 }
 
@@ -147,13 +193,13 @@ enum Server {
 }
 
 /// A client of one server. Each request has a connection of its own.
+#[derive(Clone)]
 pub struct Client {
     server: Server,
     token: Option<HeaderValue>,
     /// Further headers of each request.
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// How long an answer may take to begin, and to go on, where there is a bound.
-    patience: Option<Duration>,
+    patience: Patience,
     /// Whether errors are plain text, of which the beginning is told.
     is_plain: bool,
     runtime: Arc<Runtime>,
@@ -217,7 +263,7 @@ impl Client {
         let runtime = runtime
             .map_err(|error| ClientError::Unreachable { server: server.to_string(), error })
             .map(Arc::new)?;
-        let (headers, patience, is_plain) = (Vec::new(), None, false);
+        let (headers, patience, is_plain) = (Vec::new(), Patience::of(SILENCE), false);
         Ok(Client { server, token, headers, patience, is_plain, runtime })
     }
 
@@ -243,13 +289,49 @@ impl Client {
             value.set_sensitive(true);
             client.headers.push((HeaderName::from_static(name), value));
         }
-        (client.patience, client.is_plain) = (Some(patience), true);
+        (client.patience, client.is_plain) = (Patience { silence: patience, slowly: None }, true);
         Ok(client)
     }
 
-    /// The same, where an answer may take so long to begin and to go on.
-    pub fn with_patience(self, patience: Duration) -> Client {
-        Client { patience: Some(patience), ..self }
+    /// The same, where the server may say nothing for so long.
+    #[must_use]
+    fn with_timeout(self, silence: Duration) -> Client {
+        Client { patience: Patience::of(silence), ..self }
+    }
+
+    /// The same, where somebody has said that the server may say nothing for so long.
+    #[must_use]
+    pub fn patient(self, silence: Option<Duration>) -> Client {
+        match silence {
+            Some(silence) => self.with_timeout(silence),
+            None => self,
+        }
+    }
+
+    /// The same for who only asks whether it is there.
+    #[must_use]
+    pub fn probing(&self) -> Client {
+        self.clone().with_timeout(PROBE.min(self.patience.silence))
+    }
+
+    /// The same for what looks through much, and may be silent meanwhile.
+    #[must_use]
+    pub fn at_length(&self) -> Client {
+        let Patience { silence, .. } = self.patience;
+        let slowly = Some(silence.saturating_mul(SLOWLY));
+        Client { patience: Patience { silence: silence.saturating_mul(AT_LENGTH), slowly }, ..self.clone() }
+    }
+
+    /// The same for what says nothing before it is done.
+    #[must_use]
+    pub fn until_done(&self) -> Client {
+        self.clone().with_timeout(self.patience.silence.saturating_mul(SLOWLY))
+    }
+
+    /// The same for a stream without an end, in which something comes now and then.
+    #[must_use]
+    pub fn without_end(&self) -> Client {
+        Client { patience: Patience { slowly: None, ..self.patience }, ..self.clone() }
     }
 
     /// A client of what a URL with a path names, and that path with its query.
@@ -330,7 +412,7 @@ impl Client {
     ///
     /// When there is no good answer.
     pub fn get(&self, path: &str, params: &[(&str, &str)]) -> Result<Answer, ClientError> {
-        self.send(Method::GET, path, params, Upload(None))
+        self.send(Method::GET, path, params, None)
     }
 
     /// Posts to a path with these parameters; the body is read while it is sent.
@@ -344,7 +426,7 @@ impl Client {
         params: &[(&str, &str)],
         body: Option<Box<dyn Read + Send>>,
     ) -> Result<Answer, ClientError> {
-        self.send(Method::POST, path, params, Upload(body))
+        self.send(Method::POST, path, params, body)
     }
 
     /// Runs what waits for the server.
@@ -372,8 +454,8 @@ impl Client {
         Ok(sender)
     }
 
-    /// Sends a request on a connection of its own.
-    pub(super) fn exchange<B>(&self, request: Request<B>) -> Result<Response<Incoming>, ClientError>
+    /// Sends a request on a connection of its own. What is sent meanwhile says when a part of it went out last.
+    fn exchange_while<B>(&self, request: Request<B>, sent: &Sent) -> Result<Response<Incoming>, ClientError>
     where
         B: Body + Send + 'static,
         B::Data: Send,
@@ -381,26 +463,43 @@ impl Client {
     {
         self.runtime.block_on(async {
             let mut sender = self.connect().await?;
-            let sent = async {
-                sender.send_request(request).await.map_err(|error| match error.is_parse() {
-                    true => self.speaks_no_http(),
-                    false => self.broken(error.into()),
-                })
-            };
-            match self.patience {
-                None => sent.await,
-                Some(patience) => {
-                    let late = |_| Err(self.broken(io::Error::from(io::ErrorKind::TimedOut).into()));
-                    timeout(patience, sent).await.unwrap_or_else(late)
+            let mut answer = std::pin::pin!(sender.send_request(request));
+            sent.now();
+            loop {
+                let until = sent.last() + self.patience.silence;
+                match timeout_at(until.into(), &mut answer).await {
+                    Ok(answered) => {
+                        return answered.map_err(|error| match error.is_parse() {
+                            true => self.speaks_no_http(),
+                            false => self.broken(error.into()),
+                        });
+                    }
+                    // It took a part meanwhile.
+                    Err(_) if sent.last() + self.patience.silence > Instant::now() => {}
+                    Err(_) => {
+                        let (server, silence) = (self.server.to_string(), self.patience.silence);
+                        return Err(ClientError::Silent { server, silence });
+                    }
                 }
             }
         })
     }
 
+    /// Sends a request that is at hand on a connection of its own.
+    pub(super) fn exchange<B>(&self, request: Request<B>) -> Result<Response<Incoming>, ClientError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.exchange_while(request, &Sent::default())
+    }
+
     /// A body that is read as it comes.
     pub(super) fn answer(&self, body: Incoming) -> Answer {
         let (runtime, current) = (Arc::clone(&self.runtime), Bytes::new());
-        Answer { runtime, body, current, patience: self.patience, broken: None }
+        let (patience, waited, came) = (self.patience, Duration::ZERO, 0);
+        Answer { runtime, body, current, patience, waited, came, broken: None }
     }
 
     /// The error for a connection that broke.
@@ -442,11 +541,12 @@ impl Client {
         method: Method,
         path: &str,
         params: &[(&str, &str)],
-        body: Upload,
+        body: Option<Box<dyn Read + Send>>,
     ) -> Result<Answer, ClientError> {
-        let request = self.request(method, path, params).body(body);
+        let sent = Sent::default();
+        let request = self.request(method, path, params).body(Upload(body, sent.clone()));
         let request = request.map_err(|error| self.broken(error.into()))?;
-        let response = self.exchange(request)?;
+        let response = self.exchange_while(request, &sent)?;
         let status = response.status();
         let body = response.into_body();
         let mut answer = self.answer(body);
@@ -544,7 +644,10 @@ pub struct Answer {
     runtime: Arc<Runtime>,
     body: Incoming,
     current: Bytes,
-    patience: Option<Duration>,
+    patience: Patience,
+    /// How long it was waited for, and how many bytes came. How long whoever reads it takes does not count.
+    waited: Duration,
+    came: u64,
     /// Why it broke off: whoever reads on is told so again.
     broken: Option<String>,
 }
@@ -555,15 +658,27 @@ impl Read for Answer {
             return Err(io::Error::other(why.clone()));
         }
         while self.current.is_empty() {
-            let frame = self.body.frame();
-            let frame = match self.patience {
-                None => self.runtime.block_on(frame),
-                Some(patience) => self.runtime.block_on(async {
-                    timeout(patience, frame).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))
-                })?,
+            let begun = Instant::now();
+            let left = self.patience.left(self.waited, self.came).unwrap_or_default();
+            let body = &mut self.body;
+            let frame = self.runtime.block_on(async { timeout(left, body.frame()).await });
+            let silent = begun.elapsed();
+            self.waited += silent;
+            let Ok(frame) = frame else {
+                let (waited, came) = (self.waited.as_secs(), self.came);
+                // It is the time of all where only a little of it is used up before.
+                let why = match silent >= self.patience.silence / 2 {
+                    true => format!("the server said nothing for {} s, within its answer", silent.as_secs()),
+                    false => format!("the answer comes too slowly: {came} bytes in {waited} s"),
+                };
+                self.broken = Some(why.clone());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             };
             match frame {
-                Some(Ok(frame)) => self.current = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => {
+                    self.current = frame.into_data().unwrap_or_default();
+                    self.came += self.current.len() as u64;
+                }
                 Some(Err(error)) => {
                     self.broken = Some(error.to_string());
                     return Err(io::Error::other(error));
@@ -577,8 +692,28 @@ impl Read for Answer {
     }
 }
 
+/// When a part of a body went out last.
+#[derive(Clone)]
+struct Sent(Arc<Mutex<Instant>>);
+
+impl Default for Sent {
+    fn default() -> Sent {
+        Sent(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Sent {
+    fn now(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock()
+    }
+}
+
 /// A body that is read from a blocking reader: this runtime has nothing else to do.
-struct Upload(Option<Box<dyn Read + Send>>);
+struct Upload(Option<Box<dyn Read + Send>>, Sent);
 
 impl Body for Upload {
     type Data = Bytes;
@@ -593,6 +728,8 @@ impl Body for Upload {
                 read => break read,
             }
         };
+        // Not before it is read: a pipe may pause.
+        self.1.now();
         Poll::Ready(match read {
             Ok(0) => {
                 self.0 = None;
@@ -631,6 +768,91 @@ mod tests {
             assert!(matches!(Client::of_url(url, None, None), Err(ClientError::BadUrl { .. })), "{url}");
         }
         assert!(Client::of_url("http://x", Some("a\nb"), None).is_err());
+    }
+
+    /// A server that sends something and then a byte now and then, or nothing, until nobody takes it.
+    fn server(begin: &'static [u8], by_the_byte: bool) -> (Client, std::thread::JoinHandle<()>) {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(begin).unwrap();
+            if !by_the_byte {
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            while by_the_byte && stream.write_all(b"a").is_ok() {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        });
+        (Client::of_url(&url, None, None).unwrap().with_timeout(Duration::from_millis(200)), thread)
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_or_little_is_given_up() {
+        for (begin, by_the_byte) in [(&b""[..], false), (b"HTTP/1.1 200 OK\r\nX: ", true)] {
+            let (client, server) = server(begin, by_the_byte);
+            let silent = client.get("/", &[]).err();
+            assert!(matches!(silent, Some(ClientError::Silent { .. })), "{silent:?}");
+            drop(client);
+            server.join().unwrap();
+        }
+        let begin = &b"HTTP/1.1 200 OK\r\n\r\nbegun"[..];
+        for (by_the_byte, why) in [(false, "said nothing"), (true, "comes too slowly")] {
+            let (client, server) = server(begin, by_the_byte);
+            let mut answer = client.get("/", &[]).unwrap();
+            let mut text = Vec::new();
+            let error = answer.read_to_end(&mut text).unwrap_err();
+            assert!(text.starts_with(b"begun") && error.to_string().contains(why), "{error}");
+            assert!(answer.read(&mut [0]).is_err(), "and it never has an end");
+            drop((answer, client));
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_sent_may_take_its_time() {
+        use std::io::Write;
+        struct Slow(u32);
+        impl Read for Slow {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                std::thread::park_timeout(Duration::from_millis(150));
+                let Some(left) = self.0.checked_sub(1) else { return Ok(0) };
+                self.0 = left;
+                buffer[0] = b'x';
+                Ok(1)
+            }
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut got = Vec::new();
+            while !got.ends_with(b"0\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                got.push(byte[0]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").unwrap();
+        });
+        let client = Client::of_url(&url, None, None).unwrap().with_timeout(Duration::from_millis(400));
+        let mut answer = client.post("/", &[], Some(Box::new(Slow(4)))).unwrap();
+        let mut text = String::new();
+        answer.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "done");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_has_a_second_for_each_part_of_it_beside_its_time() {
+        let patience = Patience::of(Duration::from_secs(60));
+        let left =
+            |waited: u64, came| patience.left(Duration::from_secs(waited), came).map(|left| left.as_secs());
+        assert_eq!((left(0, 0), left(59, 0), left(60, 0)), (Some(60), Some(1), None));
+        assert_eq!((left(90, 40 << 10), left(101, 40 << 10)), (Some(10), None));
+        let endless = Patience { slowly: None, ..patience };
+        assert_eq!(endless.left(Duration::MAX, 0), Some(Duration::from_secs(60)));
     }
 
     #[test]

@@ -8,12 +8,13 @@
 //! {"format":"plain","lines":40,"taken":31,"hits":1,"missed":29,"duplicates":1,"allowed":0,"too_wide":0,"exceptions":0,"skipped":{"private":2},"examples":[],"as_of":null,"incomplete":[]}
 //! ```
 //!
-//! An answer without the sum was cut. The list is read to its end before the first line is sent, so what is no list, or too
+//! A line may have blanks before it: one is sent now and then while nothing is found. An answer without the sum was cut. The list is read to its end before the first line is sent, so what is no list, or too
 //! much of one, is a status of its own.
 
 use std::io::Read;
+use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use hyper::Method;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -38,6 +39,8 @@ use crate::store::StoreError;
 
 /// Bytes of the answer that are sent together.
 const CHUNK_BYTES: usize = 64 << 10;
+/// How often a client hears of it that the hunt goes on.
+const ALIVE: Duration = Duration::from_secs(15);
 
 /// Answers `POST /api/v1/hunt`.
 ///
@@ -190,12 +193,13 @@ impl Telling {
         let ledger = &self.state.0.ledger;
         let rows = ledger.stats()?.rows;
         let until = Instant::now() + self.state.0.config.stream_timeout;
+        let mut said = Instant::now();
         let mut listener = Listener {
             hit: &mut |hit| {
                 HuntLine::from(hit).push_json(out);
                 out.len() < CHUNK_BYTES || self.send(Chunk::More(std::mem::take(out).into()))
             },
-            go_on: &mut || !self.chunks.is_closed() && Instant::now() < until,
+            go_on: &mut || self.is_alive(&mut said) && Instant::now() < until,
         };
         let Some(outcome) = hunt.run(&self.state.snapshot(), rows, Way::Best, &mut listener)? else {
             return Ok(false);
@@ -204,6 +208,15 @@ impl Telling {
         let (as_of, incomplete) = (self.as_of.as_of.clone(), self.as_of.incomplete.clone());
         HuntSum { as_of, incomplete, ..sum }.push_json(out);
         Ok(true)
+    }
+
+    /// Whether the client is there. So that it knows that there is more to come, a blank before the next line is sent now and then.
+    fn is_alive(&self, said: &mut Instant) -> bool {
+        if said.elapsed() < ALIVE {
+            return !self.chunks.is_closed();
+        }
+        *said = Instant::now();
+        self.send(Chunk::More(Bytes::from_static(b" ")))
     }
 
     /// Whether the client took it in time.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -906,6 +906,61 @@ fn hostile_server(answers: Vec<(&'static str, Vec<u8>)>) -> String {
         }
     });
     url
+}
+
+#[test]
+fn a_server_that_hangs_or_answers_by_the_byte_is_an_error_and_no_empty_answer() {
+    /// What a server says at once, and whether it goes on by the byte.
+    fn server(begin: &'static str, by_the_byte: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(begin.as_bytes());
+                    while by_the_byte && stream.write_all(b" ").is_ok() {
+                        std::thread::park_timeout(std::time::Duration::from_millis(5));
+                    }
+                    let _ = stream.read_to_end(&mut Vec::new());
+                });
+            }
+        });
+        url
+    }
+    let hangs = server("", false);
+    let head = server("HTTP/1.1 200 OK\r\nX-A: ", true);
+    let body = server("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"hits\":[", true);
+    let list = tempfile::NamedTempFile::new().unwrap();
+    fs::write(list.path(), "a.example\n").unwrap();
+    let list = list.path().to_str().unwrap();
+    let commands = [
+        &["lookup", "a.example"][..],
+        &["lookup", "--file", list],
+        &["lookup", "--summary", "--file", list],
+        &["status"],
+        &["hits"],
+        &["hits", "--follow"],
+        &["new"],
+        &["export"],
+        &["hunt", list],
+        &["evidence", "a.example"],
+    ];
+    let ends = |command: &[&str], url: &str, says: &str| {
+        let output = run(&[command, &["--server", url, "--timeout", "100ms"]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+        assert!(said.contains(says), "{command:?}: {said}");
+        let told = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+        assert!(told <= 1, "no more than titles: {command:?}");
+    };
+    for command in commands {
+        ends(command, &hangs, "said nothing for ");
+        ends(command, &head, "said nothing for ");
+    }
+    for command in [&["lookup", "a.example"][..], &["status"], &["hits"], &["new"]] {
+        ends(command, &body, "comes too slowly");
+    }
 }
 
 #[test]

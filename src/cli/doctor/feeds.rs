@@ -16,7 +16,7 @@ struct Feeds {
 
 /// Asks the daemon for the feeds that it has, and says what is the matter with them.
 pub(super) fn check(findings: &mut Findings, socket: &Path) {
-    let answer = Client::of_socket(socket).and_then(|client| client.get("/api/v1/feeds", &[]));
+    let answer = Client::of_socket(socket).and_then(|client| client.probing().get("/api/v1/feeds", &[]));
     let told = answer.ok().map(|answer| serde_json::from_reader(answer.take(STATUS_BYTES)));
     let Feeds { feeds } = told.and_then(Result::ok).unwrap_or_default();
     for feed in &feeds {

@@ -184,7 +184,7 @@ struct UnreadStatus {
 impl DaemonStatus {
     /// What the daemon says of itself. One that does not tell is of another version, or on its way out.
     fn of(socket: &Path) -> DaemonStatus {
-        let answer = Client::of_socket(socket).and_then(|client| client.get("/api/v1/status", &[]));
+        let answer = Client::of_socket(socket).and_then(|client| client.probing().get("/api/v1/status", &[]));
         let status = answer.ok().map(|answer| serde_json::from_reader(answer.take(STATUS_BYTES)));
         status.and_then(Result::ok).unwrap_or_default()
     }
@@ -251,7 +251,7 @@ impl DaemonStatus {
 fn check_folder(findings: &mut Findings, folder: &Path) -> Option<HashSet<String>> {
     let shown = folder.display();
     let socket = folder.join(CONTROL_SOCKET);
-    let running = Client::of_socket(&socket).and_then(|client| client.get("/healthz", &[])).is_ok();
+    let running = Client::of_socket(&socket).and_then(|client| client.probing().get("/healthz", &[])).is_ok();
     if running {
         findings.good("data", format!("{shown}: its daemon is running"));
         check_ready(findings, &socket);
@@ -292,7 +292,7 @@ fn check_folder(findings: &mut Findings, folder: &Path) -> Option<HashSet<String
 
 /// Looks at whether the daemon is ready.
 fn check_ready(findings: &mut Findings, socket: &Path) {
-    let ready = Client::of_socket(socket).and_then(|client| client.get("/readyz", &[]));
+    let ready = Client::of_socket(socket).and_then(|client| client.probing().get("/readyz", &[]));
     if let Err(error) = ready {
         findings.bad(
             "daemon",
@@ -410,7 +410,7 @@ fn check_server(findings: &mut Findings, told: anyhow::Result<ClientConfig>) {
     let Some(url) = server else { return };
     let asked = token_file.map(|path| read_token(&path)).transpose().and_then(|token| {
         let client = Client::of_url(&url, token.as_deref(), ca.as_deref())?;
-        Ok(client.get("/readyz", &[]).map(drop)?)
+        Ok(client.probing().get("/readyz", &[]).map(drop)?)
     });
     match asked {
         Ok(()) => findings.good(
