@@ -274,8 +274,9 @@ pub fn run(
 fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     tokio::runtime::Builder::new_multi_thread()
-        // One more, which goes on where lookups that are not as quick as expected hold up the others.
-        .worker_threads(cores + 1)
+        // More than there are cores: one goes on where lookups that are not as quick as expected hold up the others, and one makes room for
+        // lookups that read while others do (see http/pace.rs).
+        .worker_threads(cores + 2)
         .enable_all()
         .build()
         .context("starting the event loop")

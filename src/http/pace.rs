@@ -6,8 +6,8 @@
 //!
 //! - a few lookups in a row must have been quick on another thread before the first is made within the loop, and one that
 //!   is slow ends that;
-//! - so many at once that a thread of the loop is always left; while one of them is not done after a few milliseconds,
-//!   none is added;
+//! - so many at once that a thread of the loop is always left; while one of them is not done after ten milliseconds, none
+//!   is added;
 //! - a thread of the loop that is held up may be the one that listens for everybody: [`Pace::watch`] wakes another then.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -24,9 +24,9 @@ const PROVEN: u32 = 8;
 /// A lookup that takes no longer than this is quick.
 const QUICK: Duration = Duration::from_millis(1);
 /// One that takes longer than this is slow. Between the two it may only have waited for a processor.
-const SLOW: Duration = Duration::from_millis(10);
-/// One that is not done after so long is held up, milliseconds.
-const HELD_UP_MS: u64 = 3;
+const SLOW: Duration = Duration::from_millis(30);
+/// One that is not done after so long is held up, milliseconds: longer than a thread waits for a processor where others have work too.
+const HELD_UP_MS: u64 = 10;
 /// How often it is looked whether one is held up.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long it goes on being looked after the last one.

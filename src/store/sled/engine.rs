@@ -34,7 +34,7 @@ use std::fs::{self, File};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -129,13 +129,13 @@ impl SledEngine {
         };
         let file_path = path.join("db");
         let file = File::open(&file_path).map_err(failed("could not open", &file_path))?;
-        let main = SledTree { tree: ::sled::Tree::clone(&db), path: path.to_owned() };
+        let main = SledTree::new(::sled::Tree::clone(&db), path.to_owned());
         Ok(SledEngine { main, db, file, synced: Mutex::default() })
     }
 
     pub(super) fn tree(&self, name: &[u8]) -> Result<SledTree, StoreError> {
         let path = self.main.path.clone();
-        Ok(SledTree { tree: guarded(&path, || self.db.open_tree(name))?, path })
+        Ok(SledTree::new(guarded(&path, || self.db.open_tree(name))?, path))
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, HashSet<OsString>> {
@@ -246,6 +246,8 @@ pub(super) fn run_of(tree: &[u8]) -> Option<(u32, u32)> {
 /// How often a pair is asked for that was read at a place of its own, and from how many bytes of a ledger on.
 const ASKED_AGAIN: u32 = 48;
 const ASKED_AGAIN_FROM: u64 = 512 << 20;
+/// After so many reads it is looked again how large it is.
+const SIZE_EVERY: u32 = 64;
 /// The file that sled keeps all in.
 const FILE: &str = "db";
 
@@ -253,15 +255,26 @@ const FILE: &str = "db";
 pub(super) struct SledTree {
     pub(super) tree: ::sled::Tree,
     path: PathBuf,
+    /// Pairs that were read by their place.
+    reads: AtomicU32,
+    /// Whether the ledger was a large one when that was last looked at.
+    is_large: AtomicBool,
 }
 
 impl SledTree {
+    fn new(tree: ::sled::Tree, path: PathBuf) -> SledTree {
+        SledTree { tree, path, reads: AtomicU32::new(0), is_large: AtomicBool::new(false) }
+    }
+
     /// Has sled's cache count a page that was read. It holds what is read back until 64 accesses have come together, in each of 256 parts: with
     /// pages that are read once each it is some hundred MiB above what it is told. A small ledger has less than that.
     fn make_known(&self, key: &[u8]) -> ::sled::Result<()> {
-        // One whose folder was removed is read on by who holds it.
-        let file = self.path.join(FILE).metadata();
-        if file.map_or(true, |file| file.len() < ASKED_AGAIN_FROM) {
+        if self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(SIZE_EVERY) {
+            // One whose folder was removed is read on by who holds it.
+            let file = self.path.join(FILE).metadata();
+            self.is_large.store(file.is_ok_and(|file| file.len() >= ASKED_AGAIN_FROM), Ordering::Relaxed);
+        }
+        if !self.is_large.load(Ordering::Relaxed) {
             return Ok(());
         }
         for _ in 0..ASKED_AGAIN {
@@ -369,7 +382,7 @@ impl Engine for SledEngine {
         while pairs.peek().is_some() {
             let (part, filled) = (before / PART_PAIRS, before % PART_PAIRS);
             let part = u32::try_from(part).map_err(|_| damaged("a run", "it has too many parts"))?;
-            let SledTree { tree, path } = self.tree(&run_tree(id, part))?;
+            let SledTree { tree, path, .. } = self.tree(&run_tree(id, part))?;
             let some: Vec<Pair> = pairs.by_ref().take((PART_PAIRS - filled) as usize).collect();
             before += some.len() as u64;
             guarded(&path, || {
