@@ -57,7 +57,7 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
     let limits = Limits { rows, examined: config.scan_rows };
     let as_of = as_of(&state);
     let wants_questions = request.param("questions").map_or(Ok(false), parse_bool)?;
-    let questions = match AskedOf::of(&search).filter(|_| wants_questions) {
+    let questions = match wants_questions.then(|| AskedOf::of(&search)).flatten() {
         Some(of) => questions_of(&state, of).await?,
         None => None,
     };

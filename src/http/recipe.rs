@@ -58,9 +58,9 @@ pub async fn records(state: State, request: Request) -> Result<Response, ApiErro
             if one.is_none() {
                 refuse_nothing(q)?;
             }
-            match Query::parse(q) {
+            match Query::of_addresses(q) {
                 // A block or a range; a single address may have been asked for as a name.
-                Ok(block @ Query::Addresses(first, last)) if first != last => block,
+                Some(block @ Query::Addresses(first, last)) if first != last => block,
                 _ => Query::exact(asked.as_deref().unwrap_or(q)),
             }
         }

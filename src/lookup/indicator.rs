@@ -54,6 +54,16 @@ impl Indicator {
     ///
     /// When it is neither an indicator nor a query.
     pub fn read(text: &str) -> Result<Indicator, QueryError> {
+        // Most of what is asked for is this, and nothing is to be taken away from it.
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            let query = Query::Addresses(address.into(), address.into());
+            return Ok(Indicator { query, asked: text.to_owned(), is_changed: false, rest: String::new() });
+        }
+        Indicator::read_pasted(text)
+    }
+
+    /// The same for text of any kind.
+    fn read_pasted(text: &str) -> Result<Indicator, QueryError> {
         if let Some(what) = foreign(text) {
             return Err(refused(text, format!("this looks like {what}, which no DNS log has"), FOREIGN_HINT));
         }
@@ -379,10 +389,12 @@ pub fn understood(text: &str) -> Option<Indicator> {
         let one = Indicator::of(inner).ok().filter(|one| is_whole(&one.asked))?;
         return Some(Indicator { is_changed: true, ..one });
     }
-    let is_theirs = text.starts_with('"')
-        || text.contains(char::is_whitespace)
-        || matches!(Query::parse(text), Ok(Query::Addresses(..)));
-    if is_theirs || is_plain(text) {
+    let is_theirs = || {
+        text.starts_with('"')
+            || text.contains(char::is_whitespace)
+            || Query::of_addresses(text).is_some()
+    };
+    if is_plain(text) || is_theirs() {
         return None;
     }
     // A link means the site that serves it.
@@ -559,6 +571,16 @@ mod tests {
         match Indicator::read(text) {
             Ok(indicator) => indicator.asked,
             Err(error) => format!("error: {}", error.message),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_is_read_at_once_as_what_it_is_read_as_with_all_care(address: Ipv4Addr) {
+            let text = address.to_string();
+            let shown = |read: Result<Indicator, QueryError>| format!("{read:?}");
+            let (at_once, with_care) = (Indicator::read(&text), Indicator::read_pasted(&text));
+            prop_assert_eq!(shown(at_once), shown(with_care));
         }
     }
 

@@ -101,10 +101,17 @@ impl Query {
             }
             return Ok(Query::Pattern(Pattern::text(needle)));
         }
-        match query.split_at_checked(6) {
-            Some((word, _)) if word.eq_ignore_ascii_case("rdata:") => parser.rdata(6),
-            _ => parser.side(0, false),
+        match behind_rdata(query) {
+            Some(from) => parser.rdata(from),
+            None => parser.side(0, false),
         }
+    }
+
+    /// The address, the block or the range that a text is as a query, if it is one: what [`Query::parse`] makes of it, without a look at
+    /// what else it may be.
+    pub fn of_addresses(text: &str) -> Option<Query> {
+        let text = text.trim();
+        (Parser { text }).addresses(behind_rdata(text).unwrap_or_default())?.ok()
     }
 
     /// What the recipe's API looks for: rows whose query or whose answer is exactly the text, whatever it is.
@@ -183,6 +190,12 @@ impl Query {
             _ => matches!(self, Query::All | Query::Prefix(_) | Query::RdataText(_) | Query::Pattern(_)),
         }
     }
+}
+
+/// Where a query begins that is for record data alone.
+fn behind_rdata(query: &str) -> Option<usize> {
+    const WORD: &str = "rdata:";
+    query.get(..WORD.len()).filter(|word| word.eq_ignore_ascii_case(WORD)).map(str::len)
 }
 
 /// The address that text reads as, with or without the brackets of a URL.
@@ -534,6 +547,12 @@ mod tests {
             }
             let _ = Query::exact(&text);
             let _ = Query::block(&text, &text);
+        }
+
+        #[test]
+        fn addresses_are_what_the_whole_parser_finds(text in "(rdata:|RDATA:| )?[0-9./:a-f,-]{0,30}( |x)?") {
+            let whole = Query::parse(&text).ok().filter(|query| matches!(query, Query::Addresses(..)));
+            prop_assert_eq!(format!("{:?}", Query::of_addresses(&text)), format!("{whole:?}"));
         }
 
         #[test]
