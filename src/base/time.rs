@@ -12,6 +12,9 @@ pub const DAY: u64 = 86_400;
 /// The last second of the year 9999: no later time is written or read.
 pub const LATEST: u64 = 253_402_300_799;
 
+/// Bytes of a time as text, at most.
+const TEXT_BYTES: usize = "2024-04-12T19:29:12.123Z".len();
+
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
 //--- Text of a time -------------------------------------------------------------------------------------------------
@@ -35,17 +38,51 @@ pub fn epoch_secs([year, month, day, hour, minute, second]: [u64; 6]) -> Option<
 /// `2024-04-12 19:29:12`.
 pub fn format_utc(secs: u64) -> String {
     let civil = civil(secs);
-    format!("{} {}", civil.date(), civil.time())
+    let mut text = text_of_date(civil);
+    text.push(' ');
+    push_clock(civil, &mut text);
+    text
 }
 
 /// `2024-04-12T19:29:12Z` (RFC 3339).
 pub fn format_rfc3339(secs: u64) -> String {
-    format!("{}Z", civil(secs))
+    let civil = civil(secs);
+    let mut text = text_of_date(civil);
+    text.push('T');
+    push_clock(civil, &mut text);
+    text.push('Z');
+    text
 }
 
 /// `2024-04-12`.
 pub fn format_date(secs: u64) -> String {
-    civil(secs).date().to_string()
+    text_of_date(civil(secs))
+}
+
+/// A date, with room for a time behind it. Answers have two times in each row: digit by digit they cost a fraction of what a formatter does.
+fn text_of_date(civil: DateTime) -> String {
+    let mut text = String::with_capacity(TEXT_BYTES);
+    let year = civil.year().unsigned_abs();
+    push_two(u8::try_from(year / 100).unwrap_or_default(), &mut text);
+    push_two(u8::try_from(year % 100).unwrap_or_default(), &mut text);
+    for part in [civil.month(), civil.day()] {
+        text.push('-');
+        push_two(part.unsigned_abs(), &mut text);
+    }
+    text
+}
+
+fn push_clock(civil: DateTime, text: &mut String) {
+    push_two(civil.hour().unsigned_abs(), text);
+    for part in [civil.minute(), civil.second()] {
+        text.push(':');
+        push_two(part.unsigned_abs(), text);
+    }
+}
+
+fn push_two(number: u8, text: &mut String) {
+    text.push(char::from(b'0' + number / 10));
+    text.push(char::from(b'0' + number % 10));
 }
 
 //--- Reading a time -------------------------------------------------------------------------------------------------

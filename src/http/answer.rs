@@ -33,6 +33,8 @@ const AT_ONCE: Slice = Slice { examined: 64 };
 const WHOLE_BYTES: usize = 64 << 10;
 /// The size of a chunk of a longer one. A client that does not read holds a few of these.
 const CHUNK_BYTES: usize = 16 << 10;
+/// Headers that an answer has in the end, about: room is made for them once.
+const MOST_HEADERS: usize = 16;
 /// How long a lookup waits for a place.
 const PLACE_WAIT: Duration = Duration::from_millis(500);
 
@@ -101,8 +103,12 @@ pub fn of_fed(fed: &Fed, missing: &[String]) -> Freshness {
 
 /// An instant with milliseconds.
 pub fn format_millis(millis: u64) -> String {
-    let seconds = format_rfc3339(millis / 1000);
-    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), millis % 1000)
+    let mut text = format_rfc3339(millis / 1000);
+    text.truncate(text.len() - 1);
+    text.push('.');
+    text.extend([100, 10, 1].map(|unit| char::from(b'0' + (millis / unit % 10) as u8)));
+    text.push('Z');
+    text
 }
 
 /// Answers a search.
@@ -258,6 +264,7 @@ fn at_once<S: Shape>(
 /// Puts the headers on an answer that all of them have.
 pub fn with_headers(mut response: Response, content_type: &'static str, as_of: Freshness) -> Response {
     let headers = response.headers_mut();
+    headers.reserve(MOST_HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     say_fresh(headers, &as_of);
     response

@@ -389,11 +389,8 @@ pub fn understood(text: &str) -> Option<Indicator> {
         let one = Indicator::of(inner).ok().filter(|one| is_whole(&one.asked))?;
         return Some(Indicator { is_changed: true, ..one });
     }
-    let is_theirs = || {
-        text.starts_with('"')
-            || text.contains(char::is_whitespace)
-            || Query::of_addresses(text).is_some()
-    };
+    let is_theirs =
+        || text.starts_with('"') || text.contains(char::is_whitespace) || Query::of_addresses(text).is_some();
     if is_plain(text) || is_theirs() {
         return None;
     }
