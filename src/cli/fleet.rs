@@ -13,6 +13,7 @@ use crate::base::time::{DAY, format_utc, parse_date};
 use crate::base::units;
 use crate::fleet::cluster::{Cluster, UNKNOWN};
 use crate::fleet::registry::{self, Equal, Registry, Sensor, Stands};
+use crate::fleet::rows::Table;
 use crate::fleet::{Address, retention, tables};
 use crate::output::sanitise;
 
@@ -298,6 +299,7 @@ fn tell_tables(cluster: &Cluster) -> anyhow::Result<()> {
 /// The ledgers and the sensors, a line each.
 fn describe(registry: &Registry, equal: &BTreeMap<u64, Equal>, now: u64) -> String {
     use std::fmt::Write;
+    let tables = if registry.has_hits { Table::ALL.as_slice() } else { &Table::OF_ROWS };
     let time = |at: u64| if at == 0 { "never".to_owned() } else { format_utc(at) };
     let mut text = String::new();
     // Writing to memory cannot fail.
@@ -315,7 +317,7 @@ fn describe(registry: &Registry, equal: &BTreeMap<u64, Equal>, now: u64) -> Stri
             time(ledger.compared),
         );
         let equal = equal.get(&ledger.generation).copied().unwrap_or_default();
-        let never = match equal.never() {
+        let never = match equal.never(tables) {
             0 => String::new(),
             never => format!("; {never} never were"),
         };
@@ -323,7 +325,7 @@ fn describe(registry: &Registry, equal: &BTreeMap<u64, Equal>, now: u64) -> Stri
             text,
             "       {} of {} buckets were found equal, the one longest ago {}, the last {}{never}",
             equal.buckets,
-            Equal::ALL,
+            Equal::all(tables),
             time(equal.oldest),
             time(equal.newest),
         );

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
 use serde::Deserialize;
 
-use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger, tell_at_rest};
+use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger, tell_at_rest, tell_fed};
 use super::columns::Columns;
 use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
@@ -18,9 +18,10 @@ use crate::daemon::config::Config;
 use crate::http::client::{Client, ClientError};
 use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
-use crate::store::{Acknowledged, WriteStore};
+use crate::store::{Acknowledged, StoreError, WriteStore};
 use crate::watch::{
-    HitFilter, HitLine, KINDS, Sought, Summed, Watching, ledger_name, misp, parse_numbers, stix,
+    HitFilter, HitLine, HitPlace, KINDS, Sought, Summed, Wanted, Watching, find_hits, ledger_name, misp,
+    parse_numbers, stix,
 };
 
 /// How long it waits before it looks for a daemon again that is away.
@@ -110,9 +111,6 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         acknowledged,
     };
     let access = Access::open(&args.ledger)?;
-    if let Access::Folder(ledger, _) = &access {
-        only_of_a_ledger(&**ledger, "hits")?;
-    }
     if args.follow && matches!(args.format, Format::Misp | Format::Stix) {
         let message = "an event or a bundle is written as a whole".to_owned();
         return Err(Misuse {
@@ -121,7 +119,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         .into());
     }
+    if let Access::Folder(ledger, _) = &access {
+        tell_fed(&**ledger)?;
+    }
     let Answer { hits, ledger, last, feeds, indicators, pending } = match &access {
+        Access::Folder(ledger, _) if args.follow && ledger.fed().is_some() => {
+            return follow_cluster(&**ledger, &args, filter);
+        }
         Access::Folder(..) if args.follow => {
             let message = "no daemon has the ledger: there is nobody to follow".to_owned();
             return Err(
@@ -155,8 +159,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             "Not all that is there was held against feed {feed} yet: `dnsledger feeds` says more."
         )?;
     }
+    let is_cluster = matches!(&access, Access::Folder(ledger, _) if ledger.fed().is_some());
     match (indicators, last) {
         _ if !hits.is_empty() => {}
+        (0, 0) if is_cluster => writeln!(err, "No hits: no sensor has shipped any.")?,
         (0, 0) => writeln!(
             err,
             "No hits: nothing is watched for. `dnsledger indicators import --feed NAME FILE` begins it."
@@ -191,18 +197,19 @@ fn find(
     args: &Args,
     filter: &HitFilter,
 ) -> anyhow::Result<Answer> {
-    let watched = Watching::start(Arc::clone(ledger), &config.data_dir, config.watching()).watched();
-    let mut hits = Vec::new();
+    // What is watched for only a sensor's own folder knows.
+    let is_own = ledger.fed().is_none();
+    let watched = match is_own {
+        true => Watching::start(Arc::clone(ledger), &config.data_dir, config.watching()).watched(),
+        false => Default::default(),
+    };
     let snapshot = ledger.now();
-    for hit in snapshot.hits(0)? {
-        let line = HitLine::of(&hit?, &*snapshot, watched.set.as_deref())?;
-        if filter.wants_by(&line, &*snapshot)? {
-            hits.push(line);
-        }
-    }
-    hits.reverse();
-    hits.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
+    let last = ledger.last_hits()?;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let wanted = Wanted { newest: true, filter: filter.clone(), limit, from: None };
+    let hits = find_hits(&*snapshot, watched.set.as_deref(), &last, &wanted)?.hits;
     if let (true, Some(feed)) = (hits.is_empty(), args.feed.as_ref())
+        && is_own
         && !watched.feeds.contains(feed)
     {
         let message =
@@ -211,8 +218,8 @@ fn find(
     }
     Ok(Answer {
         hits,
-        ledger: ledger_name(&*snapshot)?,
-        last: ledger.last_hit().0,
+        ledger: if is_own { ledger_name(&*snapshot)? } else { "cluster".to_owned() },
+        last: last.values().sum(),
         feeds: watched.feeds.len(),
         indicators: watched.indicators,
         pending: watched.pending,
@@ -232,7 +239,7 @@ fn acknowledge(args: &Args, numbers: &str) -> anyhow::Result<Exit> {
     let by = args.by.clone().or_else(user).filter(|by| !by.is_empty()).unwrap_or_else(|| "owner".to_owned());
     let (new, unknown) = match Access::open_for(&args.ledger, Purpose::Change)? {
         Access::Folder(ledger, _) => {
-            only_of_a_ledger(&*ledger, "hits")?;
+            only_of_a_ledger(&*ledger, "acknowledgements")?;
             ledger.acknowledge_hits(&wanted, &Acknowledged { at: now(), by: sanitise(&by).into_owned() })?
         }
         Access::Socket(client) | Access::Server(client) => {
@@ -297,6 +304,51 @@ fn follow(client: &Client, args: &Args, filter: &HitFilter) -> anyhow::Result<Ex
     }
 }
 
+/// How often a cluster is asked for what came.
+const POLL: Duration = Duration::from_secs(1);
+/// Hits that are written together.
+const TOGETHER: usize = 1000;
+
+/// Writes hits as they come into a cluster, until this is ended. While it is away this waits, and goes on behind the last hit then.
+fn follow_cluster(ledger: &dyn WriteStore, args: &Args, filter: HitFilter) -> anyhow::Result<Exit> {
+    if args.after.is_some() {
+        let message = "a cluster has hits of several ledgers, each with numbers of its own".to_owned();
+        return Err(Misuse { message, hint: "--follow without --after" }.into());
+    }
+    if args.format == Format::Table {
+        writeln!(io::stdout(), "{}", TITLES.join("  "))?;
+        io::stdout().flush()?;
+    }
+    let at = HitPlace::new(ledger.last_hits()?);
+    let mut wanted = Wanted { newest: false, filter, limit: TOGETHER, from: Some(at) };
+    let mut is_away = false;
+    loop {
+        let snapshot = ledger.now();
+        let found = ledger.last_hits().and_then(|last| find_hits(&*snapshot, None, &last, &wanted));
+        let found = match found {
+            Ok(found) => found,
+            Err(error @ StoreError::Cluster(_)) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    // When nobody listens there is nobody to tell.
+                    let _ = writeln!(io::stderr(), "{error}: it goes on when that is there again.");
+                }
+                Stop::new().wait(POLL);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        is_away = false;
+        let mut out = io::stdout().lock();
+        found.hits.iter().try_for_each(|hit| write_line(hit, args.format, &mut out))?;
+        out.flush()?;
+        let is_all = found.next.is_none();
+        wanted.from = Some(found.at);
+        if is_all {
+            Stop::new().wait(POLL);
+        }
+    }
+}
+
 /// The number of the newest hit; 0 where there is none.
 fn newest(client: &Client) -> anyhow::Result<u64> {
     #[derive(Deserialize)]
@@ -340,17 +392,20 @@ fn follow_one(
                 let hit: HitLine = serde_json::from_slice(data).context("reading the stream")?;
                 *after = hit.sequence;
                 if filter.wants(&hit) {
-                    match format {
-                        Format::Json => write_json(&hit, &mut out)?,
-                        _ => writeln!(
-                            out,
-                            "{}",
-                            cells(&hit).map(|cell| sanitise(&cell).into_owned()).join("  ").trim_end()
-                        )?,
-                    }
+                    write_line(&hit, format, &mut out)?;
                 }
             }
             out.flush()?;
+        }
+    }
+}
+
+fn write_line(hit: &HitLine, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
+    match format {
+        Format::Json => write_json(hit, out),
+        _ => {
+            let cells = cells(hit).map(|cell| sanitise(&cell).into_owned());
+            Ok(writeln!(out, "{}", cells.join("  ").trim_end())?)
         }
     }
 }

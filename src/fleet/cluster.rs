@@ -1,14 +1,16 @@
 //! The servers of a cluster: shards, each with replicas of which any is asked, over HTTP.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::Mutex;
 
+use super::names::{HIT_MARKS, HITS};
 use super::rowbinary::Columns;
+use super::rows::Table;
 use super::{Address, FleetError};
 use crate::http::client::ClientError;
 use crate::http::database::Database;
@@ -62,6 +64,8 @@ pub struct Shard {
     patience: Duration,
     /// Whether its tables have spans, once that is known.
     spans: Mutex<Option<bool>>,
+    /// Whether it is known to have tables of hits.
+    hits: AtomicBool,
 }
 
 struct Host {
@@ -126,6 +130,7 @@ impl Cluster {
                 lag,
                 patience,
                 spans: Mutex::default(),
+                hits: AtomicBool::new(false),
             })
         });
         Ok(Cluster {
@@ -174,6 +179,20 @@ impl Cluster {
     /// Whether a shard is asked at a replica that is behind.
     pub fn is_behind(&self) -> bool {
         self.shards.iter().any(Shard::is_behind)
+    }
+
+    /// The tables that all shards have: all, or those of rows and questions alone.
+    ///
+    /// # Errors
+    ///
+    /// When a shard does not answer.
+    pub fn tables(&self) -> Result<&'static [Table], FleetError> {
+        for shard in &self.shards {
+            if !shard.has_hits(&self.database)? {
+                return Ok(&Table::OF_ROWS);
+            }
+        }
+        Ok(&Table::ALL)
     }
 
     /// Asks each shard but some, from 0 on, all at once. Gives what each said, in their order.
@@ -252,6 +271,7 @@ impl Cluster {
         if inserted.is_err() {
             // Its tables may have been made anew.
             *shard.spans.lock() = None;
+            shard.hits.store(false, Ordering::Relaxed);
         }
         inserted
     }
@@ -306,6 +326,21 @@ impl Shard {
         let spans = Columns(&found).u64()? > 0;
         *self.spans.lock() = Some(spans);
         Ok(spans)
+    }
+
+    /// Whether it has tables of hits: an upgrade brings them to those of an older version.
+    ///
+    /// # Errors
+    ///
+    /// When none of its hosts answers.
+    pub fn has_hits(&self, database: &str) -> Result<bool, FleetError> {
+        if !self.hits.load(Ordering::Relaxed) {
+            let found = self.rows(&format!(
+                "SELECT count() FROM system.tables WHERE database = '{database}' AND name IN ('{HITS}', '{HIT_MARKS}')"
+            ))?;
+            self.hits.store(Columns(&found).u64()? == 2, Ordering::Relaxed);
+        }
+        Ok(self.hits.load(Ordering::Relaxed))
     }
 
     /// Its hosts with their numbers, from 0 on, beginning with the one that answered last.

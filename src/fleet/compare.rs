@@ -10,12 +10,11 @@ use super::forward::{Forwarder, version};
 use super::outbox::with_outbox;
 use super::registry::Shipped;
 use super::rowbinary::{Columns, put_u16, put_u64};
-use super::rows::{Row, Table, Values};
+use super::rows::{State, Table};
 use super::sweep::{Sweep, behind};
 use super::tables::COMPARED;
 use crate::base::clock::now;
 use crate::http::ChangesHead;
-use crate::observation::{Asked, Halves};
 use crate::store::Mark;
 
 /// Rows whose keys are in memory at a time.
@@ -33,16 +32,20 @@ pub struct Found {
 /// How many rows, and the sum of their digests.
 type Digest = (u64, u64);
 type Digests = BTreeMap<(Table, u16), Digest>;
-/// What tells rows of a table apart.
-type Key = (Vec<u8>, u16, Vec<u8>, String);
+/// What tells rows of a table apart: the columns of its key, and the sensor, as they are read.
+type Key = Vec<u8>;
+/// Rows that the cluster has: their digests, and their buckets.
+type There = HashMap<(Table, Key), (u64, u16)>;
 
 /// Rows of a bucket.
 fn rows_of(digests: &Digests, at: (Table, u16)) -> u64 {
     digests.get(&at).map_or(0, |digest| digest.0)
 }
 
-fn key_of(row: &Row) -> Key {
-    (row.name.clone(), row.rrtype, row.rdata.clone(), row.sensor.clone())
+fn key_of(state: &State, table: Table) -> Key {
+    let mut key = Vec::new();
+    state.push_key(table, &mut key);
+    key
 }
 
 impl Forwarder {
@@ -50,29 +53,31 @@ impl Forwarder {
     ///
     /// The ledger goes on meanwhile, so what came since the last shipment differs too, and is shipped by this.
     /// What was last seen before `cut` is not kept in the cluster, and does not count.
-    pub(super) fn compare(&self, shipped: &Shipped, cut: u64) -> Result<Found, FleetError> {
+    pub(super) fn compare(&self, shipped: &Shipped, cut: u64, has_hits: bool) -> Result<Found, FleetError> {
         let generation = shipped.generation;
+        let tables = if has_hits { Table::ALL.as_slice() } else { &Table::OF_ROWS };
+        let hits_since = has_hits.then(Mark::default);
         let mut here = Digests::new();
-        let head = self.source().changes(Mark::default(), &mut |_, change| {
-            let row = Row::of(&change);
-            if row.last() < cut {
+        let head = self.source().changes(Mark::default(), hits_since, &mut |_, change| {
+            let state = State::of(change);
+            if state.last() < cut {
                 return Ok(());
             }
-            let digest = row.digest();
-            for table in row.tables() {
-                let (rows, sum) = here.entry((*table, row.bucket(*table))).or_default();
+            let digest = state.digest();
+            for table in state.tables() {
+                let (rows, sum) = here.entry((*table, state.bucket(*table))).or_default();
                 *rows += 1;
                 *sum = sum.wrapping_add(digest);
             }
             Ok(())
         })?;
-        let there = self.digests(generation, head.expired_before.max(cut))?;
+        let there = self.digests(tables, generation, head.expired_before.max(cut))?;
         let all: HashSet<(Table, u16)> = here.keys().chain(there.keys()).copied().collect();
         let mut differing: Vec<_> = all.into_iter().filter(|at| here.get(at) != there.get(at)).collect();
         differing.sort_unstable();
         let mut found = Found { differing: differing.len() as u64, mended: 0 };
         let differs: HashSet<(Table, u16)> = differing.iter().copied().collect();
-        let all = || Table::ALL.into_iter().flat_map(|table| (0..BUCKETS).map(move |bucket| (table, bucket)));
+        let all = || tables.iter().flat_map(|table| (0..BUCKETS).map(move |bucket| (*table, bucket)));
         let equal = all().filter(|at| !differs.contains(at));
         self.note_equal(generation, equal.map(|at| (at, rows_of(&here, at))))?;
         let mut rest = differing.as_slice();
@@ -86,7 +91,7 @@ impl Forwarder {
             let (mended, head, after) = self.ship_differing(shipped, cut, some)?;
             found.mended += mended;
             // Nobody else ships from this ledger: what is there now must be what was shipped.
-            let there = self.digests(generation, head.expired_before.max(cut))?;
+            let there = self.digests(tables, generation, head.expired_before.max(cut))?;
             let equal = some.iter().copied().filter(|at| after.get(at) == there.get(at));
             self.note_equal(generation, equal.map(|at| (at, rows_of(&after, at))))?;
             rest = others;
@@ -95,10 +100,10 @@ impl Forwarder {
     }
 
     /// What the cluster has of a ledger, without what is too old.
-    fn digests(&self, generation: u64, oldest: u64) -> Result<Digests, FleetError> {
+    fn digests(&self, tables: &'static [Table], generation: u64, oldest: u64) -> Result<Digests, FleetError> {
         let database = self.cluster().database();
         let mut digests = Digests::new();
-        for table in &Table::ALL {
+        for table in tables {
             let mut sweep = Sweep::whole(self.cluster(), table);
             while let Some(part) = sweep.next(behind)? {
                 let (column, digest, name) = (table.first_column(), table.digest(), table.name());
@@ -131,44 +136,41 @@ impl Forwarder {
         buckets: &[(Table, u16)],
     ) -> Result<(u64, ChangesHead, Digests), FleetError> {
         let Shipped { generation, base, .. } = *shipped;
-        let mut there: HashMap<(Table, Key), u64> = HashMap::new();
+        let mut there = There::new();
         let oldest = self.source().head()?.expired_before.max(cut);
         for table in &Table::ALL {
             let of_table: Vec<u16> = buckets.iter().filter(|at| at.0 == *table).map(|at| at.1).collect();
             self.keys(generation, oldest, table, &of_table, &mut there)?;
         }
         let wanted: HashSet<(Table, u16)> = buckets.iter().copied().collect();
+        let hits_since = buckets.iter().any(|at| at.0 == Table::Hits).then(Mark::default);
         let (mut mended, mut after) = (0, Digests::new());
         let head = with_outbox(self.cluster(), self.quorum(), |outbox| {
-            let head = self.source().changes(Mark::default(), &mut |head, change| {
-                let row = Row::of(&change);
-                if row.last() < cut {
+            let head = self.source().changes(Mark::default(), hits_since, &mut |head, change| {
+                let state = State::of(change);
+                if state.last() < cut {
                     return Ok(());
                 }
-                for table in row.tables() {
-                    if !wanted.contains(&(*table, row.bucket(*table))) {
+                for table in state.tables() {
+                    let bucket = state.bucket(*table);
+                    if !wanted.contains(&(*table, bucket)) {
                         continue;
                     }
-                    let digest = row.digest();
-                    let (rows, sum) = after.entry((*table, row.bucket(*table))).or_default();
+                    let digest = state.digest();
+                    let (rows, sum) = after.entry((*table, bucket)).or_default();
                     *rows += 1;
                     *sum = sum.wrapping_add(digest);
-                    if there.remove(&(*table, key_of(&row))) != Some(digest) {
+                    if there.remove(&(*table, key_of(&state, *table))) != Some((digest, bucket)) {
                         mended += 1;
-                        outbox.put_in(*table, &row, generation, version(base, head.mark, true))?;
+                        outbox.put_in(*table, &state, generation, version(base, head.mark, true))?;
                     }
                 }
                 Ok(())
             })?;
             // What is left is not in the ledger, and was not too old.
-            for ((table, (name, rrtype, rdata, sensor)), _) in there {
-                let values = match table {
-                    Table::Questions => Values::Asked(Asked::default()),
-                    Table::ByName | Table::ByData => Values::Seen(Halves::default()),
-                };
-                let row = Row { name, rrtype, rdata, sensor, values, names: 0 };
+            for ((table, key), (_, bucket)) in there {
                 mended += 1;
-                outbox.put_in(table, &row, generation, version(base, head.mark, false))?;
+                outbox.put_empty(table, &key, bucket, generation, version(base, head.mark, false))?;
             }
             Ok(head)
         })?;
@@ -182,19 +184,19 @@ impl Forwarder {
         oldest: u64,
         table: &'static Table,
         buckets: &[u16],
-        there: &mut HashMap<(Table, Key), u64>,
+        there: &mut There,
     ) -> Result<(), FleetError> {
         if buckets.is_empty() {
             return Ok(());
         }
         let database = self.cluster().database();
         let buckets = buckets.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        let rdata = if *table == Table::Questions { "''" } else { "rdata" };
         let mut sweep = Sweep::whole(self.cluster(), table);
         while let Some(part) = sweep.next(behind)? {
             let statement = format!(
-                "SELECT name, rrtype, {rdata}, sensor, {} FROM {database}.{} FINAL \
+                "SELECT {}, sensor, bucket, {} FROM {database}.{} FINAL \
                  PREWHERE {} AND gen = {generation} AND epoch = 0 WHERE ({}) AND {} >= {oldest} AND bucket IN ({buckets})",
+                table.key().join(", "),
                 table.digest(),
                 table.name(),
                 part.of(table.first_column()),
@@ -204,13 +206,9 @@ impl Forwarder {
             for rows in sweep.each(|shard| shard.rows(&statement))? {
                 let mut columns = Columns(&rows);
                 while !columns.is_empty() {
-                    let key = (
-                        columns.bytes()?.to_vec(),
-                        columns.u16()?,
-                        columns.bytes()?.to_vec(),
-                        columns.text()?.to_owned(),
-                    );
-                    there.insert((*table, key), columns.u64()?);
+                    let key = table.take_key(&mut columns)?.to_vec();
+                    let bucket = columns.u16()?;
+                    there.insert((*table, key), (columns.u64()?, bucket));
                 }
             }
         }

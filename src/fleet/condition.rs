@@ -89,7 +89,7 @@ pub fn seen(table: Table, fence: Fence) -> String {
         Fence::LastUpTo(time) => ("last", "<=", time),
     };
     match table {
-        Table::Questions => format!("{column} {compare} {time}"),
+        Table::Questions | Table::Hits => format!("{column} {compare} {time}"),
         Table::ByName | Table::ByData => format!(
             "(count > 0 AND {column} {compare} {time}) OR (a_count > 0 AND a_{column} {compare} {time})"
         ),

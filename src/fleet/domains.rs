@@ -180,7 +180,7 @@ impl<'a> ByDomain<'a> {
         }
         let (asked, answered) = match table {
             Table::Questions => (Some(sum.first), None),
-            Table::ByName | Table::ByData => (None, Some(sum.first)),
+            Table::ByName | Table::ByData | Table::Hits => (None, Some(sum.first)),
         };
         let times = FirstSeen { asked, answered, last: sum.last };
         let known = found.entry((domain, Arc::clone(&sum.sensor)));

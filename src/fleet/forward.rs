@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::FleetError;
 use super::cluster::Cluster;
 use super::outbox::with_outbox;
-use super::registry::{self, Registry, Sensor, Shipped, Stands};
-use super::rows::{Row, Table};
+use super::registry::{self, HitMark, Registry, Sensor, Shipped, Stands};
+use super::rows::{State, Table};
 use super::source::Source;
 use super::sweep::{Sweep, behind};
 use super::tables;
@@ -146,11 +146,22 @@ impl Forwarder {
             shipped.mark = 0;
             self.compares_soon = true;
         }
-        let since = shipped.mark;
-        if shipped.mark != head.mark.0 || known.is_none() {
-            let end = self.ship(Mark(since), &shipped, &registry)?;
+        let since = Mark(shipped.mark);
+        let mut hits = registry.hits.get(&generation).copied();
+        // Where tables came to have hits since, all of them are shipped.
+        let hits_since = registry.has_hits.then_some(if hits.is_some() { since } else { Mark(0) });
+        if since.0 == 0 {
+            hits = None;
+        }
+        if shipped.mark != head.mark.0 || known.is_none() || hits_since.is_some_and(|mark| mark != since) {
+            let (end, last_hit) = self.ship(since, hits_since, &shipped, &registry)?;
             shipped.mark = end.mark.0;
             shipped.as_of = later(shipped.as_of, end.at);
+            if hits_since.is_some() && hits.is_none_or(|known| known.last < last_hit) {
+                let version = registry.hits.get(&generation).map_or(0, |known| known.version);
+                let mark = HitMark { version: registry::next_version(version), last: last_hit };
+                registry::note_hits(&self.cluster, generation, &mark, self.quorum)?;
+            }
         } else {
             shipped.as_of = later(shipped.as_of, head.at);
         }
@@ -165,7 +176,7 @@ impl Forwarder {
         let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs();
         // A replica that is behind differs, and will not when it has caught up.
         if (drops != shipped.drops || self.compares_soon || is_due) && !self.cluster.is_behind() {
-            let found = self.compare(&shipped, registry.cut)?;
+            let found = self.compare(&shipped, registry.cut, hits_since.is_some())?;
             self.told.differing = found.differing;
             self.told.mended += found.mended;
             self.compares_soon = false;
@@ -181,7 +192,8 @@ impl Forwarder {
     /// sighting. Doing it again changes nothing.
     fn keep_expired(&self, generation: u64, from: u64, to: u64) -> Result<(), FleetError> {
         let database = self.cluster.database();
-        for table in &Table::ALL {
+        // A hit that comes back is another one, with a number of its own.
+        for table in &Table::OF_ROWS {
             let (name, key) = (table.name(), table.key().join(", "));
             let (last, first, alive) = (table.last(), table.first(), table.is_alive());
             let mut sweep = Sweep::whole(&self.cluster, table);
@@ -203,18 +215,20 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Ships what has changed since a mark.
+    /// Ships what has changed since a mark, and hits that have since another. Gives how far that is, and the greatest number of a hit.
     fn ship(
         &mut self,
         since: Mark,
+        hits_since: Option<Mark>,
         shipped: &Shipped,
         registry: &Registry,
-    ) -> Result<ChangesHead, FleetError> {
+    ) -> Result<(ChangesHead, u64), FleetError> {
         let Shipped { generation, expired, base, .. } = *shipped;
         let Forwarder { cluster, source, quorum, noted, told, .. } = self;
         told.lag_rows = 0;
+        let mut last_hit = 0;
         let end = with_outbox(cluster, *quorum, |outbox| {
-            source.changes(since, &mut |head, change| {
+            source.changes(since, hits_since, &mut |head, change| {
                 if head.identity.generation != generation {
                     return Err(FleetError::Daemon("another ledger took its place".to_owned()));
                 }
@@ -222,12 +236,13 @@ impl Forwarder {
                     // What came back since would take the place of what is not kept yet.
                     return Err(FleetError::Daemon("rows expired meanwhile: it is tried again".to_owned()));
                 }
-                let row = Row::of(&change);
-                if row.last() < registry.cut {
+                let state = State::of(change);
+                last_hit = last_hit.max(state.number());
+                if state.last() < registry.cut {
                     return Ok(());
                 }
-                if !noted.contains(&(generation, row.sensor.clone())) {
-                    let name = row.sensor.as_str();
+                let name = state.sensor();
+                if !noted.contains(&(generation, name.to_owned())) {
                     let known = registry.sensors.get(name).map_or([].as_slice(), Vec::as_slice);
                     if !known.iter().any(|sensor| sensor.generation == generation) {
                         // Who came first is told by it.
@@ -242,14 +257,14 @@ impl Forwarder {
                         };
                         registry::note_sensors(cluster, &[sensor], *quorum)?;
                     }
-                    noted.insert((generation, row.sensor.clone()));
+                    noted.insert((generation, name.to_owned()));
                 }
                 told.lag_rows += 1;
-                outbox.put(&row, generation, version(base, head.mark, true))
+                outbox.put(&state, generation, version(base, head.mark, true))
             })
         })?;
         told.shipped += told.lag_rows;
         told.lag_rows = 0;
-        Ok(end)
+        Ok((end, last_hit))
     }
 }

@@ -9,7 +9,7 @@
 //! - [`source`] is where a ledger's changes come from, [`forward`] ships them, [`compare`] finds and mends what the cluster lost;
 //! - [`retention`] drops what was not seen for long;
 //! - [`store`] is the cluster as a store that is only asked: [`pages`] reads its rows in order, leaves out what is not wanted, and ends by
-//!   `fence.rs`; `domains.rs` and `firsts.rs` have first sightings summed up, in parts that `sweep.rs` makes.
+//!   `fence.rs`; `hits.rs` has the hits of ledgers; `domains.rs` and `firsts.rs` have first sightings summed up, in parts that `sweep.rs` makes.
 //!
 //! # Identity
 //!
@@ -34,6 +34,8 @@ mod domains;
 mod fence;
 mod firsts;
 pub mod forward;
+mod hits;
+mod names;
 mod outbox;
 pub mod pages;
 pub mod registry;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::FleetError;
 use super::bucket;
 use super::cluster::Cluster;
-use super::rows::{Row, Table};
+use super::rows::{State, Table};
 
 /// Rows of one insert at most, and bytes.
 const INSERT_ROWS: usize = 50_000;
@@ -87,26 +87,49 @@ fn insert_all(
 }
 
 impl Outbox<'_> {
-    /// Takes a row for each of its tables.
-    pub(super) fn put(&mut self, row: &Row, generation: u64, version: u64) -> Result<(), FleetError> {
-        row.tables().iter().try_for_each(|table| self.put_in(*table, row, generation, version))
+    /// Takes a state for each of its tables.
+    pub(super) fn put(&mut self, state: &State, generation: u64, version: u64) -> Result<(), FleetError> {
+        state.tables().iter().try_for_each(|table| self.put_in(*table, state, generation, version))
     }
 
-    /// Takes a row for one table.
+    /// Takes a state for one table.
     pub(super) fn put_in(
         &mut self,
         table: Table,
-        row: &Row,
+        state: &State,
         generation: u64,
         version: u64,
     ) -> Result<(), FleetError> {
-        let bucket = row.bucket(table);
+        let bucket = state.bucket(table);
+        self.push(table, bucket, |spans, bytes| {
+            state.push(table, spans, bucket, generation, version, bytes);
+        })
+    }
+
+    /// Takes a state without sightings, of a key as a table has it ([`Table::take_key`]).
+    pub(super) fn put_empty(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        bucket: u16,
+        generation: u64,
+        version: u64,
+    ) -> Result<(), FleetError> {
+        self.push(table, bucket, |_, bytes| table.push_empty(key, bucket, generation, version, bytes))
+    }
+
+    fn push(
+        &mut self,
+        table: Table,
+        bucket: u16,
+        push: impl FnOnce(bool, &mut Vec<u8>),
+    ) -> Result<(), FleetError> {
         let shard = bucket::shard(bucket, self.cluster.shards().len());
         let spans = self.cluster.shard(shard)?.has_spans(self.cluster.database())?;
         let at = (shard, table, spans);
         let (rows, bytes) = self.waiting.entry(at).or_default();
         let before = bytes.len();
-        row.push(table, spans, bucket, generation, version, bytes);
+        push(spans, bytes);
         *rows += 1;
         self.gathered += bytes.len() - before;
         if *rows >= INSERT_ROWS || bytes.len() >= INSERT_BYTES {

@@ -99,7 +99,7 @@ impl Range {
     fn is_in(&self, shard: usize, count: usize) -> bool {
         let of_key = |key: &Vec<u8>| match self.table {
             Table::ByData => bucket::of_data(key),
-            Table::ByName | Table::Questions => bucket::of_name(key),
+            Table::ByName | Table::Questions | Table::Hits => bucket::of_name(key),
         };
         match (&self.keys, self.bucket) {
             (_, Some(bucket)) => bucket::shard(bucket, count) == shard,
@@ -168,7 +168,7 @@ pub fn key_of(position: &Position, table: Table) -> Vec<Column> {
     match table {
         Table::ByName => vec![name, rrtype, Column::Bytes(rdata), sensor],
         Table::ByData => vec![Column::Bytes(rdata), name, rrtype, sensor],
-        Table::Questions => vec![name, rrtype, sensor],
+        Table::Questions | Table::Hits => vec![name, rrtype, sensor],
     }
 }
 
@@ -417,6 +417,8 @@ fn stored(table: Table, read: &mut Columns<'_>) -> Result<Stored, FleetError> {
             (asked.time_first, asked.time_last) = (read.u64()?, read.u64()?);
             Values::Asked(asked)
         }
+        // They are read by `hits.rs`.
+        Table::Hits => return Err(FleetError::cut()),
     };
     Ok(Stored { key, generation, epoch, values, names: read.u64()? })
 }

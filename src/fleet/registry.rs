@@ -12,7 +12,7 @@ use super::bucket::BUCKETS;
 use super::cluster::{Cluster, Shard, UNKNOWN, is_behind};
 use super::rowbinary::{Columns, put_bytes, put_u32, put_u64};
 use super::rows::Table;
-use super::tables::{COMPARED, CUTS, LEDGERS, SENSORS};
+use super::tables::{COMPARED, CUTS, HIT_MARKS, LEDGERS, SENSORS};
 use crate::base::clock::{now, now_ms};
 use crate::base::time::format_utc;
 use crate::output::sanitise;
@@ -83,6 +83,15 @@ pub struct Sensor {
     pub since: u64,
 }
 
+/// Up to which number the hits of a ledger are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HitMark {
+    /// The version of this note.
+    pub version: u64,
+    /// The number.
+    pub last: u64,
+}
+
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Registry {
@@ -90,6 +99,10 @@ pub struct Registry {
     pub ledgers: BTreeMap<u64, Shipped>,
     /// The sensors, by name, and those of one name in the order in which they were met.
     pub sensors: BTreeMap<Arc<str>, Vec<Sensor>>,
+    /// Up to which number the hits of a ledger are there, by generation; none where nothing was shipped since there are tables for them.
+    pub hits: BTreeMap<u64, HitMark>,
+    /// Whether tables have hits.
+    pub has_hits: bool,
     /// Rows of which the last sighting is before this are not kept, whatever ships them, epoch seconds.
     pub cut: u64,
     /// Shards that answered and lack some of it, from 0 on.
@@ -117,6 +130,7 @@ impl Registry {
         let (there, away) = cluster.any(without, |_, shard| Registry::of_shard(cluster.database(), shard))?;
         let mut registry = Registry::default();
         there.iter().for_each(|(_, of_shard)| registry.merge(of_shard));
+        registry.has_hits = there.iter().all(|(_, of_shard)| of_shard.has_hits);
         registry.behind =
             there.iter().filter(|(_, other)| !registry.is_as(other)).map(|(at, _)| *at).collect();
         registry.away.extend(away.into_iter().filter_map(|(_, error)| match error {
@@ -178,6 +192,16 @@ impl Registry {
             };
             registry.sensors.entry(Arc::clone(&sensor.name)).or_default().push(sensor);
         }
+        registry.has_hits = shard.has_hits(database)?;
+        if registry.has_hits {
+            let rows = shard.rows(&format!("SELECT gen, ver, last FROM {database}.{HIT_MARKS} FINAL"))?;
+            let mut columns = Columns(&rows);
+            while !columns.is_empty() {
+                let generation = columns.u64()?;
+                let mark = HitMark { version: columns.u64()?, last: columns.u64()? };
+                registry.hits.insert(generation, mark);
+            }
+        }
         let rows = shard.rows(&format!("SELECT before FROM {database}.{CUTS} FINAL"))?;
         let mut columns = Columns(&rows);
         while !columns.is_empty() {
@@ -205,6 +229,12 @@ impl Registry {
             }
             known.sort_by_key(|sensor| (sensor.since, sensor.generation));
         }
+        for (generation, mark) in &other.hits {
+            let known = self.hits.entry(*generation).or_insert(*mark);
+            if known.version < mark.version {
+                *known = *mark;
+            }
+        }
         self.cut = self.cut.max(other.cut);
     }
 
@@ -215,6 +245,7 @@ impl Registry {
             of_one.iter().all(|sensor| others.contains(sensor))
         };
         self.ledgers == other.ledgers
+            && (self.hits == other.hits || !other.has_hits)
             && self.cut == other.cut
             && self.sensors.iter().all(|(name, of_one)| has(name, of_one))
     }
@@ -232,6 +263,11 @@ impl Registry {
             rows.clear();
             self.sensors.values().flatten().for_each(|sensor| sensor.push(&mut rows));
             cluster.insert(*at, SENSORS, &rows, quorum)?;
+            rows.clear();
+            self.hits.iter().for_each(|(generation, mark)| mark.push(*generation, &mut rows));
+            if self.has_hits && !rows.is_empty() {
+                cluster.insert(*at, HIT_MARKS, &rows, quorum)?;
+            }
             if self.cut > 0 {
                 cluster.insert(*at, CUTS, &cut_row(self.cut), quorum)?;
             }
@@ -308,8 +344,8 @@ impl Registry {
     }
 }
 
-/// As of when each ledger is there, by generation.
-type Times = BTreeMap<u64, u64>;
+/// As of when each ledger is there, and up to which number its hits, by generation.
+type Times = BTreeMap<u64, (u64, u64)>;
 
 /// What servers that are asked are known to have: a replica may have a note that a ledger has shipped before it has the rows.
 ///
@@ -345,7 +381,12 @@ impl Whole {
                 let ledgers = registry.ledgers.iter();
                 let is_there = |shipped: &Shipped| lag == 0 || shipped.version / 1000 < until;
                 let times = ledgers.filter(|(_, shipped)| is_there(shipped));
-                self.known.insert(key.clone(), times.map(|(of, shipped)| (*of, shipped.as_of)).collect());
+                let marks = |mark: &&HitMark| lag == 0 || mark.version / 1000 < until;
+                let hits = |of: &u64| registry.hits.get(of).filter(marks).map_or(0, |mark| mark.last);
+                self.known.insert(
+                    key.clone(),
+                    times.map(|(of, shipped)| (*of, (shipped.as_of, hits(of)))).collect(),
+                );
             }
             asked.times.extend(self.known.get(&key).cloned());
             if is_behind(lag) {
@@ -388,9 +429,8 @@ impl Known {
     pub fn fed(&self, now: u64, lowered: u64) -> Fed {
         let mut there = self.registry.clone();
         for shipped in there.ledgers.values_mut() {
-            let times =
-                self.asked.times.iter().map(|times| times.get(&shipped.generation).copied().unwrap_or(0));
-            shipped.as_of = times.fold(shipped.as_of, u64::min);
+            let of_one = |times: &Times| times.get(&shipped.generation).map_or(0, |(as_of, _)| *as_of);
+            shipped.as_of = self.asked.times.iter().map(of_one).fold(shipped.as_of, u64::min);
         }
         let fed = there.fed(now);
         let mut lacks = self.asked.says.clone();
@@ -401,6 +441,17 @@ impl Known {
         }
         lacks.extend(fed.lacks);
         Fed { lacks, ..fed }
+    }
+
+    /// The number of the last hit of each ledger up to which all are in the servers that are asked, where a sensor of it counts.
+    pub fn last_hits(&self) -> BTreeMap<u64, u64> {
+        let standing: HashSet<u64> = self.standing.values().flatten().copied().collect();
+        let marks = self.registry.hits.iter().filter(|(of, _)| standing.contains(of));
+        let there = |(of, mark): (&u64, &HitMark)| {
+            let of_one = |times: &Times| times.get(of).map_or(0, |(_, hits)| *hits);
+            (*of, self.asked.times.iter().map(of_one).fold(mark.last, u64::min))
+        };
+        marks.map(there).collect()
     }
 
     /// A sensor by its name, if it is known.
@@ -434,12 +485,14 @@ pub struct Equal {
 }
 
 impl Equal {
-    /// Buckets that all tables have together.
-    pub const ALL: u64 = Table::ALL.len() as u64 * BUCKETS as u64;
+    /// Buckets that some tables have together.
+    pub fn all(tables: &[Table]) -> u64 {
+        tables.len() as u64 * u64::from(BUCKETS)
+    }
 
-    /// Those that never were found equal.
-    pub fn never(&self) -> u64 {
-        Equal::ALL.saturating_sub(self.buckets)
+    /// Those of them that never were found equal.
+    pub fn never(&self, tables: &[Table]) -> u64 {
+        Equal::all(tables).saturating_sub(self.buckets)
     }
 }
 
@@ -507,6 +560,14 @@ impl Shipped {
     }
 }
 
+impl HitMark {
+    fn push(&self, generation: u64, rows: &mut Vec<u8>) {
+        put_u64(generation, rows);
+        put_u64(self.version, rows);
+        put_u64(self.last, rows);
+    }
+}
+
 impl Sensor {
     fn push(&self, rows: &mut Vec<u8>) {
         put_bytes(self.name.as_bytes(), rows);
@@ -526,6 +587,22 @@ pub fn note(cluster: &Cluster, shipped: &Shipped, quorum: usize) -> Result<(), F
     let mut row = Vec::new();
     shipped.push(&mut row);
     cluster.insert_everywhere(LEDGERS, &row, quorum)
+}
+
+/// Notes up to which number the hits of a ledger are there.
+///
+/// # Errors
+///
+/// As [`note`].
+pub fn note_hits(
+    cluster: &Cluster,
+    generation: u64,
+    mark: &HitMark,
+    quorum: usize,
+) -> Result<(), FleetError> {
+    let mut row = Vec::new();
+    mark.push(generation, &mut row);
+    cluster.insert_everywhere(HIT_MARKS, &row, quorum)
 }
 
 /// Notes sensors.

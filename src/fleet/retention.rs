@@ -18,7 +18,7 @@ use super::tables;
 pub fn forecast(cluster: &Cluster, before: u64) -> Result<Vec<(Table, u64)>, FleetError> {
     let database = cluster.database();
     let mut all = Vec::new();
-    for table in Table::ALL {
+    for table in cluster.tables()?.iter().copied() {
         let mut rows = 0;
         for shard in cluster.shards() {
             let (name, condition) = (table.name(), condition(table, before));
@@ -52,9 +52,9 @@ pub fn cut(cluster: &Cluster, before: u64, replicas: usize) -> Result<(), FleetE
 ///
 /// When a server does not: what is not deleted yet is left out of answers all the same.
 pub fn delete(cluster: &Cluster, before: u64) -> Result<(), FleetError> {
-    let database = cluster.database();
+    let (database, tables) = (cluster.database(), cluster.tables()?);
     for shard in cluster.shards() {
-        for table in Table::ALL {
+        for table in tables.iter().copied() {
             let name = table.name();
             // First only the newest state of each row is left: where that alone was deleted, an older one would count again.
             shard.execute(&format!("OPTIMIZE TABLE {database}.{name} FINAL"))?;

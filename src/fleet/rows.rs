@@ -2,12 +2,14 @@
 
 use std::hash::Hasher;
 
+use super::FleetError;
 use super::bucket;
+use super::names::{BY_DATA, BY_NAME, HITS, QUESTIONS};
+use super::rowbinary::Columns;
 use super::rowbinary::{put_bytes, put_u16, put_u32, put_u64};
-use super::tables::{BY_DATA, BY_NAME, QUESTIONS};
-use crate::dns::Rdata;
+use crate::dns::{Rdata, push_address_key};
 use crate::observation::{Asked, Halves, Seen};
-use crate::store::Change;
+use crate::store::{Change, Entry, Hit, Question};
 
 /// A table of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,11 +20,15 @@ pub enum Table {
     ByData,
     /// Questions.
     Questions,
+    /// Hits, in the order of their ledgers and numbers.
+    Hits,
 }
 
 impl Table {
-    /// All of them.
-    pub const ALL: [Table; 3] = [Table::ByName, Table::ByData, Table::Questions];
+    /// All of them. Tables that an older version made are those of [`Table::OF_ROWS`] alone.
+    pub const ALL: [Table; 4] = [Table::ByName, Table::ByData, Table::Questions, Table::Hits];
+    /// Those of rows and questions.
+    pub const OF_ROWS: [Table; 3] = [Table::ByName, Table::ByData, Table::Questions];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -30,19 +36,21 @@ impl Table {
             Table::ByName => BY_NAME,
             Table::ByData => BY_DATA,
             Table::Questions => QUESTIONS,
+            Table::Hits => HITS,
         }
     }
 
-    /// Its columns before the sensor, in the order of its key.
+    /// Its columns before the sensor, in the order of its key; that of hits begins with the generation.
     pub fn key(self) -> &'static [&'static str] {
         match self {
             Table::ByName => &["name", "rrtype", "rdata"],
             Table::ByData => &["rdata", "name", "rrtype"],
             Table::Questions => &["name", "rrtype"],
+            Table::Hits => &["number", "name", "indicator", "address"],
         }
     }
 
-    /// The first of them.
+    /// The first of them; of hits the name, by which all of them are gone through.
     pub fn first_column(self) -> &'static str {
         if self == Table::ByData { "rdata" } else { "name" }
     }
@@ -54,6 +62,7 @@ impl Table {
                 "count, first, last, days, ttl, a_count, a_first, a_last, a_days, a_ttl"
             }
             Table::Questions => "o0, o1, o2, o3, o4, o5, o6, o7, first, last",
+            Table::Hits => "noted, time, note, seen_at, seen_by",
         }
     }
 
@@ -64,7 +73,8 @@ impl Table {
 
     /// All columns that are stored, in their order in RowBinary.
     pub fn columns(self, spans: bool) -> String {
-        format!("{}, sensor, gen, epoch, ver, bucket, {}, names", self.key().join(", "), self.stored(spans))
+        let names = if self == Table::Hits { "" } else { ", names" };
+        format!("{}, sensor, gen, epoch, ver, bucket, {}{names}", self.key().join(", "), self.stored(spans))
     }
 
     /// What says of a row that there are sightings.
@@ -72,14 +82,16 @@ impl Table {
         match self {
             Table::ByName | Table::ByData => "count + a_count > 0",
             Table::Questions => "last > 0 OR o0 + o1 + o2 + o3 + o4 + o5 + o6 + o7 > 0",
+            Table::Hits => "noted > 0",
         }
     }
 
-    /// The last sighting of a row.
+    /// The last sighting of a row; when a hit was noted.
     pub fn last(self) -> &'static str {
         match self {
             Table::ByName | Table::ByData => "greatest(last, a_last)",
             Table::Questions => "last",
+            Table::Hits => "noted",
         }
     }
 
@@ -90,20 +102,25 @@ impl Table {
                 "if(count = 0, a_first, if(a_count = 0, first, least(first, a_first)))"
             }
             Table::Questions => "first",
+            Table::Hits => "noted",
         }
     }
 
-    /// What is hashed of a row's key.
+    /// What is hashed of a row.
     fn hashed(self) -> &'static str {
         match self {
             Table::ByName | Table::ByData => "concat(name, rdata, sensor)",
             Table::Questions => "concat(name, sensor)",
+            Table::Hits => "concat(name, indicator, address, sensor, note, seen_by)",
         }
     }
 
     /// The part of a row in the digest of its bucket, as a statement says it.
     pub fn digest(self) -> String {
-        let numbers = "rrtype, ".to_owned() + self.values() + ", names";
+        let numbers = match self {
+            Table::Hits => "number, noted, time, seen_at".to_owned(),
+            _ => "rrtype, ".to_owned() + self.values() + ", names",
+        };
         let weighted = numbers
             .split(", ")
             .zip(0..)
@@ -111,6 +128,45 @@ impl Table {
         let sum = weighted.collect::<Vec<_>>().join(" + ");
         format!("sipHash64({}) * ({sum} + toUInt64(1))", self.hashed())
     }
+
+    /// Takes the columns of its key and the sensor out of an answer: their bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is cut.
+    pub fn take_key<'a>(self, answer: &mut Columns<'a>) -> Result<&'a [u8], FleetError> {
+        let all = answer.0;
+        for column in self.key() {
+            match *column {
+                "rrtype" => drop(answer.u16()?),
+                "number" => drop(answer.u64()?),
+                _ => drop(answer.bytes()?),
+            }
+        }
+        answer.bytes()?;
+        all.get(..all.len() - answer.0.len()).ok_or_else(FleetError::cut)
+    }
+
+    /// Appends a row of a key and sensor without sightings, as [`State::push`] does one that has some.
+    pub fn push_empty(self, key: &[u8], bucket: u16, generation: u64, version: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(key);
+        push_identity(bucket, generation, version, out);
+        // All numbers are 0, and what is text has no bytes, which its length says.
+        let zeros = match self {
+            Table::ByName | Table::ByData => 2 * (4 * 8 + 4) + 8,
+            Table::Questions => 11 * 8,
+            Table::Hits => 3 * 8 + 2,
+        };
+        out.resize(out.len() + zeros, 0);
+    }
+}
+
+/// Appends what stands behind key and sensor in all tables.
+fn push_identity(bucket: u16, generation: u64, version: u64, out: &mut Vec<u8>) {
+    put_u64(generation, out);
+    put_u32(0, out);
+    put_u64(version, out);
+    put_u16(bucket, out);
 }
 
 /// An odd number for each column.
@@ -124,6 +180,150 @@ pub fn sip_hash(parts: &[&[u8]]) -> u64 {
     let mut hasher = std::hash::SipHasher::new();
     parts.iter().for_each(|part| hasher.write(part));
     hasher.finish()
+}
+
+/// What travels: a row or a question, or a hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// A row or a question.
+    Row(Row),
+    /// A hit.
+    Hit(Hit),
+}
+
+impl State {
+    /// Of a change.
+    pub fn of(change: Change) -> State {
+        match change {
+            Change::Row(entry) => State::Row(Row::of_entry(&entry)),
+            Change::Question(question) => State::Row(Row::of_question(&question)),
+            Change::Hit(hit) => State::Hit(hit),
+        }
+    }
+
+    /// The tables that have it.
+    pub fn tables(&self) -> &'static [Table] {
+        match self {
+            State::Row(row) => row.tables(),
+            State::Hit(_) => &[Table::Hits],
+        }
+    }
+
+    /// The bucket that it is in, in a table.
+    pub fn bucket(&self, table: Table) -> u16 {
+        match self {
+            State::Row(row) => row.bucket(table),
+            State::Hit(hit) => bucket::of_name(hit.rrname.key()),
+        }
+    }
+
+    /// The sensor.
+    pub fn sensor(&self) -> &str {
+        match self {
+            State::Row(row) => &row.sensor,
+            State::Hit(hit) => &hit.sensor,
+        }
+    }
+
+    /// Its last sighting; when a hit was noted.
+    pub fn last(&self) -> u64 {
+        match self {
+            State::Row(row) => row.values.last(),
+            State::Hit(hit) => hit.noted,
+        }
+    }
+
+    /// The number of a hit; 0 of anything else.
+    pub fn number(&self) -> u64 {
+        match self {
+            State::Row(_) => 0,
+            State::Hit(hit) => hit.sequence,
+        }
+    }
+
+    /// Its part in the digest of its bucket.
+    pub fn digest(&self) -> u64 {
+        match self {
+            State::Row(row) => row.digest(),
+            State::Hit(hit) => {
+                let (seen_at, seen_by) = seen(hit);
+                let numbers = [hit.sequence, hit.noted, hit.time, seen_at];
+                let address = address_of(hit);
+                let parts: [&[u8]; 6] = [
+                    hit.rrname.key(),
+                    &hit.indicator,
+                    &address,
+                    hit.sensor.as_bytes(),
+                    &hit.note,
+                    seen_by.as_bytes(),
+                ];
+                sip_hash(&parts).wrapping_mul(weighted(numbers.into_iter()))
+            }
+        }
+    }
+
+    /// Appends its key and sensor, in the order of a table.
+    pub fn push_key(&self, table: Table, out: &mut Vec<u8>) {
+        match self {
+            State::Row(row) => row.push_key(table, out),
+            State::Hit(hit) => {
+                put_u64(hit.sequence, out);
+                put_bytes(hit.rrname.key(), out);
+                put_bytes(&hit.indicator, out);
+                put_bytes(&address_of(hit), out);
+                put_bytes(hit.sensor.as_bytes(), out);
+            }
+        }
+    }
+
+    /// Appends it as a table has it ([`Table::columns`]), with its bucket there.
+    pub fn push(
+        &self,
+        table: Table,
+        spans: bool,
+        bucket: u16,
+        generation: u64,
+        version: u64,
+        out: &mut Vec<u8>,
+    ) {
+        self.push_key(table, out);
+        push_identity(bucket, generation, version, out);
+        match self {
+            State::Row(row) => row.push_values(spans, out),
+            State::Hit(hit) => {
+                let (seen_at, seen_by) = seen(hit);
+                put_u64(hit.noted, out);
+                put_u64(hit.time, out);
+                put_bytes(&hit.note, out);
+                put_u64(seen_at, out);
+                put_bytes(seen_by.as_bytes(), out);
+            }
+        }
+    }
+}
+
+/// The address of a hit in key form; empty where it is about none.
+fn address_of(hit: &Hit) -> Vec<u8> {
+    let mut key = Vec::new();
+    if let Some(address) = hit.address {
+        push_address_key(address, &mut key);
+    }
+    key
+}
+
+/// When a hit was acknowledged, and by whom; 0 and nobody where it was not.
+fn seen(hit: &Hit) -> (u64, &str) {
+    hit.acknowledged.as_ref().map_or((0, ""), |seen| (seen.at, &seen.by))
+}
+
+/// How names are stored that were folded: one more than they are, where that is known.
+fn one_more(names: Option<u64>) -> u64 {
+    names.map_or(0, |names| names.saturating_add(1))
+}
+
+/// A sum of numbers, each by the weight of its place, and 1.
+fn weighted(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.zip(0..).fold(1u64, |sum, (number, at)| sum.wrapping_add(number.wrapping_mul(weight(at))))
 }
 
 /// A row of one table.
@@ -163,35 +363,31 @@ impl Values {
 }
 
 impl Row {
-    /// Of a change.
-    pub fn of(change: &Change) -> Row {
-        let names = |names: Option<u64>| names.map_or(0, |names| names.saturating_add(1));
-        match change {
-            Change::Row(row) => {
-                let mut rdata = Vec::new();
-                row.tuple.rdata.push_key(&mut rdata);
-                Row {
-                    name: row.tuple.rrname.key().to_vec(),
-                    rrtype: row.tuple.rrtype.0,
-                    rdata,
-                    sensor: row.sensor.to_string(),
-                    values: Values::Seen(row.halves),
-                    names: names(row.names),
-                }
-            }
-            Change::Question(question) => Row {
-                name: question.rrname.key().to_vec(),
-                rrtype: question.qtype.0,
-                rdata: Vec::new(),
-                sensor: question.sensor.to_string(),
-                values: Values::Asked(question.asked),
-                names: names(question.names),
-            },
+    fn of_entry(row: &Entry) -> Row {
+        let mut rdata = Vec::new();
+        row.tuple.rdata.push_key(&mut rdata);
+        Row {
+            name: row.tuple.rrname.key().to_vec(),
+            rrtype: row.tuple.rrtype.0,
+            rdata,
+            sensor: row.sensor.to_string(),
+            values: Values::Seen(row.halves),
+            names: one_more(row.names),
         }
     }
 
-    /// The tables that have it.
-    pub fn tables(&self) -> &'static [Table] {
+    fn of_question(question: &Question) -> Row {
+        Row {
+            name: question.rrname.key().to_vec(),
+            rrtype: question.qtype.0,
+            rdata: Vec::new(),
+            sensor: question.sensor.to_string(),
+            values: Values::Asked(question.asked),
+            names: one_more(question.names),
+        }
+    }
+
+    fn tables(&self) -> &'static [Table] {
         match self.values {
             Values::Asked(_) => &[Table::Questions],
             Values::Seen(_) if Rdata::is_text_key(&self.rdata) => &[Table::ByName],
@@ -199,33 +395,10 @@ impl Row {
         }
     }
 
-    /// The bucket that it is in, in a table.
-    pub fn bucket(&self, table: Table) -> u16 {
+    fn bucket(&self, table: Table) -> u16 {
         match table {
             Table::ByData => bucket::of_data(&self.rdata),
-            Table::ByName | Table::Questions => bucket::of_name(&self.name),
-        }
-    }
-
-    /// The same without sightings.
-    pub fn emptied(self) -> Row {
-        let values = match self.values {
-            Values::Seen(_) => Values::Seen(Halves::default()),
-            Values::Asked(_) => Values::Asked(Asked::default()),
-        };
-        Row { values, names: 0, ..self }
-    }
-
-    /// Its last sighting.
-    pub fn last(&self) -> u64 {
-        self.values.last()
-    }
-
-    /// Whether it has sightings.
-    pub fn is_alive(&self) -> bool {
-        match self.values {
-            Values::Seen(halves) => !halves.direct.is_none() || !halves.alias.is_none(),
-            Values::Asked(asked) => asked.time_last > 0 || asked.count() > 0,
+            Table::ByName | Table::Questions | Table::Hits => bucket::of_name(&self.name),
         }
     }
 
@@ -238,26 +411,12 @@ impl Row {
         [u64::from(self.rrtype)].into_iter().chain(values).chain([self.names])
     }
 
-    /// Its part in the digest of its bucket.
-    pub fn digest(&self) -> u64 {
-        let sum = self
-            .numbers()
-            .zip(0..)
-            .fold(1u64, |sum, (number, at)| sum.wrapping_add(number.wrapping_mul(weight(at))));
+    fn digest(&self) -> u64 {
         let parts: [&[u8]; 3] = [&self.name, &self.rdata, self.sensor.as_bytes()];
-        sip_hash(&parts).wrapping_mul(sum)
+        sip_hash(&parts).wrapping_mul(weighted(self.numbers()))
     }
 
-    /// Appends it as a table has it ([`Table::columns`]), with its bucket there.
-    pub fn push(
-        &self,
-        table: Table,
-        spans: bool,
-        bucket: u16,
-        generation: u64,
-        version: u64,
-        out: &mut Vec<u8>,
-    ) {
+    fn push_key(&self, table: Table, out: &mut Vec<u8>) {
         match table {
             Table::ByName => {
                 put_bytes(&self.name, out);
@@ -269,16 +428,15 @@ impl Row {
                 put_bytes(&self.name, out);
                 put_u16(self.rrtype, out);
             }
-            Table::Questions => {
+            Table::Questions | Table::Hits => {
                 put_bytes(&self.name, out);
                 put_u16(self.rrtype, out);
             }
         }
         put_bytes(self.sensor.as_bytes(), out);
-        put_u64(generation, out);
-        put_u32(0, out);
-        put_u64(version, out);
-        put_u16(bucket, out);
+    }
+
+    fn push_values(&self, spans: bool, out: &mut Vec<u8>) {
         let stored = |first: u64, last: u64| if spans { last.wrapping_sub(first) } else { last };
         match &self.values {
             Values::Seen(halves) => {

@@ -35,28 +35,33 @@ impl Source {
         }
     }
 
-    /// Hands out what has changed since a mark. Gives which ledger it is, and how far.
+    /// Hands out what has changed since a mark, and hits that have since another one, if they are wanted. Gives which ledger it is, and
+    /// how far.
     ///
     /// # Errors
     ///
     /// When not all of it could be read, or what `take` says.
-    pub fn changes(&self, since: Mark, take: OnChange<'_>) -> Result<ChangesHead, FleetError> {
+    pub fn changes(
+        &self,
+        since: Mark,
+        hits_since: Option<Mark>,
+        take: OnChange<'_>,
+    ) -> Result<ChangesHead, FleetError> {
         match self {
             Source::Ledger(ledger) => {
                 let now = ledger.now();
                 let changed = now.changed_since(since)?;
                 let head = ChangesHead::of(&changed);
-                for row in changed.entries {
-                    take(head, Change::Row(row?))?;
-                }
-                for question in changed.questions {
-                    take(head, Change::Question(question?))?;
+                for change in changed.all_with(&*now, since, hits_since)? {
+                    take(head, change?)?;
                 }
                 Ok(head)
             }
             Source::Daemon(client) => {
-                let since = since.0.to_string();
-                let answer = client.at_length().post("/control/changes", &[("since", &since)], None)?;
+                let (since, hits) = (since.0.to_string(), hits_since.map(|mark| mark.0.to_string()));
+                let mut params = vec![("since", since.as_str())];
+                params.extend(hits.as_deref().map(|hits| ("hits", hits)));
+                let answer = client.at_length().post("/control/changes", &params, None)?;
                 let mut answer = BufReader::new(answer);
                 let head = read_head(&mut answer)?;
                 loop {

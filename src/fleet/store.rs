@@ -1,6 +1,6 @@
 //! A cluster as a store: lookups, the page and every API ask it as they ask a ledger. Nothing is written by it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::FleetError;
 use super::cluster::{Cluster, Shard};
 use super::domains::ByDomain;
 use super::firsts::ByFirst;
+use super::hits;
 use super::pages::{Column, Keys, Merged, Next, Range, Stored};
 use super::registry::{Known, Registry, Whole};
 use super::rowbinary::Columns;
@@ -22,9 +23,9 @@ use crate::observation::{Asked, Halves, SensorId, Tuple};
 use crate::progress::{LineageId, Progress};
 use crate::store::batch::Batch;
 use crate::store::{
-    Changed, Condition, Domains, Entries, Entry, Expired, Fed, Firsts, FirstsOf, Mark, OnPiece, OnProgress,
-    Pair, PartialStore, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats,
-    StoreError, Survey, Verification, WriteStore,
+    Acknowledged, Changed, Condition, Domains, Entries, Entry, Expired, Fed, Firsts, FirstsOf, Hit, HitSpan,
+    Mark, OnPiece, OnProgress, Pair, PartialStore, Position, Question, Questions, ReadStore, Reduce, Reduced,
+    Scan, Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
 };
 
 /// How long what is known of sensors is taken for true.
@@ -208,7 +209,7 @@ impl Shared {
             let mut columns = Columns(&rows);
             while !columns.is_empty() {
                 let table = columns.text()?;
-                let is_counted = Table::ALL.iter().any(|counted| counted.name() == table);
+                let is_counted = Table::OF_ROWS.iter().any(|counted| counted.name() == table);
                 let (rows, parts, bytes) = (columns.u64()?, columns.u64()?, columns.u64()?);
                 stats.rows += if is_counted { rows } else { 0 };
                 stats.runs += parts;
@@ -306,7 +307,7 @@ impl FleetView {
             return Ok(());
         }
         let of = |table: Table| others.iter().filter(move |range| range.table == table).collect::<Vec<_>>();
-        let together = Table::ALL.map(of);
+        let together = Table::OF_ROWS.map(of);
         let read = std::thread::scope(|scope| {
             let first = scope.spawn(|| {
                 let mut groups = Groups::open(self, first, None)?;
@@ -539,7 +540,7 @@ fn mark(table: Table, first: Vec<u8>) -> Result<Entry, FleetError> {
     let first = Column::Bytes(first);
     let (rrname, rdata) = match table {
         Table::ByData => (Name::root(), rdata(&first)?),
-        Table::ByName | Table::Questions => (name(&first)?, Rdata::V4([0; 4].into())),
+        Table::ByName | Table::Questions | Table::Hits => (name(&first)?, Rdata::V4([0; 4].into())),
     };
     let tuple = Tuple { rrname, rrtype: RrType(0), rdata };
     Ok(Entry { tuple, sensor: "".into(), halves: Halves::default(), names: None })
@@ -637,6 +638,12 @@ impl Snapshot for FleetView {
         Ok(firsts.map(|firsts| Box::new(told(firsts)) as Firsts<'a>))
     }
 
+    fn hits_within(&self, spans: &[HitSpan]) -> Result<Vec<(u64, Hit)>, StoreError> {
+        let known = self.known().map_err(FleetError::into_store_error)?;
+        let found = hits::within(&self.shared.cluster, &known, &self.without, spans);
+        self.told(Some(found.map_err(FleetError::into_store_error))).unwrap_or_else(|| Ok(Vec::new()))
+    }
+
     fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {
         Err(StoreError::OnlyAsked)
     }
@@ -732,6 +739,15 @@ impl WriteStore for FleetStore {
     fn sensor(&self, name: &str) -> Result<SensorId, StoreError> {
         let number = self.shared.numbers.lock().iter().position(|known| **known == *name);
         number.and_then(|number| u16::try_from(number).ok()).map(SensorId).ok_or(StoreError::OnlyAsked)
+    }
+
+    fn last_hits(&self) -> Result<BTreeMap<u64, u64>, StoreError> {
+        let known = self.shared.known().map_err(FleetError::into_store_error)?;
+        if known.registry.has_hits { Ok(known.last_hits()) } else { Err(StoreError::OlderTables) }
+    }
+
+    fn acknowledge_hits(&self, _: &BTreeSet<u64>, _: &Acknowledged) -> Result<(u64, Vec<u64>), StoreError> {
+        Err(StoreError::OnlyAsked)
     }
 
     fn stage(&self, _: &Batch) -> Result<(), StoreError> {

@@ -8,28 +8,15 @@ use super::bucket::BUCKETS;
 use super::cluster::{Cluster, Shard};
 use super::rowbinary::{Columns, put_u32, put_u64};
 
-/// The version of what is here.
-pub const VERSION: u32 = 4;
-/// The oldest one that does as well: tables of it have the last sighting where newer ones have how long after the first it was, which takes
-/// more room.
-const OLDEST: u32 = 3;
+pub use super::names::{
+    BY_DATA, BY_NAME, COMPARED, CUTS, HIT_MARKS, HITS, LAYOUT, LEDGERS, QUESTIONS, SENSORS,
+};
 
-/// Rows by name.
-pub const BY_NAME: &str = "by_name";
-/// Rows by record data: addresses and names.
-pub const BY_DATA: &str = "by_data";
-/// Questions.
-pub const QUESTIONS: &str = "questions";
-/// Ledgers that ship, and how far.
-pub const LEDGERS: &str = "ledgers";
-/// Sensors of them, and which ledger of one stands.
-pub const SENSORS: &str = "sensors";
-/// When each bucket was last found equal.
-pub const COMPARED: &str = "compared";
-/// The time before which nothing is kept.
-pub const CUTS: &str = "cuts";
-/// The version, for how many shards, and which of them this is.
-pub const LAYOUT: &str = "layout";
+/// The version of what is here.
+pub const VERSION: u32 = 5;
+/// The oldest one that does as well. Tables that were made at 3 have the last sighting where newer ones have how long after the first it was,
+/// which takes more room; before 5 there are none of hits.
+const OLDEST: u32 = 3;
 
 /// Whether tables are replicated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +93,16 @@ pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
             "name, rrtype, sensor, gen, epoch",
             1024,
         ),
+        table(
+            HITS,
+            &format!(
+                "number UInt64, name String, indicator String, address String, {IDENTITY}, \
+                 noted UInt64, time UInt64, note String, seen_at UInt64, seen_by String"
+            ),
+            "gen, number, name, indicator, address, sensor, epoch",
+            1024,
+        ),
+        table(HIT_MARKS, "gen UInt64, ver UInt64, last UInt64", "gen", 8192),
         table(
             LEDGERS,
             "gen UInt64, ver UInt64, mark UInt64, drops UInt32, expired UInt64, as_of UInt64, compared UInt64, base UInt64",

@@ -2,7 +2,7 @@
 //! of how it goes.
 //!
 //! `POST /control/changes?since=MARK` answers with a [`ChangesFrame`] at a time: what ledger it is and how far, then rows. With
-//! `head=true` rows are left out. It holds a snapshot and a place for a scan, and nothing else: however slowly it is read, commits go on.
+//! `hits=MARK` hits that have changed since that mark come behind them; with `head=true` all of it is left out. It holds a snapshot and a place for a scan, and nothing else: however slowly it is read, commits go on.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
 use crate::base::clock::now;
-use crate::store::{Change, Changed, Identity, Mark, ReadStore, StoreError};
+use crate::store::{Changed, Identity, Mark, ReadStore, StoreError};
 
 /// Bytes of rows in one frame, about.
 const FRAME_BYTES: usize = 128 << 10;
@@ -52,7 +52,7 @@ impl ChangesHead {
 pub enum ChangesFrame {
     /// Which ledger, and how far: the first one.
     Head(ChangesHead),
-    /// Rows and questions: see [`Change`].
+    /// Rows, questions and hits: see [`Change`].
     Changes(Vec<u8>),
     /// That was all.
     End,
@@ -116,6 +116,9 @@ pub fn changes(state: &State, request: &Request) -> Result<Response, ApiError> {
         ApiError::bad_request("bad_request", "the parameter since is not a number", "?since=0")
     })?;
     let only_head = request.param("head").is_some_and(|value| value == "true");
+    let hits = request.param("hits").map(|mark| mark.parse().map(Mark)).transpose().map_err(|_| {
+        ApiError::bad_request("bad_request", "the parameter hits is not a number", "?since=0&hits=0")
+    })?;
     let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
     at_length(
         state,
@@ -128,7 +131,7 @@ pub fn changes(state: &State, request: &Request) -> Result<Response, ApiError> {
             };
             // Where that fails there is what was committed before.
             let at = if ingest.commit().is_ok() { at } else { 0 };
-            if let Err(error) = tell(&*ledger, Mark(since), only_head, at, &frames) {
+            if let Err(error) = tell(&*ledger, Mark(since), hits, only_head, at, &frames) {
                 // A client that is gone does not want to know.
                 let _ = frames.blocking_send(ChangesFrame::Failed(error.to_string()).to_bytes());
             }
@@ -139,6 +142,7 @@ pub fn changes(state: &State, request: &Request) -> Result<Response, ApiError> {
 fn tell(
     ledger: &dyn ReadStore,
     since: Mark,
+    hits_since: Option<Mark>,
     only_head: bool,
     at: u64,
     frames: &Sender<Bytes>,
@@ -151,8 +155,7 @@ fn tell(
     }
     if !only_head {
         let mut bytes = Vec::with_capacity(FRAME_BYTES + 4096);
-        let rows = changed.entries.map(|row| row.map(Change::Row));
-        for change in rows.chain(changed.questions.map(|question| question.map(Change::Question))) {
+        for change in changed.all_with(&*now, since, hits_since)? {
             change?.push(&mut bytes)?;
             if bytes.len() >= FRAME_BYTES && !send(ChangesFrame::Changes(std::mem::take(&mut bytes))) {
                 return Ok(());

@@ -44,6 +44,13 @@ impl ApiError {
             .hint("ask the daemon of the sensor; /api/v1/status names the sensors")
     }
 
+    /// 501: a front end of a cluster does not write.
+    pub(super) fn acknowledged_elsewhere() -> ApiError {
+        let message = "hits are acknowledged at the daemon of their sensor, and the cluster has that some seconds later";
+        ApiError::new(StatusCode::NOT_IMPLEMENTED, "elsewhere", message)
+            .hint("each hit says of which sensor it is")
+    }
+
     /// Whether a part of a cluster is away, without which one can go on.
     pub(super) fn is_part_away(&self) -> bool {
         self.code == "part_away"
@@ -319,6 +326,9 @@ impl From<StoreError> for ApiError {
                     format!("{part} cannot be asked, and without it the answer would lack rows"),
                 )
                 .hint("ask again, or with partial=1 for what the rest has")
+            }
+            StoreError::OlderTables => {
+                ApiError::new(StatusCode::NOT_IMPLEMENTED, "older_tables", error.to_string())
             }
             StoreError::Superseded => ApiError::unavailable(error.to_string()).hint("ask again"),
             error => {

@@ -2,11 +2,11 @@
 //!
 //! `POST /api/v1/hits/acknowledge?hits=3,7-9` notes that somebody has seen to hits.
 //! `hits` takes `order` (`newest`, which is what it is without, or `oldest`), `since` (noted then or after), `feed`, `sensor`, `kind`, `value`, `limit`
-//! and `cursor`; with `order=oldest`, `wait` is how long to wait for a hit behind the cursor where there is none yet. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
+//! and `cursor` (`next` of the answer before, or with `order=oldest` its `at`); with `order=oldest`, `wait` is how long to wait for a hit behind the cursor where there is none yet. The stream is of server-sent events (WHATWG HTML, 9.2): each hit with its number as `id`, so that whoever comes back
 //! says by `Last-Event-ID` where to go on; without that, and without `after`, it begins with the next hit. A sum (event `summed`)
 //! stands for hits beyond a thousand an hour.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,17 +35,20 @@ use crate::dns::Rdata;
 use crate::lookup::parse_since;
 use crate::output::sanitise;
 use crate::status::Freshness;
-use crate::store::{Acknowledged, Snapshot, StoreError};
+use crate::store::Acknowledged;
 use crate::watch::{
-    FeedStatus, HitFilter, HitLine, KINDS, Outlet, Sent, Set, Sought, Watching, ledger_name, parse_numbers,
+    FeedStatus, HitFilter, HitLine, HitPlace, HitsFound, KINDS, Outlet, Sent, Sought, Wanted, Watching,
+    find_hits, ledger_name, parse_numbers,
 };
 
 const PARAMETERS: [&str; 10] =
     ["order", "since", "feed", "sensor", "kind", "value", "limit", "cursor", "wait", "acknowledged"];
 /// The longest that it is waited for a hit.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// Hits that are read together from the newest on.
-const WINDOW: u64 = 1000;
+/// What a cursor is.
+const CURSOR: &str = "the value of next or at in the answer before";
+/// What to do where there is no stream.
+const POLL: &str = "/api/v1/hits?order=oldest&wait=20s, again and again with the value of at as the cursor";
 /// How often who waits for hits looks whether it is to stop; of hits it is told.
 const LOOK: Duration = Duration::from_millis(100);
 /// After how long a stream says that it lives.
@@ -56,11 +59,14 @@ struct Document<'a> {
     #[serde(flatten)]
     fresh: &'a Freshness,
     hits: &'a [HitLine],
-    /// Which ledger it is: numbers of hits mean something in one only.
+    /// Which ledger it is: numbers of hits mean something in one only. Empty where there are several: each hit says its own then.
     ledger: &'a str,
-    /// The number of the last hit there is.
+    /// The number of the last hit there is; of several ledgers all of these together.
     last: u64,
-    next: Option<u64>,
+    next: Option<&'a HitPlace>,
+    /// With the oldest first: where to go on from when more have come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<&'a HitPlace>,
     /// Feeds that are watched, and indicators in them.
     feeds: usize,
     indicators: u64,
@@ -68,86 +74,45 @@ struct Document<'a> {
     pending: &'a [String],
 }
 
-/// Which hits are wanted.
-struct Wanted {
-    newest: bool,
-    filter: HitFilter,
-    limit: usize,
-    cursor: Option<u64>,
-}
-
-/// Finds hits; where to go on from, if there may be more.
-fn find(
-    ledger: &dyn Snapshot,
-    set: Option<&Set>,
-    last: u64,
-    wanted: &Wanted,
-) -> Result<(Vec<HitLine>, Option<u64>), StoreError> {
-    let mut hits: Vec<HitLine> = Vec::new();
-    if !wanted.newest {
-        let mut after = wanted.cursor.unwrap_or(0);
-        for hit in ledger.hits(after)? {
-            let line = HitLine::of(&hit?, ledger, set)?;
-            // What is committed just now is seen a moment before it is told: who then listens would get it twice.
-            if line.sequence > last {
-                break;
-            }
-            if hits.len() >= wanted.limit {
-                return Ok((hits, Some(after)));
-            }
-            after = line.sequence;
-            if wanted.filter.wants_by(&line, ledger)? {
-                hits.push(line);
-            }
-        }
-        return Ok((hits, None));
-    }
-    let mut before = wanted.cursor.unwrap_or(last.saturating_add(1));
-    while before > 1 {
-        let from = before.saturating_sub(WINDOW + 1);
-        let mut window = Vec::new();
-        for hit in ledger.hits(from)? {
-            let hit = hit?;
-            if hit.sequence >= before {
-                break;
-            }
-            window.push(hit);
-        }
-        for hit in window.into_iter().rev() {
-            let line = HitLine::of(&hit, ledger, set)?;
-            if hits.len() >= wanted.limit {
-                return Ok((hits, Some(before)));
-            }
-            before = line.sequence;
-            // What was noted before comes before.
-            if wanted.filter.is_over(line.noted) {
-                return Ok((hits, None));
-            }
-            if wanted.filter.wants_by(&line, ledger)? {
-                hits.push(line);
-            }
-        }
-        before = from.saturating_add(1);
-    }
-    Ok((hits, None))
-}
-
-/// Hits, the newest first; where to go on from, and the number of the last there is.
+/// Hits, the newest first, and how many were noted in all.
 ///
 /// # Errors
 ///
-/// When the ledger cannot be read.
+/// When the ledger cannot be read, or the cursor is of another.
 pub(super) fn newest(
     state: &State,
     filter: HitFilter,
     limit: usize,
-    cursor: Option<u64>,
-) -> Result<(Vec<HitLine>, Option<u64>, u64), StoreError> {
-    let last = state.0.ledger.last_hit().0;
-    let wanted = Wanted { newest: true, filter, limit, cursor };
+    from: Option<HitPlace>,
+) -> Result<(HitsFound, u64), ApiError> {
+    let snapshot = state.snapshot();
+    let last = state.0.ledger.last_hits()?;
+    let wanted = Wanted { newest: true, filter, limit, from: fitting(from, &last)? };
     let set = state.watching().map(|watching| watching.set());
-    let (hits, next) = find(&*state.0.ledger.now(), set.as_deref(), last, &wanted)?;
-    Ok((hits, next, last))
+    let found = find_hits(&*snapshot, set.as_deref(), &last, &wanted)?;
+    Ok((found, last.values().sum()))
+}
+
+/// A cursor, where it can be one of these ledgers.
+fn fitting(from: Option<HitPlace>, last: &BTreeMap<u64, u64>) -> Result<Option<HitPlace>, ApiError> {
+    match from {
+        Some(from) if !from.is_among(last) => Err(bad("the cursor is of another ledger", CURSOR)),
+        from => Ok(from),
+    }
+}
+
+fn bad(message: &str, hint: &str) -> ApiError {
+    ApiError::bad_request("bad_parameter", message, hint)
+}
+
+/// Understands a cursor.
+///
+/// # Errors
+///
+/// 400 where it is none.
+pub(super) fn cursor(request: &Request) -> Result<Option<HitPlace>, ApiError> {
+    let cursor = request.param("cursor").map(str::parse).transpose();
+    cursor.map_err(|_| bad("the cursor is none", CURSOR))
 }
 
 /// Answers `/api/v1/hits`.
@@ -157,19 +122,15 @@ pub(super) fn newest(
 /// 400 when a parameter has no meaning; else as any lookup.
 pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
-    state.only_of_a_ledger("hits")?;
     request.only_these(&PARAMETERS)?;
     let filters = known_filters(&state, &request)?;
     let config = &state.0.config;
-    let bad = |message: &str, hint: &str| ApiError::bad_request("bad_parameter", message, hint);
     let newest = match request.param("order") {
         None | Some("newest") => true,
         Some("oldest") => false,
         Some(_) => return Err(bad("unknown order", "order=newest, order=oldest")),
     };
-    let cursor = request.param("cursor").map(str::parse).transpose();
-    let cursor =
-        cursor.map_err(|_| bad("the cursor is not a number", "the value of next in the answer before"))?;
+    let from = cursor(&request)?;
     let since = request.param("since").map(|text| parse_since(text, now())).transpose()?;
     let limit = filters.limit.unwrap_or(config.default_limit).min(config.max_limit);
     let acknowledged = match request.param("acknowledged") {
@@ -189,30 +150,35 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
     }
     let filter = HitFilter { since, feed: feed.clone(), sensor, kind, acknowledged, value };
     let watching = state.watching();
-    let wanted = Wanted { newest, filter, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let wait = request.param("wait").map(parse_duration).transpose();
     let wait = wait.map_err(|_| bad("the wait is not a duration", "wait=10s"))?;
     match (wait, newest) {
         (Some(_), true) => return Err(bad("only order=oldest waits", "order=oldest&wait=10s")),
         (Some(wait), false) => {
             let longest = LONGEST_WAIT.min(config.request_timeout / 2);
-            wait_for_hit(&state, cursor.unwrap_or(0), wait.min(longest)).await?;
+            wait_for_hit(&state, &from.clone().unwrap_or_default(), wait.min(longest)).await?;
         }
         (None, _) => {}
     }
     let as_of = as_of(&state);
     let place = place_for(&state, false).await?;
-    let (ledger, store) = (state.0.ledger.now(), Arc::clone(&state.0.ledger));
+    let is_own = state.0.ledger.fed().is_none();
+    let (snapshot, store) = (state.snapshot(), Arc::clone(&state.0.ledger));
     let work = move || {
         let _place = place;
-        let last = store.last_hit().0;
-        let name = ledger_name(&*ledger)?;
+        let last = store.last_hits()?;
+        // Numbers of several ledgers are told with each hit.
+        let name = if is_own { ledger_name(&*snapshot)? } else { String::new() };
         let watched = watching.map(|watching| watching.watched()).unwrap_or_default();
-        find(&*ledger, watched.set.as_deref(), last, &wanted)
-            .map(|(hits, next)| (hits, next, last, name, watched))
+        let wanted = Wanted { newest, filter, limit, from: fitting(from, &last)? };
+        let found = find_hits(&*snapshot, watched.set.as_deref(), &last, &wanted)?;
+        Ok::<_, ApiError>((found, last.values().sum(), name, watched))
     };
-    let (hits, next, last, name, watched) = in_time(Instant::now() + config.request_timeout, work).await??;
-    if let (true, Some(feed)) = (hits.is_empty(), feed.filter(|feed| !watched.feeds.contains(feed))) {
+    let (found, last, name, watched) = in_time(Instant::now() + config.request_timeout, work).await??;
+    let HitsFound { hits, next, at } = found;
+    let is_unknown = |feed: &String| is_own && !watched.feeds.contains(feed);
+    if let (true, Some(feed)) = (hits.is_empty(), feed.filter(is_unknown)) {
         let message = format!("unknown feed {}, and no hit of a former one", sanitise(&feed));
         return Err(bad(&message, &watched.feeds_hint()));
     }
@@ -221,7 +187,8 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
         hits: &hits,
         ledger: &name,
         last,
-        next,
+        next: next.as_ref(),
+        at: (!newest).then_some(&at),
         feeds: watched.feeds.len(),
         indicators: watched.indicators,
         pending: &watched.pending,
@@ -277,6 +244,9 @@ pub(super) async fn see_to(
     numbers: BTreeSet<u64>,
     by: Option<&str>,
 ) -> Result<(u64, Vec<u64>), ApiError> {
+    if state.0.ledger.fed().is_some() {
+        return Err(ApiError::acknowledged_elsewhere());
+    }
     let Some(token) = &state.1.may_acknowledge else {
         return Err(ApiError::forbidden(
             "hits are acknowledged with a token of the scope watch, by a page of this site or a program",
@@ -294,8 +264,8 @@ pub(super) async fn see_to(
     Ok(in_time(Instant::now() + state.0.config.request_timeout, work).await??)
 }
 
-/// Waits until there is a hit behind a number, or for so long.
-async fn wait_for_hit(state: &State, after: u64, wait: Duration) -> Result<(), ApiError> {
+/// Waits until there is a hit behind a place, or for so long.
+async fn wait_for_hit(state: &State, after: &HitPlace, wait: Duration) -> Result<(), ApiError> {
     // Who delivers is of this machine, and is not to wait because others listen.
     let _place = match state.1.network {
         None => None,
@@ -306,7 +276,19 @@ async fn wait_for_hit(state: &State, after: u64, wait: Duration) -> Result<(), A
     let mut told = state.0.hits.clone();
     // Seen before it is looked: what is committed in between is told.
     told.mark_unchanged();
-    while state.0.ledger.last_hit().0 <= after && !stop.is_stopped() && Instant::now() < until {
+    while !stop.is_stopped() && Instant::now() < until {
+        let ledger = Arc::clone(&state.0.ledger);
+        let is_there = match ledger.fed() {
+            None => after.is_before(&ledger.last_hits()?),
+            // It may have to be asked for.
+            Some(_) => {
+                let last = spawn_blocking(move || ledger.last_hits()).await;
+                after.is_before(&last.map_err(|_| ApiError::unavailable("hits cannot be asked for"))??)
+            }
+        };
+        if is_there {
+            break;
+        }
         hit_or_so_long(&mut told, LOOK.min(until - Instant::now())).await;
     }
     Ok(())
@@ -337,7 +319,7 @@ fn event(sent: &Sent) -> String {
 /// 400 when it is no number behind which to go on; 429 when as many streams as may are open.
 pub fn stream(state: State, request: &Request) -> Result<Response, ApiError> {
     request.read_only()?;
-    state.only_of_a_ledger("hits")?;
+    state.only_of_a_ledger("streams of hits").map_err(|error| error.hint(POLL))?;
     request.only_these(&["after"])?;
     let last_id = request.headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let after = last_id.or(request.param("after")).map(str::parse::<u64>).transpose().map_err(|_| {

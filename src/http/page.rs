@@ -511,15 +511,14 @@ pub async fn hits<B: Buf>(
     }
     let gathered = async {
         request.read_only()?;
-        state.only_of_a_ledger("hits")?;
-        let cursor = request.param("cursor").map(str::parse).transpose().map_err(|_| {
-            ApiError::bad_request("bad_parameter", "the cursor is not a number", "the link to older hits")
-        })?;
+        let from = super::hits::cursor(&request)?;
         let feed = request.param("feed").map(str::to_owned);
         let value = request.param("value").map(str::to_owned);
         let sought = value.as_deref().map(super::hits::sought).transpose()?;
         let is_open = request.param("open").is_some_and(|open| open == "true");
-        let may_acknowledge = state.1.may_acknowledge.is_some();
+        let is_own = state.0.ledger.fed().is_none();
+        let may_acknowledge = is_own && state.1.may_acknowledge.is_some();
+        let cursor = from.as_ref().map(ToString::to_string);
         let as_of = as_of.clone();
         let place = place_for(&state, false).await?;
         blocking(&state, move |state| {
@@ -530,9 +529,11 @@ pub async fn hits<B: Buf>(
                 value: sought,
                 ..HitFilter::default()
             };
-            let (hits, next, last) = super::hits::newest(state, filter, HITS_SHOWN, cursor)?;
+            let (found, last) = super::hits::newest(state, filter, HITS_SHOWN, from)?;
+            let (hits, next) = (found.hits, found.next.map(|next| next.to_string()));
             let feeds = state.watching().map(|watching| watching.feeds()).unwrap_or_default();
-            let shown = HitPage { hits, last, next, feed, value, feeds, is_open, cursor, may_acknowledge };
+            let shown =
+                HitPage { hits, last, next, feed, value, feeds, is_own, is_open, cursor, may_acknowledge };
             Ok(page::hits_page(&shown, Some(&as_of)))
         })
         .await

@@ -12,27 +12,29 @@ use crate::watch::{FeedStatus, HitLine};
 pub struct HitPage {
     /// The hits.
     pub hits: Vec<HitLine>,
-    /// The number of the last hit there is.
+    /// How many were noted in all.
     pub last: u64,
     /// Where to go on from.
-    pub next: Option<u64>,
+    pub next: Option<String>,
     /// Only of this feed.
     pub feed: Option<String>,
     /// Only about this.
     pub value: Option<String>,
     /// The feeds there are.
     pub feeds: Vec<FeedStatus>,
+    /// Whether they are of one ledger, whose feeds are known; else of those that feed a cluster.
+    pub is_own: bool,
     /// Only those that nobody has seen to.
     pub is_open: bool,
     /// Where it begins.
-    pub cursor: Option<u64>,
+    pub cursor: Option<String>,
     /// Whether who looks may acknowledge.
     pub may_acknowledge: bool,
 }
 
 impl HitPage {
     /// Another one of these pages: of a feed, about something, of those nobody has seen to, from a number on.
-    fn link(feed: Option<&str>, value: Option<&str>, is_open: bool, cursor: Option<u64>) -> String {
+    fn link(feed: Option<&str>, value: Option<&str>, is_open: bool, cursor: Option<&str>) -> String {
         let feed = feed.map(|feed| format!("feed={feed}"));
         let value = value.map(|value| format!("value={}", encoded(value)));
         let open = is_open.then(|| "open=true".to_owned());
@@ -44,7 +46,7 @@ impl HitPage {
 
 /// The page of hits.
 pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
-    let HitPage { hits, last, next, feed, value, feeds, is_open, cursor, may_acknowledge } = page;
+    let HitPage { hits, last, next, feed, value, feeds, is_own, is_open, cursor, may_acknowledge } = page;
     let trail = Trail::default();
     let (only, about) = (feed.as_deref(), value.as_deref());
     let may_tick = *may_acknowledge && hits.iter().any(|hit| hit.acknowledged.is_none());
@@ -60,7 +62,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
                 } }
                 tbody {
                     @for hit in hits {
-                        tr id={ "hit-" (hit.sequence) } {
+                        tr id={ "hit-" (hit.ledger.as_deref().unwrap_or_default()) (hit.sequence) } {
                             @if may_tick { td { @if hit.acknowledged.is_none() {
                                 input type="checkbox" name="hit" value=(hit.sequence)
                                     aria-label={ "Acknowledge the hit of " (safe(&hit.rrname)) };
@@ -86,7 +88,9 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
             h1 { "Hits" @if let Some(feed) = feed { " of " (safe(feed)) } @if let Some(value) = value { " about " (safe(value)) } }
             p.lede { (grouped(*last)) " in all: what feeds say is bad and was met, each once, the newest first." }
         }
-        @if feeds.is_empty() {
+        @if !is_own {
+            p.about { "Those that sensors have noted and shipped; each sensor's own page says which feeds it watches for." }
+        } @else if feeds.is_empty() {
             p { "Nothing is watched for yet: " code { "dnsledger indicators import --feed NAME FILE" } }
         } @else {
             p.about {
@@ -123,7 +127,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
             }
         } @else { div.hits { (table) } }
         @if let Some(next) = next {
-            p.pager { a rel="next" href=(HitPage::link(only, about, *is_open, Some(*next))) { "Older hits" } }
+            p.pager { a rel="next" href=(HitPage::link(only, about, *is_open, Some(next.as_str()))) { "Older hits" } }
         }
     };
     document(&Frame { title: "Hits", as_of, ..Frame::default() }, content)
@@ -131,9 +135,11 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
 
 /// What it means that there are none.
 fn nothing(page: &HitPage) -> String {
-    let HitPage { last, feed, feeds, .. } = page;
+    let HitPage { last, feed, feeds, is_own, .. } = page;
     let indicators: u64 = feeds.iter().map(|feed| feed.indicators).sum();
     match feed {
+        _ if !is_own && *last == 0 => "No hits: no sensor has shipped any.".to_owned(),
+        _ if !is_own => "No hits that fit.".to_owned(),
         Some(feed) if !feeds.iter().any(|status| status.name == *feed) => {
             format!("Unknown feed {feed}, and no hit of a former one.")
         }

@@ -210,13 +210,13 @@ impl Iterator for QuestionScan {
 
 /// Hits in the order of their numbers.
 pub(crate) struct HitScan {
-    rows: Merged,
+    rows: Rows,
     sensors: Arc<Sensors>,
     ended: bool,
 }
 
 impl HitScan {
-    pub fn new(rows: Merged, sensors: Arc<Sensors>) -> HitScan {
+    pub fn new(rows: Rows, sensors: Arc<Sensors>) -> HitScan {
         HitScan { rows, sensors, ended: false }
     }
 

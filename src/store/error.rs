@@ -92,6 +92,11 @@ pub enum StoreError {
     /// A cluster of databases did not do what it was asked: it is away, or a part of it is.
     #[error("{0}")]
     Cluster(String),
+    /// The tables of a cluster are of a version that had no place for hits.
+    #[error(
+        "the tables of the cluster are older than hits in it: `dnsledger fleet upgrade` makes room for them"
+    )]
+    OlderTables,
     /// A cluster is only asked.
     #[error(
         "a cluster is only asked here: rows come into it by `dnsledger forward`, from where the logs are"
@@ -172,6 +177,7 @@ impl StoreError {
             StoreError::BadSensor { name, why } => StoreError::BadSensor { name: name.clone(), why: *why },
             StoreError::TooManySensors => StoreError::TooManySensors,
             StoreError::Cluster(what) => StoreError::Cluster(what.clone()),
+            StoreError::OlderTables => StoreError::OlderTables,
             StoreError::OnlyAsked => StoreError::OnlyAsked,
             StoreError::Closed => StoreError::Closed,
         }

@@ -504,6 +504,7 @@ impl Snapshot for State {
                 let key = |q: &Question| (q.rrname.clone(), q.qtype, Arc::clone(&q.sensor));
                 question.as_ref().is_ok_and(|q| is_new(self.changed_questions.get(&key(q))))
             })),
+            hits: Box::new(std::iter::empty()),
             mark: Mark(self.commits),
             identity: self.identity,
             expired_before: self.expired.before,

@@ -75,7 +75,7 @@ pub use stats::{Expired, Folded, Reduce, Reduced, Stats};
 pub use stored::FORMAT;
 pub use transfer::Change;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -216,6 +216,15 @@ pub trait WriteStore: ReadStore {
 
     /// From now on this is called when hits are committed, with the number of the last one. It must not wait for anything.
     fn on_hits(&self, _told: OnHits) {}
+
+    /// The number of the last hit of each ledger whose hits are here, by generation; of a ledger its own, under [`OWN`].
+    ///
+    /// # Errors
+    ///
+    /// Where a store that other ledgers feed has no place for hits.
+    fn last_hits(&self) -> Result<BTreeMap<u64, u64>, StoreError> {
+        Ok(BTreeMap::from([(OWN, self.last_hit().0)]))
+    }
 
     /// The number of the last hit that is committed, and whether there are others that are only staged.
     fn last_hit(&self) -> (u64, bool) {
@@ -433,7 +442,26 @@ pub trait Snapshot: Send + Sync {
         Ok(Box::new(std::iter::empty()))
     }
 
-    /// The rows and questions that commits after a mark have changed, each whole, with all its sightings. Some that have not
+    /// The hits of some of the ledgers that feed a store, in the order of the spans and of their numbers. Of a ledger they are its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn hits_within(&self, spans: &[HitSpan]) -> Result<Vec<(u64, Hit)>, StoreError> {
+        let mut found = Vec::new();
+        for span in spans {
+            for hit in self.hits(span.after)? {
+                let hit = hit?;
+                if hit.sequence > span.to {
+                    break;
+                }
+                found.push((span.ledger, hit));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows, questions and hits that commits after a mark have changed, each whole, with all its sightings. Some that have not
     /// changed may be among them, where runs were merged or the ledger was opened since. What is only staged is not in it.
     ///
     /// # Errors
@@ -455,6 +483,8 @@ pub struct Changed<'a> {
     pub entries: Entries<'a>,
     /// Questions, likewise.
     pub questions: Questions<'a>,
+    /// Hits, in the order of their numbers.
+    pub hits: Hits<'a>,
     /// Where to go on from.
     pub mark: Mark,
     /// Which ledger it is that says so.
@@ -596,6 +626,20 @@ pub struct NewHit {
     pub time: u64,
     /// The note of the indicator, kept as it is.
     pub note: Vec<u8>,
+}
+
+/// What stands for the generation of a ledger among those whose hits are here, where it is the only one.
+pub const OWN: u64 = 0;
+
+/// Hits of one ledger: those with numbers above one, and up to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HitSpan {
+    /// The generation of the ledger; [`OWN`] of a ledger itself.
+    pub ledger: u64,
+    /// Behind this number.
+    pub after: u64,
+    /// Up to this one.
+    pub to: u64,
 }
 
 /// A hit as it is handed out.

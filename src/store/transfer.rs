@@ -1,24 +1,29 @@
-//! Rows and questions as they travel to who keeps them elsewhere: what [`super::Snapshot::changed_since`] tells, as bytes.
+//! Rows, questions and hits as they travel to who keeps them elsewhere: what [`super::Snapshot::changed_since`] tells, as bytes.
 //!
 //! A change is a byte for what it is, name, type (2), record data (of a row), sensor, names (8; one more than were folded, 0 where
-//! that is not known) and the stored value; what has no end of its own is preceded by its length (4). Integers are big-endian.
+//! that is not known) and the stored value; what has no end of its own is preceded by its length (4). Integers are big-endian. Of a hit it
+//! is a byte, name, indicator, address (4 or 16 bytes; none where it is about none), sensor and the stored value.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Entry, Question, StoreError, damaged, value};
+use super::{Changed, Entry, Hit, Hits, Mark, Question, Snapshot, StoreError, damaged, value};
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::Tuple;
 
 const ROW: u8 = b'r';
 const QUESTION: u8 = b'q';
+const HIT: u8 = b'h';
 
-/// A row or a question, whole.
+/// A row, a question or a hit, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A row.
     Row(Entry),
     /// A question.
     Question(Question),
+    /// A hit.
+    Hit(Hit),
 }
 
 impl Change {
@@ -33,6 +38,7 @@ impl Change {
             Change::Question(question) => {
                 (QUESTION, &question.rrname, question.qtype, &question.sensor, question.names)
             }
+            Change::Hit(hit) => return push_hit(hit, out),
         };
         out.push(kind);
         push_bytes(name.key(), out)?;
@@ -48,6 +54,7 @@ impl Change {
         match self {
             Change::Row(row) => value::push_halves(&row.halves, &mut stored)?,
             Change::Question(question) => value::push_asked(&question.asked, &mut stored)?,
+            Change::Hit(_) => {}
         }
         push_bytes(&stored, out)
     }
@@ -60,6 +67,9 @@ impl Change {
     pub fn take(bytes: &mut &[u8]) -> Result<Option<Change>, StoreError> {
         let Some((kind, rest)) = bytes.split_first() else { return Ok(None) };
         *bytes = rest;
+        if *kind == HIT {
+            return take_hit(bytes).map(|hit| Some(Change::Hit(hit)));
+        }
         let name = Name::from_key(take_bytes(bytes)?).map_err(|_| cut())?;
         let rrtype = RrType(u16::from_be_bytes(take_array(bytes)?));
         let rdata = match *kind {
@@ -91,6 +101,59 @@ impl Change {
     }
 }
 
+impl<'a> Changed<'a> {
+    /// Rows and questions that have changed since a mark, which this is, and hits that have since another one, if they are wanted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::changed_since`].
+    pub fn all_with(
+        self,
+        snapshot: &'a dyn Snapshot,
+        since: Mark,
+        hits_since: Option<Mark>,
+    ) -> Result<impl Iterator<Item = Result<Change, StoreError>> + 'a, StoreError> {
+        let hits: Hits<'a> = match hits_since {
+            None => Box::new(std::iter::empty()),
+            Some(mark) if mark == since => self.hits,
+            Some(mark) => snapshot.changed_since(mark)?.hits,
+        };
+        let rows = self.entries.map(|row| row.map(Change::Row));
+        let questions = self.questions.map(|question| question.map(Change::Question));
+        Ok(rows.chain(questions).chain(hits.map(|hit| hit.map(Change::Hit))))
+    }
+}
+
+fn push_hit(hit: &Hit, out: &mut Vec<u8>) -> Result<(), StoreError> {
+    out.push(HIT);
+    push_bytes(hit.rrname.key(), out)?;
+    push_bytes(&hit.indicator, out)?;
+    match hit.address {
+        None => push_bytes(&[], out)?,
+        Some(IpAddr::V4(address)) => push_bytes(&address.octets(), out)?,
+        Some(IpAddr::V6(address)) => push_bytes(&address.octets(), out)?,
+    }
+    push_bytes(hit.sensor.as_bytes(), out)?;
+    let Hit { sequence, noted, time, .. } = *hit;
+    let (note, acknowledged) = (hit.note.clone(), hit.acknowledged.clone());
+    push_bytes(&value::hit_to_bytes(&value::HitValue { sequence, noted, time, note, acknowledged })?, out)
+}
+
+fn take_hit(bytes: &mut &[u8]) -> Result<Hit, StoreError> {
+    let rrname = Name::from_key(take_bytes(bytes)?).map_err(|_| cut())?;
+    let indicator = take_bytes(bytes)?.to_vec();
+    let address = take_bytes(bytes)?;
+    let address = match (<[u8; 4]>::try_from(address), <[u8; 16]>::try_from(address)) {
+        (Ok(octets), _) => Some(octets.into()),
+        (_, Ok(octets)) => Some(octets.into()),
+        _ if address.is_empty() => None,
+        _ => return Err(cut()),
+    };
+    let sensor = std::str::from_utf8(take_bytes(bytes)?).map_err(|_| cut())?.into();
+    let value::HitValue { sequence, noted, time, note, acknowledged } = value::hit(take_bytes(bytes)?)?;
+    Ok(Hit { sequence, noted, time, rrname, indicator, address, sensor, note, acknowledged })
+}
+
 fn cut() -> StoreError {
     damaged("a row on its way", "it is cut, or none")
 }
@@ -119,6 +182,7 @@ fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], StoreError> {
 mod tests {
     use super::*;
     use crate::observation::{Asked, Half, Halves, Outcome, Seen};
+    use crate::store::Acknowledged;
 
     #[test]
     fn what_travels_comes_whole_or_is_an_error() {
@@ -135,7 +199,22 @@ mod tests {
         let asked = Asked::once(1_790_000_000, Outcome::NxDomain);
         let question =
             Question { rrname: name.clone(), qtype: RrType(28), sensor: "dmz".into(), asked, names: None };
-        let changes: Vec<Change> = rows.chain([Change::Question(question)]).collect();
+        let addresses = [None, Some("192.0.2.1".parse().unwrap()), Some("2001:db8::1".parse().unwrap())];
+        let hits = addresses.into_iter().zip(7..).map(|(address, sequence)| {
+            let seen = Acknowledged { at: 1_790_000_009, by: "soc".to_owned() };
+            Change::Hit(Hit {
+                sequence,
+                noted: 1_790_000_001,
+                time: 1_790_000_000,
+                rrname: name.clone(),
+                indicator: b"\0x".to_vec(),
+                address,
+                sensor: "dmz".into(),
+                note: b"{}".to_vec(),
+                acknowledged: (sequence == 8).then_some(seen),
+            })
+        });
+        let changes: Vec<Change> = rows.chain([Change::Question(question)]).chain(hits).collect();
         let mut bytes = Vec::new();
         let mut ends = vec![0];
         for change in &changes {

@@ -77,6 +77,7 @@ pub fn stix(ledger: &str, hits: &[HitLine]) -> Value {
     objects.insert(own.clone(), identity);
     for hit in hits.iter().filter(|hit| !hit.is_event()) {
         let (noted, time) = (instant(hit.noted), instant(hit.time));
+        let ledger = hit.ledger.as_deref().unwrap_or(ledger);
         let key = |what: &str| format!("{what}/{ledger}/{}", hit.sequence);
         let indicator = format!("indicator--{}", uuid(OURS, &format!("{}/{}", hit.kind, hit.indicator)));
         objects.entry(indicator.clone()).or_insert_with(|| of_indicator(hit, &indicator, &own, &begun));
@@ -167,7 +168,11 @@ pub fn misp(ledger: &str, hits: &[HitLine]) -> Value {
     };
     let all: Vec<Value> = attributes.iter().map(attribute).collect();
     let last = hits.iter().map(|hit| hit.noted).max().unwrap_or(0);
-    let numbers: Vec<String> = hits.iter().map(|hit| hit.sequence.to_string()).collect();
+    let number = |hit: &HitLine| match &hit.ledger {
+        None => hit.sequence.to_string(),
+        Some(ledger) => format!("{ledger}-{}", hit.sequence),
+    };
+    let numbers: Vec<String> = hits.iter().map(number).collect();
     json!({ "Event": {
         "uuid": uuid(OURS, &format!("event/{ledger}/{}", numbers.join(","))),
         "info": format!("Hits of dnsledger {ledger}"), "date": format_date(last), "timestamp": last.to_string(),

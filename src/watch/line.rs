@@ -22,6 +22,9 @@ const MOST_ROWS: usize = 10_000;
 pub struct HitLine {
     /// Its number, one more than that of the hit before.
     pub sequence: u64,
+    /// Among hits of several ledgers: which ledger the number is of, as 16 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<String>,
     /// When it was noted.
     pub noted: u64,
     /// The same as RFC 3339.
@@ -96,6 +99,7 @@ impl From<&Hit> for HitLine {
         };
         HitLine {
             sequence: hit.sequence,
+            ledger: None,
             noted: hit.noted,
             noted_utc: format_rfc3339(hit.noted),
             time: hit.time,

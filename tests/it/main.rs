@@ -46,6 +46,7 @@ mod filters;
 mod fixtures;
 /// Many ledgers in a cluster of ClickHouse.
 mod fleet;
+mod fleet_hits;
 /// The same under kills of everything.
 mod fleet_kills;
 mod flood;

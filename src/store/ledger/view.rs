@@ -121,7 +121,7 @@ impl Snapshot for ReadView {
 
     fn hits<'a>(&'a self, after: u64) -> Result<Hits<'a>, StoreError> {
         let rows = Merged::open(&self.sources(), &Range::hits_after(after))?;
-        Ok(Box::new(HitScan::new(rows, Arc::clone(&self.sensors))))
+        Ok(Box::new(HitScan::new(rows.into(), Arc::clone(&self.sensors))))
     }
 
     fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {
@@ -145,9 +145,11 @@ impl Snapshot for ReadView {
         }
         let rows = Whole::open(Family::ByName, &newer, &all)?;
         let questions = Whole::open(Family::Questions, &newer, &all)?;
+        let hits = Whole::open(Family::HitLog, &newer, &all)?;
         Ok(Changed {
             entries: Box::new(EntryScan::new(rows.into(), Family::ByName, self.known(), None)),
             questions: Box::new(QuestionScan::new(questions.into(), self.known())),
+            hits: Box::new(HitScan::new(hits.into(), Arc::clone(&self.sensors))),
             mark: Mark(self.last_commit),
             identity: self.identity,
             expired_before: self.expired_before,
