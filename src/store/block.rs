@@ -191,32 +191,19 @@ impl Restarts {
     }
 }
 
+/// How many bytes two keys have in common at their beginning: eight at a time, for this is hot when runs are written.
 fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
-    // Eight bytes at a time, then one by one: this is hot when runs are written.
     let (a8, b8) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
-    let same = 8 * a8.iter().zip(b8).take_while(|(a, b)| a == b).count();
-    let tail = |bytes: &[u8]| bytes.get(same..).unwrap_or_default().iter().copied().collect::<Tail>();
-    same + tail(a).zip(tail(b))
-}
-
-/// Up to eight bytes that come after the equal chunks.
-struct Tail([u8; 8], usize);
-
-impl FromIterator<u8> for Tail {
-    fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Tail {
-        let mut tail = Tail([0; 8], 0);
-        for (slot, byte) in tail.0.iter_mut().zip(bytes) {
-            *slot = byte;
-            tail.1 += 1;
+    let mut same = 0;
+    for (a, b) in a8.iter().zip(b8) {
+        let differs = u64::from_be_bytes(*a) ^ u64::from_be_bytes(*b);
+        if differs != 0 {
+            return same + (differs.leading_zeros() / u8::BITS) as usize;
         }
-        tail
+        same += 8;
     }
-}
-
-impl Tail {
-    fn zip(self, other: Tail) -> usize {
-        self.0.iter().zip(other.0).take(self.1.min(other.1)).take_while(|(a, b)| **a == *b).count()
-    }
+    let (a, b) = (a.get(same..).unwrap_or_default(), b.get(same..).unwrap_or_default());
+    same + a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// Appends a length as LEB128.

@@ -376,41 +376,34 @@ impl<S: Sink> Writer<S> {
         cut: u64,
     ) -> Result<(), StoreError> {
         let rows = sorted(batch.tuples(), sensors, |halves| halves.combined().time_last >= cut)?;
-        // The same rows by record data: those with equal data are in order already.
-        let mut by_rdata = Vec::with_capacity(rows.len());
-        for (at, row) in rows.iter().enumerate() {
-            if let Some(rdata) = key::indexed_rdata(row.key)? {
-                by_rdata.push((prefix(rdata), rdata, at));
-            }
-        }
-        by_rdata.sort_unstable();
-        let (mut key, mut stored) = (Vec::new(), Vec::new());
-        for (_, rdata, at) in by_rdata {
-            if let Some(row) = rows.get(at) {
-                key.clear();
-                stored.clear();
-                key::push_by_rdata(row.key, rdata, &mut key)?;
-                value::push_halves(row.value, &mut stored)?;
-                self.push(Family::ByRdata, &key, &stored)?;
-            }
-        }
         let questions = sorted(batch.questions(), sensors, |asked| asked.time_last >= cut)?;
         // Rows and questions of a name one after the other: each domain is then met once, but for those within others.
         let (mut domains, mut asked) = (Collector::default(), questions.iter().peekable());
+        let mut packed = Packed::default();
         for row in &rows {
             while let Some(question) = asked.next_if(|question| question.place() < row.place()) {
                 domains.add(Family::Questions, question.key, &FirstSeen::of_question(question.value))?;
             }
             domains.add(Family::ByName, row.key, &FirstSeen::of_sightings(row.value))?;
+            packed.push(row.key, |out| value::push_halves(row.value, out))?;
         }
         for question in asked {
             domains.add(Family::Questions, question.key, &FirstSeen::of_question(question.value))?;
         }
-        for row in rows {
-            stored.clear();
-            value::push_halves(row.value, &mut stored)?;
-            self.push(Family::ByName, row.key, &stored)?;
+        drop(rows);
+        let mut key = Vec::new();
+        for (rdata, at) in by_rdata(&packed)? {
+            if let Some((row, stored)) = packed.get(at) {
+                key.clear();
+                key::push_by_rdata(row, rdata, &mut key)?;
+                self.push(Family::ByRdata, &key, stored)?;
+            }
         }
+        for (row, stored) in packed.iter() {
+            self.push(Family::ByName, row, stored)?;
+        }
+        drop(packed);
+        let mut stored = Vec::new();
         for row in questions {
             stored.clear();
             value::push_asked(row.value, &mut stored)?;
@@ -469,6 +462,22 @@ impl<S: Sink> Writer<S> {
     }
 }
 
+/// The rows that are found by their record data, ordered by it: the data of each and its place. Those with equal data are in order already.
+fn by_rdata(rows: &Packed) -> Result<impl Iterator<Item = (&[u8], usize)>, StoreError> {
+    let mut order = Vec::with_capacity(rows.rows.len());
+    for (at, (key, _)) in (0u32..).zip(rows.iter()) {
+        if let Some(rdata) = key::indexed_rdata(key)? {
+            order.push((prefix(rdata), rdata, at));
+        }
+    }
+    // Record data ends itself: what is no longer than its prefix is equal where that is.
+    let end = |rdata: &[u8]| rdata.len().min(PREFIX_BYTES);
+    order.sort_unstable_by(|(a, x, i), (b, y, j)| {
+        a.cmp(b).then_with(|| x.get(end(x)..).cmp(&y.get(end(y)..))).then(i.cmp(j))
+    });
+    Ok(order.into_iter().map(|(_, rdata, at)| (rdata, at as usize)))
+}
+
 /// A row of a batch with the start of its key beside it: most comparisons end there.
 struct Sortable<'a, V> {
     prefix: u128,
@@ -502,11 +511,47 @@ fn sorted<V>(
     Ok(rows)
 }
 
-/// The first sixteen bytes as a number of the same order.
+/// Bytes of a [`prefix`].
+const PREFIX_BYTES: usize = size_of::<u128>();
+
+/// The first bytes as a number of the same order.
 fn prefix(key: &[u8]) -> u128 {
-    let mut start = [0; 16];
-    start.iter_mut().zip(key).for_each(|(slot, byte)| *slot = *byte);
+    let start = key.first_chunk().copied().unwrap_or_else(|| {
+        let mut start = [0; PREFIX_BYTES];
+        start.iter_mut().zip(key).for_each(|(slot, byte)| *slot = *byte);
+        start
+    });
     u128::from_be_bytes(start)
+}
+
+/// Rows in their order, each with its stored value behind its key: they are gone through more than once, and lie apart in a batch.
+#[derive(Default)]
+struct Packed {
+    bytes: Vec<u8>,
+    /// Where each begins, and how long its key is.
+    rows: Vec<(usize, u32)>,
+}
+
+impl Packed {
+    fn push(
+        &mut self,
+        key: &[u8],
+        store: impl FnOnce(&mut Vec<u8>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.rows.push((self.bytes.len(), u32::try_from(key.len()).unwrap_or(u32::MAX)));
+        self.bytes.extend_from_slice(key);
+        store(&mut self.bytes)
+    }
+
+    fn get(&self, at: usize) -> Option<(&[u8], &[u8])> {
+        let (start, key) = *self.rows.get(at)?;
+        let end = self.rows.get(at + 1).map_or(self.bytes.len(), |(next, _)| *next);
+        self.bytes.get(start..end)?.split_at_checked(key as usize)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        (0..self.rows.len()).filter_map(|at| self.get(at))
+    }
 }
 
 //--- reading --------------------------------------------------------------------------------------------------------
@@ -582,8 +627,8 @@ impl Cursor {
 pub(crate) struct Merged {
     family: Family,
     cursors: Vec<Cursor>,
-    /// Cursors that stand at a row, the one with the least key last.
-    order: Vec<usize>,
+    /// Cursors that stand at a row, the one with the least key last, each with the prefix of its key: most comparisons end there.
+    order: Vec<(u128, usize)>,
     key: Vec<u8>,
     value: Vec<u8>,
     /// The times of the cuts, the earliest cut first.
@@ -644,13 +689,13 @@ impl Merged {
 
     fn put_in_order(&mut self, at: usize) {
         let key = self.key_of(at);
+        let start = prefix(key);
+        let is_less = |&(other, at): &(u128, usize)| (other, self.key_of(at)) < (start, key);
         let place = match self.order.last() {
-            Some(&least) if self.key_of(least) < key => {
-                self.order.partition_point(|&other| self.key_of(other) >= key)
-            }
+            Some(least) if is_less(least) => self.order.partition_point(|other| !is_less(other)),
             _ => self.order.len(),
         };
-        self.order.insert(place, at);
+        self.order.insert(place, (start, at));
     }
 
     /// Goes to the next row; `false` after the last.
@@ -658,13 +703,13 @@ impl Merged {
         if !self.cuts.is_empty() {
             return self.advance_over_cuts();
         }
-        let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) else { return Ok(false) };
+        let Some(cursor) = least(&self.order, &self.cursors) else { return Ok(false) };
         self.key.clear();
         self.key.extend_from_slice(cursor.reader.key());
         self.value.clear();
         self.value.extend_from_slice(cursor.reader.value());
         self.advance_least()?;
-        while let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) {
+        while let Some(cursor) = least(&self.order, &self.cursors) {
             if cursor.reader.key() != self.key {
                 break;
             }
@@ -677,13 +722,11 @@ impl Merged {
     /// The same where rows were dropped that are still there.
     fn advance_over_cuts(&mut self) -> Result<bool, StoreError> {
         loop {
-            let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) else {
-                return Ok(false);
-            };
+            let Some(cursor) = least(&self.order, &self.cursors) else { return Ok(false) };
             self.key.clear();
             self.key.extend_from_slice(cursor.reader.key());
             let mut parts = 0;
-            while let Some(cursor) = self.order.last().and_then(|&at| self.cursors.get(at)) {
+            while let Some(cursor) = least(&self.order, &self.cursors) {
                 if cursor.reader.key() != self.key {
                     break;
                 }
@@ -733,7 +776,7 @@ impl Merged {
     }
 
     fn advance_least(&mut self) -> Result<(), StoreError> {
-        if let Some(at) = self.order.pop()
+        if let Some((_, at)) = self.order.pop()
             && let Some(cursor) = self.cursors.get_mut(at)
             && cursor.advance()?
         {
@@ -751,6 +794,11 @@ impl Merged {
     pub fn value(&self) -> &[u8] {
         &self.value
     }
+}
+
+/// The cursor that stands at the least key.
+fn least<'a>(order: &[(u128, usize)], cursors: &'a [Cursor]) -> Option<&'a Cursor> {
+    order.last().and_then(|&(_, at)| cursors.get(at))
 }
 
 /// One in so many rows must have changed for all to be gone through at once, instead of being looked up name by name.
