@@ -14,7 +14,7 @@ use crate::base::units;
 use crate::http::ExpireLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
-use crate::store::retention::{self, Bounds, Forecast, Kept, LEAST_AGE};
+use crate::store::retention::{self, Bounds, Forecast, LEAST_AGE, Reduction};
 use crate::store::sled::use_reserve;
 use crate::store::{LEAST_DISK, Stats};
 
@@ -184,8 +184,8 @@ fn ask(daemon: &Client, path: &str, bounds: &Bounds) -> anyhow::Result<ExpireLin
 }
 
 /// What was dropped, for people.
-fn describe(kept: &Kept) -> String {
-    let Kept { rows, questions, before, disk_before, disk, .. } = *kept;
+fn describe(kept: &Reduction) -> String {
+    let Reduction { rows, questions, before, disk_before, disk, .. } = *kept;
     let dropped = match before {
         0 => "nothing was dropped".to_owned(),
         before => {
@@ -197,7 +197,7 @@ fn describe(kept: &Kept) -> String {
     };
     let mut dropped = dropped;
     if kept.folded + kept.unresolved > 0 {
-        let Kept { folded, unresolved, .. } = *kept;
+        let Reduction { folded, unresolved, .. } = *kept;
         dropped = format!(
             "{folded} rows and questions folded into those of their domains, {unresolved} that never resolved dropped\n{dropped}"
         );
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_was_dropped_is_told_in_two_lines() {
-        let kept = Kept {
+        let kept = Reduction {
             rows: 3,
             questions: 1,
             folded: 0,
@@ -268,7 +268,7 @@ mod tests {
             "3 rows and 1 questions dropped; none is left that was last seen before 1970-01-02 00:00:00 UTC\n\
              1.0 MiB on disk, 2.0 MiB before\n"
         );
-        let kept = Kept { rows: 0, questions: 0, before: 0, ..kept };
+        let kept = Reduction { rows: 0, questions: 0, before: 0, ..kept };
         assert!(describe(&kept).starts_with("nothing was dropped\n"));
     }
 }

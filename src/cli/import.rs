@@ -24,7 +24,7 @@ use crate::ingest::{
 use crate::observation::check_sensor_name;
 use crate::output::sanitise;
 use crate::store::WriteStore;
-use crate::store::retention::{Bounds, Keeper, Kept, Look};
+use crate::store::retention::{Bounds, Keeper, Reduction, Upkeep};
 use crate::tail::decode::Decoder;
 use crate::tail::open::open;
 use crate::tally::{Malformed, Skip};
@@ -180,16 +180,16 @@ fn tell_not_read(client: &Client, path: &Path, why: Option<&str>) -> anyhow::Res
 fn keep_within_disk(ledger: &dyn WriteStore, max_disk: Option<u64>) {
     let bounds = Bounds { max_disk, ..Bounds::default() };
     let said = match Keeper::new(bounds).look(ledger, now()) {
-        Ok(Look::Within) => return,
-        Ok(Look::Kept(kept)) => {
+        Ok(Upkeep::Within) => return,
+        Ok(Upkeep::Reduced(kept)) => {
             let larger = if kept.fits { "" } else { " It still is: the last day alone takes more." };
-            let Kept { rows, questions, folded, unresolved, .. } = kept;
+            let Reduction { rows, questions, folded, unresolved, .. } = kept;
             format!(
                 "The ledger was larger than store.max_disk.{larger} {folded} rows and questions were folded into those of their domains, \
                  {unresolved} questions that never resolved and {rows} rows with {questions} questions that were not seen for longest were dropped.\n"
             )
         }
-        Ok(Look::Asks(told)) => format!(
+        Ok(Upkeep::Asks(told)) => format!(
             "The ledger is larger than store.max_disk: {told}, more than half of all. They stay until `dnsledger expire` drops them.\n"
         ),
         Err(error) => {

@@ -16,8 +16,8 @@ use super::{Exit, Misuse};
 use crate::base::time::format_utc;
 use crate::http::client::Client;
 use crate::lookup::{
-    AskedOf, During, End, Filters, Found, Indicator, Limits, MAX_SORTED, Reach, Search, Slice, Sort, Summary,
-    Top, Walk, another, maybe_meant, no_such_sensor, sensors,
+    AskedOf, During, End, Filters, Found, Indicator, Limits, MAX_SORTED, QuestionLimits, Search, Slice, Sort,
+    Summary, Top, Walk, another, maybe_meant, no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
 use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
@@ -183,7 +183,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                     came.is_cut = walk(&**ledger, search, &args, &mut |row| visit(came, item, row))?;
                     if let Some(of) = AskedOf::of(search) {
                         let probes = came.summary.rows == 0;
-                        let questions = of.questions(&*ledger.now(), Reach::ALL, probes)?;
+                        let questions = of.questions(&*ledger.now(), QuestionLimits::ALL, probes)?;
                         came.questions = questions.as_ref().map(Into::into);
                     }
                 }

@@ -46,7 +46,7 @@ use crate::http::token::Tokens;
 use crate::http::{self, Listener, State, serve, watch};
 use crate::ingest::{self, ImportProgress};
 use crate::status::Notices;
-use crate::store::retention::{self, Bounds, Keeper, Look, RETENTION, SURVEY_SHARE, fold};
+use crate::store::retention::{self, Bounds, Keeper, RETENTION, SURVEY_SHARE, Upkeep, fold};
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
 use crate::store::{OnProgress, Options, StoreError, Survey, WriteStore};
 use crate::watch::Watching;
@@ -456,7 +456,7 @@ fn keep_within(
             heal(&*ledger, &bounds);
             let look = keeper.look(&*ledger, now());
             let asks = match &look {
-                Ok(Look::Asks(told)) => Some(format!(
+                Ok(Upkeep::Asks(told)) => Some(format!(
                     "{told}, more than half of all: they stay until they are dropped by hand; `dnsledger expire --dry-run` says what would go, \
                      `dnsledger expire` drops it"
                 )),
@@ -468,11 +468,11 @@ fn keep_within(
                 warn!(hint = "is the clock right?", "{asks}");
             }
             match look {
-                Ok(Look::Within | Look::Asks(_)) => {}
-                Ok(Look::Kept(kept)) if kept.fits => {
+                Ok(Upkeep::Within | Upkeep::Asks(_)) => {}
+                Ok(Upkeep::Reduced(kept)) if kept.fits => {
                     info!(?kept, "Rows that were not seen for long were dropped.");
                 }
-                Ok(Look::Kept(kept)) => {
+                Ok(Upkeep::Reduced(kept)) => {
                     warn!(?kept, "The ledger exceeds store.max_disk: the last day alone takes more.");
                 }
                 Err(error) => {

@@ -92,7 +92,7 @@ pub(super) fn read<'p>(
     go_on: &mut dyn FnMut() -> bool,
 ) -> io::Result<Came> {
     let mut lines = Lines::new(how.max_line_bytes);
-    let mut walk = Walk::new(how, want);
+    let mut walk = LogSearch::new(how, want);
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let (filled, end) = decoder.fill(&mut buffer)?;
@@ -134,7 +134,7 @@ pub(super) fn first_log(mut decoder: Decoder, how: Reading<'_>) -> io::Result<Op
         None
     };
     let mut lines = Lines::new(how.max_line_bytes);
-    let mut walk = Walk::new(how, &want);
+    let mut walk = LogSearch::new(how, &want);
     let (mut buffer, mut taken) = (vec![0; 16 << 10], 0);
     while first.get().is_none() && taken < HEAD_BYTES {
         let (filled, end) = decoder.fill(&mut buffer)?;
@@ -174,7 +174,7 @@ struct Current {
     whole: bool,
 }
 
-struct Walk<'a, 'p> {
+struct LogSearch<'a, 'p> {
     how: Reading<'a>,
     want: &'a dyn Fn(&LineageId) -> Option<Wanted<'p>>,
     meaning: Meaning,
@@ -185,11 +185,19 @@ struct Walk<'a, 'p> {
     came: Came,
 }
 
-impl<'a, 'p> Walk<'a, 'p> {
-    fn new(how: Reading<'a>, want: &'a dyn Fn(&LineageId) -> Option<Wanted<'p>>) -> Walk<'a, 'p> {
+impl<'a, 'p> LogSearch<'a, 'p> {
+    fn new(how: Reading<'a>, want: &'a dyn Fn(&LineageId) -> Option<Wanted<'p>>) -> LogSearch<'a, 'p> {
         let meaning = Meaning::new(reader(how.zeek, None), how.observe, SensorId(0));
         let state = State::Seeking(Prefix::default());
-        Walk { how, want, meaning, state, newlines: 0, header: HeaderLines::default(), came: Came::default() }
+        LogSearch {
+            how,
+            want,
+            meaning,
+            state,
+            newlines: 0,
+            header: HeaderLines::default(),
+            came: Came::default(),
+        }
     }
 
     fn block(&mut self, block: Block<'_>, each: &mut dyn FnMut(At<'_>)) {

@@ -6,7 +6,7 @@
 use super::rowbinary::literal;
 use super::rows::Table;
 use crate::dns::{Name, Rdata};
-use crate::store::{Condition, Edge, Fence, Looks, Run, Side};
+use crate::store::{Condition, Edge, Fence, LabelRegex, Looks, Side};
 
 /// What the engine is told of what is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -160,12 +160,12 @@ const SHOWN_V6: &str = "IPv6NumToString(toFixedString(substring(rdata, 2, 16), 1
 
 /// That a name may look so.
 fn name_looks(looks: &Looks) -> Option<String> {
-    if looks.runs.is_empty() {
+    if looks.labels.is_empty() {
         return joined([has_length("name", looks.least), is_odd("name")].into_iter(), " OR ");
     }
-    let runs = joined(looks.runs.iter().map(|run| matches("name", &run.of_name())), " AND ")?;
-    let may_be_odd = looks.runs.iter().any(|run| run.may_be_escape);
-    joined([runs].into_iter().chain(may_be_odd.then(|| is_odd("name"))), " OR ")
+    let labels = joined(looks.labels.iter().map(|label| matches("name", &label.of_name())), " AND ")?;
+    let may_be_odd = looks.labels.iter().any(|label| label.may_be_escape);
+    joined([labels].into_iter().chain(may_be_odd.then(|| is_odd("name"))), " OR ")
 }
 
 /// That a name in key form is so long that it has so many bytes as it is shown, where none of them is escaped.
@@ -175,26 +175,27 @@ fn has_length(key: &str, least: usize) -> String {
 
 /// That bytes of a name in key form are escaped when it is shown.
 fn is_odd(key: &str) -> String {
-    format!("NOT {}", matches(key, Run::PLAIN_NAME))
+    format!("NOT {}", matches(key, LabelRegex::PLAIN_NAME))
 }
 
 /// That record data may.
 fn data_looks(looks: &Looks) -> Option<String> {
     let mut any = Vec::new();
-    let is_anywhere = |run: &Run| (run.starts, run.ends) == (Edge::Open, Edge::Open);
+    let is_anywhere = |label: &LabelRegex| (label.starts, label.ends) == (Edge::Open, Edge::Open);
     let (name, is_name) = ("substring(rdata, 2)", is_tagged(Rdata::NAME_TAG));
-    if looks.runs.is_empty() {
+    if looks.labels.is_empty() {
         any.push(is_tagged(Rdata::TEXT_TAG));
         any.push(format!("{is_name} AND ({} OR {})", has_length(name, looks.least), is_odd(name)));
-    } else if looks.runs.iter().all(is_anywhere) {
-        any.extend(joined(looks.runs.iter().map(|run| matches("rdata", &run.of_text())), " AND "));
+    } else if looks.labels.iter().all(is_anywhere) {
+        any.extend(joined(looks.labels.iter().map(|label| matches("rdata", &label.of_text())), " AND "));
     } else {
-        let text = joined(looks.runs.iter().map(|run| matches("rdata", &run.of_text())), " AND ")?;
-        let names = joined(looks.runs.iter().map(|run| matches("rdata", &run.of_data_name())), " AND ")?;
+        let text = joined(looks.labels.iter().map(|label| matches("rdata", &label.of_text())), " AND ")?;
+        let names =
+            joined(looks.labels.iter().map(|label| matches("rdata", &label.of_data_name())), " AND ")?;
         any.push(format!("{is_name} AND {names}"));
         any.push(format!("{} AND {text}", is_tagged(Rdata::TEXT_TAG)));
     }
-    if looks.runs.iter().any(|run| run.may_be_escape) {
+    if looks.labels.iter().any(|label| label.may_be_escape) {
         any.push(format!("{is_name} AND {}", is_odd(name)));
     }
     any.extend(looks.v4.iter().map(|v4| format!("{} AND {}", is_tagged(4), matches(SHOWN_V4, v4))));
@@ -246,8 +247,8 @@ fn in_name(text: &[u8], column: &str, part: Part) -> Option<String> {
     let mut rest = text;
     while let Some(&byte) = rest.first() {
         let length = rest.iter().take_while(|byte| is_plain(byte)).count();
-        let (run, behind) = rest.split_at_checked(length)?;
-        if run.is_empty() {
+        let (label, behind) = rest.split_at_checked(length)?;
+        if label.is_empty() {
             // An escape, a dot, or what is never shown.
             let escaped = match (byte, behind.get(1)) {
                 (b'\\', Some(next)) if next.is_ascii_digit() => {
@@ -261,7 +262,7 @@ fn in_name(text: &[u8], column: &str, part: Part) -> Option<String> {
         }
         // A dot behind a character ends a label.
         let end: &[u8] = if behind.first() == Some(&b'.') { &[0] } else { &[] };
-        let bytes = [run, end].concat().to_ascii_lowercase();
+        let bytes = [label, end].concat().to_ascii_lowercase();
         if rest.len() == text.len() && byte.is_ascii_digit() {
             parts.extend(with_digits_first(&bytes, column, part));
         } else {
@@ -421,7 +422,7 @@ mod tests {
 
     #[test]
     fn what_is_long_is_looked_for_by_its_length() {
-        let looks = Looks { runs: Vec::new(), least: 40, v4: None, v6: None };
+        let looks = Looks { labels: Vec::new(), least: 40, v4: None, v6: None };
         let name = filter(Condition::Looks(Side::Rrname, looks.clone()));
         assert!(name.starts_with("(length(name) >= 40) OR (NOT match(name, "), "{name}");
         let data = filter(Condition::Looks(Side::Rdata, looks));

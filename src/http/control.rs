@@ -40,7 +40,7 @@ use crate::ingest::{ImportOptions, Summary};
 use crate::observation::check_sensor_name;
 use crate::status::shown_path;
 use crate::store::Verification;
-use crate::store::retention::{Bounds, Forecast, Kept, RETENTION, commit_and_keep, forecast};
+use crate::store::retention::{Bounds, Forecast, RETENTION, Reduction, commit_and_keep, forecast};
 use crate::tally::{Malformed, Skip, Tally};
 
 /// Lines of an answer that wait to be sent.
@@ -255,9 +255,9 @@ pub(super) fn line_of(line: &impl Serialize) -> Bytes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpireLine {
-    /// What came of it.
-    Kept(Kept),
-    /// What would come of it.
+    /// What was dropped.
+    Kept(Reduction),
+    /// What would be.
     Forecast(Forecast),
     /// Why nothing more was dropped, and what can be done.
     Failed(String, Option<String>),

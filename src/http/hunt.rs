@@ -31,7 +31,7 @@ use super::error::ApiError;
 use super::headers::say_fresh;
 use super::request::Request;
 use crate::hunt::{Hunt, Listener, Way};
-use crate::indicators::{self, AllowList, Format, Options, ReadError, Taken};
+use crate::indicators::{self, AllowList, Format, ListSummary, Options, ReadError};
 use crate::lookup::parse_bool;
 use crate::output::hunt::{HuntLine, HuntSum};
 use crate::status::Freshness;
@@ -135,7 +135,11 @@ fn allowed(request: &Request) -> Result<AllowList, ApiError> {
     Ok(list)
 }
 
-fn read(list: &mut dyn Read, options: &Options, harmless: &AllowList) -> Result<(Hunt, Taken), ReadError> {
+fn read(
+    list: &mut dyn Read,
+    options: &Options,
+    harmless: &AllowList,
+) -> Result<(Hunt, ListSummary), ReadError> {
     let mut hunt = Hunt::default();
     hunt.except(harmless);
     let taken = indicators::read(list, options, &mut |indicator| hunt.take(indicator))?;
@@ -167,7 +171,7 @@ struct Telling {
 
 impl Telling {
     /// Tells all of it. When the client is gone or too slow it ends without the last chunk.
-    fn run(&self, hunt: Hunt, taken: &Taken) {
+    fn run(&self, hunt: Hunt, taken: &ListSummary) {
         let mut out = Vec::new();
         match self.tell(hunt, taken, &mut out) {
             Ok(true) => {}
@@ -189,7 +193,7 @@ impl Telling {
     }
 
     /// Whether it came to its end.
-    fn tell(&self, hunt: Hunt, taken: &Taken, out: &mut Vec<u8>) -> Result<bool, StoreError> {
+    fn tell(&self, hunt: Hunt, taken: &ListSummary, out: &mut Vec<u8>) -> Result<bool, StoreError> {
         let ledger = &self.state.0.ledger;
         let rows = ledger.stats()?.rows;
         let until = Instant::now() + self.state.0.config.stream_timeout;

@@ -27,7 +27,7 @@ use super::request::Request;
 use crate::base::time::format_utc;
 use crate::dns::{Name, RrType, name_of_address, other_form};
 use crate::lookup::{self, End, Filters, Found, Indicator, Limits, Query, Search, maybe_meant};
-use crate::observation::{Asked, Outcome, Seen as Sighted};
+use crate::observation::{Asked, Outcome, Seen};
 use crate::output::summary::Below;
 use crate::status::Freshness;
 use crate::store::{Scan, StoreError};
@@ -164,7 +164,7 @@ pub async fn seen(state: State, request: Request, value: &str) -> Result<Respons
     }
     let mut all = owned.seen;
     all.merge(&pointing.seen);
-    let document = Seen {
+    let document = SightingsAnswer {
         fresh: &as_of,
         value,
         kind,
@@ -219,18 +219,18 @@ async fn asked_for(
 #[derive(Default)]
 struct Sightings {
     rows: u64,
-    seen: Sighted,
+    seen: Seen,
 }
 
 impl Sightings {
-    fn add(&mut self, seen: &Sighted) {
+    fn add(&mut self, seen: &Seen) {
         self.seen.merge(seen);
         self.rows += 1;
     }
 }
 
 #[derive(Serialize)]
-struct Seen<'a> {
+struct SightingsAnswer<'a> {
     #[serde(flatten)]
     fresh: &'a Freshness,
     value: String,

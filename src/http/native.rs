@@ -23,8 +23,8 @@ use super::error::ApiError;
 use super::headers::say_truncated;
 use super::request::Request;
 use crate::lookup::{
-    AskedOf, Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, Reach, Search, Sort, Top,
-    another, maybe_meant, no_such_sensor, parse_bool, sensors,
+    AskedOf, Cursor, End, Filters, Found, Indicator, Limits, MAX_SORTED, Query, QuestionLimits, Search, Sort,
+    Top, another, maybe_meant, no_such_sensor, parse_bool, sensors,
 };
 use crate::output::cof::push_export_line;
 use crate::output::json::push_object;
@@ -161,7 +161,7 @@ pub async fn questions_of(state: &State, of: AskedOf) -> Result<Option<summary::
     let config = &state.0.config;
     // What there is no time for is said to be missing.
     let until = std::time::Instant::now() + config.request_timeout / 2;
-    let reach = Reach::shared(config.scan_rows, Some(until));
+    let reach = QuestionLimits::shared(config.scan_rows, Some(until));
     let work = move || {
         let _place = place;
         let questions = of.questions(&*ledger, reach, true)?;

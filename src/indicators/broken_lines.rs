@@ -16,13 +16,13 @@ const SOFT_HYPHEN: char = '\u{ad}';
 /// A text, line by line.
 #[derive(Debug, Default)]
 pub struct Folded {
-    kept: Kept,
+    kept: OpenLine,
     is_quoted_printable: bool,
 }
 
 /// The end of a line that may go on in the next.
 #[derive(Debug, Default)]
-enum Kept {
+enum OpenLine {
     #[default]
     Nothing,
     /// It goes on, whatever comes.
@@ -35,12 +35,12 @@ impl Folded {
     /// What there is to read now that a line came: without what may go on in the next one, with what the line before left.
     pub fn line<'a>(&mut self, text: &'a str) -> Cow<'a, str> {
         let mut whole = match std::mem::take(&mut self.kept) {
-            Kept::Nothing if !may_go_on(text) && !self.is_quoted_printable && !text.contains("=3D") => {
+            OpenLine::Nothing if !may_go_on(text) && !self.is_quoted_printable && !text.contains("=3D") => {
                 return Cow::Borrowed(text);
             }
-            Kept::Nothing => text.to_owned(),
-            Kept::Broken(start) => start + text,
-            Kept::Open(start) => {
+            OpenLine::Nothing => text.to_owned(),
+            OpenLine::Broken(start) => start + text,
+            OpenLine::Open(start) => {
                 let rest = text.trim_start();
                 let (first, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
                 match joined(&start, first, behind.trim().is_empty()) {
@@ -55,12 +55,12 @@ impl Folded {
             let at = start.rfind(char::is_whitespace).map_or(0, |at| at + 1);
             let kept = start.get(at..).unwrap_or_default().to_owned();
             whole.truncate(at);
-            self.kept = Kept::Broken(kept);
+            self.kept = OpenLine::Broken(kept);
         } else {
             let at = end.rfind(char::is_whitespace).map_or(0, |at| at + 1);
             let last = end.get(at..).unwrap_or_default();
             if last.len() <= MAX_KEPT && is_open(last) {
-                self.kept = Kept::Open(last.to_owned());
+                self.kept = OpenLine::Open(last.to_owned());
                 whole.truncate(at);
             }
         }
@@ -70,8 +70,8 @@ impl Folded {
     /// What the last line left.
     pub fn end(&mut self) -> Option<String> {
         match std::mem::take(&mut self.kept) {
-            Kept::Nothing => None,
-            Kept::Broken(word) | Kept::Open(word) => Some(word),
+            OpenLine::Nothing => None,
+            OpenLine::Broken(word) | OpenLine::Open(word) => Some(word),
         }
     }
 

@@ -4,7 +4,7 @@ use super::left_out::Columns;
 use super::reason::{Reason, Skipped};
 use super::text::SEEN;
 use super::value::{self, Value, Values};
-use super::{Action, Format, Indicator, Options, ReadError, Reference, Taken};
+use super::{Action, Format, Indicator, ListSummary, Options, ReadError, Reference};
 use crate::dns::is_host_suffix;
 
 /// Characters of a text of a reference that are kept.
@@ -16,7 +16,7 @@ const MAX_TAGS: usize = 50;
 pub struct Collect<'a> {
     options: &'a Options,
     sink: &'a mut dyn FnMut(Indicator) -> Result<(), ReadError>,
-    taken: Taken,
+    taken: ListSummary,
     left_out: Columns,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Collect<'a> {
         Collect {
             options,
             sink,
-            taken: Taken {
+            taken: ListSummary {
                 format,
                 title: None,
                 lines: 0,
@@ -187,8 +187,8 @@ impl<'a> Collect<'a> {
     }
 
     /// What came of it.
-    pub fn end(self) -> Taken {
-        Taken { left_out: self.left_out.found(), ..self.taken }
+    pub fn end(self) -> ListSummary {
+        ListSummary { left_out: self.left_out.found(), ..self.taken }
     }
 }
 

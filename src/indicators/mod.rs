@@ -240,7 +240,7 @@ impl Default for Options {
 
 /// The result of reading a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub struct ListSummary {
     /// How it was written.
     pub format: Format,
     /// Its title, where it has one.
@@ -257,7 +257,7 @@ pub struct Taken {
     pub left_out: Vec<LeftOut>,
 }
 
-impl Taken {
+impl ListSummary {
     /// Which columns were not taken, a line each.
     pub fn left_out_in_words(&self) -> impl Iterator<Item = String> {
         self.left_out.iter().map(|left| left.in_words(self.format))
@@ -343,7 +343,7 @@ pub fn read(
     input: &mut dyn Read,
     options: &Options,
     sink: &mut dyn FnMut(Indicator) -> Result<(), ReadError>,
-) -> Result<Taken, ReadError> {
+) -> Result<ListSummary, ReadError> {
     let mut input = Input::open(input, options.most_bytes)?;
     let format = match options.format {
         Some(format) => {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// What is taken out of a list, a line each, and what came of it.
-fn told(list: &[u8], options: &Options) -> (Vec<String>, Result<Taken, ReadError>) {
+fn told(list: &[u8], options: &Options) -> (Vec<String>, Result<ListSummary, ReadError>) {
     let mut lines = Vec::new();
     let taken = read(&mut &*list, options, &mut |indicator| {
         let Indicator { value, action, reference } = indicator;
@@ -36,7 +36,7 @@ fn told(list: &[u8], options: &Options) -> (Vec<String>, Result<Taken, ReadError
     (lines, taken)
 }
 
-fn summed(taken: &Result<Taken, ReadError>) -> String {
+fn summed(taken: &Result<ListSummary, ReadError>) -> String {
     match taken {
         Ok(taken) => {
             let skipped: Vec<String> =

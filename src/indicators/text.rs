@@ -112,16 +112,16 @@ pub fn is_plain(text: &str) -> bool {
 
 /// What was taken out of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub struct Cleaned {
     /// A host, an address, a block, a pair, or a query.
     pub text: String,
     /// What was behind the host, where that is of a URL: its path, its parameters, its fragment.
     pub rest: String,
 }
 
-impl Taken {
-    fn whole(text: impl Into<String>) -> Taken {
-        Taken { text: text.into(), rest: String::new() }
+impl Cleaned {
+    fn whole(text: impl Into<String>) -> Cleaned {
+        Cleaned { text: text.into(), rest: String::new() }
     }
 }
 
@@ -141,7 +141,7 @@ pub fn clean(text: &str) -> Result<Option<String>, Unreadable> {
 /// # Errors
 ///
 /// As [`clean`].
-pub fn taken(text: &str) -> Result<Option<Taken>, Unreadable> {
+pub fn taken(text: &str) -> Result<Option<Cleaned>, Unreadable> {
     // A line that quoted-printable broke.
     let unbroken;
     let text = match text.contains("=\n") || text.contains("=\r\n") {
@@ -173,7 +173,7 @@ pub fn taken(text: &str) -> Result<Option<Taken>, Unreadable> {
     let text = edges(&text);
     // A share of Windows, `\\server\c$`, is no regex.
     if is_query(text) && !(visible.trim_start().starts_with("\\\\") && text.starts_with("//")) {
-        return Ok((text != whole).then(|| Taken::whole(text)));
+        return Ok((text != whole).then(|| Cleaned::whole(text)));
     }
     indicator(text).map(Some)
 }
@@ -423,7 +423,7 @@ fn backslashes(mut text: String) -> String {
 //--- structure ------------------------------------------------------------------------------------------------------
 
 /// Takes the host, the address, the block or the range out of a text without backslashes.
-fn indicator(text: &str) -> Result<Taken, Unreadable> {
+fn indicator(text: &str) -> Result<Cleaned, Unreadable> {
     let empty = || {
         Unreadable::new("nothing is left of it to ask for", "a name such as www.example.com, or an address")
     };
@@ -451,7 +451,7 @@ fn indicator(text: &str) -> Result<Taken, Unreadable> {
         return indicator(edges(mail));
     }
     match wrapped::target(text) {
-        Ok(Some(inner)) => return Ok(Taken::whole(inner)),
+        Ok(Some(inner)) => return Ok(Cleaned::whole(inner)),
         Ok(None) => {}
         Err(host) => {
             let message = format!("this is a link of {host}, and what it leads to cannot be told from it");
@@ -459,10 +459,10 @@ fn indicator(text: &str) -> Result<Taken, Unreadable> {
         }
     }
     if text.find('|').is_some_and(|at| text.find("://").is_none_or(|url| at < url)) {
-        return composite(text).map(Taken::whole);
+        return composite(text).map(Cleaned::whole);
     }
     if let Some(block) = block(text)? {
-        return Ok(Taken::whole(block));
+        return Ok(Cleaned::whole(block));
     }
     let bare = without_scheme(text);
     let is_url = bare.len() < text.len();
@@ -495,15 +495,15 @@ fn indicator(text: &str) -> Result<Taken, Unreadable> {
     if let Some((address, _)) = host.split_once('%')
         && address.parse::<std::net::Ipv6Addr>().is_ok()
     {
-        return Ok(Taken { text: address.to_owned(), rest });
+        return Ok(Cleaned { text: address.to_owned(), rest });
     }
     if !host.is_ascii()
         && let Ok(name) = Name::parse(host)
         && name.to_string().parse::<IpAddr>().is_ok()
     {
-        return Ok(Taken { text: name.to_string(), rest }); // in full-width digits
+        return Ok(Cleaned { text: name.to_string(), rest }); // in full-width digits
     }
-    Ok(Taken { text: host.to_owned(), rest })
+    Ok(Cleaned { text: host.to_owned(), rest })
 }
 
 /// Whether a text is a key of a log, a query or a pattern, as its last word says: `dst`, `dns.question.name`, `domain-name:value`.

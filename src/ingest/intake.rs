@@ -91,7 +91,7 @@ enum State {
     /// Before the first record. What came so far is hashed; nothing is counted.
     Seeking(Prefix),
     /// In the part that was read before.
-    Known(ClaimedLog, Reach),
+    Known(ClaimedLog, Comparison),
     /// In the part that is new.
     Reading(ClaimedLog),
 }
@@ -107,7 +107,7 @@ struct ClaimedLog {
 }
 
 /// How the known part compares so far.
-struct Reach {
+struct Comparison {
     /// The mark that comes next.
     next_mark: usize,
     /// Whether a mark did not fit.
@@ -449,7 +449,7 @@ impl Core {
                     State::Reading(place)
                 } else {
                     let stop = place.stop(next_mark);
-                    State::Known(place, Reach { next_mark, changed: false, stop })
+                    State::Known(place, Comparison { next_mark, changed: false, stop })
                 };
                 Ok(false)
             }

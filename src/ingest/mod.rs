@@ -54,7 +54,7 @@ pub use malformed::malformed_in_words;
 pub use meaning::{Meaning, reader};
 pub use missing_logs::gone;
 pub use not_read::NotRead;
-pub use paired_logs::{LogPair, Side as PairSide, home as zeek_folder};
+pub use paired_logs::{LogPair, PairSide, zeek_folder};
 pub use probe::look_at;
 
 use crate::base::clock::Clock;

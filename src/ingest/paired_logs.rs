@@ -37,23 +37,23 @@ pub(super) const COMPARED: &str = "a JSON streaming log beside dns.log: an event
 
 /// Which of two logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum PairSide {
     /// `dns.log` and its kind.
     Plain,
     /// `json_streaming_dns.log` and its kind.
     Streaming,
 }
 
-impl Side {
+impl PairSide {
     /// Which one a file is, by its name.
-    pub fn of(path: &Path) -> Side {
+    pub fn of(path: &Path) -> PairSide {
         let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
-        if name.starts_with(b"json_streaming_") { Side::Streaming } else { Side::Plain }
+        if name.starts_with(b"json_streaming_") { PairSide::Streaming } else { PairSide::Plain }
     }
 }
 
 /// The folder of the Zeek that a log is of: without `current` and what is named by a date.
-pub fn home(path: &Path) -> PathBuf {
+pub fn zeek_folder(path: &Path) -> PathBuf {
     let mut folder = path.parent().unwrap_or(Path::new(""));
     while let (Some(name), Some(above)) = (folder.file_name(), folder.parent()) {
         let name = name.as_encoded_bytes();
@@ -81,20 +81,20 @@ pub struct LogPair {
 #[derive(Clone)]
 pub(super) struct PairedLog {
     pub pair: Arc<Mutex<LogPair>>,
-    pub side: Side,
+    pub side: PairSide,
 }
 
 impl LogPair {
     /// Takes down that a log tells an event; says whether the other one told it before.
-    pub fn tell(&mut self, side: Side, record: &LogRecord) -> bool {
+    pub fn tell(&mut self, side: PairSide, record: &LogRecord) -> bool {
         self.tell_key(side, LogPair::key(record))
     }
 
     /// Likewise, of an event by its key.
-    pub fn tell_key(&mut self, side: Side, key: u64) -> bool {
+    pub fn tell_key(&mut self, side: PairSide, key: u64) -> bool {
         let step = match side {
-            Side::Plain => 1,
-            Side::Streaming => -1,
+            PairSide::Plain => 1,
+            PairSide::Streaming => -1,
         };
         let told = self.told.entry(key).or_insert(0);
         let was_told = *told * step < 0;
@@ -128,7 +128,7 @@ impl LogPair {
 
 /// How much of a log was read.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Known {
+pub(super) enum ReadSoFar {
     /// So many bytes of the file.
     Bytes(u64),
     /// What the ledger has of it.
@@ -158,12 +158,12 @@ pub(super) fn look_through(
     claims: &Claims,
     options: &zeek::Options,
     stream: impl Read,
-    known: Known,
+    known: ReadSoFar,
 ) -> Result<(), IngestTrouble> {
     let (mut reader, mut record) = (Reader::new(options), LogRecord::default());
     let mut pair = paired.pair.lock();
     let (mut prefix, mut end, mut at) = (Prefix::default(), None, 0);
-    if let Known::Bytes(bytes) = known {
+    if let ReadSoFar::Bytes(bytes) = known {
         end = Some(bytes);
     }
     let mut failed = None;
@@ -250,16 +250,16 @@ mod tests {
         let mut count = 0;
         let mut tell = |side, n| count += u32::from(!pair.tell(side, &record(n)));
         for n in [1, 2, 2, 3] {
-            tell(Side::Plain, n);
+            tell(PairSide::Plain, n);
         }
         for n in [3, 2, 1, 4, 2] {
-            tell(Side::Streaming, n);
+            tell(PairSide::Streaming, n);
         }
-        tell(Side::Plain, 4);
+        tell(PairSide::Plain, 4);
         assert_eq!(count, 5);
         assert!(pair.told.is_empty());
         for n in 0..2 * MOST as u32 {
-            pair.tell(Side::Plain, &record(n % 7));
+            pair.tell(PairSide::Plain, &record(n % 7));
         }
         assert!(pair.order.len() <= MOST && pair.told.len() <= MOST);
     }
@@ -274,9 +274,9 @@ mod tests {
             ("/logs/zeekA/current/dns.log", "/logs/zeekA"),
             ("dns.log", ""),
         ] {
-            assert_eq!(home(Path::new(path)), Path::new(expected), "{path}");
+            assert_eq!(zeek_folder(Path::new(path)), Path::new(expected), "{path}");
         }
-        assert_eq!(Side::of(Path::new("/x/json_streaming_dns.1.log")), Side::Streaming);
-        assert_eq!(Side::of(Path::new("/x/dns.log")), Side::Plain);
+        assert_eq!(PairSide::of(Path::new("/x/json_streaming_dns.1.log")), PairSide::Streaming);
+        assert_eq!(PairSide::of(Path::new("/x/dns.log")), PairSide::Plain);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::paired_logs::{Side, home, times};
+use super::paired_logs::{PairSide, times, zeek_folder};
 use crate::progress::Progress;
 use crate::zeek;
 
@@ -22,24 +22,27 @@ pub(super) struct PlainLogs(HashMap<PathBuf, Vec<(u64, PathBuf)>>);
 
 impl PlainLogs {
     pub fn of(lineages: impl IntoIterator<Item = Progress>) -> PlainLogs {
-        let mut by_home: HashMap<PathBuf, Vec<(u64, PathBuf)>> = HashMap::new();
+        let mut by_folder: HashMap<PathBuf, Vec<(u64, PathBuf)>> = HashMap::new();
         for progress in lineages {
-            if Side::of(&progress.path) == Side::Plain {
-                by_home.entry(home(&progress.path)).or_default().push((progress.newest, progress.path));
+            if PairSide::of(&progress.path) == PairSide::Plain {
+                by_folder
+                    .entry(zeek_folder(&progress.path))
+                    .or_default()
+                    .push((progress.newest, progress.path));
             }
         }
-        by_home.values_mut().for_each(|logs| logs.sort_unstable());
-        PlainLogs(by_home)
+        by_folder.values_mut().for_each(|logs| logs.sort_unstable());
+        PlainLogs(by_folder)
     }
 
     /// The folders of the Zeeks that wrote them.
-    pub fn homes(&self) -> impl Iterator<Item = &PathBuf> {
+    pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
         self.0.keys()
     }
 
     /// Whether a streaming log began while one of them was written, of the same Zeek; if so, the last time in any of those.
     pub fn cover(&self, options: &zeek::Options, path: &Path) -> Option<u64> {
-        let logs = self.0.get(&home(path))?;
+        let logs = self.0.get(&zeek_folder(path))?;
         let began = began(path, options)?;
         let (newest, log) = logs.get(logs.partition_point(|(newest, _)| *newest < began))?;
         let first = times(log, options, LOOKED_AT).into_iter().min();
@@ -66,7 +69,7 @@ impl<'a, T: FnMut(&Path, usize) -> Vec<u64>> PlainFiles<'a, T> {
     pub fn new(paths: impl IntoIterator<Item = &'a Path>, times: T) -> PlainFiles<'a, T> {
         let mut unknown: HashMap<PathBuf, Vec<&Path>> = HashMap::new();
         for path in paths {
-            unknown.entry(home(path)).or_default().push(path);
+            unknown.entry(zeek_folder(path)).or_default().push(path);
         }
         PlainFiles { unknown, begun: HashMap::new(), ends: HashMap::new(), times }
     }
@@ -74,14 +77,14 @@ impl<'a, T: FnMut(&Path, usize) -> Vec<u64>> PlainFiles<'a, T> {
     /// Whether a streaming log began while one of them was written, of the same Zeek.
     pub fn cover(&mut self, path: &Path) -> bool {
         let PlainFiles { unknown, begun, ends, times } = self;
-        let home = home(path);
-        if let Some(logs) = unknown.remove(&home) {
+        let folder = zeek_folder(path);
+        if let Some(logs) = unknown.remove(&folder) {
             let first = |log: &'a Path| Some((times(log, LOOKED_AT).into_iter().min()?, log));
             let mut logs: Vec<(u64, &Path)> = logs.into_iter().filter_map(first).collect();
             logs.sort_unstable();
-            begun.insert(home.clone(), logs);
+            begun.insert(folder.clone(), logs);
         }
-        let Some(logs) = begun.get(&home).filter(|logs| !logs.is_empty()) else { return false };
+        let Some(logs) = begun.get(&folder).filter(|logs| !logs.is_empty()) else { return false };
         let Some(began) = middle(times(path, LOOKED_AT)) else { return false };
         let before = logs.partition_point(|(first, _)| *first <= began);
         let Some((_, log)) = before.checked_sub(1).and_then(|at| logs.get(at)) else { return false };

@@ -18,7 +18,7 @@ use super::refused::{
     AS_NUMBER, CUT, FOREIGN_HINT, a_digest, check, clean, foreign, is_as_number, refused, several,
 };
 use crate::indicators::text::{
-    ONE_A_LINE, SEEN, Taken, edges, is_digest, is_key, is_plain, joined, prepared, refang, seen,
+    Cleaned, ONE_A_LINE, SEEN, edges, is_digest, is_key, is_plain, joined, prepared, refang, seen,
 };
 use crate::indicators::words::{is_pattern, without_dot, words};
 use crate::indicators::{has_known_end, is_file_ending, is_host, is_scheme};
@@ -276,10 +276,10 @@ impl Indicator {
             return Ok(Indicator { query, asked, is_changed: false, rest: String::new() });
         }
         let first = match rest.is_empty() {
-            true => Some(Taken { text: String::new(), rest: String::new() }),
+            true => Some(Cleaned { text: String::new(), rest: String::new() }),
             false => clean(given, rest)?,
         };
-        let Some(Taken { mut text, rest: mut behind }) = first else {
+        let Some(Cleaned { mut text, rest: mut behind }) = first else {
             // A query as it is.
             if side.is_empty() && looks_like_regex(given) {
                 return Err(refused(given, "this looks like a regex", "/regex/"));

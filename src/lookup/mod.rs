@@ -23,6 +23,7 @@
 mod cursor;
 mod filters;
 mod indicator;
+mod label_regex;
 mod list;
 mod literal;
 mod lookalike;
@@ -35,7 +36,7 @@ mod query;
 mod questions;
 mod refused;
 mod required;
-mod runs;
+
 mod summary;
 mod walk;
 
@@ -50,6 +51,6 @@ pub use order::{Column, MAX_SORTED, Sort, Top};
 pub use pattern::{Pattern, PatternError};
 pub use queries::{AnswerPart, Queries, QueriesWalk, QueryRef, is_regex};
 pub use query::{Query, QueryError};
-pub use questions::{AskedOf, Below, Questions, Reach};
+pub use questions::{AskedOf, Below, QuestionLimits, Questions};
 pub use summary::Summary;
 pub use walk::{End, Found, Limits, RowTest, Search, Slice, Walk};

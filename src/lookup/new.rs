@@ -266,14 +266,14 @@ impl PartialOrd for Ordered {
 }
 
 /// The first sighting of one thing, while its rows are read.
-struct Seen<T> {
+struct FirstSighting<T> {
     of: T,
     times: FirstSeen,
     sensor: Arc<str>,
     is_under: bool,
 }
 
-impl<T> Seen<T> {
+impl<T> FirstSighting<T> {
     fn add(&mut self, times: &FirstSeen, sensor: &Arc<str>) {
         // Two sensors in the same second: the first by name wins.
         if (times.first(), sensor) < (self.times.first(), &self.sensor) {
@@ -368,7 +368,7 @@ impl Finding<'_> {
 
     fn domains(&mut self, ledger: &dyn Snapshot) -> Result<(), StoreError> {
         for scan in self.scans() {
-            let mut last: Option<Seen<Name>> = None;
+            let mut last: Option<FirstSighting<Name>> = None;
             for domain in ledger.domains_since(&scan, self.search.since)? {
                 let domain = domain?;
                 let goes_on = if domain.is_mark() { self.look() } else { self.tick() };
@@ -382,7 +382,7 @@ impl Finding<'_> {
                     Some(seen) if seen.of == domain.domain => seen.add(&domain.times, &domain.sensor),
                     _ => {
                         let (of, times, sensor) = (domain.domain, domain.times, domain.sensor);
-                        self.name(last.replace(Seen { of, times, sensor, is_under: true }));
+                        self.name(last.replace(FirstSighting { of, times, sensor, is_under: true }));
                     }
                 }
             }
@@ -398,7 +398,7 @@ impl Finding<'_> {
             }
             let mut rows = ledger.entries(&scan, None)?.peekable();
             let mut questions = ledger.questions(&scan)?.peekable();
-            let mut last: Option<Seen<Name>> = None;
+            let mut last: Option<FirstSighting<Name>> = None;
             loop {
                 let row = match (rows.peek(), questions.peek()) {
                     (None, None) => break,
@@ -424,7 +424,7 @@ impl Finding<'_> {
                 }
                 match &mut last {
                     Some(seen) if seen.of == name => seen.add(&times, &sensor),
-                    _ => self.name(last.replace(Seen { of: name, times, sensor, is_under: true })),
+                    _ => self.name(last.replace(FirstSighting { of: name, times, sensor, is_under: true })),
                 }
             }
             self.name(last);
@@ -448,7 +448,7 @@ impl Finding<'_> {
     }
 
     fn rows_by_rdata(&mut self, rows: Entries<'_>) -> Result<bool, StoreError> {
-        let mut last: Option<Seen<Rdata>> = None;
+        let mut last: Option<FirstSighting<Rdata>> = None;
         for row in rows {
             let row = row?;
             if !self.tick() {
@@ -465,7 +465,7 @@ impl Finding<'_> {
                     seen.is_under |= is_under;
                 }
                 _ => {
-                    let seen = Seen { of: row.tuple.rdata, times, sensor: row.sensor, is_under };
+                    let seen = FirstSighting { of: row.tuple.rdata, times, sensor: row.sensor, is_under };
                     self.data(last.replace(seen));
                 }
             }
@@ -474,15 +474,15 @@ impl Finding<'_> {
         Ok(true)
     }
 
-    fn data(&mut self, seen: Option<Seen<Rdata>>) {
+    fn data(&mut self, seen: Option<FirstSighting<Rdata>>) {
         if let Some(seen) = seen.filter(|seen| seen.is_under) {
             let name = seen.of.name().cloned();
             self.push(seen.of.to_string(), name.as_ref(), &seen.times, &seen.sensor);
         }
     }
 
-    fn name(&mut self, seen: Option<Seen<Name>>) {
-        if let Some(Seen { of, times, sensor, .. }) = seen
+    fn name(&mut self, seen: Option<FirstSighting<Name>>) {
+        if let Some(FirstSighting { of, times, sensor, .. }) = seen
             && times.first() >= self.search.since
         {
             self.push(of.to_string(), Some(&of), &times, &sensor);

@@ -10,7 +10,7 @@ use super::filters::Filters;
 use super::indicator::Indicator;
 use super::order::{Sort, Top};
 use super::query::{Query, QueryError};
-use super::questions::{AskedOf, Questions, Reach};
+use super::questions::{AskedOf, QuestionLimits, Questions};
 use super::summary::Summary;
 use super::walk::{End, Found, Limits, Search, Slice, Walk};
 use crate::dns::push_address_key;
@@ -293,7 +293,7 @@ impl QueriesWalk {
             if let Some(end) = walk.end().filter(|_| sorted.is_none()) {
                 // What is below a name is of interest where it has nothing itself.
                 let probes = summary.rows == 0;
-                let reach = Reach::shared(self.left, None);
+                let reach = QuestionLimits::shared(self.left, None);
                 let questions = questions.take();
                 let questions =
                     questions.map(|of| of.questions(&*self.ledger, reach, probes)).transpose()?.flatten();

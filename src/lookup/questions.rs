@@ -47,7 +47,7 @@ enum Test {
 
 /// How far questions are looked through.
 #[derive(Debug, Clone, Copy)]
-pub struct Reach {
+pub struct QuestionLimits {
     /// The most questions to examine for a pattern.
     pub examined: u64,
     /// The most questions to examine below a name.
@@ -56,13 +56,13 @@ pub struct Reach {
     pub until: Option<Instant>,
 }
 
-impl Reach {
+impl QuestionLimits {
     /// All of them, however long it takes.
-    pub const ALL: Reach = Reach { examined: u64::MAX, below: u64::MAX, until: None };
+    pub const ALL: QuestionLimits = QuestionLimits { examined: u64::MAX, below: u64::MAX, until: None };
 
     /// As far as somebody may who is not alone.
-    pub fn shared(examined: u64, until: Option<Instant>) -> Reach {
-        Reach { examined, below: MOST_BELOW, until }
+    pub fn shared(examined: u64, until: Option<Instant>) -> QuestionLimits {
+        QuestionLimits { examined, below: MOST_BELOW, until }
     }
 }
 
@@ -164,7 +164,7 @@ impl AskedOf {
     pub fn questions(
         &self,
         ledger: &dyn Snapshot,
-        reach: Reach,
+        reach: QuestionLimits,
         probes: bool,
     ) -> Result<Option<Questions>, StoreError> {
         let sum = self.sum(ledger, reach, probes)?;
@@ -184,7 +184,12 @@ impl AskedOf {
         Ok(None)
     }
 
-    fn sum(&self, ledger: &dyn Snapshot, reach: Reach, probes: bool) -> Result<Questions, StoreError> {
+    fn sum(
+        &self,
+        ledger: &dyn Snapshot,
+        reach: QuestionLimits,
+        probes: bool,
+    ) -> Result<Questions, StoreError> {
         let filters = &self.filters;
         let mut sum = Questions {
             as_name: self.is_address,

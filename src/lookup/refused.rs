@@ -3,7 +3,7 @@
 use super::pattern::has_wildcard;
 use super::query::{Query, QueryError, between_bars};
 use crate::indicators::has_tail;
-use crate::indicators::text::{self, ONE_A_LINE, Taken, Unreadable, is_digest, numeric};
+use crate::indicators::text::{self, Cleaned, ONE_A_LINE, Unreadable, is_digest, numeric};
 
 pub(super) const CUT: &str = "this is cut";
 
@@ -25,7 +25,7 @@ pub(super) fn several(given: &str, many: usize) -> Option<QueryError> {
 }
 
 /// As [`text::taken`], with what was given for the error.
-pub(super) fn clean(given: &str, text: &str) -> Result<Option<Taken>, QueryError> {
+pub(super) fn clean(given: &str, text: &str) -> Result<Option<Cleaned>, QueryError> {
     text::taken(text).map_err(|Unreadable { message, hint }| refused(given, message, hint))
 }
 

@@ -3,7 +3,7 @@
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use super::runs;
+use super::label_regex;
 use crate::store::{Condition, Side};
 
 /// Texts of one regex at most, and of one row of texts that all must be there.
@@ -21,7 +21,11 @@ pub(super) fn of_regex(regex: &str, side: Side) -> Condition {
     required.end_run();
     let texts = if required.texts > MOST { Condition::Always } else { required.condition() };
     // What tells enough text is found by that.
-    if shortest(&texts) >= TELLS_ENOUGH { texts } else { Condition::all([texts, runs::of_regex(&hir, side)]) }
+    if shortest(&texts) >= TELLS_ENOUGH {
+        texts
+    } else {
+        Condition::all([texts, label_regex::of_regex(&hir, side)])
+    }
 }
 
 /// The least bytes of a text that must be there.

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::gather::{Address, Neighbour, Row};
 use super::hits;
-use super::link::{Place, Trail};
+use super::link::{Subject, Trail};
 use super::shell::{Frame, counted, document, grouped, moment, pivot, safe, utc};
 use super::table::Table;
 use super::timeline::Axis;
@@ -25,9 +25,9 @@ pub fn address_page(
     trail: &Trail,
     as_of: Option<&Freshness>,
 ) -> String {
-    let here = Place::address(found.address);
+    let here = Subject::address(found.address);
     let onward = trail.then(&here);
-    let search = Place::Search(literal_address(found.address));
+    let search = Subject::Search(literal_address(found.address));
     let block = format!("{}/{}", found.block, found.block_length());
     let listed = found.rows.get(..LISTED).unwrap_or(&found.rows);
     let neighbours = found.neighbours.iter().map(|n| (n.seen.time_first, n.seen.time_last));
@@ -43,7 +43,7 @@ pub fn address_page(
             }
             (hits::listed(named))
             p.about {
-                a href=(Place::Search(block.clone()).href(&onward)) { "Everything in " span.dns { (block) } }
+                a href=(Subject::Search(block.clone()).href(&onward)) { "Everything in " span.dns { (block) } }
                 " "
                 a href=(search.href(&onward)) { "As a search" }
             }
@@ -58,7 +58,7 @@ pub fn address_page(
             }
             @if !found.reverse_rows.is_empty() {
                 section { h2 { "What its own name leads to" }
-                    p.note.dns { (pivot(&Place::name(&found.reverse), &onward)) }
+                    p.note.dns { (pivot(&Subject::name(&found.reverse), &onward)) }
                     (table("What its own name leads to", false, true).of(&found.reverse_rows, axis)) }
             }
         }
@@ -76,7 +76,7 @@ pub fn address_page(
                     (neighbours_table(&found.neighbours, found.address, &onward))
                 }
                 @if found.more_neighbours {
-                    p.note { "The first of them. " a href=(Place::Search(block.clone()).href(&onward)) { "All of them" } }
+                    p.note { "The first of them. " a href=(Subject::Search(block.clone()).href(&onward)) { "All of them" } }
                 }
             }
         }
@@ -120,7 +120,7 @@ fn grid(found: &Address, trail: &Trail) -> Markup {
                 @for neighbour in &found.neighbours {
                     @let at = cell(neighbour);
                     @let label = format!("{}: {}", neighbour.address, counted(neighbour.names, "name", "names"));
-                    a href=(Place::address(neighbour.address).href(trail)) aria-label=(label) {
+                    a href=(Subject::address(neighbour.address).href(trail)) aria-label=(label) {
                         title { (label) }
                         rect class=(fullness(neighbour.names)) x=(at % 16 * CELL + 1) y=(at / 16 * CELL + 1)
                             width=(CELL - 2) height=(CELL - 2) rx="2" {}
@@ -155,9 +155,9 @@ fn neighbours_table(neighbours: &[Neighbour], here: IpAddr, trail: &Trail) -> Ma
                 tbody {
                     @for neighbour in neighbours {
                         tr.here[neighbour.address == here] {
-                            td { (pivot(&Place::address(neighbour.address), trail)) }
+                            td { (pivot(&Subject::address(neighbour.address), trail)) }
                             td.number { (grouped(neighbour.names)) }
-                            td.name { (pivot(&Place::name(&neighbour.name), trail)) }
+                            td.name { (pivot(&Subject::name(&neighbour.name), trail)) }
                             td.when { (moment(neighbour.seen.time_last)) }
                         }
                     }

@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::link::{MAX_SORTED, View};
 use crate::dns::{Name, Rdata, name_of_address, other_form, registrable};
 use crate::lookup::{
-    AskedOf, Column, Cursor, CursorError, During, End, Found, Limits, Query, Reach, Search, Slice, Sort, Top,
-    Walk,
+    AskedOf, Column, Cursor, CursorError, During, End, Found, Limits, Query, QuestionLimits, Search, Slice,
+    Sort, Top, Walk,
 };
 use crate::observation::Seen;
 use crate::output::summary::Questions;
@@ -114,7 +114,7 @@ pub fn search(
     // Whoever looks further has seen what was asked on the first page.
     let is_first = view.cursor.is_none() && view.page <= 1;
     let of = AskedOf::of(search).filter(|of| is_first || !of.is_scan());
-    let reach = Reach::shared(examined, Some(Instant::now() + patience / 2));
+    let reach = QuestionLimits::shared(examined, Some(Instant::now() + patience / 2));
     let questions =
         of.map(|of| of.questions(&**ledger, reach, results.rows.is_empty())).transpose()?.flatten();
     Ok(Results { questions: questions.as_ref().map(Questions::from), ..results })
@@ -342,7 +342,7 @@ pub fn name(ledger: &Arc<dyn Snapshot>, name: &Name, until: Instant) -> Result<P
             })?;
         more_siblings = end != End::Complete;
         if let Some(of) = AskedOf::of(&Search::new(Query::Subtree(domain.clone()))) {
-            let reach = Reach::shared(SURROUNDINGS_EXAMINED, Some(until));
+            let reach = QuestionLimits::shared(SURROUNDINGS_EXAMINED, Some(until));
             asked_under = of.questions(&**ledger, reach, false)?.as_ref().map(Into::into);
         }
     }
@@ -427,7 +427,9 @@ pub fn address(ledger: &Arc<dyn Snapshot>, address: IpAddr, until: Instant) -> R
     let (named_rows, _) = part(ledger, [Query::Name(as_name.clone()), Query::Target(as_name)], until)?;
     let search = Search::new(Query::Addresses(address, address)).in_all_forms();
     let asked = match AskedOf::of(&search) {
-        Some(of) => of.questions(&**ledger, Reach::shared(SURROUNDINGS_EXAMINED, Some(until)), false)?,
+        Some(of) => {
+            of.questions(&**ledger, QuestionLimits::shared(SURROUNDINGS_EXAMINED, Some(until)), false)?
+        }
         None => None,
     };
     let (block, last) = block(address);

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::link::{Place, Trail, encoded};
+use super::link::{Subject, Trail, encoded};
 use super::shell::{Frame, document, grouped, moment, safe};
 use crate::dns::Name;
 use crate::status::Freshness;
@@ -151,7 +151,7 @@ fn nothing(page: &HitPage) -> String {
 
 fn name(hit: &HitLine, trail: &Trail) -> Markup {
     match Name::parse(&hit.rrname) {
-        Ok(name) => html! { a href=(Place::name(&name).href(trail)) { (safe(&hit.rrname)) } },
+        Ok(name) => html! { a href=(Subject::name(&name).href(trail)) { (safe(&hit.rrname)) } },
         Err(_) => html! { (safe(&hit.rrname)) },
     }
 }

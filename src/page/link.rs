@@ -44,11 +44,11 @@ impl Url {
     }
 }
 
-//--- Place ----------------------------------------------------------------------------------------------------------
+//--- Subject ----------------------------------------------------------------------------------------------------------
 
 /// Something that has a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Subject {
     /// What a query finds.
     Search(String),
     /// All about a name, in presentation form.
@@ -57,36 +57,36 @@ pub enum Place {
     Address(String),
 }
 
-impl Place {
+impl Subject {
     /// The place of a name.
-    pub fn name(name: &Name) -> Place {
-        Place::Name(name.to_string())
+    pub fn name(name: &Name) -> Subject {
+        Subject::Name(name.to_string())
     }
 
     /// The place of an address.
-    pub fn address(address: IpAddr) -> Place {
-        Place::Address(address.to_string())
+    pub fn address(address: IpAddr) -> Subject {
+        Subject::Address(address.to_string())
     }
 
     /// What it is about.
     pub fn text(&self) -> &str {
         match self {
-            Place::Search(text) | Place::Name(text) | Place::Address(text) => text,
+            Subject::Search(text) | Subject::Name(text) | Subject::Address(text) => text,
         }
     }
 
     /// The way there, having come by a trail.
     pub fn href(&self, trail: &Trail) -> String {
         let mut url = match self {
-            Place::Search(query) => {
+            Subject::Search(query) => {
                 let mut url = Url::new("/");
                 url.param("q", query);
                 url
             }
             // A browser takes a dot for the folder itself, however it is written.
-            Place::Name(name) if name == "." => Url::new("/name/"),
-            Place::Name(name) => Url::new(&format!("/name/{}", encoded(name))),
-            Place::Address(address) => Url::new(&format!("/address/{}", encoded(address))),
+            Subject::Name(name) if name == "." => Url::new("/name/"),
+            Subject::Name(name) => Url::new(&format!("/name/{}", encoded(name))),
+            Subject::Address(address) => Url::new(&format!("/address/{}", encoded(address))),
         };
         trail.push_to(&mut url);
         url.text
@@ -94,21 +94,21 @@ impl Place {
 
     fn tag(&self) -> char {
         match self {
-            Place::Search(_) => 'q',
-            Place::Name(_) => 'n',
-            Place::Address(_) => 'a',
+            Subject::Search(_) => 'q',
+            Subject::Name(_) => 'n',
+            Subject::Address(_) => 'a',
         }
     }
 
-    fn parse(step: &str) -> Option<Place> {
+    fn parse(step: &str) -> Option<Subject> {
         let (tag, text) = step.split_once(':')?;
         if text.is_empty() || text.len() > MAX_STEP_BYTES {
             return None;
         }
         match tag {
-            "q" => Some(Place::Search(text.to_owned())),
-            "n" => Some(Place::Name(text.to_owned())),
-            "a" => Some(Place::Address(text.to_owned())),
+            "q" => Some(Subject::Search(text.to_owned())),
+            "n" => Some(Subject::Name(text.to_owned())),
+            "a" => Some(Subject::Address(text.to_owned())),
             _ => None,
         }
     }
@@ -119,7 +119,7 @@ impl Place {
 /// The places that led to a page, the first one first: its breadcrumbs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trail {
-    places: Vec<Place>,
+    places: Vec<Subject>,
     /// Whether rows lead on to the lines of logs that they were counted from.
     evidence: bool,
 }
@@ -127,7 +127,8 @@ pub struct Trail {
 impl Trail {
     /// Takes the trail from the parameters of a request; what is no step is left out.
     pub fn from_params(params: &[(String, String)]) -> Trail {
-        let steps = params.iter().filter(|(key, _)| key == "via").filter_map(|(_, step)| Place::parse(step));
+        let steps =
+            params.iter().filter(|(key, _)| key == "via").filter_map(|(_, step)| Subject::parse(step));
         Trail { places: steps.take(MAX_STEPS).collect(), evidence: false }
     }
 
@@ -142,7 +143,7 @@ impl Trail {
     }
 
     /// The places.
-    pub fn places(&self) -> &[Place] {
+    pub fn places(&self) -> &[Subject] {
         &self.places
     }
 
@@ -152,9 +153,9 @@ impl Trail {
     }
 
     /// The trail that leads on from a place. One that was met before is gone back to.
-    pub fn then(&self, place: &Place) -> Trail {
+    pub fn then(&self, place: &Subject) -> Trail {
         let known = self.places.iter().position(|earlier| earlier == place).unwrap_or(self.places.len());
-        let mut steps: Vec<Place> = self.places.iter().take(known).cloned().collect();
+        let mut steps: Vec<Subject> = self.places.iter().take(known).cloned().collect();
         if place.text().len() <= MAX_STEP_BYTES {
             steps.push(place.clone());
         }
@@ -267,8 +268,8 @@ impl View {
     }
 
     /// The place it shows.
-    pub fn place(&self) -> Place {
-        Place::Search(self.q.clone())
+    pub fn place(&self) -> Subject {
+        Subject::Search(self.q.clone())
     }
 
     /// The view itself as a link.
@@ -367,24 +368,24 @@ mod tests {
             view.href(),
             "/?q=%2A.example.com&type=A%2CAAAA&last_after=7d&limit=100&sort=-count&page=3&via=n%3Aa%26b"
         );
-        assert_eq!(view.trail.places(), [Place::Name("a&b".to_owned())]);
+        assert_eq!(view.trail.places(), [Subject::Name("a&b".to_owned())]);
         assert_eq!(view.first_page().page, 1);
     }
 
     #[test]
     fn places_have_paths_that_no_browser_changes() {
-        let href = |name: &str| Place::Name(name.to_owned()).href(&Trail::default());
+        let href = |name: &str| Subject::Name(name.to_owned()).href(&Trail::default());
         assert_eq!(href("."), "/name/");
         assert_eq!(href("a/..\\046\"<b>"), "/name/a%2F..%5C046%22%3Cb%3E");
         assert_eq!(
-            Place::Address("2001:db8::1".to_owned()).href(&Trail::default()),
+            Subject::Address("2001:db8::1".to_owned()).href(&Trail::default()),
             "/address/2001%3Adb8%3A%3A1"
         );
     }
 
     #[test]
     fn a_trail_is_short_and_goes_back_to_where_it_was() {
-        let place = |i: usize| Place::Name(format!("n{i}.example"));
+        let place = |i: usize| Subject::Name(format!("n{i}.example"));
         let mut trail = Trail::default();
         for i in 0..9 {
             trail = trail.then(&place(i));
@@ -394,7 +395,7 @@ mod tests {
         let back = Trail::from_params(&params(&[("via", "n:a"), ("via", "q:*.x"), ("via", "a:::1")]));
         assert_eq!(back.steps(), ["n:a", "q:*.x", "a:::1"]);
         assert_eq!(back.up_to(1).steps(), ["n:a"]);
-        assert!(Trail::default().then(&Place::Name("x".repeat(400))).places().is_empty());
+        assert!(Trail::default().then(&Subject::Name("x".repeat(400))).places().is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::link::{Place, Trail};
+use super::link::{Subject, Trail};
 use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe, utc};
 use crate::output::hunt::{HuntLine, HuntSum};
 use crate::output::summary::{Questions, SummaryLine};
@@ -134,7 +134,7 @@ fn hit_row(hit: &HuntLine) -> Markup {
     html! {
         tr {
             td.number { (grouped(hit.line)) }
-            td.name { a.dns href=(Place::Search(asked).href(&Trail::default())) { (safe(&hit.value)) } }
+            td.name { a.dns href=(Subject::Search(asked).href(&Trail::default())) { (safe(&hit.value)) } }
             td { (safe(&hit.kind)) }
             td.number { (least) (grouped(hit.names)) }
             td.number { (least) (grouped(hit.rows)) }
@@ -152,7 +152,7 @@ fn row(line: &SummaryLine) -> Markup {
         tr {
             td.number { @if let Some(number) = line.line { (grouped(number)) } }
             td.name {
-                @if line.asked.is_some() { a.dns href=(Place::Search(asked.to_owned()).href(&Trail::default())) { (safe(asked)) } }
+                @if line.asked.is_some() { a.dns href=(Subject::Search(asked.to_owned()).href(&Trail::default())) { (safe(asked)) } }
                 @else { span.dns { (safe(asked)) } }
                 @if !asked.eq_ignore_ascii_case(&line.query) { " " span.note { (safe(&line.query)) } }
             }
@@ -166,7 +166,7 @@ fn row(line: &SummaryLine) -> Markup {
                     td.number { @if let Some(questions) = &line.questions { (grouped(questions.count)) } }
                     td { (safe(&line.questions.as_ref().map(Questions::outcome).unwrap_or_default()))
                         @if let Some(below) = line.questions.as_ref().filter(|_| line.rows == 0).and_then(|questions| questions.below.as_ref()) {
-                            "; " (below.in_words()) ": " a.dns href=(Place::Search(below.query.clone()).href(&Trail::default())) { (safe(&below.query)) }
+                            "; " (below.in_words()) ": " a.dns href=(Subject::Search(below.query.clone()).href(&Trail::default())) { (safe(&below.query)) }
                         }
                         @if line.ended.as_deref() != Some("complete") { span.warning { " not looked through to the end" } } }
                 }

@@ -37,7 +37,7 @@ pub use evidence::{Lines, evidence_page};
 pub use fault::fault_page;
 pub use gather::{Address, GatherError, Profile, Results, address, name, search};
 pub use hits::{HitPage, hits_page};
-pub use link::{Place, Trail, View};
+pub use link::{Subject, Trail, View};
 pub use list::{Hunted, Listed, list_page};
 pub use name::name_page;
 pub use results::{home_page, results_page};

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::gather::{Profile, Row, Sibling, is_address};
 use super::hits;
-use super::link::{Place, Trail};
+use super::link::{Subject, Trail};
 use super::shell::{Frame, counted, day, document, grouped, moment, pivot, utc};
 use super::table::Table;
 use super::timeline::Axis;
@@ -25,7 +25,7 @@ pub fn name_page(
 ) -> String {
     let shown = profile.name.to_string();
     let text = literal(&profile.name);
-    let here = Place::name(&profile.name);
+    let here = Subject::name(&profile.name);
     let onward = trail.then(&here);
     let (addresses, others): (Vec<Row>, Vec<Row>) =
         profile.rows.iter().cloned().partition(|row| is_address(&row.entry.tuple.rdata));
@@ -45,9 +45,9 @@ pub fn name_page(
             p.lede { (story(profile)) }
             (hits::listed(named))
             p.about {
-                a href=(Place::Search(below(&profile.name)).href(&onward)) { "Everything at and below it" }
+                a href=(Subject::Search(below(&profile.name)).href(&onward)) { "Everything at and below it" }
                 " "
-                a href=(Place::Search(text.clone()).href(&onward)) { "As a search" }
+                a href=(Subject::Search(text.clone()).href(&onward)) { "As a search" }
             }
         }
         @if let Some(axis) = &axis {
@@ -65,7 +65,7 @@ pub fn name_page(
             @if !profile.pointing.is_empty() {
                 section { h2 { "Names that point at it" } (table("Names that point at it", true, false).of(&profile.pointing, axis))
                     @if profile.more_pointing {
-                        p.note { a href=(Place::Search(format!("rdata:{text}")).href(&onward)) { "All rows that point at it" } }
+                        p.note { a href=(Subject::Search(format!("rdata:{text}")).href(&onward)) { "All rows that point at it" } }
                     }
                 }
             }
@@ -76,24 +76,24 @@ pub fn name_page(
         @if let Some(domain) = &profile.domain {
             @let siblings: Vec<&Sibling> = profile.siblings.iter().filter(|s| s.name != profile.name).collect();
             section {
-                h2 { "Under " (pivot(&Place::name(domain), &onward)) }
+                h2 { "Under " (pivot(&Subject::name(domain), &onward)) }
                 @if siblings.is_empty() {
                     p.note { "No other name under this registrable domain has rows." }
                 } @else {
                     (siblings_list(&siblings, &onward))
                     @if profile.more_siblings {
                         p.note { "The first of them, in the order of names. "
-                            a href=(Place::Search(below(domain)).href(&onward)) { "All of them" } }
+                            a href=(Subject::Search(below(domain)).href(&onward)) { "All of them" } }
                     }
                 }
                 @if let Some(asked) = profile.asked_under.as_ref().filter(|asked| asked.unanswered > 0) {
                     p.note { "Without an answer: "
                         @for (at, name) in asked.unanswered_names.iter().enumerate() {
                             @if at > 0 { ", " }
-                            a.dns href=(Place::Name(name.clone()).href(&onward)) { (name) }
+                            a.dns href=(Subject::Name(name.clone()).href(&onward)) { (name) }
                         }
                         @let more = asked.unanswered.saturating_sub(asked.unanswered_names.len() as u64);
-                        @if more > 0 { " and " a href=(Place::Search(below(domain)).href(&onward)) { (grouped(more)) " more" } }
+                        @if more > 0 { " and " a href=(Subject::Search(below(domain)).href(&onward)) { (grouped(more)) " more" } }
                         "." }
                 }
             }
@@ -122,7 +122,7 @@ fn labels(name: &Name, trail: &Trail) -> Markup {
         let (whole, tail) = (name.to_string(), next.as_ref().map_or(String::new(), Name::to_string));
         let label =
             if tail == "." { whole.clone() } else { whole.strip_suffix(&tail).unwrap_or(&whole).to_owned() };
-        rest.push((Place::Name(whole), label));
+        rest.push((Subject::Name(whole), label));
         at = next;
     }
     html! { (first) @for (place, label) in rest { a href=(place.href(trail)) { (label) } } }
@@ -238,7 +238,7 @@ fn siblings_list(siblings: &[&Sibling], trail: &Trail) -> Markup {
         ul.siblings {
             @for sibling in siblings {
                 li {
-                    (pivot(&Place::name(&sibling.name), trail))
+                    (pivot(&Subject::name(&sibling.name), trail))
                     span.note { (day(sibling.seen.time_last)) }
                 }
             }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::gather::{Next, Results};
-use super::link::{DEFAULT_ROWS, Place, View};
+use super::link::{DEFAULT_ROWS, Subject, View};
 use super::shell::{Frame, counted, document, grouped, incomplete, moment, safe, size};
 use super::table::Table;
 use super::timeline::Axis;
@@ -68,7 +68,7 @@ pub fn home_page(stats: &Stats, new: Option<&NewFound>, as_of: Option<&Freshness
             dl.examples {
                 @for (query, meaning) in EXAMPLES {
                     div {
-                        dt { a.dns href=(Place::Search(query.to_owned()).href(&Default::default())) { (query) } }
+                        dt { a.dns href=(Subject::Search(query.to_owned()).href(&Default::default())) { (query) } }
                         dd { (meaning) }
                     }
                 }
@@ -90,7 +90,7 @@ fn new_domains(found: &NewFound) -> Markup {
                     @for new in &found.new {
                         li {
                             (moment(new.first_seen)) " "
-                            a.dns href=(Place::Search(format!("*.{}", new.value)).href(&Default::default())) { (safe(&new.value)) }
+                            a.dns href=(Subject::Search(format!("*.{}", new.value)).href(&Default::default())) { (safe(&new.value)) }
                             @if new.first_answered.is_none() { " · only asked" }
                             @if let Some(like) = &new.lookalike { " · looks like " strong.dns { (safe(&like.brand)) } }
                         }
@@ -129,7 +129,7 @@ pub fn results_page(
         div.title {
             h1.dns { (safe(&view.q)) }
             @if indicator.is_changed {
-                p.lede role="status" { "Asked for " a.dns href=(Place::Search(indicator.asked.clone()).href(&view.trail)) { (safe(&indicator.asked)) } "."
+                p.lede role="status" { "Asked for " a.dns href=(Subject::Search(indicator.asked.clone()).href(&view.trail)) { (safe(&indicator.asked)) } "."
                     @if let Some(hint) = another(&indicator.asked) { " But " (safe(&hint)) "." } }
             }
             p.lede { (meaning(query)) }
@@ -189,13 +189,13 @@ fn subject(query: &Query) -> &'static str {
 }
 
 /// The place that a query is about, if it is about one thing.
-fn place(query: &Query) -> Option<Place> {
+fn place(query: &Query) -> Option<Subject> {
     match query {
         Query::Name(name) | Query::Target(name) | Query::Subtree(name) | Query::TargetSubtree(name) => {
-            Some(Place::name(name))
+            Some(Subject::name(name))
         }
         Query::Several(parts) => parts.iter().find_map(place),
-        Query::Addresses(first, last) if first == last => Some(Place::address(*first)),
+        Query::Addresses(first, last) if first == last => Some(Subject::address(*first)),
         _ => None,
     }
 }
@@ -360,7 +360,7 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results, as_of: Option<
                 }
                 @if let Some(hint) = maybe_meant(&indicator.asked) { p { "But " (hint) "." } }
                 @if let Some(below) = results.questions.as_ref().and_then(|questions| questions.below.as_ref()) {
-                    p { strong { "But " (below.in_words()) } ": " a.dns href=(Place::Search(below.query.clone()).href(&view.trail)) { (safe(&below.query)) } "." }
+                    p { strong { "But " (below.in_words()) } ": " a.dns href=(Subject::Search(below.query.clone()).href(&view.trail)) { (safe(&below.query)) } "." }
                 }
             }
             ul {
@@ -374,14 +374,14 @@ fn nothing(view: &View, indicator: &Indicator, results: &Results, as_of: Option<
                     li { a href=(View { filters: Vec::new(), ..view.first_page() }.href()) { "The same without filters" } }
                 }
                 @if let Some(wider) = wider {
-                    li { a.dns href=(Place::Search(wider.clone()).href(&view.trail)) { (wider) } " and everything below it" }
+                    li { a.dns href=(Subject::Search(wider.clone()).href(&view.trail)) { (wider) } " and everything below it" }
                 }
                 @if let Query::Name(name) = query {
-                    li { a href=(Place::name(name).href(&trail)) { "All about what was asked" } }
+                    li { a href=(Subject::name(name).href(&trail)) { "All about what was asked" } }
                 }
                 @if let Query::Name(name) = query {
                     @let loose = format!("~{name}");
-                    li { a.dns href=(Place::Search(loose.clone()).href(&view.trail)) { (loose) } " anywhere in a row" }
+                    li { a.dns href=(Subject::Search(loose.clone()).href(&view.trail)) { (loose) } " anywhere in a row" }
                 }
             }
         }

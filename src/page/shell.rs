@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use maud::{DOCTYPE, Markup, html};
 
 use super::asset_path;
-use super::link::{Place, Trail};
+use super::link::{Subject, Trail};
 use crate::base::time::{civil, format_date, format_rfc3339};
 use crate::output::sanitise;
 use crate::status::{Freshness, SensorTime};
@@ -226,7 +226,7 @@ pub fn facts(facts: &[(&str, Markup)]) -> Markup {
 }
 
 /// A link to a place, as text of the ledger.
-pub fn pivot(place: &Place, trail: &Trail) -> Markup {
+pub fn pivot(place: &Subject, trail: &Trail) -> Markup {
     html! { a.dns href=(place.href(trail)) { (place.text()) } }
 }
 

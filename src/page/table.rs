@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::gather::Row;
-use super::link::{Place, Trail, View, evidence_href};
+use super::link::{Subject, Trail, View, evidence_href};
 use super::shell::{grouped, moment, pivot, safe, utc};
 use super::timeline::Axis;
 use crate::dns::{Rdata, RrType};
@@ -78,7 +78,7 @@ impl<'a> Table<'a> {
         html! {
             tr role="row" {
                 @if self.names {
-                    td.name role="cell" { (pivot(&Place::name(&entry.tuple.rrname), self.trail)) }
+                    td.name role="cell" { (pivot(&Subject::name(&entry.tuple.rrname), self.trail)) }
                 }
                 // A type and its mark are one thing; only the longest types go on in a second line.
                 td.type.whole[kind.len() <= 6] role="cell" {
@@ -125,9 +125,9 @@ fn evidence_of(tuple: &Tuple, sensor: &str, trail: &Trail) -> String {
 /// Record data: a link where it is a name or an address.
 fn data(rdata: &Rdata, trail: &Trail) -> Markup {
     match rdata {
-        Rdata::V4(address) => pivot(&Place::address((*address).into()), trail),
-        Rdata::V6(address) => pivot(&Place::address((*address).into()), trail),
-        Rdata::Name(name) => pivot(&Place::name(name), trail),
+        Rdata::V4(address) => pivot(&Subject::address((*address).into()), trail),
+        Rdata::V6(address) => pivot(&Subject::address((*address).into()), trail),
+        Rdata::Name(name) => pivot(&Subject::name(name), trail),
         Rdata::Text(text) => html! { span.dns { (text) } },
     }
 }

@@ -91,58 +91,58 @@ pub fn check_event(text: &[u8]) -> Result<(), serde_json::Error> {
         _event: IgnoredAny,
     }
     // What is passed over may say what has no meaning, which who reads all of it would refuse each time.
-    serde_json::from_slice::<Whole>(text)?;
+    serde_json::from_slice::<AnyJson>(text)?;
     serde_json::from_slice::<EventFile>(text).map(drop)
 }
 
 /// Any JSON, read to its last text and number, of which nothing is kept.
-struct Whole;
+struct AnyJson;
 
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Whole, D::Error> {
-        deserializer.deserialize_any(Whole)
+impl<'de> Deserialize<'de> for AnyJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyJson, D::Error> {
+        deserializer.deserialize_any(AnyJson)
     }
 }
 
-impl<'de> Visitor<'de> for Whole {
-    type Value = Whole;
+impl<'de> Visitor<'de> for AnyJson {
+    type Value = AnyJson;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Whole, E> {
-        Ok(Whole)
+    fn visit_str<E>(self, _: &str) -> Result<AnyJson, E> {
+        Ok(AnyJson)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Whole, E> {
-        Ok(Whole)
+    fn visit_bool<E>(self, _: bool) -> Result<AnyJson, E> {
+        Ok(AnyJson)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Whole, E> {
-        Ok(Whole)
+    fn visit_u64<E>(self, _: u64) -> Result<AnyJson, E> {
+        Ok(AnyJson)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Whole, E> {
-        Ok(Whole)
+    fn visit_i64<E>(self, _: i64) -> Result<AnyJson, E> {
+        Ok(AnyJson)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Whole, E> {
-        Ok(Whole)
+    fn visit_f64<E>(self, _: f64) -> Result<AnyJson, E> {
+        Ok(AnyJson)
     }
 
-    fn visit_unit<E>(self) -> Result<Whole, E> {
-        Ok(Whole)
+    fn visit_unit<E>(self) -> Result<AnyJson, E> {
+        Ok(AnyJson)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Whole, A::Error> {
-        while list.next_element::<Whole>()?.is_some() {}
-        Ok(Whole)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<AnyJson, A::Error> {
+        while list.next_element::<AnyJson>()?.is_some() {}
+        Ok(AnyJson)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Whole, A::Error> {
-        while map.next_entry::<Whole, Whole>()?.is_some() {}
-        Ok(Whole)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyJson, A::Error> {
+        while map.next_entry::<AnyJson, AnyJson>()?.is_some() {}
+        Ok(AnyJson)
     }
 }
 

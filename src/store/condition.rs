@@ -36,7 +36,7 @@ pub enum Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Looks {
     /// A name has each of these in one of its labels, and text has them anywhere.
-    pub runs: Vec<Run>,
+    pub labels: Vec<LabelRegex>,
     /// It has so many bytes as it is shown, at least; a name with its final dot.
     pub least: usize,
     /// An address of IPv4 matches this; none does where there is none.
@@ -47,7 +47,7 @@ pub struct Looks {
 
 /// A part of what is shown, without a dot in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
+pub struct LabelRegex {
     /// The regex that it matches.
     pub regex: String,
     /// Where it begins.
@@ -58,7 +58,7 @@ pub struct Run {
     pub may_be_escape: bool,
 }
 
-/// Where a run begins or ends.
+/// Where a label begins or ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Edge {
     /// Anywhere.
@@ -70,7 +70,7 @@ pub enum Edge {
     Text,
 }
 
-impl Run {
+impl LabelRegex {
     /// What names in key form match of which no byte is escaped when they are shown.
     pub const PLAIN_NAME: &str = r"^[\x00\x21-\x2d\x2f-\x5b\x5d-\x7e]*$";
 

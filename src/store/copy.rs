@@ -117,14 +117,14 @@ impl<'a> Pieces<'a> {
 
 /// Puts the pieces of a copy into an engine.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct CopyReceiver {
     pairs: u64,
     /// Of which logs rows are missing, if any.
     lost: Option<Acknowledged>,
     ended: bool,
 }
 
-impl Taken {
+impl CopyReceiver {
     /// Takes the next piece of a copy that will be at `target`.
     ///
     /// # Errors

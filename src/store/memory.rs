@@ -67,7 +67,7 @@ type QuestionKey = (Name, RrType, Arc<str>);
 
 /// What is known of a name: when it was seen or asked first and last, and whether each of its rows was seen once.
 #[derive(Clone, Copy)]
-struct Known {
+struct NameSpan {
     first: u64,
     last: u64,
     is_once: bool,
@@ -145,15 +145,15 @@ impl State {
 
 impl State {
     /// The names of each registrable domain that count for its budget.
-    fn domains(&self, budget: &NameBudget) -> BTreeMap<Name, BTreeMap<Name, Known>> {
-        let mut domains: BTreeMap<Name, BTreeMap<Name, Known>> = BTreeMap::new();
+    fn domains(&self, budget: &NameBudget) -> BTreeMap<Name, BTreeMap<Name, NameSpan>> {
+        let mut domains: BTreeMap<Name, BTreeMap<Name, NameSpan>> = BTreeMap::new();
         let mut add = |name: &Name, rrtype: RrType, first: u64, last: u64, count: u64| {
             if rrtype == RrType::FOLDED || budget.except.iter().any(|except| except.is_at_or_above(name)) {
                 return;
             }
             let Some(domain) = registrable(name) else { return };
             let known = domains.entry(domain).or_default().entry(name.clone());
-            let known = known.or_insert(Known { first, last, is_once: true });
+            let known = known.or_insert(NameSpan { first, last, is_once: true });
             known.first = known.first.min(first);
             known.last = known.last.max(last);
             known.is_once &= count <= 1;
@@ -175,7 +175,7 @@ impl State {
             if budget.names == 0 || names.len() as u64 <= budget.names {
                 continue;
             }
-            let mut beyond: Vec<(u64, &Name, Known)> =
+            let mut beyond: Vec<(u64, &Name, NameSpan)> =
                 names.iter().map(|(name, known)| (known.first, name, *known)).collect();
             beyond.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
             beyond.drain(..usize::try_from(budget.names).unwrap_or(usize::MAX));
@@ -265,7 +265,7 @@ impl ReadStore for MemoryStore {
         let mut survey = Survey::default();
         for known in self.stored.lock().seen().domains(&self.names).into_values() {
             let names = known.len() as u64;
-            let on_a_day = |known: &&Known| known.first / 86_400 == known.last / 86_400;
+            let on_a_day = |known: &&NameSpan| known.first / 86_400 == known.last / 86_400;
             let days: Vec<_> = known.values().filter(on_a_day).collect();
             let once = days.iter().filter(|known| known.is_once).count() as u64;
             let folds = OnADay { once, often: days.len() as u64 - once }.folds(names, budget);

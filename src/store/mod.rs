@@ -60,7 +60,7 @@ mod verify;
 
 pub use as_of::{Fed, PartialStore, SensorAsOf};
 pub use budget::{NameBudget, PARTS, is_unresolved};
-pub use condition::{Condition, Edge, Fence, Looks, Run, Side};
+pub use condition::{Condition, Edge, Fence, LabelRegex, Looks, Side};
 pub use copy::OnPiece;
 pub use error::StoreError;
 use error::damaged;

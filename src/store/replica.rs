@@ -10,7 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::acknowledged::DiskMark;
-use super::copy::Taken;
+use super::copy::CopyReceiver;
 use super::engine::Engine;
 use super::engine::MarkFile;
 use super::files::{failed, sync};
@@ -27,7 +27,7 @@ pub struct Replica {
     partial: PathBuf,
     /// `None` once it was closed.
     engine: Option<SledEngine>,
-    taken: Taken,
+    taken: CopyReceiver,
     /// It has its name.
     named: bool,
     folder: Folder,
@@ -43,7 +43,7 @@ impl Replica {
         check_absent(target)?;
         let (partial, folder) = empty_folder(target)?;
         let engine = SledEngine::open(&folder.ledger(), options)?;
-        let (target, taken) = (target.to_owned(), Taken::default());
+        let (target, taken) = (target.to_owned(), CopyReceiver::default());
         Ok(Replica { target, partial, engine: Some(engine), taken, named: false, folder })
     }
 

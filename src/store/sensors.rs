@@ -16,17 +16,17 @@ pub(super) fn check(name: &str) -> Result<(), StoreError> {
 }
 
 pub(crate) struct Sensors {
-    known: RwLock<Known>,
+    known: RwLock<SensorNames>,
 }
 
 /// The names in the order of their numbers, and the way back.
 #[derive(Default)]
-struct Known {
+struct SensorNames {
     names: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, SensorId>,
 }
 
-impl Known {
+impl SensorNames {
     fn add(&mut self, number: SensorId, name: &str) {
         let name: Arc<str> = name.into();
         self.names.push(Arc::clone(&name));
@@ -36,7 +36,7 @@ impl Known {
 
 impl Sensors {
     pub fn load(engine: &dyn Pairs) -> Result<Sensors, StoreError> {
-        let mut known = Known::default();
+        let mut known = SensorNames::default();
         for (pair, number) in with_prefix(engine, engine::SENSORS).zip(0..=u16::MAX) {
             let (key, sealed) = pair?;
             if key != engine::sensor(number) {

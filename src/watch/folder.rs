@@ -17,7 +17,9 @@ use super::feed::{Feed, FeedMeta, FeedWriter};
 use super::key;
 use super::note::Note;
 use super::walk_progress::WalkProgress;
-use crate::indicators::{self, Action, AllowList, Indicator, Options, ReadError, Reason, Skipped, Taken};
+use crate::indicators::{
+    self, Action, AllowList, Indicator, ListSummary, Options, ReadError, Reason, Skipped,
+};
 
 /// A feed that has fewer indicators may shrink as it likes, but not to nothing.
 const SMALL: u64 = 20;
@@ -70,7 +72,7 @@ impl WatchError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The result of reading its list.
-    pub taken: Taken,
+    pub taken: ListSummary,
     /// Different indicators before, and now.
     pub before: u64,
     /// Entries there are now, or would be.
@@ -176,7 +178,7 @@ impl Folder {
         self.sweep(name);
         let beside = self.0.join(format!(".{name}-{}.new", std::process::id()));
         let mut writer = FeedWriter::new(&beside);
-        let mut all: Option<Taken> = None;
+        let mut all: Option<ListSummary> = None;
         for input in inputs {
             let mut input = input.map_err(ReadError::from)?;
             let mut too_old = Skipped::default();

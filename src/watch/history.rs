@@ -42,7 +42,7 @@ const NOTED_EVERY: Duration = Duration::from_millis(if cfg!(debug_assertions) { 
 type PlaceOf = fn(Vec<u8>) -> At;
 
 /// A walk through what is there.
-struct Walk<'a> {
+struct HistorySearch<'a> {
     store: &'a dyn WriteStore,
     set: &'a Set,
     stop: &'a Stop,
@@ -73,7 +73,7 @@ pub(super) fn walk(
     stop: &Stop,
 ) -> Result<Option<u64>, StoreError> {
     let ledger = store.now();
-    let mut walk = Walk::new(store, set, stop);
+    let mut walk = HistorySearch::new(store, set, stop);
     walk.folder = Some(folder);
     walk.place.feeds = feeds.iter().map(|feed| (feed.meta.name.clone(), feed.id)).collect();
     // Rows were held against all feeds of the set that it had; lookups are counted over these alone.
@@ -107,17 +107,17 @@ pub(super) fn walk(
 /// When the ledger cannot be read.
 pub(super) fn missing(store: &dyn WriteStore, set: &Set) -> Result<Vec<NewHit>, StoreError> {
     let (ledger, stop) = (store.now(), Stop::new());
-    let mut walk = Walk { missing: Some(Vec::new()), ..Walk::new(store, set, &stop) };
+    let mut walk = HistorySearch { missing: Some(Vec::new()), ..HistorySearch::new(store, set, &stop) };
     walk.go_through(&*ledger)?;
     walk.keep()?;
     Ok(walk.missing.unwrap_or_default())
 }
 
-impl<'a> Walk<'a> {
-    fn new(store: &'a dyn WriteStore, set: &'a Set, stop: &'a Stop) -> Walk<'a> {
+impl<'a> HistorySearch<'a> {
+    fn new(store: &'a dyn WriteStore, set: &'a Set, stop: &'a Stop) -> HistorySearch<'a> {
         let (sensors, found, missing) = (HashMap::new(), Vec::new(), None);
         let place = WalkProgress { feeds: BTreeMap::new(), at: At::Start };
-        Walk {
+        HistorySearch {
             store,
             set,
             stop,

@@ -80,7 +80,7 @@ impl Outline {
         (self.orig_h, self.orig_p, self.uid) = (None, None, None);
         (self.other_log, self.has_time) = (false, false);
         let mut cursor = JsonCursor { rest: line, tsv_escapes: false };
-        let mut walk = Walk { outline: self, length: line.len() };
+        let mut walk = OutlinePass { outline: self, length: line.len() };
         if walk.object(&mut cursor, None, 0, Inside::Anything).is_err() {
             return false;
         }
@@ -187,12 +187,12 @@ impl Outline {
 }
 
 /// The pass over a line.
-struct Walk<'o> {
+struct OutlinePass<'o> {
     outline: &'o mut Outline,
     length: usize,
 }
 
-impl Walk<'_> {
+impl OutlinePass<'_> {
     fn at(&self, cursor: &JsonCursor<'_>) -> usize {
         self.length - cursor.rest.len()
     }

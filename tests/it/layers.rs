@@ -87,7 +87,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("psl", &["dns/", "ingest/dump.rs"]),
     ("hyperloglockless", &["store/hyperloglog.rs"]),
     ("regex", &["evidence/", "lookup/"]),
-    ("regex_syntax", &["lookup/required.rs", "lookup/runs.rs"]),
+    ("regex_syntax", &["lookup/required.rs", "lookup/label_regex.rs"]),
     ("unicode_security", &["lookup/lookalike.rs"]),
     ("toml", &["daemon/config/", "cli/client.rs"]),
     ("clap", &["cli/"]),

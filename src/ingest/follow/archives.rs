@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use super::source::{Job, Verdict};
-use super::{LONGEST_WRITE_PAUSE, Part, RETRY, STORE_RETRY, Shared};
+use super::{LONGEST_WRITE_PAUSE, LedgerUser, RETRY, STORE_RETRY, Shared};
 use crate::base::fault::point;
 use crate::ingest::worker::{ReadOutcome, Worker};
 use crate::ingest::{IngestError, Summary, shown};
@@ -54,7 +54,7 @@ pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
             Ok(()) => {
                 // What was refused may be gone since.
                 if is_job || shared.has_no_archives_left() {
-                    shared.works(Part::Archives);
+                    shared.works(LedgerUser::Archives);
                 }
                 pause = STORE_RETRY;
             }
@@ -62,7 +62,7 @@ pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
             Err(IngestError::Stopped) => return,
             Err(error) => {
                 if let IngestError::Store(error) = &error {
-                    shared.fails(Part::Archives, error);
+                    shared.fails(LedgerUser::Archives, error);
                 } else {
                     warn!(%error, "Archives cannot be read just now; it is tried again.");
                 }

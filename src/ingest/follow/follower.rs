@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::source::Source;
-use super::{LONGEST_STEP, Part, Shared};
+use super::{LONGEST_STEP, LedgerUser, Shared};
 use crate::base::descriptors;
 use crate::ingest::intake::Intake;
 use crate::ingest::paired_logs::LogPair;
@@ -269,7 +269,7 @@ impl<'a> Follower<'a> {
         self.stage();
         // Also where what it was refused for is gone meanwhile, or an archive by now.
         if !std::mem::take(&mut self.refused) && self.put_off.is_empty() {
-            self.shared.works(Part::Follower(self.at));
+            self.shared.works(LedgerUser::Follower(self.at));
         }
         let more = more || self.waits_for_room;
         self.stand(started_ms, self.settled && !more);
@@ -292,7 +292,7 @@ impl<'a> Follower<'a> {
     /// The ledger could not be asked about a log, or refused it.
     fn refused(&mut self, error: &StoreError) {
         self.refused = true;
-        self.shared.fails(Part::Follower(self.at), error);
+        self.shared.fails(LedgerUser::Follower(self.at), error);
     }
 
     /// Says something about a path, once and then when it changes.

@@ -79,7 +79,7 @@ struct Shared {
     /// Rung when what is staged is to be committed before its time.
     commit_now: (Mutex<bool>, Condvar),
     /// Why the ledger refuses to be written or asked, by who was refused last.
-    failing: Mutex<BTreeMap<Part, String>>,
+    failing: Mutex<BTreeMap<LedgerUser, String>>,
     /// The threads that read archives.
     readers: Vec<Arc<Reading>>,
     notices: Notices,
@@ -92,9 +92,9 @@ struct Shared {
     told_malformed: Mutex<Option<String>>,
 }
 
-/// The parts that need the ledger.
+/// Who needs the ledger, as far as it is told when that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+enum LedgerUser {
     /// The thread that commits what is read live.
     Commit,
     /// The threads that read archives.
@@ -316,17 +316,17 @@ impl Shared {
 
     /// Applies a batch that a client sent. What cannot be applied for good is given back.
     fn apply_import(&self, batch: &Batch) -> Result<(), IngestError> {
-        self.apply(Part::Import, batch, StoreError::can_pass)
+        self.apply(LedgerUser::Import, batch, StoreError::can_pass)
     }
 
     /// Applies a batch of archives: whatever is wrong with the ledger, it is tried again until it works or all stops.
     fn apply_archives(&self, batch: &Batch) -> Result<(), IngestError> {
-        self.apply(Part::Archives, batch, |_| true)
+        self.apply(LedgerUser::Archives, batch, |_| true)
     }
 
     fn apply(
         &self,
-        part: Part,
+        part: LedgerUser,
         batch: &Batch,
         again: impl Fn(&StoreError) -> bool,
     ) -> Result<(), IngestError> {
@@ -338,7 +338,7 @@ impl Shared {
             Err(_) => {
                 self.context.claims.abandon(batch);
                 // A client that was told so is not waited for.
-                if part == Part::Import {
+                if part == LedgerUser::Import {
                     self.failing.lock().remove(&part);
                 }
             }
@@ -347,7 +347,7 @@ impl Shared {
     }
 
     /// Something could not be done with the ledger.
-    fn fails(&self, part: Part, error: &StoreError) {
+    fn fails(&self, part: LedgerUser, error: &StoreError) {
         let mut failing = self.failing.lock();
         let text = error.to_string();
         if !failing.values().any(|said| *said == text) {
@@ -357,7 +357,7 @@ impl Shared {
     }
 
     /// Something was done with the ledger.
-    fn works(&self, part: Part) {
+    fn works(&self, part: LedgerUser) {
         let mut failing = self.failing.lock();
         if failing.remove(&part).is_some() && failing.is_empty() {
             info!("The ledger can be written again.");
@@ -611,7 +611,7 @@ fn commit(shared: &Shared) {
             Ok(()) => {
                 failures = 0;
                 if is_due {
-                    shared.works(Part::Commit);
+                    shared.works(LedgerUser::Commit);
                 }
                 // Where nothing is written to the logs the disk is left alone for a while.
                 if is_due || kept.elapsed() > AS_OF_PAUSE {
@@ -620,7 +620,7 @@ fn commit(shared: &Shared) {
                 }
             }
             Err(error) => {
-                shared.fails(Part::Commit, &error);
+                shared.fails(LedgerUser::Commit, &error);
                 failures += 1;
             }
         }

@@ -1,6 +1,6 @@
 //! What a daemon does about its bounds: it looks now and then, and leaves large cuts to a person.
 
-use super::{Bounds, Forecast, Kept, Space, bring_within, forecast, keep, newest};
+use super::{Bounds, Forecast, Reduction, Space, bring_within, forecast, keep, newest};
 use crate::base::time::DAY;
 use crate::store::{StoreError, WriteStore};
 
@@ -14,13 +14,13 @@ pub struct Keeper {
     left: Option<(u64, Forecast)>,
 }
 
-/// What came of a look.
+/// How a ledger stands to its bounds when it was looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum Upkeep {
     /// The ledger is within its bounds.
     Within,
     /// It is now.
-    Kept(Kept),
+    Reduced(Reduction),
     /// More than half of the rows would go at once: `dnsledger expire` does that when a person has looked.
     Asks(Forecast),
 }
@@ -50,7 +50,7 @@ impl Keeper {
     /// # Errors
     ///
     /// As [`keep`].
-    pub fn look(&mut self, store: &dyn WriteStore, now: u64) -> Result<Look, StoreError> {
+    pub fn look(&mut self, store: &dyn WriteStore, now: u64) -> Result<Upkeep, StoreError> {
         let stats = store.stats()?;
         let (disk_bytes, expired) = (stats.own_disk_bytes(), stats.expired);
         let newest = match self.bounds.retention {
@@ -63,7 +63,7 @@ impl Keeper {
             self.left = None;
             // It has grown since.
             store.renew_reserve();
-            return Ok(Look::Within);
+            return Ok(Upkeep::Within);
         }
         let bounds = Bounds { max_disk: self.bounds.max_disk.filter(|_| is_large), ..self.bounds };
         // Counting reads the whole ledger: once a day is enough while the operator has not looked.
@@ -73,12 +73,12 @@ impl Keeper {
                 && cut.is_none_or(|cut| cut <= left.1.before)
         };
         if let Some((_, told)) = self.left.filter(is_known) {
-            return Ok(Look::Asks(told));
+            return Ok(Upkeep::Asks(told));
         }
         let told = forecast(store, &bounds, now)?;
         if told.is_drastic(expired.before) {
             self.left = Some((now, told));
-            return Ok(Look::Asks(told));
+            return Ok(Upkeep::Asks(told));
         }
         self.left = None;
         let kept = if is_large {
@@ -90,6 +90,6 @@ impl Keeper {
             let fits = kept.as_ref().is_ok_and(|kept| kept.fits);
             self.in_vain = (!fits).then_some((now, kept.as_ref().map_or(disk_bytes, |kept| kept.disk)));
         }
-        kept.map(Look::Kept)
+        kept.map(Upkeep::Reduced)
     }
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-pub use self::keeper::{Keeper, Look};
+pub use self::keeper::{Keeper, Upkeep};
 use self::shrink::shrink;
 use crate::base::time::{DAY, format_utc};
 use crate::store::{Expired, ReadStore, Reduce, Reduced, Scan, Stats, StoreError, Survey, WriteStore};
@@ -70,9 +70,9 @@ impl Bounds {
     }
 }
 
-/// What came of bringing a ledger within its bounds.
+/// What was dropped and folded to bring a ledger within its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Kept {
+pub struct Reduction {
     /// Rows that were dropped.
     pub rows: u64,
     /// Questions that were dropped.
@@ -139,7 +139,7 @@ impl fmt::Display for Forecast {
 /// # Errors
 ///
 /// When the ledger cannot be read or written anew. What was dropped before is dropped; all else is as it was.
-pub fn keep(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Kept, StoreError> {
+pub fn keep(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Reduction, StoreError> {
     store.use_reserve();
     let kept = bring_within(store, bounds, now, Space::AtOnce);
     store.keep_reserve();
@@ -156,7 +156,7 @@ pub fn commit_and_keep(
     commit: impl Fn() -> Result<(), StoreError>,
     bounds: &Bounds,
     now: u64,
-) -> Result<Kept, StoreError> {
+) -> Result<Reduction, StoreError> {
     store.use_reserve();
     let kept = patiently(commit).and_then(|()| bring_within(store, bounds, now, Space::AtOnce));
     store.keep_reserve();
@@ -196,7 +196,12 @@ fn write_anew(store: &dyn WriteStore) -> Result<bool, StoreError> {
     store.rewrite().map(|()| true)
 }
 
-fn bring_within(store: &dyn WriteStore, bounds: &Bounds, now: u64, space: Space) -> Result<Kept, StoreError> {
+fn bring_within(
+    store: &dyn WriteStore,
+    bounds: &Bounds,
+    now: u64,
+    space: Space,
+) -> Result<Reduction, StoreError> {
     let newest = newest(store, now)?;
     let Stats { disk_bytes: disk_before, expired: before, folded: folded_before, .. } = store.stats()?;
     if let Some(cut) = bounds.cut(now, newest) {
@@ -221,7 +226,7 @@ fn bring_within(store: &dyn WriteStore, bounds: &Bounds, now: u64, space: Space)
     let stats = store.stats()?;
     let Stats { disk_bytes: disk, expired, folded, .. } = stats;
     let Expired { before: cut, rows, questions, .. } = expired;
-    Ok(Kept {
+    Ok(Reduction {
         rows: rows.saturating_sub(before.rows),
         questions: questions.saturating_sub(before.questions),
         folded: folded.all().saturating_sub(folded_before.all()),

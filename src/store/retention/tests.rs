@@ -50,9 +50,9 @@ fn aged(days: u64) -> Bounds {
     Bounds { retention: Some(Duration::from_secs(days * DAY)), ..Bounds::default() }
 }
 
-fn kept(look: Result<Look, StoreError>) -> Kept {
+fn kept(look: Result<Upkeep, StoreError>) -> Reduction {
     match look.unwrap() {
-        Look::Kept(kept) => kept,
+        Upkeep::Reduced(kept) => kept,
         look => panic!("{look:?}"),
     }
 }
@@ -81,15 +81,15 @@ fn it_is_looked_often_and_dropped_once_a_day() {
     assert_eq!(kept(keeper.look(&*store, NOW)).rows, 14);
     for later in [0, 600, DAY / 2 - 1] {
         add(&*store, [NOW + later].into_iter());
-        assert_eq!(keeper.look(&*store, NOW + later).unwrap(), Look::Within, "{later}");
+        assert_eq!(keeper.look(&*store, NOW + later).unwrap(), Upkeep::Within, "{later}");
     }
     // The clock alone makes nothing old.
-    assert_eq!(keeper.look(&*store, NOW + DAY / 2).unwrap(), Look::Within);
+    assert_eq!(keeper.look(&*store, NOW + DAY / 2).unwrap(), Upkeep::Within);
     add(&*store, [NOW + DAY / 2].into_iter());
     assert_eq!(kept(keeper.look(&*store, NOW + DAY / 2)).rows, 1);
     // A clock that goes back brings nothing back and drops nothing.
-    assert_eq!(keeper.look(&*store, NOW - DAY).unwrap(), Look::Within);
-    assert_eq!(Keeper::new(Bounds::default()).look(&*store, NOW).unwrap(), Look::Within);
+    assert_eq!(keeper.look(&*store, NOW - DAY).unwrap(), Upkeep::Within);
+    assert_eq!(Keeper::new(Bounds::default()).look(&*store, NOW).unwrap(), Upkeep::Within);
 }
 
 #[test]
@@ -99,23 +99,23 @@ fn a_clock_that_is_ahead_drops_nothing_that_is_not_as_old_as_that() {
         let store = Arc::new(MemoryStore::default());
         add(&*store, (0..100).map(|hour| NOW - hour * 600));
         let mut keeper = Keeper::new(bounds);
-        assert!(!matches!(keeper.look(&*store, ahead).unwrap(), Look::Asks(_)));
+        assert!(!matches!(keeper.look(&*store, ahead).unwrap(), Upkeep::Asks(_)));
         keep(&*store, &bounds, ahead).unwrap();
         assert_eq!(times(&*store).len(), 100);
         let cut = store.expired_before();
         assert!(cut <= NOW - bounds.retention.unwrap().as_secs());
         // One record that is ahead with the clock makes the rest old: a person has to look.
         add(&*store, [ahead].into_iter());
-        let Look::Asks(told) = keeper.look(&*store, ahead).unwrap() else { panic!("{bounds:?}") };
+        let Upkeep::Asks(told) = keeper.look(&*store, ahead).unwrap() else { panic!("{bounds:?}") };
         assert_eq!((told.rows, told.all_rows, told.newest), (100, 101, ahead));
-        assert_eq!(keeper.look(&*store, ahead + 600).unwrap(), Look::Asks(told));
+        assert_eq!(keeper.look(&*store, ahead + 600).unwrap(), Upkeep::Asks(told));
         assert_eq!((times(&*store).len(), store.expired_before()), (101, cut));
         // The clock is right again.
-        assert_eq!(keeper.look(&*store, NOW).unwrap(), Look::Within);
+        assert_eq!(keeper.look(&*store, NOW).unwrap(), Upkeep::Within);
         // By hand it is done.
         assert_eq!(forecast(&*store, &bounds, ahead).unwrap(), told);
         assert_eq!(keep(&*store, &bounds, ahead).unwrap().rows, 100);
-        assert_eq!(keeper.look(&*store, ahead).unwrap(), Look::Within);
+        assert_eq!(keeper.look(&*store, ahead).unwrap(), Upkeep::Within);
     }
 }
 
@@ -128,7 +128,7 @@ fn a_short_retention_drops_most_rows_every_day_without_asking() {
         let now = midnight + day * DAY + DAY / 2;
         add(&*store, (0..100).map(|i| now - i));
         let look = keeper.look(&*store, now).unwrap();
-        assert!(!matches!(look, Look::Asks(_)), "{day}: {look:?}");
+        assert!(!matches!(look, Upkeep::Asks(_)), "{day}: {look:?}");
     }
     assert_eq!(times(&*store).len(), 200);
 }
@@ -225,10 +225,10 @@ fn a_ledger_that_is_too_large_loses_what_was_not_seen_for_longest_and_no_more() 
     let bounds = |max_disk| Bounds { max_disk: Some(max_disk), ..Bounds::default() };
     // It fits: nothing is done.
     let mut keeper = Keeper::new(bounds(whole));
-    assert_eq!(keeper.look(&*store, NOW).unwrap(), Look::Within);
+    assert_eq!(keeper.look(&*store, NOW).unwrap(), Upkeep::Within);
     assert!(!keeper.is_due(&*store, NOW) && Keeper::new(bounds(whole - 1)).is_due(&*store, NOW));
     // More than half would go.
-    let Look::Asks(told) = Keeper::new(bounds(whole / 2)).look(&*store, NOW).unwrap() else { panic!() };
+    let Upkeep::Asks(told) = Keeper::new(bounds(whole / 2)).look(&*store, NOW).unwrap() else { panic!() };
     assert!(told.rows > 20_000 && told.rows < 28_000 && told.all_rows == 40_000, "{told:?}");
     let budget = whole * 4 / 5;
     let told = forecast(&*store, &bounds(budget), NOW).unwrap();
@@ -247,8 +247,8 @@ fn a_ledger_that_is_too_large_loses_what_was_not_seen_for_longest_and_no_more() 
     assert!(times(&*store).len() > 300);
     let mut keeper = Keeper::new(bounds(1));
     assert!(!self::kept(keeper.look(&*store, NOW)).fits);
-    assert_eq!(keeper.look(&*store, NOW + DAY - 1).unwrap(), Look::Within);
-    assert_ne!(keeper.look(&*store, NOW + DAY).unwrap(), Look::Within);
+    assert_eq!(keeper.look(&*store, NOW + DAY - 1).unwrap(), Upkeep::Within);
+    assert_ne!(keeper.look(&*store, NOW + DAY).unwrap(), Upkeep::Within);
     // Space that a rewrite gives back costs no row.
     store.expire(newest, NOW).unwrap();
     let rows = times(&*store);

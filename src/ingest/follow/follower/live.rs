@@ -13,7 +13,7 @@ use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
 use crate::ingest::follow::{LONGEST_STEP, RETRY, STORE_RETRY, Shared};
 use crate::ingest::intake::{Ending, Halt, Intake};
-use crate::ingest::paired_logs::{self, PairedLog, Side};
+use crate::ingest::paired_logs::{self, PairSide, PairedLog};
 use crate::ingest::probe::{LOOK_BYTES, LogProbe};
 use crate::ingest::shown;
 use crate::store::StoreError;
@@ -159,9 +159,9 @@ impl Follower<'_> {
         let config = &self.source.config;
         let mut intake = Intake::new(&self.shared.context, path, &config.sensor, &config.zeek, true, header)?;
         if !self.pairs.is_empty()
-            && let Some(pair) = self.pairs.get(&paired_logs::home(path))
+            && let Some(pair) = self.pairs.get(&paired_logs::zeek_folder(path))
         {
-            intake.pair(PairedLog { pair: Arc::clone(pair), side: Side::of(path) });
+            intake.pair(PairedLog { pair: Arc::clone(pair), side: PairSide::of(path) });
         }
         Ok(intake)
     }

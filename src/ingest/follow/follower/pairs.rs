@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::Follower;
-use crate::ingest::paired_logs::{self, Known, LogPair, PairedLog, Side};
+use crate::ingest::paired_logs::{self, LogPair, PairSide, PairedLog, ReadSoFar};
 use crate::ingest::plain_logs::{PlainLogs, began};
 use crate::ingest::shown;
 use crate::status::UnreadKind;
@@ -31,23 +31,24 @@ impl Follower<'_> {
             return true;
         }
         self.plain_archives.clone_from(&listing.archives);
-        let live_homes: HashSet<PathBuf> =
-            listing.live.iter().map(|found| paired_logs::home(&found.path)).collect();
-        let mut homes = live_homes.clone();
-        homes.extend(listing.archives.iter().map(|found| paired_logs::home(&found.path)));
+        let live_folders: HashSet<PathBuf> =
+            listing.live.iter().map(|found| paired_logs::zeek_folder(&found.path)).collect();
+        let mut folders = live_folders.clone();
+        folders.extend(listing.archives.iter().map(|found| paired_logs::zeek_folder(&found.path)));
         // The ledger is asked after that: what was read until then is in it.
         let archives_read = self.source.state.lock().pending == 0 && !is_first;
         let plain = self.shared.context.claims.lineages().map(PlainLogs::of).ok();
-        homes.extend(plain.iter().flat_map(PlainLogs::homes).cloned());
+        folders.extend(plain.iter().flat_map(PlainLogs::folders).cloned());
         for found in &streaming {
-            let home = paired_logs::home(&found.path);
-            if live_homes.contains(&home) {
-                let plain = listing.live.iter().filter(|plain| paired_logs::home(&plain.path) == home);
+            let folder = paired_logs::zeek_folder(&found.path);
+            if live_folders.contains(&folder) {
+                let plain =
+                    listing.live.iter().filter(|plain| paired_logs::zeek_folder(&plain.path) == folder);
                 let paths: Vec<PathBuf> = plain.chain([found]).map(|found| found.path.clone()).collect();
-                self.begin_pair(home.clone(), &paths);
+                self.begin_pair(folder.clone(), &paths);
                 listing.pass_over(&found.path, UnreadKind::PassedOver, paired_logs::COMPARED);
             }
-            if is_first && homes.contains(&home) {
+            if is_first && folders.contains(&folder) {
                 self.held.insert(found.path.clone());
             }
         }
@@ -56,7 +57,7 @@ impl Follower<'_> {
             let known = self.judged.get(&found.path).filter(|(stamp, _)| *stamp == found.stamp);
             let is_told = match known {
                 Some((_, is_told)) => *is_told,
-                None if !homes.contains(&paired_logs::home(&found.path)) => false,
+                None if !folders.contains(&paired_logs::zeek_folder(&found.path)) => false,
                 None if self.source.state.lock().met.get(&found.path) == Some(&found.stamp) => false,
                 // What was written while it was followed is known; the plain ones are read first.
                 None if !archives_read => {
@@ -83,17 +84,17 @@ impl Follower<'_> {
     }
 
     /// From now on the logs of a Zeek that writes two kinds are compared; what they told so far is taken down.
-    fn begin_pair(&mut self, home: PathBuf, paths: &[PathBuf]) {
-        if self.pairs.contains_key(&home) {
+    fn begin_pair(&mut self, folder: PathBuf, paths: &[PathBuf]) {
+        if self.pairs.contains_key(&folder) {
             return;
         }
         let pair: Arc<Mutex<LogPair>> = Arc::default();
         let zeek = &self.source.config.zeek;
-        let of = |path: &Path| PairedLog { pair: Arc::clone(&pair), side: Side::of(path) };
+        let of = |path: &Path| PairedLog { pair: Arc::clone(&pair), side: PairSide::of(path) };
         for path in paths {
             let paired = of(path);
             let open = self.live.iter().any(|live| live.file.path() == path);
-            let known = if open { continue } else { Known::Ledger };
+            let known = if open { continue } else { ReadSoFar::Ledger };
             let looked = open_log(path).map_err(Into::into).and_then(|(file, _)| {
                 paired_logs::look_through(&paired, &self.shared.context.claims, zeek, file, known)
             });
@@ -101,9 +102,9 @@ impl Follower<'_> {
                 warn!(path = shown(path), %error, "What was read of a log before could not be looked through.");
             }
         }
-        for live in self.live.iter_mut().filter(|live| paired_logs::home(live.file.path()) == home) {
+        for live in self.live.iter_mut().filter(|live| paired_logs::zeek_folder(live.file.path()) == folder) {
             let paired = of(live.file.path());
-            let known = Known::Bytes(live.file.offset());
+            let known = ReadSoFar::Bytes(live.file.offset());
             if let Err(error) = paired_logs::look_through(
                 &paired,
                 &self.shared.context.claims,
@@ -116,17 +117,19 @@ impl Follower<'_> {
             live.intake.pair(paired);
         }
         info!(
-            folder = shown(&home),
+            folder = shown(&folder),
             "A plain and a JSON streaming log: an event that both hold is counted once."
         );
-        self.pairs.insert(home, pair);
+        self.pairs.insert(folder, pair);
     }
 
     /// Whether a streaming log that was there before us may be read now: when the plain logs are read that may hold the same.
     /// Then the time up to which they do.
     pub(super) fn is_free(&self, path: &Path) -> Option<Option<u64>> {
-        let (home, zeek) = (paired_logs::home(path), &self.source.config.zeek);
-        let is_of = |other: &Path| Side::of(other) == Side::Plain && paired_logs::home(other) == home;
+        let (folder, zeek) = (paired_logs::zeek_folder(path), &self.source.config.zeek);
+        let is_of = |other: &Path| {
+            PairSide::of(other) == PairSide::Plain && paired_logs::zeek_folder(other) == folder
+        };
         let mut plain = self.live_paths.iter().filter(|other| is_of(other));
         let is_read = |other: &&PathBuf| {
             self.resting.contains_key(*other)

@@ -6,13 +6,13 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-use crate::store::{Condition, Edge, Looks, Run, Side};
+use crate::store::{Condition, Edge, LabelRegex, Looks, Side};
 
 /// Bytes of a regex that is made, at most, and times that a part is repeated in it.
 const MOST_BYTES: usize = 1000;
 const MOST_TIMES: u32 = 64;
-/// Runs that are looked for at most: each is looked for in every row.
-const MOST_RUNS: usize = 2;
+/// Labels that are looked for at most: each is looked for in every row.
+const MOST_LABELS: usize = 2;
 /// What is so long at least says something by that.
 const LONG: usize = 16;
 
@@ -20,11 +20,11 @@ const LONG: usize = 16;
 pub(super) fn of_regex(hir: &Hir, side: Side) -> Condition {
     let mut parts = Parts::default();
     parts.add(hir);
-    parts.end_run(Edge::Open);
-    let mut runs = parts.runs;
-    runs.sort_by_key(|(least, _)| usize::MAX - least);
-    runs.truncate(MOST_RUNS);
-    let runs: Vec<Run> = runs.into_iter().map(|(_, run)| run).collect();
+    parts.end_label(Edge::Open);
+    let mut labels = parts.labels;
+    labels.sort_by_key(|(least, _)| usize::MAX - least);
+    labels.truncate(MOST_LABELS);
+    let labels: Vec<LabelRegex> = labels.into_iter().map(|(_, label)| label).collect();
     let of_v4 = |byte: u8| byte.is_ascii_digit() || byte == b'.';
     let of_v6 = |byte: u8| byte.is_ascii_hexdigit() || b".:".contains(&byte);
     let v4 = Shape { allowed: of_v4, longest: 3, has_ends: true }.print(hir);
@@ -33,17 +33,17 @@ pub(super) fn of_regex(hir: &Hir, side: Side) -> Condition {
     let least = hir.properties().minimum_len().unwrap_or(0);
     let (v4, v6) = (v4.filter(|_| least <= 15), v6.filter(|_| least <= 45));
     let is_short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MOST_BYTES);
-    if (runs.is_empty() && least < LONG) || !is_short(&v4) || !is_short(&v6) {
+    if (labels.is_empty() && least < LONG) || !is_short(&v4) || !is_short(&v6) {
         return Condition::Always;
     }
-    Condition::Looks(side, Looks { runs, least, v4, v6 })
+    Condition::Looks(side, Looks { labels, least, v4, v6 })
 }
 
 /// What is gathered of a regex.
 #[derive(Default)]
 struct Parts {
     /// Each with the least bytes that it matches.
-    runs: Vec<(usize, Run)>,
+    labels: Vec<(usize, LabelRegex)>,
     /// What lies behind one another since a dot, and where it begins.
     open: Vec<Hir>,
     starts: Edge,
@@ -52,16 +52,16 @@ struct Parts {
 impl Parts {
     fn add(&mut self, hir: &Hir) {
         match hir.kind() {
-            HirKind::Look(Look::Start) => self.begin_run(Edge::Text),
-            HirKind::Look(Look::End) => self.end_run(Edge::Text),
+            HirKind::Look(Look::Start) => self.begin_label(Edge::Text),
+            HirKind::Look(Look::End) => self.end_label(Edge::Text),
             HirKind::Empty | HirKind::Look(_) => {}
             HirKind::Capture(capture) => self.add(&capture.sub),
             HirKind::Concat(parts) => parts.iter().for_each(|part| self.add(part)),
             HirKind::Literal(literal) => {
                 for (at, part) in literal.0.split(|byte| *byte == b'.').enumerate() {
                     if at > 0 {
-                        self.end_run(Edge::Label);
-                        self.begin_run(Edge::Label);
+                        self.end_label(Edge::Label);
+                        self.begin_label(Edge::Label);
                     }
                     if !part.is_empty() {
                         self.open.push(Hir::literal(part.to_vec()));
@@ -69,19 +69,19 @@ impl Parts {
                 }
             }
             _ if shows_dot(hir) => {
-                self.end_run(Edge::Open);
-                self.begin_run(Edge::Open);
+                self.end_label(Edge::Open);
+                self.begin_label(Edge::Open);
             }
             _ => self.open.push(hir.clone()),
         }
     }
 
-    fn begin_run(&mut self, starts: Edge) {
+    fn begin_label(&mut self, starts: Edge) {
         self.open.clear();
         self.starts = starts;
     }
 
-    fn end_run(&mut self, ends: Edge) {
+    fn end_label(&mut self, ends: Edge) {
         let hir = Hir::concat(std::mem::take(&mut self.open));
         let starts = std::mem::take(&mut self.starts);
         let least = hir.properties().minimum_len().unwrap_or(0);
@@ -96,7 +96,7 @@ impl Parts {
             let may_be_escape = starts == Edge::Label
                 || (starts == Edge::Open && ends == Edge::Text)
                 || shows(&hir, |byte| byte.is_ascii_digit() || byte == b'\\');
-            self.runs.push((least, Run { regex, starts, ends, may_be_escape }));
+            self.labels.push((least, LabelRegex { regex, starts, ends, may_be_escape }));
         }
     }
 }
@@ -234,16 +234,16 @@ mod tests {
 
     #[test]
     fn a_regex_is_told_by_its_runs_between_dots() {
-        let runs = |regex: &str| {
+        let labels = |regex: &str| {
             let looks = looks(regex).unwrap();
-            looks.runs.iter().map(Run::of_name).collect::<Vec<_>>()
+            looks.labels.iter().map(LabelRegex::of_name).collect::<Vec<_>>()
         };
-        assert_eq!(runs("^[a-z]{20}$"), [r"(?:^(?:[\x41-\x5a\x61-\x7a]){20,20}[\x00][\x00]$)"]);
-        assert_eq!(runs("[0-9]{5}"), [r"(?:(?:[\x30-\x39]){5,5})"]);
+        assert_eq!(labels("^[a-z]{20}$"), [r"(?:^(?:[\x41-\x5a\x61-\x7a]){20,20}[\x00][\x00]$)"]);
+        assert_eq!(labels("[0-9]{5}"), [r"(?:(?:[\x30-\x39]){5,5})"]);
         assert_eq!(looks(".*"), None);
         assert_eq!(looks("(x|.)*"), None);
         let long = looks("^.{40,}$").unwrap();
-        assert_eq!((long.runs.len(), long.least, long.v4), (0, 40, None));
+        assert_eq!((long.labels.len(), long.least, long.v4), (0, 40, None));
         assert_eq!(looks("[a-z]{20}").map(|looks| (looks.v4, looks.v6)), Some((None, None)));
         assert_eq!(looks("[0-9]{4}").unwrap().v4, None);
         assert!(looks(r"^[0-9]+\.[a-f]").unwrap().v6.is_some());
@@ -265,13 +265,13 @@ mod tests {
             let Some(looks) = looks(&regex) else { return Ok(()) };
             for shown in [shown.clone(), format!("{shown}.")] {
                 if real.is_match(shown.as_bytes()) {
-                    prop_assert!(name.key().len() >= looks.least || !is_match(Run::PLAIN_NAME, name.key()), "{regex} {shown}");
-                    for run in &looks.runs {
-                        let is_odd = !is_match(Run::PLAIN_NAME, name.key());
+                    prop_assert!(name.key().len() >= looks.least || !is_match(LabelRegex::PLAIN_NAME, name.key()), "{regex} {shown}");
+                    for label in &looks.labels {
+                        let is_odd = !is_match(LabelRegex::PLAIN_NAME, name.key());
                         prop_assert!(
-                            is_match(&run.of_name(), name.key()) || (run.may_be_escape && is_odd), "{regex} {shown} {}", run.of_name()
+                            is_match(&label.of_name(), name.key()) || (label.may_be_escape && is_odd), "{regex} {shown} {}", label.of_name()
                         );
-                        prop_assert!(is_match(&run.of_text(), shown.as_bytes()) , "{regex} {shown} {}", run.of_text());
+                        prop_assert!(is_match(&label.of_text(), shown.as_bytes()) , "{regex} {shown} {}", label.of_text());
                     }
                 }
             }
@@ -303,8 +303,8 @@ mod tests {
     #[test]
     fn a_regex_that_repeats_much_is_told_by_less() {
         for regex in ["[a-z]{500}", "(([a-z]{60}){60}){3}", "([ab]{3}x?){2,900}"] {
-            let run = &looks(regex).unwrap().runs[0];
-            assert!(run.regex.len() < MOST_BYTES && Regex::new(&run.regex).is_ok(), "{}", run.regex);
+            let label = &looks(regex).unwrap().labels[0];
+            assert!(label.regex.len() < MOST_BYTES && Regex::new(&label.regex).is_ok(), "{}", label.regex);
         }
     }
 }
