@@ -9,7 +9,7 @@ use super::FleetError;
 use super::cluster::Cluster;
 use super::outbox::with_outbox;
 use super::registry::{self, HitMark, Registry, Sensor, Shipped, Stands};
-use super::rows::{State, Table};
+use super::rows::{State, Table, sip_hash};
 use super::source::Source;
 use super::sweep::{Sweep, behind};
 use super::tables;
@@ -35,8 +35,10 @@ pub struct Forwarder {
     /// Sensors that are noted already, with the generation.
     noted: HashSet<(u64, String)>,
     told: Forwarding,
-    /// A shipment has failed since all was last compared.
-    compares_soon: bool,
+    /// The ledger that was shipped last.
+    generation: u64,
+    /// When all is compared though it is not due, epoch seconds: at once at first, and some time after a shipment has failed.
+    compares_at: Option<u64>,
 }
 
 /// The version of a state that was read at a commit.
@@ -50,6 +52,17 @@ const BEYOND: u64 = 1 << 32;
 /// The time as of which a ledger is there: what it says, or, where it has not read all yet, what it said before.
 fn later(before: u64, at: u64) -> u64 {
     if at == 0 { before } else { at }
+}
+
+/// The longest that comparing waits after a failure, seconds; a part of the time between two comparisons where that is shorter.
+const LONGEST_WAIT: u64 = 600;
+const PART: u64 = 4;
+
+/// How long comparing waits after a failure, seconds. An outage of a cluster ends for all sensors at once, and comparing goes through all
+/// rows of each: so it is another time for each ledger, and always the same one.
+fn wait_to_compare(generation: u64, every: Duration) -> u64 {
+    let longest = LONGEST_WAIT.min(every.as_secs() / PART);
+    sip_hash(&[&generation.to_be_bytes()]) % longest.saturating_add(1)
 }
 
 impl Forwarder {
@@ -67,7 +80,8 @@ impl Forwarder {
         tables::check(&cluster)?;
         let quorum = tables::quorum(&cluster, options.quorum)?;
         let told = Forwarding { to: to.to_owned(), ..Forwarding::default() };
-        Ok(Forwarder { cluster, source, options, quorum, noted: HashSet::new(), told, compares_soon: true })
+        let noted = HashSet::new();
+        Ok(Forwarder { cluster, source, options, quorum, noted, told, generation: 0, compares_at: Some(0) })
     }
 
     /// How it goes.
@@ -105,7 +119,8 @@ impl Forwarder {
             Err(error) => {
                 self.told.failures += 1;
                 self.told.error = error.to_string();
-                self.compares_soon = true;
+                let wait = wait_to_compare(self.generation, self.options.compare_every);
+                self.compares_at = Some(now().saturating_add(wait));
             }
         }
         // A daemon that is away has nobody who asks it.
@@ -116,6 +131,7 @@ impl Forwarder {
     fn ship_and_compare(&mut self) -> Result<(), FleetError> {
         let head = self.source.head()?;
         let generation = head.identity.generation;
+        self.generation = generation;
         if generation == 0 {
             return Err(FleetError::Tables {
                 what: "the ledger was made before ledgers had an identity, and was not opened to be written since".to_owned(),
@@ -144,7 +160,7 @@ impl Forwarder {
             // The ledger was put back to an older state. What it has now is newer than all that it has shipped.
             shipped.base = shipped.base.saturating_add(shipped.mark).saturating_add(BEYOND);
             shipped.mark = 0;
-            self.compares_soon = true;
+            self.compares_at = Some(0);
         }
         let since = Mark(shipped.mark);
         let mut hits = registry.hits.get(&generation).copied();
@@ -173,13 +189,14 @@ impl Forwarder {
             .filter(|sensor| sensor.generation == generation)
             .map(|sensor| sensor.name.to_string())
             .collect();
-        let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs();
+        let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs()
+            || self.compares_at.is_some_and(|at| at <= now());
         // A replica that is behind differs, and will not when it has caught up.
-        if (drops != shipped.drops || self.compares_soon || is_due) && !self.cluster.is_behind() {
+        if (drops != shipped.drops || is_due) && !self.cluster.is_behind() {
             let found = self.compare(&shipped, registry.cut, hits_since.is_some())?;
             self.told.differing = found.differing;
             self.told.mended += found.mended;
-            self.compares_soon = false;
+            self.compares_at = None;
             (shipped.drops, shipped.compared) = (drops, now());
             self.told.compared_at = shipped.compared;
             shipped.version = registry::next_version(shipped.version);
@@ -266,5 +283,30 @@ impl Forwarder {
         told.shipped += told.lag_rows;
         told.lag_rows = 0;
         Ok((end, last_hit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ledgers_that_failed_at_once_do_not_compare_at_once() {
+        let day = Duration::from_secs(86_400);
+        let waits = |every| {
+            let mut waits: Vec<u64> = (1..=50).map(|generation| wait_to_compare(generation, every)).collect();
+            waits.sort_unstable();
+            waits
+        };
+        let all = waits(day);
+        assert_eq!(all, waits(day), "each has its own");
+        assert!(all.iter().all(|wait| *wait <= LONGEST_WAIT), "{all:?}");
+        // In no minute there are many.
+        let most =
+            (0..=LONGEST_WAIT / 60).map(|minute| all.iter().filter(|wait| **wait / 60 == minute).count());
+        assert!(most.max() <= Some(12), "{all:?}");
+        // Where comparing is due soon it does not wait long for that.
+        assert!(waits(Duration::from_secs(40)).iter().all(|wait| *wait <= 10));
+        assert!(waits(Duration::ZERO).iter().all(|wait| *wait == 0));
     }
 }
