@@ -373,8 +373,11 @@ impl Shard {
     fn asked<T>(&self, ask: impl Fn(&Host) -> Result<T, ClientError>) -> Result<T, FleetError> {
         let taken = self.behind.load(Ordering::Relaxed);
         let (mut why, mut behind) = (Vec::new(), Vec::new());
+        let last = self.last.load(Ordering::Relaxed);
         for (at, host) in self.in_turn() {
-            let lag = match self.lag_of(host, LAG_KNOWN_FOR) {
+            // Of another one than the last it is asked anew: it may have fallen behind since.
+            let known_for = if at == last { LAG_KNOWN_FOR } else { Duration::ZERO };
+            let lag = match self.lag_of(host, known_for) {
                 Ok(lag) if is_behind(lag) && (at != taken || !behind.is_empty()) => {
                     behind.push((lag, at, host));
                     continue;

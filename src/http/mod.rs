@@ -340,6 +340,16 @@ impl State {
         if self.0.ledger.fed().is_some() { Err(ApiError::elsewhere(what)) } else { Ok(()) }
     }
 
+    /// The same with what is read of a store that other ledgers feed begun before it is said as of when it is true: where it has to be
+    /// read from a server that may have less, after that was said, it cannot be read any more.
+    fn begun(self) -> State {
+        if self.0.ledger.fed().is_none() {
+            return self;
+        }
+        let part = PartialStore { snapshot: self.0.ledger.now(), missing: Vec::new() };
+        State(self.0, self.1, Some(Arc::new(part)))
+    }
+
     /// One moment of the ledger, or of what can be had of it.
     fn snapshot(&self) -> Arc<dyn Snapshot> {
         match &self.2 {

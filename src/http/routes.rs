@@ -180,7 +180,7 @@ async fn respond(state: State, door: Door, head: Head, body: Body) -> Response {
 async fn of_part(state: State, request: Result<Request, ApiError>) -> (State, Result<Request, ApiError>) {
     let wants_part = request.as_ref().map_or(Ok(false), Request::is_partial);
     match wants_part {
-        Ok(false) => (state, request),
+        Ok(false) => (state.begun(), request),
         Ok(true) => match state.clone().partial().await {
             Ok(state) => (state, request),
             Err(error) => (state, Err(error)),

@@ -21,8 +21,8 @@ use dnsledger::progress::{LineageId, Progress};
 use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::{
-    Changed, Domains, Entries, Expired, Mark, OnPiece, OnProgress, Pair, Position, Questions, ReadStore,
-    Reduce, Reduced, Scan, Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
+    Changed, Domains, Entries, Expired, Fed, Mark, OnPiece, OnProgress, Pair, Position, Questions, ReadStore,
+    Reduce, Reduced, Scan, SensorAsOf, Snapshot, Stats, StoreError, Survey, Verification, WriteStore,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -233,6 +233,10 @@ struct Disk {
     fails: AtomicBool,
     /// Reads that were begun.
     begun: AtomicU64,
+    /// Whether it is a store that other ledgers feed, of which a server is lost each time that it was said as of when it is true.
+    loses: AtomicBool,
+    /// Servers that were lost.
+    lost: AtomicU64,
 }
 
 impl Disk {
@@ -242,9 +246,13 @@ impl Disk {
         self.changed.notify_all();
     }
 
-    fn read(&self) {
+    fn read(&self, lost: u64) -> Result<(), StoreError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         drop(self.changed.wait_while(self.stalls.lock().unwrap(), |stalls| *stalls).unwrap());
+        match self.lost.load(Ordering::SeqCst) == lost {
+            true => Ok(()),
+            false => Err(StoreError::Cluster("another server is asked, which may have less".to_owned())),
+        }
     }
 }
 
@@ -252,11 +260,13 @@ impl Disk {
 struct Stalled {
     moment: Arc<dyn Snapshot>,
     disk: Arc<Disk>,
+    /// Servers that were lost before.
+    lost: u64,
 }
 
 impl Snapshot for Stalled {
     fn entries<'a>(&'a self, scan: &Scan, after: Option<&Position>) -> Result<Entries<'a>, StoreError> {
-        self.disk.read();
+        self.disk.read(self.lost)?;
         self.moment.entries(scan, after)
     }
 
@@ -272,24 +282,33 @@ impl Snapshot for Stalled {
     }
 
     fn questions<'a>(&'a self, scan: &Scan) -> Result<Questions<'a>, StoreError> {
-        self.disk.read();
+        self.disk.read(self.lost)?;
         self.moment.questions(scan)
     }
 
     fn domains<'a>(&'a self, scan: &Scan) -> Result<Domains<'a>, StoreError> {
-        self.disk.read();
+        self.disk.read(self.lost)?;
         self.moment.domains(scan)
     }
 
     fn changed_since<'a>(&'a self, mark: Mark) -> Result<Changed<'a>, StoreError> {
-        self.disk.read();
+        self.disk.read(self.lost)?;
         self.moment.changed_since(mark)
     }
 }
 
 impl ReadStore for Stalling {
     fn now(&self) -> Arc<dyn Snapshot> {
-        Arc::new(Stalled { moment: self.store.now(), disk: Arc::clone(&self.disk) })
+        let lost = self.disk.lost.load(Ordering::SeqCst);
+        Arc::new(Stalled { moment: self.store.now(), disk: Arc::clone(&self.disk), lost })
+    }
+    fn fed(&self) -> Option<Arc<Fed>> {
+        if !self.disk.loses.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.disk.lost.fetch_add(1, Ordering::SeqCst);
+        let sensor = SensorAsOf { sensor: "lan".into(), as_of: 1_767_323_045, is_closed: false };
+        Some(Arc::new(Fed { sensors: vec![sensor], lacks: Vec::new() }))
     }
     fn sensor_name(&self, sensor: SensorId) -> Option<Arc<str>> {
         self.store.sensor_name(sensor)
@@ -390,6 +409,33 @@ fn lookups_that_wait_for_the_disk_hold_up_nobody_else() {
         disk.stall(false);
         assert!(asked.into_iter().all(|asked| asked.join().unwrap() == 200));
     });
+}
+
+#[test]
+fn an_answer_does_not_claim_to_be_as_of_more_than_what_was_read() {
+    let store = Stalling::default();
+    let disk = Arc::clone(&store.disk);
+    let server = Server::over(Arc::new(store), Config::default());
+    server.feed_names(3);
+    disk.stall(false);
+    // A server that is lost between what is said and what is read has another one read, which may have less.
+    disk.loses.store(true, Ordering::SeqCst);
+    for path in [
+        "/dns/n00001.example.com",
+        "/api/v1/records?q=n00001.example.com",
+        "/api/v1/records?q=192.0.2.10",
+        "/api/v1/export",
+        "/api/v1/names/n00001.example.com",
+        "/api/v1/seen/n00001.example.com",
+        "/pdns/query/n00001.example.com",
+        "/name/n00001.example.com",
+        "/address/192.0.2.10",
+    ] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 503, "{path}: {answer:?}");
+    }
+    disk.loses.store(false, Ordering::SeqCst);
+    assert_eq!(server.get("/dns/n00001.example.com").status, 200);
 }
 
 #[test]
