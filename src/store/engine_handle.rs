@@ -349,14 +349,10 @@ impl EngineHandle {
         if !self.revoked.load(Ordering::SeqCst) {
             return false;
         }
-        let engine = match self.state.try_write() {
-            Some(mut state) => {
-                state.runs = RwLock::default();
-                state.engine.take()
-            }
-            None => return false,
-        };
-        drop(engine);
+        // Until it is closed and gone: somebody else may be about to end it, too.
+        let Some(mut state) = self.state.try_write() else { return false };
+        state.runs = RwLock::default();
+        drop(state.engine.take());
         if self.abandoned.swap(false, Ordering::Relaxed) {
             self.place.remove();
         }

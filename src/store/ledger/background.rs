@@ -39,7 +39,7 @@ impl Shared {
                 }
                 Ok(false) => {
                     // Readers notify nobody when they let go.
-                    let left = work == Work::Merge && !self.replaced.lock().is_empty();
+                    let left = !self.replaced.lock().is_empty();
                     self.notifier.wait(seen, left.then_some(CLEAR_PAUSE));
                 }
                 Err(_) if self.check_stop().is_err() => return,
@@ -89,6 +89,10 @@ impl Shared {
             return Ok(true);
         }
         let view = self.view();
+        if work == Work::Fold {
+            // A merge of much takes long, and readers must not hold too much meanwhile.
+            self.end_long_readers(&view, 0);
+        }
         match work {
             Work::Fold if self.fold_is_due(&view) => self.fold(&view.segments).map(|()| true),
             Work::Fold => match segments_to_merge(&view.segments) {

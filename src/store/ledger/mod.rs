@@ -90,7 +90,7 @@ use crate::store::{
 pub(super) use self::open::beginning;
 
 /// How often it is looked whether readers have let go of a place that is to be removed.
-const CLEAR_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const CLEAR_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A ledger that is open.
 pub struct Ledger {

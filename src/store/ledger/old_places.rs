@@ -14,8 +14,8 @@ use crate::store::StoreError;
 use crate::store::engine_handle::EngineHandle;
 use crate::store::space::in_file;
 
-/// How long a reader may hold one where the ledger is too large for it.
-const SHORTLY: Duration = Duration::from_secs(1);
+/// How long a reader may hold one where the ledger is too large for it: several times what a lookup takes.
+const SHORTLY: Duration = Duration::from_millis(100);
 /// How long a rewrite waits for readers that were told to end.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -207,6 +207,27 @@ mod tests {
         }
         assert!(matches!(read(&*held), Err(StoreError::Superseded)));
         assert!(read(&*ledger.now()).is_ok());
+    }
+
+    #[test]
+    fn a_reader_that_holds_too_much_is_ended_also_while_runs_are_merged() {
+        let site = VolatileSite::new(usize::MAX, 1);
+        let options =
+            Options { reader_grace: Duration::ZERO, rewrite_bytes: u64::MAX, held_bytes: 0, ..tiny() };
+        let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options).unwrap();
+        ledger.apply(&batch(1, &ledger).unwrap()).unwrap();
+        ledger.rewrite().unwrap();
+        let held = ledger.now();
+        ledger.rewrite().unwrap();
+        site.say_bytes(ledger.shared.view().live_bytes() * 2);
+        let _merging = ledger.shared.merging.lock();
+        ledger.shared.notifier.notify();
+        let until = Instant::now() + Duration::from_secs(20);
+        while read(&*held).is_ok() {
+            assert!(Instant::now() < until);
+            std::thread::yield_now();
+        }
+        assert!(matches!(read(&*held), Err(StoreError::Superseded)));
     }
 
     #[test]
