@@ -52,7 +52,7 @@ impl ChangesHead {
 pub enum ChangesFrame {
     /// Which ledger, and how far: the first one.
     Head(ChangesHead),
-    /// Rows, questions and hits: see [`Change`].
+    /// Rows, questions and hits: see [`crate::store::Change`].
     Changes(Vec<u8>),
     /// That was all.
     End,
