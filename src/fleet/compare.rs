@@ -22,7 +22,7 @@ const ROWS_AT_ONCE: u64 = 500_000;
 
 /// What comparing has found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Comparison {
     /// Buckets of tables that differed.
     pub differing: u64,
     /// Rows that were shipped again, or emptied.
@@ -53,7 +53,12 @@ impl Forwarder {
     ///
     /// The ledger goes on meanwhile, so what came since the last shipment differs too, and is shipped by this.
     /// What was last seen before `cut` is not kept in the cluster, and does not count.
-    pub(super) fn compare(&self, shipped: &Shipped, cut: u64, has_hits: bool) -> Result<Found, FleetError> {
+    pub(super) fn compare(
+        &self,
+        shipped: &Shipped,
+        cut: u64,
+        has_hits: bool,
+    ) -> Result<Comparison, FleetError> {
         let generation = shipped.generation;
         let tables = if has_hits { Table::ALL.as_slice() } else { &Table::OF_ROWS };
         let hits_since = has_hits.then(Mark::default);
@@ -75,7 +80,7 @@ impl Forwarder {
         let all: HashSet<(Table, u16)> = here.keys().chain(there.keys()).copied().collect();
         let mut differing: Vec<_> = all.into_iter().filter(|at| here.get(at) != there.get(at)).collect();
         differing.sort_unstable();
-        let mut found = Found { differing: differing.len() as u64, mended: 0 };
+        let mut found = Comparison { differing: differing.len() as u64, mended: 0 };
         let differs: HashSet<(Table, u16)> = differing.iter().copied().collect();
         let all = || tables.iter().flat_map(|table| (0..BUCKETS).map(move |bucket| (*table, bucket)));
         let equal = all().filter(|at| !differs.contains(at));

@@ -45,10 +45,10 @@ impl Filter {
     /// What is told of a condition; `None` where nothing can be.
     pub fn of(condition: &Condition) -> Option<Filter> {
         let mut seen = Vec::new();
-        let all = keys(condition, Part::All, &mut seen).unwrap_or_default();
+        let all = keys(condition, Told::All, &mut seen).unwrap_or_default();
         let of = |part| keys(condition, part, &mut Vec::new());
         // Engines look at all parts of a condition, whatever the first one says.
-        let (keys, after) = match of(Part::Text).and_then(|_| of(Part::Quick)) {
+        let (keys, after) = match of(Told::Text).and_then(|_| of(Told::Quick)) {
             Some(quick) if quick != all => (quick, all),
             _ => (all, String::new()),
         };
@@ -98,7 +98,7 @@ pub fn seen(table: Table, fence: Fence) -> String {
 
 /// Of what parts of a condition is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Told {
     /// Of all.
     All,
     /// Of all that is looked at quickly.
@@ -108,7 +108,7 @@ enum Part {
 }
 
 /// A condition on the columns of the key; `None` where all rows meet it as far as these say.
-fn keys(condition: &Condition, part: Part, seen: &mut Vec<Fence>) -> Option<String> {
+fn keys(condition: &Condition, part: Told, seen: &mut Vec<Fence>) -> Option<String> {
     match condition {
         Condition::Always => None,
         Condition::All(all) => joined(all.iter().filter_map(|one| keys(one, part, seen)), " AND "),
@@ -119,13 +119,13 @@ fn keys(condition: &Condition, part: Part, seen: &mut Vec<Fence>) -> Option<Stri
         }
         Condition::Shows(Side::Rrname, text) => in_name(text, "name", part),
         Condition::Shows(Side::Rdata, text) => in_data(text, part),
-        Condition::Looks(_, _) if part != Part::All => None,
+        Condition::Looks(_, _) if part != Told::All => None,
         Condition::Looks(Side::Rrname, looks) => name_looks(looks),
         Condition::Looks(Side::Rdata, looks) => data_looks(looks),
         Condition::BeginsWith(name) => Some(has("name", name.key())),
         Condition::Below(name) => Some(below(name)),
         Condition::Data(data) => joined(data.iter().map(exactly), " OR "),
-        Condition::Types(_) | Condition::Sensor(_) if part == Part::Text => None,
+        Condition::Types(_) | Condition::Sensor(_) if part == Told::Text => None,
         Condition::Types(types) => {
             let types: Vec<String> = types.iter().map(|rrtype| rrtype.0.to_string()).collect();
             (!types.is_empty()).then(|| format!("rrtype IN ({})", types.join(", ")))
@@ -238,7 +238,7 @@ fn is_plain(byte: &u8) -> bool {
 const TELLS_ENOUGH: usize = 4;
 
 /// That a name in key form, as it is shown, may have a text in it: labels are in another order there, and bytes are not escaped.
-fn in_name(text: &[u8], column: &str, part: Part) -> Option<String> {
+fn in_name(text: &[u8], column: &str, part: Told) -> Option<String> {
     if let Some(labels) = whole_labels(text) {
         return Some(has(column, &labels));
     }
@@ -301,7 +301,7 @@ fn whole_labels(text: &[u8]) -> Option<Vec<u8>> {
 
 /// The same of a text that begins with digits, which may be the last ones of an escape: a byte that is not shown as it is. Only where all is
 /// looked at names are left out that have no such byte.
-fn with_digits_first(text: &[u8], column: &str, part: Part) -> Option<String> {
+fn with_digits_first(text: &[u8], column: &str, part: Told) -> Option<String> {
     let without_first = text.get(1..).filter(|text| !text.is_empty())?;
     let mut any = vec![has(column, without_first)];
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count().min(3);
@@ -315,7 +315,7 @@ fn with_digits_first(text: &[u8], column: &str, part: Part) -> Option<String> {
         }));
     }
     let any = joined(any.into_iter(), " OR ")?;
-    if part != Part::All {
+    if part != Told::All {
         return Some(any);
     }
     let key = if column == "name" { "name" } else { "substring(rdata, 2)" };
@@ -368,7 +368,7 @@ fn in_v6(text: &[u8]) -> Option<String> {
 }
 
 /// That record data, as it is shown, may have a text in it.
-fn in_data(text: &[u8], part: Part) -> Option<String> {
+fn in_data(text: &[u8], part: Told) -> Option<String> {
     let text = text.to_ascii_lowercase();
     let mut any = vec![in_name(&text, "rdata", part)?];
     any.push(format!("positionCaseInsensitive(rdata, {}) > 0", literal(&text)));

@@ -43,10 +43,10 @@ pub(super) struct ByDomain<'a> {
 }
 
 /// What was found of domains.
-type Found = BTreeMap<(Name, Arc<str>), FirstSeen>;
+type DomainTimes = BTreeMap<(Name, Arc<str>), FirstSeen>;
 
 /// A sum: the key that it is of, the sensor, the first sighting and the last.
-struct Sum {
+struct SummedKey {
     key: Vec<u8>,
     sensor: Arc<str>,
     first: u64,
@@ -95,7 +95,7 @@ impl<'a> ByDomain<'a> {
                 _ => format!(" AND ({IS_PARTED} OR {is_new})"),
             };
         }
-        let mut found = Found::new();
+        let mut found = DomainTimes::new();
         let open = self.sum_up(DOMAIN, &wanted, "", &mut found)?;
         let mut still_open = BTreeSet::new();
         for keys in chunks(open) {
@@ -123,7 +123,7 @@ impl<'a> ByDomain<'a> {
         key: &str,
         within: &str,
         more: &str,
-        found: &mut Found,
+        found: &mut DomainTimes,
     ) -> Result<BTreeSet<Vec<u8>>, FleetError> {
         let mut open = BTreeSet::new();
         for (table, sums) in self.sums(key, within, more)? {
@@ -149,7 +149,7 @@ impl<'a> ByDomain<'a> {
     }
 
     /// What is there by a key.
-    fn sums(&self, key: &str, within: &str, more: &str) -> Result<Vec<(Table, Vec<Sum>)>, FleetError> {
+    fn sums(&self, key: &str, within: &str, more: &str) -> Result<Vec<(Table, Vec<SummedKey>)>, FleetError> {
         let (database, cut) = (&self.database, self.known.registry.cut);
         self.sweep.each_table(|shard, table| {
             let (name, first, last, alive) = (table.name(), table.first(), table.last(), table.is_alive());
@@ -163,7 +163,7 @@ impl<'a> ByDomain<'a> {
                 let (first, last) = (columns.u64()?, columns.u64()?);
                 // One that is not known yet was met by a forwarder just now.
                 let sensor = self.known.sensor(sensor).filter(|sensor| self.known.stands(sensor, generation));
-                sums.extend(sensor.map(|sensor| Sum {
+                sums.extend(sensor.map(|sensor| SummedKey {
                     key: key.to_vec(),
                     sensor: Arc::clone(sensor),
                     first,
@@ -174,7 +174,13 @@ impl<'a> ByDomain<'a> {
         })
     }
 
-    fn add(&self, domain: Name, table: Table, sum: &Sum, found: &mut BTreeMap<(Name, Arc<str>), FirstSeen>) {
+    fn add(
+        &self,
+        domain: Name,
+        table: Table,
+        sum: &SummedKey,
+        found: &mut BTreeMap<(Name, Arc<str>), FirstSeen>,
+    ) {
         if !self.within.as_ref().is_none_or(|within| within.is_at_or_above(&domain)) {
             return;
         }

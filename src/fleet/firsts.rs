@@ -12,7 +12,7 @@ use super::pages::Range;
 use super::registry::Known;
 use super::rowbinary::{Columns, literal};
 use super::rows::Table;
-use super::sweep::{Part, Sweep, behind};
+use super::sweep::{KeyPart, Sweep, behind};
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::FirstSeen;
 use crate::store::{About, Fence, First, FirstsOf, StoreError};
@@ -105,7 +105,7 @@ impl<'a> ByFirst<'a> {
     }
 
     /// What is asked of a shard within a part.
-    fn statement(&self, part: &Part, floor: u64) -> String {
+    fn statement(&self, part: &KeyPart, floor: u64) -> String {
         let ByFirst { database, of: FirstsOf { about, since, sensor, under, .. }, .. } = self;
         let (cut, folded) = (self.known.registry.cut, RrType::FOLDED.0);
         let (key, tables): (_, &[Table]) = match about {

@@ -23,14 +23,14 @@ pub(super) struct Sweep<'a> {
 }
 
 /// First columns: from one on, up to and without another.
-pub(super) struct Part {
+pub(super) struct KeyPart {
     from: Vec<u8>,
     to: Option<Vec<u8>>,
     /// About how many rows a shard and table has within, at most.
     pub(super) rows: u64,
 }
 
-impl Part {
+impl KeyPart {
     /// The same as a condition on that column.
     pub(super) fn of(&self, column: &str) -> String {
         Bounds { from: &self.from, to: self.to.as_deref().map(|to| (to, false)) }.of(column)
@@ -122,20 +122,20 @@ impl<'a> Sweep<'a> {
     }
 
     /// The next part, which ends where `end` has it of the last first column within; `None` behind the last one.
-    pub(super) fn next(&mut self, end: impl Fn(Vec<u8>) -> Vec<u8>) -> Result<Option<Part>, FleetError> {
+    pub(super) fn next(&mut self, end: impl Fn(Vec<u8>) -> Vec<u8>) -> Result<Option<KeyPart>, FleetError> {
         if self.is_over {
             return Ok(None);
         }
         let column = self.tables.first().map_or("name", |table| table.first_column());
         let (database, span) = (self.cluster.database(), self.span);
-        let left = Part { from: self.from.clone(), to: self.to.clone(), rows: span }.of(column);
+        let left = KeyPart { from: self.from.clone(), to: self.to.clone(), rows: span }.of(column);
         let ends = self.each_table(|shard, table| fence::find_surely(shard, database, table, &left, span))?;
         let end = ends.into_iter().filter_map(|(_, end)| end).min().map(end);
         let end = end.filter(|end| self.to.as_ref().is_none_or(|to| end < to));
         self.span = (self.span * 4).min(self.most);
         self.is_over = end.is_none();
         let from = std::mem::replace(&mut self.from, end.clone().unwrap_or_default());
-        Ok(Some(Part { from, to: end.or_else(|| self.to.clone()), rows: span }))
+        Ok(Some(KeyPart { from, to: end.or_else(|| self.to.clone()), rows: span }))
     }
 }
 

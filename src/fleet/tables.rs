@@ -257,9 +257,9 @@ struct Layout {
 }
 
 /// The layouts of the shards that answer: some of them.
-type Found = (Vec<(usize, Option<Layout>)>, Vec<(usize, FleetError)>);
+type ShardLayouts = (Vec<(usize, Option<Layout>)>, Vec<(usize, FleetError)>);
 
-fn found(cluster: &Cluster) -> Result<Found, FleetError> {
+fn found(cluster: &Cluster) -> Result<ShardLayouts, FleetError> {
     let (found, away) = cluster.any(&[], |_, shard| layout(cluster, shard))?;
     if found.iter().all(|(_, layout)| layout.is_none()) {
         return Err(none(cluster));
