@@ -21,6 +21,34 @@ const KEPT_FOR: Duration = Duration::from_secs(5);
 /// An answer may take so many times as long as it may take to begin.
 const WHOLE: u32 = 8;
 
+/// Bytes of answers that are read at a time, of all servers together: each may be large, and there may be as many as there are lookups.
+const MAX_TOGETHER: usize = 1 << 30;
+static TOGETHER: AtomicUsize = AtomicUsize::new(0);
+
+/// The bytes of an answer, as long as it is read.
+struct Share<'a> {
+    of: &'a AtomicUsize,
+    taken: usize,
+}
+
+impl<'a> Share<'a> {
+    fn of(of: &'a AtomicUsize) -> Share<'a> {
+        Share { of, taken: 0 }
+    }
+
+    /// Takes so many bytes more; `false` where all together have more than may be.
+    fn take(&mut self, bytes: usize, most: usize) -> bool {
+        self.taken += bytes;
+        self.of.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= most
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.taken, Ordering::Relaxed);
+    }
+}
+
 /// A client of one server, with one connection that is kept. Who asks while another does has a connection of his own.
 pub struct Database {
     client: Client,
@@ -146,12 +174,17 @@ impl Database {
         })?;
         let (status, mut body) = (response.status(), response.into_body());
         let mut bytes = Vec::new();
+        let mut share = Share::of(&TOGETHER);
         // One that comes by the byte goes on each time, and never ends.
         let until = Instant::now() + self.patience.saturating_mul(WHOLE);
         let left = || self.patience.min(until.saturating_duration_since(Instant::now()));
         while let Some(frame) = timeout(left(), body.frame()).await.map_err(late)? {
             let frame = frame.map_err(|error| Ended::Failed(self.client.broken(error.into())))?;
             if let Ok(data) = frame.into_data() {
+                if !share.take(data.len(), MAX_TOGETHER) {
+                    let why = "answers that are read at a time take more memory than they may: ask again";
+                    return Err(broken(io::Error::other(why)));
+                }
                 bytes.extend_from_slice(&data);
             }
             if !status.is_success() && bytes.len() as u64 >= MAX_ERROR_BYTES {
@@ -211,6 +244,18 @@ mod tests {
         let broken = ask();
         assert!(matches!(broken, Err(ClientError::Broken { .. })), "{broken:?}");
         server.join().unwrap();
+    }
+
+    #[test]
+    fn answers_that_are_read_at_a_time_have_a_bound_together() {
+        let all = AtomicUsize::new(0);
+        let (mut one, mut other) = (Share::of(&all), Share::of(&all));
+        assert!(one.take(60, 100) && other.take(40, 100));
+        assert!(!other.take(1, 100));
+        drop(other);
+        assert!(one.take(40, 100) && all.load(Ordering::Relaxed) == 100);
+        drop(one);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
     }
 
     #[test]
