@@ -409,7 +409,7 @@ fn domain_name(prefix: &[u8]) -> Result<Name, StoreError> {
 //--- plan -----------------------------------------------------------------------------------------------------------
 
 /// A plan: which names fold.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fold {
     /// Names that fold.
     pub names: u64,
@@ -424,7 +424,7 @@ pub(crate) struct Fold {
 }
 
 /// The part of a plan that is about one domain.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Folding {
     prefix: Vec<u8>,
     bound: Bound,
@@ -538,7 +538,7 @@ impl Fold {
 //--- rules ----------------------------------------------------------------------------------------------------------
 
 /// Decides which rows are kept while they are written anew, and counts the others.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     /// A sensor whose rows are left behind.
     pub without: Option<SensorId>,
@@ -562,7 +562,7 @@ pub(crate) struct Rules {
 }
 
 /// The sum of all that folds into one row.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct FoldedSum {
     halves: Halves,
     asked: Asked,
@@ -570,6 +570,11 @@ pub(crate) struct FoldedSum {
 }
 
 impl Rules {
+    /// Whether rows go by what they are, and not only by whose they are.
+    pub fn tell_rows_apart(&self) -> bool {
+        self.fold.is_some() || self.unresolved_before > 0
+    }
+
     /// Whether a row stays. Its entry in the index is judged before it, and in the same way.
     pub fn keeps(&mut self, family: Family, key: &[u8], stored: &[u8]) -> Result<bool, StoreError> {
         let (_, sensor) = key::split_sensor(key).ok_or_else(|| key::bad_key(family))?;

@@ -25,13 +25,16 @@ use crate::store::budget::Rules;
 use crate::store::domains::lookup_keys;
 use crate::store::engine::{self, Changes, with_prefix};
 use crate::store::engine_handle::EngineHandle;
+use crate::store::key::{Family, Range};
 use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
-use crate::store::run::{CommitRange, Source, Sources};
+use crate::store::run::{CommitRange, Merged, Source, Sources};
 use crate::store::space::{check_room, in_file, with_slack};
 use crate::store::{Reduced, StoreError};
 
 /// Rows that may be left to copy while commits wait.
 const LAST_ROWS: u64 = 50_000;
+/// Rows that are read between two looks whether it is to stop.
+const ROWS_BETWEEN_CHECKS: u64 = 4096;
 /// How often what came since is copied before commits wait.
 const CATCH_UPS: usize = 6;
 
@@ -70,7 +73,16 @@ impl Shared {
     ) -> Result<Reduced, StoreError> {
         self.count_cuts()?;
         let place = self.site.next()?;
-        let in_place = match self.check_room(place.free_bytes(), how.in_place) {
+        let free = place.free_bytes();
+        let checked = match self.check_room(free, how.in_place, None) {
+            // Of a flood little stays: what goes needs no room. It is counted where that decides.
+            Err(StoreError::NoRoom { .. }) if rules.tell_rows_apart() => {
+                let kept = self.count_kept(&runs, rules.clone())?;
+                self.check_room(free, how.in_place, Some(kept))
+            }
+            checked => checked,
+        };
+        let in_place = match checked {
             Err(StoreError::NoRoom { .. }) if how.in_place => true,
             checked => {
                 checked?;
@@ -100,14 +112,41 @@ impl Shared {
         copy.take_over(how.at)
     }
 
-    /// Whether there is room for a copy of what is kept. Commits that found none because of it would be refused; where something is left
-    /// behind, that is for a moment only.
-    pub(super) fn check_room(&self, free: Option<u64>, leaves: bool) -> Result<(), StoreError> {
+    /// How many bytes of the rows and questions of some runs stay by rules, and of how many.
+    fn count_kept(&self, runs: &[Arc<Run>], mut rules: Rules) -> Result<(u64, u64), StoreError> {
+        let sources = self.sources_of(runs);
+        let (mut kept, mut all, mut rows_read) = (0u64, 0u64, 0u64);
+        for family in [Family::ByName, Family::Questions] {
+            let mut rows = Merged::open(&sources, &Range::all(family))?;
+            while rows.advance()? {
+                if rows_read.is_multiple_of(ROWS_BETWEEN_CHECKS) {
+                    self.check_stop()?;
+                }
+                rows_read += 1;
+                let bytes = (rows.key().len() + rows.value().len()) as u64;
+                all += bytes;
+                if rules.keeps(family, rows.key(), rows.value())? {
+                    kept += bytes;
+                }
+            }
+        }
+        Ok((kept, all))
+    }
+
+    /// Whether there is room for a copy of what is kept, of which so many bytes of so many stay where that was counted. Commits that found
+    /// none because of it would be refused; where something is left behind, that is for a moment only.
+    pub(super) fn check_room(
+        &self,
+        free: Option<u64>,
+        leaves: bool,
+        kept: Option<(u64, u64)>,
+    ) -> Result<(), StoreError> {
         let view = self.view();
         let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
         let counts = view.runs.iter().fold(view.pending(), |sum, run| sum.plus(*run.meta.counts()));
         let (all, (rows, questions)) = (counts.primary(), self.manifest.lock().left());
         let stays = share(live, all.saturating_sub(rows + questions), all);
+        let stays = kept.map_or(stays, |(kept, all)| share(live, kept, all).min(stays));
         if leaves && free.is_some_and(|free| with_slack(stays) <= free) {
             return Ok(());
         }

@@ -339,6 +339,22 @@ fn who_asks_each_name_twice_has_a_budget_too() {
 }
 
 #[test]
+fn what_stays_of_a_flood_is_written_beside_where_all_of_it_has_no_room() {
+    let (site, ledger) = opened(&budget(20, &[]));
+    ledger.apply(&batch_of(&flood(1000, "flood.com", NOON), &ledger)).unwrap();
+    settle(&ledger);
+    let before = totals(&ledger);
+    let live = ledger.stats().unwrap().live_bytes;
+    site.disk().free = Some((1 << 20) + live / 2);
+    assert!(matches!(ledger.rewrite(), Err(StoreError::NoRoom { .. })));
+    let first = site.disk().current.clone();
+    assert_eq!(ledger.reduce(Reduce::Names { at_least: 1 }, 7).unwrap().rows, 980);
+    assert_ne!(site.disk().current, first, "it was written in place");
+    assert_eq!(totals(&ledger), before);
+    assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound());
+}
+
+#[test]
 fn a_ledger_within_its_budgets_is_not_touched() {
     let (site, ledger) = opened(&budget(20, &[]));
     for domain in 0..30 {
