@@ -91,7 +91,7 @@ enum State {
     /// Before the first record. What came so far is hashed; nothing is counted.
     Seeking(Prefix),
     /// In the part that was read before.
-    Known(ClaimedLog, Comparison),
+    Known(ClaimedLog, KnownPart),
     /// In the part that is new.
     Reading(ClaimedLog),
 }
@@ -107,7 +107,7 @@ struct ClaimedLog {
 }
 
 /// How the known part compares so far.
-struct Comparison {
+struct KnownPart {
     /// The mark that comes next.
     next_mark: usize,
     /// Whether a mark did not fit.
@@ -209,9 +209,9 @@ impl Intake {
     /// and is as long as the file is said to be.
     pub fn is_passed_over(&self, length_fits: impl FnOnce(&Progress) -> bool) -> bool {
         match &self.core.state {
-            State::Known(place, reach) => {
+            State::Known(place, part) => {
                 self.core.at_file_start
-                    && !reach.changed
+                    && !part.changed
                     && place.progress.complete
                     && length_fits(&place.progress)
             }
@@ -326,8 +326,8 @@ impl Core {
                         self.line_end(parsed, batch)?;
                     }
                 },
-                State::Known(_, reach) => {
-                    let stop = reach.stop;
+                State::Known(_, part) => {
+                    let stop = part.stop;
                     if self.meaning.reader.is_directive(line) {
                         self.closed = self.meaning.read(line) == Line::Close;
                     } else {
@@ -355,8 +355,8 @@ impl Core {
         self.hash(element);
         match (&self.state, parsed) {
             (State::Seeking(_), Line::Directive | Line::Close) => Ok(()),
-            (State::Known(_, reach), _) => {
-                if place_offset(&self.state) >= reach.stop {
+            (State::Known(_, part), _) => {
+                if place_offset(&self.state) >= part.stop {
                     self.compare();
                 }
                 Ok(())
@@ -449,7 +449,7 @@ impl Core {
                     State::Reading(place)
                 } else {
                     let stop = place.stop(next_mark);
-                    State::Known(place, Comparison { next_mark, changed: false, stop })
+                    State::Known(place, KnownPart { next_mark, changed: false, stop })
                 };
                 Ok(false)
             }
@@ -458,16 +458,16 @@ impl Core {
 
     /// In the known part, at a line end where a mark is or that lies behind one: are the bytes the same?
     fn compare(&mut self) {
-        let State::Known(place, reach) = &mut self.state else { return };
+        let State::Known(place, part) = &mut self.state else { return };
         let here = place.prefix.mark();
         while let Some(mark) =
-            place.progress.marks.get(reach.next_mark).filter(|mark| mark.offset <= here.offset)
+            place.progress.marks.get(part.next_mark).filter(|mark| mark.offset <= here.offset)
         {
-            reach.changed |= *mark != here;
-            reach.next_mark += 1;
+            part.changed |= *mark != here;
+            part.next_mark += 1;
         }
         if here.offset < place.progress.consumed.offset {
-            reach.stop = place.stop(reach.next_mark);
+            part.stop = place.stop(part.next_mark);
             return;
         }
         let changed = here != place.progress.consumed;
@@ -566,9 +566,9 @@ impl Core {
         self.advance(batch);
         match &mut self.state {
             State::Seeking(_) => {}
-            State::Known(place, reach) => {
+            State::Known(place, part) => {
                 // The file is shorter than what was read. Equal so far: there is nothing to do.
-                if reach.changed {
+                if part.changed {
                     let State::Known(mut place, _) =
                         std::mem::replace(&mut self.state, State::Seeking(Prefix::default()))
                     else {
