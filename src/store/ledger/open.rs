@@ -80,13 +80,13 @@ impl Ledger {
                 return Ok(());
             }
             // What is under way may take long.
-            if self.shared.merging.try_lock_for(SETTLE_PAUSE).is_none() {
-                continue;
-            }
-            drop(self.shared.folding.lock());
+            let Some(nothing_is_merged) = self.shared.merging.try_lock_for(SETTLE_PAUSE) else { continue };
+            let nothing_is_folded = self.shared.folding.lock();
+            // Both are held while it is asked: work that is begun is no longer due.
             if !self.shared.is_due(Work::Fold) && !self.shared.is_due(Work::Merge) {
                 return Ok(());
             }
+            drop((nothing_is_folded, nothing_is_merged));
             self.shared.failure(Work::Fold)?;
             self.shared.failure(Work::Merge)?;
             self.shared.notifier.wait(seen, Some(SETTLE_PAUSE));
