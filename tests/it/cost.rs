@@ -142,7 +142,7 @@ fn repeated(start: &str, part: &str, bytes: usize) -> String {
 }
 
 /// How long a processor may be at one of them; what grew with the square took many times that.
-const MOST: Duration = Duration::from_millis(900);
+const MOST: Duration = Duration::from_millis(450);
 
 /// How long a processor was at this thread.
 fn busy() -> Duration {
@@ -217,7 +217,7 @@ fn no_server_is_listened_to_without_end() {
 
 /// Bytes of each text: `DNSLEDGER_COST_BYTES`.
 fn bytes() -> usize {
-    setting("DNSLEDGER_COST_BYTES", 8 << 10) as usize
+    setting("DNSLEDGER_COST_BYTES", 4 << 10) as usize
 }
 
 #[test]
