@@ -62,7 +62,7 @@ impl Options {
     /// daemon, or the next command but a few, does that.
     #[must_use]
     pub fn put_off_merges(self) -> Options {
-        Options { puts_off_merges: true, survey_rows: self.survey_rows.saturating_mul(16), ..self }
+        Options { puts_off_merges: true, survey_rows: self.survey_rows.saturating_mul(64), ..self }
     }
 
     /// The same for who only asks.
