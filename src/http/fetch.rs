@@ -77,12 +77,6 @@ impl Location {
         Location { target: target.to_owned(), ..self.clone() }
     }
 
-    /// Whether what is sent there can be read by nobody else: by TLS, or on this machine.
-    pub fn is_private(&self) -> bool {
-        let host = self.host();
-        self.is_secure || host == "localhost" || host == "[::1]" || host.starts_with("127.")
-    }
-
     fn host(&self) -> &str {
         match self.authority.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(':') => host,

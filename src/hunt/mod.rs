@@ -127,16 +127,6 @@ impl Hunt {
         self.allow.merge(own);
     }
 
-    /// How many indicators it has, duplicates among them.
-    pub fn len(&self) -> u64 {
-        self.names.len() + self.addresses.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Tells of each indicator that the ledger has, as of one moment. `rows` says how many rows that has, about.
     ///
     /// `None` when it was ended.

@@ -47,7 +47,7 @@ pub use csv::{cells, said_sign};
 pub use files::is_file_ending;
 pub use host::{has_known_end, has_tail, is_host, is_scheme, range_end};
 pub use left_out::LeftOut;
-pub use prose::{inner, is_wrapped, parts};
+pub use prose::parts;
 pub use reason::{Reason, Skipped};
 pub use value::{Kind, Network, Value};
 pub use wrapped::mirrored;

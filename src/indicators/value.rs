@@ -47,9 +47,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Name, Kind::Domain, Kind::Address, Kind::Network];
-
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,11 +55,6 @@ impl Kind {
             Kind::Address => "address",
             Kind::Network => "network",
         }
-    }
-
-    /// The one that is called so.
-    pub fn from_name(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -41,7 +41,7 @@ mod summary;
 mod walk;
 
 pub use cursor::{Cursor, CursorError};
-pub use filters::{During, FILTER_KEYS, Filters, Types, is_seen_within, no_such_sensor, parse_bool, sensors};
+pub use filters::{During, FILTER_KEYS, Filters, Types, no_such_sensor, parse_bool, sensors};
 pub use indicator::{Indicator, another, maybe_meant, refuse_nothing, understood};
 pub use list::{List, ListForm};
 pub use literal::{address as literal_address, literal};

@@ -223,11 +223,6 @@ impl Watching {
         &self.novelty
     }
 
-    /// The folder of the feeds.
-    pub fn folder(&self) -> &Folder {
-        &self.folder
-    }
-
     /// All feeds together.
     pub fn set(&self) -> Arc<Set> {
         Arc::clone(&self.current.lock().set)
