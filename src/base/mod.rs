@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod fault;
 pub mod liveness;
 pub mod priority;
+pub mod replace;
 pub mod seeded_hash;
 pub mod shutdown;
 pub mod threads;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DeliverError;
 use super::message::Message;
+use crate::base::replace::replace_file;
 use crate::base::time::format_rfc3339;
 
 /// Bytes of dead letters of an outlet; those before are kept once as `NAME.dead.old`.
@@ -250,14 +251,9 @@ impl Files {
     /// When that cannot be written.
     pub fn save(&self, cursor: &OutletProgress) -> Result<(), DeliverError> {
         let part = self.cursor.with_extension("part");
-        let write = || {
-            let mut options = OpenOptions::new();
-            let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&part)?;
-            serde_json::to_writer(&mut file, cursor)?;
-            file.sync_data()?;
-            fs::rename(&part, &self.cursor)
-        };
-        write().map_err(self.fault(&self.cursor))
+        // Plain values to memory: nothing that can fail.
+        let text = serde_json::to_vec(cursor).unwrap_or_default();
+        replace_file(&self.cursor, &part, 0o600, &text).map_err(self.fault(&self.cursor))
     }
 
     /// Keeps what will not be delivered.

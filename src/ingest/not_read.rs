@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::STANDARD_INPUT;
 use crate::base::clock::now;
+use crate::base::replace::replace_file;
 use crate::output::sanitise;
 use crate::status::shown_path;
 
@@ -174,10 +175,7 @@ impl NotReadFile {
                 _ => Ok(()),
             };
         }
-        let mut file = fs::File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&self.list)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)
+        replace_file(&path, &beside, 0o666, &serde_json::to_vec(&self.list)?)
     }
 }
 

@@ -36,6 +36,7 @@ use super::files::{failed, sync, sync_files};
 use super::stored::FORMAT;
 use super::{StoreError, acknowledged, damaged, private};
 use crate::base::fault::point;
+use crate::base::replace::replace_file;
 
 const CURRENT: &str = "CURRENT";
 const NEXT: &str = "CURRENT.next";
@@ -417,10 +418,7 @@ impl Folder {
         let text = format!("dnsledger format {format}\n{ledger}\n{}", if *is_new { "new\n" } else { "" });
         let (path, beside) = (self.path.join(name), self.path.join(NEXT));
         let write = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
+            replace_file(&path, &beside, 0o666, text.as_bytes())?;
             File::open(&self.path)?.sync_all()
         };
         write().map_err(failed("could not write", &path))

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::outlet::{Outlet, Sent};
+use crate::base::replace::replace_file;
 use crate::base::shutdown::Stop;
 use crate::store::WriteStore;
 
@@ -126,10 +127,7 @@ impl HitFile {
         if let Some(folder) = self.note.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut file = File::create(&part)?;
-        writeln!(file, "{sequence}")?;
-        file.sync_all()?;
-        fs::rename(&part, &self.note)
+        replace_file(&self.note, &part, 0o666, format!("{sequence}\n").as_bytes())
     }
 
     /// Writes hits as they come, until it is stopped.

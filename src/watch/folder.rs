@@ -10,13 +10,14 @@
 //! | `NAME.pulled/` | what was pulled of it, where its source is asked for what has changed only |
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::feed::{Feed, FeedMeta, FeedWriter};
 use super::key;
 use super::note::Note;
 use super::walk_progress::WalkProgress;
+use crate::base::replace::replace_file;
 use crate::indicators::{
     self, Action, AllowList, Indicator, ListSummary, Options, ReadError, Reason, Skipped,
 };
@@ -341,13 +342,7 @@ impl Folder {
 
 /// Puts a small file in its place, whole.
 fn replace(path: &Path, part: &Path, text: &str) -> Result<(), WatchError> {
-    let write = || {
-        let mut file = fs::File::create(part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(part, path)
-    };
-    write().map_err(Folder::failed(path))
+    replace_file(path, part, 0o666, text.as_bytes()).map_err(Folder::failed(path))
 }
 
 /// Harmless names and networks as text: given directly, or read from files.

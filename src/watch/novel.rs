@@ -7,8 +7,8 @@
 //! An event is a hit whose indicator is one of the bytes below; the domain is its name. Which sensor saw it first is in its note.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::note::{HitNote, Note};
+use crate::base::replace::replace_file;
 use crate::base::seeded_hash;
 use crate::base::shutdown::Stop;
 use crate::base::time::format_rfc3339;
@@ -357,11 +358,7 @@ impl Novelty {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let part = self.path.with_extension("part");
-        let mut file = File::create(&part)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&part, &self.path)
+        replace_file(&self.path, &self.path.with_extension("part"), 0o666, &text)
     }
 }
 

@@ -1,12 +1,13 @@
 //! How pulling a feed goes: a note beside the feed, which who pulls writes and the daemon shows.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::folder::{Folder, WatchError, check_name};
+use crate::base::replace::replace_file;
 
 /// The end of the file of a note, and of the folder of what was pulled.
 const NOTE: &str = "pull";
@@ -87,10 +88,7 @@ impl Folder {
         let (path, part) = (self.file(name, NOTE), self.file(name, "pull-part"));
         let write = || {
             fs::create_dir_all(self.path())?;
-            let mut file = fs::File::create(&part)?;
-            file.write_all(&serde_json::to_vec(note)?)?;
-            file.sync_all()?;
-            fs::rename(&part, &path)
+            replace_file(&path, &part, 0o666, &serde_json::to_vec(note)?)
         };
         write().map_err(|error| WatchError::Io { path: path.clone(), error })
     }
