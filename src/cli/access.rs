@@ -27,6 +27,8 @@ use crate::store::{FORMAT, ReadStore, StoreError, WriteStore};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
+/// Bytes at most of an answer that is read as a whole.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
 /// Sensors whose time is told one by one.
 const TOLD_SENSORS: usize = 20;
@@ -356,6 +358,13 @@ pub fn daemon_of(folder: &Path) -> Result<Option<Client>, ClientError> {
         Err(error) if error.is_nobody() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// All of an answer, which has a bound: who sends it may be anybody.
+pub fn whole(answer: impl Read) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
+    Ok(text)
 }
 
 /// A token from a file: its first line.

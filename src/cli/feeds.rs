@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::access::{Access, FolderArgs, LedgerArgs, Purpose, daemon_of, only_of_a_ledger};
+use super::access::{Access, FolderArgs, LedgerArgs, Purpose, daemon_of, only_of_a_ledger, whole};
 use super::apply_feeds::take_up;
 use super::{Exit, Misuse, pull};
 use crate::base::clock::now;
@@ -18,9 +18,6 @@ use crate::indicators::Format as ListFormat;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::sled::is_ledger;
 use crate::watch::{Feed, FeedStatus, Folder, PullStatus, WatchError, Watching};
-
-/// Bytes of an answer at most.
-const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
 /// What `indicators` is told.
 #[derive(Debug, clap::Args)]
@@ -240,9 +237,7 @@ pub fn feeds(args: &FeedsArgs) -> anyhow::Result<Exit> {
             Watching::start(ledger, &config.data_dir, config.watching()).feeds()
         }
         Access::Socket(client) | Access::Server(client) => {
-            let mut text = Vec::new();
-            let answer = client.get("/api/v1/feeds", &[])?;
-            answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
+            let text = whole(client.get("/api/v1/feeds", &[])?)?;
             serde_json::from_slice::<Answer>(&text).context("reading the answer")?.feeds
         }
     };

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
 use serde::Deserialize;
 
-use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger, tell_at_rest, tell_fed};
+use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger, tell_at_rest, tell_fed, whole};
 use super::columns::Columns;
 use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
@@ -26,8 +26,7 @@ use crate::watch::{
 
 /// How long it waits before it looks for a daemon again that is away.
 const AWAY: Duration = Duration::from_millis(500);
-/// Bytes of an answer, and of a line of a stream, at most.
-const MAX_ANSWER_BYTES: u64 = 64 << 20;
+/// Bytes of a line of a stream at most.
 const MAX_LINE_BYTES: u64 = 64 << 10;
 
 /// What `hits` is told.
@@ -244,10 +243,8 @@ fn acknowledge(args: &Args, numbers: &str) -> anyhow::Result<Exit> {
         }
         Access::Socket(client) | Access::Server(client) => {
             let answer = client.post("/api/v1/hits/acknowledge", &[("hits", numbers), ("by", &by)], None)?;
-            let mut text = Vec::new();
-            answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
             let Done { acknowledged, unknown } =
-                serde_json::from_slice(&text).context("reading the answer")?;
+                serde_json::from_slice(&whole(answer)?).context("reading the answer")?;
             (acknowledged, unknown)
         }
     };
@@ -269,9 +266,7 @@ fn ask(client: &Client, args: &Args) -> anyhow::Result<Answer> {
     params.extend(args.open.then_some(("acknowledged", "false")));
     params.extend(args.value.as_deref().map(|value| ("value", value)));
     params.extend(args.kind.as_deref().map(|kind| ("kind", kind)));
-    let mut text = Vec::new();
-    let answer = client.get("/api/v1/hits", &params)?;
-    answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
+    let text = whole(client.get("/api/v1/hits", &params)?)?;
     tell_lacks_of(&text)?;
     serde_json::from_slice(&text).context("reading the answer")
 }
@@ -356,8 +351,7 @@ fn newest(client: &Client) -> anyhow::Result<u64> {
         hits: Vec<HitLine>,
     }
     let answer = client.get("/api/v1/hits", &[("limit", "1")])?;
-    let One { hits } =
-        serde_json::from_reader(answer.take(MAX_ANSWER_BYTES)).context("reading the answer")?;
+    let One { hits } = serde_json::from_slice(&whole(answer)?).context("reading the answer")?;
     Ok(hits.first().map_or(0, |hit| hit.sequence))
 }
 

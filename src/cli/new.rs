@@ -1,19 +1,17 @@
 //! `new`: what was first seen since a time.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use anyhow::Context;
 
 use super::Exit;
-use super::access::{Access, LedgerArgs, tell_at_rest};
+use super::access::{Access, LedgerArgs, tell_at_rest, whole};
 use super::columns::Columns;
 use super::lookup::{check_sensor, tell_lacks_of};
 use crate::base::clock::now;
 use crate::lookup::{Filters, MAX_NEW, New, NewFound, NewSearch, find_new};
 use crate::output::{push_csv_cell, sanitise, sanitise_json};
 
-/// Bytes of an answer at most.
-const MAX_ANSWER_BYTES: u64 = 64 << 20;
 /// How many are shown where nothing is said.
 const SHOWN: usize = 1000;
 
@@ -103,9 +101,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             found.context("it was ended")?
         }
         Access::Socket(client) | Access::Server(client) => {
-            let mut text = Vec::new();
-            let answer = client.get("/api/v1/new", &params)?;
-            answer.take(MAX_ANSWER_BYTES).read_to_end(&mut text).context("reading the answer")?;
+            let text = whole(client.get("/api/v1/new", &params)?)?;
             tell_lacks_of(&text)?;
             serde_json::from_slice::<NewFound>(&text).context("reading the answer")?
         }
