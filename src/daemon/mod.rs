@@ -300,17 +300,23 @@ fn end_in_time(stop: Stop) -> anyhow::Result<()> {
 /// Held by a thread for as long as it may hold the ledger.
 type Held = Sender<()>;
 
+/// Starts work that may hold the ledger until it has ended, on a thread of its own.
+fn start_holder(name: &str, held: Held, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let work = move || {
+        work();
+        drop(held);
+    };
+    threads::spawn(name, work).context("starting a thread")?;
+    Ok(())
+}
+
 /// Keeps feeds up, and looks through history when indicators come, on a thread that gives way to all others.
 fn watch_feeds(watching: &Arc<Watching>, stop: Stop, held: Held) -> anyhow::Result<()> {
     let watching = Arc::clone(watching);
-    let work = move || {
+    start_holder("watch", held, move || {
         priority::give_way();
         watching.run(&stop);
-        drop(watching);
-        drop(held);
-    };
-    threads::spawn("watch", work).context("starting a thread")?;
-    Ok(())
+    })
 }
 
 /// Makes events of what is new, once the logs are caught up with, on a thread that gives way to all others.
@@ -321,7 +327,7 @@ fn watch_novelty(
     held: Held,
 ) -> anyhow::Result<()> {
     let (watching, ingest) = (Arc::clone(watching), Arc::downgrade(ingest));
-    let work = move || {
+    start_holder("new", held, move || {
         priority::give_way();
         // What is not read yet may be older.
         let is_ready = || {
@@ -329,24 +335,14 @@ fn watch_novelty(
             status.is_some_and(|status| status.caught_up)
         };
         watching.novelty().run(&is_ready, &now, &stop);
-        drop(watching);
-        drop(held);
-    };
-    threads::spawn("new", work).context("starting a thread")?;
-    Ok(())
+    })
 }
 
 /// Writes hits to a file as they come, where one is configured.
 fn write_hits(config: &Config, ledger: &Arc<dyn WriteStore>, stop: Stop, held: Held) -> anyhow::Result<()> {
     let Some(file) = config.hit_file() else { return Ok(()) };
     let ledger = Arc::clone(ledger);
-    let work = move || {
-        file.run(&*ledger, &stop);
-        drop(ledger);
-        drop(held);
-    };
-    threads::spawn("hits", work).context("starting a thread")?;
-    Ok(())
+    start_holder("hits", held, move || file.run(&*ledger, &stop))
 }
 
 /// Makes the filters of logs, for evidence, on a thread that gives way to all others.
@@ -359,9 +355,7 @@ fn filter_logs(
 ) -> anyhow::Result<()> {
     let (filters, ledger) = (Arc::clone(filters), Arc::clone(ledger));
     let (feeding, disk) = (config.ingest(), config.evidence.disk);
-    let work = move || {
-        // Dropped after the ledger.
-        let (_held, ledger) = (held, ledger);
+    start_holder("evidence-filters", held, move || {
         priority::give_way();
         let mut told = None;
         while !stop.wait(filters_pause(filters.status())) {
@@ -372,9 +366,7 @@ fn filter_logs(
             }
             told = failed;
         }
-    };
-    threads::spawn("evidence-filters", work).context("starting a thread")?;
-    Ok(())
+    })
 }
 
 /// How long it waits before logs are looked at for the lack of a filter. A test (feature `test-hooks`) may want it often.
@@ -396,8 +388,7 @@ fn count_names(
     held: Held,
 ) -> anyhow::Result<()> {
     let ledger = Arc::downgrade(ledger);
-    let work = move || {
-        let _held = held;
+    start_holder("names", held, move || {
         priority::give_way();
         if stop.wait(SURVEY_FIRST) {
             return;
@@ -427,9 +418,7 @@ fn count_names(
                 return;
             }
         }
-    };
-    threads::spawn("names", work).context("starting a thread")?;
-    Ok(())
+    })
 }
 
 /// Keeps a ledger within bounds for as long as it is open, and looks after what a wrong clock did. A process that ends in the
@@ -446,8 +435,7 @@ fn keep_within(
     // Between two looks the ledger is not held: it is closed in order when the others let go.
     let ledger = Arc::downgrade(ledger);
     let mut keeper = Keeper::new(bounds);
-    let work = move || {
-        let _held = held;
+    start_holder("retention", held, move || {
         let mut found: Option<Survey> = None;
         while let Some(ledger) = ledger.upgrade() {
             if let Some(Err(error)) = found.take().map(|found| fold(&*ledger, &found, now())) {
@@ -493,9 +481,7 @@ fn keep_within(
                 }
             };
         }
-    };
-    std::thread::Builder::new().name("retention".to_owned()).spawn(work).context("starting a thread")?;
-    Ok(())
+    })
 }
 
 /// Moves the time back before which nothing is kept, where a clock that was ahead had set it, and says so.
@@ -705,13 +691,7 @@ fn verify_meanwhile(
     held: Held,
 ) -> anyhow::Result<()> {
     let ledger = Arc::clone(ledger);
-    let work = move || {
-        // Dropped after the ledger.
-        let (_held, ledger) = (held, ledger);
-        verify_all(&*ledger, &notices, &stop);
-    };
-    threads::spawn("verify", work).context("starting a thread")?;
-    Ok(())
+    start_holder("verify", held, move || verify_all(&*ledger, &notices, &stop))
 }
 
 fn verify_all(ledger: &dyn WriteStore, notices: &Notices, stop: &Stop) {
