@@ -161,10 +161,10 @@ pub async fn questions_of(state: &State, of: AskedOf) -> Result<Option<summary::
     let config = &state.0.config;
     // What there is no time for is said to be missing.
     let until = std::time::Instant::now() + config.request_timeout / 2;
-    let reach = QuestionLimits::shared(config.scan_rows, Some(until));
+    let limits = QuestionLimits::shared(config.scan_rows, Some(until));
     let work = move || {
         let _place = place;
-        let questions = of.questions(&*ledger, reach, true)?;
+        let questions = of.questions(&*ledger, limits, true)?;
         Ok::<_, ApiError>(questions.as_ref().map(Into::into))
     };
     in_time(Instant::now() + state.0.config.request_timeout, work).await?

@@ -293,10 +293,10 @@ impl QueriesWalk {
             if let Some(end) = walk.end().filter(|_| sorted.is_none()) {
                 // What is below a name is of interest where it has nothing itself.
                 let probes = summary.rows == 0;
-                let reach = QuestionLimits::shared(self.left, None);
+                let limits = QuestionLimits::shared(self.left, None);
                 let questions = questions.take();
                 let questions =
-                    questions.map(|of| of.questions(&*self.ledger, reach, probes)).transpose()?.flatten();
+                    questions.map(|of| of.questions(&*self.ledger, limits, probes)).transpose()?.flatten();
                 let (questions, is_cut) = (questions.as_ref(), *is_cut);
                 enough |= !visit(ask.of(), AnswerPart::End { end, is_cut, summary, questions });
                 self.current = None;

@@ -164,10 +164,10 @@ impl AskedOf {
     pub fn questions(
         &self,
         ledger: &dyn Snapshot,
-        reach: QuestionLimits,
+        limits: QuestionLimits,
         probes: bool,
     ) -> Result<Option<Questions>, StoreError> {
-        let sum = self.sum(ledger, reach, probes)?;
+        let sum = self.sum(ledger, limits, probes)?;
         let says_something = sum.asked.count() > 0 || sum.below.is_some();
         Ok(Some(sum).filter(|_| says_something || !self.is_address))
     }
@@ -187,7 +187,7 @@ impl AskedOf {
     fn sum(
         &self,
         ledger: &dyn Snapshot,
-        reach: QuestionLimits,
+        limits: QuestionLimits,
         probes: bool,
     ) -> Result<Questions, StoreError> {
         let filters = &self.filters;
@@ -207,8 +207,8 @@ impl AskedOf {
         };
         let mut left = match (&self.test, &self.name) {
             (Test::None, Some(_)) => u64::MAX,
-            (Test::None, None) => reach.below,
-            _ => reach.examined,
+            (Test::None, None) => limits.below,
+            _ => limits.examined,
         };
         let (mut shown, mut current) = (Vec::new(), OfName::default());
         let (condition, mut is_mark) = (self.condition(), false);
@@ -216,7 +216,8 @@ impl AskedOf {
             let is_wide = !matches!(scan, Scan::Name(_));
             for question in ledger.questions_where(scan, &condition)? {
                 let is_late = || {
-                    (is_mark || left % SLICE == 0) && reach.until.is_some_and(|until| Instant::now() >= until)
+                    (is_mark || left % SLICE == 0)
+                        && limits.until.is_some_and(|until| Instant::now() >= until)
                 };
                 if left == 0 || is_late() {
                     current.end(&mut sum);
