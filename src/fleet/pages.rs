@@ -4,8 +4,10 @@
 //! key. `FINAL` reads all of the range that it is given, so a large range is cut: where the first of the large parts of the table has its n-th
 //! row behind the position, the page ends. Order is asked for, and checked.
 //!
-//! Where not all rows are wanted, the engine leaves out most of the others, and the range of a page grows for as long as little is found.
+//! Where not all rows are wanted, the engine leaves out most of the others, and the range of a page grows for as long as little is found. `FINAL` is
+//! one thread's work on old servers, so such a page is asked for without it: with all versions of a row, of which the newest comes first.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -317,8 +319,10 @@ impl Pages {
         let after = self.range.filter.as_ref().map_or("", Filter::after);
         let after = if after.is_empty() { String::new() } else { format!(" WHERE {after}") };
         let (key, values) = (columns(table).join(", "), table.values());
+        // What is left out of such a page goes by keys alone, so all versions of a row are there or none.
+        let (newest, order) = if self.range.filter.is_some() { ("", ", ver DESC") } else { (" FINAL", "") };
         self.answer = shard.rows(&format!(
-            "SELECT {key}, {values}, names FROM {database}.{} FINAL PREWHERE {}{after} ORDER BY {key} LIMIT {}",
+            "SELECT {key}, {values}, names FROM {database}.{}{newest} PREWHERE {}{after} ORDER BY {key}{order} LIMIT {}",
             table.name(),
             conditions.join(" AND "),
             self.page,
@@ -334,18 +338,24 @@ impl Pages {
         let mut read = Columns(left);
         while !read.is_empty() && self.rows.len() < ROWS_AT_ONCE {
             let row = stored(self.range.table, &mut read)?;
-            let before = self.rows.back().or(self.last.as_ref());
-            if before.is_some_and(|before| before.order() >= row.order()) {
-                return Err(FleetError::Nonsense {
-                    what: "a page",
-                    why: "its rows are not in order".to_owned(),
-                });
-            }
-            self.rows.push_back(row);
             self.counted += 1;
+            let before = self.rows.back().or(self.last.as_ref());
+            match before.map_or(Ordering::Less, |before| before.order().cmp(&row.order())) {
+                Ordering::Less => self.rows.push_back(row),
+                // An older version of the same row.
+                Ordering::Equal if self.range.filter.is_some() => {}
+                _ => {
+                    return Err(FleetError::Nonsense {
+                        what: "a page",
+                        why: "its rows are not in order".to_owned(),
+                    });
+                }
+            }
         }
         self.taken = self.answer.len() - read.0.len();
-        self.last = self.rows.back().cloned();
+        if let Some(last) = self.rows.back() {
+            self.last = Some(last.clone());
+        }
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub(super) fn of_regex(hir: &Hir, side: Side) -> Condition {
     let v6 = Shape { allowed: of_v6, longest: 4, has_ends: true }.print(hir);
     // No address is shown longer than this.
     let least = hir.properties().minimum_len().unwrap_or(0);
-    let (v4, v6) = (v4.filter(|_| least <= 15), v6.filter(|_| least <= 45));
+    let (v4, v6) = (v4.filter(|_| least <= 15), v6.filter(|_| least <= 39));
     let is_short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MOST_BYTES);
     if (labels.is_empty() && least < LONG) || !is_short(&v4) || !is_short(&v6) {
         return Condition::Always;
@@ -232,6 +232,10 @@ mod tests {
         RegexBuilder::new(regex).unicode(false).build().unwrap().is_match(bytes)
     }
 
+    fn is_plain(name: &Name) -> bool {
+        is_match(&format!("^{}$", LabelRegex::PLAIN), name.key())
+    }
+
     #[test]
     fn a_regex_is_told_by_its_runs_between_dots() {
         let labels = |regex: &str| {
@@ -265,9 +269,9 @@ mod tests {
             let Some(looks) = looks(&regex) else { return Ok(()) };
             for shown in [shown.clone(), format!("{shown}.")] {
                 if real.is_match(shown.as_bytes()) {
-                    prop_assert!(name.key().len() >= looks.least || !is_match(LabelRegex::PLAIN_NAME, name.key()), "{regex} {shown}");
+                    prop_assert!(name.key().len() >= looks.least || !is_plain(&name), "{regex} {shown}");
                     for label in &looks.labels {
-                        let is_odd = !is_match(LabelRegex::PLAIN_NAME, name.key());
+                        let is_odd = !is_plain(&name);
                         prop_assert!(
                             is_match(&label.of_name(), name.key()) || (label.may_be_escape && is_odd), "{regex} {shown} {}", label.of_name()
                         );

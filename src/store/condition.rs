@@ -71,8 +71,8 @@ pub enum Edge {
 }
 
 impl LabelRegex {
-    /// What names in key form match of which no byte is escaped when they are shown.
-    pub const PLAIN_NAME: &str = r"^[\x00\x21-\x2d\x2f-\x5b\x5d-\x7e]*$";
+    /// What all of a name in key form matches of which no byte is escaped when it is shown.
+    pub const PLAIN: &str = r"[\x00\x21-\x2d\x2f-\x5b\x5d-\x7e]*";
 
     /// What a name in key form matches, whose labels come in the other order.
     pub fn of_name(&self) -> String {
