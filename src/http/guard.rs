@@ -53,6 +53,8 @@ const DNSDB: &[&str] = &["/dnsdb/", "/lookup/", "/summarize/"];
 const BURST_SECONDS: f64 = 10.0;
 /// How many callers have a bucket of their own; all others share one.
 const MAX_BUCKETS: usize = 10_000;
+/// How often those are looked for that have not asked for long. It costs a walk over all buckets.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Which way a request came in, and so what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -389,7 +391,11 @@ pub fn network(address: IpAddr) -> IpAddr {
 
 /// The requests that each caller has left.
 #[derive(Default)]
-struct Buckets(HashMap<Key, (f64, Instant)>);
+struct Buckets {
+    /// The requests that a caller had left, and when.
+    left: HashMap<Key, (f64, Instant)>,
+    swept: Option<Instant>,
+}
 
 impl Buckets {
     /// Takes one request; how long to wait where there is none left.
@@ -398,14 +404,17 @@ impl Buckets {
         let refilled =
             |left: f64, at: Instant| burst.min(left + now.saturating_duration_since(at).as_secs_f64() * rate);
         let mut key = key;
-        if self.0.len() >= MAX_BUCKETS && !self.0.contains_key(&key) {
-            self.0.retain(|_, &mut (left, at)| refilled(left, at) < burst);
-            if self.0.len() >= MAX_BUCKETS {
+        if self.left.len() >= MAX_BUCKETS && !self.left.contains_key(&key) {
+            if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY) {
+                self.left.retain(|_, &mut (left, at)| refilled(left, at) < burst);
+                self.swept = Some(now);
+            }
+            if self.left.len() >= MAX_BUCKETS {
                 // There are few tokens; each has an allowance of its own, whoever else asks.
                 key.network = None;
             }
         }
-        let (left, at) = self.0.entry(key).or_insert((burst, now));
+        let (left, at) = self.left.entry(key).or_insert((burst, now));
         let available = refilled(*left, *at);
         *at = now;
         if available < 1.0 {
@@ -648,9 +657,11 @@ mod tests {
         for i in 0..2 * MAX_BUCKETS as u32 {
             buckets.spend(key(i), 1e6, began);
         }
-        assert!(buckets.0.len() <= MAX_BUCKETS + 1);
-        buckets.spend(key(u32::MAX), 1e6, began + Duration::from_secs(60));
-        assert_eq!(buckets.0.len(), 1, "who has not asked for long is forgotten");
+        assert_eq!(buckets.left.len(), MAX_BUCKETS + 1);
+        buckets.spend(key(u32::MAX), 1e6, began + SWEEP_EVERY / 2);
+        assert_eq!(buckets.left.len(), MAX_BUCKETS + 1, "they are not looked through for each request");
+        buckets.spend(key(u32::MAX), 1e6, began + SWEEP_EVERY);
+        assert_eq!(buckets.left.len(), 1, "who has not asked for long is forgotten");
     }
 
     #[test]
