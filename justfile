@@ -80,6 +80,10 @@ disk-trouble FILLS="200" SEED="1":
 flips FLIPS="500" SEED="1":
     DNSLEDGER_FLIPS={{FLIPS}} DNSLEDGER_SEED={{SEED}} cargo test --locked --release --test it spoiled:: -- --nocapture
 
+# Many crashes and refused writes of the store, at random calls of its engine.
+crashes CASES="2000":
+    PROPTEST_CASES={{CASES}} cargo test --locked --release --lib store::tests::crash
+
 # Many random histories of files against the model; `proptest-regressions` replays what failed.
 interpret CASES="5000":
     PROPTEST_CASES={{CASES}} cargo test --locked --release --lib ingest::tests::interpreter

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use proptest::prelude::*;
 
+use super::cases;
 use crate::dns::{Name, Rdata, RrType, registrable};
 use crate::observation::{Asked, FirstSeen, Half, Halves, Outcome, Seen, Tuple};
 use crate::progress::{LineageId, Progress};
@@ -552,7 +553,7 @@ fn nothing_is_left_behind(site: &VolatileSite, ledger: &Ledger) {
 const BATCHES: u64 = 40;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn after_any_crash_there_is_each_batch_whole_or_not_at_all(
@@ -635,7 +636,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+    #![proptest_config(cases(15))]
 
     #[test]
     fn what_is_staged_is_seen_at_once_and_after_a_crash_there_is_what_was_committed(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{BATCHES, Expiries, VolatileSite, applied, batch, go_on, tiny};
+use super::{BATCHES, Expiries, VolatileSite, applied, batch, cases, go_on, tiny};
 use crate::dns::Name;
 use crate::observation::{Tuple, question_from_row_key};
 use crate::store::batch::Batch;
@@ -128,7 +128,7 @@ fn open(site: &VolatileSite) -> Option<Ledger> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(cases(30))]
 
     #[test]
     fn each_hit_is_there_once_and_with_its_rows_after_any_crash(
