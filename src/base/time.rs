@@ -44,6 +44,11 @@ pub fn format_utc(secs: u64) -> String {
     text
 }
 
+/// A time of RFC 3339 in UTC as people read it: with a blank for the `T`, and without the `Z`.
+pub fn spaced_utc(rfc3339: &str) -> String {
+    rfc3339.trim_end_matches('Z').replacen('T', " ", 1)
+}
+
 /// `2024-04-12T19:29:12Z` (RFC 3339).
 pub fn format_rfc3339(secs: u64) -> String {
     let civil = civil(secs);

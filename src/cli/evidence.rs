@@ -13,6 +13,7 @@ use super::filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
 use super::{Exit, Misuse};
+use crate::base::time::spaced_utc;
 use crate::evidence::{Answer, Ask, Beginnings, Ended, Evidence, LogFilters, LogLine, Raw, Visit};
 use crate::http::EvidenceLine;
 use crate::http::client::Client;
@@ -375,7 +376,7 @@ impl<'a> Taking<'a> {
                 let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 let answers = if line.answers.is_empty() { "-".to_owned() } else { line.answers.join(",") };
                 let cells = vec![
-                    line.time.trim_end_matches('Z').replacen('T', " ", 1),
+                    spaced_utc(&line.time),
                     with_port(line.client, line.client_port),
                     with_port(line.server, line.server_port),
                     or_none(line.uid),

@@ -14,6 +14,7 @@ use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
+use crate::base::time::spaced_utc;
 use crate::daemon::config::Config;
 use crate::http::client::{Client, ClientError};
 use crate::lookup::parse_since;
@@ -422,11 +423,10 @@ fn cells(hit: &HitLine) -> [String; 9] {
     let seen_to = hit.acknowledged_by.as_deref().map(|by| format!("(acknowledged by {by})"));
     let said: Vec<&str> =
         [said, seen_to.as_deref().unwrap_or_default()].into_iter().filter(|text| !text.is_empty()).collect();
-    let time = |utc: &str| utc.trim_end_matches('Z').replacen('T', " ", 1);
     [
         hit.sequence.to_string(),
-        time(&hit.noted_utc),
-        time(&hit.time_utc),
+        spaced_utc(&hit.noted_utc),
+        spaced_utc(&hit.time_utc),
         met,
         kind,
         hit.indicator.clone(),

@@ -9,6 +9,7 @@ use super::access::{Access, LedgerArgs, tell_at_rest, whole};
 use super::columns::Columns;
 use super::lookup::{check_sensor, tell_lacks_of};
 use crate::base::clock::now;
+use crate::base::time::spaced_utc;
 use crate::lookup::{Filters, MAX_NEW, New, NewFound, NewSearch, find_new};
 use crate::output::{push_csv_cell, sanitise, sanitise_json};
 
@@ -162,7 +163,7 @@ fn write(found: &NewFound, format: Format) -> anyhow::Result<()> {
 }
 
 fn cells(new: &New) -> [String; 4] {
-    let first = new.first_seen_utc.trim_end_matches('Z').replacen('T', " ", 1);
+    let first = spaced_utc(&new.first_seen_utc);
     let mut remarks = Vec::new();
     if let Some(like) = &new.lookalike {
         remarks.push(format!("like {} ({})", like.brand, like.how.name()));

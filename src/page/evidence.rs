@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::link::{Trail, evidence_href};
 use super::shell::{Frame, counted, document, safe, utc};
+use crate::base::time::spaced_utc;
 use crate::evidence::{Answer, LogLine};
 use crate::status::Freshness;
 
@@ -76,7 +77,7 @@ fn table(lines: &[LogLine]) -> Markup {
                 tbody {
                     @for line in lines {
                         tr {
-                            td { (safe(line.time.trim_end_matches('Z').replacen('T', " ", 1).as_str())) }
+                            td { (safe(spaced_utc(&line.time).as_str())) }
                             td { (safe(&with_port(&line.client, line.client_port))) }
                             td { (safe(&with_port(&line.server, line.server_port))) }
                             td { (safe(&text(&line.uid))) }

@@ -1,12 +1,10 @@
 //! Feeds of indicators: whether they can be read and pulled, whether one is held back, and whether one is too old.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Findings, STATUS_BYTES};
-use crate::http::client::Client;
+use super::{Findings, ask};
 use crate::watch::FeedStatus;
 
 #[derive(Default, Deserialize)]
@@ -16,9 +14,7 @@ struct Feeds {
 
 /// Asks the daemon for the feeds that it has, and says what is the matter with them.
 pub(super) fn check(findings: &mut Findings, socket: &Path) {
-    let answer = Client::of_socket(socket).and_then(|client| client.probing().get("/api/v1/feeds", &[]));
-    let told = answer.ok().map(|answer| serde_json::from_reader(answer.take(STATUS_BYTES)));
-    let Feeds { feeds } = told.and_then(Result::ok).unwrap_or_default();
+    let Feeds { feeds } = ask(socket, "/api/v1/feeds");
     for feed in &feeds {
         tell(findings, feed);
     }

@@ -20,6 +20,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use self::user::User;
 use super::Exit;
 use super::access::{SourceArgs, read_token};
@@ -41,8 +43,8 @@ use crate::tail::wake::try_events;
 
 /// Files that are not read and are listed, for each source.
 const LISTED: usize = 10;
-/// Bytes of a status that is looked at.
-const STATUS_BYTES: u64 = 64 << 20;
+/// Bytes of an answer at most.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
 /// Watches that a long archive wants.
 const WATCHES: u64 = 8192;
 /// Where the system says how many watches a user may have, and how many in this namespace: the lower one holds.
@@ -181,12 +183,17 @@ struct UnreadStatus {
     reason: String,
 }
 
+/// Asks a daemon for something; nothing where it does not answer.
+fn ask<T: DeserializeOwned + Default>(socket: &Path, path: &str) -> T {
+    let answer = Client::of_socket(socket).and_then(|client| client.probing().get(path, &[]));
+    let told = answer.ok().map(|answer| serde_json::from_reader(answer.take(MAX_ANSWER_BYTES)));
+    told.and_then(Result::ok).unwrap_or_default()
+}
+
 impl DaemonStatus {
     /// What the daemon says of itself. One that does not tell is of another version, or on its way out.
     fn of(socket: &Path) -> DaemonStatus {
-        let answer = Client::of_socket(socket).and_then(|client| client.probing().get("/api/v1/status", &[]));
-        let status = answer.ok().map(|answer| serde_json::from_reader(answer.take(STATUS_BYTES)));
-        status.and_then(Result::ok).unwrap_or_default()
+        ask(socket, "/api/v1/status")
     }
 
     /// The sources that it follows; those of the configuration where it says of none.
