@@ -37,7 +37,7 @@ pub struct Mark {
 /// What is known of one lineage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Which log.
+    /// The log that it is about.
     pub lineage: LineageId,
     /// The sensor its records are counted under.
     pub sensor: String,

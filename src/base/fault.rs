@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The variable.
+/// The environment variable that asks for faults.
 pub const VARIABLE: &str = "DNSLEDGER_FAULT";
 
 /// The points, in the order in which a commit passes them.
@@ -122,7 +122,7 @@ fn meet(action: Action) {
     }
 }
 
-/// Passes a point.
+/// Passes a point: does there what the variable asks for.
 #[inline]
 pub fn point(name: &str) {
     // In unit tests other threads go first: what lies between two steps is met.

@@ -32,7 +32,7 @@ impl Liveness {
         self.until.store(self.now().saturating_add(at_most).max(1), Ordering::Relaxed);
     }
 
-    /// It has ended in order.
+    /// Notes that the thread has ended in order.
     pub fn ends(&self) {
         self.until.store(0, Ordering::Relaxed);
     }

@@ -24,7 +24,7 @@ impl Stop {
         changed.notify_all();
     }
 
-    /// Whether it was given.
+    /// Whether the stop was given.
     pub fn is_stopped(&self) -> bool {
         *self.shared.0.lock()
     }

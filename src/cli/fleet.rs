@@ -154,7 +154,7 @@ fn form(is_replicated: bool) -> tables::Form {
     if is_replicated { tables::Form::Replicated } else { tables::Form::Plain }
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut out = io::stdout();
     match args.command {

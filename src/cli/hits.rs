@@ -174,7 +174,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(if hits.is_empty() { Exit::Nothing } else { Exit::Done })
 }
 
-/// What is known of hits.
+/// The answer to a request for hits, and what there is to say of it.
 #[derive(Deserialize)]
 struct Answer {
     hits: Vec<HitLine>,

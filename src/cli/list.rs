@@ -38,19 +38,19 @@ pub struct ListArgs {
 pub struct Item {
     /// The line it was on, from 1; none where it was typed.
     pub line: Option<u64>,
-    /// As it came.
+    /// The text as it came.
     pub given: String,
-    /// As it was understood.
+    /// What the text was understood as.
     pub indicator: Indicator,
 }
 
 /// A line that is no query.
 pub struct Refused {
-    /// Which.
+    /// The number of the line, from 1.
     pub line: u64,
-    /// What is on it.
+    /// The text of the line.
     pub given: String,
-    /// What is wrong.
+    /// What is wrong with it.
     pub fault: Fault,
 }
 

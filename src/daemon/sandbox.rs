@@ -20,10 +20,10 @@ use seccompiler::{
 /// The newest rights that are known here; an older kernel takes those it knows.
 const RIGHTS: ABI = ABI::V5;
 
-/// How much of it holds.
+/// How much of the sandbox the kernel enforces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restricted {
-    /// All of it.
+    /// All rules are enforced.
     Fully,
     /// What this kernel knows of it.
     Partly,

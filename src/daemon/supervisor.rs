@@ -32,7 +32,7 @@ impl Supervisor {
         self.socket.as_ref().and(self.watchdog).map(|watchdog| watchdog / 2)
     }
 
-    /// It serves.
+    /// Tells systemd that the daemon serves.
     pub fn ready(&self, address: std::net::SocketAddr) {
         self.tell(&format!("READY=1\nSTATUS=Listening on {address}"));
     }

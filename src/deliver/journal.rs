@@ -19,7 +19,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Names it.
+    /// Takes the socket of the journal; nothing is connected yet.
     pub fn open(config: &OutletConfig, path: &std::path::Path) -> Journal {
         Journal { path: path.to_owned(), timeout: config.timeout }
     }

@@ -8,19 +8,19 @@ use crate::watch::{HitLine, Sent, Summed};
 /// A hit, or a sum in the place of many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
-    /// Which ledger.
+    /// The name of the ledger.
     pub ledger: String,
-    /// What it is about.
+    /// The hit, or the sum of hits.
     pub sent: Sent,
 }
 
 impl Message {
-    /// One of a hit.
+    /// The message of one hit.
     pub fn hit(ledger: &str, hit: HitLine) -> Message {
         Message { ledger: ledger.to_owned(), sent: Sent::Hit(Box::new(hit)) }
     }
 
-    /// One of a sum.
+    /// The message that sums up hits.
     pub fn summed(ledger: &str, summed: Summed) -> Message {
         Message { ledger: ledger.to_owned(), sent: Sent::Summed(summed) }
     }
@@ -73,7 +73,7 @@ impl Message {
         }
     }
 
-    /// As JSON.
+    /// The message as JSON.
     pub fn document(&self) -> Value {
         match &self.sent {
             Sent::Hit(hit) => json!({ "type": "hit", "id": self.id(), "ledger": self.ledger, "hit": hit }),

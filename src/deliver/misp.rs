@@ -14,7 +14,7 @@ use super::{DeliverError, Outcome, OutletConfig, Sink, secret, webhook};
 use crate::http::client::{Client, Pushed};
 use crate::watch::{HitLine, Sent};
 
-/// A MISP.
+/// An outlet that is a MISP.
 pub(super) struct Misp {
     client: Client,
     /// The path that all others are below.

@@ -40,7 +40,7 @@ pub const MAX_OUTLETS: usize = 32;
 pub struct OutletConfig {
     /// What it is called.
     pub name: String,
-    /// What it is, and where.
+    /// The kind of the outlet, and its address.
     pub target: Target,
     /// The file with its key, if it has one.
     pub key_file: Option<PathBuf>,

@@ -142,7 +142,7 @@ impl Delivery {
         })
     }
 
-    /// How it goes.
+    /// The state that `status` shows of this delivery.
     pub fn told(&self) -> Arc<Mutex<Delivering>> {
         Arc::clone(&self.told)
     }
@@ -483,7 +483,7 @@ impl Delivery {
             && messages.iter().all(|message| message.noted().is_none_or(is_old))
     }
 
-    /// The outlet answers.
+    /// Notes that the outlet answers.
     fn works(&mut self) {
         if self.failed > 0 {
             tracing::info!(outlet = self.config.name, "Delivery goes on.");

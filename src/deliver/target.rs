@@ -72,7 +72,7 @@ pub enum Target {
 pub enum SyslogTo {
     /// A host and a port, over TCP.
     Tcp(String, u16),
-    /// The same over TLS.
+    /// TCP with TLS: host and port.
     Tls(String, u16),
     /// A socket of this machine.
     Unix(PathBuf),

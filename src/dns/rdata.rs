@@ -41,7 +41,7 @@ pub enum Rdata {
 impl Rdata {
     /// The byte that the key form of a name starts with.
     pub const NAME_TAG: u8 = NAME;
-    /// The same of text.
+    /// The byte that the key form of a text starts with.
     pub const TEXT_TAG: u8 = TEXT;
 
     /// Whether record data in key form is text.

@@ -163,7 +163,7 @@ pub enum Ended {
     Limit,
     /// The time for it was over.
     Time,
-    /// Nobody wants more.
+    /// The caller wanted no more lines.
     Stopped,
 }
 
@@ -206,11 +206,11 @@ impl Fault {
 pub struct Missing {
     /// Where it was seen last.
     pub log: String,
-    /// Its fault.
+    /// What is wrong with the log.
     pub fault: Fault,
-    /// More about that.
+    /// Details of the fault.
     pub why: String,
-    /// The sensor of it.
+    /// The sensor of the log.
     pub sensor: String,
     /// Lines that were counted from it.
     pub lines: u64,

@@ -57,7 +57,7 @@ pub fn budget(disk: MaxDisk, ledger_bytes: u64) -> Option<u64> {
 pub struct FiltersStatus {
     /// Complete logs, each of which may have one.
     pub logs: u64,
-    /// Those that have one.
+    /// Logs that have a filter.
     pub filters: u64,
     /// Bytes on disk of these.
     pub bytes: u64,

@@ -22,7 +22,7 @@ impl Needle {
     /// All lines are to be parsed.
     pub const NONE: Needle = Needle(None);
 
-    /// Of a query.
+    /// The needle of a query.
     pub fn of(query: &Query) -> Needle {
         let text = match query {
             Query::Name(name)

@@ -157,7 +157,7 @@ enum State {
     Seeking(Prefix),
     /// In a log that is not wanted, or no more.
     Passing,
-    /// In one that is.
+    /// In a log that is wanted.
     Reading(Box<Current>),
 }
 

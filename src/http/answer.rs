@@ -348,11 +348,11 @@ async fn take_place(places: &PlacesOf) -> Result<Place, ApiError> {
 
 /// What was gathered from the rows of a search.
 pub struct Gathered<T> {
-    /// It.
+    /// What was made of these rows.
     pub value: T,
     /// Why no more rows were looked at.
     pub ended: Ended,
-    /// Rows looked at.
+    /// How many rows were looked at.
     pub examined: u64,
 }
 
@@ -431,7 +431,7 @@ struct OpenAnswer<S> {
     searches: VecDeque<Search>,
     /// The bounds that were left when the walk began.
     left: Limits,
-    /// As of when they are answered.
+    /// The moment of the ledger that all of them are answered from.
     ledger: Arc<dyn Snapshot>,
     shape: S,
     buffer: Vec<u8>,
@@ -466,7 +466,7 @@ impl<S: Shape> OpenAnswer<S> {
 pub enum Chunk {
     /// There is more behind it.
     More(Bytes),
-    /// The end.
+    /// The last bytes of the body.
     Last(Bytes),
 }
 

@@ -17,7 +17,7 @@ const SLOWEST: u64 = 16 << 10;
 /// How long a body is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For a part of it.
+    /// How long the next part may take.
     pause: Duration,
     /// Bytes a second; with fewer its time is over.
     slowest: Option<u64>,
@@ -48,7 +48,7 @@ enum BodyPiece {
     Bytes(Bytes),
     /// It has ended, and all of it has come.
     End,
-    /// It broke off.
+    /// The connection broke off before the end.
     Broken(io::Error),
 }
 

@@ -153,7 +153,7 @@ pub async fn lookup<B: Buf>(
 /// A share of the memory that there is for lists of queries.
 struct Room {
     places: PlacesOf,
-    /// A MiB each.
+    /// Each stands for a MiB of memory.
     held: Vec<Place>,
 }
 
@@ -308,7 +308,7 @@ impl Lines {
 
 //--- the answer -----------------------------------------------------------------------------------------------------
 
-/// The last line.
+/// The last line of an answer: sums over all queries.
 #[derive(Serialize)]
 struct BulkSummary {
     queries: u64,

@@ -29,7 +29,7 @@ const MAX_FRAME: u32 = 16 << 20;
 /// Which ledger it is, and how far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangesHead {
-    /// Which ledger.
+    /// The identity of the ledger.
     pub identity: Identity,
     /// The last commit that is in it.
     pub mark: Mark,
@@ -54,9 +54,9 @@ pub enum ChangesFrame {
     Head(ChangesHead),
     /// Rows, questions and hits: see [`crate::store::Change`].
     Changes(Vec<u8>),
-    /// That was all.
+    /// All changes were sent.
     End,
-    /// Why no more will come.
+    /// The stream ends early, for this reason.
     Failed(String),
 }
 
@@ -173,7 +173,7 @@ fn tell(
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Forwarding {
-    /// Where to.
+    /// The cluster that is shipped into.
     pub to: String,
     /// When it was told, epoch seconds.
     pub at: u64,
@@ -227,7 +227,7 @@ pub struct Delivering {
     pub at: u64,
     /// The number of the last hit that is settled: delivered, summed, refused or not wanted.
     pub after: u64,
-    /// Hits behind it.
+    /// Hits that were not delivered yet.
     pub waiting: u64,
     /// Hits that were delivered, since the process was started.
     pub delivered: u64,

@@ -231,14 +231,14 @@ pub async fn flush(state: State, request: Request) -> Result<Response, ApiError>
 pub enum VerifyLine {
     /// Rows that are read, and all of them.
     Progress {
-        /// Read.
+        /// How much is done.
         done: u64,
-        /// All.
+        /// How much there is to do in all.
         total: u64,
     },
     /// What was found.
     Found(Box<Verification>),
-    /// Why it ended early.
+    /// It ended early, for this reason.
     Failed(String),
 }
 
@@ -255,9 +255,9 @@ pub(super) fn line_of(line: &impl Serialize) -> Bytes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpireLine {
-    /// What was dropped.
+    /// Rows were dropped: how much went.
     Kept(Reduction),
-    /// What would be.
+    /// Nothing was dropped: how much would go.
     Forecast(Forecast),
     /// Why nothing more was dropped, and what can be done.
     Failed(String, Option<String>),
@@ -315,7 +315,7 @@ pub enum SnapshotFrame {
     Total(u64),
     /// A piece, for a [`crate::store::Replica`]. The last one says so itself.
     Piece(Vec<u8>),
-    /// Why no more will come.
+    /// The stream ends early, for this reason.
     Failed(String),
 }
 

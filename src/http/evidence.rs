@@ -35,9 +35,9 @@ const SAID_EVERY: Duration = Duration::from_millis(100);
 pub enum EvidenceLine {
     /// So many of so many logs are read.
     Progress(u64, u64),
-    /// How it ended.
+    /// The search has ended.
     End(Box<Answer>),
-    /// Why it ended early.
+    /// The search ended early, for this reason.
     Failed(String),
     /// A line of a log. It is an object of its own, without a name.
     #[serde(untagged)]

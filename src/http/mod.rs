@@ -235,7 +235,7 @@ struct Shared {
     pace: Arc<Pace>,
     /// For the rest of an answer of which a part is sent.
     streams: Places,
-    /// For those who read logs once more.
+    /// Places for requests for evidence, which read logs once more.
     evidence: Places,
     /// Whether lines of logs are handed out over the network, to who may see them.
     hands_out_lines: AtomicBool,
@@ -245,7 +245,7 @@ struct Shared {
     beginnings: Arc<Beginnings>,
     /// The watch, and what stops it.
     watching: Mutex<Option<(Arc<Watching>, Stop)>>,
-    /// For streams of hits.
+    /// Places for streams of hits.
     hit_streams: Places,
     /// The number of the last hit, for who waits for the next.
     hits: tokio::sync::watch::Receiver<u64>,
@@ -322,7 +322,7 @@ impl State {
         State(Arc::new(shared), Asker::default(), None)
     }
 
-    /// The same for who asks.
+    /// This state, with the caller who asks.
     fn asked_by(&self, asker: Asker) -> State {
         State(Arc::clone(&self.0), asker, None)
     }

@@ -245,7 +245,7 @@ struct SightingsAnswer<'a> {
     rows_as_rdata: u64,
     asked: bool,
     questions: Figures,
-    /// Of a name, what there is below it.
+    /// What there is below it, where a name was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     below: Option<Below>,
 }

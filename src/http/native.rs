@@ -339,7 +339,7 @@ impl Summary<'_> {
         }
     }
 
-    /// Of an answer whose time is over.
+    /// The summary of an answer that ran out of time.
     fn late(next: &Cursor) -> Summary<'static> {
         Summary {
             truncated: true,

@@ -73,7 +73,7 @@ impl State {
         *self.0.new.lock() = Arc::new(settings);
     }
 
-    /// What is told apart of what is new.
+    /// The watched names and brands of the configuration.
     pub(super) fn new_settings(&self) -> Arc<NewSettings> {
         Arc::clone(&self.0.new.lock())
     }

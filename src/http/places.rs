@@ -22,7 +22,7 @@ pub struct Places {
 #[derive(Clone)]
 pub struct PlacesOf {
     all: Arc<Semaphore>,
-    /// None for who may have all of them.
+    /// The places of one address; `None` for a caller who may have all places.
     own: Option<Arc<Semaphore>>,
 }
 

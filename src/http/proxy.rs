@@ -15,13 +15,13 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub enum Scheme {
     /// Over TLS, to the daemon or to the proxy in front of it.
     Https,
-    /// In the clear.
+    /// Plain HTTP.
     #[default]
     Http,
 }
 
 impl Scheme {
-    /// As URLs begin.
+    /// The scheme as a URL spells it.
     pub fn name(self) -> &'static str {
         match self {
             Scheme::Https => "https",

@@ -147,7 +147,7 @@ fn close(
     }
 }
 
-/// Each by itself.
+/// Looks each address and network up by itself.
 fn looked_up(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,

@@ -56,7 +56,7 @@ fn close(
     }
 }
 
-/// Each by itself.
+/// Looks each name and domain up by itself.
 fn looked_up(
     wanted: &mut dyn Iterator<Item = Wanted>,
     ledger: &dyn Snapshot,

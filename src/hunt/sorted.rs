@@ -17,7 +17,7 @@ pub struct Wanted {
     pub line: u64,
     /// What is seen after this is no hit.
     pub until: u64,
-    /// Where its note is.
+    /// The place of its note in the file of notes.
     pub note: u64,
 }
 
@@ -182,7 +182,7 @@ impl MergedKeys {
         self.duplicates
     }
 
-    /// Whether there is one left.
+    /// Whether a key is left.
     pub fn has_any(&self) -> bool {
         self.ahead.is_some() || !self.heap.is_empty()
     }

@@ -43,7 +43,7 @@ pub struct Tally {
     time_last: u64,
     /// Whether there is something that was first seen after the indicator ended.
     is_late: bool,
-    /// Of the name at hand.
+    /// The counts of the name that is read now.
     name: NameCount,
 }
 
@@ -145,7 +145,7 @@ pub struct HuntSummary<'a> {
     pub allow: &'a AllowList,
     pub notes: &'a Notes,
     pub outcome: Outcome,
-    /// Whether nobody wants more.
+    /// Whether the listener wants no more hits.
     pub is_ended: bool,
 }
 

@@ -41,7 +41,7 @@ struct Table {
 struct Claim {
     /// A reader has it.
     held: bool,
-    /// That reader follows a live log.
+    /// Whether that reader follows a live log.
     live: bool,
     /// How far it was read when that was last committed.
     committed: Option<Progress>,

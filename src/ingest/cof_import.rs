@@ -282,7 +282,7 @@ fn name_of(path: &Path) -> Option<String> {
 struct Incoming {
     prefix: Prefix,
     progress: Progress,
-    /// How far it was read before.
+    /// How far the file was read before.
     known: Progress,
     new: Tally,
     row_key: Vec<u8>,

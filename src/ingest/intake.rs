@@ -31,7 +31,7 @@ pub enum Halt {
     /// Another reader has the lineage, or what it read is not committed yet: the file has to be met again later.
     #[error("another reader has this log")]
     Busy {
-        /// That reader follows it live.
+        /// Whether that reader follows it live.
         live: bool,
     },
     /// The first record is none of a DNS log, and nobody has shown that others are.

@@ -9,7 +9,7 @@ use crate::tally::{Malformed, Tally};
 const LATE: u64 = 86_400;
 /// One in so many lines of what was read of late is told.
 const OF_LATE: u64 = 1000;
-/// The same of all lines.
+/// One in so many of all lines is told.
 const OF_ALL: u64 = 100;
 /// Logs with such lines that are kept, those that were read last.
 const MOST_LOGS: usize = 256;

@@ -73,11 +73,11 @@ pub const DEFAULT_SENSOR: &str = "default";
 /// Which archives are read when a source is met for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backfill {
-    /// All of them.
+    /// All archives.
     All,
     /// None: only what is written from now on.
     None,
-    /// Those changed within this time.
+    /// Archives that were changed within this time.
     Age(Duration),
 }
 
@@ -103,7 +103,7 @@ pub struct SourceConfig {
     pub backfill: Backfill,
     /// How often to look where no event arrives.
     pub poll_interval: Duration,
-    /// For logs without a header.
+    /// How logs without a header are read.
     pub zeek: zeek::Options,
     /// Which names count, and how far is searched.
     pub scope: Scope,
@@ -236,7 +236,7 @@ impl Summary {
 pub struct ImportProgress {
     /// Files read or passed over.
     pub files_done: u64,
-    /// All files.
+    /// How many files there are in all.
     pub files_total: u64,
     /// Bytes on disk of those read.
     pub bytes_done: u64,

@@ -47,9 +47,9 @@ struct NotReadFile {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct List {
-    /// By path, as it is shown.
+    /// The archives by their paths, as these are shown.
     archives: BTreeMap<String, Archive>,
-    /// How many more there are.
+    /// How many more there are that are not listed.
     more: u64,
 }
 
@@ -63,7 +63,7 @@ struct Archive {
 }
 
 impl NotRead {
-    /// Those of a ledger in this folder.
+    /// The archives of the ledger in this folder that could not be read.
     pub fn of(folder: &Path) -> NotRead {
         let list = match read(&folder.join(NAME)) {
             Ok(list) => list,

@@ -90,7 +90,7 @@ impl LogPair {
         self.tell_key(side, LogPair::key(record))
     }
 
-    /// Likewise, of an event by its key.
+    /// As [`LogPair::tell`], with the key of the event.
     pub fn tell_key(&mut self, side: PairSide, key: u64) -> bool {
         let step = match side {
             PairSide::Plain => 1,
@@ -129,9 +129,9 @@ impl LogPair {
 /// How much of a log was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ReadSoFar {
-    /// So many bytes of the file.
+    /// This many bytes of the file were read.
     Bytes(u64),
-    /// What the ledger has of it.
+    /// As much was read as the ledger has counted.
     Ledger,
 }
 

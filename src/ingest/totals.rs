@@ -14,7 +14,7 @@ pub(super) type Group = (Option<usize>, String);
 /// The sums over some logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LogTotals {
-    /// How many logs there are.
+    /// The number of logs.
     pub logs: u64,
     /// Their lines, by how they ended.
     pub tally: Tally,

@@ -171,11 +171,11 @@ pub(super) struct Worker<'a> {
 /// How a file was met.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadOutcome {
-    /// As far as it goes.
+    /// It was read, as far as it goes.
     Read,
     /// Another reader has its lineage: try again later.
     Busy {
-        /// That reader follows it live.
+        /// Whether that reader follows it live.
         live: bool,
     },
     /// It could not be read; the summary says why.

@@ -24,7 +24,7 @@ pub struct CursorError;
 /// Its text is URL-safe and opaque. It stays valid while the ledger grows: it names a row by content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// Which of the scans of the search.
+    /// The scan of the search that it is in, by its index.
     pub(super) step: u8,
     /// After which row; from the start of the scan where there is none.
     pub(super) after: Option<Position>,

@@ -30,7 +30,7 @@ pub const FILTER_KEYS: &[&str] = &[
 /// Which record types are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Types {
-    /// All there are.
+    /// All types.
     #[default]
     All,
     /// `ANY`: all that do not exist for DNSSEC only, as the DNSDB API has it.
@@ -101,7 +101,7 @@ pub struct Filters {
     pub during: Option<(u64, u64)>,
     /// Only rrnames at or below this name; it has no key, for a query says the same.
     pub below: Option<Name>,
-    /// At most so many rows.
+    /// The most rows.
     pub limit: Option<u64>,
 }
 
@@ -216,7 +216,7 @@ impl During {
         }
     }
 
-    /// As JSON has it.
+    /// The word that JSON answers have for it.
     pub fn name(self) -> &'static str {
         match self {
             During::Seen => "seen",

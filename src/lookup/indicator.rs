@@ -62,7 +62,7 @@ impl Indicator {
         Indicator::read_pasted(text)
     }
 
-    /// The same for text of any kind.
+    /// As [`Indicator::read`], for text of any kind.
     fn read_pasted(text: &str) -> Result<Indicator, QueryError> {
         if let Some(what) = foreign(text) {
             return Err(refused(text, format!("this looks like {what}, which no DNS log has"), FOREIGN_HINT));
@@ -454,7 +454,7 @@ fn url_within(word: &str) -> Option<&str> {
 /// The indicators among words.
 enum Among {
     One(Indicator),
-    /// So many.
+    /// This many queries.
     Several(usize),
     /// None, or one and something that may be another.
     Unclear,

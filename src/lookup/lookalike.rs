@@ -48,7 +48,7 @@ pub enum Likeness {
 }
 
 impl Likeness {
-    /// As it is written.
+    /// The word for it in answers.
     pub fn name(self) -> &'static str {
         match self {
             Likeness::Looks => "looks",

@@ -71,9 +71,9 @@ pub struct NewSearch {
     pub sensor: Option<String>,
     /// Only what looks like a brand.
     pub lookalikes: bool,
-    /// At most so many, the newest.
+    /// The most things; the newest are given.
     pub limit: usize,
-    /// Only what comes after this.
+    /// Only what comes after this place in the order of an answer.
     pub after: Option<NewCursor>,
 }
 
@@ -247,7 +247,7 @@ pub fn find_new(
     Ok(Some(NewFound { what: search.what, since: search.since, total, new, next }))
 }
 
-/// In the order of an answer.
+/// A new thing that is compared by its place in an answer.
 #[derive(PartialEq, Eq)]
 struct Ordered(New);
 

@@ -52,7 +52,7 @@ impl Column {
 /// An order of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
-    /// By what.
+    /// The column that rows are sorted by.
     pub column: Column,
     /// Whether the greatest comes first.
     pub descending: bool,

@@ -277,11 +277,11 @@ pub struct Profile {
     pub name: Name,
     /// Its rows, the latest first.
     pub rows: Vec<Row>,
-    /// Whether it has more.
+    /// Whether it has more rows than these.
     pub more_rows: bool,
     /// Rows that point at it, the latest first.
     pub pointing: Vec<Row>,
-    /// Whether more do.
+    /// Whether more rows point at it.
     pub more_pointing: bool,
     /// What was asked of it, sensors as one, by type.
     pub questions: Vec<Question>,
@@ -289,7 +289,7 @@ pub struct Profile {
     pub domain: Option<Name>,
     /// Names under that domain, itself among them.
     pub siblings: Vec<Sibling>,
-    /// Whether there are more.
+    /// Whether there are more names under that domain.
     pub more_siblings: bool,
     /// How names at and below that domain were asked for.
     pub asked_under: Option<Questions>,
@@ -300,7 +300,7 @@ pub struct Profile {
 pub struct Sibling {
     /// The name.
     pub name: Name,
-    /// All of its rows as one.
+    /// The sightings of all of its rows, merged.
     pub seen: Seen,
 }
 
@@ -369,7 +369,7 @@ pub struct Address {
     pub address: IpAddr,
     /// Rows of the names that had it, the latest first.
     pub rows: Vec<Row>,
-    /// Whether there are more.
+    /// Whether there are more of these rows.
     pub more_rows: bool,
     /// Rows of the name that is written as the address is, and rows that lead to that name.
     pub named_rows: Vec<Row>,
@@ -383,7 +383,7 @@ pub struct Address {
     pub block: IpAddr,
     /// The addresses of that block that were seen, itself among them, in their order.
     pub neighbours: Vec<Neighbour>,
-    /// Whether there are more.
+    /// Whether there are more addresses.
     pub more_neighbours: bool,
 }
 
@@ -403,9 +403,9 @@ pub struct Neighbour {
     pub names: u64,
     /// One of them: the one seen last.
     pub name: Name,
-    /// When that was seen last.
+    /// When that name was seen last, epoch seconds.
     name_last: u64,
-    /// All of its rows as one.
+    /// The sightings of all of its rows, merged.
     pub seen: Seen,
 }
 

@@ -14,11 +14,11 @@ pub struct HitPage {
     pub hits: Vec<HitLine>,
     /// How many were noted in all.
     pub last: u64,
-    /// Where to go on from.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
-    /// Only of this feed.
+    /// The feed whose hits are shown; all where there is none.
     pub feed: Option<String>,
-    /// Only about this.
+    /// The name, address or network whose hits are shown.
     pub value: Option<String>,
     /// The feeds there are.
     pub feeds: Vec<FeedStatus>,
@@ -26,9 +26,9 @@ pub struct HitPage {
     pub is_own: bool,
     /// Only those that nobody has seen to.
     pub is_open: bool,
-    /// Where it begins.
+    /// The cursor that the page begins at.
     pub cursor: Option<String>,
-    /// Whether who looks may acknowledge.
+    /// Whether the viewer may acknowledge hits.
     pub may_acknowledge: bool,
 }
 
@@ -133,7 +133,7 @@ pub fn hits_page(page: &HitPage, as_of: Option<&Freshness>) -> String {
     document(&Frame { title: "Hits", as_of, ..Frame::default() }, content)
 }
 
-/// What it means that there are none.
+/// The sentence of a page without hits.
 fn nothing(page: &HitPage) -> String {
     let HitPage { last, feed, feeds, is_own, .. } = page;
     let indicators: u64 = feeds.iter().map(|feed| feed.indicators).sum();

@@ -204,7 +204,7 @@ pub struct View {
     pub before: u64,
     /// Whether what can be had is enough, where parts of a cluster are away.
     pub partial: bool,
-    /// How one came here.
+    /// The pages that led here.
     pub trail: Trail,
 }
 

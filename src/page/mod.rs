@@ -50,7 +50,7 @@ pub struct Asset {
     pub name: &'static str,
     /// Its media type.
     pub content_type: &'static str,
-    /// What is in it.
+    /// Its content.
     pub bytes: &'static [u8],
     /// A hash of that, as hexadecimal digits: its version.
     pub hash: String,

@@ -17,7 +17,7 @@ pub struct Frame<'a> {
     pub title: &'a str,
     /// What stands in the search box.
     pub query: &'a str,
-    /// How one came here.
+    /// The pages that led here.
     pub trail: Trail,
     /// As of when it is true, RFC 3339; absent where nothing is followed.
     pub as_of: Option<&'a Freshness>,

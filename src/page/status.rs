@@ -17,9 +17,9 @@ const HEIGHT: f64 = 60.0;
 /// Everything the page shows.
 #[derive(Debug)]
 pub struct StatusPage {
-    /// Of the readers.
+    /// The status of the readers.
     pub status: Status,
-    /// Of the store.
+    /// The figures of the store.
     pub stats: Stats,
     /// Why the ledger cannot be written, if it cannot.
     pub failing: Option<String>,

@@ -19,7 +19,7 @@ pub struct Pulse {
     pub lag_ms: Option<u64>,
 }
 
-/// One interval.
+/// What was counted in one interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// Lines read in a second, on average over the interval.

@@ -150,7 +150,7 @@ impl Notices {
         is_new
     }
 
-    /// All that are up.
+    /// All notices that are set.
     pub fn all(&self) -> Vec<String> {
         self.0.lock().values().cloned().collect()
     }
@@ -207,7 +207,7 @@ pub struct Unread {
     /// Where it is.
     #[serde(serialize_with = "write_path")]
     pub path: PathBuf,
-    /// Which kind of reason.
+    /// The kind of the reason.
     pub kind: UnreadKind,
     /// The reason, and what to do.
     pub reason: String,

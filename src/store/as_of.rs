@@ -34,7 +34,7 @@ impl Fed {
 
 /// What can be had just now of a store of which parts may be away.
 pub struct PartialStore {
-    /// What can be asked.
+    /// The snapshot that is asked.
     pub snapshot: Arc<dyn Snapshot>,
     /// What is missing, in a sentence each; empty where nothing is.
     pub missing: Vec<String>,

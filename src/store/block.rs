@@ -173,7 +173,7 @@ struct Restart {
 const RESTART_ROWS: usize = 16;
 
 impl Restarts {
-    /// Those of a raw block.
+    /// Finds the restart points of a raw block.
     pub fn of(raw: &Bytes) -> Result<Restarts, StoreError> {
         let (mut rows, mut restarts, mut row) = (Reader::new(raw.clone()), Vec::new(), 0usize);
         while rows.advance()? {

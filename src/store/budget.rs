@@ -73,7 +73,7 @@ impl Default for NameBudget {
 }
 
 impl NameBudget {
-    /// The same with a part of the names.
+    /// This budget, with a part of the names.
     pub(crate) fn share(&self, share: u64) -> NameBudget {
         let names = if self.names == 0 { 0 } else { (self.names / share.max(1)).max(1) };
         NameBudget { names, except: self.except.clone() }
@@ -303,7 +303,7 @@ struct Open {
 /// Names of a domain that were seen on one day only.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct OnADay {
-    /// Those that were seen once.
+    /// Names that were seen once.
     pub once: u64,
     /// The others.
     pub often: u64,
@@ -774,7 +774,7 @@ impl FoldRecord {
         }
     }
 
-    /// The same with a seed.
+    /// This record with a random seed, where it has none.
     pub fn seeded(self) -> FoldRecord {
         use std::hash::{BuildHasher, Hasher};
         let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();

@@ -50,7 +50,7 @@ struct CachedBlocks {
     bytes: usize,
 }
 
-/// What is kept.
+/// Something that the cache keeps.
 enum Item {
     Block(RunFamily, Bytes),
     Extract(RunFamily, Bytes),

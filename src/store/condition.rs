@@ -7,12 +7,12 @@ use crate::observation::Tuple;
 /// What every row meets that is wanted. A row that meets it need not be wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Condition {
-    /// All rows do.
+    /// All rows meet it.
     #[default]
     Always,
-    /// Each of these.
+    /// A row meets each of these.
     All(Vec<Condition>),
-    /// One of these.
+    /// A row meets at least one of these.
     OneOf(Vec<Condition>),
     /// A side of the row, as it is shown in lower case, a name with its final dot, has this in it.
     Shows(Side, Vec<u8>),
@@ -39,9 +39,9 @@ pub struct Looks {
     pub labels: Vec<LabelRegex>,
     /// It has so many bytes as it is shown, at least; a name with its final dot.
     pub least: usize,
-    /// An address of IPv4 matches this; none does where there is none.
+    /// A regex that an address of IPv4 matches; no address does where there is none.
     pub v4: Option<String>,
-    /// The same of one of IPv6.
+    /// The same for an address of IPv6.
     pub v6: Option<String>,
 }
 
@@ -64,9 +64,9 @@ pub enum Edge {
     /// Anywhere.
     #[default]
     Open,
-    /// Where a label does.
+    /// At the edge of a label.
     Label,
-    /// Where all of it does.
+    /// At the edge of the whole text.
     Text,
 }
 

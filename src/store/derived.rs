@@ -34,7 +34,7 @@ pub(crate) struct Derived {
 }
 
 impl Derived {
-    /// Those at and below a name, or all.
+    /// Opens the rows at and below a name, or all.
     pub fn open(sources: &Sources, scan: &Scan) -> Result<Option<Derived>, StoreError> {
         let scan = match scan {
             Scan::Name(name) => &Scan::Subtree(name.clone()),
@@ -47,7 +47,7 @@ impl Derived {
         Derived::of(sources, [rows, questions], within).map(Some)
     }
 
-    /// All from a name on.
+    /// Opens all rows from a name on.
     pub fn from(sources: &Sources, name: &[u8]) -> Result<Derived, StoreError> {
         let from = |family| Range { from: name.to_vec(), ..Range::all(family) };
         Derived::of(sources, [from(Family::ByName), from(Family::Questions)], Vec::new())
@@ -214,7 +214,7 @@ impl Record {
         Record::load(main).map(drop)
     }
 
-    /// What stores it.
+    /// The changes of the engine that store it.
     pub fn to_changes(&self) -> Result<Changes, StoreError> {
         let stored = StoredRecord::V1 { list: self.list, from: self.from.clone() };
         Ok(vec![(engine::DOMAINS.to_vec(), Some(manifest::seal(engine::DOMAINS, &stored)?))])

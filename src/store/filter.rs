@@ -228,7 +228,7 @@ struct Slot {
 }
 
 impl Pages {
-    /// One that denies nothing.
+    /// A filter that denies no key.
     pub fn of_anything() -> Pages {
         Pages { seed: 0, blocks: 0, in_page: 1, slots: Box::default() }
     }

@@ -19,7 +19,7 @@ pub enum About {
 /// Which first sightings are wanted.
 #[derive(Debug, Clone)]
 pub struct FirstsOf {
-    /// Of what.
+    /// What the sightings are of.
     pub about: About,
     /// Where: names by a scan of names, record data by one of those.
     pub scan: Scan,

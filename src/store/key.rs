@@ -65,7 +65,7 @@ pub(crate) struct Definition {
 pub(crate) enum Values {
     /// How often and when a tuple was seen.
     Sightings,
-    /// How often, when, and how it ended.
+    /// A count, two times, and how the questions ended.
     Questions,
     /// When it was first asked and answered.
     FirstSeen,
@@ -170,7 +170,7 @@ impl<T> Each<T> {
         }
     }
 
-    /// The same, to change it.
+    /// The element of a family, to be changed.
     pub fn of_mut(&mut self, family: Family) -> &mut T {
         let [by_rdata, by_name, questions, domains, hits, log] = &mut self.0;
         match family {

@@ -54,7 +54,7 @@ pub(crate) struct Cut {
 /// Which runs were there when which cut was made.
 #[derive(Debug, Default)]
 pub(crate) struct Epochs {
-    /// When each was, the earliest first.
+    /// The time of each cut, epoch seconds, the earliest first.
     pub cuts: Vec<u64>,
     of: HashMap<u32, u32>,
 }
@@ -85,7 +85,7 @@ pub(crate) struct Manifest {
     pub journal_from: u64,
     /// The number of the last commit before that entry.
     pub journal_after: u64,
-    /// How much expired.
+    /// How many rows and questions have expired so far.
     pub expired: Expired,
     /// The cuts of which rows are still on disk, the earliest first.
     pub cuts: Vec<Cut>,

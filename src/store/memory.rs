@@ -47,7 +47,7 @@ struct State {
     sensors: Vec<Arc<str>>,
     rows: BTreeMap<(Tuple, Arc<str>), Halves>,
     questions: BTreeMap<(Name, RrType, Arc<str>), Asked>,
-    /// By registrable domain.
+    /// The first sightings by registrable domain.
     first_seen: BTreeMap<(Name, Arc<str>), FirstSeen>,
     /// How many commits there were, and the last one of each row and question.
     commits: u64,
@@ -79,7 +79,7 @@ impl MemoryStore {
         MemoryStore { keeps_no_rows: true, ..MemoryStore::default() }
     }
 
-    /// One with another budget of names.
+    /// A store with this budget of names.
     pub fn with_names(names: NameBudget) -> MemoryStore {
         MemoryStore { names, ..MemoryStore::default() }
     }

@@ -28,7 +28,7 @@ const NOTE: &[u8] = b"mcopied";
 /// Pairs of a run that are handed to the engine together.
 const APPEND: usize = 256;
 
-/// How far a copy is.
+/// How far the copy of a migration is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 struct Note {
     /// Of the older ledger, as it was when the copy was begun: its manifest and its last commit.

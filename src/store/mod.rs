@@ -481,7 +481,7 @@ pub struct Mark(pub u64);
 pub struct Changed<'a> {
     /// Rows, in the order of [`Scan::All`].
     pub entries: Entries<'a>,
-    /// Questions, likewise.
+    /// Whole questions, in the order of their keys.
     pub questions: Questions<'a>,
     /// Hits, in the order of their numbers.
     pub hits: Hits<'a>,
@@ -521,7 +521,7 @@ pub enum Scan {
     All,
     /// Everything at or behind this name, in the order of names.
     From(Name),
-    /// One rrname.
+    /// Rows of this owner name.
     Name(Name),
     /// A name and all names below it.
     Subtree(Name),
@@ -622,7 +622,7 @@ pub struct NewHit {
     pub address: Option<IpAddr>,
     /// The sensor that saw it.
     pub sensor: SensorId,
-    /// When.
+    /// When it was seen, epoch seconds.
     pub time: u64,
     /// The note of the indicator, kept as it is.
     pub note: Vec<u8>,
@@ -636,9 +636,9 @@ pub const OWN: u64 = 0;
 pub struct HitSpan {
     /// The generation of the ledger; [`OWN`] of a ledger itself.
     pub ledger: u64,
-    /// Behind this number.
+    /// The number before the first of these hits.
     pub after: u64,
-    /// Up to this one.
+    /// The number of the last of these hits.
     pub to: u64,
 }
 
@@ -668,7 +668,7 @@ pub struct Hit {
 /// The acknowledgement of a hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// When, epoch seconds.
+    /// When that was, epoch seconds.
     pub at: u64,
     /// By whom, at most [`MAX_BY`] characters.
     pub by: String,
@@ -684,7 +684,7 @@ pub struct DomainSeen {
     pub domain: Name,
     /// The sensor that saw it.
     pub sensor: Arc<str>,
-    /// When.
+    /// When it was seen, epoch seconds.
     pub times: FirstSeen,
 }
 

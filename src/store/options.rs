@@ -65,7 +65,7 @@ impl Options {
         Options { puts_off_merges: true, survey_rows: self.survey_rows.saturating_mul(64), ..self }
     }
 
-    /// The same for who only asks.
+    /// These options, for a process that only asks.
     #[must_use]
     pub(super) fn for_reading(self) -> Options {
         Options { reading: true, ..self }

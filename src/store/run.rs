@@ -112,7 +112,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// None yet, and these cuts.
+    /// No runs yet, and these cuts.
     pub fn with_cuts(cuts: Vec<u64>) -> Sources {
         Sources { runs: Vec::new(), cuts }
     }
@@ -146,7 +146,7 @@ impl FromIterator<Arc<dyn Source>> for Sources {
 pub(crate) enum Reach {
     /// Memory only; anything else is [`StoreError::NotInMemory`].
     Memory,
-    /// To the disk.
+    /// The disk may be read.
     Disk,
 }
 
@@ -253,7 +253,7 @@ pub(crate) struct CommitRange {
 }
 
 impl CommitRange {
-    /// One commit.
+    /// The range of one commit.
     pub fn one(number: u64) -> CommitRange {
         CommitRange { first: number, last: number }
     }
@@ -486,7 +486,7 @@ struct Sortable<'a, V> {
 }
 
 impl<'a, V> Sortable<'a, V> {
-    /// Where it comes.
+    /// Its place in the order of keys.
     fn place(&self) -> (u128, &'a [u8]) {
         (self.prefix, self.key)
     }
@@ -807,7 +807,7 @@ const LOOKED_UP: u64 = 16;
 /// Goes through the rows of some runs, each whole: with what others hold of its key.
 pub(crate) struct Whole {
     newer: Merged,
-    /// All runs, those included.
+    /// All runs, with those that are read one by one.
     all: Sources,
     /// Rows of all runs from about the row on: of one lookup part, or of everything.
     rows: Option<Merged>,

@@ -12,9 +12,9 @@ use crate::observation::Tuple;
 /// By which part of them the rows of a scan are found and ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundBy {
-    /// By owner name.
+    /// The owner name.
     Rrname,
-    /// By record data.
+    /// The record data.
     Rdata,
 }
 

@@ -41,7 +41,7 @@ pub struct Folded {
     pub domains: u64,
     /// Rows that were folded because their domain was beyond its budget.
     pub rows: u64,
-    /// Questions likewise.
+    /// Questions that are gone.
     pub questions: u64,
     /// Rows that were folded because room was needed, and their domain was beyond a quarter of its budget.
     pub pressed_rows: u64,

@@ -78,7 +78,7 @@ pub(super) fn filter_key(page: u32) -> Vec<u8> {
 pub(super) struct OpenedPart {
     /// How many parts the entry has.
     pub parts: u16,
-    /// By name, or questions.
+    /// The family: rows by name, or questions.
     pub family: Family,
     pub rows: Bytes,
 }

@@ -152,7 +152,7 @@ pub(crate) struct HitValue {
     pub noted: u64,
     /// When the record was that was met, or the first of them.
     pub time: u64,
-    /// What is said of the indicator.
+    /// The note of the indicator.
     pub note: Vec<u8>,
     /// Who has seen it, and when.
     pub acknowledged: Option<Acknowledged>,

@@ -25,7 +25,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// How hits are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FileForm {
-    /// An object a line.
+    /// A JSON object a line.
     #[default]
     Json,
     /// As Zeek's intel.log, with the number of the hit in a column of its own.

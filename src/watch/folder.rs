@@ -24,7 +24,7 @@ use crate::indicators::{
 
 /// A feed that has fewer indicators may shrink as it likes, but not to nothing.
 const SMALL: u64 = 20;
-/// The longest name.
+/// The most characters of a feed's name.
 const MAX_NAME: usize = 64;
 
 /// Why a feed is not what it should be.
@@ -123,7 +123,7 @@ impl Folder {
         move |error| WatchError::Io { path, error }
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -317,7 +317,7 @@ impl Folder {
         noted.trim() == format!("{:016x}", feed.id)
     }
 
-    /// Notes that it was.
+    /// Notes that history was looked through with this content.
     pub(super) fn walked(&self, feed: &Feed) -> Result<(), WatchError> {
         let (path, part) = (self.file(&feed.meta.name, "walked"), self.file(&feed.meta.name, "walked-part"));
         replace(&path, &part, &format!("{:016x}\n", feed.id))

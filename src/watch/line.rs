@@ -50,7 +50,7 @@ pub struct HitLine {
     pub feeds_now: Vec<String>,
     /// The line in the first of them.
     pub line: u64,
-    /// Its id there.
+    /// The id of the indicator in its feed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The title of what it is in.
@@ -74,7 +74,7 @@ pub struct HitLine {
     /// The same as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_utc: Option<String>,
-    /// By whom.
+    /// Who acknowledged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_by: Option<String>,
     /// For an event of a new domain: whether an older log has shown the domain since.

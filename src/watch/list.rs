@@ -45,7 +45,7 @@ impl HitPlace {
 }
 
 impl Default for HitPlace {
-    /// Before all.
+    /// The place before all hits.
     fn default() -> HitPlace {
         HitPlace(BTreeMap::from([(OWN, 0)]))
     }
@@ -94,13 +94,13 @@ impl Serialize for HitPlace {
 /// Which hits are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// The newest first.
+    /// Whether the newest come first.
     pub newest: bool,
-    /// Only these.
+    /// The filter that a hit must pass.
     pub filter: HitFilter,
-    /// So many at most.
+    /// The most hits.
     pub limit: usize,
-    /// From there on.
+    /// The place to begin at; the first hit where there is none.
     pub from: Option<HitPlace>,
 }
 

@@ -87,7 +87,7 @@ pub struct FeedConfig {
 }
 
 impl FeedConfig {
-    /// How it is read.
+    /// How its list is read.
     pub fn reading(&self, now: u64) -> Reading {
         let options = Options {
             below: self.below,
@@ -114,7 +114,7 @@ pub struct WatchConfig {
     pub brands: Brands,
 }
 
-/// How a feed stands.
+/// The status of a feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedStatus {
     /// Its name.
@@ -123,7 +123,7 @@ pub struct FeedStatus {
     pub indicators: u64,
     /// When it was read, epoch seconds.
     pub read_at: u64,
-    /// How long ago, seconds.
+    /// How long ago it was read, seconds.
     pub age: u64,
     /// Whether it was not read for longer than it may be.
     pub stale: bool,
@@ -151,7 +151,7 @@ pub struct Watched {
     pub set: Option<Arc<Set>>,
     /// Feeds that there are, or that are configured, by name.
     pub feeds: Vec<String>,
-    /// Their indicators.
+    /// How many indicators all feeds have.
     pub indicators: u64,
     /// Feeds that what is there was not held against yet, or that cannot be read.
     pub pending: Vec<String>,
@@ -360,7 +360,7 @@ impl Watching {
         is_pulled.then(|| self.folder.pull_note(name).into())
     }
 
-    /// How each feed stands.
+    /// The status of each feed.
     pub fn feeds(&self) -> Vec<FeedStatus> {
         let (set, faults) = {
             let current = self.current.lock();

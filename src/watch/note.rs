@@ -53,7 +53,7 @@ impl From<Reference> for Note {
 }
 
 impl Note {
-    /// As it is kept.
+    /// Encodes it as it is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         // Plain values to memory: nothing that can fail.
         serde_json::to_vec(self).unwrap_or_default()

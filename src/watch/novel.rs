@@ -53,12 +53,12 @@ const REMEMBERED: usize = 1_000_000;
 /// Which new domains become events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Which {
-    /// None.
+    /// No domain.
     None,
     /// Those that look like a brand.
     #[default]
     Lookalikes,
-    /// All.
+    /// All new domains.
     All,
 }
 

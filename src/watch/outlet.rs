@@ -25,11 +25,11 @@ pub struct Summed {
     pub from: u64,
     /// The number of the last.
     pub to: u64,
-    /// How many they are.
+    /// How many hits it stands for.
     pub hits: u64,
 }
 
-/// What goes out.
+/// What is sent to an outlet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
     /// A hit.
@@ -48,7 +48,7 @@ impl Sent {
     }
 }
 
-/// One way out.
+/// The hits that one outlet gets, in the order of their numbers and with a bound on their rate.
 #[derive(Debug)]
 pub struct Outlet {
     /// The number of the last hit that went out.

@@ -78,7 +78,7 @@ impl Folder {
         read().unwrap_or_default()
     }
 
-    /// Notes it.
+    /// Writes the note on how pulling a feed goes.
     ///
     /// # Errors
     ///

@@ -51,7 +51,7 @@ pub struct SetBuilder {
 }
 
 impl SetBuilder {
-    /// An empty one.
+    /// A builder without feeds.
     pub fn new() -> SetBuilder {
         SetBuilder { seed: seeded_hash::new_seed(), ..SetBuilder::default() }
     }
@@ -85,7 +85,7 @@ impl SetBuilder {
         Ok(feed)
     }
 
-    /// The set.
+    /// Makes the set.
     pub fn finish(self) -> Set {
         let SetBuilder { hashes, seed, mut lengths, present, indicators, members } = self;
         lengths.sort_unstable();

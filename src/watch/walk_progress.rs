@@ -12,7 +12,7 @@ use crate::store::Scan;
 pub(super) struct WalkProgress {
     /// The feeds that it is for, each with a number that another content would not have.
     pub feeds: BTreeMap<String, u64>,
-    /// How far.
+    /// The place that the walk has come to.
     pub at: At,
 }
 
@@ -26,7 +26,7 @@ pub(super) enum At {
     Rows(Vec<u8>),
     /// All rows, and questions up to this name.
     Questions(Vec<u8>),
-    /// So many lookups.
+    /// The walk looks up each indicator, and has done this many lookups.
     Lookups(u64),
 }
 

@@ -96,7 +96,7 @@ impl Verdict {
 /// For how long archives were read, so that rates do not sink while there are none.
 #[derive(Default)]
 pub(super) struct Pace {
-    /// In spells that are over.
+    /// The time of the spells that are over.
     before: Duration,
     /// When the present one began.
     since: Option<Instant>,
@@ -153,7 +153,7 @@ impl SourceProgress {
         });
     }
 
-    /// One archive less is to be read.
+    /// Notes that one archive less is to be read.
     pub(super) fn settled_one(&mut self) {
         self.pending -= 1;
         if self.pending == 0 {

@@ -203,7 +203,7 @@ enum Appending<'a> {
     Here(Appender<'a>),
     /// By another thread, where all cores are free for it.
     Beside(SyncSender<Vec<Pair>>, ScopedJoinHandle<'a, Result<Appender<'a>, StoreError>>),
-    /// That has failed.
+    /// Appending has failed.
     Failed,
 }
 

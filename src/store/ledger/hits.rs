@@ -149,7 +149,7 @@ impl Shared {
         Ok((new, none))
     }
 
-    /// Those that are not there.
+    /// Those of some hits that the ledger does not have.
     pub(super) fn missing_hits(&self, hits: &[NewHit]) -> Result<Vec<NewHit>, StoreError> {
         self.only_new(by_key(hits.iter())).map(|missing| missing.into_values().collect())
     }

@@ -105,7 +105,7 @@ struct Shared {
     /// Replaced engines. Closing one and removing its files takes a while, so the thread that merges must hold it last, not a
     /// lookup.
     replaced: Mutex<Vec<Replaced>>,
-    /// All that are open, to be watched.
+    /// All handles that are open, to be watched.
     handles: Mutex<Vec<Weak<EngineHandle>>>,
     options: Options,
     sensors: Arc<Sensors>,
@@ -160,7 +160,7 @@ struct Shared {
 /// The tasks of the ledger's threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
-    /// Segments into runs.
+    /// Write segments as runs.
     Fold,
     /// Runs into larger runs, and removal of those that nobody needs.
     Merge,

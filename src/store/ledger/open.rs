@@ -231,7 +231,7 @@ impl Shared {
     }
 }
 
-/// What makes an empty ledger.
+/// The changes of the engine that make an empty ledger.
 pub(in crate::store) fn beginning() -> Result<Changes, StoreError> {
     let mut changes = vec![
         (engine::FORMAT.to_vec(), Some(FORMAT.to_be_bytes().to_vec())),

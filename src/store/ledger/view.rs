@@ -22,7 +22,7 @@ pub(super) struct ReadView {
     pub(super) runs: Vec<Arc<Run>>,
     /// What is in the journal and in no run.
     pub(super) segments: Vec<Arc<Segment>>,
-    /// What is staged and not committed.
+    /// Segments that are staged and not committed.
     pub(super) staged: Vec<Arc<Segment>>,
     /// The number of the last commit.
     pub(super) last_commit: u64,
