@@ -311,11 +311,12 @@ fn follow_cluster(ledger: &dyn WriteStore, args: &Args, filter: HitFilter) -> an
         let message = "a cluster has hits of several ledgers, each with numbers of its own".to_owned();
         return Err(Misuse { message, hint: "--follow without --after" }.into());
     }
+    let at = HitPlace::new(ledger.last_hits()?);
+    // What comes from now on is told.
     if args.format == Format::Table {
         writeln!(io::stdout(), "{}", TITLES.join("  "))?;
         io::stdout().flush()?;
     }
-    let at = HitPlace::new(ledger.last_hits()?);
     let mut wanted = Wanted { newest: false, filter, limit: TOGETHER, from: Some(at) };
     let mut is_away = false;
     loop {

@@ -5,7 +5,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::env::{Daemon, TestEnv};
+use dnsledger::base::clock::now;
+
+use crate::env::{Daemon, TestEnv, until};
 use crate::fleet::{Engine, front_end, ship};
 use crate::hits::{BASE, log};
 
@@ -251,4 +253,63 @@ fn a_cluster_that_lacks_a_shard_has_no_hits_or_says_which_part_is_missing() {
         "{there} of {all}: {}",
         part.stderr
     );
+}
+
+#[test]
+fn who_follows_hits_of_a_cluster_has_each_once_and_what_a_cluster_drops_by_age_stays_away() {
+    let env = TestEnv::new();
+    let Some(mut engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    fs::write(env.path("feed.txt"), FEED).unwrap();
+    let comes = |sensor: &str, name: &str| {
+        let path = format!("{name}.log");
+        fs::write(env.path(&path), log(name, &[(BASE, name, "192.0.2.1")])).unwrap();
+        env.ok(&["import", "--data", sensor, "--sensor", sensor, &path]);
+        ship(&env, sensor, &cluster)
+    };
+    for sensor in ["a", "b"] {
+        comes(sensor, &format!("before-{sensor}.bad.example"));
+        env.ok(&["indicators", "import", "--data", sensor, "--feed", "bad", "feed.txt"]);
+        ship(&env, sensor, &cluster);
+    }
+    let [out, said] = ["followed", "said"].map(|path| fs::File::create(env.path(path)).unwrap());
+    let mut follow = env.command(&["hits", "--store", &cluster, "--follow"]);
+    let mut follower = follow.stdout(out).stderr(said).spawn().unwrap();
+    // Titles come first, and then hits.
+    let followed = |what: &str| {
+        until(what, || {
+            let text = fs::read_to_string(env.path("followed")).unwrap();
+            text.contains(what).then(|| text.lines().count() - 1)
+        })
+    };
+    assert_eq!(followed("INDICATOR"), 0);
+    comes("b", "one.bad.example");
+    assert_eq!(followed("one.bad.example"), 1);
+    // A server that is away for a while loses nobody a hit.
+    engine.kill();
+    until("who follows to say that", || {
+        fs::read_to_string(env.path("said")).unwrap().contains("goes on when that is there").then_some(())
+    });
+    engine.go_on(&env);
+    comes("a", "two.bad.example");
+    assert_eq!(followed("two.bad.example"), 2);
+
+    // Days are what an operator says; here the hits so far are of the day before.
+    let noted = hits(&env, "--store", &cluster, &[]).iter().map(|hit| hit["noted"].as_u64().unwrap()).max();
+    let cut = noted.unwrap() + 1;
+    until("the next second", || (now() >= cut).then_some(()));
+    let answer = engine.ask(&format!("INSERT INTO dns.cuts VALUES (1, 1, {cut}, {cut})")).unwrap();
+    assert!(answer.contains(" 200 "), "{answer}");
+    assert_eq!(hits(&env, "--store", &cluster, &[]), Vec::<Value>::new());
+    for sensor in ["a", "b"] {
+        let said = ship(&env, sensor, &cluster);
+        assert!(said.contains(" 0 buckets differed"), "{said}");
+    }
+    comes("b", "three.bad.example");
+    let there = hits(&env, "--store", &cluster, &[]);
+    assert!(there.len() == 1 && there[0]["rrname"] == "three.bad.example", "{there:?}");
+    assert_eq!(followed("three.bad.example"), 3);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }
