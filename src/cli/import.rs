@@ -19,7 +19,7 @@ use crate::evidence::{LogFilters, make_while_reading};
 use crate::http::client::{Client, ClientError};
 use crate::http::{ImportReport, NotReadReport};
 use crate::ingest::{
-    self, Database, Dump, ImportOptions, ImportProgress, NotRead, STANDARD_INPUT, Summary, files_under,
+    self, Database, Dump, ImportOptions, ImportProgress, ImportSummary, NotRead, STANDARD_INPUT, files_under,
 };
 use crate::observation::check_sensor_name;
 use crate::output::sanitise;
@@ -207,7 +207,7 @@ fn send(
     dump: Option<&Dump>,
     paths: &[PathBuf],
     progress: &Arc<Progress>,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<ImportSummary> {
     let listed = files_under(paths)?;
     let files = listed.paths();
     let size = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
@@ -248,7 +248,7 @@ fn send_one(
     path: &Path,
     progress: &Arc<Progress>,
     so_far: &Arc<Mutex<ImportProgress>>,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<ImportSummary> {
     let file: Box<dyn Read + Send> = match path.as_os_str() == "-" {
         true => Box::new(io::stdin()),
         false => Box::new(open(path).map_err(Unreadable)?.0),
@@ -285,7 +285,7 @@ fn send_one(
     answer.read_to_end(&mut report).context("reading the daemon's answer")?;
     let report: ImportReport = serde_json::from_slice(&report).context("reading the daemon's answer")?;
     // The daemon sees a stream; what file it comes from, and how large that is, is known here.
-    let mut summary = Summary { bytes: sent.load(Ordering::Relaxed), ..report.into() };
+    let mut summary = ImportSummary { bytes: sent.load(Ordering::Relaxed), ..report.into() };
     let asked = if path.as_os_str() == "-" { Path::new(STANDARD_INPUT) } else { path };
     summary.no_log.iter_mut().for_each(|(named, _)| asked.clone_into(named));
     Ok(summary)
@@ -318,8 +318,8 @@ impl<R: Read, F: FnMut(u64)> Read for Watched<R, F> {
 }
 
 /// Says what came of an import: on standard output what was read, on standard error what was not.
-fn tell(summary: &Summary) -> anyhow::Result<()> {
-    let Summary { files, bytes, tally, already, incomplete, failed, no_log, passed_over, .. } = summary;
+fn tell(summary: &ImportSummary) -> anyhow::Result<()> {
+    let ImportSummary { files, bytes, tally, already, incomplete, failed, no_log, passed_over, .. } = summary;
     let mut stdout = io::stdout().lock();
     let skipped: u64 = Skip::ALL.iter().map(|&reason| tally.skipped(reason)).sum();
     let malformed: u64 = Malformed::ALL.iter().map(|&reason| tally.malformed(reason)).sum();

@@ -56,7 +56,7 @@ enum BodyPiece {
 pub struct Parts(Sender<BodyPiece>);
 
 /// A body, being read.
-pub struct Sent {
+pub struct IncomingBody {
     receiver: Receiver<BodyPiece>,
     current: Bytes,
     /// How it ended, once it has: well or not. Whoever asks again is told the same.
@@ -64,9 +64,9 @@ pub struct Sent {
 }
 
 /// A body, and where its parts go.
-pub fn sent() -> (Parts, Sent) {
+pub fn sent() -> (Parts, IncomingBody) {
     let (parts, receiver) = channel(CHUNKS_AHEAD);
-    (Parts(parts), Sent { receiver, current: Bytes::new(), ended: None })
+    (Parts(parts), IncomingBody { receiver, current: Bytes::new(), ended: None })
 }
 
 impl Parts {
@@ -104,7 +104,7 @@ impl Parts {
     }
 }
 
-impl Read for Sent {
+impl Read for IncomingBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let broken = || {
             io::Error::new(io::ErrorKind::ConnectionAborted, "it was not sent to its end; try: send it again")

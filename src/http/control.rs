@@ -36,7 +36,7 @@ use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
 use crate::base::clock::now;
-use crate::ingest::{ImportOptions, Summary};
+use crate::ingest::{ImportOptions, ImportSummary};
 use crate::observation::check_sensor_name;
 use crate::status::shown_path;
 use crate::store::Verification;
@@ -70,8 +70,8 @@ pub struct ImportReport {
     passed_over: Vec<(String, String)>,
 }
 
-impl From<Summary> for ImportReport {
-    fn from(summary: Summary) -> ImportReport {
+impl From<ImportSummary> for ImportReport {
+    fn from(summary: ImportSummary) -> ImportReport {
         let tally = &summary.tally;
         let skipped = Skip::ALL.iter().map(|&reason| (reason.name().to_owned(), tally.skipped(reason)));
         let malformed =
@@ -98,8 +98,8 @@ fn named(files: Vec<(PathBuf, String)>) -> Vec<(String, String)> {
     files.into_iter().map(|(path, why)| (shown_path(&path), why)).collect()
 }
 
-impl From<ImportReport> for Summary {
-    fn from(report: ImportReport) -> Summary {
+impl From<ImportReport> for ImportSummary {
+    fn from(report: ImportReport) -> ImportSummary {
         let paths = |files: Vec<(String, String)>| {
             files.into_iter().map(|(path, why)| (PathBuf::from(path), why)).collect()
         };
@@ -110,7 +110,7 @@ impl From<ImportReport> for Summary {
         let malformed: Vec<u64> = Malformed::ALL.iter().map(|r| count(&report.malformed, r.name())).collect();
         let mut tally = Tally::from_counts(report.counted, &skipped, &malformed);
         tally.answers_cut = report.answers_cut;
-        Summary {
+        ImportSummary {
             files: report.files,
             bytes: report.bytes,
             tally,
@@ -461,21 +461,22 @@ mod tests {
 
     #[test]
     fn a_report_of_an_import_travels_whole() {
-        let mut summary = Summary { files: 3, bytes: 70, already: 1, ..Summary::default() };
+        let mut summary = ImportSummary { files: 3, bytes: 70, already: 1, ..ImportSummary::default() };
         summary.tally.add(Fate::Counted);
         summary.tally.add(Fate::Skipped(Skip::NoAnswer));
         summary.tally.add(Fate::Malformed(Malformed::Json));
         summary.tally.cut_answers(3);
         summary.failed.push(("x.log".into(), "not there".to_owned()));
         let sent = serde_json::to_vec(&ImportReport::from(summary.clone())).unwrap();
-        assert_eq!(Summary::from(serde_json::from_slice::<ImportReport>(&sent).unwrap()), summary);
+        assert_eq!(ImportSummary::from(serde_json::from_slice::<ImportReport>(&sent).unwrap()), summary);
     }
 
     #[test]
     fn a_report_tells_of_files_whatever_they_are_called() {
         use std::os::unix::ffi::OsStrExt;
         let path = Path::new(std::ffi::OsStr::from_bytes(b"dns.\xff\xfe.log")).to_owned();
-        let summary = Summary { failed: vec![(path, "it is not a log".to_owned())], ..Summary::default() };
+        let summary =
+            ImportSummary { failed: vec![(path, "it is not a log".to_owned())], ..ImportSummary::default() };
         let sent = serde_json::to_value(ImportReport::from(summary)).unwrap();
         assert_eq!(sent["failed"][0][0], "dns.\\xff\\xfe.log");
     }

@@ -44,7 +44,7 @@ pub enum Way {
 
 /// What came of a hunt. Indicators that were taken are hits, missed, late, duplicates or allowed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct HuntOutcome {
     /// Indicators that the ledger has.
     pub hits: u64,
     /// Indicators that it does not have.
@@ -140,14 +140,14 @@ impl Hunt {
         rows: u64,
         way: Way,
         listener: &mut Listener<'_>,
-    ) -> Result<Option<Outcome>, StoreError> {
+    ) -> Result<Option<HuntOutcome>, StoreError> {
         let Hunt { names, addresses, allow, notes, .. } = self;
         let walks = |len: u64| match way {
             Way::Best => len > rows / ROWS_A_LOOKUP,
             Way::Lookups => false,
             Way::Walk => true,
         };
-        let outcome = Outcome { expired_before: ledger.expired_before(), ..Outcome::default() };
+        let outcome = HuntOutcome { expired_before: ledger.expired_before(), ..HuntOutcome::default() };
         let mut sum = HuntSummary { allow: &allow, notes: &notes, outcome, is_ended: false };
         let walk = walks(names.len());
         names::run(names, &**ledger, walk, &mut sum, listener)?;

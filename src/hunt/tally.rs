@@ -1,7 +1,7 @@
 //! What is counted of each indicator.
 
 use super::sorted::Wanted;
-use super::{Listener, Notes, Outcome};
+use super::{HuntOutcome, Listener, Notes};
 use crate::indicators::{AllowList, Value};
 
 /// Names of an indicator that are counted.
@@ -144,7 +144,7 @@ pub struct Open {
 pub struct HuntSummary<'a> {
     pub allow: &'a AllowList,
     pub notes: &'a Notes,
-    pub outcome: Outcome,
+    pub outcome: HuntOutcome,
     /// Whether the listener wants no more hits.
     pub is_ended: bool,
 }

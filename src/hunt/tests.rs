@@ -65,7 +65,7 @@ fn shown(hit: &Hit) -> String {
     )
 }
 
-fn told(hunt: Hunt, store: &MemoryStore, way: Way) -> (Vec<String>, Option<Outcome>) {
+fn told(hunt: Hunt, store: &MemoryStore, way: Way) -> (Vec<String>, Option<HuntOutcome>) {
     let mut hits = Vec::new();
     let mut listener = Listener {
         hit: &mut |hit| {
@@ -105,7 +105,10 @@ fn what_the_ledger_has_is_told_in_its_order_and_everything_adds_up() {
         let (told, outcome) = told(hunt(LIST), &sample(), way);
         assert_eq!(told, hits, "{way:?}");
         let outcome = outcome.unwrap();
-        assert_eq!(outcome, Outcome { hits: 3, missed: 3, late: 0, duplicates: 1, ..Outcome::default() });
+        assert_eq!(
+            outcome,
+            HuntOutcome { hits: 3, missed: 3, late: 0, duplicates: 1, ..HuntOutcome::default() }
+        );
     }
 }
 
@@ -140,7 +143,7 @@ fn what_was_seen_after_an_indicator_ended_is_no_hit() {
         let (told, outcome) = told(hunt(table), &sample(), way);
         assert_eq!(
             (told.len(), outcome.unwrap()),
-            (0, Outcome { missed: 1, late: 2, ..Outcome::default() }),
+            (0, HuntOutcome { missed: 1, late: 2, ..HuntOutcome::default() }),
             "{way:?}"
         );
     }

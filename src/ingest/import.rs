@@ -16,7 +16,7 @@ use super::claims::Claims;
 use super::dump::Dump;
 use super::paired_logs;
 use super::plain_logs::PlainFiles;
-use super::{Config, Context, ImportOptions, ImportProgress, IngestError, Summary};
+use super::{Config, Context, ImportOptions, ImportProgress, ImportSummary, IngestError};
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::status::UnreadKind;
@@ -42,7 +42,7 @@ pub struct Listed {
     /// For each path what was found there.
     groups: Vec<Group>,
     /// What was seen and is not read.
-    pub summary: Summary,
+    pub summary: ImportSummary,
 }
 
 /// One path that was named.
@@ -61,9 +61,9 @@ impl Listed {
         self.files.iter().map(|found| found.path.clone()).collect()
     }
 
-    /// Says what nothing came of: a path at which there was no DNS log stays in [`Summary::no_log`]; a file that is none,
+    /// Says what nothing came of: a path at which there was no DNS log stays in [`ImportSummary::no_log`]; a file that is none,
     /// beside others that are, was passed over.
-    pub fn judge(&self, summary: &mut Summary) {
+    pub fn judge(&self, summary: &mut ImportSummary) {
         let mut no_log: BTreeMap<PathBuf, String> = std::mem::take(&mut summary.no_log).into_iter().collect();
         let mut said = Vec::new();
         for group in &self.groups {
@@ -95,7 +95,7 @@ impl Listed {
 ///
 /// When a path that was named cannot be looked at.
 pub fn files_under(paths: &[PathBuf]) -> Result<Listed, IngestError> {
-    let mut listed = Listed { files: Vec::new(), groups: Vec::new(), summary: Summary::default() };
+    let mut listed = Listed { files: Vec::new(), groups: Vec::new(), summary: ImportSummary::default() };
     for path in paths {
         let mut group = Group { path: path.clone(), is_file: true, files: Vec::new(), seen: String::new() };
         if path.as_os_str() == "-" {
@@ -157,7 +157,7 @@ pub fn import<'a>(
     paths: &[PathBuf],
     on_progress: &(dyn Fn(&ImportProgress) + Sync),
     stop: &Stop,
-) -> Result<Summary, IngestError> {
+) -> Result<ImportSummary, IngestError> {
     let (how, context) = (how.into(), Context::new(store, config)?);
     let listed = files_under(paths)?;
     let (files, summary) = (listed.files.clone(), listed.summary.clone());

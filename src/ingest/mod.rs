@@ -189,7 +189,7 @@ impl<'a> From<Option<&'a str>> for ImportOptions<'a> {
 
 /// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct ImportSummary {
     /// Files met.
     pub files: u64,
     /// Bytes of them on disk.
@@ -210,7 +210,7 @@ pub struct Summary {
     pub passed_over: Vec<(PathBuf, String)>,
 }
 
-impl Summary {
+impl ImportSummary {
     /// Files that could not be read, or not to their end.
     pub fn not_read(&self) -> Vec<&(PathBuf, String)> {
         let failed = self.failed.iter().filter(|(path, _)| !self.refused.contains(path));
@@ -218,7 +218,7 @@ impl Summary {
     }
 
     /// Adds what another thread did.
-    pub fn merge(&mut self, other: Summary) {
+    pub fn merge(&mut self, other: ImportSummary) {
         self.files += other.files;
         self.bytes += other.bytes;
         self.tally.merge(&other.tally);

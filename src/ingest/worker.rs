@@ -17,7 +17,7 @@ use super::dump;
 use super::dump::Dump;
 use super::intake::{Ending, Halt, Intake};
 use super::probe::{LogProbe, by_name, look_into};
-use super::{Context, DEFAULT_SENSOR, IngestError, Summary, why_unreadable};
+use super::{Context, DEFAULT_SENSOR, ImportSummary, IngestError, why_unreadable};
 use crate::base::threads;
 use crate::progress::{LineageId, Progress};
 use crate::status::UnreadKind;
@@ -161,7 +161,7 @@ pub(super) struct Worker<'a> {
     pub bytes_read: Arc<AtomicU64>,
     /// New lines so far.
     pub lines: Arc<AtomicU64>,
-    pub summary: Summary,
+    pub summary: ImportSummary,
     /// Why the last file is not read, or not whole, if so.
     pub verdict: Option<(UnreadKind, String)>,
     /// The log that it held, if it held one, and whether its end was seen.
@@ -198,7 +198,7 @@ impl<'a> Worker<'a> {
             apply,
             bytes_read: Arc::default(),
             lines: Arc::default(),
-            summary: Summary::default(),
+            summary: ImportSummary::default(),
             verdict: None,
             lineage: None,
         }

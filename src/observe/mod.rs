@@ -10,14 +10,14 @@ mod chain;
 mod kind;
 #[cfg(test)]
 mod tests;
-mod text;
+mod txt;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use self::chain::Chain;
 use self::kind::{Kind, parse_address};
-use self::text::{push_quoted, push_strings};
+use self::txt::{push_quoted, push_strings};
 use crate::dns::{RrType, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation};
 use crate::observation::{DEFAULT_MAX_TUPLES, Half, Observations, Outcome};
 use crate::tally::{Fate, Skip};

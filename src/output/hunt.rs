@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{push_csv_cell, sanitise, shortened};
 use crate::base::time::format_utc;
-use crate::hunt::{Hit, MAX_NAMES, Outcome};
+use crate::hunt::{Hit, HuntOutcome, MAX_NAMES};
 use crate::indicators::{Format, LeftOut, ListSummary, Reason};
 
 /// Characters of a value or a title that are shown in a table.
@@ -179,7 +179,7 @@ pub struct Column {
 
 impl HuntSum {
     /// Makes the summary of a list and of its hunt.
-    pub fn of(taken: &ListSummary, outcome: &Outcome) -> HuntSum {
+    pub fn of(taken: &ListSummary, outcome: &HuntOutcome) -> HuntSum {
         let skipped = taken.skipped.iter().map(|(reason, count)| (reason.name().to_owned(), count));
         let example = |(line, reason, text): &(u64, Reason, String)| Example {
             line: *line,

@@ -6,15 +6,15 @@
 pub mod cof;
 pub mod hunt;
 pub mod json;
+mod printable;
 mod row;
 pub mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use table::push_padded;
 
+pub use printable::{PrintableAscii, file_name, sanitise, sanitise_json, shortened};
 pub use row::{CSV_HEADER, QueryLabel, Row, csv_header, push_csv_cell, push_json};
 pub use table::{Table, time_in};
-pub use text::{PrintableAscii, file_name, sanitise, sanitise_json, shortened};

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 
 use super::json::{push_bool, push_line, push_number, push_str, push_string};
-use super::text::{is_unsafe, printable, sanitise, shortened};
+use super::printable::{is_unsafe, printable, sanitise, shortened};
 use crate::base::time::format_utc;
 use crate::lookup::{During, Found};
 use crate::observation::MAX_SENSOR_BYTES;

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::printable::sanitise;
 use super::row::{QueryLabel, Row};
-use super::text::sanitise;
 use crate::base::time::{format_date, format_utc};
 use crate::lookup::During;
 

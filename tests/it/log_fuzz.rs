@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dnsledger::base::shutdown::Stop;
-use dnsledger::ingest::{self, Summary, import};
+use dnsledger::ingest::{self, ImportSummary, import};
 use dnsledger::observe;
 use dnsledger::status::Status;
 use dnsledger::store::{Scan, WriteStore, memory::MemoryStore};
@@ -213,7 +213,7 @@ fn lines_to_count(has_header: bool, lines: &[Vec<u8>]) -> (u64, u64) {
     (all, records)
 }
 
-fn imported(ledger: &Arc<dyn WriteStore>, path: &Path) -> Summary {
+fn imported(ledger: &Arc<dyn WriteStore>, path: &Path) -> ImportSummary {
     let observe = observe::Options { max_tuples: MAX_TUPLES, ..observe::Options::default() };
     let config =
         ingest::Config { max_line_bytes: MAX_LINE, threads: 1, observe, ..ingest::Config::default() };

@@ -11,7 +11,7 @@ mod parts;
 mod sections;
 #[cfg(test)]
 mod tests;
-mod text;
+mod values;
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{
+use super::values::{
     read_age, read_backfill, read_budget, read_choice, read_day, read_size, write_age, write_backfill,
     write_budget, write_choice, write_day, write_size,
 };

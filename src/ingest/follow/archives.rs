@@ -12,7 +12,7 @@ use super::source::{Job, Verdict};
 use super::{LONGEST_WRITE_PAUSE, LedgerUser, RETRY, STORE_RETRY, Shared};
 use crate::base::fault::point;
 use crate::ingest::worker::{ReadOutcome, Worker};
-use crate::ingest::{IngestError, Summary, shown};
+use crate::ingest::{ImportSummary, IngestError, shown};
 use crate::status::UnreadKind;
 use crate::store::Pair;
 use crate::store::batch::Batch;
@@ -100,7 +100,7 @@ impl<'a> ArchiveReader<'a> {
     /// Reads one archive. It is passed over from when it is applied.
     pub(super) fn read(&mut self, mut job: Job) -> Result<(), IngestError> {
         let Some(source) = self.shared.sources.get(job.source) else { return Ok(()) };
-        self.worker.summary = Summary::default();
+        self.worker.summary = ImportSummary::default();
         *self.reading.source.lock() = Some(job.source);
         let met = self.worker.read_file(&job.found, Some(&source.config.sensor), &source.config.zeek);
         let summary = &self.worker.summary;

@@ -30,7 +30,7 @@ use self::follower::follow;
 use self::source::{Job, Source, SourceProgress};
 use super::import::apply_patiently;
 use super::worker::{ReadOutcome, Worker};
-use super::{Config, Context, ImportOptions, IngestError, NotRead, SourceConfig, Summary, shown};
+use super::{Config, Context, ImportOptions, ImportSummary, IngestError, NotRead, SourceConfig, shown};
 use crate::base::liveness::Liveness;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
@@ -217,7 +217,7 @@ impl Ingest {
         name: &Path,
         how: impl Into<ImportOptions<'a>>,
         stream: Box<dyn io::Read + Send>,
-    ) -> Result<Summary, IngestError> {
+    ) -> Result<ImportSummary, IngestError> {
         let shared = &self.shared;
         let apply = |batch: Batch| shared.apply_import(&batch);
         let mut worker = Worker::new(&shared.context, shared.batch_bytes(), &apply);

@@ -76,7 +76,7 @@ fn feed(intake: &mut Intake, mut stream: impl Read, batch: &mut Batch) {
     }
 }
 
-fn import_stream(stream: impl Read + Send + 'static) -> Summary {
+fn import_stream(stream: impl Read + Send + 'static) -> ImportSummary {
     let context = context();
     let apply = |batch: Batch| Ok(context.claims.apply(&batch)?);
     let mut worker = worker::Worker::new(&context, MIB, &apply);

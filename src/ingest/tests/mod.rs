@@ -48,7 +48,7 @@ pub(super) fn config() -> Config {
     Config { threads: 2, ..Config::default() }
 }
 
-pub(super) fn import_paths(ledger: &Arc<dyn WriteStore>, paths: &[&Path]) -> Summary {
+pub(super) fn import_paths(ledger: &Arc<dyn WriteStore>, paths: &[&Path]) -> ImportSummary {
     let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
     import(ledger, &config(), Some("s"), None, &paths, &|_| {}, &Stop::new()).unwrap()
 }
