@@ -313,13 +313,23 @@ pub async fn handle_beside<F: Future>(
     Ok(polled.await)
 }
 
-/// Waits a moment for a place among those who ask about the daemon itself.
+/// Makes a report about the daemon itself, on a thread that may block. A moment is waited for a place among all reports.
 ///
 /// # Errors
 ///
-/// 429 when all stay taken.
-pub async fn place_for_report(state: &State) -> Result<Place, ApiError> {
-    take_place(&state.0.reports.of(None)).await
+/// 429 when all places stay taken, 504 when the time of a request is over.
+pub async fn in_report<T: Send + 'static>(
+    state: &State,
+    work: impl FnOnce(&State) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let deadline = Instant::now() + state.0.config.request_timeout;
+    let place = take_place(&state.0.reports.of(None)).await?;
+    let state = state.clone();
+    let work = move || {
+        let _place = place;
+        work(&state)
+    };
+    in_time(deadline, work).await
 }
 
 /// Waits a moment for a place among the lookups, or among the scans.

@@ -22,13 +22,10 @@ use std::collections::{BTreeSet, VecDeque};
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{
-    Ended, Gathered, Shape, answer, answer_all, as_of, gather, in_time, place_for_report, with_headers,
-};
+use super::answer::{Ended, Gathered, Shape, answer, answer_all, as_of, gather, in_report, with_headers};
 use super::error::ApiError;
 use super::headers::say_truncated;
 use super::machine::{exactly, json};
@@ -227,10 +224,7 @@ struct Sensor {
 pub async fn info(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
     exactly(&request, &[])?;
-    let deadline = Instant::now() + state.0.config.request_timeout;
-    let place = place_for_report(&state).await?;
-    let work = move || {
-        let _place = place;
+    let work = |state: &State| {
         let status = state.0.ingest.overview();
         let mut sensors: Vec<Sensor> = Vec::new();
         for source in status.sources {
@@ -241,9 +235,9 @@ pub async fn info(state: State, request: Request) -> Result<Response, ApiError> 
         }
         let stats = status.totals.counted;
         let version = env!("CARGO_PKG_VERSION");
-        Ok::<_, ApiError>(Info { version, software: env!("CARGO_PKG_NAME"), stats, sensors })
+        Info { version, software: env!("CARGO_PKG_NAME"), stats, sensors }
     };
-    Ok(json(StatusCode::OK, &in_time(deadline, work).await??))
+    Ok(json(StatusCode::OK, &in_report(&state, work).await?))
 }
 
 //--- what both have -------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use warp::reply::{Reply, Response};
 
 use super::State;
-use super::answer::{as_of, in_time, place_for, place_for_report};
+use super::answer::{as_of, in_report, in_time, place_for};
 use super::control::posted;
 use super::error::ApiError;
 use super::headers::say_fresh;
@@ -396,15 +396,12 @@ pub async fn feeds(state: State, request: Request) -> Result<Response, ApiError>
     request.read_only()?;
     state.only_of_a_ledger("feeds")?;
     request.only_these(&[])?;
-    let place = place_for_report(&state).await?;
-    let watching = state.watching();
-    let work = move || {
-        let _place = place;
+    let work = |state: &State| {
+        let watching = state.watching();
         let indicators = watching.as_ref().map_or(0, |watching| watching.set().indicators);
         Feeds { feeds: watching.map(|watching| watching.feeds()).unwrap_or_default(), indicators }
     };
-    let feeds = in_time(Instant::now() + state.0.config.request_timeout, work).await?;
-    Ok(json(StatusCode::OK, &feeds))
+    Ok(json(StatusCode::OK, &in_report(&state, work).await?))
 }
 
 /// Answers `/control/watch`: takes feeds up that have changed, and looks through history with them soon.

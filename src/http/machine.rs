@@ -3,11 +3,10 @@
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
-use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{as_of, format_millis, in_time, place_for_report};
+use super::answer::{as_of, format_millis, in_report};
 use super::error::ApiError;
 use super::headers::AS_OF;
 use super::request::Request;
@@ -134,18 +133,15 @@ pub async fn status(state: State, request: Request) -> Result<Response, ApiError
     request.read_only()?;
     exactly(&request, &[])?;
     request.only(&[])?;
-    let deadline = Instant::now() + state.0.config.request_timeout;
-    let place = place_for_report(&state).await?;
-    let work = move || {
-        let _place = place;
+    let work = |state: &State| {
         let report = report(state.0.ingest.status()?, &state.0.ledger.stats()?);
         let report = match state.0.ledger.fed() {
-            Some(_) => report.with_fed(as_of(&state)),
+            Some(_) => report.with_fed(as_of(state)),
             None => report,
         };
-        Ok::<_, ApiError>(report.with_more(&state))
+        Ok::<_, ApiError>(report.with_more(state))
     };
-    let report = in_time(deadline, work).await??;
+    let report = in_report(&state, work).await??;
     let mut response = json(StatusCode::OK, &report);
     if let Some(as_of) = report.as_of.as_deref().and_then(|as_of| HeaderValue::from_str(as_of).ok()) {
         response.headers_mut().insert(AS_OF, as_of);

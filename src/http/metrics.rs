@@ -15,10 +15,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::time::Instant;
 use warp::reply::Response;
 
-use super::answer::{in_time, place_for_report};
+use super::answer::in_report;
 use super::error::ApiError;
 use super::machine::exactly;
 use super::request::Request;
@@ -118,10 +117,7 @@ fn endpoint(path: &str) -> &'static str {
 pub async fn respond(state: State, request: Request) -> Result<Response, ApiError> {
     request.read_only()?;
     exactly(&request, &[])?;
-    let deadline = Instant::now() + state.0.config.request_timeout;
-    let place = place_for_report(&state).await?;
-    let work = move || {
-        let _place = place;
+    let work = |state: &State| {
         let status = state.0.ingest.overview();
         let stats = state.0.ledger.stats()?;
         let failing = state.failing().is_some();
@@ -129,15 +125,15 @@ pub async fn respond(state: State, request: Request) -> Result<Response, ApiErro
         let metrics = &state.0.metrics;
         let written = encode_registry(&mut text, &metrics.registry)
             .and_then(|()| encode_registry(&mut text, &snapshot(&status, &stats, failing)))
-            .and_then(|()| encode_registry(&mut text, &watched(&state)))
-            .and_then(|()| encode_registry(&mut text, &forwarded(&state)))
-            .and_then(|()| encode_registry(&mut text, &fed(&state)))
-            .and_then(|()| encode_registry(&mut text, &delivered(&state)))
+            .and_then(|()| encode_registry(&mut text, &watched(state)))
+            .and_then(|()| encode_registry(&mut text, &forwarded(state)))
+            .and_then(|()| encode_registry(&mut text, &fed(state)))
+            .and_then(|()| encode_registry(&mut text, &delivered(state)))
             .and_then(|()| encode_eof(&mut text));
         written.map_err(|fmt::Error| ApiError::unavailable("the metrics cannot be written"))?;
         Ok::<_, ApiError>(text)
     };
-    let mut response = Response::new(in_time(deadline, work).await??.into());
+    let mut response = Response::new(in_report(&state, work).await??.into());
     let openmetrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, openmetrics);
     Ok(response)

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use warp::reply::Response;
 
 use super::State;
-use super::answer::{as_of, in_time, place_for, place_for_report, read_beside};
+use super::answer::{as_of, in_report, in_time, place_for, read_beside};
 use super::error::ApiError;
 use super::evidence;
 use super::headers::say_fresh;
@@ -100,9 +100,7 @@ async fn found(
     request.read_only()?;
     if view.q.is_empty() {
         let as_of = as_of.cloned();
-        let place = place_for_report(state).await?;
-        return blocking(state, move |state| {
-            let _place = place;
+        return in_report(state, move |state| {
             let stats = state.0.ledger.stats()?;
             let new = match stats.first_sightings {
                 None => new_domains(state)?,
@@ -111,7 +109,7 @@ async fn found(
             };
             Ok(page::home_page(&stats, new.as_ref(), as_of.as_ref()))
         })
-        .await;
+        .await?;
     }
     let indicator = Indicator::read(&view.q)?;
     let query = indicator.query.clone();
@@ -577,9 +575,7 @@ pub async fn status(state: State, request: Request) -> Response {
     let gathered = async {
         request.read_only()?;
         let as_of = as_of.clone();
-        let place = place_for_report(&state).await?;
-        blocking(&state, move |state| {
-            let _place = place;
+        in_report(&state, move |state| {
             let samples = state.0.history.lock().samples();
             let mut status = state.0.ingest.status()?;
             if as_of.sensors.is_some() {
@@ -595,7 +591,7 @@ pub async fn status(state: State, request: Request) -> Response {
             };
             Ok(page::status_page(&page, Some(&as_of)))
         })
-        .await
+        .await?
     };
     match gathered.await {
         Ok(html) => html_response(StatusCode::OK, html, Some(&as_of)),
