@@ -86,7 +86,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     // When nobody listens there is nobody to tell.
     let _ = writeln!(
         io::stderr(),
-        "dnsledger: it is still larger than that: what was seen in the last day is never dropped, and a full disk may have no room to write anew what stays\ntry: a larger --max-disk, or make room on the disk, and once more"
+        "dnsledger: it is still larger than that: what was seen in the last day is never dropped, and nothing goes where the disk has no room to write anew what stays\ntry: another --max-disk, or make room on the disk, and once more"
     );
     Ok(Exit::Failed)
 }
@@ -262,6 +262,7 @@ mod tests {
             disk_before: 2 << 20,
             disk: 1 << 20,
             fits: true,
+            no_room: false,
         };
         assert_eq!(
             describe(&kept),

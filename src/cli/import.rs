@@ -23,8 +23,8 @@ use crate::ingest::{
 };
 use crate::observation::check_sensor_name;
 use crate::output::sanitise;
-use crate::store::WriteStore;
 use crate::store::retention::{Bounds, Keeper, Reduction, Upkeep};
+use crate::store::{StoreError, WriteStore};
 use crate::tail::decode::Decoder;
 use crate::tail::open::open;
 use crate::tally::{Malformed, Skip};
@@ -114,12 +114,17 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             let filters = Arc::new(LogFilters::of(&config.data_dir, &feeding.observe));
             feeding.listening = make_while_reading(&filters, &ledger, config.evidence.disk);
             feeding.not_read = NotRead::of(&config.data_dir);
-            let shown = |done: &ImportProgress| progress.show(done);
+            // A flood that is read from archives fills a disk before all of it is read.
+            let disk = WithinDisk::new(&*ledger, config.bounds(&ledger.stats()?).max_disk);
+            let shown = |done: &ImportProgress| {
+                progress.show(done);
+                disk.look_if_due();
+            };
             let summary = ingest::import(&ledger, &feeding, how, dump, &args.paths, &shown, &stop);
             progress.finish();
             let summary = summary?;
             ledger.flush()?;
-            keep_within_disk(&*ledger, config.bounds(&ledger.stats()?).max_disk);
+            disk.end();
             let missing = ledger.stats()?.missing_logs;
             if missing > 0 {
                 // When nobody listens there is nobody to tell.
@@ -175,29 +180,75 @@ fn tell_not_read(client: &Client, path: &Path, why: Option<&str>) -> anyhow::Res
     Ok(archives)
 }
 
-/// Brings the ledger within the disk that it may take, as a daemon does every ten minutes. What was imported is there, also where that
-/// cannot be done.
-fn keep_within_disk(ledger: &dyn WriteStore, max_disk: Option<u64>) {
-    let bounds = Bounds { max_disk, ..Bounds::default() };
-    let said = match Keeper::new(bounds).look(ledger, now()) {
-        Ok(Upkeep::Within) => return,
-        Ok(Upkeep::Reduced(kept)) => {
-            let larger = if kept.fits { "" } else { " It still is: the last day alone takes more." };
-            let Reduction { rows, questions, folded, unresolved, .. } = kept;
-            format!(
+/// Brings the ledger within the disk that it may take, as a daemon does: while archives are read, and at the end. What was imported is
+/// there, also where that cannot be done.
+struct WithinDisk<'a> {
+    ledger: &'a dyn WriteStore,
+    /// What looks, and what went so far.
+    state: Mutex<(Keeper, Option<Reduction>)>,
+}
+
+impl<'a> WithinDisk<'a> {
+    fn new(ledger: &'a dyn WriteStore, max_disk: Option<u64>) -> WithinDisk<'a> {
+        let bounds = Bounds { max_disk, ..Bounds::default() };
+        WithinDisk { ledger, state: Mutex::new((Keeper::new(bounds), None)) }
+    }
+
+    /// Looks where the ledger is too large, unless somebody else just does.
+    fn look_if_due(&self) {
+        if let Some(mut state) = self.state.try_lock()
+            && state.0.is_due(self.ledger, now())
+        {
+            // What fails is tried again at the end, and told then.
+            drop(self.look(&mut state));
+        }
+    }
+
+    fn look(&self, (keeper, went): &mut (Keeper, Option<Reduction>)) -> Result<Upkeep, StoreError> {
+        let look = keeper.look(self.ledger, now());
+        if let Ok(Upkeep::Reduced(kept)) = &look {
+            *went = Some(match *went {
+                None => *kept,
+                Some(before) => Reduction {
+                    rows: before.rows + kept.rows,
+                    questions: before.questions + kept.questions,
+                    folded: before.folded + kept.folded,
+                    unresolved: before.unresolved + kept.unresolved,
+                    ..*kept
+                },
+            });
+        }
+        look
+    }
+
+    /// Looks a last time, and says what went and what could not.
+    fn end(&self) {
+        let mut state = self.state.lock();
+        let look = self.look(&mut state);
+        let mut said = String::new();
+        if let Some(Reduction { rows, questions, folded, unresolved, fits, no_room, .. }) = state.1 {
+            let larger = match (fits, no_room) {
+                (true, _) => "",
+                (false, true) => " It still is: the disk has no room to write anew what stays.",
+                (false, false) => " It still is: the last day alone takes more.",
+            };
+            said = format!(
                 "The ledger was larger than store.max_disk.{larger} {folded} rows and questions were folded into those of their domains, \
                  {unresolved} questions that never resolved and {rows} rows with {questions} questions that were not seen for longest were dropped.\n"
-            )
+            );
         }
-        Ok(Upkeep::Asks(told)) => format!(
-            "The ledger is larger than store.max_disk: {told}, more than half of all. They stay until `dnsledger expire` drops them.\n"
-        ),
-        Err(error) => {
-            format!("The ledger is larger than store.max_disk, and could not be made smaller: {error}\n")
+        match look {
+            Ok(Upkeep::Within | Upkeep::Reduced(_)) => {}
+            Ok(Upkeep::Asks(told)) => said.push_str(&format!(
+                "The ledger is larger than store.max_disk: {told}, more than half of all. They stay until `dnsledger expire` drops them.\n"
+            )),
+            Err(error) => said.push_str(&format!(
+                "The ledger is larger than store.max_disk, and could not be made smaller: {error}\n"
+            )),
         }
-    };
-    // When nobody listens there is nobody to tell.
-    let _ = write!(io::stderr(), "{said}");
+        // When nobody listens there is nobody to tell.
+        let _ = write!(io::stderr(), "{said}");
+    }
 }
 
 /// Sends each file to the daemon, which may not be allowed to read them itself.

@@ -46,7 +46,9 @@ use crate::http::token::Tokens;
 use crate::http::{self, Listener, State, serve, watch};
 use crate::ingest::{self, ImportProgress};
 use crate::status::Notices;
-use crate::store::retention::{self, Bounds, Keeper, RETENTION, SURVEY_SHARE, Upkeep, fold};
+use crate::store::retention::{
+    self, Bounds, Keeper, NO_ROOM, NO_ROOM_HINT, RETENTION, SURVEY_SHARE, Upkeep, fold,
+};
 use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
 use crate::store::{OnProgress, Options, StoreError, Survey, WriteStore};
 use crate::watch::Watching;
@@ -68,7 +70,7 @@ const VERIFY_PAUSE: Duration = Duration::from_millis(1);
 /// How often it is looked whether the ledger is within its bounds.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// How often it is looked whether the ledger takes more of the disk than it may.
-const ROOM_EVERY: Duration = Duration::from_secs(5);
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 /// When names are counted first: who has just started a daemon asks it first.
 const SURVEY_FIRST: Duration = if cfg!(debug_assertions) { Duration::ZERO } else { Duration::from_secs(60) };
 /// How long names are counted at a stretch, and the rest after it.
@@ -460,6 +462,9 @@ fn keep_within(
                 Ok(Upkeep::Reduced(kept)) if kept.fits => {
                     info!(?kept, "Rows that were not seen for long were dropped.");
                 }
+                Ok(Upkeep::Reduced(kept)) if kept.no_room => {
+                    warn!(?kept, hint = NO_ROOM_HINT, "{NO_ROOM}");
+                }
                 Ok(Upkeep::Reduced(kept)) => {
                     warn!(?kept, "The ledger exceeds store.max_disk: the last day alone takes more.");
                 }
@@ -470,7 +475,16 @@ fn keep_within(
             let weak = Arc::downgrade(&ledger);
             drop(ledger);
             let next = Instant::now() + LOOK_EVERY;
-            let is_due = || weak.upgrade().is_some_and(|ledger| keeper.is_due(&*ledger, now()));
+            let is_due = || {
+                weak.upgrade().is_some_and(|ledger| {
+                    let is_due = keeper.is_due(&*ledger, now());
+                    if !is_due {
+                        // It grows with the ledger.
+                        ledger.renew_reserve();
+                    }
+                    is_due
+                })
+            };
             found = loop {
                 match counts.recv_timeout(ROOM_EVERY) {
                     Ok(found) => break Some(found),

@@ -147,6 +147,11 @@ pub(crate) trait Site: Send + Sync {
     /// then, and no place removed.
     fn is_unsettled(&self) -> bool;
 
+    /// Bytes on disk that are kept in reserve.
+    fn reserved(&self) -> u64 {
+        0
+    }
+
     /// Lets go of disk that is kept in reserve, where there is less free than a copy of so many bytes needs.
     fn use_reserve(&self, _live: u64) {}
 

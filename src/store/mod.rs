@@ -296,6 +296,15 @@ pub trait WriteStore: ReadStore {
     /// Nothing has changed then.
     fn rewrite(&self) -> Result<(), StoreError>;
 
+    /// How many bytes of what is live a copy can have, by the room there is; `None` where that is not known.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be asked.
+    fn copy_room(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
     /// Somebody is about to make room: disk that is kept in reserve is let go of where it is needed, and no merge carries out meanwhile
     /// what a rewrite is to.
     fn use_reserve(&self) {}

@@ -43,7 +43,7 @@ pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Res
     let folder = Folder::open(path)?;
     let store = open_folder(folder, options, on_migration)?;
     if options.max_disk == MaxDisk::Auto
-        && let Some(bytes) = store.max_disk
+        && let Some(bytes) = store.stats()?.max_disk
     {
         space::keep(path, bytes);
     }
@@ -84,7 +84,7 @@ fn open_folder(
     if is_new {
         site.folder.lock().keep()?;
     }
-    ledger.max_disk = match options.max_disk {
+    let most = match options.max_disk {
         MaxDisk::Auto => {
             let place = site.folder.lock().ledger();
             let kept = place.parent().and_then(space::kept);
@@ -94,6 +94,7 @@ fn open_folder(
         MaxDisk::Unbounded => None,
         MaxDisk::Bytes(bytes) => Some(bytes),
     };
+    ledger.bound_disk(most);
     Ok(ledger)
 }
 
@@ -331,6 +332,10 @@ impl Site for SledSite {
 
     fn is_unsettled(&self) -> bool {
         self.folder.lock().is_unsettled()
+    }
+
+    fn reserved(&self) -> u64 {
+        self.folder.lock().ledger().parent().map_or(0, space::reserved)
     }
 
     fn use_reserve(&self, live: u64) {

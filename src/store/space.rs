@@ -1,11 +1,12 @@
-//! How much disk a ledger may take, where nobody has said it: four fifths of what is free when it is first opened.
+//! How much disk a ledger may take, where nobody has said it: two fifths of what is free when it is first opened. A copy of all of
+//! it, which takes a quarter more, has room beside it then, and some is left for what comes meanwhile.
 //!
 //! The figure is kept in the data folder, in the file `max-disk`, so that a disk that fills does not make it smaller with
 //! each start. It belongs to the disk and not to the ledger: a snapshot has none, and gets one where it is opened first. Who
 //! removes the file has it made anew from what is free then.
 //!
 //! Beside it is `reserve`, a file of bytes that mean nothing, so that something can be done on a full disk: whoever makes room
-//! removes it first, and writes what stays of the ledger anew where it was. It is made again where there is room.
+//! removes it first. So does a copy of the ledger that has no room without it. It is made again where there is room.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -20,14 +21,13 @@ use super::files::failed;
 pub(super) const FILE: &str = "max-disk";
 /// What it is while it is written.
 const NEXT: &str = "max-disk.next";
-/// The file that keeps some disk for whoever makes room, and the least and the most bytes of it. The least is what is in the ledger,
+/// The file that keeps some disk for whoever makes room, and the least bytes of it: what is in the ledger,
 /// within these bounds: what is read and not committed yet needs some, too.
 pub(super) const RESERVE: &str = "reserve";
 const RESERVE_LEAST: (u64, u64) = (3 << 20, 8 << 20);
 /// Beside that: the engine's file grows by half a MiB at a time, and what is followed takes some of these steps while room is made. With
 /// none left, what nobody needs any more could not even be removed.
 const RESERVE_STEPS: u64 = 2 << 20;
-const RESERVE_MOST: u64 = 1 << 30;
 /// It takes no more than one in so many of the bytes that are free.
 const RESERVE_SHARE: u64 = 2;
 /// Bytes that a copy leaves free, and those that it needs at least beside its own.
@@ -41,7 +41,7 @@ pub const LEAST_DISK: u64 = 16 << 20;
 /// The most disk that a ledger may take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MaxDisk {
-    /// Four fifths of what was free at the first start; the rest is never touched.
+    /// Two fifths of what was free at the first start.
     #[default]
     Auto,
     /// Any.
@@ -50,9 +50,9 @@ pub enum MaxDisk {
     Bytes(u64),
 }
 
-/// Four fifths of what a ledger has for itself: what is free, and what it takes already.
+/// Two fifths of what a ledger has for itself: what is free, and what it takes already.
 pub(super) fn of_free(free: u64, taken: u64) -> u64 {
-    (free.saturating_add(taken) / 5).saturating_mul(4).max(LEAST_DISK)
+    (free.saturating_add(taken) / 5).saturating_mul(2).max(LEAST_DISK)
 }
 
 /// The figure that is kept in a data folder, if there is one that makes sense.
@@ -76,6 +76,11 @@ pub(super) fn keep(folder: &Path, bytes: u64) {
     }
 }
 
+/// Bytes of blocks of which a copy fits into so many bytes.
+pub(super) fn copied_into(room: u64) -> u64 {
+    room.saturating_sub(LEAST_ROOM) / 5 * 4
+}
+
 /// Bytes that a copy of so many bytes of blocks needs: also what the engine adds to them, and what is committed meanwhile.
 pub(super) fn of_copy(bytes: u64) -> u64 {
     with_slack(bytes).saturating_add(ROOM)
@@ -90,7 +95,7 @@ pub(super) fn with_slack(bytes: u64) -> u64 {
 fn reserve_of(taken: u64, live: u64) -> u64 {
     let with_it = (live / 10).saturating_mul(21);
     let least = live.clamp(RESERVE_LEAST.0, RESERVE_LEAST.1) + RESERVE_STEPS;
-    with_slack(live / 5 * 4).min(with_it.saturating_sub(taken)).clamp(least, RESERVE_MOST)
+    with_slack(live / 5 * 4).min(with_it.saturating_sub(taken)).max(least)
 }
 
 /// Makes the reserve of a data folder whose ledger takes so much, and has so much in it, unless there is one that is large enough.
@@ -101,7 +106,7 @@ pub(super) fn set_aside(
     allocate: fn(&File, u64) -> std::io::Result<()>,
 ) {
     let path = folder.join(RESERVE);
-    let there = fs::metadata(&path).map_or(0, |there| there.len());
+    let there = reserved(folder);
     let bytes = reserve_of(taken, live).min(free.saturating_add(there) / RESERVE_SHARE);
     // It is not made anew for a little more or less.
     if bytes < RESERVE_LEAST.0 || (bytes / 4 * 3 <= there && there <= bytes.saturating_add(bytes / 2)) {
@@ -112,6 +117,11 @@ pub(super) fn set_aside(
         tracing::debug!(%error, "No disk could be set aside.");
         release(folder);
     }
+}
+
+/// Bytes in the reserve of a data folder.
+pub(super) fn reserved(folder: &Path) -> u64 {
+    fs::metadata(folder.join(RESERVE)).map_or(0, |there| there.len())
 }
 
 /// Removes the reserve of a data folder.
@@ -185,7 +195,7 @@ mod tests {
         assert_eq!(reserve_of(200 << 20, 100 << 20), 10 << 20);
         assert_eq!(reserve_of(250 << 20, 100 << 20), 10 << 20);
         assert_eq!(reserve_of(15 << 20, 6 << 20), 8 << 20);
-        assert_eq!(reserve_of(11 << 30, 10 << 30), 1 << 30);
+        assert_eq!(reserve_of(11 << 30, 10 << 30), 10 << 30);
         let folder = tempfile::tempdir().unwrap();
         let (path, reserve) = (folder.path(), folder.path().join(RESERVE));
         let allocate = |file: &File, bytes| file.set_len(bytes);
@@ -206,8 +216,17 @@ mod tests {
 
     #[test]
     fn what_a_ledger_takes_already_counts_as_room_for_it() {
-        assert_eq!(of_free(10 << 30, 90 << 30), 80 << 30);
+        assert_eq!(of_free(10 << 30, 90 << 30), 40 << 30);
         assert_eq!(of_free(0, 0), LEAST_DISK);
-        assert_eq!(of_free(u64::MAX, u64::MAX), u64::MAX / 5 * 4);
+        assert_eq!(of_free(u64::MAX, u64::MAX), u64::MAX / 5 * 2);
+    }
+    #[test]
+    fn a_copy_of_all_has_room_beside_a_ledger_that_takes_as_much_as_it_may() {
+        for disk in [100u64 << 20, 13 << 30, 40 << 40] {
+            let most = of_free(disk, 0);
+            assert!(most + of_copy(most) <= disk, "{disk}");
+            assert!(with_slack(copied_into(most)) <= most && copied_into(most) >= most / 5 * 4 - LEAST_ROOM);
+        }
+        assert_eq!(copied_into(0), 0);
     }
 }

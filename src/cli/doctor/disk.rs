@@ -76,7 +76,7 @@ pub(super) fn check(findings: &mut Findings, config: &Config, user: &User, runni
             "store.max_disk = \"auto\": who can make DNS queries can fill the disk",
         ),
         (MaxDisk::Auto, None) => {
-            findings.good("disk", format!("at most four fifths of what is free at the first start{left}"));
+            findings.good("disk", format!("at most two fifths of what is free at the first start{left}"));
         }
         (MaxDisk::Auto, Some(most)) => findings
             .good("disk", format!("at most {}, by what was free at the first start{left}", human_size(most))),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::commit::ManifestChange;
 use super::disk::Run;
+use super::room::MergePlace;
 use super::view::ReadView;
 use super::{CLEAR_PAUSE, Shared, Work, is_free};
 use crate::store::StoreError;
@@ -103,7 +104,9 @@ impl Shared {
                 let (group, cut) = (self.runs_to_merge(&view), self.runs_to_cut(&view));
                 // A merge needs room for what it makes of its runs.
                 let coming = group.iter().flatten().map(|run| run.meta.bytes).sum();
-                let (too_large, survey) = (self.rewrite_is_due(&view, coming), self.survey_is_due(&view));
+                let fits = self.place_of_merge(coming)? == Some(MergePlace::Within);
+                let (too_large, survey) =
+                    (!fits || self.rewrite_is_due(&view, coming), self.survey_is_due(&view));
                 self.end_long_readers(&view, coming);
                 drop(view);
                 // Removal goes first: what is removed makes room for what is written.
@@ -113,7 +116,8 @@ impl Shared {
                     _ if self.first_sightings_are_due() => self.make_first_sightings().map(|()| true),
                     // A copy of everything is a merge, too, and gives back what the file has too much.
                     Some(group) if too_large => match self.rewrite_by_itself() {
-                        Err(StoreError::NoRoom { .. }) => self.merge_runs(group).map(|()| true),
+                        Err(StoreError::NoRoom { .. }) if fits => self.merge_runs(group).map(|()| true),
+                        Err(StoreError::NoRoom { .. }) => Ok(false),
                         done => done.map(|()| true),
                     },
                     Some(group) => self.merge_runs(group).map(|()| true),
@@ -194,7 +198,7 @@ impl Shared {
         put_off * self.options.fan_in.max(2)
     }
 
-    /// The runs of one size that have become too many, or all that came between two cuts.
+    /// The runs of one size that have become too many, or all that came between two cuts, where there is room for what they become.
     pub(super) fn runs_to_merge(&self, view: &ReadView) -> Option<Vec<Arc<Run>>> {
         let ReadView { runs, epochs, .. } = view;
         let fan_in = self.fan_in();
@@ -210,7 +214,9 @@ impl Shared {
         let tiers: BTreeSet<_> = runs.iter().map(|run| tier(run)).collect();
         tiers.into_iter().find_map(|wanted| {
             let group: Vec<_> = runs.iter().filter(|run| tier(run) == wanted).map(Arc::clone).collect();
-            (group.len() >= wanted.2).then_some(group)
+            let bytes = || group.iter().map(|run| run.meta.bytes).sum();
+            let has_room = || self.place_of_merge(bytes()).is_ok_and(|place| place.is_some());
+            (group.len() >= wanted.2 && has_room()).then_some(group)
         })
     }
 }

@@ -50,6 +50,7 @@ mod recovery;
 mod reduce;
 mod repair;
 mod rewrite;
+mod room;
 mod staging;
 mod view;
 
@@ -80,6 +81,7 @@ use crate::store::notifier::Notifier;
 use crate::store::run::{Source, Writer};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
+use crate::store::space::copied_into;
 use crate::store::stored::open_progress;
 use crate::store::verify::{Checker, OnProgress, Verification};
 use crate::store::{
@@ -97,7 +99,7 @@ pub struct Ledger {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     /// The most bytes on disk.
-    pub(super) max_disk: Option<u64>,
+    max_disk: Option<u64>,
 }
 
 struct Shared {
@@ -123,6 +125,8 @@ struct Shared {
     cut: AtomicU64,
     /// How many make room just now, and will write the ledger anew. Held while disk is put in reserve, too.
     making_room: Mutex<usize>,
+    /// The most disk that it may take; `u64::MAX` where that is not bounded.
+    max_disk: AtomicU64,
     /// Bytes on disk when the ledger was last rewritten by itself, or could not be; 0 before.
     rewritten: AtomicU64,
     /// Logs of which rows are missing that were acknowledged.
@@ -233,6 +237,14 @@ impl Shared {
 }
 
 //--- ReadStore and WriteStore ----------------------------------------------------------------------------------------
+
+impl Ledger {
+    /// From now on it is to take no more disk than this.
+    pub(super) fn bound_disk(&mut self, most: Option<u64>) {
+        self.max_disk = most;
+        self.shared.max_disk.store(most.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
 
 impl ReadStore for Ledger {
     fn now(&self) -> Arc<dyn Snapshot> {
@@ -403,6 +415,7 @@ impl WriteStore for Ledger {
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         let shared = &*self.shared;
         point("apply_begun");
+        shared.wait_until_room_is_made()?;
         let watch = shared.watch.read();
         let found = hits::look(watch.as_deref(), batch);
         let mut committed = shared.committed.lock();
@@ -451,33 +464,23 @@ impl WriteStore for Ledger {
         self.shared.rewrite(None)
     }
 
+    fn copy_room(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.shared.room()?.map(|room| copied_into(room.within)))
+    }
+
     fn use_reserve(&self) {
         *self.shared.making_room.lock() += 1;
-        let view = self.shared.view();
-        let live: u64 = view.runs.iter().map(|run| run.meta.bytes).sum();
-        self.shared.site.use_reserve(live + view.pending_bytes() as u64);
+        self.shared.site.use_reserve(self.shared.view().block_bytes());
         // A write that failed before this says nothing of the next one.
         self.shared.handle().try_now();
     }
 
     fn keep_reserve(&self) {
-        *self.shared.making_room.lock() -= 1;
-        self.shared.notifier.notify();
-        self.renew_reserve();
+        self.shared.keep_reserve();
     }
 
     fn renew_reserve(&self) {
-        // Where the engine cannot be asked it is for another time.
-        let Ok(stats) = self.stats() else {
-            return;
-        };
-        let view = self.shared.view();
-        // What is pending takes more once it is in a run, with its indexes.
-        let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
-        let making_room = self.shared.making_room.lock();
-        if *making_room == 0 {
-            self.shared.site.keep_reserve(stats.disk_bytes, live);
-        }
+        self.shared.renew_reserve();
     }
 
     fn reduce(&self, rule: Reduce, at: u64) -> Result<Reduced, StoreError> {

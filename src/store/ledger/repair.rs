@@ -36,7 +36,7 @@ impl Ledger {
             check_rows(run, shared.sensors.len(), &mut done, &mut |done| on_progress(done, 2 * total))?;
         }
         let place = shared.site.next()?;
-        shared.check_room(place.free_bytes(), false, None)?;
+        shared.check_room(place.free_bytes())?;
         let handle = shared.open_handle(place)?;
         handle.abandon(true);
         let mut copy = Copy::new(&shared, handle);

@@ -8,7 +8,8 @@
 //! them lets go.
 //!
 //! Where something is left behind, and there is no room for a copy beside, the copy is made *in place*: new runs in the same
-//! engine, which then replace all others in one step. The engine uses the space again of what was removed.
+//! engine, which then replace all others in one step. The engine uses the space again of what was removed. It is not begun where what
+//! stays has no room there either: a disk that is filled by it would stop all writing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,20 +18,23 @@ use super::Shared;
 use super::disk::Run;
 use super::expiry::share;
 use super::old_places::Replaced;
+use super::room::Room;
 use super::view::{Folding, ReadView};
 use crate::observation::SensorId;
 use crate::progress::LineageId;
 use crate::store::batch::Batch;
 use crate::store::budget::Rules;
 use crate::store::domains::lookup_keys;
-use crate::store::engine::{self, Changes, with_prefix};
+use crate::store::engine::{self, Changes, EnginePlace, with_prefix};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::key::{Family, Range};
 use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
 use crate::store::run::{CommitRange, Merged, Source, Sources};
-use crate::store::space::{check_room, in_file, with_slack};
+use crate::store::space::{check_room, in_file, of_copy, with_slack};
 use crate::store::{Reduced, StoreError};
 
+/// What is refused where there is no room.
+const WHAT: &str = "writing the ledger anew";
 /// Rows that may be left to copy while commits wait.
 const LAST_ROWS: u64 = 50_000;
 /// Rows that are read between two looks whether it is to stop.
@@ -72,23 +76,49 @@ impl Shared {
         how: CopyOptions,
     ) -> Result<Reduced, StoreError> {
         self.count_cuts()?;
+        // What nobody needs any more still takes room.
+        self.clear_away();
+        while self.handle().remove_a_run()? {}
         let place = self.site.next()?;
-        let free = place.free_bytes();
-        let checked = match self.check_room(free, how.in_place, None) {
+        let mut room = self.room()?;
+        let mut found = self.find_place(room, how.in_place, None);
+        if !matches!(found, Ok(CopyPlace { in_place: false, .. })) && !self.replaced.lock().is_empty() {
+            // What readers hold of an earlier place comes back first. One that may not be ended holds it all the same.
+            if let Err(error) = self.wait_for_readers() {
+                tracing::debug!(%error, "What a reader holds is not free yet.");
+            }
+            room = self.room()?;
+            found = self.find_place(room, how.in_place, None);
+        }
+        let found = match found {
             // Of a flood little stays: what goes needs no room. It is counted where that decides.
-            Err(StoreError::NoRoom { .. }) if rules.tell_rows_apart() => {
+            Ok(CopyPlace { in_place: true, .. }) | Err(StoreError::NoRoom { .. })
+                if rules.tell_rows_apart() =>
+            {
                 let kept = self.count_kept(&runs, rules.clone())?;
-                self.check_room(free, how.in_place, Some(kept))
+                self.find_place(room, how.in_place, Some(kept))?
             }
-            checked => checked,
+            found => found?,
         };
-        let in_place = match checked {
-            Err(StoreError::NoRoom { .. }) if how.in_place => true,
-            checked => {
-                checked?;
-                false
-            }
-        };
+        if !found.uses_reserve {
+            return self.copy_to(place, runs, rules, how, found.in_place);
+        }
+        *self.making_room.lock() += 1;
+        self.site.use_reserve(u64::MAX);
+        let copied = self.copy_to(place, runs, rules, how, found.in_place);
+        self.keep_reserve();
+        copied
+    }
+
+    /// Copies what stays of some runs to a place where there is room for it.
+    fn copy_to(
+        &self,
+        place: Arc<dyn EnginePlace>,
+        runs: Vec<Arc<Run>>,
+        rules: Rules,
+        how: CopyOptions,
+        in_place: bool,
+    ) -> Result<Reduced, StoreError> {
         let handle = if in_place {
             self.handle()
         } else {
@@ -133,24 +163,41 @@ impl Shared {
         Ok((kept, all))
     }
 
-    /// Whether there is room for a copy of what is kept, of which so many bytes of so many stay where that was counted. Commits that found
+    /// Where a copy of what is kept has room, of which so many bytes of so many stay where that was counted. Commits that found
     /// none because of it would be refused; where something is left behind, that is for a moment only.
-    pub(super) fn check_room(
+    fn find_place(
         &self,
-        free: Option<u64>,
+        room: Option<Room>,
         leaves: bool,
         kept: Option<(u64, u64)>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<CopyPlace, StoreError> {
+        let Some(room) = room else { return Ok(CopyPlace::default()) };
+        let stays = self.stays(kept);
+        let needed = if leaves { with_slack(stays) } else { of_copy(stays) };
+        let reserve = room.beside - room.free;
+        let place = |in_place, most: u64| CopyPlace { in_place, uses_reserve: needed > most - reserve };
+        if needed <= room.beside {
+            Ok(place(false, room.beside))
+        } else if leaves && needed <= room.within {
+            Ok(place(true, room.within))
+        } else {
+            Err(StoreError::NoRoom { what: WHAT, needed: of_copy(stays), free: room.beside })
+        }
+    }
+
+    /// Refuses a copy of everything where there is no room for it.
+    pub(super) fn check_room(&self, free: Option<u64>) -> Result<(), StoreError> {
+        check_room(WHAT, self.stays(None), free)
+    }
+
+    /// Bytes of blocks that stay: so many of so many, where that was counted.
+    fn stays(&self, kept: Option<(u64, u64)>) -> u64 {
         let view = self.view();
-        let live = view.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + view.pending_bytes() as u64;
+        let live = view.block_bytes();
         let counts = view.runs.iter().fold(view.pending(), |sum, run| sum.plus(*run.meta.counts()));
         let (all, (rows, questions)) = (counts.primary(), self.manifest.lock().left());
         let stays = share(live, all.saturating_sub(rows + questions), all);
-        let stays = kept.map_or(stays, |(kept, all)| share(live, kept, all).min(stays));
-        if leaves && free.is_some_and(|free| with_slack(stays) <= free) {
-            return Ok(());
-        }
-        check_room("writing the ledger anew", stays, free)
+        kept.map_or(stays, |(kept, all)| share(live, kept, all).min(stays))
     }
 
     /// All runs, once nothing that was committed before is only in the journal.
@@ -177,6 +224,7 @@ impl Shared {
         let rewritten = self.rewritten.load(Ordering::Relaxed);
         // What a reader holds would have to be waited for.
         self.replaced.lock().is_empty()
+            && self.is_to_take_less().is_ok_and(|is_to| !is_to)
             && disk > self.options.rewrite_bytes
             && disk > live.saturating_mul(13) / 10
             && disk > rewritten.saturating_add(rewritten / 4)
@@ -188,6 +236,15 @@ impl Shared {
         self.rewritten.store(self.handle().disk_bytes().unwrap_or_default(), Ordering::Relaxed);
         done
     }
+}
+
+/// Where there is room for a copy.
+#[derive(Debug, Clone, Copy, Default)]
+struct CopyPlace {
+    /// Not beside the ledger, but in its own file.
+    in_place: bool,
+    /// Only with what is kept in reserve.
+    uses_reserve: bool,
 }
 
 /// How a ledger is copied.

@@ -78,6 +78,11 @@ impl ReadView {
         runs + self.segments.iter().map(|segment| segment.journal_bytes).sum::<u64>()
     }
 
+    /// Bytes of what is there once all of it is in runs, about.
+    pub(super) fn block_bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.meta.bytes).sum::<u64>() + self.pending_bytes() as u64
+    }
+
     pub(super) fn pending_bytes(&self) -> usize {
         self.segments.iter().map(|segment| segment.bytes()).sum()
     }

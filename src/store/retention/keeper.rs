@@ -1,6 +1,6 @@
 //! What a daemon does about its bounds: it looks now and then, and leaves large cuts to a person.
 
-use super::{Bounds, Forecast, Reduction, Space, bring_within, forecast, keep, newest};
+use super::{Bounds, Forecast, Reduction, Space, Stats, bring_within, forecast, keep, newest};
 use crate::base::time::DAY;
 use crate::store::{StoreError, WriteStore};
 
@@ -8,10 +8,21 @@ use crate::store::{StoreError, WriteStore};
 #[derive(Debug)]
 pub struct Keeper {
     bounds: Bounds,
-    /// When a budget was gone for in vain, and how large the ledger was after it.
-    in_vain: Option<(u64, u64)>,
+    /// When a budget was gone for in vain, and how it stood then.
+    in_vain: Option<InVain>,
     /// When so much would have gone that it was left to the operator, and what.
     left: Option<(u64, Forecast)>,
+}
+
+/// A budget that was gone for in vain.
+#[derive(Debug)]
+struct InVain {
+    at: u64,
+    /// Bytes on disk, and what was live of them.
+    disk: u64,
+    live: u64,
+    /// There was no room for what was to go.
+    no_room: bool,
 }
 
 /// How a ledger stands to its bounds when it was looked at.
@@ -33,32 +44,37 @@ impl Keeper {
 
     /// Whether the ledger takes more of the disk than it may, and something can be done about it: a flood fills a disk in minutes.
     pub fn is_due(&self, store: &dyn WriteStore, now: u64) -> bool {
-        self.left.is_none() && store.stats().is_ok_and(|stats| self.is_too_large(stats.own_disk_bytes(), now))
+        self.left.is_none() && store.stats().is_ok_and(|stats| self.is_too_large(store, &stats, now))
     }
 
-    fn is_too_large(&self, disk_bytes: u64, now: u64) -> bool {
-        self.bounds.max_disk.is_some_and(|budget| disk_bytes > budget)
-            && self.in_vain.is_none_or(|(at, disk)| {
-                now.abs_diff(at) >= DAY || disk_bytes > disk.saturating_add(disk / 4)
+    fn is_too_large(&self, store: &dyn WriteStore, stats: &Stats, now: u64) -> bool {
+        let (disk, live) = (stats.own_disk_bytes(), stats.live_bytes);
+        self.bounds.max_disk.is_some_and(|budget| disk > budget)
+            && self.in_vain.as_ref().is_none_or(|then| {
+                now.abs_diff(then.at) >= DAY
+                    || disk > then.disk.saturating_add(then.disk / 4)
+                    || live > then.live.saturating_add(then.live / 4)
+                    || then.no_room
+                        && store.copy_room().is_ok_and(|room| room.is_none_or(|room| room >= live))
             })
     }
 
     /// Looks, and brings the ledger within its bounds where it is not, unless more than half of its rows would go by that. A
-    /// budget that could not be kept is gone for again when the ledger has grown by a quarter, or a day later: each time
-    /// everything is written anew. What is dropped by age alone is gone for lookups, and from the disk with later merges.
+    /// budget that could not be kept is gone for again when the ledger, or what is live of it, has grown by a quarter, when there is room
+    /// that there was not, or a day later: each time everything is written anew. What is dropped by age alone is gone for lookups, and from the disk with later merges.
     ///
     /// # Errors
     ///
     /// As [`keep`].
     pub fn look(&mut self, store: &dyn WriteStore, now: u64) -> Result<Upkeep, StoreError> {
         let stats = store.stats()?;
-        let (disk_bytes, expired) = (stats.own_disk_bytes(), stats.expired);
+        let expired = stats.expired;
         let newest = match self.bounds.retention {
             Some(_) => newest(store, now)?,
             None => None,
         };
         let cut = self.bounds.cut(now, newest).filter(|cut| *cut > expired.before);
-        let is_large = self.is_too_large(disk_bytes, now);
+        let is_large = self.is_too_large(store, &stats, now);
         if cut.is_none() && !is_large {
             self.left = None;
             // It has grown since.
@@ -75,7 +91,14 @@ impl Keeper {
         if let Some((_, told)) = self.left.filter(is_known) {
             return Ok(Upkeep::Asks(told));
         }
-        let told = forecast(store, &bounds, now)?;
+        // Counting reads everything several times, while a flood goes on: of a budget that leaves half of it nobody is asked.
+        let leaves_half = |budget| budget / 5 * 4 >= stats.live_bytes / 2;
+        let told = match bounds {
+            Bounds { max_disk: Some(budget), .. } if cut.is_none() && leaves_half(budget) => {
+                Forecast::default()
+            }
+            _ => forecast(store, &bounds, now)?,
+        };
         if told.is_drastic(expired.before) {
             self.left = Some((now, told));
             return Ok(Upkeep::Asks(told));
@@ -87,8 +110,15 @@ impl Keeper {
             bring_within(store, &bounds, now, Space::Later)
         };
         if is_large {
-            let fits = kept.as_ref().is_ok_and(|kept| kept.fits);
-            self.in_vain = (!fits).then_some((now, kept.as_ref().map_or(disk_bytes, |kept| kept.disk)));
+            self.in_vain = match &kept {
+                Ok(kept) if kept.fits => None,
+                kept => {
+                    let after = store.stats().unwrap_or_else(|_| stats.clone());
+                    let (disk, live) = (after.own_disk_bytes(), after.live_bytes);
+                    let no_room = kept.as_ref().map_or(true, |kept| kept.no_room);
+                    Some(InVain { at: now, disk, live, no_room })
+                }
+            };
         }
         kept.map(Upkeep::Reduced)
     }

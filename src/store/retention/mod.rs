@@ -30,6 +30,10 @@ pub const LEAST_AGE: Duration = Duration::from_secs(DAY);
 const ROUNDS: usize = 4;
 /// What the notice is about that rows wait to be dropped by hand.
 pub const RETENTION: &str = "retention";
+/// What is said where the disk has no room to write anew what stays.
+pub const NO_ROOM: &str = "The ledger exceeds store.max_disk, and its disk has no room to write anew what stays: nothing goes for which there was none.";
+/// What to do then.
+pub const NO_ROOM_HINT: &str = "make room on the disk, or a smaller store.max_disk";
 /// Counting names may take one in so many parts of the time.
 pub const SURVEY_SHARE: u32 = 50;
 /// Of so many names one must fold.
@@ -91,6 +95,9 @@ pub struct Reduction {
     pub disk: u64,
     /// Whether the ledger is within the budget, if it has one.
     pub fits: bool,
+    /// Whether the disk had no room to write anew what stays of something that was to go: it stays.
+    #[serde(default)]
+    pub no_room: bool,
 }
 
 /// What would go if a ledger were brought within its bounds.
@@ -207,13 +214,17 @@ fn bring_within(
     if let Some(cut) = bounds.cut(now, newest) {
         patiently(|| store.expire(cut, now))?;
     }
+    let mut has_room = true;
     // Only so many domains are folded at a time.
     for _ in 0..ROUNDS {
         match store.reduce(Reduce::Names { at_least: 1 }, now) {
             Ok(reduced) if reduced == Reduced::default() => break,
             Ok(_) => {}
             // Where there is no room for that it waits for another time.
-            Err(error) if error.can_pass() => break,
+            Err(error) if error.can_pass() => {
+                has_room = false;
+                break;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -221,7 +232,7 @@ fn bring_within(
         write_anew(store)?;
     }
     if let Some(budget) = bounds.max_disk {
-        shrink(store, budget, newest.map_or(now, |newest| newest.min(now)), now)?;
+        has_room &= shrink(store, budget, newest.map_or(now, |newest| newest.min(now)), now, has_room)?;
     }
     let stats = store.stats()?;
     let Stats { disk_bytes: disk, expired, folded, .. } = stats;
@@ -235,6 +246,7 @@ fn bring_within(
         disk_before,
         disk,
         fits: bounds.max_disk.is_none_or(|budget| stats.own_disk_bytes() <= budget),
+        no_room: !has_room,
     })
 }
 

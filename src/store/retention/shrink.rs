@@ -1,6 +1,6 @@
 //! Making room: what tells least goes first.
 //!
-//! 1. Names of domains beyond their budget are folded: nothing is lost of their totals.
+//! 1. Names of domains beyond their budget were folded before: nothing is lost of their totals.
 //! 2. Questions that never resolved and were asked once are dropped, the oldest first, as many as needed.
 //! 3. Names of domains beyond a part of their budget, those seen once first, are folded: beyond a quarter, or a sixteenth, and so on
 //!    ([`PARTS`]). Who floods the ledger from many domains stays below what one may have. All names are counted once, and that tells
@@ -9,6 +9,10 @@
 //! 4. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
 //!
 //! After each the ledger is measured, and written anew where it then takes less.
+//!
+//! What stays needs room while it is written. Where there is little of it, more folds than is needed, so that what stays fits. And
+//! where there is not enough for something that goes first, nothing goes by age: that would drop evidence and keep noise. Nor does
+//! it where what then stays has no room: it would be dropped in vain.
 
 use std::collections::BTreeMap;
 
@@ -17,39 +21,53 @@ use crate::dns::RrType;
 use crate::store::{PARTS, Reduce, Reduced, Scan, StoreError, Survey, WriteStore, is_unresolved};
 
 /// What is done, in this order, and how often at most: only so many domains are folded at a time, and where a part was not enough
-/// the next one is.
+/// the next one is. Questions for which there was no room may have some when names have folded.
 const STEPS: [(Step, usize); 4] =
-    [(Step::Names, 1), (Step::Unresolved, 1), (Step::LargeDomains, 16), (Step::Age, ROUNDS)];
+    [(Step::Unresolved, 1), (Step::LargeDomains, 16), (Step::UnresolvedThen, 1), (Step::Age, ROUNDS)];
 
 /// Names beyond such a part of the budget fold in a flood only: a site has as many that were seen once.
 const FLOOD: u64 = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Names,
     Unresolved,
     LargeDomains,
+    UnresolvedThen,
     Age,
 }
 
 /// Makes room until the ledger is within a budget, or nothing more may go. What was seen within the day before `from` does not go
-/// by age.
+/// by age. `has_folded` is whether there was room to fold what is beyond the budget of its domain. Gives whether there was room for all
+/// that was to go.
 ///
 /// # Errors
 ///
 /// When the ledger cannot be read, or written anew. What went before is gone.
-pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -> Result<(), StoreError> {
-    let mut room = Room { store, budget, is_fresh: false };
+pub(super) fn shrink(
+    store: &dyn WriteStore,
+    budget: u64,
+    from: u64,
+    now: u64,
+    has_folded: bool,
+) -> Result<bool, StoreError> {
+    let mut room = Room { store, budget, is_fresh: false, was_there: has_folded };
     // Larger parts of a budget did not do.
     let mut parts = PARTS.as_slice();
+    let mut questions_wait = false;
     for (step, rounds) in STEPS {
         for _ in 0..rounds {
-            let Some(share) = room.share()? else { return Ok(()) };
+            let Some(share) = room.share()? else { return Ok(room.was_there) };
             let was_fresh = room.is_fresh;
             let went = match step {
-                Step::Names => went(reduce(store, Reduce::Names { at_least: 1 }, now)?),
-                Step::Unresolved => drop_unresolved(store, share, now)?,
-                Step::LargeDomains => fold_parts(store, share, from, now, &mut parts)?,
+                Step::Unresolved => {
+                    let went = drop_unresolved(store, share, now)?;
+                    questions_wait = went.is_none();
+                    went.unwrap_or_default()
+                }
+                Step::UnresolvedThen if !questions_wait => false,
+                Step::UnresolvedThen => room.of(drop_unresolved(store, share, now)?),
+                Step::LargeDomains => room.of(fold_parts(store, share, from, now, &mut parts)?),
+                Step::Age if !room.is_enough_for(share)? => return Ok(false),
                 Step::Age => match find_cut(store, share, from)? {
                     Some(cut) if cut > store.expired_before() => {
                         patiently(|| store.expire(cut, now))?;
@@ -65,11 +83,11 @@ pub(super) fn shrink(store: &dyn WriteStore, budget: u64, from: u64, now: u64) -
             } else if step != Step::Age {
                 break;
             } else if was_fresh || !room.write_anew()? {
-                return Ok(());
+                return Ok(room.was_there);
             }
         }
     }
-    Ok(())
+    Ok(room.was_there)
 }
 
 /// A ledger that is to take less.
@@ -78,6 +96,8 @@ struct Room<'a> {
     budget: u64,
     /// Whether it was written anew just for its size: the disk it takes is what its rows take then, with what the engine adds.
     is_fresh: bool,
+    /// Whether there was room for all that was to go.
+    was_there: bool,
 }
 
 impl Room<'_> {
@@ -107,29 +127,50 @@ impl Room<'_> {
     /// Whether there was room for it.
     fn write_anew(&mut self) -> Result<bool, StoreError> {
         self.is_fresh = write_anew(self.store)?;
+        self.was_there &= self.is_fresh;
         Ok(self.is_fresh)
+    }
+
+    /// Whether something went; nothing, where there was no room for it.
+    fn of(&mut self, went: Option<bool>) -> bool {
+        self.was_there &= went.is_some();
+        went.unwrap_or_default()
+    }
+
+    /// Whether there was room for all that goes first, and is for what stays by age.
+    fn is_enough_for(&self, share: f64) -> Result<bool, StoreError> {
+        Ok(self.was_there && room_share(self.store)? >= share)
     }
 }
 
-/// Folds names of domains beyond that part of their budget by which a share of all names is left; whether any went. `parts` are those
-/// that may do still.
+/// Of how much of what is there a copy has room.
+fn room_share(store: &dyn WriteStore) -> Result<f64, StoreError> {
+    let live = store.stats()?.live_bytes.max(1);
+    Ok(store.copy_room()?.map_or(1.0, |room| (room as f64 / live as f64).min(1.0)))
+}
+
+/// Folds names of domains beyond that part of their budget by which a share of all names is left, or less where there is room for less
+/// only; whether any went. `None` where there is no room. `parts` are those that may do still.
 fn fold_parts(
     store: &dyn WriteStore,
     share: f64,
     from: u64,
     now: u64,
     parts: &mut &[u64],
-) -> Result<bool, StoreError> {
+) -> Result<Option<bool>, StoreError> {
     let survey = store.survey(from, &mut || true)?;
     let is_flood = survey.new.saturating_mul(2) > survey.names;
+    let share = share.min(room_share(store)?);
+    let mut had_room = true;
     while let Some(part) = part_for(&survey, share, parts, is_flood) {
-        if went(reduce(store, Reduce::LargeDomains { part }, now)?) {
-            return Ok(true);
+        match reduce(store, Reduce::LargeDomains { part }, now)? {
+            Some(reduced) if went(reduced) => return Ok(Some(true)),
+            reduced => had_room &= reduced.is_some(),
         }
         // Which names fold is known by doing it only.
         *parts = parts.split(|tried| *tried == part).next_back().unwrap_or_default();
     }
-    Ok(false)
+    Ok(had_room.then_some(false))
 }
 
 /// The largest of these parts of the budget that leaves no more than a share of all names. Where none does that, the one that leaves
@@ -148,11 +189,11 @@ pub(super) fn part_for(survey: &Survey, share: f64, parts: &[u64], is_flood: boo
     best
 }
 
-/// Nothing, where there is no room to write anew what stays.
-fn reduce(store: &dyn WriteStore, rule: Reduce, now: u64) -> Result<Reduced, StoreError> {
+/// `None` where there is no room to write anew what stays.
+fn reduce(store: &dyn WriteStore, rule: Reduce, now: u64) -> Result<Option<Reduced>, StoreError> {
     match store.reduce(rule, now) {
-        Err(error) if error.is_full() => Ok(Reduced::default()),
-        done => done,
+        Err(error) if error.is_full() => Ok(None),
+        done => done.map(Some),
     }
 }
 
@@ -161,8 +202,9 @@ fn went(reduced: Reduced) -> bool {
 }
 
 /// Drops questions that never resolved and were asked once, the oldest first, until a share of all rows and questions is left,
-/// or none of them; whether any went.
-fn drop_unresolved(store: &dyn WriteStore, share: f64, now: u64) -> Result<bool, StoreError> {
+/// or none of them; whether any went. `None` where there is no room.
+fn drop_unresolved(store: &dyn WriteStore, share: f64, now: u64) -> Result<Option<bool>, StoreError> {
+    let share = share.min(room_share(store)?);
     let (mut all, mut hours) = (0u64, BTreeMap::<u64, u64>::new());
     let snapshot = store.now();
     for entry in snapshot.entries(&Scan::All, None)? {
@@ -188,7 +230,7 @@ fn drop_unresolved(store: &dyn WriteStore, share: f64, now: u64) -> Result<bool,
         before = hour.saturating_add(1).saturating_mul(HOUR);
     }
     if before == 0 {
-        return Ok(false);
+        return Ok(Some(false));
     }
-    Ok(went(reduce(store, Reduce::Unresolved { before }, now)?))
+    Ok(reduce(store, Reduce::Unresolved { before }, now)?.map(went))
 }

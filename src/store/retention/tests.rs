@@ -374,3 +374,31 @@ fn no_row_goes_for_what_a_reader_holds() {
     assert!(kept.fits && kept.rows == 0 && kept.disk > budget.max_disk.unwrap(), "{kept:?}");
     drop(held);
 }
+
+#[test]
+fn nothing_goes_by_age_where_folding_lacks_room_and_what_folds_is_what_leaves_little_enough() {
+    // A flood below the budget of its domains, and what others left long ago.
+    let (site, ledger) = anywhere(&Options { fan_in: 1000, ..tiny() });
+    add_names(&ledger, (0..400).map(|i| (format!("www.site{i}.com"), NOW - 50 * DAY - i)));
+    add_names(&ledger, (0..4000).map(|i| (format!("x{i}.many{}.com", i % 100), NOW - 1 - i)));
+    ledger.rewrite().unwrap();
+    let live = ledger.stats().unwrap().live_bytes;
+    site.say_bytes(live);
+    let bounds = Bounds { max_disk: Some(live * 4 / 5), ..Bounds::default() };
+    let mut keeper = Keeper::new(bounds);
+    // No room for anything: all stays, and it is said why.
+    site.say_free(0);
+    let kept = kept(keeper.look(&ledger, NOW));
+    assert!(!kept.fits && kept.no_room, "{kept:?}");
+    assert_eq!((kept.rows, kept.questions, kept.folded, kept.unresolved), (0, 0, 0, 0));
+    assert_eq!((times(&ledger).len(), ledger.expired_before()), (4400, 0));
+    assert!(!keeper.is_due(&ledger, NOW), "it was in vain");
+    // Two thirds of the ledger could stay, and there is room for much less: more of the flood folds, and nothing goes by age.
+    site.say_free((1 << 20) + live / 4);
+    site.say_next_bytes(&[live / 3]);
+    assert!(Keeper::new(bounds).is_due(&ledger, NOW));
+    let kept = self::kept(Keeper::new(bounds).look(&ledger, NOW));
+    assert!(kept.fits && !kept.no_room && kept.rows == 0 && kept.folded > 7000, "{kept:?}");
+    assert_eq!(times(&ledger).iter().filter(|time| **time < NOW - 40 * DAY).count(), 400);
+    assert!(ledger.verify(&mut |_, _| true).unwrap().is_sound());
+}

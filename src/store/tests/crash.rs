@@ -173,6 +173,11 @@ impl VolatileSite {
         disk.bytes = std::iter::repeat_n(now, current).chain(bytes.iter().copied()).collect();
     }
 
+    /// From now on so many bytes are free.
+    pub(in crate::store) fn say_free(&self, bytes: u64) {
+        self.disk().free = Some(bytes);
+    }
+
     /// How many places were made so far.
     pub(in crate::store) fn made(&self) -> u32 {
         self.disk().made
