@@ -178,6 +178,12 @@ impl VolatileSite {
         self.disk().free = Some(bytes);
     }
 
+    /// From now on there is room for a copy beside, or in the file of the ledger only.
+    fn say_room(&self, beside: bool) {
+        let mut disk = self.disk();
+        (disk.free, disk.bytes) = if beside { (None, vec![0]) } else { (Some(0), vec![16 << 20]) };
+    }
+
     /// How many places were made so far.
     pub(in crate::store) fn made(&self) -> u32 {
         self.disk().made

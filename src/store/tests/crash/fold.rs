@@ -175,7 +175,7 @@ proptest! {
                     drop(ledger);
                     ledger = Ledger::open_site(Arc::new(site.clone()), false, &options(&names)).unwrap();
                 }
-                Step::Room(room) => site.disk().free = (!room).then_some(0),
+                Step::Room(room) => site.say_room(room),
             }
             assert_like(&ledger, &model);
             if !lost {
@@ -197,7 +197,7 @@ proptest! {
                 outcome: Outcome::NoData,
             })
             .collect();
-        for calls in (seed % 3..).step_by(3) {
+        for calls in (seed % 3..3000).step_by(3) {
             let site = VolatileSite::new(usize::MAX, seed);
             let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options(&names)).unwrap();
             for facts in facts.chunks(7) {
@@ -205,11 +205,8 @@ proptest! {
             }
             settle(&ledger);
             let before = totals(&ledger);
-            {
-                let mut disk = site.disk();
-                disk.free = (!room).then_some(0);
-                disk.left = calls as usize;
-            }
+            site.say_room(room);
+            site.disk().left = calls as usize;
             let done = ledger.reduce(Reduce::Names { at_least: 1 }, 7);
             site.disk().left = 0;
             drop(ledger);
@@ -247,11 +244,8 @@ proptest! {
         ledger.apply(&batch_of(&facts, &ledger)).unwrap();
         settle(&ledger);
         let before = totals(&ledger);
-        {
-            let mut disk = site.disk();
-            disk.free = (!room).then_some(0);
-            disk.left = calls;
-        }
+        site.say_room(room);
+        site.disk().left = calls;
         let first = ledger.reduce(Reduce::Names { at_least: 1 }, 7);
         prop_assert_eq!(totals(&ledger), before.clone());
         site.disk().left = usize::MAX;
