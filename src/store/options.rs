@@ -16,7 +16,7 @@ pub struct Options {
     pub bulk_rows: usize,
     /// Runs of about one size that are merged into one; at least 2.
     pub fan_in: usize,
-    /// Whether merges wait for [`WriteStore::end_bulk`](super::WriteStore::end_bulk), as long as runs are not three times as many.
+    /// Whether merges wait for [`WriteStore::end_bulk`](super::WriteStore::end_bulk), as long as runs are not eight times as many.
     pub puts_off_merges: bool,
     /// Bytes on disk from which on the ledger is rewritten when most of them are not needed.
     pub rewrite_bytes: u64,
@@ -58,7 +58,7 @@ impl Default for Options {
 
 impl Options {
     /// The same for a command that loads much at once: merging runs and counting names would take from it what it came for.
-    /// It lets runs become three times as many until [`WriteStore::end_bulk`](super::WriteStore::end_bulk), and counts names when there are many rows more; a
+    /// It lets runs become eight times as many until [`WriteStore::end_bulk`](super::WriteStore::end_bulk), and counts names when there are many rows more; a
     /// daemon, or the next command but a few, does that.
     #[must_use]
     pub fn put_off_merges(self) -> Options {

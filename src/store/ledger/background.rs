@@ -194,7 +194,7 @@ impl Shared {
 
     /// How many runs of one size are too many.
     fn fan_in(&self) -> usize {
-        let put_off = if self.puts_off_merges.load(Ordering::Relaxed) { 3 } else { 1 };
+        let put_off = if self.puts_off_merges.load(Ordering::Relaxed) { 8 } else { 1 };
         put_off * self.options.fan_in.max(2)
     }
 
