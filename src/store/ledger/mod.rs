@@ -27,7 +27,7 @@
 //! # Files
 //!
 //! [`open`] opens and closes, [`staging`] and [`commit`] take what comes, [`background`] folds and merges, [`disk`] reads and writes
-//! runs, [`view`] is what lookups see, [`first_seen`] makes rows of domains of older rows, [`hits`] gives numbers to what is met. [`cut`], [`reduce`] and [`rewrite`] drop rows and give space back, [`replaced`] removes what a
+//! runs, [`view`] is what lookups see, [`first_seen`] makes rows of domains of older rows, [`hits`] gives numbers to what is met. [`expiry`], [`reduce`] and [`rewrite`] drop rows and give space back, [`room`] says how much there is for that, [`old_places`] removes what a
 //! rewrite left, [`recovery`] and [`repair`] go on after a failure.
 //!
 //! # Threads
@@ -465,6 +465,10 @@ impl WriteStore for Ledger {
     }
 
     fn copy_room(&self) -> Result<Option<u64>, StoreError> {
+        let _alone = self.shared.merging.lock();
+        // What nobody needs any more still takes room.
+        self.shared.clear_away();
+        while self.shared.handle().remove_a_run()? {}
         Ok(self.shared.room()?.map(|room| copied_into(room.within)))
     }
 
