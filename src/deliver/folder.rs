@@ -251,9 +251,8 @@ impl Files {
     /// When that cannot be written.
     pub fn save(&self, cursor: &OutletProgress) -> Result<(), DeliverError> {
         let part = self.cursor.with_extension("part");
-        // Plain values to memory: nothing that can fail.
-        let text = serde_json::to_vec(cursor).unwrap_or_default();
-        replace_file(&self.cursor, &part, 0o600, &text).map_err(self.fault(&self.cursor))
+        let write = || replace_file(&self.cursor, &part, 0o600, &serde_json::to_vec(cursor)?);
+        write().map_err(self.fault(&self.cursor))
     }
 
     /// Keeps what will not be delivered.
