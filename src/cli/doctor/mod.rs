@@ -15,7 +15,7 @@ mod user;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use self::user::User;
 use super::Exit;
-use super::access::{SourceArgs, read_token};
+use super::access::{SourceArgs, read_token, whole};
 use super::client::ClientConfig;
 use crate::base::clock::now;
 use crate::base::time::{format_date, format_utc};
@@ -43,8 +43,6 @@ use crate::tail::wake::try_events;
 
 /// Files that are not read and are listed, for each source.
 const LISTED: usize = 10;
-/// Bytes of an answer at most.
-const MAX_ANSWER_BYTES: u64 = 64 << 20;
 /// Watches that a long archive wants.
 const WATCHES: u64 = 8192;
 /// Where the system says how many watches a user may have, and how many in this namespace: the lower one holds.
@@ -186,8 +184,8 @@ struct UnreadStatus {
 /// Asks a daemon for something; nothing where it does not answer.
 fn ask<T: DeserializeOwned + Default>(socket: &Path, path: &str) -> T {
     let answer = Client::of_socket(socket).and_then(|client| client.probing().get(path, &[]));
-    let told = answer.ok().map(|answer| serde_json::from_reader(answer.take(MAX_ANSWER_BYTES)));
-    told.and_then(Result::ok).unwrap_or_default()
+    let told = answer.ok().and_then(|answer| whole(answer).ok());
+    told.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 impl DaemonStatus {
