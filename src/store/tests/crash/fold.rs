@@ -197,6 +197,7 @@ proptest! {
                 outcome: Outcome::NoData,
             })
             .collect();
+        let mut is_done = false;
         for calls in (seed % 3..3000).step_by(3) {
             let site = VolatileSite::new(usize::MAX, seed);
             let ledger = Ledger::open_site(Arc::new(site.clone()), true, &options(&names)).unwrap();
@@ -220,10 +221,12 @@ proptest! {
             prop_assert!(done.is_err() || rows < 8);
             ledger.reduce(Reduce::Names { at_least: 1 }, 7).unwrap();
             prop_assert_eq!((totals(&ledger), contents(&ledger).0.len() < 8), (before, true));
-            if done.is_ok() {
+            is_done = done.is_ok();
+            if is_done {
                 break;
             }
         }
+        prop_assert!(is_done, "it was never let through");
     }
 
     #[test]
