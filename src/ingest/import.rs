@@ -28,7 +28,7 @@ use crate::zeek;
 use super::worker::{ReadOutcome, Worker};
 
 /// New lines from which on an import ends with the merges that it has put off. They take about half as long as reading, and what fewer
-/// lines leave is looked up in less than a millisecond without them: a daemon, or a later command, makes them.
+/// lines leave is looked up about as quickly without them: a daemon, or a later command, makes them.
 const SETTLED_FROM: u64 = 5_000_000;
 
 /// What the log is called that comes by standard input.
