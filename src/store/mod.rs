@@ -296,7 +296,8 @@ pub trait WriteStore: ReadStore {
     /// Nothing has changed then.
     fn rewrite(&self) -> Result<(), StoreError>;
 
-    /// How many bytes of what is live a copy can have, by the room there is; `None` where that is not known.
+    /// How many bytes of what is live a copy can have, by the room there is once what nobody needs any more is removed, which is done
+    /// first; `None` where that is not known.
     ///
     /// # Errors
     ///

@@ -80,7 +80,7 @@ fn open_folder(
     }
     let is_new = folder.is_new();
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
-    let mut ledger = Ledger::open_site(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
+    let ledger = Ledger::open_site(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
     if is_new {
         site.folder.lock().keep()?;
     }

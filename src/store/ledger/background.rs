@@ -104,7 +104,8 @@ impl Shared {
                 let (group, cut) = (self.runs_to_merge(&view), self.runs_to_cut(&view));
                 // A merge needs room for what it makes of its runs.
                 let coming = group.iter().flatten().map(|run| run.meta.bytes).sum();
-                let fits = self.place_of_merge(coming)? == Some(MergePlace::Within);
+                // The file system is asked where there is something to merge.
+                let fits = group.is_none() || self.place_of_merge(coming)? == Some(MergePlace::Within);
                 let (too_large, survey) =
                     (!fits || self.rewrite_is_due(&view, coming), self.survey_is_due(&view));
                 self.end_long_readers(&view, coming);

@@ -98,8 +98,6 @@ const CLEAR_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 pub struct Ledger {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// The most bytes on disk.
-    max_disk: Option<u64>,
 }
 
 struct Shared {
@@ -240,8 +238,7 @@ impl Shared {
 
 impl Ledger {
     /// From now on it is to take no more disk than this.
-    pub(super) fn bound_disk(&mut self, most: Option<u64>) {
-        self.max_disk = most;
+    pub(super) fn bound_disk(&self, most: Option<u64>) {
         self.shared.max_disk.store(most.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
@@ -292,7 +289,7 @@ impl ReadStore for Ledger {
             disk_bytes: self.shared.handle().disk_bytes()?.saturating_add(held_bytes),
             held_bytes,
             live_bytes: view.live_bytes(),
-            max_disk: self.max_disk,
+            max_disk: self.shared.max_disk(),
             format: FORMAT,
             expired,
             expired_on_disk: dropped + dropped_questions,
@@ -466,15 +463,12 @@ impl WriteStore for Ledger {
 
     fn copy_room(&self) -> Result<Option<u64>, StoreError> {
         let _alone = self.shared.merging.lock();
-        // What nobody needs any more still takes room.
-        self.shared.clear_away();
-        while self.shared.handle().remove_a_run()? {}
+        self.shared.clear_all_away()?;
         Ok(self.shared.room()?.map(|room| copied_into(room.within)))
     }
 
     fn use_reserve(&self) {
-        *self.shared.making_room.lock() += 1;
-        self.shared.site.use_reserve(self.shared.view().block_bytes());
+        self.shared.use_reserve(self.shared.view().block_bytes());
         // A write that failed before this says nothing of the next one.
         self.shared.handle().try_now();
     }

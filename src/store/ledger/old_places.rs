@@ -42,6 +42,14 @@ impl Shared {
         !free.is_empty()
     }
 
+    /// Closes and removes all that nobody needs any more: places that no reader holds, and runs that others have replaced. Who calls it
+    /// sees to it that nothing is merged meanwhile.
+    pub(super) fn clear_all_away(&self) -> Result<(), StoreError> {
+        self.clear_away();
+        while self.handle().remove_a_run()? {}
+        Ok(())
+    }
+
     /// Bytes on disk of those that readers hold; the others are being removed.
     pub(super) fn replaced_bytes(&self) -> Result<u64, StoreError> {
         let left = self.replaced.lock();

@@ -40,7 +40,7 @@ impl Ledger {
     ) -> Result<Ledger, StoreError> {
         let shared = Shared::open(site, is_new, options, Run::load)?;
         shared.take_up_survey()?;
-        let mut ledger = Ledger { shared, workers: Vec::new(), max_disk: None };
+        let mut ledger = Ledger { shared, workers: Vec::new() };
         let works: &[Work] = if options.reading { &[] } else { &[Work::Fold, Work::Merge] };
         for &work in works {
             ledger.start(work.thread_name(), move |shared| shared.work(work))?;

@@ -213,7 +213,7 @@ mod tests {
         let site = Arc::new(VolatileSite::new(usize::MAX, 1));
         let options = Options { fold_rows: usize::MAX, bulk_rows: usize::MAX, ..tiny() };
         let shared = Shared::open(site, true, &options, Run::load).unwrap();
-        let ledger = Ledger { shared: Arc::clone(&shared), workers: Vec::new(), max_disk: None };
+        let ledger = Ledger { shared: Arc::clone(&shared), workers: Vec::new() };
         let mut number = 0;
         while !shared.is_due(Work::Fold) {
             number += 1;

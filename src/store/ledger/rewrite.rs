@@ -77,8 +77,7 @@ impl Shared {
     ) -> Result<Reduced, StoreError> {
         self.count_cuts()?;
         // What nobody needs any more still takes room.
-        self.clear_away();
-        while self.handle().remove_a_run()? {}
+        self.clear_all_away()?;
         let place = self.site.next()?;
         let mut room = self.room()?;
         let mut found = self.find_place(room, how.in_place, None);
@@ -103,8 +102,7 @@ impl Shared {
         if !found.uses_reserve {
             return self.copy_to(place, runs, rules, how, found.in_place);
         }
-        *self.making_room.lock() += 1;
-        self.site.use_reserve(u64::MAX);
+        self.use_reserve(u64::MAX);
         let copied = self.copy_to(place, runs, rules, how, found.in_place);
         self.keep_reserve();
         copied

@@ -23,7 +23,9 @@ pub(super) struct Room {
 /// Where what is merged is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MergePlace {
+    /// Into the ledger's own file.
     Within,
+    /// Beside it, with all else: the ledger is written anew.
     Beside,
 }
 
@@ -58,6 +60,17 @@ impl Shared {
     /// Whether room is made, or is about to be: whoever does that needs what is free, and writes anew what stays.
     pub(super) fn is_to_take_less(&self) -> Result<bool, StoreError> {
         Ok(self.is_making_room() || self.handle().disk_bytes()? > self.max_disk.load(Ordering::Relaxed))
+    }
+
+    /// The most disk that it may take, if that is bounded.
+    pub(super) fn max_disk(&self) -> Option<u64> {
+        Some(self.max_disk.load(Ordering::Relaxed)).filter(|most| *most < u64::MAX)
+    }
+
+    /// Somebody makes room, and the reserve goes where there is less free than a copy of so many bytes of blocks needs.
+    pub(super) fn use_reserve(&self, live: u64) {
+        *self.making_room.lock() += 1;
+        self.site.use_reserve(live);
     }
 
     /// The reserve is no longer needed by one of those who make room.
