@@ -30,7 +30,7 @@ fn records(sensor: u64) -> String {
 }
 
 /// Hits without what each ledger says of its own: their numbers, and when they were noted.
-fn known(hits: &[Value]) -> BTreeSet<String> {
+pub fn known(hits: &[Value]) -> BTreeSet<String> {
     let known: BTreeSet<String> = hits
         .iter()
         .map(|hit| {
@@ -45,8 +45,9 @@ fn known(hits: &[Value]) -> BTreeSet<String> {
     known
 }
 
+/// Hits that a command finds.
 #[track_caller]
-fn hits(env: &TestEnv, how: &str, of: &str, more: &[&str]) -> Vec<Value> {
+pub fn hits(env: &TestEnv, how: &str, of: &str, more: &[&str]) -> Vec<Value> {
     let answer = env.run(&[&["hits", how, of, "-f", "json", "-n", "100000"], more].concat());
     assert!([Some(0), Some(1)].contains(&answer.status.code()), "{}", answer.stderr);
     let written = String::from_utf8(answer.stdout).unwrap();

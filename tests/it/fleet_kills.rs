@@ -4,6 +4,7 @@
 //!
 //! `DNSLEDGER_FLEET_KILLS` says how often, `DNSLEDGER_SEED` from which seed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use crate::clients::is_there;
 use crate::env::{Daemon, TestEnv, made_up_log, pause, setting, skipped, until};
 use crate::fleet::{Engine, Replica, export, free_port, front_end, log_of};
+use crate::fleet_hits::{hits, known};
 
 /// A ZooKeeper of one server; killed when dropped.
 struct Keeper {
@@ -129,13 +131,37 @@ impl Slot {
     }
 }
 
+/// What each sensor watches for: some of what is in its logs.
+fn feed() -> String {
+    let logs = [9000, 1000, 5000].into_iter().flat_map(|first| first..first + 20).chain([77, 6000]);
+    let mut all =
+        BTreeSet::from(["witness0.test", "witness3.test", "old0.test", "old2.test"].map(str::to_owned));
+    for seed in logs {
+        let log = made_up_log(20, seed);
+        let text = String::from_utf8_lossy(&log);
+        let names =
+            text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split('\t').nth(9));
+        all.extend(names.filter(|name| name.ends_with(".example")).map(str::to_owned));
+    }
+    all.into_iter().map(|name| name + "\n").collect()
+}
+
+/// Imports a log into a ledger; a new one watches from then on.
+fn import(env: &TestEnv, data: &str, sensor: &str, log: &str) {
+    let is_new = !env.path(data).exists();
+    env.ok(&["import", "--data", data, "--sensor", sensor, log]);
+    if is_new {
+        env.ok(&["indicators", "import", "--data", data, "--feed", "bad", "feed.txt"]);
+    }
+}
+
 /// What the model imports.
 type Logs = Mutex<Vec<(&'static str, String)>>;
 
 /// The sensor that is expired, and whose site is imported anew. Gives the last state of the site.
 fn expired_and_replaced(env: &TestEnv, to: &str, slot: &Slot, logs: &Logs, stop: &AtomicBool, sites: &str) {
     let import = |log: &str| {
-        env.ok(&["import", "--data", "b", "--sensor", "b", log]);
+        import(env, "b", "b", log);
         logs.lock().push(("b", log.to_owned()));
     };
     for round in 1.. {
@@ -177,7 +203,7 @@ fn rebuilt(env: &TestEnv, to: &str, slot: &Slot, logs: &Logs, stop: &AtomicBool,
         }
         let log = format!("c-{round}.log");
         fs::write(env.path(&log), made_up_log(100, 5000 + round)).unwrap();
-        env.ok(&["import", "--data", data, "--sensor", "c", &log]);
+        import(env, data, "c", &log);
         if data == "c2" {
             logs.lock().push(("c", log));
         }
@@ -211,6 +237,8 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
     fs::write(env.path("a.toml"), config).unwrap();
     let daemon = env.configured_daemon("a.toml", "a");
     daemon.wait_for_lines(6);
+    fs::write(env.path("feed.txt"), feed()).unwrap();
+    env.ok(&["indicators", "import", "--data", "a", "--feed", "bad", "feed.txt"]);
     env.ok(&["forward", "--once", "--config", "a.toml"]);
 
     // With a replica away reading goes on, and what is not on both is not acknowledged.
@@ -218,7 +246,7 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
     cluster.engines[0].kill();
     assert_eq!(export(&env, &to), expected);
     fs::write(env.path("c-0.log"), made_up_log(50, 77)).unwrap();
-    env.ok(&["import", "--data", "c1", "--sensor", "c", "c-0.log"]);
+    import(&env, "c1", "c", "c-0.log");
     let refused = env.run(&["forward", "--once", "--data", "c1", "--to", &to]);
     assert_eq!(refused.status.code(), Some(2), "a quorum of two was said");
     cluster.engines[0].go_on(&env);
@@ -287,7 +315,7 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
     rebuild.store(true, Ordering::Relaxed);
     if !env.path("c2").exists() {
         fs::write(env.path("c-last.log"), made_up_log(60, 6000)).unwrap();
-        env.ok(&["import", "--data", "c2", "--sensor", "c", "c-last.log"]);
+        import(&env, "c2", "c", "c-last.log");
         logs.lock().push(("c", "c-last.log".to_owned()));
     }
     daemon.wait_for_lines(6 + 20 * kills);
@@ -312,6 +340,9 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
         env.ok(&["import", "--data", "all", "--sensor", "site", "site.json"]);
     }
     let all = env.export("all");
+    let of_each = ["a", "b", "c2"].map(|data| hits(&env, "--data", data, &[]));
+    assert!(of_each.iter().all(|hits| hits.len() > 2), "{:?}", of_each.map(|hits| hits.len()));
+    let all_hits = known(&of_each.concat());
     for replicas in [&[0, 1][..], &[0], &[1]] {
         let address = cluster.address(replicas);
         until("the replicas to be equal", || {
@@ -322,6 +353,9 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
                 fs::write(env.path("expected"), &all).unwrap();
             }
             is_equal.then_some(())
+        });
+        until("the hits of replicas to be equal", || {
+            (known(&hits(&env, "--store", &address, &[])) == all_hits).then_some(())
         });
     }
 }
