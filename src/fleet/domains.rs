@@ -28,6 +28,8 @@ const THREE: &str =
 const IS_PARTED: &str = "(substring(name, 3, 1) = '\\x00' AND position(substring(name, 4), '\\x00') <= 4)";
 /// Bytes of keys that one statement names, as they are: there they take four times as many.
 const NAMED_AT_ONCE: usize = 32 << 10;
+/// The same of keys that all others of a statement begin with.
+const BELOW_AT_ONCE: usize = 4 << 10;
 
 /// Domains in their order.
 pub(super) struct ByDomain<'a> {
@@ -64,15 +66,28 @@ impl<'a> ByDomain<'a> {
     ) -> ByDomain<'a> {
         let prefix = within.as_ref().map_or([].as_slice(), Name::subtree_key);
         let keys = Keys::Between(prefix.to_vec(), after_prefix(prefix));
-        ByDomain {
-            sweep: Sweep::open(cluster, &TABLES, keys, bucket::of_subtree(prefix), without),
-            known,
-            database: cluster.database().to_owned(),
-            within,
-            since,
-            ready: VecDeque::new(),
-            is_over: false,
-        }
+        let sweep = Sweep::open(cluster, &TABLES, keys, bucket::of_subtree(prefix), without);
+        ByDomain { within, since, ..ByDomain::by(sweep, cluster, known) }
+    }
+
+    /// Those at or below each of some names, and maybe others.
+    pub(super) fn of_each(
+        cluster: &'a Cluster,
+        known: &Arc<Known>,
+        without: &[usize],
+        wanted: BTreeSet<Name>,
+    ) -> impl Iterator<Item = Result<DomainSeen, StoreError>> + use<'a> {
+        let (known, without) = (Arc::clone(known), without.to_vec());
+        let wanted = chunks(wanted.iter().map(|name| name.subtree_key().to_vec()).collect(), BELOW_AT_ONCE);
+        let sweep = move |prefixes| Sweep::below(cluster, &TABLES, prefixes, &without);
+        wanted
+            .into_iter()
+            .flat_map(move |prefixes| ByDomain::by(sweep(prefixes), cluster, Arc::clone(&known)))
+    }
+
+    fn by(sweep: Sweep<'a>, cluster: &Cluster, known: Arc<Known>) -> ByDomain<'a> {
+        let database = cluster.database().to_owned();
+        ByDomain { sweep, known, database, within: None, since: None, ready: VecDeque::new(), is_over: false }
     }
 
     /// Sums up the next names.
@@ -98,11 +113,11 @@ impl<'a> ByDomain<'a> {
         let mut found = DomainTimes::new();
         let open = self.sum_up(DOMAIN, &wanted, "", &mut found)?;
         let mut still_open = BTreeSet::new();
-        for keys in chunks(open) {
+        for keys in chunks(open, NAMED_AT_ONCE) {
             let within = format!("{bounds} AND {DOMAIN} IN ({})", literals(keys.iter().map(Vec::as_slice)));
             still_open.append(&mut self.sum_up(THREE, &within, "", &mut found)?);
         }
-        for keys in chunks(still_open) {
+        for keys in chunks(still_open, NAMED_AT_ONCE) {
             // By two labels rows are left out quickly.
             let two: BTreeSet<&[u8]> = keys.iter().map(|key| two_labels(key)).collect();
             let within = format!("{bounds} AND {DOMAIN} IN ({})", literals(two.into_iter()));
@@ -194,11 +209,11 @@ impl<'a> ByDomain<'a> {
     }
 }
 
-/// Keys in parts that fit into a statement.
-fn chunks(keys: BTreeSet<Vec<u8>>) -> Vec<Vec<Vec<u8>>> {
-    let (mut chunks, mut bytes) = (Vec::<Vec<Vec<u8>>>::new(), NAMED_AT_ONCE);
+/// Keys in parts of about so many bytes, that fit into a statement.
+fn chunks(keys: BTreeSet<Vec<u8>>, most: usize) -> Vec<Vec<Vec<u8>>> {
+    let (mut chunks, mut bytes) = (Vec::<Vec<Vec<u8>>>::new(), most);
     for key in keys {
-        if bytes >= NAMED_AT_ONCE {
+        if bytes >= most {
             bytes = 0;
             chunks.push(Vec::new());
         }

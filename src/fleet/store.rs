@@ -631,6 +631,12 @@ impl Snapshot for FleetView {
         self.domains_of(scan, Some(since))
     }
 
+    fn domains_of_each<'a>(&'a self, wanted: BTreeSet<Name>) -> Result<Domains<'a>, StoreError> {
+        let known = self.known().map_err(FleetError::into_store_error)?;
+        let mut domains = ByDomain::of_each(&self.shared.cluster, &known, &self.without, wanted);
+        Ok(Box::new(std::iter::from_fn(move || self.told(domains.next()))))
+    }
+
     fn firsts<'a>(&'a self, of: FirstsOf) -> Result<Option<Firsts<'a>>, StoreError> {
         let known = self.known().map_err(FleetError::into_store_error)?;
         let firsts = ByFirst::open(&self.shared.cluster, known, &self.without, of);

@@ -1,5 +1,7 @@
 //! Going through all keys of some tables in parts, to have servers sum up what lies within each: a part has about as many rows as was said.
 
+use std::sync::Arc;
+
 use super::FleetError;
 use super::bucket;
 use super::cluster::{Cluster, Shard};
@@ -7,6 +9,7 @@ use super::condition::Bounds;
 use super::fence;
 use super::pages::Keys;
 use super::rows::Table;
+use crate::store::after_prefix;
 
 /// What is left to go through.
 pub(super) struct Sweep<'a> {
@@ -16,16 +19,21 @@ pub(super) struct Sweep<'a> {
     tables: &'static [Table],
     from: Vec<u8>,
     to: Option<Vec<u8>>,
+    below: Below,
     /// About how many rows of a shard and table the next part has, and at most.
     span: u64,
     most: u64,
     is_over: bool,
 }
 
+/// Only keys that begin so; all where none is said.
+type Below = Arc<[Vec<u8>]>;
+
 /// First columns: from one on, up to and without another.
 pub(super) struct KeyPart {
     from: Vec<u8>,
     to: Option<Vec<u8>>,
+    below: Below,
     /// About how many rows a shard and table has within, at most.
     pub(super) rows: u64,
 }
@@ -33,7 +41,14 @@ pub(super) struct KeyPart {
 impl KeyPart {
     /// The same as a condition on that column.
     pub(super) fn of(&self, column: &str) -> String {
-        Bounds { from: &self.from, to: self.to.as_deref().map(|to| (to, false)) }.of(column)
+        let between =
+            |from: &[u8], to: Option<&[u8]>| Bounds { from, to: to.map(|to| (to, false)) }.of(column);
+        let all = between(&self.from, self.to.as_deref());
+        let each = self.below.iter().map(|prefix| between(prefix, after_prefix(prefix).as_deref()));
+        match each.collect::<Vec<_>>().as_slice() {
+            [] => all,
+            some => format!("{all} AND ({})", some.join(" OR ")),
+        }
     }
 }
 
@@ -76,10 +91,24 @@ impl<'a> Sweep<'a> {
             tables,
             from,
             to,
+            below: Arc::default(),
             span: most,
             most: WAITED_FOR * most,
             is_over: false,
         }
+    }
+
+    /// Over keys with some prefixes, at least one.
+    pub(super) fn below(
+        cluster: &'a Cluster,
+        tables: &'static [Table],
+        prefixes: Vec<Vec<u8>>,
+        without: &[usize],
+    ) -> Sweep<'a> {
+        let first = prefixes.iter().min().cloned().unwrap_or_default();
+        let end = prefixes.iter().max().and_then(|prefix| after_prefix(prefix));
+        let sweep = Sweep::open(cluster, tables, Keys::Between(first, end), None, without);
+        Sweep { below: prefixes.into(), ..sweep }
     }
 
     /// How many shards there are to ask.
@@ -128,14 +157,16 @@ impl<'a> Sweep<'a> {
         }
         let column = self.tables.first().map_or("name", |table| table.first_column());
         let (database, span) = (self.cluster.database(), self.span);
-        let left = KeyPart { from: self.from.clone(), to: self.to.clone(), rows: span }.of(column);
+        let below = Arc::clone(&self.below);
+        let left = KeyPart { from: self.from.clone(), to: self.to.clone(), below, rows: span }.of(column);
         let ends = self.each_table(|shard, table| fence::find_surely(shard, database, table, &left, span))?;
         let end = ends.into_iter().filter_map(|(_, end)| end).min().map(end);
         let end = end.filter(|end| self.to.as_ref().is_none_or(|to| end < to));
         self.span = (self.span * 4).min(self.most);
         self.is_over = end.is_none();
         let from = std::mem::replace(&mut self.from, end.clone().unwrap_or_default());
-        Ok(Some(KeyPart { from, to: end.or_else(|| self.to.clone()), rows: span }))
+        let (to, below) = (end.or_else(|| self.to.clone()), Arc::clone(&self.below));
+        Ok(Some(KeyPart { from, to, below, rows: span }))
     }
 }
 

@@ -429,6 +429,19 @@ pub trait Snapshot: Send + Sync {
         self.domains(scan)
     }
 
+    /// Like [`Snapshot::domains`] of several domains, one after another in any order. There may be others among them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::entries`].
+    fn domains_of_each<'a>(&'a self, wanted: BTreeSet<Name>) -> Result<Domains<'a>, StoreError> {
+        let of_one = |domain| match self.domains(&Scan::Subtree(domain)) {
+            Ok(found) => found,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        };
+        Ok(Box::new(wanted.into_iter().flat_map(of_one)))
+    }
+
     /// First sightings, summed up by who keeps the rows: `None` where going through the rows is as quick.
     ///
     /// # Errors

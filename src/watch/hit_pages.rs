@@ -194,9 +194,11 @@ pub fn find_hits(
             if !newest {
                 all.iter_mut().for_each(|left| left.at = left.at.max(left.last));
             }
+            HitLine::retract(&mut hits, snapshot)?;
             return Ok(HitsFound { hits, next: None, at: place(&all) });
         };
         if hits.len() >= *limit {
+            HitLine::retract(&mut hits, snapshot)?;
             return Ok(HitsFound { hits, next: Some(place(&all)), at: place(&all) });
         }
         let Some(hit) = left.ready.pop_front() else { continue };
@@ -210,7 +212,7 @@ pub fn find_hits(
         if line.is_event() && !filter.wants(&line) {
             continue;
         }
-        let line = HitLine::of(&hit, snapshot, set)?;
+        let line = HitLine::of(&hit, set);
         if filter.wants_by(&line, snapshot)? {
             let ledger = (left.ledger != OWN).then(|| format!("{:016x}", left.ledger));
             hits.push(HitLine { ledger, ..line });
@@ -220,12 +222,81 @@ pub fn find_hits(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::dns::Name;
-    use crate::store::{Changed, Domains, Entries, Mark, Position, Questions, Scan};
+    use crate::observation::FirstSeen;
+    use crate::store::{Changed, DomainSeen, Domains, Entries, Mark, Position, Questions, Scan};
 
     /// Hits of several ledgers: when each was noted, by ledger and number.
     struct Several(BTreeMap<u64, BTreeMap<u64, u64>>);
+
+    /// Events of new domains of one ledger, of which every other one was seen before; how often domains were asked for.
+    #[derive(Default)]
+    struct Events(AtomicU64);
+
+    impl Snapshot for Events {
+        fn entries<'a>(&'a self, _: &Scan, _: Option<&Position>) -> Result<Entries<'a>, StoreError> {
+            Ok(Box::new(std::iter::empty()))
+        }
+
+        fn questions<'a>(&'a self, _: &Scan) -> Result<Questions<'a>, StoreError> {
+            Ok(Box::new(std::iter::empty()))
+        }
+
+        fn domains<'a>(&'a self, _: &Scan) -> Result<Domains<'a>, StoreError> {
+            Err(StoreError::OnlyAsked)
+        }
+
+        fn domains_of_each<'a>(&'a self, wanted: BTreeSet<Name>) -> Result<Domains<'a>, StoreError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let seen = wanted.into_iter().map(|domain| {
+                let asked = if domain.to_string().starts_with("d0") { 7 } else { 2_000 };
+                let times = FirstSeen { asked: Some(asked), ..FirstSeen::default() };
+                Ok(DomainSeen { domain, sensor: "lan".into(), times })
+            });
+            Ok(Box::new(seen))
+        }
+
+        fn changed_since<'a>(&'a self, _: Mark) -> Result<Changed<'a>, StoreError> {
+            Err(StoreError::OnlyAsked)
+        }
+
+        fn hits_within(&self, spans: &[HitSpan]) -> Result<Vec<(u64, Hit)>, StoreError> {
+            let event = |number: u64| Hit {
+                sequence: number,
+                noted: number,
+                time: 2_000,
+                rrname: Name::parse(&format!("d{}x{number}.example", number % 2)).unwrap(),
+                indicator: b"w".to_vec(),
+                address: None,
+                sensor: "".into(),
+                note: Vec::new(),
+                acknowledged: None,
+            };
+            let of_one = |span: &HitSpan| {
+                (span.after + 1..=span.to).map(|number| (OWN, event(number))).collect::<Vec<_>>()
+            };
+            Ok(spans.iter().flat_map(of_one).collect())
+        }
+    }
+
+    #[test]
+    fn a_page_of_events_asks_once_which_of_them_were_taken_back() {
+        let events = Events::default();
+        let last = BTreeMap::from([(OWN, 100)]);
+        let mut wanted = Wanted { limit: 40, ..Wanted::default() };
+        let mut all = Vec::new();
+        for page in 1..=3 {
+            let found = find_hits(&events, None, &last, &wanted).unwrap();
+            assert_eq!(events.0.load(Ordering::Relaxed), page);
+            all.extend(found.hits.into_iter().map(|hit| hit.retracted));
+            wanted.from = found.next;
+        }
+        assert_eq!(all, (1..=100).map(|number| number % 2 == 0).collect::<Vec<_>>());
+    }
 
     impl Snapshot for Several {
         fn entries<'a>(&'a self, _: &Scan, _: Option<&Position>) -> Result<Entries<'a>, StoreError> {

@@ -1,6 +1,6 @@
 //! A hit as it is written: a line of JSON, or one of Zeek's intel.log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -127,22 +127,40 @@ impl From<&Hit> for HitLine {
 }
 
 impl HitLine {
-    /// A hit as a ledger and the feeds know it now: whether an event was taken back, and which other feeds have the indicator.
-    ///
-    /// # Errors
-    ///
-    /// When the ledger cannot be read.
-    pub fn of(hit: &Hit, ledger: &dyn Snapshot, set: Option<&Set>) -> Result<HitLine, StoreError> {
-        let retracted = hit.indicator == novel::NEW && novel::is_retracted(ledger, &hit.rrname, hit.time)?;
+    /// A hit as feeds know it now: which others have the indicator.
+    pub fn of(hit: &Hit, set: Option<&Set>) -> HitLine {
         let line = HitLine::from(hit);
         let mut feeds_now =
             set.map(|set| set.feeds_with(&hit.indicator, &hit.rrname, hit.address)).unwrap_or_default();
         feeds_now.retain(|feed| !line.feeds.contains(feed));
-        Ok(HitLine { retracted, feeds_now, ..line })
+        HitLine { feeds_now, ..line }
     }
-}
 
-impl HitLine {
+    /// Says of events of new domains whether they were taken back, by what a ledger knows of these now.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be read.
+    pub fn retract(lines: &mut [HitLine], ledger: &dyn Snapshot) -> Result<(), StoreError> {
+        let is_new = |line: &HitLine| Some(line.kind.as_str()) == novel::kind(novel::NEW);
+        let mut events: BTreeMap<Name, Vec<&mut HitLine>> = BTreeMap::new();
+        for line in lines.iter_mut().filter(|line| is_new(line)) {
+            if let Ok(domain) = Name::parse(&line.rrname) {
+                events.entry(domain).or_default().push(line);
+            }
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        for seen in ledger.domains_of_each(events.keys().cloned().collect())? {
+            let seen = seen?;
+            for line in events.get_mut(&seen.domain).into_iter().flatten() {
+                line.retracted |= novel::is_earlier(seen.times.first(), line.time);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a feed had its indicator when it was noted, or has it now.
     pub fn is_of(&self, feed: &String) -> bool {
         self.feeds.contains(feed) || self.feeds_now.contains(feed)

@@ -84,22 +84,8 @@ pub(super) fn kind(indicator: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether an event of a domain was taken back, by what a ledger knows of it now.
-///
-/// # Errors
-///
-/// When the ledger cannot be read.
-pub(super) fn is_retracted(ledger: &dyn Snapshot, domain: &Name, time: u64) -> Result<bool, StoreError> {
-    for seen in ledger.domains(&Scan::Subtree(domain.clone()))? {
-        let seen = seen?;
-        if seen.domain == *domain && is_earlier(seen.times.first(), time) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn is_earlier(first: u64, time: u64) -> bool {
+/// Whether a first sighting is so much earlier than an event says that the event is taken back.
+pub(super) fn is_earlier(first: u64, time: u64) -> bool {
     first.saturating_add(EARLIER) < time
 }
 
@@ -425,9 +411,10 @@ mod tests {
         /// The events: their kind, the domain, the sensor; and whether it was taken back.
         fn events(&self) -> Vec<(String, String, String, bool)> {
             let snapshot = self.store.now();
-            let lines =
-                snapshot.hits(0).unwrap().map(|hit| HitLine::of(&hit.unwrap(), &*snapshot, None).unwrap());
-            lines.map(|line| (line.kind, line.rrname, line.sensor, line.retracted)).collect()
+            let mut lines: Vec<HitLine> =
+                snapshot.hits(0).unwrap().map(|hit| HitLine::from(&hit.unwrap())).collect();
+            HitLine::retract(&mut lines, &*snapshot).unwrap();
+            lines.into_iter().map(|line| (line.kind, line.rrname, line.sensor, line.retracted)).collect()
         }
     }
 

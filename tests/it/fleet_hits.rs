@@ -226,6 +226,47 @@ fn the_newest_engine_has_hits_by_the_same_statements() {
 }
 
 #[test]
+fn an_event_of_a_domain_that_another_sensor_has_seen_before_is_taken_back_in_the_cluster() {
+    let env = TestEnv::new();
+    let (Some(first), Some(second)) = (Engine::start(&env, "first"), Engine::start(&env, "second")) else {
+        return;
+    };
+    let cluster = format!("clickhouse://{};{}/dns", first.host(), second.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    fs::create_dir(env.path("logs")).unwrap();
+    fs::write(env.path("logs/dns.log"), log("a", &[(now() - 30 * 86_400, "www.old.example", "192.0.2.1")]))
+        .unwrap();
+    let config = "data_dir = \"a\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\nsensor = \"a\"\n[new]\nevents = \"all\"\n";
+    fs::write(env.path("a.toml"), config).unwrap();
+    let daemon = env.configured_daemon("a.toml", "a");
+    until("the first look", || env.path("a/watch/new").exists().then_some(()));
+    let start = now();
+    let names: Vec<String> =
+        (0..200).map(|i| format!("www.fresh{i}.{}", ["example", "test", "co.uk"][i % 3])).collect();
+    let at = |time: u64| names.iter().map(|name| (time, name.as_str(), "192.0.2.1")).collect::<Vec<_>>();
+    fs::write(env.path("logs/dns.new.log"), log("new", &at(start + 1))).unwrap();
+    let events =
+        |daemon: &Daemon| daemon.json("/api/v1/hits?kind=new&limit=1000")["hits"].as_array().unwrap().clone();
+    until("the events", || (events(&daemon).len() == names.len()).then_some(()));
+    assert!(daemon.stop().status.success());
+    ship(&env, "a", &cluster);
+    let taken_back = || {
+        let all = hits(&env, "--store", &cluster, &["--kind", "new"]);
+        assert_eq!(all.len(), names.len());
+        let retracted = all.iter().filter(|hit| hit["retracted"] == true);
+        retracted.map(|hit| hit["rrname"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(taken_back(), BTreeSet::new());
+    // What was seen a minute before is the same news; what was seen a day before is none.
+    let earlier = at(start - 86_400).into_iter().step_by(2).chain(at(start - 60));
+    fs::write(env.path("b.log"), log("b", &earlier.collect::<Vec<_>>())).unwrap();
+    env.ok(&["import", "--data", "b", "--sensor", "b", "b.log"]);
+    ship(&env, "b", &cluster);
+    let expected = names.iter().step_by(2).map(|name| name.trim_start_matches("www.").to_owned());
+    assert_eq!(taken_back(), expected.collect());
+}
+
+#[test]
 fn a_cluster_that_lacks_a_shard_has_no_hits_or_says_which_part_is_missing() {
     let env = TestEnv::new();
     let (Some(first), Some(mut second)) = (Engine::start(&env, "first"), Engine::start(&env, "second"))

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -232,6 +232,14 @@ fn assert_reads_agree(store: &dyn WriteStore, oracle: &dyn WriteStore) {
             assert_eq!(entries(store, &scan, Some(&entry.position())), all[at + 1..], "{scan:?} after {at}");
         }
     }
+    // Some domains together are what each of them is.
+    let wanted: BTreeSet<Name> = (0..NAMES.len()).step_by(2).map(name).collect();
+    let of_wanted =
+        |seen: DomainSeen| wanted.contains(&seen.domain).then_some(((seen.domain, seen.sensor), seen.times));
+    let together = store.now();
+    let together = together.domains_of_each(wanted.clone()).unwrap().map(Result::unwrap);
+    let alone = domains(oracle, &Scan::All).into_iter().filter_map(of_wanted).collect::<BTreeMap<_, _>>();
+    assert_eq!(together.filter_map(of_wanted).collect::<BTreeMap<_, _>>(), alone);
     // Positions that are no row: between, before and after what a scan finds.
     for at in 0..8 {
         let tuple = Tuple { rrname: name(at), rrtype: RrType(2), rdata: rdata(5 * at) };
