@@ -301,11 +301,6 @@ impl Shard {
         self.number
     }
 
-    /// Its hosts.
-    pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.hosts.iter().map(|host| host.name.as_str())
-    }
-
     /// How many hosts it has.
     pub fn replicas(&self) -> usize {
         self.hosts.len()

@@ -121,15 +121,6 @@ impl FleetStore {
         };
         std::thread::Builder::new().name("fleet".to_owned()).spawn(look).map(drop)
     }
-
-    /// What the cluster knows of ledgers and sensors.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be asked.
-    pub fn registry(&self) -> Result<Registry, FleetError> {
-        Registry::load(&self.shared.cluster)
-    }
 }
 
 impl Shared {
