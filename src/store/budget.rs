@@ -9,7 +9,7 @@
 //! # What folds
 //!
 //! A name folds, with all its rows and questions of all sensors, or stays. It stays when it is among those of the budget, or
-//! an exception, or was seen or asked on two days (UTC). Of the rest the names fold of which each row was seen once, and those
+//! an exception, or was seen or asked on two days (UTC); where room is needed, also when it was first seen before the flood ([`SPANS`]). Of the rest the names fold of which each row was seen once, and those
 //! that were only asked. Where that leaves more than twice the budget, all of the rest fold: else whoever asks each name twice
 //! had no bound.
 //!
@@ -54,6 +54,12 @@ const NOTED: usize = 2 << 20;
 const GROWING: usize = 10;
 /// Where room is needed a domain may have one in so many names of its budget, the largest part first.
 pub const PARTS: [u64; 7] = [4, 16, 64, 256, 1024, 4096, 16_384];
+/// Days: names that were first seen within so many fold before older ones do. What is older than the last is in all spans.
+pub const SPANS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, u64::MAX];
+/// Names that fold, about, for each of [`SPANS`] and each of [`PARTS`].
+pub type FoldsBySpan = [[u64; PARTS.len()]; SPANS.len()];
+/// A flood is when most names were first seen within so many days.
+const FLOOD_DAYS: u64 = 8;
 /// The text shown in place of record data.
 const TEXT: &str = "folded: names beyond the budget of this domain";
 
@@ -64,19 +70,21 @@ pub struct NameBudget {
     pub names: u64,
     /// Names that never fold, with all below them.
     pub except: Vec<Name>,
+    /// Names that were first seen before this neither fold nor count, epoch seconds: 0 but where room is needed.
+    pub since: u64,
 }
 
 impl Default for NameBudget {
     fn default() -> NameBudget {
-        NameBudget { names: 50_000, except: Vec::new() }
+        NameBudget { names: 50_000, except: Vec::new(), since: 0 }
     }
 }
 
 impl NameBudget {
-    /// This budget, with a part of the names.
-    pub(crate) fn share(&self, share: u64) -> NameBudget {
-        let names = if self.names == 0 { 0 } else { (self.names / share.max(1)).max(1) };
-        NameBudget { names, except: self.except.clone() }
+    /// A part of this budget, for the names first seen since a time.
+    pub(crate) fn share(&self, part: u64, since: u64) -> NameBudget {
+        let names = if self.names == 0 { 0 } else { (self.names / part.max(1)).max(1) };
+        NameBudget { names, since, ..self.clone() }
     }
 
     fn is_exception(&self, name: &[u8]) -> bool {
@@ -261,10 +269,10 @@ impl Names {
 pub(crate) struct NameSurvey {
     /// Distinct names.
     pub names: u64,
-    /// Of these the ones first seen since a time.
+    /// Of these the ones that may be of a flood, by when they were first seen.
     pub new: u64,
-    /// Names that would fold, about, where a domain had only a part of its budget.
-    pub names_over_parts: [u64; PARTS.len()],
+    /// Names that would fold, about, where a domain had only a part of its budget, by how long ago they were first seen.
+    pub names_over_parts: FoldsBySpan,
     /// The domains that have more than their budget.
     over: Vec<Over>,
     /// The domains that have got most names since a time, the most first.
@@ -294,36 +302,71 @@ struct Open {
     all: u64,
     recent: u64,
     names: u64,
-    /// Those that count and were seen on one day only: once, or more often.
-    on_a_day: OnADay,
+    /// Those that count, by how long ago they were first seen.
+    ages: Ages,
     /// The first of them, as many as the budget is.
     firsts: BinaryHeap<Bound>,
 }
 
-/// Names of a domain that were seen on one day only.
+/// How many names of a domain count, for each of [`SPANS`] those that are in no shorter one.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct OnADay {
-    /// Names that were seen once.
-    pub once: u64,
-    /// The others.
-    pub often: u64,
+pub(crate) struct Ages([Counted; SPANS.len()]);
+
+/// Names that count: all, and those that were seen on one day only, once or more often.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    names: u64,
+    once: u64,
+    often: u64,
 }
 
-impl OnADay {
-    /// How many of so many names of a domain fold, about, for each part of a budget. Which of them are within the budget is not known
-    /// here: it may be fewer.
-    pub fn folds(self, names: u64, budget: u64) -> [u64; PARTS.len()] {
-        PARTS.map(|part| {
-            let most = if budget == 0 { u64::MAX } else { (budget / part).max(1) };
-            let beyond = names.saturating_sub(most);
-            let once = self.once.min(beyond);
-            let folds_all = names - once > most.saturating_mul(2);
-            if folds_all { (self.once + self.often).min(beyond) } else { once }
-        })
+impl Ages {
+    /// Counts a name.
+    pub fn add(&mut self, now: u64, first: u64, last: u64, is_once: bool) {
+        let days = now.saturating_sub(first).div_ceil(DAY);
+        let at = SPANS.partition_point(|span| *span < days);
+        let Some(counted) = self.0.get_mut(at) else { return };
+        counted.names += 1;
+        if first / DAY == last / DAY {
+            counted.once += u64::from(is_once);
+            counted.often += u64::from(!is_once);
+        }
+    }
+
+    /// How many fold, about. Which of them are within the budget is not known here: it may be fewer.
+    pub fn add_folds(&self, budget: u64, sums: &mut FoldsBySpan) {
+        let mut all = Counted::default();
+        for (sums, counted) in sums.iter_mut().zip(&self.0) {
+            all.names += counted.names;
+            all.once += counted.once;
+            all.often += counted.often;
+            for (sum, part) in sums.iter_mut().zip(PARTS) {
+                *sum += all.folds(if budget == 0 { u64::MAX } else { (budget / part).max(1) });
+            }
+        }
     }
 }
 
-/// Counts the names of each domain in some runs. Those first seen since a time are growth.
+impl Counted {
+    fn folds(self, most: u64) -> u64 {
+        let beyond = self.names.saturating_sub(most);
+        let once = self.once.min(beyond);
+        let folds_all = self.names - once > most.saturating_mul(2);
+        if folds_all { (self.once + self.often).min(beyond) } else { once }
+    }
+}
+
+/// Since when names were first seen that fold before those that are older than so many days.
+pub(crate) fn since(now: u64, days: u64) -> u64 {
+    now.saturating_sub(days.saturating_mul(DAY))
+}
+
+/// Whether a name may be of a flood, by when it was first seen.
+pub(crate) fn is_new(now: u64, first: u64) -> bool {
+    first >= since(now, FLOOD_DAYS)
+}
+
+/// Counts the names of each domain in some runs. Those first seen within a day are growth.
 ///
 /// # Errors
 ///
@@ -331,7 +374,7 @@ impl OnADay {
 pub(crate) fn survey(
     sources: &Sources,
     budget: &NameBudget,
-    since: u64,
+    now: u64,
     check: &mut dyn FnMut() -> Result<(), StoreError>,
 ) -> Result<NameSurvey, StoreError> {
     let mut found = NameSurvey::default();
@@ -343,7 +386,7 @@ pub(crate) fn survey(
             check()?;
         }
         found.names += 1;
-        found.new += u64::from(names.first >= since);
+        found.new += u64::from(is_new(now, names.first));
         while let Some(left) = open.pop_if(|domain| !names.key.starts_with(&domain.prefix)) {
             found.close(left, budget)?;
         }
@@ -352,19 +395,16 @@ pub(crate) fn survey(
         };
         if open.last().is_none_or(|domain| domain.prefix != prefix) {
             let (prefix, firsts) = (prefix.to_vec(), BinaryHeap::new());
-            open.push(Open { prefix, all: 0, recent: 0, names: 0, on_a_day: OnADay::default(), firsts });
+            open.push(Open { prefix, all: 0, recent: 0, names: 0, ages: Ages::default(), firsts });
         }
         let Some(domain) = open.last_mut() else { continue };
         domain.all += 1;
-        domain.recent += u64::from(names.first >= since);
-        if budget.names == 0 || budget.is_exception(&names.key) {
+        domain.recent += u64::from(names.first >= since(now, 1));
+        if budget.names == 0 || names.first < budget.since || budget.is_exception(&names.key) {
             continue;
         }
         domain.names += 1;
-        if names.first / DAY == names.last / DAY {
-            domain.on_a_day.once += u64::from(names.is_once);
-            domain.on_a_day.often += u64::from(!names.is_once);
-        }
+        domain.ages.add(now, names.first, names.last, names.is_once);
         if (domain.firsts.len() as u64) < budget.names {
             domain.firsts.push(Bound(names.first, names.key.as_slice().into()));
         } else if let Some(mut last) = domain.firsts.peek_mut()
@@ -381,10 +421,8 @@ pub(crate) fn survey(
 
 impl NameSurvey {
     fn close(&mut self, domain: Open, budget: &NameBudget) -> Result<(), StoreError> {
-        let Open { prefix, all, recent, names, on_a_day, firsts } = domain;
-        for (sum, folds) in self.names_over_parts.iter_mut().zip(on_a_day.folds(names, budget.names)) {
-            *sum += folds;
-        }
+        let Open { prefix, all, recent, names, ages, firsts } = domain;
+        ages.add_folds(budget.names, &mut self.names_over_parts);
         let grows = |known: &Growth| known.names_a_day < recent;
         if recent > 0 && (self.growth.len() < GROWING || self.growth.last().is_some_and(grows)) {
             let growth =
@@ -471,7 +509,7 @@ pub(crate) fn plan(
             match level {
                 Some(Level::Once) => once += 1,
                 Some(Level::Day) => day += 1,
-                None => stay += 1,
+                None => stay += u64::from(names.first >= budget.since),
             }
             let stays = [level != Some(Level::Once), level.is_none()];
             for ((noted, looks), stays) in noted.iter_mut().zip(names.looks).zip(stays) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::budget::OnADay;
+use super::budget::Ages;
 use super::{
     Changed, DomainSeen, Domains, Entries, Entry, Expired, Folded, Identity, Mark, NameBudget, OnPiece,
     OnProgress, Pair, Position, Question, Questions, ReadStore, Reduce, Reduced, Scan, Snapshot, Stats,
@@ -171,7 +171,8 @@ impl State {
     /// The names that fold, with their domains.
     fn folding(&self, budget: &NameBudget) -> BTreeMap<Name, Name> {
         let mut folding = BTreeMap::new();
-        for (domain, names) in self.domains(budget) {
+        for (domain, mut names) in self.domains(budget) {
+            names.retain(|_, known| known.first >= budget.since);
             if budget.names == 0 || names.len() as u64 <= budget.names {
                 continue;
             }
@@ -264,18 +265,14 @@ impl ReadStore for MemoryStore {
         let budget = self.names.names;
         let mut survey = Survey::default();
         for known in self.stored.lock().seen().domains(&self.names).into_values() {
-            let names = known.len() as u64;
-            let on_a_day = |known: &&NameSpan| known.first / 86_400 == known.last / 86_400;
-            let days: Vec<_> = known.values().filter(on_a_day).collect();
-            let once = days.iter().filter(|known| known.is_once).count() as u64;
-            let folds = OnADay { once, often: days.len() as u64 - once }.folds(names, budget);
-            survey.names += names;
-            survey.new +=
-                known.values().filter(|known| known.first >= now.saturating_sub(86_400)).count() as u64;
-            survey.names_over += if budget > 0 { names.saturating_sub(budget) } else { 0 };
-            for (sum, folds) in survey.names_over_parts.iter_mut().zip(folds) {
-                *sum += folds;
+            let (names, mut ages) = (known.len() as u64, Ages::default());
+            for known in known.values() {
+                ages.add(now, known.first, known.last, known.is_once);
             }
+            survey.names += names;
+            survey.new += known.values().filter(|known| budget::is_new(now, known.first)).count() as u64;
+            survey.names_over += if budget > 0 { names.saturating_sub(budget) } else { 0 };
+            ages.add_folds(budget, &mut survey.names_over_parts);
         }
         Ok(survey)
     }
@@ -427,7 +424,7 @@ impl State {
         let mut reduced = Reduced::default();
         let (folding, least, before) = match rule {
             Reduce::Names { at_least } => (self.folding(names), at_least.max(1), None),
-            Reduce::LargeDomains { part } => (self.folding(&names.share(part)), 1, None),
+            Reduce::LargeDomains { part, since } => (self.folding(&names.share(part, since)), 1, None),
             Reduce::Unresolved { before } => (BTreeMap::new(), 0, Some(before)),
         };
         if (folding.len() as u64) < least {

@@ -59,7 +59,7 @@ mod value;
 mod verify;
 
 pub use as_of::{Fed, PartialStore, SensorAsOf};
-pub use budget::{NameBudget, PARTS, is_unresolved};
+pub use budget::{FoldsBySpan, NameBudget, PARTS, SPANS, is_unresolved};
 pub use condition::{Condition, Edge, Fence, LabelRegex, Looks, Side};
 pub use copy::OnPiece;
 pub use error::StoreError;
@@ -723,12 +723,12 @@ impl DomainSeen {
 pub struct Survey {
     /// Distinct names.
     pub names: u64,
-    /// Names first seen within the day before.
+    /// Names first seen so late that they may be of a flood.
     pub new: u64,
     /// Names beyond the budget of their domain. At most so many fold: some may have to stay.
     pub names_over: u64,
-    /// Those that would fold, about, where a domain had only a part of its budget, for each of [`PARTS`].
-    pub names_over_parts: [u64; PARTS.len()],
+    /// Those that would fold, about, where a domain had only a part of its budget.
+    pub names_over_parts: FoldsBySpan,
 }
 
 /// A domain that grows.

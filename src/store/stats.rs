@@ -14,6 +14,8 @@ pub enum Reduce {
     LargeDomains {
         /// One in so many names of the budget.
         part: u64,
+        /// Names first seen before this neither fold nor count, epoch seconds.
+        since: u64,
     },
     /// Questions that were asked once, before this, and never resolved are dropped. Those of a domain that is folded are
     /// folded, too.

@@ -96,6 +96,7 @@ impl Config {
                     .iter()
                     .filter_map(|name| exception(name).ok())
                     .collect(),
+                ..store::NameBudget::default()
             },
             ..store::Options::default()
         };

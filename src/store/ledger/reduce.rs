@@ -18,8 +18,6 @@ const GROWS: u64 = 3;
 const GROWS_BY_LOADING: u64 = 125;
 /// One in so many names must fold for a copy to be worth it.
 const WORTH: u64 = 16;
-/// Seconds of a day.
-const DAY: u64 = 86_400;
 
 /// Rows and questions.
 fn rows(view: &ReadView) -> u64 {
@@ -119,10 +117,9 @@ impl Shared {
         now: u64,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<NameSurvey, StoreError> {
-        let since = now.saturating_sub(DAY);
         let mut check =
             || self.check_stop().and_then(|()| if goes_on() { Ok(()) } else { Err(StoreError::Closed) });
-        let found = budget::survey(sources, budget, since, &mut check)?;
+        let found = budget::survey(sources, budget, now, &mut check)?;
         self.growth.lock().clone_from(&found.growth);
         Ok(found)
     }
@@ -132,8 +129,8 @@ impl Shared {
         let _alone = self.merging.lock();
         match rule {
             Reduce::Names { at_least } => self.fold_names(&self.options.names, Some(at_least), at, false),
-            Reduce::LargeDomains { part } => {
-                self.fold_names(&self.options.names.share(part), Some(1), at, true)
+            Reduce::LargeDomains { part, since } => {
+                self.fold_names(&self.options.names.share(part, since), Some(1), at, true)
             }
             Reduce::Unresolved { before } => {
                 let rules = Rules { unresolved_before: before, ..self.rules() };

@@ -3,9 +3,11 @@
 //! 1. Names of domains beyond their budget were folded before: nothing is lost of their totals.
 //! 2. Questions that never resolved and were asked once are dropped, the oldest first, as many as needed.
 //! 3. Names of domains beyond a part of their budget, those seen once first, are folded: beyond a quarter, or a sixteenth, and so on
-//!    ([`PARTS`]). Who floods the ledger from many domains stays below what one may have. All names are counted once, and that tells
-//!    which part it takes: in a flood there is no time to try one after the other. The smallest parts are for floods only, when most
-//!    names came within the last day: who has thousands of domains must not make the evidence of others go.
+//!    ([`PARTS`]). Who floods the ledger from many domains stays below what one may have. At first only names fold that were first seen
+//!    within the last day, then within two, and so on ([`SPANS`]): what was there before a flood stays where folding the flood is enough.
+//!    All names are counted once, and that tells which span and part it takes: in a flood there is no time to try one after the other. The
+//!    smallest parts are for floods only, when most names came within some days: who has thousands of domains must not make the
+//!    evidence of others go.
 //! 4. What was not seen for longest is dropped, rows and questions alike, but nothing of the last day.
 //!
 //! After each the ledger is measured, and written anew where it then takes less.
@@ -18,12 +20,13 @@ use std::collections::BTreeMap;
 
 use super::{HOUR, ROUNDS, find_cut, patiently, write_anew};
 use crate::dns::RrType;
-use crate::store::{PARTS, Reduce, Reduced, Scan, StoreError, Survey, WriteStore, is_unresolved};
+use crate::store::budget::since;
+use crate::store::{PARTS, Reduce, Reduced, SPANS, Scan, StoreError, Survey, WriteStore, is_unresolved};
 
 /// What is done, in this order, and how often at most: only so many domains are folded at a time, and where a part was not enough
 /// the next one is. Questions for which there was no room may have some when names have folded.
 const STEPS: [(Step, usize); 4] =
-    [(Step::Unresolved, 1), (Step::LargeDomains, 16), (Step::UnresolvedThen, 1), (Step::Age, ROUNDS)];
+    [(Step::Unresolved, 1), (Step::LargeDomains, 32), (Step::UnresolvedThen, 1), (Step::Age, ROUNDS)];
 
 /// Names beyond such a part of the budget fold in a flood only: a site has as many that were seen once.
 const FLOOD: u64 = 1024;
@@ -51,8 +54,8 @@ pub(super) fn shrink(
     has_folded: bool,
 ) -> Result<bool, StoreError> {
     let mut room = Room { store, budget, is_fresh: false, was_there: has_folded };
-    // Larger parts of a budget did not do.
-    let mut parts = PARTS.as_slice();
+    // What does not do.
+    let mut tried = Vec::new();
     let mut questions_wait = false;
     for (step, rounds) in STEPS {
         for _ in 0..rounds {
@@ -66,7 +69,7 @@ pub(super) fn shrink(
                 }
                 Step::UnresolvedThen if !questions_wait => false,
                 Step::UnresolvedThen => room.of(drop_unresolved(store, share, now)?),
-                Step::LargeDomains => room.of(fold_parts(store, share, from, now, &mut parts)?),
+                Step::LargeDomains => room.of(fold_parts(store, share, from, now, &mut tried)?),
                 Step::Age if !room.is_enough_for(share)? => return Ok(false),
                 Step::Age => match find_cut(store, share, from)? {
                     Some(cut) if cut > store.expired_before() => {
@@ -150,43 +153,58 @@ fn room_share(store: &dyn WriteStore) -> Result<f64, StoreError> {
 }
 
 /// Folds names of domains beyond that part of their budget by which a share of all names is left, or less where there is room for less
-/// only; whether any went. `None` where there is no room. `parts` are those that may do still.
+/// only; whether any went. `None` where there is no room. What is `tried` does not do.
 fn fold_parts(
     store: &dyn WriteStore,
     share: f64,
     from: u64,
     now: u64,
-    parts: &mut &[u64],
+    tried: &mut Vec<Part>,
 ) -> Result<Option<bool>, StoreError> {
     let survey = store.survey(from, &mut || true)?;
     let is_flood = survey.new.saturating_mul(2) > survey.names;
     let share = share.min(room_share(store)?);
     let mut had_room = true;
-    while let Some(part) = part_for(&survey, share, parts, is_flood) {
-        match reduce(store, Reduce::LargeDomains { part }, now)? {
+    while let Some(part) = part_for(&survey, share, tried, is_flood) {
+        let rule = Reduce::LargeDomains { part: part.of_budget, since: since(from, part.days) };
+        match reduce(store, rule, now)? {
             Some(reduced) if went(reduced) => return Ok(Some(true)),
             reduced => had_room &= reduced.is_some(),
         }
         // Which names fold is known by doing it only.
-        *parts = parts.split(|tried| *tried == part).next_back().unwrap_or_default();
+        tried.push(part);
     }
     Ok(had_room.then_some(false))
 }
 
-/// The largest of these parts of the budget that leaves no more than a share of all names. Where none does that, the one that leaves
-/// least.
-pub(super) fn part_for(survey: &Survey, share: f64, parts: &[u64], is_flood: bool) -> Option<u64> {
+/// A part of the budget of a domain, for the names that were first seen within so many days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    pub days: u64,
+    pub of_budget: u64,
+}
+
+/// The part by which no more than a share of all names is left: of the shortest span by which three quarters of that can go, the largest
+/// that does, or else the one that leaves least.
+pub(super) fn part_for(survey: &Survey, share: f64, tried: &[Part], is_flood: bool) -> Option<Part> {
+    let by_span: Vec<Vec<(Part, u64)>> = SPANS
+        .iter()
+        .zip(&survey.names_over_parts)
+        .map(|(days, over)| {
+            let parts = PARTS.iter().map(|of_budget| Part { days: *days, of_budget: *of_budget });
+            let may_fold = |(part, over): &(Part, u64)| {
+                *over > 0 && (is_flood || part.of_budget < FLOOD) && !tried.contains(part)
+            };
+            parts.zip(over.iter().copied()).filter(may_fold).collect()
+        })
+        .collect();
+    let most = |parts: &Vec<(Part, u64)>| parts.iter().map(|(_, over)| *over).max().unwrap_or_default();
     let may_stay = (survey.names as f64 * share) as u64;
-    let known = PARTS.iter().zip(survey.names_over_parts);
-    let mut may_fold = known
-        .filter(|(part, over)| parts.contains(part) && *over > 0 && (is_flood || **part < FLOOD))
-        .map(|(part, over)| (*part, over));
-    let mut best = None;
-    may_fold.find(|(part, over)| {
-        best = Some(*part);
-        survey.names - over <= may_stay
-    });
-    best
+    let goes = survey.names.saturating_sub(may_stay).max(1).min(by_span.iter().map(most).max()?);
+    // How much a name takes is not known: where nearly all of it is of a shorter span, that may be enough.
+    let parts = by_span.iter().find(|parts| most(parts) >= (goes / 4 * 3).max(1))?;
+    let part = parts.iter().find(|(_, over)| *over >= goes).or(parts.last());
+    part.map(|(part, _)| *part)
 }
 
 /// `None` where there is no room to write anew what stays.

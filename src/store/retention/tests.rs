@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::shrink::part_for;
+use super::shrink::{Part, part_for};
 use super::*;
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::{Asked, Half, Halves, Outcome, Seen, Tuple};
@@ -10,7 +11,7 @@ use crate::store::ledger::Ledger;
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::store::tests::crash::{VolatileSite, tiny};
-use crate::store::{NameBudget, Options, PARTS};
+use crate::store::{NameBudget, Options, PARTS, SPANS};
 
 /// Noon of some day.
 const NOW: u64 = 20_000 * DAY + DAY / 2;
@@ -297,11 +298,16 @@ fn names_are_counted_once_to_find_out_how_many_must_fold() {
     let survey = ledger.survey(NOW, &mut || true).unwrap();
     assert_eq!((survey.names, survey.new, survey.names_over), (4100, 4000, 0));
     // Of each domain 40 names, of which 16 may stay, or 4, or one.
-    assert_eq!(survey.names_over_parts, [0, 0, 0, 2400, 3600, 3900, 3900]);
-    let may_stay = |share: f64, is_flood: bool| part_for(&survey, share, &PARTS, is_flood);
-    assert_eq!([0.5, 0.2, 0.1, 0.01].map(|share| may_stay(share, true)), [256, 1024, 4096, 16_384].map(Some));
-    assert_eq!([0.5, 0.2, 0.01].map(|share| may_stay(share, false)), [Some(256); 3]);
-    assert_eq!(part_for(&survey, 0.5, &PARTS[..2], true), None);
+    assert_eq!(survey.names_over_parts, [[0, 0, 0, 2400, 3600, 3900, 3900]; SPANS.len()]);
+    let part = |of_budget| Some(Part { days: 1, of_budget });
+    let may_stay = |share: f64, is_flood: bool| part_for(&survey, share, &[], is_flood);
+    assert_eq!([0.5, 0.2, 0.1, 0.01].map(|share| may_stay(share, true)), [256, 1024, 4096, 4096].map(part));
+    assert_eq!([0.5, 0.2, 0.01].map(|share| may_stay(share, false)), [part(256); 3]);
+    let all = || SPANS.iter().flat_map(|days| PARTS.map(|of_budget| Part { days: *days, of_budget }));
+    let but_one: Vec<Part> = all().filter(|part| (part.days, part.of_budget) != (8, 1024)).collect();
+    let left = Part { days: 8, of_budget: 1024 };
+    assert_eq!(part_for(&survey, 0.5, &but_one, true), Some(left));
+    assert_eq!(part_for(&survey, 0.5, &all().collect::<Vec<_>>(), true), None);
     // What takes it is one copy, and nothing goes that is not of the flood.
     let (live, made) = (ledger.stats().unwrap().live_bytes, site.made());
     site.say_bytes(live);
@@ -330,6 +336,47 @@ fn a_flood_from_many_domains_folds_before_what_others_left_long_ago_goes() {
     assert!(kept.fits && kept.rows == 0 && kept.folded > 8_000, "{kept:?}");
     assert_eq!(times(&store).iter().filter(|time| **time < NOW - 40 * DAY).count(), 300);
     assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
+}
+
+#[test]
+fn a_flood_folds_before_the_names_that_an_old_domain_has_many_of() {
+    // A flood of a day, and one of a week; in any order of its parts.
+    for (span, turned) in [(DAY / 2, false), (6 * DAY, false), (6 * DAY, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { memory: 4 << 20, fold_rows: 4000, bulk_rows: 2000, ..Options::default() };
+        let store = SledStore::open(folder.path(), &options).unwrap();
+        let old = || (0..1000).map(|i| (format!("host{i}.old.com"), NOW - 40 * DAY + i));
+        add_names(&store, old());
+        store.rewrite().unwrap();
+        let max_disk = Some(1 << 20);
+        let (flood, parts) = (100 * 400u64, 8);
+        for part in 0..parts {
+            let part = if turned { parts - 1 - part } else { part };
+            let ids = (part * flood / parts)..((part + 1) * flood / parts);
+            let time = |i| NOW - span + i * span / flood;
+            add_names(&store, ids.map(|i| (format!("{:016x}.many{}.com", i * 7919, i % 400), time(i))));
+            keep(&store, &Bounds { max_disk, ..Bounds::default() }, NOW).unwrap();
+        }
+        let folded = store.stats().unwrap();
+        assert!(
+            Some(folded.own_disk_bytes()) <= max_disk && folded.folded.pressed_rows > 10_000,
+            "{folded:?}"
+        );
+        let snapshot = store.now();
+        let rows: Vec<_> = snapshot.entries(&Scan::All, None).unwrap().map(Result::unwrap).collect();
+        let names: BTreeSet<String> = rows.iter().map(|row| row.tuple.rrname.to_string()).collect();
+        let lost: Vec<_> = old().filter(|(name, _)| !names.contains(name)).collect();
+        assert_eq!(lost, [], "{span} {turned}");
+        // Each domain has as many sightings as it had.
+        let mut counts = BTreeMap::<String, u64>::new();
+        for row in &rows {
+            let domain = crate::dns::registrable(&row.tuple.rrname).unwrap().to_string();
+            *counts.entry(domain).or_default() += row.halves.combined().count;
+        }
+        assert_eq!(counts.remove("old.com"), Some(1000));
+        assert!(counts.len() == 400 && counts.values().all(|count| *count == 100), "{counts:?}");
+        assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
+    }
 }
 
 #[test]

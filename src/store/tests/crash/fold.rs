@@ -107,7 +107,8 @@ fn assert_like(ledger: &dyn WriteStore, model: &MemoryStore) {
 }
 
 fn budget(names: u64, except: &[&str]) -> NameBudget {
-    NameBudget { names, except: except.iter().map(|name| Name::parse(name).unwrap()).collect() }
+    let except = except.iter().map(|name| Name::parse(name).unwrap()).collect();
+    NameBudget { names, except, ..NameBudget::default() }
 }
 
 /// A ledger that folds only when it is told to.
@@ -128,7 +129,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Reduce(Reduce::Names { at_least: 1 })),
-        1 => (1u64..9).prop_map(|part| Step::Reduce(Reduce::LargeDomains { part })),
+        1 => (1u64..9, 0u64..3 * DAY).prop_map(|(part, since)| {
+            Step::Reduce(Reduce::LargeDomains { part, since: NOON - DAY + since })
+        }),
         1 => (0u64..3 * DAY).prop_map(|at| Step::Reduce(Reduce::Unresolved { before: NOON + at })),
         1 => (0u64..2 * DAY).prop_map(|at| Step::Expire(NOON + at)),
         1 => Just(Step::Rewrite),
@@ -150,7 +153,7 @@ proptest! {
         let site = VolatileSite::new(usize::MAX, 1);
         let mut ledger = Ledger::open_site(Arc::new(site.clone()), true, &options(&names)).unwrap();
         let model = MemoryStore::with_names(names.clone());
-        let whole = MemoryStore::with_names(NameBudget { names: 0, except: Vec::new() });
+        let whole = MemoryStore::with_names(budget(0, &[]));
         let mut lost = false;
         for (facts, step) in work {
             for facts in facts.chunks(4) {
