@@ -11,6 +11,7 @@ use tracing::warn;
 use super::source::{Job, Verdict};
 use super::{LONGEST_WRITE_PAUSE, LedgerUser, RETRY, STORE_RETRY, Shared};
 use crate::base::fault::point;
+use crate::base::priority;
 use crate::ingest::worker::{ReadOutcome, Worker};
 use crate::ingest::{ImportSummary, IngestError, shown};
 use crate::status::UnreadKind;
@@ -33,8 +34,9 @@ pub(super) struct Reading {
     pub(super) lines: Arc<AtomicU64>,
 }
 
-/// Reads archives as they are queued.
+/// Reads archives as they are queued, giving way to what is followed.
 pub(super) fn read_archives(shared: &Shared, reading: &Reading) {
+    priority::give_way_to_live();
     let apply = |batch: Batch| shared.apply_archives(&batch);
     let mut reader = ArchiveReader::new(shared, reading, &apply);
     let mut pause = STORE_RETRY;
