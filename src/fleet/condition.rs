@@ -30,11 +30,20 @@ pub struct Bounds<'a> {
 impl Bounds<'_> {
     /// The same as a condition on a column.
     pub fn of(&self, column: &str) -> String {
-        let mut condition = format!("{column} >= {}", literal(self.from));
+        let mut condition = at_least(column, self.from);
         if let Some((to, is_within)) = self.to {
             condition += &format!(" AND {column} {} {}", if is_within { "<=" } else { "<" }, literal(to));
         }
         condition
+    }
+}
+
+/// That a column is not less than some bytes. What begins behind a key, which is that key with a byte 0, is said by the key: servers of
+/// 18.16 take a text for not less than the same with more such bytes behind it, so a key would be met on either side.
+pub fn at_least(column: &str, from: &[u8]) -> String {
+    match from.strip_suffix(&[0]) {
+        Some(before) => format!("{column} > {}", literal(before)),
+        None => format!("{column} >= {}", literal(from)),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::FleetError;
 use super::bucket;
 use super::cluster::Cluster;
-use super::condition::{Bounds, Filter};
+use super::condition::{Bounds, Filter, at_least};
 use super::fence;
 use super::rowbinary::{Columns, literal};
 use super::rows::{Table, Values};
@@ -289,7 +289,7 @@ impl Pages {
             Keys::Between(from, to) => {
                 // A later lower bound says more.
                 if matches!(self.low, Low::Start) {
-                    conditions.push(format!("{first} >= {}", literal(from)));
+                    conditions.push(at_least(first, from));
                 }
                 conditions.extend(to.iter().map(|to| format!("{first} < {}", literal(to))));
             }

@@ -394,6 +394,40 @@ fn the_newest_engine_that_a_ledger_feeds_is_read_as_the_oracle_is() {
     assert_cluster_agrees(&engine.host(), 1);
 }
 
+/// A table that is gone through in parts has the key at which one ends and the next one begins in one of them.
+#[test]
+fn what_a_cluster_sums_up_in_parts_counts_each_key_once() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    let address = Address::parse(&format!("clickhouse://{}/parts", engine.host())).unwrap();
+    tables::init(&Cluster::new(&address).unwrap(), tables::Form::Plain).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (oracle, ledger) = (MemoryStore::default(), Arc::new(open(dir.path())));
+    for store in [&*ledger as &dyn WriteStore, &oracle] {
+        let sensor = store.sensor("north").unwrap();
+        let mut batch = Batch::default();
+        for at in 0u32..1000 {
+            let rrname = Name::parse(&format!("n{at}.d{}.example", at % 90)).unwrap();
+            let asked = [rrname.key(), &RrType::A.0.to_be_bytes(), &sensor.0.to_be_bytes()].concat();
+            batch.add_asked(&asked, &Asked::once(5000, Outcome::ALL[0]));
+            let tuple = Tuple { rrname, rrtype: RrType::A, rdata: Rdata::V4((at << 8).into()) };
+            add_row(&mut batch, &tuple, sensor, &Halves::once(Half::Direct, Seen::once(5000, 60)));
+        }
+        store.apply(&batch).unwrap();
+    }
+    // The second comparison finds all of it equal.
+    ship(&ledger, &address);
+    let store = FleetStore::open(Cluster::new(&address).unwrap().with_pages([3, 6])).unwrap();
+    for what in [What::Domain, What::Name, What::Rdata] {
+        let search = NewSearch { what, since: 1000, limit: 2000, ..NewSearch::default() };
+        let new = |store: &dyn WriteStore| {
+            let found = find_new(&*store.now(), &search, &Brands::default(), &mut || false);
+            found.unwrap()
+        };
+        assert_eq!(new(&store), new(&oracle), "{what:?}");
+    }
+}
+
 /// Ledgers are fed into a cluster, and what is read of it agrees with the oracle. Two engines share the cases: each takes every second one.
 fn assert_cluster_agrees(hosts: &str, first_case: u64) {
     let mut runner = TestRunner::deterministic();
