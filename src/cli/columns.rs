@@ -10,17 +10,17 @@ const MEASURED: usize = 200;
 const WIDEST: usize = 64;
 
 /// Lines on their way into a table.
-pub(super) struct Columns {
+pub(super) struct ColumnWriter {
     head: &'static [&'static str],
     /// Lines that wait for the widths.
     held: Vec<Vec<String>>,
     widths: Option<Vec<usize>>,
 }
 
-impl Columns {
+impl ColumnWriter {
     /// A table with these titles, which are not written where no line comes.
-    pub(super) fn new(head: &'static [&'static str]) -> Columns {
-        Columns { head, held: Vec::new(), widths: None }
+    pub(super) fn new(head: &'static [&'static str]) -> ColumnWriter {
+        ColumnWriter { head, held: Vec::new(), widths: None }
     }
 
     /// Adds a line.

@@ -17,7 +17,7 @@ use crate::base::clock::now;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::daemon::{CONTROL_SOCKET, logging, stop_on_signals};
-use crate::deliver::{self, DeliverError, Delivery, Folder, OutletConfig, Source};
+use crate::deliver::{self, DeliverError, Delivery, OutletConfig, OutletFolder, Source};
 use crate::http::Delivering;
 use crate::http::client::Client;
 use crate::output::sanitise;
@@ -79,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     let once = args.once || args.resend;
-    let folder = match Folder::take(&config.data_dir) {
+    let folder = match OutletFolder::take(&config.data_dir) {
         Err(DeliverError::Running { .. }) if args.resend => {
             writeln!(
                 io::stdout(),
@@ -136,7 +136,7 @@ impl Running {
     fn start(
         outlets: Vec<OutletConfig>,
         source: &dyn Fn() -> anyhow::Result<Source>,
-        folder: &Folder,
+        folder: &OutletFolder,
         stop: &Stop,
         once: bool,
     ) -> anyhow::Result<Running> {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::access::{Access, LedgerArgs, only_of_a_ledger, tell_at_rest};
-use super::columns::Columns;
+use super::columns::ColumnWriter;
 use super::filters::parse_pairs;
 use super::lookup::check_sensor;
 use super::progress::Progress;
@@ -249,7 +249,7 @@ struct Taking<'a> {
     format: Format,
     progress: &'a Progress,
     out: Box<dyn Write>,
-    table: Columns,
+    table: ColumnWriter,
     head: bool,
     clients: Option<HashMap<String, Asker>>,
     /// Lines of clients beyond those that are told apart.
@@ -289,7 +289,7 @@ impl<'a> Taking<'a> {
             format: args.format,
             progress,
             out,
-            table: Columns::new(if args.clients { &CLIENT_COLUMNS } else { &COLUMNS }),
+            table: ColumnWriter::new(if args.clients { &CLIENT_COLUMNS } else { &COLUMNS }),
             head: true,
             clients: args.clients.then(HashMap::new),
             others: 0,

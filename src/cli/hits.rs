@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use serde::Deserialize;
 
 use super::access::{Access, LedgerArgs, Purpose, only_of_a_ledger, tell_at_rest, tell_fed, whole};
-use super::columns::Columns;
+use super::columns::ColumnWriter;
 use super::lookup::tell_lacks_of;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
@@ -145,7 +145,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Format::Stix => writeln!(out, "{}", sanitise_json(&stix(&ledger, &hits).to_string()))?,
         Format::Json => hits.iter().try_for_each(|hit| write_json(hit, &mut out))?,
         Format::Table => {
-            let mut table = Columns::new(&TITLES);
+            let mut table = ColumnWriter::new(&TITLES);
             hits.iter().try_for_each(|hit| table.push(cells(hit).to_vec(), &mut out))?;
             table.settle(&mut out)?;
         }

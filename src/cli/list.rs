@@ -9,7 +9,7 @@ use super::Misuse;
 use crate::indicators::text_of;
 use crate::lookup::{Indicator, List, ListForm};
 use crate::output::sanitise;
-use crate::output::summary::Fault;
+use crate::output::summary::QueryFault;
 
 /// The longest list, in bytes, inflated.
 const MAX_BYTES: u64 = 64 << 20;
@@ -51,12 +51,12 @@ pub struct Refused {
     /// The text of the line.
     pub given: String,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: QueryFault,
 }
 
 fn refusal(line: u64, given: &str, message: &str, hint: &str) -> Refused {
     let given = given.trim().chars().take(MAX_SHOWN).collect();
-    let fault = Fault { message: message.to_owned(), hint: hint.to_owned() };
+    let fault = QueryFault { message: message.to_owned(), hint: hint.to_owned() };
     Refused { line, given, fault }
 }
 

@@ -20,8 +20,8 @@ use crate::lookup::{
     Summary, Top, Walk, another, maybe_meant, no_such_sensor, sensors,
 };
 use crate::observation::Outcome;
-use crate::output::summary::{Fault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
-use crate::output::{QueryLabel, Row, Table, csv_header, sanitise, time_in};
+use crate::output::summary::{QueryFault, Questions, SUMMARY_HEADER, SummaryLine, push_table};
+use crate::output::{QueryLabel, Row, TextTable, csv_header, sanitise, time_in};
 use crate::store::ReadStore;
 
 /// Rows that a server is asked for at a time.
@@ -122,7 +122,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (items, refused) = items(&args)?;
     let is_list = args.list.file.is_some() || args.queries.iter().any(|text| text == "-");
     for Refused { line, given, fault } in &refused {
-        let Fault { message, hint } = fault;
+        let QueryFault { message, hint } = fault;
         let (given, message) = (sanitise(given), sanitise(message));
         writeln!(io::stderr(), "line {line}: {given}: {message}; try: {}", sanitise(hint))?;
     }
@@ -627,7 +627,7 @@ struct Output {
 }
 
 enum To {
-    Table(Table<BufWriter<io::Stdout>>),
+    Table(TextTable<BufWriter<io::Stdout>>),
     Json(BufWriter<io::Stdout>),
     Csv(BufWriter<io::Stdout>),
 }
@@ -649,7 +649,7 @@ impl Output {
                 let locale = locale.filter(|value| !value.is_empty());
                 let locale = locale.map(|value| value.to_string_lossy().to_ascii_uppercase());
                 let draws = locale.take(1).any(|value| value.contains("UTF-8") || value.contains("UTF8"));
-                let table = Table::new(out, width, colour).with_days(draws && !is_dumb);
+                let table = TextTable::new(out, width, colour).with_days(draws && !is_dumb);
                 To::Table(if local { table.in_zone(TimeZone::system()) } else { table })
             }
             Format::Json => To::Json(out),

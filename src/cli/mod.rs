@@ -54,7 +54,7 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::daemon::PortError;
-use crate::daemon::config::{ConfigError, Fault};
+use crate::daemon::config::{ConfigError, ConfigFault};
 use crate::deliver::DeliverError;
 use crate::fleet::{BadAddress, FleetError};
 use crate::http::client::ClientError;
@@ -216,7 +216,7 @@ fn report(error: &anyhow::Error) -> Exit {
             (exit, hint) = (Exit::Usage, Some(error.hint));
         } else if let Some(error) = cause.downcast_ref::<ConfigError>() {
             (exit, hint) = (Exit::Usage, error.hint());
-        } else if let Some(error) = cause.downcast_ref::<Fault>() {
+        } else if let Some(error) = cause.downcast_ref::<ConfigFault>() {
             (exit, hint) = (Exit::Usage, error.hint.as_deref());
         } else if let Some(error) = cause.downcast_ref::<ClientError>() {
             exit = if error.is_misuse() { Exit::Usage } else { Exit::Failed };

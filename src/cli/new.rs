@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::Exit;
 use super::access::{Access, LedgerArgs, tell_at_rest, whole};
-use super::columns::Columns;
+use super::columns::ColumnWriter;
 use super::lookup::{check_sensor, tell_lacks_of};
 use crate::base::clock::now;
 use crate::base::time::spaced_utc;
@@ -153,7 +153,7 @@ fn write(found: &NewFound, format: Format) -> anyhow::Result<()> {
             }
         }
         Format::Table => {
-            let mut table = Columns::new(&["FIRST (UTC)", "NEW", "SENSOR", ""]);
+            let mut table = ColumnWriter::new(&["FIRST (UTC)", "NEW", "SENSOR", ""]);
             found.new.iter().try_for_each(|new| table.push(cells(new).to_vec(), &mut out))?;
             table.settle(&mut out)?;
         }

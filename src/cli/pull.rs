@@ -12,7 +12,7 @@ use crate::base::clock::now;
 use crate::base::priority;
 use crate::daemon::logging;
 use crate::output::sanitise;
-use crate::pull::{self, Pulled, Source};
+use crate::pull::{self, FeedSource, Pulled};
 use crate::store::sled::is_ledger;
 use crate::watch::{Folder, Imported};
 
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if failed > 0 && !args.due { Exit::Failed } else { Exit::Done })
 }
 
-fn tell(source: &Source, pulled: Result<Pulled, pull::PullError>, logs: bool) -> io::Result<()> {
+fn tell(source: &FeedSource, pulled: Result<Pulled, pull::PullError>, logs: bool) -> io::Result<()> {
     let feed = &source.name;
     if logs {
         match pulled {

@@ -46,18 +46,18 @@ pub(super) struct OutletProgress {
 }
 
 /// The folder, locked.
-pub struct Folder {
+pub struct OutletFolder {
     path: PathBuf,
     _lock: File,
 }
 
-impl Folder {
+impl OutletFolder {
     /// Takes the folder in a data folder; it is made if there is none.
     ///
     /// # Errors
     ///
     /// When it cannot be written, or another process has it.
-    pub fn take(data: &Path) -> Result<Folder, DeliverError> {
+    pub fn take(data: &Path) -> Result<OutletFolder, DeliverError> {
         let path = data.join("deliver");
         let fault = |path: &Path| {
             let path = path.to_owned();
@@ -69,7 +69,7 @@ impl Folder {
         let mut options = OpenOptions::new();
         let file = options.create(true).append(true).mode(0o600).open(&lock).map_err(fault(&lock))?;
         match file.try_lock() {
-            Ok(()) => Ok(Folder { path, _lock: file }),
+            Ok(()) => Ok(OutletFolder { path, _lock: file }),
             Err(TryLockError::WouldBlock) => Err(DeliverError::Running { folder: data.to_owned() }),
             Err(TryLockError::Error(error)) => Err(DeliverError::State { path: lock, error }),
         }
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn dead_letters_are_counted_and_set_apart_to_be_delivered_once_more() {
         let data = tempfile::tempdir().unwrap();
-        let folder = Folder::take(data.path()).unwrap();
+        let folder = OutletFolder::take(data.path()).unwrap();
         let files = folder.of("soar");
         let summed = Summed { from: 3, to: 9, hits: 7 };
         files.give_up(&[Message::summed("x", summed)], "no", 5).unwrap();
@@ -328,8 +328,8 @@ mod tests {
     #[test]
     fn one_process_delivers_and_a_cursor_that_makes_no_sense_is_before_the_first_hit() {
         let data = tempfile::tempdir().unwrap();
-        let folder = Folder::take(data.path()).unwrap();
-        assert!(matches!(Folder::take(data.path()), Err(DeliverError::Running { .. })));
+        let folder = OutletFolder::take(data.path()).unwrap();
+        assert!(matches!(OutletFolder::take(data.path()), Err(DeliverError::Running { .. })));
         let files = folder.of("soar");
         assert_eq!(files.load().unwrap(), None);
         let cursor = OutletProgress { ledger: "x".to_owned(), after: 7, ..OutletProgress::default() };
@@ -340,6 +340,6 @@ mod tests {
             assert_eq!(files.load().unwrap(), Some(OutletProgress::default()), "{torn}");
         }
         drop(folder);
-        Folder::take(data.path()).unwrap();
+        OutletFolder::take(data.path()).unwrap();
     }
 }

@@ -25,10 +25,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use folder::{Folder, OutletState, kept, send_again};
+pub use folder::{OutletFolder, OutletState, kept, send_again};
 pub use outlet::Delivery;
 pub use source::Source;
-pub use target::{Kind, Target};
+pub use target::{OutletKind, Target};
 
 use crate::http::client::ClientError;
 

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use super::folder::{Files, OutletProgress};
 use super::message::Message;
 use super::source::Page;
-use super::{DeliverError, Folder, Outcome, OutletConfig, Sink, Source, open};
+use super::{DeliverError, Outcome, OutletConfig, OutletFolder, Sink, Source, open};
 use crate::base::clock::now;
 use crate::base::seeded_hash::new_seed;
 use crate::base::shutdown::Stop;
@@ -98,7 +98,7 @@ impl Delivery {
     pub fn open(
         config: OutletConfig,
         source: Source,
-        folder: &Folder,
+        folder: &OutletFolder,
         stop: Stop,
         once: bool,
     ) -> Result<Delivery, DeliverError> {
@@ -109,7 +109,7 @@ impl Delivery {
         sink: Box<dyn Sink>,
         config: OutletConfig,
         source: Source,
-        folder: &Folder,
+        folder: &OutletFolder,
         stop: Stop,
         once: bool,
     ) -> Result<Delivery, DeliverError> {

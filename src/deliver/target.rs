@@ -11,7 +11,7 @@ const SYSLOG_PORTS: [u16; 2] = [601, 6514];
 
 /// What an outlet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum OutletKind {
     /// A URL that hits are posted to.
     Webhook,
     /// A receiver of syslog.
@@ -22,32 +22,33 @@ pub enum Kind {
     Misp,
 }
 
-impl Kind {
-    const ALL: [Kind; 4] = [Kind::Webhook, Kind::Syslog, Kind::Journal, Kind::Misp];
+impl OutletKind {
+    const ALL: [OutletKind; 4] =
+        [OutletKind::Webhook, OutletKind::Syslog, OutletKind::Journal, OutletKind::Misp];
 
     /// What it is called in the configuration.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Webhook => "webhook",
-            Kind::Syslog => "syslog",
-            Kind::Journal => "journal",
-            Kind::Misp => "misp",
+            OutletKind::Webhook => "webhook",
+            OutletKind::Syslog => "syslog",
+            OutletKind::Journal => "journal",
+            OutletKind::Misp => "misp",
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for OutletKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for OutletKind {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Kind, String> {
-        let all = || Kind::ALL.map(Kind::name).join(", ");
-        Kind::ALL
+    fn from_str(text: &str) -> Result<OutletKind, String> {
+        let all = || OutletKind::ALL.map(OutletKind::name).join(", ");
+        OutletKind::ALL
             .into_iter()
             .find(|kind| kind.name() == text)
             .ok_or_else(|| format!("unknown kind {text:?}: {}", all()))
@@ -84,24 +85,24 @@ impl Target {
     /// # Errors
     ///
     /// With what is wrong.
-    pub fn parse(kind: Kind, to: &str) -> Result<Target, String> {
+    pub fn parse(kind: OutletKind, to: &str) -> Result<Target, String> {
         match kind {
-            Kind::Webhook => url(to).map(Target::Webhook),
-            Kind::Misp if to.contains('?') => Err("the URL of a MISP has no parameters".to_owned()),
-            Kind::Misp => url(to).map(Target::Misp),
-            Kind::Syslog => syslog(to).map(Target::Syslog),
-            Kind::Journal if to.is_empty() => Ok(Target::Journal(JOURNAL.into())),
-            Kind::Journal => path(to).map(Target::Journal),
+            OutletKind::Webhook => url(to).map(Target::Webhook),
+            OutletKind::Misp if to.contains('?') => Err("the URL of a MISP has no parameters".to_owned()),
+            OutletKind::Misp => url(to).map(Target::Misp),
+            OutletKind::Syslog => syslog(to).map(Target::Syslog),
+            OutletKind::Journal if to.is_empty() => Ok(Target::Journal(JOURNAL.into())),
+            OutletKind::Journal => path(to).map(Target::Journal),
         }
     }
 
     /// What it is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> OutletKind {
         match self {
-            Target::Webhook(_) => Kind::Webhook,
-            Target::Syslog(_) => Kind::Syslog,
-            Target::Journal(_) => Kind::Journal,
-            Target::Misp(_) => Kind::Misp,
+            Target::Webhook(_) => OutletKind::Webhook,
+            Target::Syslog(_) => OutletKind::Syslog,
+            Target::Journal(_) => OutletKind::Journal,
+            Target::Misp(_) => OutletKind::Misp,
         }
     }
 }
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn only_what_can_be_posted_to_is_a_webhook() {
         for to in ["http://127.0.0.1:9/x", "https://soar.example/hook?a=b", "http://[::1]:8/"] {
-            assert_eq!(Target::parse(Kind::Webhook, to), Ok(Target::Webhook(to.to_owned())));
+            assert_eq!(Target::parse(OutletKind::Webhook, to), Ok(Target::Webhook(to.to_owned())));
         }
         for to in [
             "",
@@ -176,10 +177,10 @@ mod tests {
             "http://x/a b",
             "https://x/#y",
         ] {
-            assert!(Target::parse(Kind::Webhook, to).is_err(), "{to}");
+            assert!(Target::parse(OutletKind::Webhook, to).is_err(), "{to}");
         }
-        assert_eq!("webhook".parse(), Ok(Kind::Webhook));
-        assert!("mail".parse::<Kind>().unwrap_err().contains("webhook"));
+        assert_eq!("webhook".parse(), Ok(OutletKind::Webhook));
+        assert!("mail".parse::<OutletKind>().unwrap_err().contains("webhook"));
     }
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
         let tcp = |host: &str, port| Ok(Target::Syslog(SyslogTo::Tcp(host.to_owned(), port)));
         let tls = |host: &str, port| Ok(Target::Syslog(SyslogTo::Tls(host.to_owned(), port)));
         let unix = |path: &str| Ok(Target::Syslog(SyslogTo::Unix(path.into())));
-        let parse = |to: &str| Target::parse(Kind::Syslog, to);
+        let parse = |to: &str| Target::parse(OutletKind::Syslog, to);
         assert_eq!(parse("tcp://siem.example"), tcp("siem.example", 601));
         assert_eq!(parse("tcp://127.0.0.1:5514"), tcp("127.0.0.1", 5514));
         assert_eq!(parse("tls://[::1]:6515"), tls("[::1]", 6515));
@@ -207,7 +208,7 @@ mod tests {
         ] {
             assert!(parse(to).is_err(), "{to}");
         }
-        assert_eq!(Target::parse(Kind::Journal, ""), Ok(Target::Journal(JOURNAL.into())));
-        assert!(Target::parse(Kind::Journal, "x").is_err());
+        assert_eq!(Target::parse(OutletKind::Journal, ""), Ok(Target::Journal(JOURNAL.into())));
+        assert!(Target::parse(OutletKind::Journal, "x").is_err());
     }
 }

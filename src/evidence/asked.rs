@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::line::Fault;
+use super::line::LogFault;
 use super::times::Stretches;
 use crate::dns::{RrType, other_form};
 use crate::ingest::is_origin;
@@ -49,7 +49,7 @@ pub(super) struct Counted {
 }
 
 /// The rows and questions that are asked for.
-pub(super) struct Asked {
+pub(super) struct AskedRows {
     pub test: RowTest,
     /// The forms of the one data that is wanted, as they are shown; none where any is.
     pub rdata: Vec<String>,
@@ -70,8 +70,8 @@ pub(super) struct Asked {
     pub notes: Vec<String>,
 }
 
-impl Asked {
-    pub fn of(ask: &Ask, now: &dyn Snapshot, logs: &[Progress]) -> Result<Asked, StoreError> {
+impl AskedRows {
+    pub fn of(ask: &Ask, now: &dyn Snapshot, logs: &[Progress]) -> Result<AskedRows, StoreError> {
         let mut sensors: HashMap<String, u16> = HashMap::new();
         for log in logs {
             let next = u16::try_from(sensors.len()).unwrap_or(u16::MAX);
@@ -82,7 +82,7 @@ impl Asked {
             Some(_) => None,
             None => AskedOf::of(&ask.search),
         };
-        let mut asked = Asked {
+        let mut asked = AskedRows {
             test: RowTest::of(&ask.search),
             rdata: ask.rdata.as_deref().map(forms_of).unwrap_or_default(),
             direct: filters.direct,
@@ -328,7 +328,7 @@ impl Asked {
                     before: before.get(&log.lineage).copied().unwrap_or_default(),
                     sensor: SensorId(self.sensors.get(&log.sensor).copied().unwrap_or(u16::MAX)),
                     progress: log,
-                    state: State::Unread,
+                    state: LogState::Unread,
                 }
             })
             .collect()
@@ -370,11 +370,11 @@ pub(super) struct Log {
     pub before: u64,
     /// No line of it comes before this in the order of the answer.
     pub bound: u64,
-    pub state: State,
+    pub state: LogState,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum LogState {
     Unread,
     /// It holds nothing of what is looked for.
     Denied,
@@ -382,5 +382,5 @@ pub(super) enum State {
     Read,
     /// Read before, here, and not in this round.
     At(PathBuf),
-    Missing(Fault, String),
+    Missing(LogFault, String),
 }

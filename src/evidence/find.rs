@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::asked::{Ask, Asked, Log, State, may_have_grown};
+use super::asked::{Ask, AskedRows, Log, LogState, may_have_grown};
 use super::keys::Probes;
-use super::line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+use super::line::{Answer, Compared, Ended, LogFault, LogLine, Missing, Raw};
 use super::log_filters::LogFilters;
 use super::needle::Needle;
 use super::places::{Beginnings, Index, source_of};
-use super::read::{At, Came, LogMatch, Reading, Wanted, read};
+use super::read::{At, Came, LogMatch, ReadRules, WantedLog, read};
 use crate::base::time::format_utc;
 use crate::ingest::{Config, LogPair, PairSide, SourceConfig, zeek_folder};
 use crate::progress::LineageId;
@@ -74,7 +74,7 @@ impl Evidence<'_> {
         let now = self.ledger.now();
         commit()?;
         let logs = self.ledger.lineages()?;
-        let asked = Asked::of(ask, &*now, &logs)?;
+        let asked = AskedRows::of(ask, &*now, &logs)?;
         let candidates = asked.candidates(ask, logs, &before);
         let mut finding = Finding::new(self, ask, asked, candidates);
         finding.run(visit);
@@ -169,7 +169,7 @@ impl Held {
 struct Finding<'a> {
     evidence: &'a Evidence<'a>,
     ask: &'a Ask,
-    asked: Asked,
+    asked: AskedRows,
     logs: Vec<Log>,
     by_lineage: HashMap<LineageId, usize>,
     index: Option<Index>,
@@ -196,7 +196,7 @@ struct Finding<'a> {
 }
 
 impl<'a> Finding<'a> {
-    fn new(evidence: &'a Evidence<'a>, ask: &'a Ask, asked: Asked, mut logs: Vec<Log>) -> Finding<'a> {
+    fn new(evidence: &'a Evidence<'a>, ask: &'a Ask, asked: AskedRows, mut logs: Vec<Log>) -> Finding<'a> {
         logs.sort_by(|a, b| {
             (a.bound, &a.progress.path, a.progress.lineage).cmp(&(
                 b.bound,
@@ -254,7 +254,7 @@ impl<'a> Finding<'a> {
             self.tried.clear();
             for at in 0..self.logs.len() {
                 let Some(log) = self.logs.get(at) else { break };
-                if matches!(log.state, State::Read | State::Denied | State::Missing(..)) {
+                if matches!(log.state, LogState::Read | LogState::Denied | LogState::Missing(..)) {
                     continue;
                 }
                 if self.held.floor.is_some_and(|(floor, ..)| log.bound >= floor) {
@@ -273,7 +273,7 @@ impl<'a> Finding<'a> {
                 }
                 let unread = self.logs.iter().skip(at + 1);
                 let bound = unread
-                    .filter(|log| matches!(log.state, State::Unread | State::At(_)))
+                    .filter(|log| matches!(log.state, LogState::Unread | LogState::At(_)))
                     .map(|log| log.bound)
                     .min();
                 self.hand_out(bound, visit);
@@ -289,8 +289,8 @@ impl<'a> Finding<'a> {
                 return;
             }
             for log in &mut self.logs {
-                if log.state == State::Read {
-                    log.state = State::At(log.progress.path.clone());
+                if log.state == LogState::Read {
+                    log.state = LogState::At(log.progress.path.clone());
                 }
             }
         }
@@ -299,12 +299,12 @@ impl<'a> Finding<'a> {
     /// Whether a log holds nothing of what is looked for, by its filter.
     fn is_passed_over(&mut self, at: usize) -> bool {
         let (Some(probes), Some(log)) = (&self.probes, self.logs.get_mut(at)) else { return false };
-        let may_hold = log.state != State::Unread
+        let may_hold = log.state != LogState::Unread
             || !log.progress.complete
             || may_have_grown(&log.progress)
             || self.evidence.filters.may_hold(&log.progress, probes);
         if !may_hold {
-            log.state = State::Denied;
+            log.state = LogState::Denied;
             self.passed_over += 1;
         }
         !may_hold
@@ -350,11 +350,11 @@ impl<'a> Finding<'a> {
         let Some(log) = self.logs.get(at) else { return };
         let (lineage, own) = (log.progress.lineage, log.progress.path.clone());
         let first = match &log.state {
-            State::At(path) => path.clone(),
+            LogState::At(path) => path.clone(),
             _ => own.clone(),
         };
-        let mut partial: Option<(Held, Fault, String, PathBuf)> = None;
-        let mut fault = (Fault::Gone, String::new());
+        let mut partial: Option<(Held, LogFault, String, PathBuf)> = None;
+        let mut fault = (LogFault::Gone, String::new());
         let mut paths = vec![first];
         let mut looked = false;
         while let Some(path) = paths.pop() {
@@ -384,14 +384,14 @@ impl<'a> Finding<'a> {
                     Err(error) => _ = self.unreadable.insert(path.clone(), error.to_string()),
                 }
             }
-            if self.logs.get(at).is_some_and(|log| log.state == State::Read) {
+            if self.logs.get(at).is_some_and(|log| log.state == LogState::Read) {
                 return;
             }
             if paths.is_empty() && !std::mem::replace(&mut looked, true) {
                 if let Some(why) = self.unreadable.get(&own) {
-                    fault = (Fault::Unreadable, why.clone());
+                    fault = (LogFault::Unreadable, why.clone());
                 } else if self.tried.contains(&own) && own.exists() {
-                    fault.0 = Fault::Replaced;
+                    fault.0 = LogFault::Replaced;
                 }
                 paths.extend(self.moved.get(&own).cloned());
                 paths.extend(self.index(visit).files(&lineage).iter().rev().cloned());
@@ -403,10 +403,10 @@ impl<'a> Finding<'a> {
             self.logs_read += 1;
             if let Some(log) = self.logs.get_mut(at) {
                 log.progress.path = path;
-                log.state = State::Missing(fault, why);
+                log.state = LogState::Missing(fault, why);
             }
         } else if let Some(log) = self.logs.get_mut(at) {
-            log.state = State::Missing(fault.0, fault.1);
+            log.state = LogState::Missing(fault.0, fault.1);
         }
     }
 
@@ -417,7 +417,7 @@ impl<'a> Finding<'a> {
                 self.moved.insert(log.progress.path.clone(), path.to_owned());
                 log.progress.path = path.to_owned();
             }
-            log.state = State::Read;
+            log.state = LogState::Read;
         }
     }
 
@@ -446,7 +446,7 @@ impl<'a> Finding<'a> {
         path: &std::path::Path,
         looked_for: usize,
         visit: &mut dyn Visit,
-    ) -> io::Result<Option<(Held, Option<(Fault, String)>)>> {
+    ) -> io::Result<Option<(Held, Option<(LogFault, String)>)>> {
         self.tried.insert(path.to_owned());
         let decoder = Decoder::open(path)?;
         if let Packing::Unsupported(ending) = decoder.packing() {
@@ -468,7 +468,7 @@ impl<'a> Finding<'a> {
         let (config, most) = (evidence.config, held.most);
         let sensor = logs.get(looked_for).map(|log| log.progress.sensor.as_str()).unwrap_or_default();
         let source = source_of(config, path, sensor).unwrap_or(default_source);
-        let how = Reading {
+        let how = ReadRules {
             zeek: &source.zeek,
             observe: &config.observe,
             max_line_bytes: config.max_line_bytes,
@@ -477,8 +477,9 @@ impl<'a> Finding<'a> {
         let logs: &[Log] = logs;
         let want = |id: &LineageId| {
             let index = *by_lineage.get(id)?;
-            let log = logs.get(index).filter(|log| matches!(log.state, State::Unread | State::At(_)))?;
-            Some(Wanted { index, progress: &log.progress, sensor: log.sensor })
+            let log =
+                logs.get(index).filter(|log| matches!(log.state, LogState::Unread | LogState::At(_)))?;
+            Some(WantedLog { index, progress: &log.progress, sensor: log.sensor })
         };
         let mut found: HashMap<usize, Held> = HashMap::new();
         let (mut record, mut shown, mut of) = (LogRecord::with_client(), Vec::new(), Vec::new());
@@ -534,14 +535,14 @@ impl<'a> Finding<'a> {
                 LogMatch::Cut(bytes) => {
                     let of = self.logs.get(index).map_or(0, |log| log.progress.consumed.offset);
                     Some(match &damage {
-                        Some(why) => (Fault::Damaged, why.clone()),
-                        None => (Fault::Cut, format!("{bytes} of {of} bytes are there")),
+                        Some(why) => (LogFault::Damaged, why.clone()),
+                        None => (LogFault::Cut, format!("{bytes} of {of} bytes are there")),
                     })
                 }
                 LogMatch::Changed(proven) => {
                     held.hits.retain(|_, hit| hit.end <= proven);
                     held.bytes = held.hits.values().map(|hit| hit.line.bytes()).sum();
-                    Some((Fault::Changed, format!("from byte {proven} on, at the latest")))
+                    Some((LogFault::Changed, format!("from byte {proven} on, at the latest")))
                 }
             };
             match (index == looked_for, wrong) {
@@ -559,7 +560,7 @@ impl<'a> Finding<'a> {
 
     /// How it all ended.
     fn answer(self) -> Answer {
-        let Asked { counted, uncompared, notes, .. } = self.asked;
+        let AskedRows { counted, uncompared, notes, .. } = self.asked;
         let mut answer = Answer {
             lines: self.lines,
             ended: self.ended,
@@ -594,7 +595,7 @@ impl<'a> Finding<'a> {
             && answer.questions.is_none_or(|q| q.missing == 0);
         if !adds_up {
             for log in &self.logs {
-                let State::Missing(fault, why) = &log.state else { continue };
+                let LogState::Missing(fault, why) = &log.state else { continue };
                 answer.missing_logs += 1;
                 if answer.missing.len() < MOST_MISSING {
                     let (time_first, time_last) = log.progress.times();

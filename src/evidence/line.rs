@@ -170,7 +170,7 @@ pub enum Ended {
 /// Faults of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fault {
+pub enum LogFault {
     /// Neither it nor a copy of it is there.
     Gone,
     /// Another log lies where it was, and it is nowhere else.
@@ -185,18 +185,24 @@ pub enum Fault {
     Changed,
 }
 
-impl Fault {
-    const ALL: [Fault; 6] =
-        [Fault::Gone, Fault::Replaced, Fault::Unreadable, Fault::Cut, Fault::Damaged, Fault::Changed];
+impl LogFault {
+    const ALL: [LogFault; 6] = [
+        LogFault::Gone,
+        LogFault::Replaced,
+        LogFault::Unreadable,
+        LogFault::Cut,
+        LogFault::Damaged,
+        LogFault::Changed,
+    ];
 
     fn words(self) -> &'static str {
         match self {
-            Fault::Gone => "no longer there",
-            Fault::Replaced => "in the place of which another log is",
-            Fault::Unreadable => "that cannot be read",
-            Fault::Cut => "that were cut",
-            Fault::Damaged => "that are damaged",
-            Fault::Changed => "that hold something else than was counted",
+            LogFault::Gone => "no longer there",
+            LogFault::Replaced => "in the place of which another log is",
+            LogFault::Unreadable => "that cannot be read",
+            LogFault::Cut => "that were cut",
+            LogFault::Damaged => "that are damaged",
+            LogFault::Changed => "that hold something else than was counted",
         }
     }
 }
@@ -207,7 +213,7 @@ pub struct Missing {
     /// Where it was seen last.
     pub log: String,
     /// What is wrong with the log.
-    pub fault: Fault,
+    pub fault: LogFault,
     /// Details of the fault.
     pub why: String,
     /// The sensor of the log.
@@ -292,11 +298,11 @@ impl Answer {
                 Some(format!("{} of {} {what}", compared.missing, compared.counted))
             })
             .collect();
-        let faults: Vec<Fault> = Fault::ALL
+        let faults: Vec<LogFault> = LogFault::ALL
             .into_iter()
             .filter(|fault| self.missing.iter().any(|missing| missing.fault == *fault))
             .collect();
-        let logs = |fault: Fault| {
+        let logs = |fault: LogFault| {
             let of: Vec<&Missing> = self.missing.iter().filter(|missing| missing.fault == fault).collect();
             let named: Vec<String> = of
                 .iter()
@@ -323,7 +329,7 @@ impl Answer {
             }
             (true, [fault]) => format!("There may be more in logs {}: {}.", fault.words(), logs(*fault)),
             (false, [fault]) => {
-                let are = if *fault == Fault::Gone { "that are " } else { "" };
+                let are = if *fault == LogFault::Gone { "that are " } else { "" };
                 format!("{} lie in logs {are}{}: {}.", parts.join(" and "), fault.words(), logs(*fault))
             }
             (_, faults) => {

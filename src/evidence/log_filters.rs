@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::keys::{Collector, Probes};
 use super::needle::Needle;
 use super::places::source_of;
-use super::read::{LogMatch, Reading, Wanted, read};
+use super::read::{LogMatch, ReadRules, WantedLog, read};
 use crate::base::shutdown::Stop;
 use crate::ingest::{Config, SourceConfig, is_origin};
 use crate::observation::SensorId;
@@ -300,14 +300,14 @@ impl LogFilters {
     fn make(&self, log: &Progress, config: &Config, stop: &Stop) -> Option<LogFilter> {
         let default = SourceConfig::default();
         let source = source_of(config, &log.path, &log.sensor).unwrap_or(&default);
-        let how = Reading {
+        let how = ReadRules {
             zeek: &source.zeek,
             observe: &config.observe,
             max_line_bytes: config.max_line_bytes,
             needle: &Needle::NONE,
         };
         let want = |id: &LineageId| {
-            let wanted = Wanted { index: 0, progress: log, sensor: SensorId(0) };
+            let wanted = WantedLog { index: 0, progress: log, sensor: SensorId(0) };
             (*id == log.lineage).then_some(wanted)
         };
         let mut collector = Collector::new(MOST_KEYS, 0);

@@ -24,7 +24,7 @@ mod times;
 
 pub use asked::Ask;
 pub use find::{Evidence, Visit};
-pub use line::{Answer, Compared, Ended, Fault, LogLine, Missing, Raw};
+pub use line::{Answer, Compared, Ended, LogFault, LogLine, Missing, Raw};
 pub use log_filters::{FiltersStatus, LogFilters, budget};
 pub use making::make_while_reading;
 pub use places::Beginnings;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::needle::Needle;
-use super::read::{Reading, first_log};
+use super::read::{ReadRules, first_log};
 use crate::ingest::{Config, SourceConfig};
 use crate::progress::LineageId;
 use crate::tail::decode::{Decoder, Packing};
@@ -22,7 +22,7 @@ pub struct Beginnings {
 }
 
 impl Beginnings {
-    fn of(&self, found: &FoundFile, how: Reading<'_>) -> Option<LineageId> {
+    fn of(&self, found: &FoundFile, how: ReadRules<'_>) -> Option<LineageId> {
         if let Some((stamp, first)) = self.known.lock().get(&found.path)
             && *stamp == found.stamp
         {
@@ -69,7 +69,7 @@ impl Index {
         for (path, scope, source) in sources.chain(also).chain(folders) {
             // What is not there holds no log.
             let Ok(listing) = discover(path, scope) else { continue };
-            let how = Reading {
+            let how = ReadRules {
                 zeek: &source.zeek,
                 observe: &config.observe,
                 max_line_bytes: config.max_line_bytes,

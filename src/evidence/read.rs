@@ -23,7 +23,7 @@ const HEAD_BYTES: u64 = 4 << 20;
 
 /// How lines are read.
 #[derive(Clone, Copy)]
-pub(super) struct Reading<'a> {
+pub(super) struct ReadRules<'a> {
     pub zeek: &'a zeek::Options,
     pub observe: &'a observe::Options,
     pub max_line_bytes: usize,
@@ -32,7 +32,7 @@ pub(super) struct Reading<'a> {
 }
 
 /// A log that is wanted.
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedLog<'a> {
     /// Which of those that are asked for.
     pub index: usize,
     /// How far it was counted.
@@ -86,8 +86,8 @@ pub(super) struct Came {
 /// When the file cannot be read: an error of the operating system, not of the content.
 pub(super) fn read<'p>(
     mut decoder: Decoder,
-    how: Reading<'_>,
-    want: &dyn Fn(&LineageId) -> Option<Wanted<'p>>,
+    how: ReadRules<'_>,
+    want: &dyn Fn(&LineageId) -> Option<WantedLog<'p>>,
     each: &mut dyn FnMut(At<'_>),
     go_on: &mut dyn FnMut() -> bool,
 ) -> io::Result<Came> {
@@ -127,7 +127,7 @@ pub(super) fn read<'p>(
 /// # Errors
 ///
 /// As [`read`].
-pub(super) fn first_log(mut decoder: Decoder, how: Reading<'_>) -> io::Result<Option<LineageId>> {
+pub(super) fn first_log(mut decoder: Decoder, how: ReadRules<'_>) -> io::Result<Option<LineageId>> {
     let first = std::cell::Cell::new(None);
     let want = |id: &LineageId| {
         first.set(first.get().or(Some(*id)));
@@ -175,8 +175,8 @@ struct Current {
 }
 
 struct LogSearch<'a, 'p> {
-    how: Reading<'a>,
-    want: &'a dyn Fn(&LineageId) -> Option<Wanted<'p>>,
+    how: ReadRules<'a>,
+    want: &'a dyn Fn(&LineageId) -> Option<WantedLog<'p>>,
     meaning: Meaning,
     state: State,
     /// Newlines before the line at hand.
@@ -186,7 +186,7 @@ struct LogSearch<'a, 'p> {
 }
 
 impl<'a, 'p> LogSearch<'a, 'p> {
-    fn new(how: Reading<'a>, want: &'a dyn Fn(&LineageId) -> Option<Wanted<'p>>) -> LogSearch<'a, 'p> {
+    fn new(how: ReadRules<'a>, want: &'a dyn Fn(&LineageId) -> Option<WantedLog<'p>>) -> LogSearch<'a, 'p> {
         let meaning = Meaning::new(reader(how.zeek, None), how.observe, SensorId(0));
         let state = State::Seeking(Prefix::default());
         LogSearch {
@@ -260,7 +260,7 @@ impl<'a, 'p> LogSearch<'a, 'p> {
     /// The first record of a log has come, and is hashed.
     fn identify(&mut self, id: LineageId, text: &[u8], each: &mut dyn FnMut(At<'_>)) {
         let State::Seeking(prefix) = std::mem::replace(&mut self.state, State::Passing) else { return };
-        let Some(Wanted { index, progress, sensor }) = (self.want)(&id) else { return };
+        let Some(WantedLog { index, progress, sensor }) = (self.want)(&id) else { return };
         if self.came.found.iter().any(|(found, _)| *found == index) {
             return; // once more in the same file: it counted once
         }

@@ -36,7 +36,7 @@ use crate::lookup::{
     Query, QueryError, Search, Slice, find_new, is_regex,
 };
 use crate::output::hunt::HuntSum;
-use crate::output::summary::{Fault, SummaryLine};
+use crate::output::summary::{QueryFault, SummaryLine};
 use crate::page::{self, ASSETS, HitPage, Hunted, Listed, StatusPage, Trail, View};
 use crate::status::Freshness;
 use crate::status::history::INTERVAL;
@@ -238,7 +238,7 @@ fn asks_of(mut listed: Listed, column: Option<String>) -> (Listed, Option<(Queri
                 true => Some(query.trim().to_owned()),
                 false => Indicator::read(query).ok().map(|indicator| indicator.asked),
             },
-            error: Some(Fault { message: error.message, hint: error.hint.to_owned() }),
+            error: Some(QueryFault { message: error.message, hint: error.hint.to_owned() }),
             ..SummaryLine::default()
         };
         let queries = match text.map(|text| list.line(text)).unwrap_or_else(|| Ok(list.end())) {
@@ -460,7 +460,7 @@ pub async fn evidence(state: State, request: Request) -> Response {
             });
             let (lines, answer) =
                 found.ok_or_else(|| ApiError::unavailable("no thread can be started to read logs"))??;
-            let lines = page::Lines { asked, params, lines, answer };
+            let lines = page::EvidenceLines { asked, params, lines, answer };
             Ok(page::evidence_page(&lines, &trail, Some(&as_of)))
         })
         .await

@@ -8,7 +8,7 @@ use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Listener;
-use super::sorted::{Sorted, Wanted};
+use super::sorted::{Sorted, WantedKey};
 use super::tally::{HuntSummary, Open};
 use crate::base::seeded_hash;
 use crate::dns::push_address_key;
@@ -112,7 +112,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(wanted: Wanted, sum: &mut HuntSummary<'_>) -> Option<Counted> {
+    fn of(wanted: WantedKey, sum: &mut HuntSummary<'_>) -> Option<Counted> {
         let network = Network::from_key(&wanted.key)?;
         let open = sum.open(wanted, Some(Value::of_network(network)))?;
         Some(Counted { open, network, names: HashSet::new() })
@@ -149,7 +149,7 @@ fn close(
 
 /// Looks each address and network up by itself.
 fn looked_up(
-    wanted: &mut dyn Iterator<Item = Wanted>,
+    wanted: &mut dyn Iterator<Item = WantedKey>,
     ledger: &dyn Snapshot,
     has_mapped: bool,
     sum: &mut HuntSummary<'_>,
@@ -193,7 +193,7 @@ fn looked_up(
 
 /// All of them in one walk over all addresses.
 fn walked(
-    wanted: &mut dyn Iterator<Item = Wanted>,
+    wanted: &mut dyn Iterator<Item = WantedKey>,
     ledger: &dyn Snapshot,
     has_mapped: bool,
     sum: &mut HuntSummary<'_>,

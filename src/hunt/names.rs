@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::iter::Peekable;
 
 use super::Listener;
-use super::sorted::{Sorted, Wanted};
+use super::sorted::{Sorted, WantedKey};
 use super::tally::{HuntSummary, Open};
 use crate::base::seeded_hash;
 use crate::dns::{Name, RrType, other_form};
@@ -39,7 +39,7 @@ pub fn run(
     Ok(())
 }
 
-fn value(wanted: &Wanted) -> Option<Value> {
+fn value(wanted: &WantedKey) -> Option<Value> {
     let name = Name::from_key(&wanted.key).ok()?;
     Some(if wanted.is_name { Value::Name(name) } else { Value::Domain(name) })
 }
@@ -58,7 +58,7 @@ fn close(
 
 /// Looks each name and domain up by itself.
 fn looked_up(
-    wanted: &mut dyn Iterator<Item = Wanted>,
+    wanted: &mut dyn Iterator<Item = WantedKey>,
     ledger: &dyn Snapshot,
     sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
@@ -87,7 +87,7 @@ fn looked_up(
 
 /// All of them in one walk over all names.
 fn walked(
-    wanted: &mut dyn Iterator<Item = Wanted>,
+    wanted: &mut dyn Iterator<Item = WantedKey>,
     ledger: &dyn Snapshot,
     sum: &mut HuntSummary<'_>,
     listener: &mut Listener<'_>,
@@ -126,7 +126,7 @@ fn walked(
 
 /// Begins to count one, behind all that are not above it; `false` where it was ended.
 fn begin(
-    wanted: Wanted,
+    wanted: WantedKey,
     open: &mut Vec<Counted>,
     ledger: &dyn Snapshot,
     sum: &mut HuntSummary<'_>,
@@ -158,7 +158,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(wanted: Wanted, sum: &mut HuntSummary<'_>) -> Option<Counted> {
+    fn of(wanted: WantedKey, sum: &mut HuntSummary<'_>) -> Option<Counted> {
         let value = value(&wanted);
         let other = value.as_ref().and_then(Value::name).and_then(other_form);
         sum.open(wanted, value).map(|open| Counted { open, other, owners: HashSet::new() })

@@ -8,7 +8,7 @@ const PIECE: usize = 1 << 18;
 
 /// An indicator among those that are sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedKey {
     /// The name in key form, or the network.
     pub key: Vec<u8>,
     /// Whether it is that name alone.
@@ -21,7 +21,7 @@ pub struct Wanted {
     pub note: u64,
 }
 
-impl Wanted {
+impl WantedKey {
     fn order(&self) -> (&[u8], bool, u64) {
         (&self.key, self.is_name, self.line)
     }
@@ -120,12 +120,12 @@ impl Sorted {
 struct Piece {
     bytes: Box<[u8]>,
     at: usize,
-    current: Wanted,
+    current: WantedKey,
 }
 
 impl Piece {
     fn open(bytes: Box<[u8]>) -> Option<Piece> {
-        let mut piece = Piece { bytes, at: 0, current: Wanted::default() };
+        let mut piece = Piece { bytes, at: 0, current: WantedKey::default() };
         piece.advance().then_some(piece)
     }
 
@@ -172,7 +172,7 @@ fn sink(heap: &mut [Piece], mut at: usize) {
 /// Keys in their order.
 pub struct MergedKeys {
     heap: Vec<Piece>,
-    ahead: Option<Wanted>,
+    ahead: Option<WantedKey>,
     duplicates: u64,
 }
 
@@ -187,7 +187,7 @@ impl MergedKeys {
         self.ahead.is_some() || !self.heap.is_empty()
     }
 
-    fn pop(&mut self) -> Option<Wanted> {
+    fn pop(&mut self) -> Option<WantedKey> {
         let first = self.heap.first_mut()?;
         let wanted = first.current.clone();
         if !first.advance() {
@@ -199,9 +199,9 @@ impl MergedKeys {
 }
 
 impl Iterator for MergedKeys {
-    type Item = Wanted;
+    type Item = WantedKey;
 
-    fn next(&mut self) -> Option<Wanted> {
+    fn next(&mut self) -> Option<WantedKey> {
         let mut wanted = match self.ahead.take() {
             Some(ahead) => ahead,
             None => self.pop()?,
@@ -274,11 +274,11 @@ mod tests {
             }
             prop_assert_eq!(sorted.len(), pushed.len() as u64);
             let mut merged = sorted.into_iter();
-            let all: Vec<Wanted> = merged.by_ref().collect();
+            let all: Vec<WantedKey> = merged.by_ref().collect();
             prop_assert_eq!(all.len() as u64 + merged.duplicates(), pushed.len() as u64);
             prop_assert!(all.is_sorted_by(|a, b| (&a.key, a.is_name) < (&b.key, b.is_name)));
             for (key, is_name, until, _) in &pushed {
-                let holds = |one: &Wanted| one.key == *key && (!one.is_name || *is_name) && one.until >= *until;
+                let holds = |one: &WantedKey| one.key == *key && (!one.is_name || *is_name) && one.until >= *until;
                 prop_assert!(all.iter().any(holds), "{:?} {:?}", key, all);
             }
             for one in &all {

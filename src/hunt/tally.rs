@@ -1,6 +1,6 @@
 //! What is counted of each indicator.
 
-use super::sorted::Wanted;
+use super::sorted::WantedKey;
 use super::{HuntOutcome, Listener, Notes};
 use crate::indicators::{AllowList, Value};
 
@@ -135,7 +135,7 @@ impl Tally {
 /// An indicator that is counted.
 #[derive(Debug)]
 pub struct Open {
-    pub wanted: Wanted,
+    pub wanted: WantedKey,
     pub value: Value,
     pub tally: Tally,
 }
@@ -151,7 +151,7 @@ pub struct HuntSummary<'a> {
 
 impl HuntSummary<'_> {
     /// An indicator that is counted from now on, unless it is harmless.
-    pub fn open(&mut self, wanted: Wanted, value: Option<Value>) -> Option<Open> {
+    pub fn open(&mut self, wanted: WantedKey, value: Option<Value>) -> Option<Open> {
         let value = value?;
         if self.allow.has(&value) {
             self.outcome.allowed += 1;

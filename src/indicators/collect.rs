@@ -1,6 +1,6 @@
 //! What parsers hand their finds to: it decides, counts, and passes on.
 
-use super::left_out::Columns;
+use super::left_out::LeftOutColumns;
 use super::reason::{Reason, Skipped};
 use super::text::SEEN;
 use super::value::{self, Value, Values};
@@ -17,7 +17,7 @@ pub struct Collect<'a> {
     options: &'a Options,
     sink: &'a mut dyn FnMut(Indicator) -> Result<(), ReadError>,
     taken: ListSummary,
-    left_out: Columns,
+    left_out: LeftOutColumns,
 }
 
 impl<'a> Collect<'a> {
@@ -40,7 +40,7 @@ impl<'a> Collect<'a> {
                 skipped,
                 left_out: Vec::new(),
             },
-            left_out: Columns::default(),
+            left_out: LeftOutColumns::default(),
         }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Collect<'a> {
     }
 
     /// The columns that are not taken.
-    pub fn left_out(&mut self) -> &mut Columns {
+    pub fn left_out(&mut self) -> &mut LeftOutColumns {
         &mut self.left_out
     }
 

@@ -9,7 +9,7 @@ use std::io::Read;
 use super::collect::Collect;
 use super::files::is_file_ending;
 use super::host::has_known_end;
-use super::input::Lines;
+use super::input::ListLines;
 use super::misp::{Use, moment, use_of_words};
 use super::reason::Reason;
 use super::value::{self, Value, Values};
@@ -140,8 +140,8 @@ pub fn is_note(title: &str) -> bool {
 ///
 /// As [`super::read`]; also when there is no such column as was asked for.
 pub fn read(input: &mut impl Read, format: Format, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let mut lines = Lines::of(input);
-    let mut columns = (format == Format::Tranco).then(Columns::of_ranks);
+    let mut lines = ListLines::of(input);
+    let mut columns = (format == Format::Tranco).then(CsvColumns::of_ranks);
     let mut comments: Vec<String> = Vec::new();
     let mut row = String::new();
     let mut row_at = 0;
@@ -170,7 +170,7 @@ pub fn read(input: &mut impl Read, format: Format, collect: &mut Collect<'_>) ->
             Some(columns) => columns,
             None => {
                 let comment = comments.last().map(String::as_str);
-                let (found, is_title) = Columns::find(comment, &row, collect.options().column.as_deref())
+                let (found, is_title) = CsvColumns::find(comment, &row, collect.options().column.as_deref())
                     .map_err(|message| ReadError::Malformed { line: number, message })?;
                 let found = columns.insert(found);
                 if is_title {
@@ -198,7 +198,7 @@ pub fn read(input: &mut impl Read, format: Format, collect: &mut Collect<'_>) ->
 
 /// Which columns there are.
 #[derive(Debug)]
-pub struct Columns {
+pub struct CsvColumns {
     sign: char,
     /// Those of indicators, with their titles.
     values: Vec<(usize, String)>,
@@ -207,20 +207,20 @@ pub struct Columns {
     is_allow: bool,
 }
 
-impl Columns {
-    fn of_ranks() -> Columns {
-        Columns { sign: ',', values: vec![(1, String::new())], titles: Vec::new(), is_allow: true }
+impl CsvColumns {
+    fn of_ranks() -> CsvColumns {
+        CsvColumns { sign: ',', values: vec![(1, String::new())], titles: Vec::new(), is_allow: true }
     }
 
     /// Those of an object whose keys these are.
-    pub fn of_keys(titles: Vec<String>) -> Columns {
+    pub fn of_keys(titles: Vec<String>) -> CsvColumns {
         let place = |title: &&str| titles.iter().position(|known| known == title);
         let values = match VALUES.iter().find_map(place) {
             Some(at) => vec![at],
             None => KINDS.iter().chain(QUESTIONS).filter_map(place).collect(),
         };
         let values = values.into_iter().map(|at| (at, titles.get(at).cloned().unwrap_or_default())).collect();
-        Columns { sign: ',', values, titles, is_allow: false }
+        CsvColumns { sign: ',', values, titles, is_allow: false }
     }
 
     /// Whether they are called so.
@@ -229,15 +229,16 @@ impl Columns {
     }
 
     /// Those of lines at the start that have titles, be it in a comment.
-    pub fn of_head(lines: &[&str]) -> Option<Columns> {
+    pub fn of_head(lines: &[&str]) -> Option<CsvColumns> {
         let at = lines.iter().position(|line| !line.trim().is_empty() && !line.starts_with('#'));
         let comment = lines.get(..at.unwrap_or(lines.len()))?.iter().rfind(|line| line.len() > 1);
-        let of_comment = comment.and_then(|line| Columns::of_titles(line.trim_start_matches(['#', ' ']), 3));
-        of_comment.or_else(|| Columns::of_titles(lines.get(at?)?, 2))
+        let of_comment =
+            comment.and_then(|line| CsvColumns::of_titles(line.trim_start_matches(['#', ' ']), 3));
+        of_comment.or_else(|| CsvColumns::of_titles(lines.get(at?)?, 2))
     }
 
     /// Those of a line with titles, so many at least.
-    fn of_titles(line: &str, least: usize) -> Option<Columns> {
+    fn of_titles(line: &str, least: usize) -> Option<CsvColumns> {
         let sign = *SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).0.len())?;
         let titles: Vec<String> =
             cells(line, sign).0.iter().map(|title| title.trim().to_ascii_lowercase()).collect();
@@ -265,20 +266,21 @@ impl Columns {
         values.sort_unstable();
         values.dedup();
         let values = values.into_iter().map(|at| (at, titles.get(at).cloned().unwrap_or_default())).collect();
-        Some(Columns { sign, values, titles, is_allow: false })
+        Some(CsvColumns { sign, values, titles, is_allow: false })
     }
 
     /// Those of a table that begins with this row, and whether the row is the titles.
-    fn find(comment: Option<&str>, first: &str, wanted: Option<&str>) -> Result<(Columns, bool), String> {
+    fn find(comment: Option<&str>, first: &str, wanted: Option<&str>) -> Result<(CsvColumns, bool), String> {
         if let Some(wanted) = wanted {
-            return Columns::wanted(comment, first, wanted.trim());
+            return CsvColumns::wanted(comment, first, wanted.trim());
         }
-        if let Some(columns) = comment.and_then(|comment| Columns::of_titles(comment, 3)) {
+        if let Some(columns) = comment.and_then(|comment| CsvColumns::of_titles(comment, 3)) {
             // The line may be there once more.
-            let is_title = Columns::of_titles(first, 3).is_some_and(|again| again.titles == columns.titles);
+            let is_title =
+                CsvColumns::of_titles(first, 3).is_some_and(|again| again.titles == columns.titles);
             return Ok((columns, is_title));
         }
-        if let Some(columns) = Columns::of_titles(first, 1) {
+        if let Some(columns) = CsvColumns::of_titles(first, 1) {
             return Ok((columns, true));
         }
         let sign = SIGNS.iter().rev().max_by_key(|sign| cells(first, **sign).0.len()).copied().unwrap_or(',');
@@ -289,13 +291,13 @@ impl Columns {
         let at = cells(first, sign).0.iter().position(is_value);
         match at {
             Some(at) => {
-                Ok((Columns { sign, values: vec![(at, String::new())], titles: Vec::new(), is_allow: false }, false))
+                Ok((CsvColumns { sign, values: vec![(at, String::new())], titles: Vec::new(), is_allow: false }, false))
             }
             None => Err("no column is called as indicators are, nor has any in the first row: --column NAME says which".to_owned()),
         }
     }
 
-    fn wanted(comment: Option<&str>, first: &str, wanted: &str) -> Result<(Columns, bool), String> {
+    fn wanted(comment: Option<&str>, first: &str, wanted: &str) -> Result<(CsvColumns, bool), String> {
         let sign_of = |line: &str| SIGNS.iter().rev().max_by_key(|sign| cells(line, **sign).0.len()).copied();
         let titles_of = |line: &str, sign: char| -> Vec<String> {
             cells(line, sign).0.iter().map(|title| title.trim().to_ascii_lowercase()).collect()
@@ -314,16 +316,19 @@ impl Columns {
             };
             if let Some(found) = found {
                 let values = found.into_iter().map(|at| (at, String::new())).collect();
-                return Ok((Columns { sign, values, titles, is_allow: false }, is_title));
+                return Ok((CsvColumns { sign, values, titles, is_allow: false }, is_title));
             }
         }
         match wanted.parse::<usize>().ok().and_then(|number| number.checked_sub(1)) {
             Some(at) => {
                 // Titles where there are such.
-                let titled = Columns::of_titles(first, 1).map(|columns| columns.titles);
+                let titled = CsvColumns::of_titles(first, 1).map(|columns| columns.titles);
                 let is_title = titled.is_some();
                 let titles = titled.unwrap_or_default();
-                Ok((Columns { sign, values: vec![(at, String::new())], titles, is_allow: false }, is_title))
+                Ok((
+                    CsvColumns { sign, values: vec![(at, String::new())], titles, is_allow: false },
+                    is_title,
+                ))
             }
             None => {
                 let titles: Vec<String> = titles_of(first, sign).into_iter().take(20).collect();

@@ -265,16 +265,16 @@ impl<R: Read> Read for Utf16<R> {
 //--- lines ----------------------------------------------------------------------------------------------------------
 
 /// The lines of a list.
-pub struct Lines<R> {
+pub struct ListLines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
     number: u64,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: Read> ListLines<R> {
     /// Those of an input.
-    pub fn of(input: R) -> Lines<R> {
-        Lines { input: BufReader::with_capacity(64 << 10, input), line: Vec::new(), number: 0 }
+    pub fn of(input: R) -> ListLines<R> {
+        ListLines { input: BufReader::with_capacity(64 << 10, input), line: Vec::new(), number: 0 }
     }
 
     /// The next line and its number, from 1, without what ends it. What is no text is counted and passed over.

@@ -66,7 +66,7 @@ impl LeftOut {
 
 /// What was seen in columns that are not taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Columns {
+pub struct LeftOutColumns {
     of: Vec<Looked>,
     cells: usize,
 }
@@ -78,7 +78,7 @@ struct Looked {
     found: LeftOut,
 }
 
-impl Columns {
+impl LeftOutColumns {
     /// Whether more cells are looked at.
     pub fn is_open(&self) -> bool {
         self.cells < MOST_CELLS
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn columns_of_which_most_cells_are_indicators_are_told_and_no_others() {
-        let mut columns = Columns::default();
+        let mut columns = LeftOutColumns::default();
         for row in 0..10 {
             columns.look("query", &format!("n{row}.evil.example"), &[]);
             columns.look("answers", "203.0.113.66, 2001:db8::66", &[]);
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn no_more_cells_and_columns_are_looked_at_than_a_bound() {
-        let mut columns = Columns::default();
+        let mut columns = LeftOutColumns::default();
         (0..1000).for_each(|at| columns.look(&format!("c{at}"), "evil.example", &[]));
         assert_eq!(columns.found().len(), MOST_COLUMNS);
         (0..2 * MOST_CELLS).for_each(|_| columns.look("c0", "evil.example", &[]));

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::broken_lines::Folded;
 use super::collect::Collect;
-use super::input::Lines;
+use super::input::ListLines;
 use super::prose;
 use super::reason::Reason;
 use super::words::has_escapes;
@@ -53,7 +53,7 @@ const TITLE_LINES: u64 = 50;
 ///
 /// As [`super::read`].
 pub fn read(input: &mut impl Read, format: Format, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let (mut lines, mut folded, mut last) = (Lines::of(input), Folded::default(), 0);
+    let (mut lines, mut folded, mut last) = (ListLines::of(input), Folded::default(), 0);
     while let Some((number, line)) = lines.next(collect)? {
         last = number;
         // A list of a few URLs out of a mail is a text that is broken as texts are.

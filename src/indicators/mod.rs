@@ -49,7 +49,7 @@ pub use host::{has_known_end, has_tail, is_host, is_scheme, range_end};
 pub use left_out::LeftOut;
 pub use prose::parts;
 pub use reason::{Reason, Skipped};
-pub use value::{Kind, Network, Value};
+pub use value::{Network, Value, ValueKind};
 pub use wrapped::mirrored;
 
 use std::io::{self, Read};

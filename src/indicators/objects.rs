@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::ReadError;
 use super::collect::Collect;
-use super::csv::{self, Columns};
+use super::csv::{self, CsvColumns};
 use super::lenient::Scalar;
 use super::reason::Reason;
 use super::stix;
@@ -128,7 +128,7 @@ impl Texts {
 pub struct Waiting {
     rows: Vec<(u64, Texts)>,
     bytes: usize,
-    columns: Option<Columns>,
+    columns: Option<CsvColumns>,
 }
 
 impl Waiting {
@@ -196,7 +196,7 @@ impl Waiting {
                 texts.0.into_iter().filter(|(title, _)| !(is_host_of && title == "hostname")).unzip();
             let columns = match self.columns.take().filter(|columns| columns.are_of(&titles)) {
                 Some(known) => self.columns.insert(known),
-                None => self.columns.insert(Columns::of_keys(titles)),
+                None => self.columns.insert(CsvColumns::of_keys(titles)),
             };
             columns.take(&cells, line, collect)?;
         }

@@ -9,7 +9,7 @@ use super::broken_lines::Folded;
 use super::collect::Collect;
 use super::files::{FILES, FILES_TOO};
 use super::host::has_tail;
-use super::input::Lines;
+use super::input::ListLines;
 use super::mail::Mail;
 use super::reason::Reason;
 use super::text::{SEEN, edges};
@@ -25,7 +25,7 @@ use crate::dns::has_listed_suffix;
 ///
 /// As [`super::read`].
 pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let (mut lines, mut folded, mut last) = (Lines::of(input), Folded::default(), 0);
+    let (mut lines, mut folded, mut last) = (ListLines::of(input), Folded::default(), 0);
     let mut mail = Mail::default();
     while let Some((number, text)) = lines.next(collect)? {
         last = number;

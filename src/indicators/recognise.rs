@@ -75,7 +75,7 @@ pub fn format(head: &[u8], has_column: bool) -> Result<Format, ReadError> {
     if lines.iter().any(is_mail_header) {
         return Ok(Format::Prose);
     }
-    if csv::Columns::of_head(&lines).is_some() {
+    if csv::CsvColumns::of_head(&lines).is_some() {
         return Ok(Format::Csv);
     }
     let is_comment = |line: &&str| {

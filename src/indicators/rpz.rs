@@ -8,7 +8,7 @@ use std::io::Read;
 use std::net::IpAddr;
 
 use super::collect::Collect;
-use super::input::Lines;
+use super::input::ListLines;
 use super::reason::Reason;
 use super::value::{self, Network, Value, Values};
 use super::{Action, ReadError, Reference};
@@ -19,7 +19,7 @@ use super::{Action, ReadError, Reference};
 ///
 /// As [`super::read`].
 pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let mut lines = Lines::of(input);
+    let mut lines = ListLines::of(input);
     let mut zone = Zone::default();
     while let Some((number, line)) = lines.next(collect)? {
         zone.line(line, number, collect)?;

@@ -35,7 +35,7 @@ const LOCAL: &[&str] = &[
 
 /// The kinds of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum ValueKind {
     /// One name.
     Name,
     /// A name and all below it.
@@ -46,14 +46,14 @@ pub enum Kind {
     Network,
 }
 
-impl Kind {
+impl ValueKind {
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Name => "name",
-            Kind::Domain => "domain",
-            Kind::Address => "address",
-            Kind::Network => "network",
+            ValueKind::Name => "name",
+            ValueKind::Domain => "domain",
+            ValueKind::Address => "address",
+            ValueKind::Network => "network",
         }
     }
 }
@@ -73,12 +73,12 @@ pub enum Value {
 
 impl Value {
     /// Its kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ValueKind {
         match self {
-            Value::Name(_) => Kind::Name,
-            Value::Domain(_) => Kind::Domain,
-            Value::Address(_) => Kind::Address,
-            Value::Network(_) => Kind::Network,
+            Value::Name(_) => ValueKind::Name,
+            Value::Domain(_) => ValueKind::Domain,
+            Value::Address(_) => ValueKind::Address,
+            Value::Network(_) => ValueKind::Network,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::collect::Collect;
-use super::input::Lines;
+use super::input::ListLines;
 use super::reason::Reason;
 use super::text::readable;
 use super::value::{self, Values};
@@ -15,7 +15,7 @@ use super::{Action, ReadError, Reference};
 ///
 /// As [`super::read`]; also when there is no line with the fields before the first value.
 pub fn read(input: &mut impl Read, collect: &mut Collect<'_>) -> Result<(), ReadError> {
-    let mut lines = Lines::of(input);
+    let mut lines = ListLines::of(input);
     let mut fields: Vec<String> = Vec::new();
     while let Some((number, line)) = lines.next(collect)? {
         if let Some(names) = line.strip_prefix("#fields") {

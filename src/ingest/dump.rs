@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::sql::{Row, Statements, Value};
+use super::sql::{SqlRow, Statements, Value};
 use crate::base::time::parse_rfc3339;
 use crate::observation::{Observations, SensorId, Tuple};
 use crate::observe::{Observer, Options};
@@ -209,7 +209,7 @@ impl<R: BufRead> Read for Rows<R> {
 }
 
 /// Takes a row apart; `None` when a value is of a kind that it cannot be.
-fn told(row: &Row<'_>, utc_offset: &str) -> Option<Told> {
+fn told(row: &SqlRow<'_>, utc_offset: &str) -> Option<Told> {
     if row.columns.len() != row.values.len() {
         return None;
     }

@@ -45,7 +45,7 @@ enum Ending {
 }
 
 /// A row, with its table and the columns by which its values are named.
-pub(super) struct Row<'a> {
+pub(super) struct SqlRow<'a> {
     pub columns: &'a [String],
     pub values: Vec<Value>,
 }
@@ -90,12 +90,12 @@ impl<R: BufRead> Statements<R> {
     /// # Errors
     ///
     /// When the dump cannot be read, or ends before its end.
-    pub fn next(&mut self) -> io::Result<Option<Row<'_>>> {
+    pub fn next(&mut self) -> io::Result<Option<SqlRow<'_>>> {
         loop {
             if self.inserting.is_some() {
                 if let Some(values) = self.values()? {
                     let columns = self.inserting.as_ref().map_or(&[][..], |(_, columns)| columns);
-                    return Ok(Some(Row { columns, values }));
+                    return Ok(Some(SqlRow { columns, values }));
                 }
                 self.inserting = None;
                 continue;
@@ -425,7 +425,7 @@ mod tests {
         let mut rows = Vec::new();
         loop {
             match statements.next() {
-                Ok(Some(Row { columns, values })) => {
+                Ok(Some(SqlRow { columns, values })) => {
                     let shown: Vec<String> = values
                         .iter()
                         .map(|value| match value {

@@ -47,7 +47,7 @@ pub use list::{List, ListForm};
 pub use literal::{address as literal_address, literal};
 pub use lookalike::{Brands, Likeness, Lookalike};
 pub use new::{MAX_NEW, New, NewCursor, NewFound, NewSearch, NewSettings, What, find_new, parse_since};
-pub use order::{Column, MAX_SORTED, Sort, Top};
+pub use order::{MAX_SORTED, Sort, SortColumn, Top};
 pub use pattern::{Pattern, PatternError};
 pub use queries::{AnswerPart, Queries, QueriesWalk, QueryRef, is_regex};
 pub use query::{Query, QueryError};

@@ -11,7 +11,7 @@ pub const MAX_SORTED: u64 = 10_000;
 
 /// What rows are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
+pub enum SortColumn {
     /// The owner name, as a tree.
     Name,
     /// The record type.
@@ -28,24 +28,24 @@ pub enum Column {
     Ttl,
 }
 
-impl Column {
-    const ALL: [(Column, &'static str); 7] = [
-        (Column::Name, "name"),
-        (Column::Type, "type"),
-        (Column::Data, "data"),
-        (Column::First, "first"),
-        (Column::Last, "last"),
-        (Column::Count, "count"),
-        (Column::Ttl, "ttl"),
+impl SortColumn {
+    const ALL: [(SortColumn, &'static str); 7] = [
+        (SortColumn::Name, "name"),
+        (SortColumn::Type, "type"),
+        (SortColumn::Data, "data"),
+        (SortColumn::First, "first"),
+        (SortColumn::Last, "last"),
+        (SortColumn::Count, "count"),
+        (SortColumn::Ttl, "ttl"),
     ];
 
     fn key(self) -> &'static str {
-        Column::ALL.iter().find(|(column, _)| *column == self).map_or("", |(_, key)| key)
+        SortColumn::ALL.iter().find(|(column, _)| *column == self).map_or("", |(_, key)| key)
     }
 
     /// Whether people look for the greatest first.
     pub fn is_descending_at_first(self) -> bool {
-        matches!(self, Column::First | Column::Last | Column::Count | Column::Ttl)
+        matches!(self, SortColumn::First | SortColumn::Last | SortColumn::Count | SortColumn::Ttl)
     }
 }
 
@@ -53,7 +53,7 @@ impl Column {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
     /// The column that rows are sorted by.
-    pub column: Column,
+    pub column: SortColumn,
     /// Whether the greatest comes first.
     pub descending: bool,
 }
@@ -62,7 +62,7 @@ impl Sort {
     /// Reads `last`, or `-last` for the latest first.
     pub fn parse(text: &str) -> Option<Sort> {
         let (descending, key) = text.strip_prefix('-').map_or((false, text), |key| (true, key));
-        let (column, _) = Column::ALL.iter().find(|(_, known)| *known == key)?;
+        let (column, _) = SortColumn::ALL.iter().find(|(_, known)| *known == key)?;
         Some(Sort { column: *column, descending })
     }
 
@@ -75,13 +75,13 @@ impl Sort {
     pub fn compare(self, a: (&Entry, &Seen), b: (&Entry, &Seen)) -> Ordering {
         let ((a, a_seen), (b, b_seen)) = (a, b);
         let by = match self.column {
-            Column::Name => a.tuple.rrname.cmp(&b.tuple.rrname),
-            Column::Type => a.tuple.rrtype.cmp(&b.tuple.rrtype),
-            Column::Data => a.tuple.rdata.cmp(&b.tuple.rdata),
-            Column::First => a_seen.time_first.cmp(&b_seen.time_first),
-            Column::Last => a_seen.time_last.cmp(&b_seen.time_last),
-            Column::Count => a_seen.count.cmp(&b_seen.count),
-            Column::Ttl => a_seen.ttl.cmp(&b_seen.ttl),
+            SortColumn::Name => a.tuple.rrname.cmp(&b.tuple.rrname),
+            SortColumn::Type => a.tuple.rrtype.cmp(&b.tuple.rrtype),
+            SortColumn::Data => a.tuple.rdata.cmp(&b.tuple.rdata),
+            SortColumn::First => a_seen.time_first.cmp(&b_seen.time_first),
+            SortColumn::Last => a_seen.time_last.cmp(&b_seen.time_last),
+            SortColumn::Count => a_seen.count.cmp(&b_seen.count),
+            SortColumn::Ttl => a_seen.ttl.cmp(&b_seen.ttl),
         };
         let by = if self.descending { by.reverse() } else { by };
         by.then_with(|| a.tuple.cmp(&b.tuple)).then_with(|| a.sensor.cmp(&b.sensor))

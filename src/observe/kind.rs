@@ -6,7 +6,7 @@ use crate::dns::RrType;
 
 /// What an answer is by its looks (typing 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum AnswerKind {
     /// An address.
     Address(IpAddr),
     /// Something that Zeek has marked with its type, and is kept as Zeek wrote it.
@@ -21,54 +21,56 @@ pub(super) enum Kind {
     Name,
 }
 
-impl Kind {
+impl AnswerKind {
     #[inline]
-    pub fn of(answer: &[u8]) -> Kind {
+    pub fn of(answer: &[u8]) -> AnswerKind {
         match answer.first() {
-            Some(b'A'..=b'Z' | b'<') => Kind::of_marked(answer).unwrap_or(Kind::Name),
-            Some(b'0'..=b'9' | b'a'..=b'f' | b':') => parse_address(answer).map_or(Kind::Name, Kind::Address),
-            _ => Kind::Name,
+            Some(b'A'..=b'Z' | b'<') => AnswerKind::of_marked(answer).unwrap_or(AnswerKind::Name),
+            Some(b'0'..=b'9' | b'a'..=b'f' | b':') => {
+                parse_address(answer).map_or(AnswerKind::Name, AnswerKind::Address)
+            }
+            _ => AnswerKind::Name,
         }
     }
 
     /// Reads a marker. Names cannot forge one, since Zeek logs them in lower case.
-    fn of_marked(answer: &[u8]) -> Option<Kind> {
+    fn of_marked(answer: &[u8]) -> Option<AnswerKind> {
         let word = |word: &[u8]| answer.strip_prefix(word);
         if let Some((_, [b' ', ..])) = word(b"TXT ").and_then(number) {
-            return Some(Kind::Typed(RrType::TXT));
+            return Some(AnswerKind::Typed(RrType::TXT));
         }
         if let Some((_, [b' ', ..])) = word(b"SPF ").and_then(number) {
-            return Some(Kind::Typed(RrType::SPF));
+            return Some(AnswerKind::Typed(RrType::SPF));
         }
         if let Some((covered, [b' ', ..])) = word(b"RRSIG ").and_then(number) {
             let covered = std::str::from_utf8(covered).ok()?.parse().ok()?;
-            return Some(Kind::Signature(RrType(covered)));
+            return Some(AnswerKind::Signature(RrType(covered)));
         }
         if let Some((_, [])) = word(b"DNSKEY ").and_then(number) {
-            return Some(Kind::Typed(RrType::DNSKEY));
+            return Some(AnswerKind::Typed(RrType::DNSKEY));
         }
         if let Some((_, [b' ', digest @ ..])) = word(b"DS ").and_then(number)
             && matches!(number(digest), Some((_, [])))
         {
-            return Some(Kind::Typed(RrType::DS));
+            return Some(AnswerKind::Typed(RrType::DS));
         }
         if word(b"NSEC ").is_some() || matches!(answer, b"NSEC3" | b"NSEC3PARAM") {
-            return Some(Kind::Dropped);
+            return Some(AnswerKind::Dropped);
         }
         if let Some((_, b">")) = word(b"<unknown type=").and_then(number) {
-            return Some(Kind::Dropped);
+            return Some(AnswerKind::Dropped);
         }
         let markers = [(&b"SSHFP: "[..], RrType::SSHFP), (b"LOC: ", RrType::LOC), (b"NAPTR ", RrType::NAPTR)];
         if let Some((_, rrtype)) = markers.iter().find(|(marker, _)| answer.starts_with(marker)) {
-            return Some(Kind::Typed(*rrtype));
+            return Some(AnswerKind::Typed(*rrtype));
         }
-        (answer == b"BIND9 signing signal").then_some(Kind::Typed(RrType::BINDS))
+        (answer == b"BIND9 signing signal").then_some(AnswerKind::Typed(RrType::BINDS))
     }
 
     /// Takes what looks like an address for the name that it is.
     pub fn make_name(&mut self) {
-        if matches!(self, Kind::Address(_)) {
-            *self = Kind::Name;
+        if matches!(self, AnswerKind::Address(_)) {
+            *self = AnswerKind::Name;
         }
     }
 }

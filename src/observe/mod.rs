@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use self::chain::Chain;
-use self::kind::{Kind, parse_address};
+use self::kind::{AnswerKind, parse_address};
 use self::txt::{push_quoted, push_strings};
 use crate::dns::{RrType, push_address_key, push_name_rdata_key, push_text_key, push_text_presentation};
 use crate::observation::{DEFAULT_MAX_TUPLES, Half, Observations, Outcome};
@@ -77,7 +77,7 @@ pub struct Observer {
     /// The owners met, in key form: the name that was asked, then the chain from it.
     chain: Chain,
     /// What each answer is, in the order of the record.
-    kinds: Vec<Kind>,
+    kinds: Vec<AnswerKind>,
     /// The record data at hand, in key form.
     rdata: Vec<u8>,
     /// The text at hand, in presentation form.
@@ -117,7 +117,7 @@ impl Observer {
             return Fate::Skipped(reason);
         }
         self.kinds.clear();
-        self.kinds.extend(record.answers().map(|(answer, _)| Kind::of(answer)));
+        self.kinds.extend(record.answers().map(|(answer, _)| AnswerKind::of(answer)));
         if self.kinds.is_empty() {
             self.ask(record, out);
             return Fate::Skipped(Skip::NoAnswer);
@@ -179,7 +179,7 @@ impl Observer {
             }
             Some(RrType::ANY) => self.rrset(record, RrType::ANY, out),
             Some(RrType::CNAME) => {
-                self.kinds.iter_mut().for_each(Kind::make_name);
+                self.kinds.iter_mut().for_each(AnswerKind::make_name);
                 self.follow(record, out);
             }
             Some(qtype @ (RrType::TXT | RrType::SPF)) => {
@@ -203,7 +203,7 @@ impl Observer {
     fn follow(&mut self, record: &LogRecord, out: &mut Observations) {
         let Observer { chain, kinds, rdata, .. } = self;
         for ((answer, ttl), kind) in record.answers().zip(kinds.iter()) {
-            if *kind == Kind::Name && !chain.link(answer, ttl, rdata, out) {
+            if *kind == AnswerKind::Name && !chain.link(answer, ttl, rdata, out) {
                 return;
             }
         }
@@ -218,7 +218,7 @@ impl Observer {
             let ttl = bounded(ttl);
             rdata.clear();
             match *kind {
-                Kind::Address(address) => {
+                AnswerKind::Address(address) => {
                     let rrtype = match address {
                         IpAddr::V4(_) => RrType::A,
                         IpAddr::V6(_) if qtype == RrType::A6 => RrType::A6,
@@ -232,11 +232,11 @@ impl Observer {
                         out.cut_answer();
                     }
                 }
-                Kind::Typed(rrtype) | Kind::PlainText(rrtype) => {
+                AnswerKind::Typed(rrtype) | AnswerKind::PlainText(rrtype) => {
                     let Some(owner) = chain.last() else { continue };
                     text.clear();
                     match (rrtype, *kind) {
-                        (_, Kind::PlainText(_)) => push_quoted(answer, text),
+                        (_, AnswerKind::PlainText(_)) => push_quoted(answer, text),
                         (RrType::TXT, _) => push_strings(answer, b"TXT ", text),
                         (RrType::SPF, _) => push_strings(answer, b"SPF ", text),
                         _ => push_text_presentation(answer, text),
@@ -246,7 +246,7 @@ impl Observer {
                         out.cut_answer();
                     }
                 }
-                Kind::Name | Kind::Signature(_) | Kind::Dropped => {}
+                AnswerKind::Name | AnswerKind::Signature(_) | AnswerKind::Dropped => {}
             }
         }
     }
@@ -254,14 +254,14 @@ impl Observer {
     /// Records names as the type that was asked (typing 2.5), and what carries its own type beside them. An answer
     /// that looks like an address is a name here: the answer section holds no addresses for these types.
     fn names(&mut self, record: &LogRecord, qtype: RrType, out: &mut Observations) {
-        self.kinds.iter_mut().for_each(Kind::make_name);
+        self.kinds.iter_mut().for_each(AnswerKind::make_name);
         for (at, (answer, ttl)) in record.answers().enumerate() {
-            if self.kinds.get(at) != Some(&Kind::Name) {
+            if self.kinds.get(at) != Some(&AnswerKind::Name) {
                 continue;
             }
             let behind = self.kinds.get(at + 1..).unwrap_or_default();
-            let is_cname = behind.first() == Some(&Kind::Signature(RrType::CNAME))
-                || qtype == RrType::PTR && is_reverse(answer) && behind.contains(&Kind::Name);
+            let is_cname = behind.first() == Some(&AnswerKind::Signature(RrType::CNAME))
+                || qtype == RrType::PTR && is_reverse(answer) && behind.contains(&AnswerKind::Name);
             if is_cname {
                 if !self.chain.link(answer, ttl, &mut self.rdata, out) {
                     break;
@@ -284,8 +284,8 @@ impl Observer {
     fn mark_plain_texts(&mut self, record: &LogRecord, qtype: RrType) {
         let plain = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.') || !b.is_ascii();
         for ((answer, _), kind) in record.answers().zip(&mut self.kinds) {
-            if *kind == Kind::Name && !answer.iter().all(plain) {
-                *kind = Kind::PlainText(qtype);
+            if *kind == AnswerKind::Name && !answer.iter().all(plain) {
+                *kind = AnswerKind::PlainText(qtype);
             }
         }
     }
@@ -359,18 +359,18 @@ fn is_reverse(name: &[u8]) -> bool {
 
 /// Whether the answers of a reply without a question can only be one chain and the RRset at its end (typing 2.6):
 /// names first, then addresses of one kind or answers of one type.
-fn is_one_answer(kinds: &[Kind]) -> bool {
-    let mut end: Option<Kind> = None;
+fn is_one_answer(kinds: &[AnswerKind]) -> bool {
+    let mut end: Option<AnswerKind> = None;
     for kind in kinds {
         let same = match (*kind, end) {
-            (Kind::Signature(_), _) => true,
-            (Kind::Name, end) => end.is_none(),
-            (Kind::Dropped, _) => false,
+            (AnswerKind::Signature(_), _) => true,
+            (AnswerKind::Name, end) => end.is_none(),
+            (AnswerKind::Dropped, _) => false,
             (_, None) => {
                 end = Some(*kind);
                 true
             }
-            (Kind::Address(a), Some(Kind::Address(b))) => a.is_ipv4() == b.is_ipv4(),
+            (AnswerKind::Address(a), Some(AnswerKind::Address(b))) => a.is_ipv4() == b.is_ipv4(),
             (kind, Some(end)) => kind == end,
         };
         if !same {

@@ -142,7 +142,7 @@ pub struct HuntSum {
     pub examples: Vec<Example>,
     /// Columns, or keys of objects, that hold names or addresses and were not taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<Column>,
+    pub left_out: Vec<LeftOutColumn>,
     /// Rows last seen before this were dropped, epoch seconds; absent if none were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired_before: Option<u64>,
@@ -168,7 +168,7 @@ pub struct Example {
 
 /// A column, or a key of objects, that holds names or addresses and was not taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
+pub struct LeftOutColumn {
     /// Its title or number.
     pub column: String,
     /// Cells with names, of those that were looked at.
@@ -186,7 +186,7 @@ impl HuntSum {
             reason: reason.name().to_owned(),
             text: text.clone(),
         };
-        let column = |LeftOut { column, names, addresses }: &LeftOut| Column {
+        let column = |LeftOut { column, names, addresses }: &LeftOut| LeftOutColumn {
             column: column.clone(),
             names: *names,
             addresses: *addresses,
@@ -281,7 +281,7 @@ impl HuntSum {
             lines.push(format!("{total} not taken: {}.", reasons.join("; ")));
         }
         let format = Format::from_name(&self.format).unwrap_or(Format::Csv);
-        lines.extend(self.left_out.iter().map(|Column { column, names, addresses }| {
+        lines.extend(self.left_out.iter().map(|LeftOutColumn { column, names, addresses }| {
             let (column, names, addresses) = (column.clone(), *names, *addresses);
             LeftOut { column, names, addresses }.in_words(format)
         }));

@@ -17,4 +17,4 @@ use table::push_padded;
 
 pub use printable::{PrintableAscii, file_name, sanitise, sanitise_json, shortened};
 pub use row::{CSV_HEADER, QueryLabel, Row, csv_header, push_csv_cell, push_json};
-pub use table::{Table, time_in};
+pub use table::{TextTable, time_in};

@@ -262,12 +262,12 @@ pub struct SummaryLine {
     pub ended: Option<String>,
     /// Why it is no query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Fault>,
+    pub error: Option<QueryFault>,
 }
 
 /// Why something is no query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct QueryFault {
     /// The reason.
     pub message: String,
     /// A form that would be accepted.

@@ -24,7 +24,7 @@ const MARK_WIDEST: usize = 40;
 const WIDEST: usize = 256;
 
 /// A table that is written while rows come: the first few hundred decide how wide the columns are.
-pub struct Table<W> {
+pub struct TextTable<W> {
     out: W,
     /// Columns of the terminal; unlimited where there is none.
     width: Option<usize>,
@@ -61,21 +61,21 @@ struct Layout {
     zone: Option<TimeZone>,
 }
 
-impl<W: Write> Table<W> {
+impl<W: Write> TextTable<W> {
     /// A table. `width` is the width of the terminal, absent where rows may be of any length; `colour` whether the head
     /// may be highlighted.
-    pub fn new(out: W, width: Option<usize>, colour: bool) -> Table<W> {
-        Table { out, width, colour, draws: false, zone: None, held: Vec::new(), layout: None, cut: 0 }
+    pub fn new(out: W, width: Option<usize>, colour: bool) -> TextTable<W> {
+        TextTable { out, width, colour, draws: false, zone: None, held: Vec::new(), layout: None, cut: 0 }
     }
 
     /// The same with a picture of the days of each row, where the terminal has room for it.
-    pub fn with_days(self, draws: bool) -> Table<W> {
-        Table { draws, ..self }
+    pub fn with_days(self, draws: bool) -> TextTable<W> {
+        TextTable { draws, ..self }
     }
 
     /// The same with the times of a time zone.
-    pub fn in_zone(self, zone: TimeZone) -> Table<W> {
-        Table { zone: Some(zone), ..self }
+    pub fn in_zone(self, zone: TimeZone) -> TextTable<W> {
+        TextTable { zone: Some(zone), ..self }
     }
 
     /// Adds a row.

@@ -27,7 +27,7 @@ fn row(rrname: &str, rdata: &str) -> Row {
 
 fn table(rows: &[Row], width: Option<usize>) -> String {
     let mut out = Vec::new();
-    let mut table = Table::new(&mut out, width, false);
+    let mut table = TextTable::new(&mut out, width, false);
     rows.iter().for_each(|row| table.push(row.clone()).unwrap());
     table.finish().unwrap();
     String::from_utf8(out).unwrap()
@@ -51,7 +51,7 @@ fn days_are_drawn_where_there_is_room() {
     some.days = 0x8000_0000_0000_073f;
     let draw = |width: Option<usize>, draws: bool| {
         let mut out = Vec::new();
-        let mut table = Table::new(&mut out, width, false).with_days(draws);
+        let mut table = TextTable::new(&mut out, width, false).with_days(draws);
         table.push(some.clone()).unwrap();
         table.finish().unwrap();
         String::from_utf8(out).unwrap()
@@ -72,7 +72,7 @@ fn times_are_those_of_a_zone_where_one_is_given() {
     let show = |width| {
         let mut out = Vec::new();
         let zone = TimeZone::fixed(jiff::tz::offset(-10));
-        let mut table = Table::new(&mut out, width, false).in_zone(zone);
+        let mut table = TextTable::new(&mut out, width, false).in_zone(zone);
         table.push(row("a.example", "192.0.2.1")).unwrap();
         table.finish().unwrap();
         String::from_utf8(out).unwrap()
@@ -128,7 +128,7 @@ fn addresses_are_whole_and_other_data_is_cut_in_the_middle_with_a_mark() {
     assert!(text.contains("\"v=spf1 i...all\""), "{text}");
     let draws = |draws| {
         let mut out = Vec::new();
-        let mut table = Table::new(&mut out, Some(80), false).with_days(draws);
+        let mut table = TextTable::new(&mut out, Some(80), false).with_days(draws);
         table.push(row("a.example", &spf)).unwrap();
         table.push(row("b.example", address)).unwrap();
         assert_eq!(table.finish().unwrap(), 1, "it is known that one is cut");
@@ -186,7 +186,7 @@ fn data_of_any_length_makes_a_table() {
     let mut sensor = row("a.example", "192.0.2.1");
     sensor.sensor = "s".repeat(70_000);
     let mut out = Vec::new();
-    let mut wide = Table::new(&mut out, Some(1 << 20), false).with_days(true);
+    let mut wide = TextTable::new(&mut out, Some(1 << 20), false).with_days(true);
     wide.push(sensor).unwrap();
     wide.finish().unwrap();
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use maud::{Markup, html};
 
-use super::gather::{Address, Neighbour, Row};
+use super::gather::{Address, Neighbour, ShownRow};
 use super::hits;
 use super::link::{Subject, Trail};
 use super::shell::{Frame, counted, document, grouped, moment, pivot, safe, utc};
@@ -32,7 +32,7 @@ pub fn address_page(
     let listed = found.rows.get(..LISTED).unwrap_or(&found.rows);
     let neighbours = found.neighbours.iter().map(|n| (n.seen.time_first, n.seen.time_last));
     let rows = found.rows.iter().chain(&found.reverse_rows).chain(&found.named_rows);
-    let axis = Axis::over(rows.map(Row::span));
+    let axis = Axis::over(rows.map(ShownRow::span));
     let axis = axis.or_else(|| Axis::over(neighbours));
     let table = |caption, names, data| Table::new(caption, names, data, &onward);
     let content = html! {
@@ -88,7 +88,7 @@ pub fn address_page(
 }
 
 fn story(found: &Address) -> Markup {
-    let spans = found.rows.iter().map(Row::span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let spans = found.rows.iter().map(ShownRow::span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
     let mut names: Vec<_> = found.rows.iter().map(|row| &row.entry.tuple.rrname).collect();
     names.sort();
     names.dedup();

@@ -10,7 +10,7 @@ use crate::status::Freshness;
 
 /// What was asked, and what was found.
 #[derive(Debug)]
-pub struct Lines {
+pub struct EvidenceLines {
     /// The query, as it was understood.
     pub asked: String,
     /// What it was asked with, by the names of the API; without the limit.
@@ -22,8 +22,8 @@ pub struct Lines {
 }
 
 /// The page of lines.
-pub fn evidence_page(found: &Lines, trail: &Trail, as_of: Option<&Freshness>) -> String {
-    let Lines { asked, params, lines, answer } = found;
+pub fn evidence_page(found: &EvidenceLines, trail: &Trail, as_of: Option<&Freshness>) -> String {
+    let EvidenceLines { asked, params, lines, answer } = found;
     let params: Vec<(&str, &str)> =
         params.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let of_row = |key: &str| params.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);

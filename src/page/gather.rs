@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::link::{MAX_SORTED, View};
 use crate::dns::{Name, Rdata, name_of_address, other_form, registrable};
 use crate::lookup::{
-    AskedOf, Column, Cursor, CursorError, During, End, Found, Limits, Query, QuestionLimits, Search, Slice,
-    Sort, Top, Walk,
+    AskedOf, Cursor, CursorError, During, End, Found, Limits, Query, QuestionLimits, Search, Slice, Sort,
+    SortColumn, Top, Walk,
 };
 use crate::observation::Seen;
 use crate::output::summary::Questions;
@@ -42,7 +42,7 @@ pub enum GatherError {
 
 /// A row that is shown.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct ShownRow {
     /// The row.
     pub entry: Entry,
     /// Its figures, as they were asked for.
@@ -51,13 +51,13 @@ pub struct Row {
     pub during: Option<During>,
 }
 
-impl From<&Found<'_>> for Row {
-    fn from(found: &Found<'_>) -> Row {
-        Row { entry: found.entry.clone(), seen: found.seen, during: found.during }
+impl From<&Found<'_>> for ShownRow {
+    fn from(found: &Found<'_>) -> ShownRow {
+        ShownRow { entry: found.entry.clone(), seen: found.seen, during: found.during }
     }
 }
 
-impl Row {
+impl ShownRow {
     /// Whether it was seen through a chain of CNAMEs only, as far as it is shown.
     pub fn is_alias(&self) -> bool {
         self.entry.halves.direct.is_none()
@@ -75,7 +75,7 @@ impl Row {
 #[derive(Debug)]
 pub struct Results {
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ShownRow>,
     /// The order they are in; that of the index where there is none.
     pub sort: Option<Sort>,
     /// All rows, where they were all counted.
@@ -135,7 +135,7 @@ fn rows_of(
         let limits = Limits { rows: SMALL, examined: SMALL };
         let small = rows(ledger, search, limits, None, until)?;
         if small.end == End::Complete {
-            let sort = Sort { column: Column::Last, descending: true };
+            let sort = Sort { column: SortColumn::Last, descending: true };
             let mut rows = small.rows;
             // What is known to have been seen in the time that is asked for stays first.
             rows.sort_by(|a, b| a.during.cmp(&b.during).then_with(|| order(sort, a, b)));
@@ -182,7 +182,7 @@ fn sorted(
     let (best, _) = best.into_rows();
     let complete = walk.end() == Some(&End::Complete);
     let more = walk.found() > upto && upto < MAX_SORTED;
-    let row = |(entry, seen)| Row { entry, seen, during: search.filters.seen_during(&seen) };
+    let row = |(entry, seen)| ShownRow { entry, seen, during: search.filters.seen_during(&seen) };
     let skip = usize::try_from((view.page - 1).saturating_mul(view.rows)).unwrap_or(usize::MAX);
     Ok(Results {
         rows: best.into_iter().skip(skip).map(row).collect(),
@@ -195,13 +195,13 @@ fn sorted(
 }
 
 /// The order of two rows; what is equal in it keeps the order of names.
-fn order(sort: Sort, a: &Row, b: &Row) -> Ordering {
+fn order(sort: Sort, a: &ShownRow, b: &ShownRow) -> Ordering {
     sort.compare((&a.entry, &a.seen), (&b.entry, &b.seen))
 }
 
 /// Some rows and how they ended.
 struct Portion {
-    rows: Vec<Row>,
+    rows: Vec<ShownRow>,
     end: End,
 }
 
@@ -214,7 +214,7 @@ fn rows(
 ) -> Result<Portion, GatherError> {
     let mut rows = Vec::new();
     let end = visit(ledger, search, limits, from, until, |found| {
-        rows.push(Row::from(found));
+        rows.push(ShownRow::from(found));
         true
     })?;
     Ok(Portion { rows, end })
@@ -250,7 +250,7 @@ fn part(
     ledger: &Arc<dyn Snapshot>,
     queries: impl IntoIterator<Item = Query>,
     until: Instant,
-) -> Result<(Vec<Row>, bool), GatherError> {
+) -> Result<(Vec<ShownRow>, bool), GatherError> {
     let (mut all, mut more) = (Vec::new(), false);
     for query in queries {
         let search = Search { merge_sensors: true, ..Search::new(query) };
@@ -259,7 +259,7 @@ fn part(
         all.extend(rows);
         more |= end != End::Complete;
     }
-    all.sort_by(|a, b| order(Sort { column: Column::Last, descending: true }, a, b));
+    all.sort_by(|a, b| order(Sort { column: SortColumn::Last, descending: true }, a, b));
     Ok((all, more))
 }
 
@@ -276,11 +276,11 @@ pub struct Profile {
     /// The name.
     pub name: Name,
     /// Its rows, the latest first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ShownRow>,
     /// Whether it has more rows than these.
     pub more_rows: bool,
     /// Rows that point at it, the latest first.
-    pub pointing: Vec<Row>,
+    pub pointing: Vec<ShownRow>,
     /// Whether more rows point at it.
     pub more_pointing: bool,
     /// What was asked of it, sensors as one, by type.
@@ -368,17 +368,17 @@ pub struct Address {
     /// The address.
     pub address: IpAddr,
     /// Rows of the names that had it, the latest first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ShownRow>,
     /// Whether there are more of these rows.
     pub more_rows: bool,
     /// Rows of the name that is written as the address is, and rows that lead to that name.
-    pub named_rows: Vec<Row>,
+    pub named_rows: Vec<ShownRow>,
     /// How that name was asked for, if it was.
     pub asked: Option<Questions>,
     /// The name under which its own name is asked for.
     pub reverse: Name,
     /// Rows of that name.
-    pub reverse_rows: Vec<Row>,
+    pub reverse_rows: Vec<ShownRow>,
     /// The first address of the block around it.
     pub block: IpAddr,
     /// The addresses of that block that were seen, itself among them, in their order.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::dns::Name;
-use crate::lookup::{Column, FILTER_KEYS, Sort, parse_bool};
+use crate::lookup::{FILTER_KEYS, Sort, SortColumn, parse_bool};
 
 /// What is percent-encoded: everything but RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -309,7 +309,7 @@ impl View {
     }
 
     /// The first page in the other order of a column, or in its own.
-    pub fn sorted_by(&self, column: Column, shown: Option<Sort>) -> View {
+    pub fn sorted_by(&self, column: SortColumn, shown: Option<Sort>) -> View {
         let descending = match shown {
             Some(sort) if sort.column == column => !sort.descending,
             _ => column.is_descending_at_first(),

@@ -33,7 +33,7 @@ mod timeline;
 use std::sync::LazyLock;
 
 pub use address::address_page;
-pub use evidence::{Lines, evidence_page};
+pub use evidence::{EvidenceLines, evidence_page};
 pub use fault::fault_page;
 pub use gather::{Address, GatherError, Profile, Results, address, name, search};
 pub use hits::{HitPage, hits_page};

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::gather::{Profile, Row, Sibling, is_address};
+use super::gather::{Profile, ShownRow, Sibling, is_address};
 use super::hits;
 use super::link::{Subject, Trail};
 use super::shell::{Frame, counted, day, document, grouped, moment, pivot, utc};
@@ -27,13 +27,13 @@ pub fn name_page(
     let text = literal(&profile.name);
     let here = Subject::name(&profile.name);
     let onward = trail.then(&here);
-    let (addresses, others): (Vec<Row>, Vec<Row>) =
+    let (addresses, others): (Vec<ShownRow>, Vec<ShownRow>) =
         profile.rows.iter().cloned().partition(|row| is_address(&row.entry.tuple.rdata));
     let (latest, before) = split_by_age(addresses);
     // What was seen long ago may be anything by now.
     let last = latest.iter().map(|row| row.seen.time_last).max().unwrap_or_default();
     let heading = if last.saturating_add(DAY) >= now { "Addresses now" } else { "Addresses last seen" };
-    let spans = profile.rows.iter().chain(&profile.pointing).map(Row::span);
+    let spans = profile.rows.iter().chain(&profile.pointing).map(ShownRow::span);
     let asked = profile.questions.iter().map(|q| (q.asked.time_first, q.asked.time_last));
     let siblings = profile.siblings.iter().map(|s| (s.seen.time_first, s.seen.time_last));
     // Siblings have the axis to themselves only where there is nothing else.
@@ -134,7 +134,7 @@ fn story(profile: &Profile) -> Markup {
         sum.merge(&question.asked);
         sum
     });
-    let spans = profile.rows.iter().map(Row::span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let spans = profile.rows.iter().map(ShownRow::span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
     html! {
         @match spans {
             Some((first, last)) => { "Seen from " (moment(first)) " to " (moment(last)) " " (utc()) },
@@ -147,7 +147,7 @@ fn story(profile: &Profile) -> Markup {
 }
 
 /// Rows that were seen within a day of the latest of them, and the others.
-fn split_by_age(rows: Vec<Row>) -> (Vec<Row>, Vec<Row>) {
+fn split_by_age(rows: Vec<ShownRow>) -> (Vec<ShownRow>, Vec<ShownRow>) {
     let latest = rows.iter().map(|row| row.seen.time_last).max().unwrap_or_default();
     rows.into_iter().partition(|row| row.seen.time_last + DAY >= latest)
 }

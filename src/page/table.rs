@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::gather::Row;
+use super::gather::ShownRow;
 use super::link::{Subject, Trail, View, evidence_href};
 use super::shell::{grouped, moment, pivot, safe, utc};
 use super::timeline::Axis;
 use crate::dns::{Rdata, RrType};
-use crate::lookup::{Column, During, Sort, literal};
+use crate::lookup::{During, Sort, SortColumn, literal};
 use crate::observation::Tuple;
 
 /// What a table shows, and where its links lead.
@@ -33,20 +33,20 @@ impl<'a> Table<'a> {
     }
 
     /// The table of some rows.
-    pub fn of(&self, rows: &[Row], axis: &Axis) -> Markup {
+    pub fn of(&self, rows: &[ShownRow], axis: &Axis) -> Markup {
         html! {
             table.rows role="table" {
                 caption.hidden { (self.caption) }
                 thead role="rowgroup" {
                     tr role="row" {
-                        @if self.names { (self.head(html! { "Name" }, "name", Column::Name)) }
-                        (self.head(html! { "Type" }, "type", Column::Type))
-                        @if self.data { (self.head(html! { "Data" }, "data", Column::Data)) }
+                        @if self.names { (self.head(html! { "Name" }, "name", SortColumn::Name)) }
+                        (self.head(html! { "Type" }, "type", SortColumn::Type))
+                        @if self.data { (self.head(html! { "Data" }, "data", SortColumn::Data)) }
                         th.time role="columnheader" scope="col" { span.hidden { "When it was seen" } (axis.head()) }
-                        (self.head(html! { "First (" (utc()) ")" }, "when", Column::First))
-                        (self.head(html! { "Last (" (utc()) ")" }, "when", Column::Last))
-                        (self.head(html! { "Count" }, "number", Column::Count))
-                        (self.head(html! { "TTL" }, "number ttl", Column::Ttl))
+                        (self.head(html! { "First (" (utc()) ")" }, "when", SortColumn::First))
+                        (self.head(html! { "Last (" (utc()) ")" }, "when", SortColumn::Last))
+                        (self.head(html! { "Count" }, "number", SortColumn::Count))
+                        (self.head(html! { "TTL" }, "number ttl", SortColumn::Ttl))
                         @if self.sensors { th.sensor role="columnheader" scope="col" { "Sensor" } }
                     }
                 }
@@ -57,7 +57,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn head(&self, title: Markup, class: &str, column: Column) -> Markup {
+    fn head(&self, title: Markup, class: &str, column: SortColumn) -> Markup {
         let Some((view, shown)) = self.sort else {
             return html! { th class=(class) role="columnheader" scope="col" { (title) } };
         };
@@ -71,8 +71,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn row(&self, row: &Row, axis: &Axis) -> Markup {
-        let Row { entry, seen, during } = row;
+    fn row(&self, row: &ShownRow, axis: &Axis) -> Markup {
+        let ShownRow { entry, seen, during } = row;
         let kind = entry.tuple.rrtype.to_string();
         let (direct, alias) = (!entry.halves.direct.is_none(), !entry.halves.alias.is_none());
         html! {

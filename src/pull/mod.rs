@@ -45,7 +45,7 @@ const READ_AGAIN: u64 = 86_400;
 
 /// The kind of server a feed is pulled from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Kind {
+pub enum ServerKind {
     /// A list in any format.
     #[default]
     List,
@@ -57,40 +57,41 @@ pub enum Kind {
     Taxii,
 }
 
-impl Kind {
+impl ServerKind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::List, Kind::MispFeed, Kind::Misp, Kind::Taxii];
+    pub const ALL: [ServerKind; 4] =
+        [ServerKind::List, ServerKind::MispFeed, ServerKind::Misp, ServerKind::Taxii];
 
     /// Its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::List => "list",
-            Kind::MispFeed => "misp-feed",
-            Kind::Misp => "misp",
-            Kind::Taxii => "taxii",
+            ServerKind::List => "list",
+            ServerKind::MispFeed => "misp-feed",
+            ServerKind::Misp => "misp",
+            ServerKind::Taxii => "taxii",
         }
     }
 
     /// Whether a key is sent as it is, without a word before it.
     fn takes_bare_key(self) -> bool {
-        self == Kind::Misp
+        self == ServerKind::Misp
     }
 
     /// The one that is called so.
-    pub fn from_name(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    pub fn from_name(name: &str) -> Option<ServerKind> {
+        ServerKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
 /// Where a feed is pulled from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct FeedSource {
     /// The feed.
     pub name: String,
     /// Where it is.
     pub url: Location,
     /// The kind of server.
-    pub kind: Kind,
+    pub kind: ServerKind,
     /// The collection of TAXII, by id, title or alias; empty where there is only one.
     pub collection: String,
     /// Further terms of a search in MISP, as a JSON object; empty for none.
@@ -107,12 +108,12 @@ pub struct Source {
     pub every: Duration,
 }
 
-impl Source {
+impl FeedSource {
     /// A number that another source, or another way to read it, would not have.
     fn settings(&self, reading: &Reading) -> u64 {
         let mut hash = Xxh3::new();
         // The location as text does not have the search and the options.
-        let same = Source { every: Duration::ZERO, ..self.clone() };
+        let same = FeedSource { every: Duration::ZERO, ..self.clone() };
         hash.update(format!("{same:?} {:?}", reading.options).as_bytes());
         hash.finish()
     }
@@ -214,7 +215,7 @@ impl PullError {
 /// One pull.
 struct Pull<'a> {
     folder: &'a Folder,
-    source: &'a Source,
+    source: &'a FeedSource,
     reading: &'a Reading,
     remote: Remote<'a>,
     note: PullNote,
@@ -228,7 +229,7 @@ struct Pull<'a> {
 /// # Errors
 ///
 /// On an error the feed stays as it was, and in use.
-pub fn pull(folder: &Folder, source: &Source, reading: &Reading, now: u64) -> Result<Pulled, PullError> {
+pub fn pull(folder: &Folder, source: &FeedSource, reading: &Reading, now: u64) -> Result<Pulled, PullError> {
     let before = folder.pull_note(&source.name);
     let reading = Reading { replace: true, not_empty: true, ..reading.clone() };
     let settings = source.settings(&reading);
@@ -251,10 +252,10 @@ pub fn pull(folder: &Folder, source: &Source, reading: &Reading, now: u64) -> Re
     let pulled = Remote::new(source, Instant::now() + LONGEST).and_then(|remote| {
         let mut pull = Pull { folder, source, reading: &reading, remote, note, goes_on, now };
         let pulled = match source.kind {
-            Kind::List => pull.list(),
-            Kind::MispFeed => pull.misp_feed(),
-            Kind::Misp => pull.misp(),
-            Kind::Taxii => pull.taxii(),
+            ServerKind::List => pull.list(),
+            ServerKind::MispFeed => pull.misp_feed(),
+            ServerKind::Misp => pull.misp(),
+            ServerKind::Taxii => pull.taxii(),
         };
         pulled.map(|pulled| (pulled, pull.note))
     });
@@ -363,10 +364,10 @@ mod tests {
 
     #[test]
     fn what_failed_is_tried_again_soon_and_then_less_often() {
-        let source = Source {
+        let source = FeedSource {
             name: "a".to_owned(),
             url: Location::parse("https://list.example/").unwrap(),
-            kind: Kind::List,
+            kind: ServerKind::List,
             collection: String::new(),
             search: String::new(),
             user: String::new(),

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use super::{PATIENCE, PullError, Source};
+use super::{FeedSource, PATIENCE, PullError};
 use crate::http::client::Client;
 use crate::http::fetch::{Location, Reply};
 
@@ -27,7 +27,7 @@ const MAX_SAID: usize = 200;
 
 /// A server, and others on the same host that it leads to.
 pub struct Remote<'a> {
-    source: &'a Source,
+    source: &'a FeedSource,
     /// The header with the key.
     key: Option<(String, String)>,
     deadline: Instant,
@@ -40,7 +40,7 @@ impl<'a> Remote<'a> {
     /// # Errors
     ///
     /// When the key cannot be read.
-    pub fn new(source: &'a Source, deadline: Instant) -> Result<Remote<'a>, PullError> {
+    pub fn new(source: &'a FeedSource, deadline: Instant) -> Result<Remote<'a>, PullError> {
         let key = match source.key_file.as_os_str().is_empty() {
             true => None,
             false => Some(header_of(source, &read_key(&source.key_file)?)),
@@ -166,7 +166,7 @@ fn read_key(path: &Path) -> Result<String, PullError> {
 }
 
 /// The header that a key is sent in.
-fn header_of(source: &Source, key: &str) -> (String, String) {
+fn header_of(source: &FeedSource, key: &str) -> (String, String) {
     if !source.key_header.is_empty() {
         return (source.key_header.to_ascii_lowercase(), key.to_owned());
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dnsledger::http::fetch::Location;
-use dnsledger::pull::{self, Kind, Source};
+use dnsledger::pull::{self, FeedSource, ServerKind};
 use dnsledger::watch::{Folder, Reading};
 use serde_json::json;
 
@@ -24,24 +24,26 @@ fn random(state: &mut u64) -> u64 {
 }
 
 /// What a good server would say to this, a little spoiled.
-fn answer(kind: Kind, asked: &Asked, seed: u64) -> Said {
+fn answer(kind: ServerKind, asked: &Asked, seed: u64) -> Said {
     let attribute = json!({"uuid": UUID, "type": "domain", "value": format!("d{seed}.example"), "to_ids": true, "timestamp": "1780000000"});
     let good = match kind {
-        Kind::List => "evil.example\n203.0.113.7\n# Title: x\n".to_owned(),
-        Kind::MispFeed if asked.path().ends_with("manifest.json") => {
+        ServerKind::List => "evil.example\n203.0.113.7\n# Title: x\n".to_owned(),
+        ServerKind::MispFeed if asked.path().ends_with("manifest.json") => {
             json!({UUID: {"timestamp": seed, "info": "x", "Orgc": {"name": "o"}}}).to_string()
         }
-        Kind::MispFeed => json!({"Event": {"uuid": UUID, "info": "x", "Attribute": [attribute]}}).to_string(),
-        Kind::Misp => json!({"response": {"Attribute": [attribute]}}).to_string(),
-        Kind::Taxii if asked.path().ends_with("/objects/") => {
+        ServerKind::MispFeed => {
+            json!({"Event": {"uuid": UUID, "info": "x", "Attribute": [attribute]}}).to_string()
+        }
+        ServerKind::Misp => json!({"response": {"Attribute": [attribute]}}).to_string(),
+        ServerKind::Taxii if asked.path().ends_with("/objects/") => {
             let pattern = format!("[domain-name:value = 'd{seed}.example']");
             let indicator = json!({"type": "indicator", "id": "indicator--1", "pattern_type": "stix", "pattern": pattern, "modified": "2026-01-01T00:00:00Z"});
             json!({"more": seed.is_multiple_of(3), "next": "x", "objects": [indicator]}).to_string()
         }
-        Kind::Taxii if asked.path().ends_with("/collections/") => {
+        ServerKind::Taxii if asked.path().ends_with("/collections/") => {
             json!({"collections": [{"id": "c", "title": "t", "can_read": true}]}).to_string()
         }
-        Kind::Taxii => json!({"title": "t", "default": "/api/", "api_roots": ["/api/"]}).to_string(),
+        ServerKind::Taxii => json!({"title": "t", "default": "/api/", "api_roots": ["/api/"]}).to_string(),
     };
     let (mut state, mut bytes) = (seed, good.into_bytes());
     let words: [&[u8]; 8] = [b"null", b"[]", b"{}", b"-1", b"\"../../../x\"", b"1e999", b"\"\"", b"\xff\xfe"];
@@ -68,13 +70,13 @@ fn answer(kind: Kind, asked: &Asked, seed: u64) -> Said {
 #[test]
 fn whatever_a_server_answers_no_feed_is_changed_by_what_fails() {
     let rounds = setting("DNSLEDGER_PULL_ROUNDS", 60);
-    for kind in Kind::ALL {
+    for kind in ServerKind::ALL {
         let env = TestEnv::new();
         let folder = Folder::of(&env.path("data"));
         let seed = std::sync::Arc::new(AtomicU64::new(1));
         let said = std::sync::Arc::clone(&seed);
         let server = Server::start(move |asked| answer(kind, asked, said.load(Ordering::SeqCst)));
-        let source = Source {
+        let source = FeedSource {
             name: "bad".to_owned(),
             url: Location::parse(&server.url("/")).unwrap(),
             kind,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::Fault;
+use super::error::ConfigFault;
 use super::{Config, FeedEntry, OutletEntry};
 use crate::deliver::MAX_OUTLETS;
 use crate::dns::{Name, NameError};
@@ -26,9 +26,10 @@ impl Config {
     /// # Errors
     ///
     /// When values do not go together, or are out of bounds.
-    pub fn check(&self) -> Result<(), Fault> {
-        let fault =
-            |message: String, hint: &'static str| Err(Fault { line: None, message, hint: Some(hint.into()) });
+    pub fn check(&self) -> Result<(), ConfigFault> {
+        let fault = |message: String, hint: &'static str| {
+            Err(ConfigFault { line: None, message, hint: Some(hint.into()) })
+        };
         let http::Config {
             listen,
             max_connections,
@@ -262,19 +263,19 @@ impl FeedEntry {
         if let Err(why) = Location::parse(&self.url) {
             return bad(format!("url: {why}"), "url = \"https://list.example/domains.txt\"");
         }
-        let Some(kind) = pull::Kind::from_name(&self.kind) else {
+        let Some(kind) = pull::ServerKind::from_name(&self.kind) else {
             return bad(format!("kind: unknown kind {:?}", self.kind), KINDS);
         };
         let is_object =
             || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.search).is_ok();
-        if !self.search.is_empty() && (kind != pull::Kind::Misp || !is_object()) {
+        if !self.search.is_empty() && (kind != pull::ServerKind::Misp || !is_object()) {
             let what = "search is for kind = \"misp\", and an object of JSON";
             return bad(what.to_owned(), "search = '{\"tags\": [\"tlp:green\"]}'");
         }
-        if !self.collection.is_empty() && kind != pull::Kind::Taxii {
+        if !self.collection.is_empty() && kind != pull::ServerKind::Taxii {
             return bad("collection is for kind = \"taxii\"".to_owned(), KINDS);
         }
-        if kind == pull::Kind::Misp && self.key_file.as_os_str().is_empty() {
+        if kind == pull::ServerKind::Misp && self.key_file.as_os_str().is_empty() {
             let what = "a MISP wants the key of a user".to_owned();
             return bad(what, "key_file = \"/etc/dnsledger/misp.key\"");
         }

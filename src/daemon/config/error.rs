@@ -7,7 +7,7 @@ use super::DEFAULT_FILE;
 /// What is wrong in the text of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Fault {
+pub struct ConfigFault {
     /// The line, from 1, where the text tells.
     pub line: Option<usize>,
     /// What is wrong.
@@ -33,7 +33,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// What it says.
-        fault: Box<Fault>,
+        fault: Box<ConfigFault>,
     },
     /// It cannot be written as TOML.
     #[error("the configuration cannot be printed: {0}")]

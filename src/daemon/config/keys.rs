@@ -2,7 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::Fault;
+use super::error::ConfigFault;
 use super::{Config, FeedEntry, OutletEntry, Source};
 
 /// The line of a byte, from 1.
@@ -23,7 +23,12 @@ pub(super) fn known() -> toml::Table {
 }
 
 /// Refuses a key that there is not, with the nearest one.
-pub(super) fn check(text: &str, table: &DeTable<'_>, known: &toml::Table, within: &str) -> Result<(), Fault> {
+pub(super) fn check(
+    text: &str,
+    table: &DeTable<'_>,
+    known: &toml::Table,
+    within: &str,
+) -> Result<(), ConfigFault> {
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let line = line_of(text, key.span().start);
@@ -34,7 +39,7 @@ pub(super) fn check(text: &str, table: &DeTable<'_>, known: &toml::Table, within
                 _ => format!("one of {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
             };
             let message = format!("unknown key {within}{name}");
-            return Err(Fault { line: Some(line), message, hint: Some(hint) });
+            return Err(ConfigFault { line: Some(line), message, hint: Some(hint) });
         };
         let within = format!("{within}{name}.");
         match (value.get_ref(), expected) {

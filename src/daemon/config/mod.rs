@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
-pub use self::error::{ConfigError, Fault};
+pub use self::error::{ConfigError, ConfigFault};
 pub use self::sections::{
     Evidence, FeedEntry, Forward, Hits, Ingest, New, Observe, OutletEntry, Source, Store, Watch,
 };
@@ -143,10 +143,10 @@ impl Config {
     /// # Errors
     ///
     /// When it says something that has no meaning.
-    pub fn parse(text: &str) -> Result<Config, Fault> {
+    pub fn parse(text: &str) -> Result<Config, ConfigFault> {
         let fault = |error: toml::de::Error| {
             let line = error.span().map(|span| keys::line_of(text, span.start));
-            Fault { line, message: error.message().to_owned(), hint: None }
+            ConfigFault { line, message: error.message().to_owned(), hint: None }
         };
         let table = DeTable::parse(text).map_err(fault)?;
         keys::check(text, table.get_ref(), &keys::known(), "")?;

@@ -168,13 +168,13 @@ impl Config {
     }
 
     /// The feeds to pull.
-    pub fn pulls(&self) -> Vec<pull::Source> {
+    pub fn pulls(&self) -> Vec<pull::FeedSource> {
         let source = |feed: &FeedEntry| {
-            Some(pull::Source {
+            Some(pull::FeedSource {
                 name: feed.name.clone(),
                 // What is none was refused when the file was read.
                 url: Location::parse(&feed.url).ok()?,
-                kind: pull::Kind::from_name(&feed.kind)?,
+                kind: pull::ServerKind::from_name(&feed.kind)?,
                 collection: feed.collection.clone(),
                 search: feed.search.clone(),
                 user: feed.user.clone(),

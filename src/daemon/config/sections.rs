@@ -200,7 +200,7 @@ impl Default for FeedEntry {
             max_age: None,
             allow: Vec::new(),
             url: String::new(),
-            kind: pull::Kind::default().name().to_owned(),
+            kind: pull::ServerKind::default().name().to_owned(),
             collection: String::new(),
             search: String::new(),
             format: String::new(),

@@ -31,7 +31,7 @@ use serde_json::json;
 use warp::reply::Response;
 
 use self::flex::Side;
-use self::saf::{Framing, Rows, Summary};
+use self::saf::{Framing, SafRows, Summary};
 use super::State;
 use super::answer::{Ended, Gathered, answer, as_of, gather};
 use super::error::ApiError;
@@ -349,7 +349,7 @@ async fn lookup(
     let rows = params.offset.saturating_add(params.limit);
     let limits = Limits { rows, examined: state.0.config.scan_rows };
     let as_of = as_of(&state);
-    let shape = Rows {
+    let shape = SafRows {
         framing: Framing(version),
         // Version 1 has a string for data that was asked for.
         array: rrset || version == Version::V2,

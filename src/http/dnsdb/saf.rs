@@ -110,7 +110,7 @@ const LIMIT: &str = "Result limit reached";
 
 /// Writes rows.
 #[derive(Clone)]
-pub struct Rows {
+pub struct SafRows {
     pub framing: Framing,
     /// Data as an array of one.
     pub array: bool,
@@ -120,7 +120,7 @@ pub struct Rows {
     pub skip: u64,
 }
 
-impl Shape for Rows {
+impl Shape for SafRows {
     fn content_type(&self) -> &'static str {
         CONTENT_TYPE
     }
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_breaks_off_says_so_where_the_format_can() {
-        let rows = |version| Rows { framing: Framing(version), array: true, human: false, skip: 0 };
+        let rows = |version| SafRows { framing: Framing(version), array: true, human: false, skip: 0 };
         let mut out = Vec::new();
         assert!(rows(Version::V2).fail(&mut out));
         assert_eq!(out, b"{\"cond\":\"failed\",\"msg\":\"the ledger cannot be read\"}\n");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
-use super::source::Source;
+use super::source::FollowedSource;
 use super::{LONGEST_STEP, LedgerUser, Shared};
 use crate::base::descriptors;
 use crate::ingest::intake::Intake;
@@ -97,7 +97,7 @@ impl NoLog {
 pub(super) struct Follower<'a> {
     shared: &'a Shared,
     at: usize,
-    source: &'a Source,
+    source: &'a FollowedSource,
     alarm: Alarm,
     /// When the source is looked through at the latest.
     next_scan: Instant,

@@ -27,7 +27,7 @@ use self::archives::{Reading, read_archives};
 #[cfg(test)]
 use self::follower::Follower;
 use self::follower::follow;
-use self::source::{Job, Source, SourceProgress};
+use self::source::{FollowedSource, Job, SourceProgress};
 use super::import::apply_patiently;
 use super::worker::{ReadOutcome, Worker};
 use super::{Config, Context, ImportOptions, ImportSummary, IngestError, NotRead, SourceConfig, shown};
@@ -72,7 +72,7 @@ struct Shared {
     context: Arc<Context>,
     config: Config,
     stop: Stop,
-    sources: Vec<Source>,
+    sources: Vec<FollowedSource>,
     /// Archives to be read, and a wakeup for those who read them.
     archives: Mutex<VecDeque<Job>>,
     archives_changed: Condvar,
@@ -274,7 +274,7 @@ impl Ingest {
 
 impl Shared {
     fn new(config: Config, store: &Arc<dyn WriteStore>, stop: Stop) -> Result<Arc<Shared>, StoreError> {
-        let source = |source: &SourceConfig| Source {
+        let source = |source: &SourceConfig| FollowedSource {
             config: source.clone(),
             state: Mutex::default(),
             wakeup: Mutex::default(),
@@ -436,7 +436,7 @@ impl Shared {
     /// Why answers may lack what the logs hold; nothing where how a source stands cannot be had.
     fn incomplete<'a>(
         &'a self,
-        stands: impl Fn(&'a Source) -> Option<MutexGuard<'a, SourceProgress>>,
+        stands: impl Fn(&'a FollowedSource) -> Option<MutexGuard<'a, SourceProgress>>,
     ) -> Option<Vec<String>> {
         let mut reasons = Vec::new();
         if let Some(why) = self.failing.lock().values().next() {

@@ -19,7 +19,7 @@ use crate::tail::discover::{FoundFile, Stamp};
 use crate::tail::wake::Wake;
 
 /// One source, as its follower and status share it.
-pub(super) struct Source {
+pub(super) struct FollowedSource {
     pub(super) config: SourceConfig,
     pub(super) state: Mutex<SourceProgress>,
     /// Wakes its follower.
@@ -170,7 +170,7 @@ impl SourceProgress {
     }
 }
 
-impl Source {
+impl FollowedSource {
     /// What the store's hints of this source begin with.
     pub(super) fn hint_key(&self, kind: &[u8]) -> Vec<u8> {
         [kind, b"\0", self.config.logs.as_os_str().as_bytes(), b"\0"].concat()
