@@ -6,7 +6,7 @@ import sys
 import requests
 from pymisp import MISPObject
 
-misp, url, guarded, token, watches = sys.argv[1:6]
+misp, url, guarded, token = sys.argv[1:5]
 UUID = "5b582e17-fee8-4d3c-b1a2-5a2f950d210f"
 
 
@@ -107,18 +107,17 @@ assert own("md5", "0" * 32)["error"].endswith("not supported.")
 assert "127.0.0.1" in query("dnsledger", "hostname", "x.example", url="http://127.0.0.1:1")["error"]
 
 # What feeds say is bad, and was met: the ledger watches for one name, one domain that was only asked for, and one address.
-if watches:
-    texts = [a for a in own("hostname", "www.example.com")["results"]["Attribute"] if a["type"] == "text"]
-    assert [a["comment"] for a in texts] == ["dnsledger: feed bad"] and not texts[0]["to_ids"], texts
-    said = texts[0]["value"]
-    assert said.startswith("Hit: domain www.example.com of feed bad, by 10.2.0.192.in-addr.arpa, www.example.com. "), said
-    assert "First seen 2026-01-02T03:04:05" in said, said
-    assert "first noted 20" in said and "last noted 20" in said, said
-    above = [a["value"] for a in own("domain", "example.com")["results"]["Attribute"] if a["type"] == "text"]
-    assert said in above, above
-    address = [a["value"] for a in own("ip-dst", "192.0.2.77")["results"]["Attribute"] if a["type"] == "text"]
-    assert len(address) == 1 and "address 192.0.2.77 of feed bad, by blog.example.com" in address[0], address
-    assert not [a for a in own("hostname", "mail.example.com")["results"]["Attribute"] if a["type"] == "text"]
+texts = [a for a in own("hostname", "www.example.com")["results"]["Attribute"] if a["type"] == "text"]
+assert [a["comment"] for a in texts] == ["dnsledger: feed bad"] and not texts[0]["to_ids"], texts
+said = texts[0]["value"]
+assert said.startswith("Hit: domain www.example.com of feed bad, by 10.2.0.192.in-addr.arpa, www.example.com. "), said
+assert "First seen 2026-01-02T03:04:05" in said, said
+assert "first noted 20" in said and "last noted 20" in said, said
+above = [a["value"] for a in own("domain", "example.com")["results"]["Attribute"] if a["type"] == "text"]
+assert said in above, above
+address = [a["value"] for a in own("ip-dst", "192.0.2.77")["results"]["Attribute"] if a["type"] == "text"]
+assert len(address) == 1 and "address 192.0.2.77 of feed bad, by blog.example.com" in address[0], address
+assert not [a for a in own("hostname", "mail.example.com")["results"]["Attribute"] if a["type"] == "text"]
 
 # With tokens, both need one.
 asked = ("hostname", "mail.example.com")

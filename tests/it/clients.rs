@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::compat::start;
-use super::env::{Daemon, Ended, TestEnv, skipped, testdata, until};
+use super::compat::{guarded, start, watch};
+use super::env::{Daemon, Ended, TestEnv, skipped, until};
 
 /// Says that a tool is missing; in CI that is a failure.
 fn skip(tool: &str) {
@@ -242,7 +242,7 @@ fn dnsdbq_needs_the_key_where_there_is_one() {
         return;
     }
     let env = TestEnv::new();
-    let (daemon, token) = env.guarded_daemon(&testdata("clients"));
+    let (daemon, token) = guarded(&env);
     for system in ["dnsdb2", "dnsdb1", "circl"] {
         let args = ["-u", system, "-j", "-r", "www.example.com"];
         let right = dnsdbq_with_key(&env, &daemon, &args, "", &token);
@@ -264,7 +264,7 @@ fn dnsdbq_needs_the_key_where_there_is_one() {
 fn dnsdb2_finds_and_raises_what_it_should() {
     let Some(bin) = python() else { return };
     let (env, daemon) = start();
-    let (guarded, token) = env.guarded_daemon(&testdata("clients"));
+    let (guarded, token) = guarded(&env);
     check(&env, &bin, "check_dnsdb2.py", &[&daemon.url(""), &guarded.url(""), &token]);
 }
 
@@ -273,7 +273,7 @@ fn dnsdb2_finds_and_raises_what_it_should() {
 fn pypdns_gets_typed_rows_and_an_end() {
     let Some(bin) = python() else { return };
     let (env, daemon) = start();
-    let (guarded, token) = env.guarded_daemon(&testdata("clients"));
+    let (guarded, token) = guarded(&env);
     check(&env, &bin, "check_pypdns.py", &[&daemon.url(""), &guarded.url(""), &token]);
 }
 
@@ -282,15 +282,13 @@ fn pypdns_gets_typed_rows_and_an_end() {
 fn misp_gets_objects_and_friendly_errors() {
     let Some(bin) = python() else { return };
     let (env, daemon) = start();
-    let (guarded, token) = env.guarded_daemon(&testdata("clients"));
-    // Hits are not in a cluster.
-    let watches = std::env::var_os("DNSLEDGER_TEST_FRONT").is_none();
-    if watches {
-        std::fs::write(env.path("bad.txt"), "www.example.com\n192.0.2.77\n").unwrap();
-        env.ok(&["indicators", "import", "--data", "data", "--feed", "bad", "bad.txt"]);
-        let met = || daemon.json("/api/v1/hits?value=192.0.2.77")["hits"].as_array().unwrap().len();
-        until("it is met", || (met() > 0).then_some(()));
+    let (guarded, token) = guarded(&env);
+    // A front end has the hits that were shipped.
+    if std::env::var_os("DNSLEDGER_TEST_FRONT").is_none() {
+        watch(&env);
     }
+    let met = || daemon.json("/api/v1/hits?value=192.0.2.77")["hits"].as_array().unwrap().len();
+    until("it is met", || (met() > 0).then_some(()));
     // It cannot be asked which port it took, so it gets one that was free just now.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let custom = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/misp");
@@ -302,10 +300,5 @@ fn misp_gets_objects_and_friendly_errors() {
         std::net::TcpStream::connect(("127.0.0.1", port)).ok()
     });
     let misp = format!("http://127.0.0.1:{port}");
-    check(
-        &env,
-        &bin,
-        "check_misp.py",
-        &[&misp, &daemon.url(""), &guarded.url(""), &token, if watches { "watches" } else { "" }],
-    );
+    check(&env, &bin, "check_misp.py", &[&misp, &daemon.url(""), &guarded.url(""), &token]);
 }

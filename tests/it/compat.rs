@@ -13,12 +13,29 @@ pub fn start() -> (TestEnv, Daemon) {
     let env = TestEnv::new();
     if std::env::var_os("DNSLEDGER_TEST_FRONT").is_some() {
         env.ok(&["import", "--data", "data", &testdata("clients")]);
-        let front = front_of(&env, "data");
+        watch(&env);
+        let front = front_of(&env, "engine", "data", &[]);
         return (env, front);
     }
     let daemon = env.daemon(&testdata("clients"), "data");
     daemon.wait_for_lines(LINES);
     (env, daemon)
+}
+
+/// Watches for some of what is in the log.
+pub fn watch(env: &TestEnv) {
+    std::fs::write(env.path("bad.txt"), "www.example.com\n192.0.2.77\n").unwrap();
+    env.ok(&["indicators", "import", "--data", "data", "--feed", "bad", "bad.txt"]);
+}
+
+/// As [`start`] has one, that lets in with a token only; and the token.
+pub fn guarded(env: &TestEnv) -> (Daemon, String) {
+    let (daemon, token) = env.guarded_daemon(&testdata("clients"));
+    if std::env::var_os("DNSLEDGER_TEST_FRONT").is_none() {
+        return (daemon, token);
+    }
+    assert!(daemon.stop().status.success());
+    (front_of(env, "guarded-engine", "guarded", &["--config", "guarded.toml"]), token)
 }
 
 /// The body of a good answer, as text.

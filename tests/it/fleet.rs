@@ -146,21 +146,26 @@ pub fn export(env: &TestEnv, cluster: &str) -> String {
     String::from_utf8(env.ok(&["export", "--store", cluster])).unwrap()
 }
 
-/// A front end of a cluster of one server into which a ledger was shipped.
-pub fn front_of(env: &TestEnv, data: &str) -> Daemon {
-    let engine = Engine::start(env, "engine").expect("there is a server");
+/// A front end of a cluster of one server, which has a name, into which a ledger was shipped.
+pub fn front_of(env: &TestEnv, name: &'static str, data: &str, more: &[&str]) -> Daemon {
+    let engine = Engine::start(env, name).expect("there is a server");
     let cluster = format!("clickhouse://{}/dns", engine.host());
     env.keep(engine);
     env.ok(&["fleet", "init", "--store", &cluster]);
     ship(env, data, &cluster);
-    front_end(env, &cluster)
+    announced(env, &cluster, &format!("address of {name}"), more)
 }
 
 /// A front end of a cluster, once it answers.
 pub fn front_end(env: &TestEnv, cluster: &str) -> Daemon {
-    let served = env.path("address");
-    let mut command = env.command(&["serve", "--store", cluster, "--listen", "127.0.0.1:0", "--announce"]);
-    let mut front = env.background(command.arg(&served));
+    announced(env, cluster, "address", &[])
+}
+
+/// The same that writes its address to a file.
+fn announced(env: &TestEnv, cluster: &str, file: &str, more: &[&str]) -> Daemon {
+    let served = env.path(file);
+    let mut command = env.command(&["serve", "--store", cluster, "--listen", "127.0.0.1:0"]);
+    let mut front = env.background(command.args(more).arg("--announce").arg(&served));
     let address = until("the front end to answer", || {
         fs::read_to_string(&served).ok().and_then(|address| address.trim().parse().ok())
     });
