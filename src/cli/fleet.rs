@@ -11,8 +11,9 @@ use super::{Exit, Misuse};
 use crate::base::clock::now;
 use crate::base::time::{DAY, format_utc, parse_date};
 use crate::base::units;
+use crate::fleet::bucket::BUCKETS;
 use crate::fleet::cluster::{Cluster, UNKNOWN};
-use crate::fleet::registry::{self, Equal, Registry, Sensor, Stands};
+use crate::fleet::registry::{self, Equal, EqualBuckets, Registry, Sensor, Stands};
 use crate::fleet::rows::Table;
 use crate::fleet::{Address, retention, tables};
 use crate::output::sanitise;
@@ -38,7 +39,7 @@ enum Command {
     /// Print the statements that make database and tables, for who runs them by hand
     Print(PrintArgs),
     /// Show the ledgers that ship into the cluster, how far, and their sensors
-    Status(ClusterArgs),
+    Status(StatusArgs),
     /// Say which ledger stands for a sensor: the one that was rebuilt, or its former self
     Stand(StandArgs),
     /// Drop what was not seen for long by any sensor's ledger, whatever the ledgers keep
@@ -64,6 +65,15 @@ struct InitArgs {
     /// Make replicated tables: servers need ZooKeeper or a Keeper, and the macros shard and replica
     #[arg(long)]
     replicated: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Say of each bucket of each ledger, too, when it was last found equal and how many rows it had
+    #[arg(long)]
+    buckets: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -182,10 +192,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             }
         }
         Command::Status(args) => {
-            let cluster = args.cluster()?;
+            let cluster = args.cluster.cluster()?;
             tables::check(&cluster)?;
-            let text = describe(&Registry::load(&cluster)?, &registry::found_equal(&cluster)?, now());
+            let registry = Registry::load(&cluster)?;
+            let text = describe(&registry, &registry::found_equal(&cluster)?, now());
             out.write_all(text.as_bytes())?;
+            if args.buckets {
+                let buckets = describe_buckets(&registry, &registry::equal_buckets(&cluster)?);
+                out.write_all(buckets.as_bytes())?;
+            }
             for shard in cluster.shards() {
                 for (host, lag) in shard.lags().into_iter().filter(|(_, lag)| *lag > 0) {
                     let (number, host) = (shard.number(), sanitise(host));
@@ -296,10 +311,34 @@ fn tell_tables(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The tables that are compared.
+fn compared(registry: &Registry) -> &'static [Table] {
+    if registry.has_hits { &Table::ALL } else { &Table::OF_ROWS }
+}
+
+/// The buckets of all ledgers, a line each.
+fn describe_buckets(registry: &Registry, equal: &EqualBuckets) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for generation in registry.ledgers.keys() {
+        for (table, kind) in compared(registry).iter().zip(0..) {
+            for bucket in 0..BUCKETS {
+                let _ = write!(text, "bucket {generation:016x} {} {bucket}: ", table.name());
+                // Writing to memory cannot fail.
+                let _ = match equal.get(&(*generation, kind, bucket)) {
+                    Some((at, rows)) => writeln!(text, "found equal {}, {rows} rows", format_utc(*at)),
+                    None => writeln!(text, "never found equal"),
+                };
+            }
+        }
+    }
+    text
+}
+
 /// The ledgers and the sensors, a line each.
 fn describe(registry: &Registry, equal: &BTreeMap<u64, Equal>, now: u64) -> String {
     use std::fmt::Write;
-    let tables = if registry.has_hits { Table::ALL.as_slice() } else { &Table::OF_ROWS };
+    let tables = compared(registry);
     let time = |at: u64| if at == 0 { "never".to_owned() } else { format_utc(at) };
     let mut text = String::new();
     // Writing to memory cannot fail.

@@ -523,6 +523,33 @@ pub fn found_equal(cluster: &Cluster) -> Result<BTreeMap<u64, Equal>, FleetError
     Ok(all)
 }
 
+/// When each bucket of each ledger was last found equal, epoch seconds, and how many rows it had: by ledger, place in [`Table::ALL`] and
+/// bucket. Those that never were are not there.
+pub type EqualBuckets = BTreeMap<(u64, u16, u16), (u64, u64)>;
+
+/// Which buckets were found equal, and when.
+///
+/// # Errors
+///
+/// When no shard answers.
+pub fn equal_buckets(cluster: &Cluster) -> Result<EqualBuckets, FleetError> {
+    let statement =
+        format!("SELECT gen, toUInt16(kind), bucket, ver, rows FROM {}.{COMPARED} FINAL", cluster.database());
+    let (there, _) = cluster.any(&[], |_, shard| shard.rows(&statement))?;
+    let mut all = EqualBuckets::new();
+    for (_, rows) in there {
+        let mut columns = Columns(&rows);
+        while !columns.is_empty() {
+            let at = (columns.u64()?, columns.u16()?, columns.u16()?);
+            let found = (columns.u64()?, columns.u64()?);
+            // One that was away lacks some.
+            let known = all.entry(at).or_insert(found);
+            *known = (*known).max(found);
+        }
+    }
+    Ok(all)
+}
+
 /// A version of a note that is greater than one which was read, and than those which are noted at other times: what was read may come
 /// from a replica that is behind.
 pub fn next_version(read: u64) -> u64 {

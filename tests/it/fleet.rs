@@ -216,6 +216,20 @@ fn the_newest_engine_is_fed_and_asked_by_the_same_statements() {
     assert!(ship(&env, "b", &cluster).contains(" 0 buckets differed"));
     let status = String::from_utf8(env.ok(&["fleet", "status", "--store", &cluster])).unwrap();
     assert!(status.contains("buckets were found equal") && !status.contains("never were"), "{status}");
+    assert_buckets(env.ok(&["fleet", "status", "--buckets", "--store", &cluster]), 3);
+}
+
+/// Each bucket of three ledgers was found equal, and when that was is said.
+#[track_caller]
+fn assert_buckets(status: Vec<u8>, ledgers: usize) {
+    let status = String::from_utf8(status).unwrap();
+    let buckets: Vec<&str> = status.lines().filter(|line| line.starts_with("bucket ")).collect();
+    assert_eq!(buckets.len(), ledgers * 4 * 1024);
+    assert!(
+        buckets.iter().all(|line| line.contains(": found equal 20") && line.ends_with(" rows")),
+        "{status}"
+    );
+    assert!(buckets.iter().any(|line| line.contains(" by_name ") && !line.ends_with(" 0 rows")));
 }
 
 fn three_ledgers(env: &TestEnv, engine: &Engine) {
