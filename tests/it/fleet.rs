@@ -861,6 +861,46 @@ fn assert_has_all(metrics: &str, prefix: &str) {
 }
 
 #[test]
+fn a_cluster_that_hangs_or_is_away_holds_up_nobody_who_follows_logs() {
+    let env = TestEnv::new();
+    let Some(mut engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    fs::create_dir(env.path("logs")).unwrap();
+    let config = format!(
+        "data_dir = \"one\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n[forward]\nto = \"{cluster}\"\nevery = \"1s\"\n"
+    );
+    fs::write(env.path("c.toml"), config).unwrap();
+    let daemon = env.configured_daemon("c.toml", "one");
+    let forwarder = env.begin(&["forward", "--config", "c.toml"]);
+    // Lines of so many logs are read, and what they say is answered by the sensor's own daemon.
+    let mut logs = 0;
+    let mut follows = |what: &str| {
+        logs += 1;
+        let names: Vec<String> = (0..500).map(|i| format!("n{i}.{what}.test")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        fs::write(env.path(&format!("logs/dns.{what}.log")), log_of(&names, 1_700_000_000)).unwrap();
+        daemon.wait_for_lines(500 * logs);
+        let rows = daemon.json(&format!("/api/v1/records?q=*.{what}.test&limit=1000"));
+        assert_eq!(rows["records"].as_array().unwrap().len(), 500, "{what}");
+    };
+    let forwarding = || daemon.json("/api/v1/status")["forwarding"].clone();
+    follows("before");
+    until("it ships", || (forwarding()["shipped"].as_u64()? >= 1000).then_some(()));
+    engine.process.as_ref().unwrap().signal("STOP");
+    follows("hung");
+    engine.process.as_ref().unwrap().signal("CONT");
+    engine.kill();
+    follows("away");
+    until("it is said", || forwarding()["error"].as_str().filter(|why| why.contains("shard 1")).map(drop));
+    follows("long");
+    engine.go_on(&env);
+    let all = String::from_utf8(daemon.get("/api/v1/export").body).unwrap();
+    until("all to be there", || (export(&env, &cluster) == all).then_some(()));
+    drop(forwarder);
+}
+
+#[test]
 fn how_forwarding_goes_is_in_the_status_and_in_the_metrics() {
     let env = TestEnv::new();
     fs::create_dir(env.path("logs")).unwrap();

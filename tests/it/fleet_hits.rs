@@ -6,6 +6,9 @@ use std::fs;
 use serde_json::Value;
 
 use dnsledger::base::clock::now;
+use dnsledger::fleet::cluster::Cluster;
+use dnsledger::fleet::rows::Table;
+use dnsledger::fleet::{Address, retention};
 
 use crate::env::{Daemon, TestEnv, until};
 use crate::fleet::{Engine, front_end, ship};
@@ -341,13 +344,20 @@ fn who_follows_hits_of_a_cluster_has_each_once_and_what_a_cluster_drops_by_age_s
     let noted = hits(&env, "--store", &cluster, &[]).iter().map(|hit| hit["noted"].as_u64().unwrap()).max();
     let cut = noted.unwrap() + 1;
     until("the next second", || (now() >= cut).then_some(()));
-    let answer = engine.ask(&format!("INSERT INTO dns.cuts VALUES (1, 1, {cut}, {cut})")).unwrap();
-    assert!(answer.contains(" 200 "), "{answer}");
+    let there = Cluster::new(&Address::parse(&cluster).unwrap()).unwrap();
+    let would_go = retention::forecast(&there, cut).unwrap();
+    assert!(would_go.contains(&(Table::Hits, 4)), "{would_go:?}");
+    retention::cut(&there, cut, 0).unwrap();
     assert_eq!(hits(&env, "--store", &cluster, &[]), Vec::<Value>::new());
+    // They go from the disk, too, and neither shipping nor comparing brings them back.
+    let left = || engine.ask("SELECT count() FROM dns.hits").unwrap();
+    retention::delete(&there, cut).unwrap();
+    until("the server to delete them", || left().ends_with("\r\n0\n").then_some(()));
     for sensor in ["a", "b"] {
         let said = ship(&env, sensor, &cluster);
         assert!(said.contains(" 0 buckets differed"), "{said}");
     }
+    assert!(left().ends_with("\r\n0\n"), "{}", left());
     comes("b", "three.bad.example");
     let there = hits(&env, "--store", &cluster, &[]);
     assert!(there.len() == 1 && there[0]["rrname"] == "three.bad.example", "{there:?}");
