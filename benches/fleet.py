@@ -2,10 +2,11 @@
 """What a cluster costs: benches/fleet.py [FOLDER]. Needs clickhouse-server (Debian), and a release build (cargo build --release).
 FOLDER keeps the log and the ledger that are made, for the next time.
 
-1. ROWS rows (5 million), each with a random name and a question of its own, are shipped into one server: rows a second, and
-   how many bytes they take there.
-2. A front end is asked, by one connection and by eight: exact names, addresses, below a domain of 10,000 rows, texts, what is new.
-3. The sensor goes on, 1,000 lines a second: how soon a line is visible to its own daemon, alone and while it ships.
+1. ROWS rows (5 million), each with a random name and a question of its own, and 20,000 hits are shipped into one server: rows a second,
+   and how many bytes they take there.
+2. A front end is asked, by one connection and by eight: exact names, addresses, below a domain of 10,000 rows, texts, what is new, hits.
+3. The sensor goes on, 1,000 lines a second: how soon a line is visible to its own daemon, alone, while it ships, while the server does
+   not answer, and while it is away.
 4. The server is away while an hour's worth of lines is read (HOUR, 1.8 million: 500 a second): how long until all is there.
 
 Figures of one run on one machine, which all of them share; the load before is told.
@@ -59,9 +60,15 @@ def write_log(path, n, seed, first):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that no connection is given: a server that is stopped comes back to it."""
+    while True:
+        with socket.socket() as probe:
+            port = random.randrange(10_000, 30_000)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Server:
@@ -186,6 +193,8 @@ def main():
     data = folder / "ledger"
     shutil.rmtree(data, ignore_errors=True)
     shutil.copytree(folder / "kept", data)
+    (folder / "feed.txt").write_text("wide.example\n")
+    subprocess.run([PROGRAM, "indicators", "import", "--data", data, "--feed", "wide", folder / "feed.txt"], check=True, stdout=subprocess.DEVNULL)
     server = Server(folder / "server")
     to = f"clickhouse://127.0.0.1:{server.port}/dns"
     subprocess.run([PROGRAM, "fleet", "init", "--store", to], check=True, stdout=subprocess.DEVNULL)
@@ -222,6 +231,7 @@ def main():
     ask(front, "below a domain, first 10,000", [record + "*.wide.example&limit=10000"] * 30)
     for query in ["~192.0.2.17", "~365", "~3fa9", "/^[a-z]{20}$/", "/[0-9]{10}/", "/^.{40,}$/"]:
         ask(front, f"scan: {query}", [record + urllib.parse.quote(query) + "&limit=100000"] * 3)
+    ask(front, "hits, the newest 1,000", ["/api/v1/hits?limit=1000"] * 30)
     last = START + 30 * 86400
     for what in ["domain", "name", "rdata"]:
         for days in [1, 30]:
@@ -240,7 +250,11 @@ def main():
     time.sleep(10)
     say("visible, while it ships", visible(daemon, logs / "dns.log", 40, 2))
 
+    server.process.send_signal(signal.SIGSTOP)
+    say("visible, while the server does not answer", visible(daemon, logs / "dns.log", 20, 3))
+    server.process.send_signal(signal.SIGCONT)
     server.stop()
+    say("visible, while the server is away", visible(daemon, logs / "dns.log", 20, 4))
     write_log(folder / "hour.log", HOUR, 9, START + 31 * 86400)
     shutil.copy(folder / "hour.log", logs / "dns.hour.log")
     time.sleep(60)
