@@ -872,7 +872,8 @@ fn a_cluster_that_hangs_or_is_away_holds_up_nobody_who_follows_logs() {
     );
     fs::write(env.path("c.toml"), config).unwrap();
     let daemon = env.configured_daemon("c.toml", "one");
-    let forwarder = env.begin(&["forward", "--config", "c.toml"]);
+    // A second forwarder changes nothing.
+    let forwarders = [(); 2].map(|()| env.begin(&["forward", "--config", "c.toml"]));
     // Lines of so many logs are read, and what they say is answered by the sensor's own daemon.
     let mut logs = 0;
     let mut follows = |what: &str| {
@@ -897,7 +898,55 @@ fn a_cluster_that_hangs_or_is_away_holds_up_nobody_who_follows_logs() {
     engine.go_on(&env);
     let all = String::from_utf8(daemon.get("/api/v1/export").body).unwrap();
     until("all to be there", || (export(&env, &cluster) == all).then_some(()));
+    drop(forwarders);
+}
+
+/// Row 12 of the matrix of clients, asked of a front end.
+#[test]
+fn logs_that_are_rotated_cut_short_by_a_kill_and_offered_again_count_once_in_the_cluster() {
+    let env = TestEnv::new();
+    let Some(engine) = Engine::start(&env, "engine") else { return };
+    let cluster = format!("clickhouse://{}/dns", engine.host());
+    env.ok(&["fleet", "init", "--store", &cluster]);
+    for folder in ["logs", "whole"] {
+        fs::create_dir(env.path(folder)).unwrap();
+    }
+    let config = format!(
+        "data_dir = \"one\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[source]]\nlogs = \"logs\"\n[forward]\nto = \"{cluster}\"\nevery = \"1s\"\n"
+    );
+    fs::write(env.path("c.toml"), config).unwrap();
+    let forwarder = env.begin(&["forward", "--config", "c.toml"]);
+    let log = |seed: u64| String::from_utf8(made_up_log(1000, seed)).unwrap();
+    let (first, second) = (log(31), log(32));
+    fs::write(env.path("whole/dns.1.log"), &first).unwrap();
+    fs::write(env.path("whole/dns.2.log"), &second).unwrap();
+    // A part of the log is there when the daemon is killed, wherever it is just then; and the rest comes while it is away.
+    let half = first.len() / 2;
+    fs::write(env.path("logs/dns.log"), &first[..half]).unwrap();
+    let daemon = env.configured_daemon("c.toml", "one");
+    until("some of it to be there", || (!export(&env, &cluster).is_empty()).then_some(()));
+    daemon.kill();
+    let mut rest = fs::OpenOptions::new().append(true).open(env.path("logs/dns.log")).unwrap();
+    rest.write_all(&first.as_bytes()[half..]).unwrap();
+    fs::rename(env.path("logs/dns.log"), env.path("logs/dns.1.log")).unwrap();
+    fs::write(env.path("logs/dns.log"), &second).unwrap();
+    let daemon = env.configured_daemon("c.toml", "one");
+    env.ok(&["import", "--data", "all", "whole"]);
+    let all = env.export("all");
+    until("all to be there", || (export(&env, &cluster) == all).then_some(()));
+    // The rotated log comes once more, packed.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(first.as_bytes()).unwrap();
+    fs::write(env.path("logs/dns.1.log.gz"), packed.finish().unwrap()).unwrap();
+    fs::write(env.path("logs/dns.last.log"), log_of(&["last.example"], 1_700_000_000)).unwrap();
+    env.ok(&["import", "--data", "all", "logs/dns.last.log"]);
+    let all = env.export("all");
+    until("what came last to be there", || (export(&env, &cluster) == all).then_some(()));
+    assert!(daemon.stop().status.success());
     drop(forwarder);
+    assert!(ship(&env, "one", &cluster).starts_with("0 rows and questions shipped, 0 buckets differed"));
+    let front = front_end(&env, &cluster);
+    assert_eq!(String::from_utf8(front.get("/api/v1/export").body).unwrap(), all);
 }
 
 #[test]
