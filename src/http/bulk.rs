@@ -140,7 +140,7 @@ pub async fn lookup<B: Buf>(
     let told = in_time(deadline, begin).await??;
     drop(place);
     let (chunks, receiver) = channel(1);
-    tokio::spawn(produce(told, state.clone(), chunks));
+    tokio::spawn(produce(chunks, told, state.clone()));
     let mut response = body(receiver);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -406,8 +406,9 @@ impl AnswerWriter {
     }
 }
 
-/// Sends an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk.
-async fn produce(mut told: AnswerWriter, state: State, chunks: Sender<Chunk>) {
+/// Sends an answer. When the client is gone, too slow, or the ledger fails, it ends without the last chunk. `chunks` comes first, so that
+/// it is dropped last.
+async fn produce(chunks: Sender<Chunk>, mut told: AnswerWriter, state: State) {
     let patience = state.0.config.request_timeout;
     let until = Instant::now() + state.0.config.stream_timeout;
     loop {

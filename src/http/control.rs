@@ -428,8 +428,11 @@ pub(super) fn at_length(
     let place = state.0.scans.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let (lines, mut receiver) = channel::<Bytes>(LINES_AHEAD);
     drop(spawn_blocking(move || {
-        let _place = place;
+        // The answer ends when its last sender is gone: who then asks again finds the place free.
+        let end = lines.clone();
         work(lines);
+        drop(place);
+        drop(end);
     }));
     let mut time = Box::pin(tokio::time::sleep(state.0.config.stream_timeout));
     let mut is_over = false;

@@ -475,6 +475,10 @@ fn over_http_lines_are_handed_out_where_that_is_switched_on_to_tokens_of_that_sc
         (&"10.0.0.0".into(), &"C49".into(), &54.into())
     );
     assert_eq!(found[7]["end"]["ended"], "limit");
+    // Who asks again when an answer has ended is never told that others are asking.
+    for _ in 0..60 {
+        assert_eq!(get(&daemon, path, &lines).0, 200);
+    }
     let (_, whole) = get(&daemon, "/api/v1/evidence?q=www.example.com&order=oldest&raw=true", &lines);
     assert!(whole.starts_with("{\"time\":\"") && whole.contains("\"raw\":\"1770000000.5\\tC0\\t"), "{whole}");
     assert!(whole.lines().last().unwrap().contains("\"complete\":true"), "{whole}");
