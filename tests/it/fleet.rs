@@ -882,8 +882,10 @@ fn a_cluster_that_hangs_or_is_away_holds_up_nobody_who_follows_logs() {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         fs::write(env.path(&format!("logs/dns.{what}.log")), log_of(&names, 1_700_000_000)).unwrap();
         daemon.wait_for_lines(500 * logs);
-        let rows = daemon.json(&format!("/api/v1/records?q=*.{what}.test&limit=1000"));
-        assert_eq!(rows["records"].as_array().unwrap().len(), 500, "{what}");
+        until("its rows", || {
+            let rows = daemon.json(&format!("/api/v1/records?q=*.{what}.test&limit=1000"));
+            (rows["records"].as_array()?.len() == 500).then_some(())
+        });
     };
     let forwarding = || daemon.json("/api/v1/status")["forwarding"].clone();
     follows("before");
@@ -944,7 +946,9 @@ fn logs_that_are_rotated_cut_short_by_a_kill_and_offered_again_count_once_in_the
     until("what came last to be there", || (export(&env, &cluster) == all).then_some(()));
     assert!(daemon.stop().status.success());
     drop(forwarder);
-    assert!(ship(&env, "one", &cluster).starts_with("0 rows and questions shipped, 0 buckets differed"));
+    // What was shipped last may not be acknowledged.
+    let said = ship(&env, "one", &cluster);
+    assert!(said.contains(" 0 buckets differed"), "{said}");
     let front = front_end(&env, &cluster);
     assert_eq!(String::from_utf8(front.get("/api/v1/export").body).unwrap(), all);
 }
