@@ -3,12 +3,11 @@
 //! `tests/clients/setup.sh` installs them, and `.ci/run` calls it. Where one is missing its tests say `SKIPPED`; in CI
 //! that is a failure. Everything stays on the loopback interface.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::compat::{guarded, start, watch};
-use super::env::{Daemon, Ended, TestEnv, skipped, until};
+use super::env::{Daemon, Ended, TestEnv, free_port, skipped, until};
 
 /// Says that a tool is missing; in CI that is a failure.
 fn skip(tool: &str) {
@@ -289,8 +288,8 @@ fn misp_gets_objects_and_friendly_errors() {
     }
     let met = || daemon.json("/api/v1/hits?value=192.0.2.77")["hits"].as_array().unwrap().len();
     until("it is met", || (met() > 0).then_some(()));
-    // It cannot be asked which port it took, so it gets one that was free just now.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // It cannot be asked which port it took.
+    let port = free_port();
     let custom = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/misp");
     let mut command = env.tool(bin.join("misp-modules").to_str().unwrap());
     command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-c", custom.to_str().unwrap()]);

@@ -15,7 +15,7 @@ use ring::hmac;
 use serde_json::Value;
 
 use crate::clients::is_there;
-use crate::env::{Daemon, TestEnv, pause, until};
+use crate::env::{Daemon, TestEnv, free_port, pause, until};
 
 /// What was posted.
 #[derive(Debug, Clone)]
@@ -240,7 +240,7 @@ fn an_outlet_that_is_away_stalls_or_fails_delays_its_own_hits_only() {
     let env = TestEnv::new();
     let [good, stalls, breaks, redirects] =
         [Does::Answers(200), Does::Stalls, Does::Breaks, Does::Redirects].map(Receiver::start);
-    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = format!("127.0.0.1:{}", free_port());
     let more = "timeout = \"1s\"\n";
     let outlets = [
         outlet("away", &format!("http://{away}/"), more),
@@ -534,8 +534,7 @@ fn the_real_rsyslog_gets_each_hit_over_tcp_tls_and_its_socket() {
     }
     let env = TestEnv::new();
     certificate(&env);
-    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (tcp, tls) = (port(), port());
+    let (tcp, tls) = (free_port(), free_port());
     let at = env.path("").display().to_string();
     let config = format!(
         "global(workDirectory=\"{at}\" defaultNetstreamDriverCAFile=\"{at}cert.pem\" defaultNetstreamDriverCertFile=\"{at}cert.pem\" \

@@ -7,10 +7,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::clients::is_there;
-use super::env::{Daemon, TestEnv, made_up_log, post_control, skipped, until};
+use super::env::{Daemon, TestEnv, free_port, made_up_log, post_control, skipped, until};
 use super::project::documented_metrics;
 
 /// A server of ClickHouse; killed when dropped.
@@ -36,18 +35,6 @@ impl Replica {
              <macros><shard>{shard}</shard><replica>{replica}</replica></macros>",
             free_port()
         )
-    }
-}
-
-/// A port that nobody has just now, and that no connection is given: who is killed comes back to it.
-pub fn free_port() -> u16 {
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let next = std::process::id().wrapping_mul(97).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + (next % 20_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -16,8 +16,8 @@ use generate::Random;
 use parking_lot::Mutex;
 
 use crate::clients::is_there;
-use crate::env::{Daemon, TestEnv, made_up_log, pause, setting, skipped, until};
-use crate::fleet::{Engine, Replica, export, free_port, front_end, log_of};
+use crate::env::{Daemon, TestEnv, free_port, made_up_log, pause, setting, skipped, until};
+use crate::fleet::{Engine, Replica, export, front_end, log_of};
 use crate::fleet_hits::{hits, known};
 
 /// A ZooKeeper of one server; killed when dropped.

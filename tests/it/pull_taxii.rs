@@ -1,11 +1,10 @@
 //! TAXII 2.1, pulled from a small server that behaves as the real one does, and from medallion, where that is.
 
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::env::{skipped, until};
+use crate::env::{free_port, skipped, until};
 use crate::pull::{configure, indicators, ledger, pull};
 use crate::served::{Asked, Said, Server};
 
@@ -162,7 +161,7 @@ fn a_collection_of_medallion_is_pulled() {
     if !medallion.exists() && std::env::var_os("CI").is_none() {
         return skipped("medallion is missing: run tests/clients/setup.sh");
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let url = format!("http://127.0.0.1:{port}");
     let keys = format!("kind = \"taxii\"\nuser = \"user1\"\nkey_file = \"key\"\nurl = \"{url}/taxii2/\"\n");
     let env = ledger(&["d1.example"], &keys);
