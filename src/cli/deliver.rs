@@ -17,7 +17,7 @@ use crate::base::clock::now;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
 use crate::daemon::{CONTROL_SOCKET, logging, stop_on_signals};
-use crate::deliver::{self, DeliverError, Delivery, OutletConfig, OutletFolder, Source};
+use crate::deliver::{self, DeliverError, Delivery, HitSource, OutletConfig, OutletFolder};
 use crate::http::Delivering;
 use crate::http::client::Client;
 use crate::output::sanitise;
@@ -90,11 +90,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         taken => taken?,
     };
     let daemon = || anyhow::Ok(Client::of_socket(&config.data_dir.join(CONTROL_SOCKET))?);
-    let source: Box<dyn Fn() -> anyhow::Result<Source>> = match once {
-        false => Box::new(|| Ok(Source::Daemon(daemon()?))),
+    let source: Box<dyn Fn() -> anyhow::Result<HitSource>> = match once {
+        false => Box::new(|| Ok(HitSource::Daemon(daemon()?))),
         true => match Access::open_folder(&args.folder, Purpose::Change)? {
-            Access::Folder(ledger, _) => Box::new(move || Ok(Source::Ledger(Arc::clone(&ledger)))),
-            Access::Socket(_) | Access::Server(_) => Box::new(|| Ok(Source::Daemon(daemon()?))),
+            Access::Folder(ledger, _) => Box::new(move || Ok(HitSource::Ledger(Arc::clone(&ledger)))),
+            Access::Socket(_) | Access::Server(_) => Box::new(|| Ok(HitSource::Daemon(daemon()?))),
         },
     };
     if !once {
@@ -135,7 +135,7 @@ struct Running {
 impl Running {
     fn start(
         outlets: Vec<OutletConfig>,
-        source: &dyn Fn() -> anyhow::Result<Source>,
+        source: &dyn Fn() -> anyhow::Result<HitSource>,
         folder: &OutletFolder,
         stop: &Stop,
         once: bool,
@@ -166,7 +166,7 @@ impl Running {
     }
 
     /// Waits until all have ended that deliver what is there.
-    fn finish(&self, source: &Source) -> anyhow::Result<Exit> {
+    fn finish(&self, source: &HitSource) -> anyhow::Result<Exit> {
         let mut exit = Exit::Done;
         for (name, done) in self.ended.iter().take(self.told.len()) {
             if !done.with_context(|| format!("outlet {name}"))? {
@@ -186,7 +186,7 @@ impl Running {
     }
 
     /// Tells the daemon how it goes until it is told to stop.
-    fn go_on(&self, source: &Source, stop: &Stop) -> Exit {
+    fn go_on(&self, source: &HitSource, stop: &Stop) -> Exit {
         while !stop.is_stopped() {
             source.tell(&self.told());
             let until = Instant::now() + TELL_EVERY;

@@ -17,7 +17,7 @@ use crate::daemon;
 use crate::indicators::Format as ListFormat;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::sled::is_ledger;
-use crate::watch::{Feed, FeedStatus, Folder, PullStatus, WatchError, Watching};
+use crate::watch::{Feed, FeedFolder, FeedStatus, PullStatus, WatchError, Watching};
 
 /// What `indicators` is told.
 #[derive(Debug, clap::Args)]
@@ -111,7 +111,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Command::List(args) => list(&args),
         Command::Remove(args) => {
             let config = args.folder.load()?;
-            Folder::of(&config.data_dir).remove(&args.feed)?;
+            FeedFolder::of(&config.data_dir).remove(&args.feed)?;
             if let Some(client) = daemon_of(&config.data_dir)? {
                 io::copy(&mut client.until_done().post("/control/watch", &[], None)?, &mut io::sink())?;
             }
@@ -130,7 +130,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Confirm(args) => {
-            Folder::of(&args.folder.load()?.data_dir).confirm(&args.feed)?;
+            FeedFolder::of(&args.folder.load()?.data_dir).confirm(&args.feed)?;
             take_up(&args.folder)?;
             Ok(Exit::Done)
         }
@@ -155,7 +155,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     options.below = args.below.or(options.below);
     options.confidence_min = args.confidence_min.or(options.confidence_min);
     options.column = args.column.clone().or(options.column.take());
-    let folder = Folder::of(&config.data_dir);
+    let folder = FeedFolder::of(&config.data_dir);
     let input: io::Result<Box<dyn Read>> = match args.file.as_os_str() == "-" {
         true => Ok(Box::new(io::stdin().lock())),
         false => File::open(&args.file).map(|file| Box::new(file) as Box<dyn Read>),
@@ -205,7 +205,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
 
 fn list(args: &NamedArgs) -> anyhow::Result<Exit> {
     crate::watch::check_name(&args.feed)?;
-    let path = Folder::of(&args.folder.load()?.data_dir).feed(&args.feed);
+    let path = FeedFolder::of(&args.folder.load()?.data_dir).feed(&args.feed);
     let feed = Feed::open(&path, &mut |_| ()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => WatchError::NoFeed(args.feed.clone()),
         _ => WatchError::Io { path: path.clone(), error },

@@ -14,7 +14,7 @@ use crate::base::units;
 use crate::fleet::bucket::BUCKETS;
 use crate::fleet::cluster::{Cluster, UNKNOWN};
 use crate::fleet::registry::{self, Equal, EqualBuckets, Registry, Sensor, Stands};
-use crate::fleet::rows::Table;
+use crate::fleet::rows::ClusterTable;
 use crate::fleet::{Address, retention, tables};
 use crate::output::sanitise;
 
@@ -312,8 +312,8 @@ fn tell_tables(cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 /// The tables that are compared.
-fn compared(registry: &Registry) -> &'static [Table] {
-    if registry.has_hits { &Table::ALL } else { &Table::OF_ROWS }
+fn compared(registry: &Registry) -> &'static [ClusterTable] {
+    if registry.has_hits { &ClusterTable::ALL } else { &ClusterTable::OF_ROWS }
 }
 
 /// The buckets of all ledgers, a line each.

@@ -13,7 +13,7 @@ use crate::base::priority;
 use crate::daemon::{logging, stop_on_signals};
 use crate::fleet::cluster::Cluster;
 use crate::fleet::forward::{Forwarder, Options};
-use crate::fleet::source::Source;
+use crate::fleet::source::ChangeSource;
 use crate::fleet::{Address, FleetError};
 
 /// How long it waits after a failure at most.
@@ -50,10 +50,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let open = || -> anyhow::Result<Forwarder> {
         let source = match args.once {
             true => match Access::open_folder(&args.folder, Purpose::Change)? {
-                Access::Socket(client) | Access::Server(client) => Source::Daemon(client),
-                Access::Folder(ledger, _) => Source::Ledger(ledger),
+                Access::Socket(client) | Access::Server(client) => ChangeSource::Daemon(client),
+                Access::Folder(ledger, _) => ChangeSource::Ledger(ledger),
             },
-            false => Source::Daemon(daemon_of(&config.data_dir)?.ok_or_else(|| no_daemon(&config.data_dir))?),
+            false => {
+                ChangeSource::Daemon(daemon_of(&config.data_dir)?.ok_or_else(|| no_daemon(&config.data_dir))?)
+            }
         };
         // A password does not belong into a status.
         let to = format!(

@@ -21,7 +21,7 @@ use crate::lookup::parse_since;
 use crate::output::{sanitise, sanitise_json};
 use crate::store::{Acknowledged, StoreError, WriteStore};
 use crate::watch::{
-    HitFilter, HitLine, HitPlace, KINDS, Sought, Summed, Wanted, Watching, find_hits, ledger_name, misp,
+    HitFilter, HitLine, HitPlace, HitsWanted, KINDS, Sought, Summed, Watching, find_hits, ledger_name, misp,
     parse_numbers, stix,
 };
 
@@ -206,7 +206,7 @@ fn find(
     let snapshot = ledger.now();
     let last = ledger.last_hits()?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let wanted = Wanted { newest: true, filter: filter.clone(), limit, from: None };
+    let wanted = HitsWanted { newest: true, filter: filter.clone(), limit, from: None };
     let hits = find_hits(&*snapshot, watched.set.as_deref(), &last, &wanted)?.hits;
     if let (true, Some(feed)) = (hits.is_empty(), args.feed.as_ref())
         && is_own
@@ -317,7 +317,7 @@ fn follow_cluster(ledger: &dyn WriteStore, args: &Args, filter: HitFilter) -> an
         writeln!(io::stdout(), "{}", TITLES.join("  "))?;
         io::stdout().flush()?;
     }
-    let mut wanted = Wanted { newest: false, filter, limit: TOGETHER, from: Some(at) };
+    let mut wanted = HitsWanted { newest: false, filter, limit: TOGETHER, from: Some(at) };
     let mut is_away = false;
     loop {
         let snapshot = ledger.now();

@@ -14,7 +14,7 @@ use crate::daemon::logging;
 use crate::output::sanitise;
 use crate::pull::{self, FeedSource, Pulled};
 use crate::store::sled::is_ledger;
-use crate::watch::{Folder, Imported};
+use crate::watch::{FeedFolder, Imported};
 
 /// What `feeds pull` is told.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if !is_ledger(&config.data_dir) && daemon.is_none() {
         return Err(no_ledger(&config.data_dir));
     }
-    let folder = Folder::of(&config.data_dir);
+    let folder = FeedFolder::of(&config.data_dir);
     let Some(_alone) = pull::alone(&folder)? else {
         if args.due {
             tracing::info!("Another process pulls already.");

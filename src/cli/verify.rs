@@ -17,7 +17,7 @@ use crate::ingest::ImportProgress;
 use crate::output::sanitise;
 use crate::store::sled::{begin_anew, open_to_read, repair, verify};
 use crate::store::{StoreError, Verification, WriteStore};
-use crate::watch::{Folder, Watching};
+use crate::watch::{FeedFolder, Watching};
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 /// Also says which hits are missing, where there are feeds and the ledger is sound.
 fn with_hits(mut found: Verification, config: &Config) -> anyhow::Result<Verification> {
-    if found.is_sound() && !Folder::of(&config.data_dir).names()?.is_empty() {
+    if found.is_sound() && !FeedFolder::of(&config.data_dir).names()?.is_empty() {
         let ledger = open_to_read(&config.data_dir, &config.store(), &mut |_, _| true)?;
         let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn WriteStore>);
         if let Some(ledger) = ledger {

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use folder::{OutletFolder, OutletState, kept, send_again};
 pub use outlet::Delivery;
-pub use source::Source;
+pub use source::HitSource;
 pub use target::{OutletKind, Target};
 
 use crate::http::client::ClientError;

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use super::folder::{Files, OutletProgress};
 use super::message::Message;
 use super::source::Page;
-use super::{DeliverError, Outcome, OutletConfig, OutletFolder, Sink, Source, open};
+use super::{DeliverError, HitSource, Outcome, OutletConfig, OutletFolder, Sink, open};
 use crate::base::clock::now;
 use crate::base::seeded_hash::new_seed;
 use crate::base::shutdown::Stop;
@@ -59,7 +59,7 @@ const MAX_WHY: usize = 300;
 pub struct Delivery {
     config: OutletConfig,
     sink: Box<dyn Sink>,
-    source: Source,
+    source: HitSource,
     files: Files,
     cursor: OutletProgress,
     told: Arc<Mutex<Delivering>>,
@@ -97,7 +97,7 @@ impl Delivery {
     /// When one of them cannot be used.
     pub fn open(
         config: OutletConfig,
-        source: Source,
+        source: HitSource,
         folder: &OutletFolder,
         stop: Stop,
         once: bool,
@@ -108,7 +108,7 @@ impl Delivery {
     pub(super) fn with(
         sink: Box<dyn Sink>,
         config: OutletConfig,
-        source: Source,
+        source: HitSource,
         folder: &OutletFolder,
         stop: Stop,
         once: bool,

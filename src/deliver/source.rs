@@ -15,7 +15,7 @@ use crate::watch::{HitLine, ledger_name};
 const MAX_ANSWER: u64 = 64 << 20;
 
 /// A ledger whose hits are delivered.
-pub enum Source {
+pub enum HitSource {
     /// Through its daemon.
     Daemon(Client),
     /// It is this process's own.
@@ -33,7 +33,7 @@ pub(super) struct Page {
     pub hits: Vec<HitLine>,
 }
 
-impl Source {
+impl HitSource {
     /// Hits behind a number, so many at most. Where there is none it is waited for one, so long.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Source {
     /// Why they cannot be had, for people.
     pub(super) fn hits(&self, after: u64, limit: usize, wait: Duration) -> Result<Page, String> {
         match self {
-            Source::Ledger(ledger) => {
+            HitSource::Ledger(ledger) => {
                 let now = ledger.now();
                 let all = now.hits(after).map_err(|error| error.to_string())?;
                 let hits = all.take(limit).map(|hit| hit.map(|hit| HitLine::from(&hit)));
@@ -51,7 +51,7 @@ impl Source {
                     hits: hits.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
                 })
             }
-            Source::Daemon(client) => {
+            HitSource::Daemon(client) => {
                 let (after, limit, wait) =
                     (after.to_string(), limit.to_string(), format!("{}s", wait.as_secs().max(1)));
                 let params = [
@@ -70,7 +70,7 @@ impl Source {
 
     /// Tells the daemon how delivery goes, for its status and metrics.
     pub fn tell(&self, told: &[Delivering]) {
-        let Source::Daemon(client) = self else { return };
+        let HitSource::Daemon(client) = self else { return };
         // Plain values: nothing that can fail. A daemon that is away has nobody who asks it.
         let report = serde_json::to_string(told).unwrap_or_default();
         if let Err(error) = client.post("/control/delivering", &[("report", &report)], None) {

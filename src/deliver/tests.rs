@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::message::Message;
-use super::{Delivery, Outcome, OutletConfig, OutletFolder, Sink, Source, Target};
+use super::{Delivery, HitSource, Outcome, OutletConfig, OutletFolder, Sink, Target};
 use crate::base::shutdown::Stop;
 use crate::dns::Name;
 use crate::http::Delivering;
@@ -85,7 +85,7 @@ impl Ground {
         change(&mut config);
         let data = self.folder.path();
         let folder = OutletFolder::take(data).unwrap();
-        let source = Source::Ledger(self.store.clone());
+        let source = HitSource::Ledger(self.store.clone());
         let delivery =
             Delivery::with(Box::new(fake.clone()), config, source, &folder, Stop::new(), true).unwrap();
         let told = delivery.told();

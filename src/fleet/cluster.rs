@@ -9,8 +9,8 @@ use flate2::write::GzEncoder;
 use parking_lot::Mutex;
 
 use super::names::{HIT_MARKS, HITS};
-use super::rowbinary::Columns;
-use super::rows::Table;
+use super::rowbinary::ColumnReader;
+use super::rows::ClusterTable;
 use super::{Address, FleetError};
 use crate::http::client::ClientError;
 use crate::http::database::Database;
@@ -186,13 +186,13 @@ impl Cluster {
     /// # Errors
     ///
     /// When a shard does not answer.
-    pub fn tables(&self) -> Result<&'static [Table], FleetError> {
+    pub fn tables(&self) -> Result<&'static [ClusterTable], FleetError> {
         for shard in &self.shards {
             if !shard.has_hits(&self.database)? {
-                return Ok(&Table::OF_ROWS);
+                return Ok(&ClusterTable::OF_ROWS);
             }
         }
-        Ok(&Table::ALL)
+        Ok(&ClusterTable::ALL)
     }
 
     /// Asks each shard but some, from 0 on, all at once. Gives what each said, in their order.
@@ -318,7 +318,7 @@ impl Shard {
         let found = self.rows(&format!(
             "SELECT count() FROM system.columns WHERE database = '{database}' AND name = 'span'"
         ))?;
-        let spans = Columns(&found).u64()? > 0;
+        let spans = ColumnReader(&found).u64()? > 0;
         *self.spans.lock() = Some(spans);
         Ok(spans)
     }
@@ -333,7 +333,7 @@ impl Shard {
             let found = self.rows(&format!(
                 "SELECT count() FROM system.tables WHERE database = '{database}' AND name IN ('{HITS}', '{HIT_MARKS}')"
             ))?;
-            self.hits.store(Columns(&found).u64()? == 2, Ordering::Relaxed);
+            self.hits.store(ColumnReader(&found).u64()? == 2, Ordering::Relaxed);
         }
         Ok(self.hits.load(Ordering::Relaxed))
     }
@@ -416,7 +416,7 @@ impl Shard {
         }
         let asked = Instant::now();
         let said = host.send(&[], &[], self.lag.clone().into_bytes(), None)?;
-        let mut read = Columns(&said);
+        let mut read = ColumnReader(&said);
         let mut number = || read.u64().unwrap_or(UNKNOWN);
         let (delay, is_lost) = (number(), number() > 0 || number() > 0);
         let lag = if is_lost || delay > MOST_BEHIND { UNKNOWN } else { delay };
@@ -569,7 +569,7 @@ impl Shard {
                 shard: self.number,
                 why: format!("{}: {error}", host.name),
             })?;
-            Ok((host.name.clone(), Columns(&said).text()?.to_owned()))
+            Ok((host.name.clone(), ColumnReader(&said).text()?.to_owned()))
         };
         self.hosts.iter().map(version).collect()
     }
@@ -598,7 +598,7 @@ impl Host {
             return Ok(version);
         }
         let said = self.send_plain(&[], b"SELECT version() FORMAT RowBinary".to_vec(), None)?;
-        let major = Columns(&said).text().ok().and_then(|text| text.split('.').next()?.parse().ok());
+        let major = ColumnReader(&said).text().ok().and_then(|text| text.split('.').next()?.parse().ok());
         let major = major.ok_or_else(|| ClientError::NoHttp {
             server: format!("{} is not a ClickHouse: it", self.name),
         })?;

@@ -9,8 +9,8 @@ use super::bucket::BUCKETS;
 use super::forward::{Forwarder, version};
 use super::outbox::with_outbox;
 use super::registry::Shipped;
-use super::rowbinary::{Columns, put_u16, put_u64};
-use super::rows::{State, Table};
+use super::rowbinary::{ColumnReader, put_u16, put_u64};
+use super::rows::{ClusterTable, ShippedState};
 use super::sweep::{Sweep, behind};
 use super::tables::COMPARED;
 use crate::base::clock::now;
@@ -31,18 +31,18 @@ pub struct Comparison {
 
 /// How many rows, and the sum of their digests.
 type Digest = (u64, u64);
-type Digests = BTreeMap<(Table, u16), Digest>;
+type Digests = BTreeMap<(ClusterTable, u16), Digest>;
 /// What tells rows of a table apart: the columns of its key, and the sensor, as they are read.
 type Key = Vec<u8>;
 /// Rows that the cluster has: their digests, and their buckets.
-type There = HashMap<(Table, Key), (u64, u16)>;
+type There = HashMap<(ClusterTable, Key), (u64, u16)>;
 
 /// Rows of a bucket.
-fn rows_of(digests: &Digests, at: (Table, u16)) -> u64 {
+fn rows_of(digests: &Digests, at: (ClusterTable, u16)) -> u64 {
     digests.get(&at).map_or(0, |digest| digest.0)
 }
 
-fn key_of(state: &State, table: Table) -> Key {
+fn key_of(state: &ShippedState, table: ClusterTable) -> Key {
     let mut key = Vec::new();
     state.push_key(table, &mut key);
     key
@@ -60,11 +60,11 @@ impl Forwarder {
         has_hits: bool,
     ) -> Result<Comparison, FleetError> {
         let generation = shipped.generation;
-        let tables = if has_hits { Table::ALL.as_slice() } else { &Table::OF_ROWS };
+        let tables = if has_hits { ClusterTable::ALL.as_slice() } else { &ClusterTable::OF_ROWS };
         let hits_since = has_hits.then(Mark::default);
         let mut here = Digests::new();
         let head = self.source().changes(Mark::default(), hits_since, &mut |_, change| {
-            let state = State::of(change);
+            let state = ShippedState::of(change);
             if state.last() < cut {
                 return Ok(());
             }
@@ -77,11 +77,11 @@ impl Forwarder {
             Ok(())
         })?;
         let there = self.digests(tables, generation, head.expired_before.max(cut))?;
-        let all: HashSet<(Table, u16)> = here.keys().chain(there.keys()).copied().collect();
+        let all: HashSet<(ClusterTable, u16)> = here.keys().chain(there.keys()).copied().collect();
         let mut differing: Vec<_> = all.into_iter().filter(|at| here.get(at) != there.get(at)).collect();
         differing.sort_unstable();
         let mut found = Comparison { differing: differing.len() as u64, mended: 0 };
-        let differs: HashSet<(Table, u16)> = differing.iter().copied().collect();
+        let differs: HashSet<(ClusterTable, u16)> = differing.iter().copied().collect();
         let all = || tables.iter().flat_map(|table| (0..BUCKETS).map(move |bucket| (*table, bucket)));
         let equal = all().filter(|at| !differs.contains(at));
         self.note_equal(generation, equal.map(|at| (at, rows_of(&here, at))))?;
@@ -105,7 +105,12 @@ impl Forwarder {
     }
 
     /// What the cluster has of a ledger, without what is too old.
-    fn digests(&self, tables: &'static [Table], generation: u64, oldest: u64) -> Result<Digests, FleetError> {
+    fn digests(
+        &self,
+        tables: &'static [ClusterTable],
+        generation: u64,
+        oldest: u64,
+    ) -> Result<Digests, FleetError> {
         let database = self.cluster().database();
         let mut digests = Digests::new();
         for table in tables {
@@ -120,7 +125,7 @@ impl Forwarder {
                     table.last(),
                 );
                 for rows in sweep.each(|shard| shard.rows(&statement))? {
-                    let mut columns = Columns(&rows);
+                    let mut columns = ColumnReader(&rows);
                     while !columns.is_empty() {
                         let at = (*table, columns.u16()?);
                         let (rows, sum) = digests.entry(at).or_default();
@@ -138,21 +143,21 @@ impl Forwarder {
         &self,
         shipped: &Shipped,
         cut: u64,
-        buckets: &[(Table, u16)],
+        buckets: &[(ClusterTable, u16)],
     ) -> Result<(u64, ChangesHead, Digests), FleetError> {
         let Shipped { generation, base, .. } = *shipped;
         let mut there = There::new();
         let oldest = self.source().head()?.expired_before.max(cut);
-        for table in &Table::ALL {
+        for table in &ClusterTable::ALL {
             let of_table: Vec<u16> = buckets.iter().filter(|at| at.0 == *table).map(|at| at.1).collect();
             self.keys(generation, oldest, table, &of_table, &mut there)?;
         }
-        let wanted: HashSet<(Table, u16)> = buckets.iter().copied().collect();
-        let hits_since = buckets.iter().any(|at| at.0 == Table::Hits).then(Mark::default);
+        let wanted: HashSet<(ClusterTable, u16)> = buckets.iter().copied().collect();
+        let hits_since = buckets.iter().any(|at| at.0 == ClusterTable::Hits).then(Mark::default);
         let (mut mended, mut after) = (0, Digests::new());
         let head = with_outbox(self.cluster(), self.quorum(), |outbox| {
             let head = self.source().changes(Mark::default(), hits_since, &mut |head, change| {
-                let state = State::of(change);
+                let state = ShippedState::of(change);
                 if state.last() < cut {
                     return Ok(());
                 }
@@ -187,7 +192,7 @@ impl Forwarder {
         &self,
         generation: u64,
         oldest: u64,
-        table: &'static Table,
+        table: &'static ClusterTable,
         buckets: &[u16],
         there: &mut There,
     ) -> Result<(), FleetError> {
@@ -209,7 +214,7 @@ impl Forwarder {
                 table.last(),
             );
             for rows in sweep.each(|shard| shard.rows(&statement))? {
-                let mut columns = Columns(&rows);
+                let mut columns = ColumnReader(&rows);
                 while !columns.is_empty() {
                     let key = table.take_key(&mut columns)?.to_vec();
                     let bucket = columns.u16()?;
@@ -224,12 +229,12 @@ impl Forwarder {
     fn note_equal(
         &self,
         generation: u64,
-        buckets: impl Iterator<Item = ((Table, u16), u64)>,
+        buckets: impl Iterator<Item = ((ClusterTable, u16), u64)>,
     ) -> Result<(), FleetError> {
         let (mut notes, now) = (Vec::new(), now());
         for ((table, bucket), rows) in buckets {
             put_u64(generation, &mut notes);
-            notes.push(Table::ALL.iter().position(|other| *other == table).unwrap_or_default() as u8);
+            notes.push(ClusterTable::ALL.iter().position(|other| *other == table).unwrap_or_default() as u8);
             put_u16(bucket, &mut notes);
             put_u64(now, &mut notes);
             put_u64(rows, &mut notes);

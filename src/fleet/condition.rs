@@ -4,7 +4,7 @@
 //! inside, which gives the keys of what may be wanted.
 
 use super::rowbinary::literal;
-use super::rows::Table;
+use super::rows::ClusterTable;
 use crate::dns::{Name, Rdata};
 use crate::store::{Condition, Edge, Fence, LabelRegex, Looks, Side};
 
@@ -76,11 +76,11 @@ impl Filter {
     }
 
     /// The conditions within a page.
-    pub fn conditions(&self, database: &str, table: Table, bounds: &Bounds<'_>) -> Vec<String> {
+    pub fn conditions(&self, database: &str, table: ClusterTable, bounds: &Bounds<'_>) -> Vec<String> {
         let keys = (!self.keys.is_empty()).then(|| format!("({})", self.keys));
         let seen = self.seen.iter().map(|fence| {
             // Rows of a name are everywhere in the order of data.
-            let what = if table == Table::Questions { "name, rrtype" } else { "name, rrtype, rdata" };
+            let what = if table == ClusterTable::Questions { "name, rrtype" } else { "name, rrtype, rdata" };
             let first = table.first_column();
             let (name, bounds, seen) = (table.name(), bounds.of(first), seen(table, *fence));
             format!("({what}) IN (SELECT {what} FROM {database}.{name} PREWHERE {bounds} WHERE {seen})")
@@ -90,7 +90,7 @@ impl Filter {
 }
 
 /// That some state of a row was seen so.
-pub fn seen(table: Table, fence: Fence) -> String {
+pub fn seen(table: ClusterTable, fence: Fence) -> String {
     let (column, compare, time) = match fence {
         Fence::FirstFrom(time) => ("first", ">=", time),
         Fence::FirstUpTo(time) => ("first", "<=", time),
@@ -98,8 +98,8 @@ pub fn seen(table: Table, fence: Fence) -> String {
         Fence::LastUpTo(time) => ("last", "<=", time),
     };
     match table {
-        Table::Questions | Table::Hits => format!("{column} {compare} {time}"),
-        Table::ByName | Table::ByData => format!(
+        ClusterTable::Questions | ClusterTable::Hits => format!("{column} {compare} {time}"),
+        ClusterTable::ByName | ClusterTable::ByData => format!(
             "(count > 0 AND {column} {compare} {time}) OR (a_count > 0 AND a_{column} {compare} {time})"
         ),
     }

@@ -12,15 +12,15 @@ use super::cluster::Cluster;
 use super::condition::{DOMAIN, seen};
 use super::pages::Keys;
 use super::registry::Known;
-use super::rowbinary::{Columns, literal};
-use super::rows::Table;
+use super::rowbinary::{ColumnReader, literal};
+use super::rows::ClusterTable;
 use super::sweep::Sweep;
 use crate::dns::{Name, is_registrable_prefix, registrable, registrable_length};
 use crate::observation::FirstSeen;
 use crate::store::{DomainSeen, Fence, StoreError, after_prefix};
 
 /// What has names.
-const TABLES: [Table; 2] = [Table::ByName, Table::Questions];
+const TABLES: [ClusterTable; 2] = [ClusterTable::ByName, ClusterTable::Questions];
 /// The first three labels of a name; of one with fewer all of it.
 const THREE: &str =
     "concat(arrayStringConcat(arraySlice(splitByChar('\\x00', name), 1, 3), '\\x00'), '\\x00')";
@@ -164,7 +164,12 @@ impl<'a> ByDomain<'a> {
     }
 
     /// What is there by a key.
-    fn sums(&self, key: &str, within: &str, more: &str) -> Result<Vec<(Table, Vec<SummedKey>)>, FleetError> {
+    fn sums(
+        &self,
+        key: &str,
+        within: &str,
+        more: &str,
+    ) -> Result<Vec<(ClusterTable, Vec<SummedKey>)>, FleetError> {
         let (database, cut) = (&self.database, self.known.registry.cut);
         self.sweep.each_table(|shard, table| {
             let (name, first, last, alive) = (table.name(), table.first(), table.last(), table.is_alive());
@@ -172,7 +177,7 @@ impl<'a> ByDomain<'a> {
                 "SELECT k, sensor, gen, min(f), max(l) FROM (SELECT {key} AS k, sensor, gen, {first} AS f, {last} AS l \
                  FROM {database}.{name} FINAL PREWHERE {within} WHERE ({alive}) AND {last} >= {cut}{more}) GROUP BY k, sensor, gen"
             ))?;
-            let (mut columns, mut sums) = (Columns(&rows), Vec::new());
+            let (mut columns, mut sums) = (ColumnReader(&rows), Vec::new());
             while !columns.is_empty() {
                 let (key, sensor, generation) = (columns.bytes()?, columns.text()?, columns.u64()?);
                 let (first, last) = (columns.u64()?, columns.u64()?);
@@ -192,7 +197,7 @@ impl<'a> ByDomain<'a> {
     fn add(
         &self,
         domain: Name,
-        table: Table,
+        table: ClusterTable,
         sum: &SummedKey,
         found: &mut BTreeMap<(Name, Arc<str>), FirstSeen>,
     ) {
@@ -200,8 +205,8 @@ impl<'a> ByDomain<'a> {
             return;
         }
         let (asked, answered) = match table {
-            Table::Questions => (Some(sum.first), None),
-            Table::ByName | Table::ByData | Table::Hits => (None, Some(sum.first)),
+            ClusterTable::Questions => (Some(sum.first), None),
+            ClusterTable::ByName | ClusterTable::ByData | ClusterTable::Hits => (None, Some(sum.first)),
         };
         let times = FirstSeen { asked, answered, last: sum.last };
         let known = found.entry((domain, Arc::clone(&sum.sensor)));

@@ -2,8 +2,8 @@
 
 use super::FleetError;
 use super::cluster::Shard;
-use super::rowbinary::{Columns, literal};
-use super::rows::Table;
+use super::rowbinary::{ColumnReader, literal};
+use super::rows::ClusterTable;
 
 /// Parts of a table that are looked at for where a page is to end, the largest first.
 const MOST_PARTS: usize = 16;
@@ -16,7 +16,7 @@ const READ_AT_ONCE: u64 = 4096;
 pub(super) fn find(
     shard: &Shard,
     database: &str,
-    table: Table,
+    table: ClusterTable,
     within: &str,
     span: u64,
 ) -> Result<Option<Vec<u8>>, FleetError> {
@@ -28,7 +28,7 @@ pub(super) fn find(
 pub(super) fn find_surely(
     shard: &Shard,
     database: &str,
-    table: Table,
+    table: ClusterTable,
     within: &str,
     span: u64,
 ) -> Result<Option<Vec<u8>>, FleetError> {
@@ -43,13 +43,18 @@ pub(super) fn find_surely(
 }
 
 /// The parts of a table that have more than so many rows.
-fn large_parts(shard: &Shard, database: &str, table: Table, span: u64) -> Result<Vec<String>, FleetError> {
+fn large_parts(
+    shard: &Shard,
+    database: &str,
+    table: ClusterTable,
+    span: u64,
+) -> Result<Vec<String>, FleetError> {
     let parts = shard.rows(&format!(
         "SELECT name FROM system.parts WHERE database = '{database}' AND table = '{}' AND active AND rows > {span} \
          ORDER BY rows DESC LIMIT {MOST_PARTS}",
         table.name(),
     ))?;
-    let (mut left, mut parts) = (Columns(&parts), Vec::new());
+    let (mut left, mut parts) = (ColumnReader(&parts), Vec::new());
     while !left.is_empty() {
         parts.push(left.text()?.to_owned());
     }
@@ -60,7 +65,7 @@ fn find_in(
     parts: &[String],
     shard: &Shard,
     database: &str,
-    table: Table,
+    table: ClusterTable,
     within: &str,
     span: u64,
 ) -> Result<Option<Vec<u8>>, FleetError> {
@@ -79,7 +84,7 @@ fn find_in(
             )
         });
         let found = shard.rows_in_turn(&each.collect::<Vec<_>>().join(" UNION ALL "))?;
-        let mut found = Columns(&found);
+        let mut found = ColumnReader(&found);
         while !found.is_empty() {
             let (rows, last) = (found.u64()?, found.bytes()?);
             if rows >= span && fence.as_deref().is_none_or(|fence| last < fence) {

@@ -10,8 +10,8 @@ use super::cluster::Cluster;
 use super::condition::{below, seen};
 use super::pages::Range;
 use super::registry::Known;
-use super::rowbinary::{Columns, literal};
-use super::rows::Table;
+use super::rowbinary::{ColumnReader, literal};
+use super::rows::ClusterTable;
 use super::sweep::{KeyPart, Sweep, behind};
 use crate::dns::{Name, Rdata, RrType};
 use crate::observation::FirstSeen;
@@ -45,9 +45,11 @@ impl<'a> ByFirst<'a> {
         without: &[usize],
         of: FirstsOf,
     ) -> Option<ByFirst<'a>> {
-        let (tables, range): (&[Table], _) = match of.about {
-            About::Rrname => (&[Table::ByName, Table::Questions], Range::of_questions(&of.scan)),
-            About::Rdata => (&[Table::ByData], Range::of_rows(&of.scan)),
+        let (tables, range): (&[ClusterTable], _) = match of.about {
+            About::Rrname => {
+                (&[ClusterTable::ByName, ClusterTable::Questions], Range::of_questions(&of.scan))
+            }
+            About::Rdata => (&[ClusterTable::ByData], Range::of_rows(&of.scan)),
         };
         let range = range?;
         let wanted = |name: &&Arc<str>| of.sensor.as_ref().is_none_or(|sensor| **sensor == ***name);
@@ -76,7 +78,7 @@ impl<'a> ByFirst<'a> {
         let answers = self.sweep.each(|shard| shard.rows(&statement))?;
         let (mut older, mut new) = (0, 0);
         for rows in answers {
-            let mut columns = Columns(&rows);
+            let mut columns = ColumnReader(&rows);
             while !columns.is_empty() {
                 let (key, count) = (columns.bytes()?, columns.u64()?);
                 let (asked, answered) = (columns.u64()?, columns.u64()?);
@@ -108,9 +110,9 @@ impl<'a> ByFirst<'a> {
     fn statement(&self, part: &KeyPart, floor: u64) -> String {
         let ByFirst { database, of: FirstsOf { about, since, sensor, under, .. }, .. } = self;
         let (cut, folded) = (self.known.registry.cut, RrType::FOLDED.0);
-        let (key, tables): (_, &[Table]) = match about {
-            About::Rrname => ("name", &[Table::ByName, Table::Questions]),
-            About::Rdata => ("rdata", &[Table::ByData]),
+        let (key, tables): (_, &[ClusterTable]) = match about {
+            About::Rrname => ("name", &[ClusterTable::ByName, ClusterTable::Questions]),
+            About::Rdata => ("rdata", &[ClusterTable::ByData]),
         };
         let mut wanted = format!("{} AND rrtype != {folded}", part.of(key));
         if !self.is_dense {
@@ -132,7 +134,7 @@ impl<'a> ByFirst<'a> {
         };
         let each = tables.iter().map(|table| {
             let (name, first, last, alive) = (table.name(), table.first(), table.last(), table.is_alive());
-            let is_asked = u8::from(*table == Table::Questions);
+            let is_asked = u8::from(*table == ClusterTable::Questions);
             format!(
                 "SELECT {key} AS k, sensor, gen, {first} AS f, {last} AS l, {is_asked} AS asked, {is_below} AS is_below \
                  FROM {database}.{name} FINAL PREWHERE {wanted} WHERE ({alive}) AND {last} >= {cut}"

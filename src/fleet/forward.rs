@@ -9,8 +9,8 @@ use super::FleetError;
 use super::cluster::Cluster;
 use super::outbox::with_outbox;
 use super::registry::{self, HitMark, Registry, Sensor, Shipped, Stands};
-use super::rows::{State, Table, sip_hash};
-use super::source::Source;
+use super::rows::{ClusterTable, ShippedState, sip_hash};
+use super::source::ChangeSource;
 use super::sweep::{Sweep, behind};
 use super::tables;
 use crate::base::clock::now;
@@ -29,7 +29,7 @@ pub struct Options {
 /// Ships from one ledger into one cluster.
 pub struct Forwarder {
     cluster: Cluster,
-    source: Source,
+    source: ChangeSource,
     options: Options,
     quorum: usize,
     /// Sensors that are noted already, with the generation.
@@ -73,7 +73,7 @@ impl Forwarder {
     /// When they are not, or cannot be asked.
     pub fn open(
         cluster: Cluster,
-        source: Source,
+        source: ChangeSource,
         to: &str,
         options: Options,
     ) -> Result<Forwarder, FleetError> {
@@ -95,7 +95,7 @@ impl Forwarder {
     }
 
     /// Where it ships from.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &ChangeSource {
         &self.source
     }
 
@@ -210,7 +210,7 @@ impl Forwarder {
     fn keep_expired(&self, generation: u64, from: u64, to: u64) -> Result<(), FleetError> {
         let database = self.cluster.database();
         // A hit that comes back is another one, with a number of its own.
-        for table in &Table::OF_ROWS {
+        for table in &ClusterTable::OF_ROWS {
             let (name, key) = (table.name(), table.key().join(", "));
             let (last, first, alive) = (table.last(), table.first(), table.is_alive());
             let mut sweep = Sweep::whole(&self.cluster, table);
@@ -253,7 +253,7 @@ impl Forwarder {
                     // What came back since would take the place of what is not kept yet.
                     return Err(FleetError::Daemon("rows expired meanwhile: it is tried again".to_owned()));
                 }
-                let state = State::of(change);
+                let state = ShippedState::of(change);
                 last_hit = last_hit.max(state.number());
                 if state.last() < registry.cut {
                     return Ok(());

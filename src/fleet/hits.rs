@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::FleetError;
 use super::cluster::Cluster;
 use super::registry::Known;
-use super::rowbinary::Columns;
-use super::rows::Table;
+use super::rowbinary::ColumnReader;
+use super::rows::ClusterTable;
 use crate::dns::{Name, Rdata};
 use crate::store::{Acknowledged, Hit, HitSpan};
 
@@ -24,7 +24,7 @@ pub(super) fn within(
     let span = |span: &HitSpan| {
         format!("(gen = {} AND number > {} AND number <= {})", span.ledger, span.after, span.to)
     };
-    let table = Table::Hits;
+    let table = ClusterTable::Hits;
     let statement = format!(
         "SELECT gen, {}, sensor, {} FROM {}.{} FINAL PREWHERE {} WHERE {} AND {} >= {}",
         table.key().join(", "),
@@ -39,7 +39,7 @@ pub(super) fn within(
     let mut found = Vec::new();
     for (_, rows) in cluster.each(without, |_, shard| shard.rows(&statement)) {
         let rows = rows?;
-        let mut columns = Columns(&rows);
+        let mut columns = ColumnReader(&rows);
         while !columns.is_empty() {
             found.extend(hit(known, &mut columns)?);
         }
@@ -52,7 +52,7 @@ pub(super) fn within(
 }
 
 /// The next one of an answer; none where its ledger does not count.
-fn hit(known: &Known, columns: &mut Columns<'_>) -> Result<Option<(u64, Hit)>, FleetError> {
+fn hit(known: &Known, columns: &mut ColumnReader<'_>) -> Result<Option<(u64, Hit)>, FleetError> {
     let (ledger, sequence) = (columns.u64()?, columns.u64()?);
     let rrname = Name::from_key(columns.bytes()?).map_err(|_| FleetError::cut())?;
     let indicator = columns.bytes()?.to_vec();

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::FleetError;
 use super::bucket;
 use super::cluster::Cluster;
-use super::rows::{State, Table};
+use super::rows::{ClusterTable, ShippedState};
 
 /// Rows of one insert at most, and bytes.
 const INSERT_ROWS: usize = 50_000;
@@ -21,7 +21,7 @@ const GATHERED: usize = 64 << 20;
 /// Rows for one table of one shard, in RowBinary.
 struct Insert {
     shard: usize,
-    table: Table,
+    table: ClusterTable,
     /// Whether they have spans.
     spans: bool,
     rows: Vec<u8>,
@@ -30,7 +30,7 @@ struct Insert {
 /// Takes rows, and hands them on when there are enough.
 pub(super) struct Outbox<'a> {
     cluster: &'a Cluster,
-    waiting: BTreeMap<(usize, Table, bool), (usize, Vec<u8>)>,
+    waiting: BTreeMap<(usize, ClusterTable, bool), (usize, Vec<u8>)>,
     gathered: usize,
     inserts: SyncSender<Insert>,
     failed: &'a Mutex<Option<FleetError>>,
@@ -88,15 +88,20 @@ fn insert_all(
 
 impl Outbox<'_> {
     /// Takes a state for each of its tables.
-    pub(super) fn put(&mut self, state: &State, generation: u64, version: u64) -> Result<(), FleetError> {
+    pub(super) fn put(
+        &mut self,
+        state: &ShippedState,
+        generation: u64,
+        version: u64,
+    ) -> Result<(), FleetError> {
         state.tables().iter().try_for_each(|table| self.put_in(*table, state, generation, version))
     }
 
     /// Takes a state for one table.
     pub(super) fn put_in(
         &mut self,
-        table: Table,
-        state: &State,
+        table: ClusterTable,
+        state: &ShippedState,
         generation: u64,
         version: u64,
     ) -> Result<(), FleetError> {
@@ -106,10 +111,10 @@ impl Outbox<'_> {
         })
     }
 
-    /// Takes a state without sightings, of a key as a table has it ([`Table::take_key`]).
+    /// Takes a state without sightings, of a key as a table has it ([`ClusterTable::take_key`]).
     pub(super) fn put_empty(
         &mut self,
-        table: Table,
+        table: ClusterTable,
         key: &[u8],
         bucket: u16,
         generation: u64,
@@ -120,7 +125,7 @@ impl Outbox<'_> {
 
     fn push(
         &mut self,
-        table: Table,
+        table: ClusterTable,
         bucket: u16,
         push: impl FnOnce(bool, &mut Vec<u8>),
     ) -> Result<(), FleetError> {
@@ -143,7 +148,7 @@ impl Outbox<'_> {
     }
 
     /// Hands on what is gathered for a table of a shard.
-    fn send(&mut self, at: (usize, Table, bool)) -> Result<(), FleetError> {
+    fn send(&mut self, at: (usize, ClusterTable, bool)) -> Result<(), FleetError> {
         let Some((_, rows)) = self.waiting.remove(&at) else { return Ok(()) };
         self.gathered = self.gathered.saturating_sub(rows.len());
         if self.failed.lock().is_some() {

@@ -16,8 +16,8 @@ use super::bucket;
 use super::cluster::Cluster;
 use super::condition::{Bounds, Filter, at_least};
 use super::fence;
-use super::rowbinary::{Columns, literal};
-use super::rows::{Table, Values};
+use super::rowbinary::{ColumnReader, literal};
+use super::rows::{ClusterTable, Values};
 use crate::dns::push_address_key;
 use crate::observation::{Asked, Halves, Seen};
 use crate::store::{Condition, FoundBy, Position, Scan, Span};
@@ -44,7 +44,7 @@ pub enum Keys {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
     /// The table.
-    pub table: Table,
+    pub table: ClusterTable,
     /// The keys.
     pub keys: Keys,
     /// The bucket that has all of them, if one does.
@@ -54,7 +54,7 @@ pub struct Range {
 }
 
 impl Range {
-    fn of(table: Table, scan: &Scan, span: Span) -> Range {
+    fn of(table: ClusterTable, scan: &Scan, span: Span) -> Range {
         let bucket = match scan {
             Scan::All | Scan::From(_) => None,
             Scan::Name(_) => Some(bucket::of_name(&span.from)),
@@ -74,15 +74,15 @@ impl Range {
     pub fn of_rows(scan: &Scan) -> Option<Range> {
         let span = scan.span()?;
         let table = match span.found_by {
-            FoundBy::Rrname => Table::ByName,
-            FoundBy::Rdata => Table::ByData,
+            FoundBy::Rrname => ClusterTable::ByName,
+            FoundBy::Rdata => ClusterTable::ByData,
         };
         Some(Range::of(table, scan, span))
     }
 
     /// What a scan of questions reads; `None` where it can find nothing.
     pub fn of_questions(scan: &Scan) -> Option<Range> {
-        Some(Range::of(Table::Questions, scan, scan.span_of_names()?))
+        Some(Range::of(ClusterTable::Questions, scan, scan.span_of_names()?))
     }
 
     /// What several ranges of one table read together, if each is of one key.
@@ -100,8 +100,8 @@ impl Range {
     /// Whether a shard, of so many, may have some of it.
     fn is_in(&self, shard: usize, count: usize) -> bool {
         let of_key = |key: &Vec<u8>| match self.table {
-            Table::ByData => bucket::of_data(key),
-            Table::ByName | Table::Questions | Table::Hits => bucket::of_name(key),
+            ClusterTable::ByData => bucket::of_data(key),
+            ClusterTable::ByName | ClusterTable::Questions | ClusterTable::Hits => bucket::of_name(key),
         };
         match (&self.keys, self.bucket) {
             (_, Some(bucket)) => bucket::shard(bucket, count) == shard,
@@ -120,7 +120,7 @@ impl Range {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The columns of its key, in the order of its table, the sensor as the last.
-    pub key: Vec<Column>,
+    pub key: Vec<KeyColumn>,
     /// The generation of the ledger.
     pub generation: u64,
     /// The epoch.
@@ -133,54 +133,54 @@ pub struct Stored {
 
 /// A column of a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Column {
+pub enum KeyColumn {
     /// A number.
     Number(u64),
     /// Bytes.
     Bytes(Vec<u8>),
 }
 
-impl Column {
+impl KeyColumn {
     fn literal(&self) -> String {
         match self {
-            Column::Number(number) => number.to_string(),
-            Column::Bytes(bytes) => literal(bytes),
+            KeyColumn::Number(number) => number.to_string(),
+            KeyColumn::Bytes(bytes) => literal(bytes),
         }
     }
 }
 
 impl Stored {
-    fn order(&self) -> (&[Column], u64, u32) {
+    fn order(&self) -> (&[KeyColumn], u64, u32) {
         (&self.key, self.generation, self.epoch)
     }
 
-    fn full_key(&self) -> Vec<Column> {
-        let rest = [Column::Number(self.generation), Column::Number(self.epoch.into())];
+    fn full_key(&self) -> Vec<KeyColumn> {
+        let rest = [KeyColumn::Number(self.generation), KeyColumn::Number(self.epoch.into())];
         self.key.iter().cloned().chain(rest).collect()
     }
 }
 
 /// The columns of the key behind a position, as many as it says.
-pub fn key_of(position: &Position, table: Table) -> Vec<Column> {
-    let name = Column::Bytes(position.tuple.rrname.key().to_vec());
-    let rrtype = Column::Number(position.tuple.rrtype.0.into());
+pub fn key_of(position: &Position, table: ClusterTable) -> Vec<KeyColumn> {
+    let name = KeyColumn::Bytes(position.tuple.rrname.key().to_vec());
+    let rrtype = KeyColumn::Number(position.tuple.rrtype.0.into());
     let mut rdata = Vec::new();
     position.tuple.rdata.push_key(&mut rdata);
-    let sensor = Column::Bytes(position.sensor.as_bytes().to_vec());
+    let sensor = KeyColumn::Bytes(position.sensor.as_bytes().to_vec());
     match table {
-        Table::ByName => vec![name, rrtype, Column::Bytes(rdata), sensor],
-        Table::ByData => vec![Column::Bytes(rdata), name, rrtype, sensor],
-        Table::Questions | Table::Hits => vec![name, rrtype, sensor],
+        ClusterTable::ByName => vec![name, rrtype, KeyColumn::Bytes(rdata), sensor],
+        ClusterTable::ByData => vec![KeyColumn::Bytes(rdata), name, rrtype, sensor],
+        ClusterTable::Questions | ClusterTable::Hits => vec![name, rrtype, sensor],
     }
 }
 
 /// All columns of a table's key.
-fn columns(table: Table) -> Vec<&'static str> {
+fn columns(table: ClusterTable) -> Vec<&'static str> {
     table.key().iter().copied().chain(["sensor", "gen", "epoch"]).collect()
 }
 
 /// The condition that a key lies behind another, of which some columns are given. The first comparison narrows the index.
-fn behind(table: Table, after: &[Column]) -> String {
+fn behind(table: ClusterTable, after: &[KeyColumn]) -> String {
     let columns = columns(table);
     let mut condition = String::new();
     for (column, value) in columns.iter().zip(after).rev() {
@@ -199,7 +199,7 @@ enum Low {
     /// At the beginning of the range.
     Start,
     /// Behind a key, of which some columns are given.
-    Behind(Vec<Column>),
+    Behind(Vec<KeyColumn>),
     /// Behind all rows with this first column.
     BehindFirst(Vec<u8>),
 }
@@ -268,7 +268,7 @@ impl Pages {
         let from = match &self.low {
             Low::Start => from,
             Low::Behind(key) => match key.first() {
-                Some(Column::Bytes(first)) => first,
+                Some(KeyColumn::Bytes(first)) => first,
                 _ => from,
             },
             Low::BehindFirst(first) => first,
@@ -335,7 +335,7 @@ impl Pages {
     /// Takes the next rows out of the page: rows take more memory than what they are read from.
     fn take_apart(&mut self) -> Result<(), FleetError> {
         let left = self.answer.get(self.taken..).unwrap_or_default();
-        let mut read = Columns(left);
+        let mut read = ColumnReader(left);
         while !read.is_empty() && self.rows.len() < ROWS_AT_ONCE {
             let row = stored(self.range.table, &mut read)?;
             self.counted += 1;
@@ -398,15 +398,15 @@ impl Pages {
     }
 }
 
-fn stored(table: Table, read: &mut Columns<'_>) -> Result<Stored, FleetError> {
+fn stored(table: ClusterTable, read: &mut ColumnReader<'_>) -> Result<Stored, FleetError> {
     let mut key = Vec::new();
     for column in table.key() {
         key.push(match *column {
-            "rrtype" => Column::Number(read.u16()?.into()),
-            _ => Column::Bytes(read.bytes()?.to_vec()),
+            "rrtype" => KeyColumn::Number(read.u16()?.into()),
+            _ => KeyColumn::Bytes(read.bytes()?.to_vec()),
         });
     }
-    key.push(Column::Bytes(read.bytes()?.to_vec()));
+    key.push(KeyColumn::Bytes(read.bytes()?.to_vec()));
     let (generation, epoch) = (read.u64()?, read.u32()?);
     let mut seen = || {
         Ok::<_, FleetError>(Seen {
@@ -418,8 +418,10 @@ fn stored(table: Table, read: &mut Columns<'_>) -> Result<Stored, FleetError> {
         })
     };
     let values = match table {
-        Table::ByName | Table::ByData => Values::Seen(Halves { direct: seen()?, alias: seen()? }),
-        Table::Questions => {
+        ClusterTable::ByName | ClusterTable::ByData => {
+            Values::Seen(Halves { direct: seen()?, alias: seen()? })
+        }
+        ClusterTable::Questions => {
             let mut asked = Asked::default();
             for outcome in &mut asked.outcomes {
                 *outcome = read.u64()?;
@@ -428,7 +430,7 @@ fn stored(table: Table, read: &mut Columns<'_>) -> Result<Stored, FleetError> {
             Values::Asked(asked)
         }
         // They are read by `hits.rs`.
-        Table::Hits => return Err(FleetError::cut()),
+        ClusterTable::Hits => return Err(FleetError::cut()),
     };
     Ok(Stored { key, generation, epoch, values, names: read.u64()? })
 }
@@ -457,8 +459,8 @@ impl Merged {
     ) -> Merged {
         let count = cluster.shards().len();
         // A position before the range is none: the range itself begins later.
-        let is_before = |key: &Vec<Column>| match (&range.keys, key.first()) {
-            (Keys::Between(from, _), Some(Column::Bytes(first))) => first < from,
+        let is_before = |key: &Vec<KeyColumn>| match (&range.keys, key.first()) {
+            (Keys::Between(from, _), Some(KeyColumn::Bytes(first))) => first < from,
             _ => false,
         };
         let after = after.map(|after| key_of(after, range.table)).filter(|key| !is_before(key));
@@ -518,7 +520,7 @@ impl Merged {
         let passed = passed.filter_map(|(at, pages)| Some((pages.passed.as_deref()?, at)));
         Ok(match (row, passed.min()) {
             (Some((row, at)), Some((passed, nowhere))) => match row.key.first() {
-                Some(Column::Bytes(first)) if first.as_slice() > passed => Some(nowhere),
+                Some(KeyColumn::Bytes(first)) if first.as_slice() > passed => Some(nowhere),
                 _ => Some(at),
             },
             (row, passed) => row.map(|(_, at)| at).or(passed.map(|(_, at)| at)),
@@ -548,9 +550,9 @@ mod tests {
 
     #[test]
     fn what_lies_behind_a_key_is_asked_for_by_its_columns() {
-        let key = [Column::Bytes(b"a".to_vec()), Column::Number(1), Column::Bytes(b"b".to_vec())];
+        let key = [KeyColumn::Bytes(b"a".to_vec()), KeyColumn::Number(1), KeyColumn::Bytes(b"b".to_vec())];
         assert_eq!(
-            behind(Table::Questions, &key),
+            behind(ClusterTable::Questions, &key),
             r"name >= '\x61' AND (name > '\x61' OR (rrtype >= 1 AND (rrtype > 1 OR (sensor > '\x62'))))"
         );
     }

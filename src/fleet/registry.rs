@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::FleetError;
 use super::bucket::BUCKETS;
 use super::cluster::{Cluster, Shard, UNKNOWN, is_behind};
-use super::rowbinary::{Columns, put_bytes, put_u32, put_u64};
-use super::rows::Table;
+use super::rowbinary::{ColumnReader, put_bytes, put_u32, put_u64};
+use super::rows::ClusterTable;
 use super::tables::{COMPARED, CUTS, HIT_MARKS, LEDGERS, SENSORS};
 use crate::base::clock::{now, now_ms};
 use crate::base::time::format_utc;
@@ -159,7 +159,7 @@ impl Registry {
         let rows = shard.rows(&format!(
             "SELECT gen, ver, mark, drops, expired, as_of, compared, base FROM {database}.{LEDGERS} FINAL"
         ))?;
-        let mut columns = Columns(&rows);
+        let mut columns = ColumnReader(&rows);
         while !columns.is_empty() {
             let shipped = Shipped {
                 generation: columns.u64()?,
@@ -176,7 +176,7 @@ impl Registry {
         let rows = shard.rows(&format!(
             "SELECT sensor, gen, ver, toUInt64(stands), since FROM {database}.{SENSORS} FINAL"
         ))?;
-        let mut columns = Columns(&rows);
+        let mut columns = ColumnReader(&rows);
         while !columns.is_empty() {
             let sensor = Sensor {
                 name: columns.text()?.into(),
@@ -195,7 +195,7 @@ impl Registry {
         registry.has_hits = shard.has_hits(database)?;
         if registry.has_hits {
             let rows = shard.rows(&format!("SELECT gen, ver, last FROM {database}.{HIT_MARKS} FINAL"))?;
-            let mut columns = Columns(&rows);
+            let mut columns = ColumnReader(&rows);
             while !columns.is_empty() {
                 let generation = columns.u64()?;
                 let mark = HitMark { version: columns.u64()?, last: columns.u64()? };
@@ -203,7 +203,7 @@ impl Registry {
             }
         }
         let rows = shard.rows(&format!("SELECT before FROM {database}.{CUTS} FINAL"))?;
-        let mut columns = Columns(&rows);
+        let mut columns = ColumnReader(&rows);
         while !columns.is_empty() {
             registry.cut = registry.cut.max(columns.u64()?);
         }
@@ -359,7 +359,7 @@ pub struct Whole {
 
 /// The same of the servers that are asked just now.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct ServersAsked {
     /// As of when each of them has the ledgers, at least.
     times: Vec<Times>,
     /// What is to be said of those that are far behind.
@@ -370,8 +370,8 @@ pub struct Asked {
 
 impl Whole {
     /// Asks the servers that a registry was read from how far they are behind.
-    pub fn ask(&mut self, cluster: &Cluster, registry: &Registry, without: &[usize]) -> Asked {
-        let mut asked = Asked { lowered: cluster.lowered(), ..Asked::default() };
+    pub fn ask(&mut self, cluster: &Cluster, registry: &Registry, without: &[usize]) -> ServersAsked {
+        let mut asked = ServersAsked { lowered: cluster.lowered(), ..ServersAsked::default() };
         for (at, answer) in cluster.each(without, |_, shard| shard.lag()) {
             // One that does not answer is away, which is said elsewhere.
             let Ok((host, lag)) = answer else { continue };
@@ -413,12 +413,12 @@ pub struct Known {
     /// The generations that count, by sensor.
     standing: HashMap<Arc<str>, HashSet<u64>>,
     /// What the servers have that are asked.
-    asked: Asked,
+    asked: ServersAsked,
 }
 
 impl Known {
     /// What a registry says, where these servers are asked.
-    pub fn of(registry: Registry, asked: Asked) -> Known {
+    pub fn of(registry: Registry, asked: ServersAsked) -> Known {
         let names = registry.sensors.keys();
         let standing = names.map(|name| (Arc::clone(name), registry.standing(name).into_iter().collect()));
         Known { standing: standing.collect(), registry, asked }
@@ -486,12 +486,12 @@ pub struct Equal {
 
 impl Equal {
     /// Buckets that some tables have together.
-    pub fn all(tables: &[Table]) -> u64 {
+    pub fn all(tables: &[ClusterTable]) -> u64 {
         tables.len() as u64 * u64::from(BUCKETS)
     }
 
     /// Those of them that never were found equal.
-    pub fn never(&self, tables: &[Table]) -> u64 {
+    pub fn never(&self, tables: &[ClusterTable]) -> u64 {
         Equal::all(tables).saturating_sub(self.buckets)
     }
 }
@@ -509,7 +509,7 @@ pub fn found_equal(cluster: &Cluster) -> Result<BTreeMap<u64, Equal>, FleetError
     let (there, _) = cluster.any(&[], |_, shard| shard.rows(&statement))?;
     let mut all: BTreeMap<u64, Equal> = BTreeMap::new();
     for (_, rows) in there {
-        let mut columns = Columns(&rows);
+        let mut columns = ColumnReader(&rows);
         while !columns.is_empty() {
             let generation = columns.u64()?;
             let equal = Equal { buckets: columns.u64()?, oldest: columns.u64()?, newest: columns.u64()? };
@@ -523,7 +523,7 @@ pub fn found_equal(cluster: &Cluster) -> Result<BTreeMap<u64, Equal>, FleetError
     Ok(all)
 }
 
-/// When each bucket of each ledger was last found equal, epoch seconds, and how many rows it had: by ledger, place in [`Table::ALL`] and
+/// When each bucket of each ledger was last found equal, epoch seconds, and how many rows it had: by ledger, place in [`ClusterTable::ALL`] and
 /// bucket. Those that never were are not there.
 pub type EqualBuckets = BTreeMap<(u64, u16, u16), (u64, u64)>;
 
@@ -538,7 +538,7 @@ pub fn equal_buckets(cluster: &Cluster) -> Result<EqualBuckets, FleetError> {
     let (there, _) = cluster.any(&[], |_, shard| shard.rows(&statement))?;
     let mut all = EqualBuckets::new();
     for (_, rows) in there {
-        let mut columns = Columns(&rows);
+        let mut columns = ColumnReader(&rows);
         while !columns.is_empty() {
             let at = (columns.u64()?, columns.u16()?, columns.u16()?);
             let found = (columns.u64()?, columns.u64()?);

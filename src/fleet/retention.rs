@@ -6,8 +6,8 @@
 use super::FleetError;
 use super::cluster::Cluster;
 use super::registry::note_cut;
-use super::rowbinary::Columns;
-use super::rows::Table;
+use super::rowbinary::ColumnReader;
+use super::rows::ClusterTable;
 use super::tables;
 
 /// Rows of each table that would go by a cut, as far as servers have not merged them twice over.
@@ -15,7 +15,7 @@ use super::tables;
 /// # Errors
 ///
 /// When a shard does not answer.
-pub fn forecast(cluster: &Cluster, before: u64) -> Result<Vec<(Table, u64)>, FleetError> {
+pub fn forecast(cluster: &Cluster, before: u64) -> Result<Vec<(ClusterTable, u64)>, FleetError> {
     let database = cluster.database();
     let mut all = Vec::new();
     for table in cluster.tables()?.iter().copied() {
@@ -24,7 +24,7 @@ pub fn forecast(cluster: &Cluster, before: u64) -> Result<Vec<(Table, u64)>, Fle
             let (name, condition) = (table.name(), condition(table, before));
             let answer =
                 shard.rows(&format!("SELECT count() FROM {database}.{name} FINAL WHERE {condition}"))?;
-            rows += Columns(&answer).u64()?;
+            rows += ColumnReader(&answer).u64()?;
         }
         all.push((table, rows));
     }
@@ -32,7 +32,7 @@ pub fn forecast(cluster: &Cluster, before: u64) -> Result<Vec<(Table, u64)>, Fle
 }
 
 /// A state without sightings stays: it says that an older one does not count.
-fn condition(table: Table, before: u64) -> String {
+fn condition(table: ClusterTable, before: u64) -> String {
     format!("({}) AND {} < {before}", table.is_alive(), table.last())
 }
 

@@ -31,9 +31,9 @@ pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// What an answer holds, column by column.
-pub struct Columns<'a>(pub &'a [u8]);
+pub struct ColumnReader<'a>(pub &'a [u8]);
 
-impl<'a> Columns<'a> {
+impl<'a> ColumnReader<'a> {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -54,7 +54,7 @@ impl<'a> Columns<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// As [`Columns::u16`].
+    /// As [`ColumnReader::u16`].
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl<'a> Columns<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// As [`Columns::u16`].
+    /// As [`ColumnReader::u16`].
     ///
     /// # Errors
     ///
@@ -127,12 +127,12 @@ mod tests {
             put_bytes(&bytes, &mut out);
             put_u32(b, &mut out);
             put_u64(c, &mut out);
-            let mut columns = Columns(&out);
+            let mut columns = ColumnReader(&out);
             prop_assert_eq!(columns.u16().unwrap(), a);
             prop_assert_eq!(columns.bytes().unwrap(), &bytes[..]);
             prop_assert_eq!((columns.u32().unwrap(), columns.u64().unwrap()), (b, c));
             prop_assert!(columns.is_empty());
-            let mut cut = Columns(&out[..end.min(out.len() - 1)]);
+            let mut cut = ColumnReader(&out[..end.min(out.len() - 1)]);
             let read = cut.u16().is_ok() && cut.bytes().is_ok() && cut.u32().is_ok() && cut.u64().is_ok();
             prop_assert!(!read);
         }

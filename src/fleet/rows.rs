@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use super::FleetError;
 use super::bucket;
 use super::names::{BY_DATA, BY_NAME, HITS, QUESTIONS};
-use super::rowbinary::Columns;
+use super::rowbinary::ColumnReader;
 use super::rowbinary::{put_bytes, put_u16, put_u32, put_u64};
 use crate::dns::{Rdata, push_address_key};
 use crate::observation::{Asked, Halves, Seen};
@@ -13,7 +13,7 @@ use crate::store::{Change, Entry, Hit, Question};
 
 /// A table of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
+pub enum ClusterTable {
     /// Rows by name.
     ByName,
     /// Rows by record data.
@@ -24,45 +24,47 @@ pub enum Table {
     Hits,
 }
 
-impl Table {
-    /// All of them. Tables that an older version made are those of [`Table::OF_ROWS`] alone.
-    pub const ALL: [Table; 4] = [Table::ByName, Table::ByData, Table::Questions, Table::Hits];
+impl ClusterTable {
+    /// All of them. Tables that an older version made are those of [`ClusterTable::OF_ROWS`] alone.
+    pub const ALL: [ClusterTable; 4] =
+        [ClusterTable::ByName, ClusterTable::ByData, ClusterTable::Questions, ClusterTable::Hits];
     /// Those of rows and questions.
-    pub const OF_ROWS: [Table; 3] = [Table::ByName, Table::ByData, Table::Questions];
+    pub const OF_ROWS: [ClusterTable; 3] =
+        [ClusterTable::ByName, ClusterTable::ByData, ClusterTable::Questions];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
-            Table::ByName => BY_NAME,
-            Table::ByData => BY_DATA,
-            Table::Questions => QUESTIONS,
-            Table::Hits => HITS,
+            ClusterTable::ByName => BY_NAME,
+            ClusterTable::ByData => BY_DATA,
+            ClusterTable::Questions => QUESTIONS,
+            ClusterTable::Hits => HITS,
         }
     }
 
     /// Its columns before the sensor, in the order of its key; that of hits begins with the generation.
     pub fn key(self) -> &'static [&'static str] {
         match self {
-            Table::ByName => &["name", "rrtype", "rdata"],
-            Table::ByData => &["rdata", "name", "rrtype"],
-            Table::Questions => &["name", "rrtype"],
-            Table::Hits => &["number", "name", "indicator", "address"],
+            ClusterTable::ByName => &["name", "rrtype", "rdata"],
+            ClusterTable::ByData => &["rdata", "name", "rrtype"],
+            ClusterTable::Questions => &["name", "rrtype"],
+            ClusterTable::Hits => &["number", "name", "indicator", "address"],
         }
     }
 
     /// The first of them; of hits the name, by which all of them are gone through.
     pub fn first_column(self) -> &'static str {
-        if self == Table::ByData { "rdata" } else { "name" }
+        if self == ClusterTable::ByData { "rdata" } else { "name" }
     }
 
     /// Its columns of values, without `names`.
     pub fn values(self) -> &'static str {
         match self {
-            Table::ByName | Table::ByData => {
+            ClusterTable::ByName | ClusterTable::ByData => {
                 "count, first, last, days, ttl, a_count, a_first, a_last, a_days, a_ttl"
             }
-            Table::Questions => "o0, o1, o2, o3, o4, o5, o6, o7, first, last",
-            Table::Hits => "noted, time, note, seen_at, seen_by",
+            ClusterTable::Questions => "o0, o1, o2, o3, o4, o5, o6, o7, first, last",
+            ClusterTable::Hits => "noted, time, note, seen_at, seen_by",
         }
     }
 
@@ -73,52 +75,52 @@ impl Table {
 
     /// All columns that are stored, in their order in RowBinary.
     pub fn columns(self, spans: bool) -> String {
-        let names = if self == Table::Hits { "" } else { ", names" };
+        let names = if self == ClusterTable::Hits { "" } else { ", names" };
         format!("{}, sensor, gen, epoch, ver, bucket, {}{names}", self.key().join(", "), self.stored(spans))
     }
 
     /// What says of a row that there are sightings.
     pub fn is_alive(self) -> &'static str {
         match self {
-            Table::ByName | Table::ByData => "count + a_count > 0",
-            Table::Questions => "last > 0 OR o0 + o1 + o2 + o3 + o4 + o5 + o6 + o7 > 0",
-            Table::Hits => "noted > 0",
+            ClusterTable::ByName | ClusterTable::ByData => "count + a_count > 0",
+            ClusterTable::Questions => "last > 0 OR o0 + o1 + o2 + o3 + o4 + o5 + o6 + o7 > 0",
+            ClusterTable::Hits => "noted > 0",
         }
     }
 
     /// The last sighting of a row; when a hit was noted.
     pub fn last(self) -> &'static str {
         match self {
-            Table::ByName | Table::ByData => "greatest(last, a_last)",
-            Table::Questions => "last",
-            Table::Hits => "noted",
+            ClusterTable::ByName | ClusterTable::ByData => "greatest(last, a_last)",
+            ClusterTable::Questions => "last",
+            ClusterTable::Hits => "noted",
         }
     }
 
     /// The first sighting of a row that has one.
     pub fn first(self) -> &'static str {
         match self {
-            Table::ByName | Table::ByData => {
+            ClusterTable::ByName | ClusterTable::ByData => {
                 "if(count = 0, a_first, if(a_count = 0, first, least(first, a_first)))"
             }
-            Table::Questions => "first",
-            Table::Hits => "noted",
+            ClusterTable::Questions => "first",
+            ClusterTable::Hits => "noted",
         }
     }
 
     /// What is hashed of a row.
     fn hashed(self) -> &'static str {
         match self {
-            Table::ByName | Table::ByData => "concat(name, rdata, sensor)",
-            Table::Questions => "concat(name, sensor)",
-            Table::Hits => "concat(name, indicator, address, sensor, note, seen_by)",
+            ClusterTable::ByName | ClusterTable::ByData => "concat(name, rdata, sensor)",
+            ClusterTable::Questions => "concat(name, sensor)",
+            ClusterTable::Hits => "concat(name, indicator, address, sensor, note, seen_by)",
         }
     }
 
     /// The part of a row in the digest of its bucket, as a statement says it.
     pub fn digest(self) -> String {
         let numbers = match self {
-            Table::Hits => "number, noted, time, seen_at".to_owned(),
+            ClusterTable::Hits => "number, noted, time, seen_at".to_owned(),
             _ => "rrtype, ".to_owned() + self.values() + ", names",
         };
         let weighted = numbers
@@ -134,7 +136,7 @@ impl Table {
     /// # Errors
     ///
     /// When the answer is cut.
-    pub fn take_key<'a>(self, answer: &mut Columns<'a>) -> Result<&'a [u8], FleetError> {
+    pub fn take_key<'a>(self, answer: &mut ColumnReader<'a>) -> Result<&'a [u8], FleetError> {
         let all = answer.0;
         for column in self.key() {
             match *column {
@@ -147,15 +149,15 @@ impl Table {
         all.get(..all.len() - answer.0.len()).ok_or_else(FleetError::cut)
     }
 
-    /// Appends a row of a key and sensor without sightings, as [`State::push`] does one that has some.
+    /// Appends a row of a key and sensor without sightings, as [`ShippedState::push`] does one that has some.
     pub fn push_empty(self, key: &[u8], bucket: u16, generation: u64, version: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(key);
         push_identity(bucket, generation, version, out);
         // All numbers are 0, and what is text has no bytes, which its length says.
         let zeros = match self {
-            Table::ByName | Table::ByData => 2 * (4 * 8 + 4) + 8,
-            Table::Questions => 11 * 8,
-            Table::Hits => 3 * 8 + 2,
+            ClusterTable::ByName | ClusterTable::ByData => 2 * (4 * 8 + 4) + 8,
+            ClusterTable::Questions => 11 * 8,
+            ClusterTable::Hits => 3 * 8 + 2,
         };
         out.resize(out.len() + zeros, 0);
     }
@@ -184,68 +186,68 @@ pub fn sip_hash(parts: &[&[u8]]) -> u64 {
 
 /// What travels: a row or a question, or a hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum ShippedState {
     /// A row or a question.
-    Row(Row),
+    Row(ClusterRow),
     /// A hit.
     Hit(Hit),
 }
 
-impl State {
+impl ShippedState {
     /// Of a change.
-    pub fn of(change: Change) -> State {
+    pub fn of(change: Change) -> ShippedState {
         match change {
-            Change::Row(entry) => State::Row(Row::of_entry(&entry)),
-            Change::Question(question) => State::Row(Row::of_question(&question)),
-            Change::Hit(hit) => State::Hit(hit),
+            Change::Row(entry) => ShippedState::Row(ClusterRow::of_entry(&entry)),
+            Change::Question(question) => ShippedState::Row(ClusterRow::of_question(&question)),
+            Change::Hit(hit) => ShippedState::Hit(hit),
         }
     }
 
     /// The tables that have it.
-    pub fn tables(&self) -> &'static [Table] {
+    pub fn tables(&self) -> &'static [ClusterTable] {
         match self {
-            State::Row(row) => row.tables(),
-            State::Hit(_) => &[Table::Hits],
+            ShippedState::Row(row) => row.tables(),
+            ShippedState::Hit(_) => &[ClusterTable::Hits],
         }
     }
 
     /// The bucket that it is in, in a table.
-    pub fn bucket(&self, table: Table) -> u16 {
+    pub fn bucket(&self, table: ClusterTable) -> u16 {
         match self {
-            State::Row(row) => row.bucket(table),
-            State::Hit(hit) => bucket::of_name(hit.rrname.key()),
+            ShippedState::Row(row) => row.bucket(table),
+            ShippedState::Hit(hit) => bucket::of_name(hit.rrname.key()),
         }
     }
 
     /// The sensor.
     pub fn sensor(&self) -> &str {
         match self {
-            State::Row(row) => &row.sensor,
-            State::Hit(hit) => &hit.sensor,
+            ShippedState::Row(row) => &row.sensor,
+            ShippedState::Hit(hit) => &hit.sensor,
         }
     }
 
     /// Its last sighting; when a hit was noted.
     pub fn last(&self) -> u64 {
         match self {
-            State::Row(row) => row.values.last(),
-            State::Hit(hit) => hit.noted,
+            ShippedState::Row(row) => row.values.last(),
+            ShippedState::Hit(hit) => hit.noted,
         }
     }
 
     /// The number of a hit; 0 of anything else.
     pub fn number(&self) -> u64 {
         match self {
-            State::Row(_) => 0,
-            State::Hit(hit) => hit.sequence,
+            ShippedState::Row(_) => 0,
+            ShippedState::Hit(hit) => hit.sequence,
         }
     }
 
     /// Its part in the digest of its bucket.
     pub fn digest(&self) -> u64 {
         match self {
-            State::Row(row) => row.digest(),
-            State::Hit(hit) => {
+            ShippedState::Row(row) => row.digest(),
+            ShippedState::Hit(hit) => {
                 let (seen_at, seen_by) = seen(hit);
                 let numbers = [hit.sequence, hit.noted, hit.time, seen_at];
                 let address = address_of(hit);
@@ -263,10 +265,10 @@ impl State {
     }
 
     /// Appends its key and sensor, in the order of a table.
-    pub fn push_key(&self, table: Table, out: &mut Vec<u8>) {
+    pub fn push_key(&self, table: ClusterTable, out: &mut Vec<u8>) {
         match self {
-            State::Row(row) => row.push_key(table, out),
-            State::Hit(hit) => {
+            ShippedState::Row(row) => row.push_key(table, out),
+            ShippedState::Hit(hit) => {
                 put_u64(hit.sequence, out);
                 put_bytes(hit.rrname.key(), out);
                 put_bytes(&hit.indicator, out);
@@ -276,10 +278,10 @@ impl State {
         }
     }
 
-    /// Appends it as a table has it ([`Table::columns`]), with its bucket there.
+    /// Appends it as a table has it ([`ClusterTable::columns`]), with its bucket there.
     pub fn push(
         &self,
-        table: Table,
+        table: ClusterTable,
         spans: bool,
         bucket: u16,
         generation: u64,
@@ -289,8 +291,8 @@ impl State {
         self.push_key(table, out);
         push_identity(bucket, generation, version, out);
         match self {
-            State::Row(row) => row.push_values(spans, out),
-            State::Hit(hit) => {
+            ShippedState::Row(row) => row.push_values(spans, out),
+            ShippedState::Hit(hit) => {
                 let (seen_at, seen_by) = seen(hit);
                 put_u64(hit.noted, out);
                 put_u64(hit.time, out);
@@ -328,7 +330,7 @@ fn weighted(numbers: impl Iterator<Item = u64>) -> u64 {
 
 /// A row of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct ClusterRow {
     /// The name, in key form.
     pub name: Vec<u8>,
     /// The type.
@@ -353,7 +355,7 @@ pub enum Values {
 }
 
 impl Values {
-    /// The last sighting, as [`Table::last`] has it.
+    /// The last sighting, as [`ClusterTable::last`] has it.
     pub fn last(&self) -> u64 {
         match self {
             Values::Seen(halves) => halves.direct.time_last.max(halves.alias.time_last),
@@ -362,11 +364,11 @@ impl Values {
     }
 }
 
-impl Row {
-    fn of_entry(row: &Entry) -> Row {
+impl ClusterRow {
+    fn of_entry(row: &Entry) -> ClusterRow {
         let mut rdata = Vec::new();
         row.tuple.rdata.push_key(&mut rdata);
-        Row {
+        ClusterRow {
             name: row.tuple.rrname.key().to_vec(),
             rrtype: row.tuple.rrtype.0,
             rdata,
@@ -376,8 +378,8 @@ impl Row {
         }
     }
 
-    fn of_question(question: &Question) -> Row {
-        Row {
+    fn of_question(question: &Question) -> ClusterRow {
+        ClusterRow {
             name: question.rrname.key().to_vec(),
             rrtype: question.qtype.0,
             rdata: Vec::new(),
@@ -387,18 +389,20 @@ impl Row {
         }
     }
 
-    fn tables(&self) -> &'static [Table] {
+    fn tables(&self) -> &'static [ClusterTable] {
         match self.values {
-            Values::Asked(_) => &[Table::Questions],
-            Values::Seen(_) if Rdata::is_text_key(&self.rdata) => &[Table::ByName],
-            Values::Seen(_) => &[Table::ByName, Table::ByData],
+            Values::Asked(_) => &[ClusterTable::Questions],
+            Values::Seen(_) if Rdata::is_text_key(&self.rdata) => &[ClusterTable::ByName],
+            Values::Seen(_) => &[ClusterTable::ByName, ClusterTable::ByData],
         }
     }
 
-    fn bucket(&self, table: Table) -> u16 {
+    fn bucket(&self, table: ClusterTable) -> u16 {
         match table {
-            Table::ByData => bucket::of_data(&self.rdata),
-            Table::ByName | Table::Questions | Table::Hits => bucket::of_name(&self.name),
+            ClusterTable::ByData => bucket::of_data(&self.rdata),
+            ClusterTable::ByName | ClusterTable::Questions | ClusterTable::Hits => {
+                bucket::of_name(&self.name)
+            }
         }
     }
 
@@ -416,19 +420,19 @@ impl Row {
         sip_hash(&parts).wrapping_mul(weighted(self.numbers()))
     }
 
-    fn push_key(&self, table: Table, out: &mut Vec<u8>) {
+    fn push_key(&self, table: ClusterTable, out: &mut Vec<u8>) {
         match table {
-            Table::ByName => {
+            ClusterTable::ByName => {
                 put_bytes(&self.name, out);
                 put_u16(self.rrtype, out);
                 put_bytes(&self.rdata, out);
             }
-            Table::ByData => {
+            ClusterTable::ByData => {
                 put_bytes(&self.rdata, out);
                 put_bytes(&self.name, out);
                 put_u16(self.rrtype, out);
             }
-            Table::Questions | Table::Hits => {
+            ClusterTable::Questions | ClusterTable::Hits => {
                 put_bytes(&self.name, out);
                 put_u16(self.rrtype, out);
             }

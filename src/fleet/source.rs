@@ -9,7 +9,7 @@ use crate::http::{ChangesFrame, ChangesHead, Forwarding};
 use crate::store::{Change, Mark, ReadStore};
 
 /// A ledger that is shipped from.
-pub enum Source {
+pub enum ChangeSource {
     /// Through its daemon.
     Daemon(Client),
     /// It is this process's own.
@@ -19,7 +19,7 @@ pub enum Source {
 /// What takes changes; an error ends it.
 pub type OnChange<'a> = &'a mut dyn FnMut(ChangesHead, Change) -> Result<(), FleetError>;
 
-impl Source {
+impl ChangeSource {
     /// Which ledger it is, and how far.
     ///
     /// # Errors
@@ -27,8 +27,8 @@ impl Source {
     /// When it cannot be asked.
     pub fn head(&self) -> Result<ChangesHead, FleetError> {
         match self {
-            Source::Ledger(ledger) => Ok(ChangesHead::of(&ledger.now().changed_since(Mark(u64::MAX))?)),
-            Source::Daemon(client) => {
+            ChangeSource::Ledger(ledger) => Ok(ChangesHead::of(&ledger.now().changed_since(Mark(u64::MAX))?)),
+            ChangeSource::Daemon(client) => {
                 let mut answer = client.at_length().post("/control/changes", &[("head", "true")], None)?;
                 read_head(&mut answer)
             }
@@ -48,7 +48,7 @@ impl Source {
         take: OnChange<'_>,
     ) -> Result<ChangesHead, FleetError> {
         match self {
-            Source::Ledger(ledger) => {
+            ChangeSource::Ledger(ledger) => {
                 let now = ledger.now();
                 let changed = now.changed_since(since)?;
                 let head = ChangesHead::of(&changed);
@@ -57,7 +57,7 @@ impl Source {
                 }
                 Ok(head)
             }
-            Source::Daemon(client) => {
+            ChangeSource::Daemon(client) => {
                 let (since, hits) = (since.0.to_string(), hits_since.map(|mark| mark.0.to_string()));
                 let mut params = vec![("since", since.as_str())];
                 params.extend(hits.as_deref().map(|hits| ("hits", hits)));
@@ -89,7 +89,7 @@ impl Source {
     ///
     /// When it does not take it.
     pub fn tell(&self, told: &Forwarding) -> Result<(), FleetError> {
-        let Source::Daemon(client) = self else { return Ok(()) };
+        let ChangeSource::Daemon(client) = self else { return Ok(()) };
         let report = serde_json::to_string(told).map_err(|error| FleetError::Daemon(error.to_string()))?;
         client.post("/control/forwarding", &[("report", &report)], None)?;
         Ok(())

@@ -11,10 +11,10 @@ use super::cluster::{Cluster, Shard};
 use super::domains::ByDomain;
 use super::firsts::ByFirst;
 use super::hits;
-use super::pages::{Column, Keys, Merged, Next, Range, Stored};
+use super::pages::{KeyColumn, Keys, Merged, Next, Range, Stored};
 use super::registry::{Known, Registry, Whole};
-use super::rowbinary::Columns;
-use super::rows::{Table, Values};
+use super::rowbinary::ColumnReader;
+use super::rows::{ClusterTable, Values};
 use super::tables;
 use crate::base::clock::now;
 use crate::base::shutdown::Stop;
@@ -197,10 +197,10 @@ impl Shared {
                  WHERE database = '{}' AND active GROUP BY table",
                 cluster.database()
             ))?;
-            let mut columns = Columns(&rows);
+            let mut columns = ColumnReader(&rows);
             while !columns.is_empty() {
                 let table = columns.text()?;
-                let is_counted = Table::OF_ROWS.iter().any(|counted| counted.name() == table);
+                let is_counted = ClusterTable::OF_ROWS.iter().any(|counted| counted.name() == table);
                 let (rows, parts, bytes) = (columns.u64()?, columns.u64()?, columns.u64()?);
                 stats.rows += if is_counted { rows } else { 0 };
                 stats.runs += parts;
@@ -297,8 +297,9 @@ impl FleetView {
         if others.is_empty() || self.ready.lock().iter().any(|(of, _)| of == first) {
             return Ok(());
         }
-        let of = |table: Table| others.iter().filter(move |range| range.table == table).collect::<Vec<_>>();
-        let together = Table::OF_ROWS.map(of);
+        let of =
+            |table: ClusterTable| others.iter().filter(move |range| range.table == table).collect::<Vec<_>>();
+        let together = ClusterTable::OF_ROWS.map(of);
         let read = std::thread::scope(|scope| {
             let first = scope.spawn(|| {
                 let mut groups = Groups::open(self, first, None)?;
@@ -324,7 +325,7 @@ impl FleetView {
         let mut end = None;
         while let Some(step) = groups.next()? {
             let Step::Group(group) = step else { continue };
-            let Some(Column::Bytes(first)) = group.key.first().cloned() else {
+            let Some(KeyColumn::Bytes(first)) = group.key.first().cloned() else {
                 return Err(FleetError::cut());
             };
             rows += 1;
@@ -381,7 +382,7 @@ impl Drop for Handed<'_> {
 
 /// Rows of one key and sensor together.
 struct Group {
-    key: Vec<Column>,
+    key: Vec<KeyColumn>,
     sensor: Arc<str>,
     values: Values,
     names: Option<u64>,
@@ -441,7 +442,7 @@ impl Groups {
     /// All that counts of the rows of one key and sensor.
     fn merge(&self, of_one: Vec<Stored>) -> Result<Option<Group>, FleetError> {
         let Some(mut key) = of_one.first().map(|row| row.key.clone()) else { return Ok(None) };
-        let Some(Column::Bytes(sensor)) = key.pop() else { return Err(FleetError::cut()) };
+        let Some(KeyColumn::Bytes(sensor)) = key.pop() else { return Err(FleetError::cut()) };
         let sensor = std::str::from_utf8(&sensor).map_err(|_| FleetError::cut())?;
         // One that is not known yet was met by a forwarder just now.
         let Some(sensor) = self.known.sensor(sensor) else { return Ok(None) };
@@ -489,34 +490,34 @@ impl Groups {
     }
 }
 
-fn name(column: &Column) -> Result<Name, FleetError> {
+fn name(column: &KeyColumn) -> Result<Name, FleetError> {
     match column {
-        Column::Bytes(bytes) => Name::from_key(bytes).map_err(|_| FleetError::cut()),
-        Column::Number(_) => Err(FleetError::cut()),
+        KeyColumn::Bytes(bytes) => Name::from_key(bytes).map_err(|_| FleetError::cut()),
+        KeyColumn::Number(_) => Err(FleetError::cut()),
     }
 }
 
-fn rrtype(column: &Column) -> Result<RrType, FleetError> {
+fn rrtype(column: &KeyColumn) -> Result<RrType, FleetError> {
     match column {
-        Column::Number(number) => u16::try_from(*number).map(RrType).map_err(|_| FleetError::cut()),
-        Column::Bytes(_) => Err(FleetError::cut()),
+        KeyColumn::Number(number) => u16::try_from(*number).map(RrType).map_err(|_| FleetError::cut()),
+        KeyColumn::Bytes(_) => Err(FleetError::cut()),
     }
 }
 
-fn rdata(column: &Column) -> Result<Rdata, FleetError> {
+fn rdata(column: &KeyColumn) -> Result<Rdata, FleetError> {
     match column {
-        Column::Bytes(bytes) => match Rdata::split_key(bytes) {
+        KeyColumn::Bytes(bytes) => match Rdata::split_key(bytes) {
             Ok((rdata, [])) => Ok(rdata),
             _ => Err(FleetError::cut()),
         },
-        Column::Number(_) => Err(FleetError::cut()),
+        KeyColumn::Number(_) => Err(FleetError::cut()),
     }
 }
 
-fn entry(table: Table, group: Group) -> Result<Entry, FleetError> {
+fn entry(table: ClusterTable, group: Group) -> Result<Entry, FleetError> {
     let tuple = match (table, group.key.as_slice()) {
-        (Table::ByName, [a, b, c]) => Tuple { rrname: name(a)?, rrtype: rrtype(b)?, rdata: rdata(c)? },
-        (Table::ByData, [a, b, c]) => Tuple { rrname: name(b)?, rrtype: rrtype(c)?, rdata: rdata(a)? },
+        (ClusterTable::ByName, [a, b, c]) => Tuple { rrname: name(a)?, rrtype: rrtype(b)?, rdata: rdata(c)? },
+        (ClusterTable::ByData, [a, b, c]) => Tuple { rrname: name(b)?, rrtype: rrtype(c)?, rdata: rdata(a)? },
         _ => return Err(FleetError::cut()),
     };
     let halves: Halves = match group.values {
@@ -527,11 +528,13 @@ fn entry(table: Table, group: Group) -> Result<Entry, FleetError> {
 }
 
 /// Says how far nothing was found that is wanted: no row comes before it that was not handed out.
-fn mark(table: Table, first: Vec<u8>) -> Result<Entry, FleetError> {
-    let first = Column::Bytes(first);
+fn mark(table: ClusterTable, first: Vec<u8>) -> Result<Entry, FleetError> {
+    let first = KeyColumn::Bytes(first);
     let (rrname, rdata) = match table {
-        Table::ByData => (Name::root(), rdata(&first)?),
-        Table::ByName | Table::Questions | Table::Hits => (name(&first)?, Rdata::V4([0; 4].into())),
+        ClusterTable::ByData => (Name::root(), rdata(&first)?),
+        ClusterTable::ByName | ClusterTable::Questions | ClusterTable::Hits => {
+            (name(&first)?, Rdata::V4([0; 4].into()))
+        }
     };
     let tuple = Tuple { rrname, rrtype: RrType(0), rdata };
     Ok(Entry { tuple, sensor: "".into(), halves: Halves::default(), names: None })
@@ -539,7 +542,7 @@ fn mark(table: Table, first: Vec<u8>) -> Result<Entry, FleetError> {
 
 /// The same among questions.
 fn question_mark(first: Vec<u8>) -> Result<Question, FleetError> {
-    let rrname = name(&Column::Bytes(first))?;
+    let rrname = name(&KeyColumn::Bytes(first))?;
     Ok(Question { rrname, qtype: RrType(0), sensor: "".into(), asked: Asked::default(), names: None })
 }
 

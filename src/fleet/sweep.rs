@@ -8,7 +8,7 @@ use super::cluster::{Cluster, Shard};
 use super::condition::Bounds;
 use super::fence;
 use super::pages::Keys;
-use super::rows::Table;
+use super::rows::ClusterTable;
 use crate::store::after_prefix;
 
 /// What is left to go through.
@@ -16,7 +16,7 @@ pub(super) struct Sweep<'a> {
     cluster: &'a Cluster,
     /// The shards that may have some, from 0 on.
     shards: Vec<usize>,
-    tables: &'static [Table],
+    tables: &'static [ClusterTable],
     from: Vec<u8>,
     to: Option<Vec<u8>>,
     below: Below,
@@ -58,7 +58,7 @@ const WHOLE: u64 = 32;
 
 impl<'a> Sweep<'a> {
     /// Over all of a table, which nobody waits for.
-    pub(super) fn whole(cluster: &'a Cluster, table: &'static Table) -> Sweep<'a> {
+    pub(super) fn whole(cluster: &'a Cluster, table: &'static ClusterTable) -> Sweep<'a> {
         let all = Keys::Between(Vec::new(), None);
         let sweep = Sweep::open(cluster, std::slice::from_ref(table), all, None, &[]);
         let [_, most] = cluster.page_rows();
@@ -68,7 +68,7 @@ impl<'a> Sweep<'a> {
     /// Over some keys, all of them in a bucket where one is said, in tables whose keys begin with the same column.
     pub(super) fn open(
         cluster: &'a Cluster,
-        tables: &'static [Table],
+        tables: &'static [ClusterTable],
         keys: Keys,
         bucket: Option<u16>,
         without: &[usize],
@@ -101,7 +101,7 @@ impl<'a> Sweep<'a> {
     /// Over keys with some prefixes, at least one.
     pub(super) fn below(
         cluster: &'a Cluster,
-        tables: &'static [Table],
+        tables: &'static [ClusterTable],
         prefixes: Vec<Vec<u8>>,
         without: &[usize],
     ) -> Sweep<'a> {
@@ -127,8 +127,8 @@ impl<'a> Sweep<'a> {
     /// Asks each shard about each table, all at once.
     pub(super) fn each_table<T: Send>(
         &self,
-        ask: impl Fn(&Shard, Table) -> Result<T, FleetError> + Sync,
-    ) -> Result<Vec<(Table, T)>, FleetError> {
+        ask: impl Fn(&Shard, ClusterTable) -> Result<T, FleetError> + Sync,
+    ) -> Result<Vec<(ClusterTable, T)>, FleetError> {
         self.each_of(self.tables, ask)
     }
 

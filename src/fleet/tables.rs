@@ -6,7 +6,7 @@
 use super::FleetError;
 use super::bucket::BUCKETS;
 use super::cluster::{Cluster, Shard};
-use super::rowbinary::{Columns, put_u32, put_u64};
+use super::rowbinary::{ColumnReader, put_u32, put_u64};
 
 pub use super::names::{
     BY_DATA, BY_NAME, COMPARED, CUTS, HIT_MARKS, HITS, LAYOUT, LEDGERS, QUESTIONS, SENSORS,
@@ -195,7 +195,7 @@ fn add_base(database: &str, shard: &Shard) -> Result<(), FleetError> {
     let there = shard.rows(&format!(
         "SELECT count() FROM system.columns WHERE database = '{database}' AND table = '{LEDGERS}' AND name = 'base'"
     ))?;
-    if Columns(&there).u64()? > 0 {
+    if ColumnReader(&there).u64()? > 0 {
         return Ok(());
     }
     // Replicas tell one another.
@@ -274,14 +274,14 @@ fn layout(cluster: &Cluster, shard: &Shard) -> Result<Option<Layout>, FleetError
         "SELECT count() FROM system.tables WHERE database = '{}' AND name = '{LAYOUT}'",
         cluster.database()
     ))?;
-    if Columns(&found).u64()? == 0 {
+    if ColumnReader(&found).u64()? == 0 {
         return Ok(None);
     }
     let rows = shard.rows(&format!(
         "SELECT version, buckets, shards, toUInt16(one) FROM {}.{LAYOUT} FINAL ORDER BY version DESC LIMIT 1",
         cluster.database()
     ))?;
-    let mut columns = Columns(&rows);
+    let mut columns = ColumnReader(&rows);
     if columns.is_empty() {
         return Ok(None);
     }
@@ -341,6 +341,6 @@ pub fn is_replicated(cluster: &Cluster) -> Result<bool, FleetError> {
         cluster.database()
     );
     let (there, _) = cluster.any(&[], |_, shard| shard.rows(&statement))?;
-    let engines = there.iter().map(|(_, rows)| Columns(rows).text());
+    let engines = there.iter().map(|(_, rows)| ColumnReader(rows).text());
     Ok(engines.collect::<Result<Vec<_>, _>>()?.iter().all(|engine| engine.starts_with("Replicated")))
 }

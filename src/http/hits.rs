@@ -37,7 +37,7 @@ use crate::output::sanitise;
 use crate::status::Freshness;
 use crate::store::Acknowledged;
 use crate::watch::{
-    FeedStatus, HitFilter, HitLine, HitPlace, HitsFound, KINDS, Outlet, Sent, Sought, Wanted, Watching,
+    FeedStatus, HitFilter, HitLine, HitPlace, HitsFound, HitsWanted, KINDS, Outlet, Sent, Sought, Watching,
     find_hits, ledger_name, parse_numbers,
 };
 
@@ -87,7 +87,7 @@ pub(super) fn newest(
 ) -> Result<(HitsFound, u64), ApiError> {
     let snapshot = state.snapshot();
     let last = state.0.ledger.last_hits()?;
-    let wanted = Wanted { newest: true, filter, limit, from: fitting(from, &last)? };
+    let wanted = HitsWanted { newest: true, filter, limit, from: fitting(from, &last)? };
     let set = state.watching().map(|watching| watching.set());
     let found = find_hits(&*snapshot, set.as_deref(), &last, &wanted)?;
     Ok((found, last.values().sum()))
@@ -171,7 +171,7 @@ pub async fn hits(state: State, request: Request) -> Result<Response, ApiError> 
         // Numbers of several ledgers are told with each hit.
         let name = if is_own { ledger_name(&*snapshot)? } else { String::new() };
         let watched = watching.map(|watching| watching.watched()).unwrap_or_default();
-        let wanted = Wanted { newest, filter, limit, from: fitting(from, &last)? };
+        let wanted = HitsWanted { newest, filter, limit, from: fitting(from, &last)? };
         let found = find_hits(&*snapshot, watched.set.as_deref(), &last, &wanted)?;
         Ok::<_, ApiError>((found, last.values().sum(), name, watched))
     };

@@ -30,7 +30,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::http::client::ClientError;
 use crate::http::fetch::Location;
 use crate::indicators::Format;
-use crate::watch::{Feed, Folder, Imported, PullNote, Reading, WatchError};
+use crate::watch::{Feed, FeedFolder, FeedRules, Imported, PullNote, WatchError};
 use remote::Remote;
 use spool::Spool;
 
@@ -110,7 +110,7 @@ pub struct FeedSource {
 
 impl FeedSource {
     /// A number that another source, or another way to read it, would not have.
-    fn settings(&self, reading: &Reading) -> u64 {
+    fn settings(&self, reading: &FeedRules) -> u64 {
         let mut hash = Xxh3::new();
         // The location as text does not have the search and the options.
         let same = FeedSource { every: Duration::ZERO, ..self.clone() };
@@ -214,9 +214,9 @@ impl PullError {
 
 /// One pull.
 struct Pull<'a> {
-    folder: &'a Folder,
+    folder: &'a FeedFolder,
     source: &'a FeedSource,
-    reading: &'a Reading,
+    reading: &'a FeedRules,
     remote: Remote<'a>,
     note: PullNote,
     /// Whether what the server said last still holds: all of it is asked for otherwise.
@@ -229,9 +229,14 @@ struct Pull<'a> {
 /// # Errors
 ///
 /// On an error the feed stays as it was, and in use.
-pub fn pull(folder: &Folder, source: &FeedSource, reading: &Reading, now: u64) -> Result<Pulled, PullError> {
+pub fn pull(
+    folder: &FeedFolder,
+    source: &FeedSource,
+    reading: &FeedRules,
+    now: u64,
+) -> Result<Pulled, PullError> {
     let before = folder.pull_note(&source.name);
-    let reading = Reading { replace: true, not_empty: true, ..reading.clone() };
+    let reading = FeedRules { replace: true, not_empty: true, ..reading.clone() };
     let settings = source.settings(&reading);
     let feed = Feed::open(&folder.feed(&source.name), &mut |_| ()).ok();
     let is_old = |feed: &Feed| reading.not_before > 0 && now.saturating_sub(feed.meta.read_at) > READ_AGAIN;
@@ -344,7 +349,7 @@ impl Pull<'_> {
 /// # Errors
 ///
 /// When the folder cannot be written.
-pub fn alone(folder: &Folder) -> Result<Option<File>, WatchError> {
+pub fn alone(folder: &FeedFolder) -> Result<Option<File>, WatchError> {
     let path = folder.path().join(".pull.lock");
     let lock = || -> io::Result<Option<File>> {
         fs::create_dir_all(folder.path())?;

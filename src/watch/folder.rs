@@ -84,7 +84,7 @@ pub struct Imported {
 
 /// How a feed is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct FeedRules {
     /// How its list is read.
     pub options: Options,
     /// Whether it takes the place of what is there.
@@ -101,7 +101,7 @@ pub struct Reading {
 
 /// The folder of feeds.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub struct FeedFolder(PathBuf);
 
 /// Whether a feed may be called so.
 pub fn check_name(name: &str) -> Result<(), WatchError> {
@@ -112,10 +112,10 @@ pub fn check_name(name: &str) -> Result<(), WatchError> {
     Ok(())
 }
 
-impl Folder {
+impl FeedFolder {
     /// The folder of feeds in a data folder.
-    pub fn of(data: &Path) -> Folder {
-        Folder(data.join("watch"))
+    pub fn of(data: &Path) -> FeedFolder {
+        FeedFolder(data.join("watch"))
     }
 
     fn failed(path: &Path) -> impl FnOnce(io::Error) -> WatchError {
@@ -146,11 +146,11 @@ impl Folder {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Folder::failed(&self.0)(error)),
+            Err(error) => return Err(FeedFolder::failed(&self.0)(error)),
         };
         let mut names = Vec::new();
         for entry in entries {
-            let name = entry.map_err(Folder::failed(&self.0))?.file_name();
+            let name = entry.map_err(FeedFolder::failed(&self.0))?.file_name();
             if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".feed"))
                 && check_name(name).is_ok()
             {
@@ -170,11 +170,11 @@ impl Folder {
         &self,
         name: &str,
         inputs: &mut dyn Iterator<Item = io::Result<Box<dyn Read>>>,
-        reading: &Reading,
+        reading: &FeedRules,
         now: u64,
     ) -> Result<Imported, WatchError> {
         check_name(name)?;
-        fs::create_dir_all(&self.0).map_err(Folder::failed(&self.0))?;
+        fs::create_dir_all(&self.0).map_err(FeedFolder::failed(&self.0))?;
         let (path, held) = (self.feed(name), self.file(name, "held"));
         self.sweep(name);
         let beside = self.0.join(format!(".{name}-{}.new", std::process::id()));
@@ -216,7 +216,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             // What is damaged is worth nothing: another takes its place.
             Err(error) if error.kind() == io::ErrorKind::InvalidData && reading.replace => None,
-            Err(error) => return Err(Folder::failed(&path)(error)),
+            Err(error) => return Err(FeedFolder::failed(&path)(error)),
         };
         if let Some(feed) = before.as_ref().filter(|_| !reading.replace) {
             let mut failed = None;
@@ -224,8 +224,8 @@ impl Folder {
                 failed = writer.push(key, note).err();
                 failed.is_none()
             };
-            feed.each(put).map_err(Folder::failed(&path))?;
-            failed.map_or(Ok(()), Err).map_err(Folder::failed(&beside))?;
+            feed.each(put).map_err(FeedFolder::failed(&path))?;
+            failed.map_or(Ok(()), Err).map_err(FeedFolder::failed(&beside))?;
         }
         let skipped = taken.skipped.iter().map(|(reason, n)| (reason.name().to_owned(), n));
         // Whoever looks at the feeds later hears of these, too.
@@ -241,16 +241,16 @@ impl Folder {
             skipped: skipped.chain(left_out).collect(),
             source: reading.source.clone(),
         };
-        let written = writer.finish(&meta).map_err(Folder::failed(&beside))?;
+        let written = writer.finish(&meta).map_err(FeedFolder::failed(&beside))?;
         let (entries, before) = (written.entries, before.map_or(0, |feed| feed.entries));
         let shrinks = match entries {
             0 => before > 0,
             _ => before >= SMALL && entries.saturating_mul(2) < before,
         };
         let is_held =
-            shrinks && !reading.confirm && !written.resembles(&held).map_err(Folder::failed(&held))?;
+            shrinks && !reading.confirm && !written.resembles(&held).map_err(FeedFolder::failed(&held))?;
         let place = if is_held { &held } else { &path };
-        written.flip_to(place).map_err(Folder::failed(place))?;
+        written.flip_to(place).map_err(FeedFolder::failed(place))?;
         if !is_held {
             drop(fs::remove_file(&held));
         }
@@ -281,7 +281,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(WatchError::NoneHeld(name.to_owned()))
             }
-            renamed => renamed.map_err(Folder::failed(&self.0)),
+            renamed => renamed.map_err(FeedFolder::failed(&self.0)),
         }
     }
 
@@ -302,7 +302,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(WatchError::NoFeed(name.to_owned()));
             }
-            removed => removed.map_err(Folder::failed(&path))?,
+            removed => removed.map_err(FeedFolder::failed(&path))?,
         }
         for end in ["held", "walked"] {
             drop(fs::remove_file(self.file(name, end)));
@@ -342,7 +342,7 @@ impl Folder {
 
 /// Puts a small file in its place, whole.
 fn replace(path: &Path, part: &Path, text: &str) -> Result<(), WatchError> {
-    replace_file(path, part, 0o666, text.as_bytes()).map_err(Folder::failed(path))
+    replace_file(path, part, 0o666, text.as_bytes()).map_err(FeedFolder::failed(path))
 }
 
 /// Harmless names and networks as text: given directly, or read from files.
@@ -359,7 +359,7 @@ pub fn expand_allow(allow: &[String]) -> Result<Vec<String>, WatchError> {
             all.push(text.clone());
             continue;
         }
-        let mut file = fs::File::open(path).map_err(Folder::failed(path))?;
+        let mut file = fs::File::open(path).map_err(FeedFolder::failed(path))?;
         indicators::read(&mut file, &options, &mut |indicator| {
             all.push(indicator.value.to_string());
             Ok(())
@@ -379,7 +379,7 @@ pub fn read_allow(allow: &[String]) -> Result<AllowList, WatchError> {
     for text in allow {
         let path = Path::new(text);
         let mut input: Box<dyn Read> = match path.is_absolute() {
-            true => Box::new(fs::File::open(path).map_err(Folder::failed(path))?),
+            true => Box::new(fs::File::open(path).map_err(FeedFolder::failed(path))?),
             false => Box::new(io::Cursor::new(format!("{text}\n").into_bytes())),
         };
         indicators::read(&mut input, &options, &mut |indicator| {
@@ -401,10 +401,10 @@ mod tests {
     #[test]
     fn what_was_said_too_long_ago_is_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::of(dir.path());
+        let folder = FeedFolder::of(dir.path());
         let text = "domain,last_seen\nnew.example,2026-11-20\nold.example,2025-01-01\n";
         let input: Box<dyn Read> = Box::new(Cursor::new(text.as_bytes().to_vec()));
-        let reading = Reading { not_before: 1_790_000_000, ..Reading::default() };
+        let reading = FeedRules { not_before: 1_790_000_000, ..FeedRules::default() };
         let imported = folder.import("bad", &mut [Ok(input)].into_iter(), &reading, 7).unwrap();
         assert_eq!(
             (imported.entries, imported.taken.taken, imported.taken.skipped.of(Reason::Age)),

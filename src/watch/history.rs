@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::feed::Feed;
-use super::folder::Folder;
+use super::folder::FeedFolder;
 use super::key;
 use super::set::{Before, Set};
 use super::walk_progress::{At, WalkProgress};
@@ -53,7 +53,7 @@ struct HistorySearch<'a> {
     new: u64,
     read: u64,
     /// Where it is noted how far it is; not where nothing is kept.
-    folder: Option<&'a Folder>,
+    folder: Option<&'a FeedFolder>,
     place: WalkProgress,
     noted: Instant,
     before: Before,
@@ -69,7 +69,7 @@ pub(super) fn walk(
     store: &dyn WriteStore,
     set: &Set,
     feeds: &[Arc<Feed>],
-    folder: &Folder,
+    folder: &FeedFolder,
     stop: &Stop,
 ) -> Result<Option<u64>, StoreError> {
     let ledger = store.now();
@@ -307,7 +307,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::io::{Cursor, Read};
 
-    use super::super::folder::Reading;
+    use super::super::folder::FeedRules;
     use super::super::set::SetBuilder;
     use super::*;
     use crate::indicators::AllowList;
@@ -327,14 +327,14 @@ mod tests {
         store.apply(&batch).unwrap();
     }
 
-    fn feed(folder: &Folder, name: &str, text: &str) -> Arc<Feed> {
+    fn feed(folder: &FeedFolder, name: &str, text: &str) -> Arc<Feed> {
         let input: Box<dyn Read> = Box::new(Cursor::new(text.as_bytes().to_vec()));
-        folder.import(name, &mut [Ok(input)].into_iter(), &Reading::default(), 7).unwrap();
+        folder.import(name, &mut [Ok(input)].into_iter(), &FeedRules::default(), 7).unwrap();
         Arc::new(Feed::open(&folder.feed(name), &mut |_| ()).unwrap())
     }
 
     /// Walks that are cut short again and again, each after a few rows, until one is at the end; how many there were.
-    fn walks(store: &SledStore, folder: &Folder, feeds: &[Arc<Feed>]) -> u64 {
+    fn walks(store: &SledStore, folder: &FeedFolder, feeds: &[Arc<Feed>]) -> u64 {
         let mut builder = SetBuilder::new();
         for feed in feeds {
             builder.open(&folder.feed(&feed.meta.name), &AllowList::default()).unwrap();
@@ -352,7 +352,7 @@ mod tests {
     fn a_walk_that_is_cut_short_again_and_again_goes_on_and_finds_each_once() {
         let data = tempfile::tempdir().unwrap();
         let store = SledStore::open(&data.path().join("ledger"), &Options::default()).unwrap();
-        let folder = Folder::of(data.path());
+        let folder = FeedFolder::of(data.path());
         let bad = |at: u64| format!("h{at:03}.bad.example");
         ask(&store, (0..100).map(bad).chain((0..100).map(|at| format!("h{at:03}.good.example"))));
         let many: String = (0..50).map(|at| format!("n{at}.test\n")).collect();

@@ -93,7 +93,7 @@ impl Serialize for HitPlace {
 
 /// Which hits are wanted.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct HitsWanted {
     /// Whether the newest come first.
     pub newest: bool,
     /// The filter that a hit must pass.
@@ -160,9 +160,9 @@ pub fn find_hits(
     snapshot: &dyn Snapshot,
     set: Option<&Set>,
     last: &BTreeMap<u64, u64>,
-    wanted: &Wanted,
+    wanted: &HitsWanted,
 ) -> Result<HitsFound, StoreError> {
-    let Wanted { newest, filter, limit, from } = wanted;
+    let HitsWanted { newest, filter, limit, from } = wanted;
     let window = (WINDOW / last.len().max(1) as u64).max(LEAST);
     let mut all: Vec<Left> = last
         .iter()
@@ -287,7 +287,7 @@ mod tests {
     fn a_page_of_events_asks_once_which_of_them_were_taken_back() {
         let events = Events::default();
         let last = BTreeMap::from([(OWN, 100)]);
-        let mut wanted = Wanted { limit: 40, ..Wanted::default() };
+        let mut wanted = HitsWanted { limit: 40, ..HitsWanted::default() };
         let mut all = Vec::new();
         for page in 1..=3 {
             let found = find_hits(&events, None, &last, &wanted).unwrap();
@@ -339,7 +339,7 @@ mod tests {
     fn read(several: &Several, newest: bool, limit: usize) -> Vec<(String, u64)> {
         let last = several.0.iter().map(|(ledger, of_one)| (*ledger, *of_one.keys().last().unwrap()));
         let last: BTreeMap<u64, u64> = last.collect();
-        let mut wanted = Wanted { newest, limit, ..Wanted::default() };
+        let mut wanted = HitsWanted { newest, limit, ..HitsWanted::default() };
         let mut all = Vec::new();
         loop {
             let found = find_hits(several, None, &last, &wanted).unwrap();
@@ -380,13 +380,13 @@ mod tests {
         let last = |several: &Several| -> BTreeMap<u64, u64> {
             several.0.iter().map(|(ledger, of_one)| (*ledger, *of_one.keys().last().unwrap())).collect()
         };
-        let wanted = Wanted { limit: 10, ..Wanted::default() };
+        let wanted = HitsWanted { limit: 10, ..HitsWanted::default() };
         let found = find_hits(&several, None, &last(&several), &wanted).unwrap();
         assert_eq!((found.hits.len(), found.at.is_before(&last(&several))), (2, false));
         several.0.get_mut(&0xaa).unwrap().insert(2, 150);
         several.0.insert(0xcc, [(1, 1)].into());
         assert!(found.at.is_before(&last(&several)));
-        let wanted = Wanted { from: Some(found.at), ..wanted };
+        let wanted = HitsWanted { from: Some(found.at), ..wanted };
         let later = find_hits(&several, None, &last(&several), &wanted).unwrap();
         let ledgers: Vec<_> = later.hits.iter().map(|hit| hit.ledger.clone().unwrap()).collect();
         assert_eq!(ledgers, ["00000000000000cc", "00000000000000aa"]);

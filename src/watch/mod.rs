@@ -41,8 +41,8 @@ use serde::{Deserialize, Serialize};
 pub use export::{misp, stix};
 pub use feed::{Feed, FeedMeta};
 pub use file::{FileForm, HitFile};
-pub use folder::{Folder, Imported, Reading, WatchError, check_name, expand_allow, read_allow};
-pub use hit_pages::{HitPlace, HitsFound, Wanted, find_hits};
+pub use folder::{FeedFolder, FeedRules, Imported, WatchError, check_name, expand_allow, read_allow};
+pub use hit_pages::{HitPlace, HitsFound, HitsWanted, find_hits};
 pub use line::{HitFilter, HitLine, KINDS, Sought, ledger_name, parse_numbers};
 pub use novel::{Novelty, Which};
 pub use outlet::{AN_HOUR, Outlet, Sent, Summed};
@@ -88,7 +88,7 @@ pub struct FeedConfig {
 
 impl FeedConfig {
     /// How its list is read.
-    pub fn reading(&self, now: u64) -> Reading {
+    pub fn reading(&self, now: u64) -> FeedRules {
         let options = Options {
             below: self.below,
             confidence_min: self.confidence_min,
@@ -97,7 +97,7 @@ impl FeedConfig {
             ..Options::default()
         };
         let not_before = self.max_age.map_or(0, |age| now.saturating_sub(age.as_secs()));
-        Reading { options, not_before, ..Reading::default() }
+        FeedRules { options, not_before, ..FeedRules::default() }
     }
 }
 
@@ -171,7 +171,7 @@ impl Watched {
 /// Watches for indicators, in a process that has the ledger.
 pub struct Watching {
     store: Arc<dyn WriteStore>,
-    folder: Folder,
+    folder: FeedFolder,
     configs: Vec<FeedConfig>,
     own: AllowList,
     novelty: Novelty,
@@ -201,7 +201,7 @@ impl Watching {
         let current = Current { set, stamps: BTreeMap::new(), faults: BTreeMap::new() };
         let watching = Watching {
             store,
-            folder: Folder::of(data),
+            folder: FeedFolder::of(data),
             configs,
             own,
             novelty,
@@ -339,7 +339,7 @@ impl Watching {
             return Ok(());
         }
         let now = now();
-        let reading = Reading { replace: true, source: Some(source), ..config.reading(now) };
+        let reading = FeedRules { replace: true, source: Some(source), ..config.reading(now) };
         let mut inputs =
             files.iter().map(|file| fs::File::open(file).map(|file| Box::new(file) as Box<dyn Read>));
         let imported = self.folder.import(&config.name, &mut inputs, &reading, now)?;

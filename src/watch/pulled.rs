@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, WatchError, check_name};
+use super::folder::{FeedFolder, WatchError, check_name};
 use crate::base::replace::replace_file;
 
 /// The end of the file of a note, and of the folder of what was pulled.
@@ -64,7 +64,7 @@ impl From<PullNote> for PullStatus {
     }
 }
 
-impl Folder {
+impl FeedFolder {
     /// How pulling a feed goes; nothing where it was never pulled.
     pub fn pull_note(&self, name: &str) -> PullNote {
         let read = || -> io::Result<PullNote> {

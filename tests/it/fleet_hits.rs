@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use dnsledger::base::clock::now;
 use dnsledger::fleet::cluster::Cluster;
-use dnsledger::fleet::rows::Table;
+use dnsledger::fleet::rows::ClusterTable;
 use dnsledger::fleet::{Address, retention};
 
 use crate::env::{Daemon, TestEnv, until};
@@ -346,7 +346,7 @@ fn who_follows_hits_of_a_cluster_has_each_once_and_what_a_cluster_drops_by_age_s
     until("the next second", || (now() >= cut).then_some(()));
     let there = Cluster::new(&Address::parse(&cluster).unwrap()).unwrap();
     let would_go = retention::forecast(&there, cut).unwrap();
-    assert!(would_go.contains(&(Table::Hits, 4)), "{would_go:?}");
+    assert!(would_go.contains(&(ClusterTable::Hits, 4)), "{would_go:?}");
     retention::cut(&there, cut, 0).unwrap();
     assert_eq!(hits(&env, "--store", &cluster, &[]), Vec::<Value>::new());
     // They go from the disk, too, and neither shipping nor comparing brings them back.

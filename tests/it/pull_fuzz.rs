@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dnsledger::http::fetch::Location;
 use dnsledger::pull::{self, FeedSource, ServerKind};
-use dnsledger::watch::{Folder, Reading};
+use dnsledger::watch::{FeedFolder, FeedRules};
 use serde_json::json;
 
 use crate::env::{TestEnv, setting};
@@ -72,7 +72,7 @@ fn whatever_a_server_answers_no_feed_is_changed_by_what_fails() {
     let rounds = setting("DNSLEDGER_PULL_ROUNDS", 60);
     for kind in ServerKind::ALL {
         let env = TestEnv::new();
-        let folder = Folder::of(&env.path("data"));
+        let folder = FeedFolder::of(&env.path("data"));
         let seed = std::sync::Arc::new(AtomicU64::new(1));
         let said = std::sync::Arc::clone(&seed);
         let server = Server::start(move |asked| answer(kind, asked, said.load(Ordering::SeqCst)));
@@ -92,7 +92,7 @@ fn whatever_a_server_answers_no_feed_is_changed_by_what_fails() {
         for round in 0..rounds {
             seed.store(round, Ordering::SeqCst);
             let before = fs::read(folder.feed("bad")).ok();
-            match pull::pull(&folder, &source, &Reading::default(), 1_780_000_000 + round * 3600) {
+            match pull::pull(&folder, &source, &FeedRules::default(), 1_780_000_000 + round * 3600) {
                 Ok(_) => good += 1,
                 Err(error) => {
                     failed += 1;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dnsledger::dns::{Name, Rdata, RrType, registrable};
 use dnsledger::fleet::cluster::{Cluster, PAGE_ROWS};
 use dnsledger::fleet::forward::{Forwarder, Options as ForwardOptions};
-use dnsledger::fleet::source::Source;
+use dnsledger::fleet::source::ChangeSource;
 use dnsledger::fleet::store::FleetStore;
 use dnsledger::fleet::{Address, tables};
 use dnsledger::lookup::{
@@ -371,7 +371,7 @@ fn ship(ledger: &Arc<SledStore>, address: &Address) {
     // So that what the cluster has is gone through in many parts.
     let cluster = Cluster::new(address).unwrap().with_pages([3, 6]);
     let options = ForwardOptions { quorum: 0, compare_every: Duration::ZERO };
-    let source = Source::Ledger(Arc::clone(ledger) as Arc<dyn ReadStore>);
+    let source = ChangeSource::Ledger(Arc::clone(ledger) as Arc<dyn ReadStore>);
     let mut forwarder = Forwarder::open(cluster, source, "a cluster", options).unwrap();
     forwarder.pass().unwrap();
     forwarder.pass().unwrap();

@@ -7,8 +7,8 @@ use crate::cli::access::daemon_of;
 use crate::daemon::config::Config;
 use crate::fleet::cluster::Cluster;
 use crate::fleet::registry::{self, LATE, Registry};
-use crate::fleet::rows::Table;
-use crate::fleet::source::Source;
+use crate::fleet::rows::ClusterTable;
+use crate::fleet::source::ChangeSource;
 use crate::fleet::{Address, FleetError, tables};
 use crate::http::ChangesHead;
 
@@ -102,7 +102,7 @@ fn check_forwarder(findings: &mut Findings, status: &DaemonStatus) {
 /// Looks at how far the cluster has what the ledger has.
 fn check_shipped(findings: &mut Findings, config: &Config, cluster: &Cluster) -> Result<(), FleetError> {
     let Some(client) = daemon_of(&config.data_dir)? else { return Ok(()) };
-    let ChangesHead { identity, mark, .. } = Source::Daemon(client).head()?;
+    let ChangesHead { identity, mark, .. } = ChangeSource::Daemon(client).head()?;
     let registry = Registry::load(cluster)?;
     let Some(shipped) = registry.ledgers.get(&identity.generation) else {
         let advice = "start `dnsledger forward`; the first shipment is all of the ledger";
@@ -134,7 +134,7 @@ fn check_shipped(findings: &mut Findings, config: &Config, cluster: &Cluster) ->
         findings.good("forward", says);
     }
     let equal = registry::found_equal(cluster)?.get(&identity.generation).copied().unwrap_or_default();
-    let tables = if registry.has_hits { Table::ALL.as_slice() } else { &Table::OF_ROWS };
+    let tables = if registry.has_hits { ClusterTable::ALL.as_slice() } else { &ClusterTable::OF_ROWS };
     if equal.never(tables) > 0 {
         let says = format!(
             "{} buckets of the ledger were never found equal with the cluster's",
