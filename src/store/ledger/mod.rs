@@ -123,6 +123,8 @@ struct Shared {
     cut: AtomicU64,
     /// How many make room just now, and will write the ledger anew. Held while disk is put in reserve, too.
     making_room: Mutex<usize>,
+    /// The ledger, or the place of its copy, while everything is copied, and how many bytes it takes then.
+    copying: Mutex<Option<(Arc<EngineHandle>, u64)>>,
     /// The most disk that it may take; `u64::MAX` where that is not bounded.
     max_disk: AtomicU64,
     /// Bytes on disk when the ledger was last rewritten by itself, or could not be; 0 before.
@@ -413,6 +415,7 @@ impl WriteStore for Ledger {
         let shared = &*self.shared;
         point("apply_begun");
         shared.wait_until_room_is_made()?;
+        shared.leave_room()?;
         let watch = shared.watch.read();
         let found = hits::look(watch.as_deref(), batch);
         let mut committed = shared.committed.lock();

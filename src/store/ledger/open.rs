@@ -206,6 +206,7 @@ impl Shared {
             hints: Mutex::default(),
             cut: AtomicU64::new(manifest.expired.before),
             making_room: Mutex::default(),
+            copying: Mutex::default(),
             max_disk: AtomicU64::new(u64::MAX),
             rewritten: AtomicU64::new(0),
             surveyed: AtomicU64::new(0),

@@ -100,10 +100,10 @@ impl Shared {
             found => found?,
         };
         if !found.uses_reserve {
-            return self.copy_to(place, runs, rules, how, found.in_place);
+            return self.copy_to(place, runs, rules, how, found);
         }
         self.use_reserve(u64::MAX);
-        let copied = self.copy_to(place, runs, rules, how, found.in_place);
+        let copied = self.copy_to(place, runs, rules, how, found);
         self.keep_reserve();
         copied
     }
@@ -115,8 +115,9 @@ impl Shared {
         runs: Vec<Arc<Run>>,
         rules: Rules,
         how: CopyOptions,
-        in_place: bool,
+        found: CopyPlace,
     ) -> Result<Reduced, StoreError> {
+        let in_place = found.in_place;
         let handle = if in_place {
             self.handle()
         } else {
@@ -126,6 +127,7 @@ impl Shared {
             handle.abandon(true);
             handle
         };
+        *self.copying.lock() = Some((Arc::clone(&handle), found.bytes));
         let mut copy = Copy::new(self, handle);
         (copy.forget, copy.rules, copy.in_place, copy.pressed) = (how.forget, rules, in_place, how.pressed);
         copy.add(runs)?;
@@ -173,11 +175,13 @@ impl Shared {
         let stays = self.stays(kept);
         let needed = if leaves { with_slack(stays) } else { of_copy(stays) };
         let reserve = room.beside - room.free;
-        let place = |in_place, most: u64| CopyPlace { in_place, uses_reserve: needed > most - reserve };
+        let place =
+            |in_place, most: u64, bytes| CopyPlace { in_place, uses_reserve: needed > most - reserve, bytes };
         if needed <= room.beside {
-            Ok(place(false, room.beside))
+            Ok(place(false, room.beside, with_slack(stays)))
         } else if leaves && needed <= room.within {
-            Ok(place(true, room.within))
+            let grows = needed.saturating_sub(room.within - room.beside);
+            Ok(place(true, room.within, self.handle().disk_bytes()?.saturating_add(grows)))
         } else {
             Err(StoreError::NoRoom { what: WHAT, needed: of_copy(stays), free: room.beside })
         }
@@ -243,6 +247,8 @@ struct CopyPlace {
     in_place: bool,
     /// Only with what is kept in reserve.
     uses_reserve: bool,
+    /// Bytes that the ledger there takes then, at most.
+    bytes: u64,
 }
 
 /// How a ledger is copied.
@@ -284,6 +290,7 @@ impl Drop for Copy<'_> {
         for run in self.new.iter().filter(|_| self.in_place) {
             run.obsolete.store(true, Ordering::Relaxed);
         }
+        *self.shared.copying.lock() = None;
     }
 }
 

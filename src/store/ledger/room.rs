@@ -9,6 +9,9 @@ use crate::store::space::{in_file, of_copy};
 /// One in so many of the bytes that a ledger may take, by which it may be larger until archives wait for room to be made.
 const BEYOND: u64 = 16;
 
+/// Bytes that commits leave free while room is made, beside those that a copy needs.
+const LEFT: u64 = 4 << 20;
+
 /// Bytes that can be written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
@@ -90,6 +93,25 @@ impl Shared {
         if *making_room == 0 {
             self.site.keep_reserve(own.saturating_add(held), live);
         }
+    }
+
+    /// Refuses a commit where what is free is needed to make room, or for a copy that is being written: a disk that is full would stop
+    /// that, too. What is not committed stays staged, or is read from the logs again.
+    pub(super) fn leave_room(&self) -> Result<(), StoreError> {
+        let copying = self.copying.lock().clone();
+        if copying.is_none() && !self.is_making_room() {
+            return Ok(());
+        }
+        let Some(free) = self.handle().place().free_bytes() else { return Ok(()) };
+        let missing = match copying {
+            Some((handle, bytes)) => bytes.saturating_sub(handle.disk_bytes()?),
+            None => 0,
+        };
+        let needed = LEFT.saturating_add(missing);
+        if free >= needed {
+            return Ok(());
+        }
+        Err(StoreError::NoRoom { what: "committing while room is made", needed, free })
     }
 
     /// Waits while room is made for a ledger that takes clearly more than it may: archives are read faster than what goes is found.

@@ -105,6 +105,9 @@ impl Shared {
 
     /// Commits what is staged. Gives the progress that was committed.
     pub(super) fn commit_staged(&self) -> Result<Vec<Progress>, StoreError> {
+        if self.staged_bytes() > 0 {
+            self.leave_room()?;
+        }
         let mut committed = self.committed.lock();
         let (staged, progress, found) = {
             let mut staging = self.staging.lock();

@@ -153,7 +153,8 @@ pub fn keep(store: &dyn WriteStore, bounds: &Bounds, now: u64) -> Result<Reducti
     kept
 }
 
-/// As [`keep`], after what is read is committed, so that it is judged with the rest. On a full disk this may take a moment.
+/// As [`keep`], after what is read is committed, so that it is judged with the rest, where there is room for it. On a full disk this may
+/// take a moment.
 ///
 /// # Errors
 ///
@@ -165,7 +166,11 @@ pub fn commit_and_keep(
     now: u64,
 ) -> Result<Reduction, StoreError> {
     store.use_reserve();
-    let kept = patiently(commit).and_then(|()| bring_within(store, bounds, now, Space::AtOnce));
+    let kept = match patiently(commit) {
+        // It waits until room is made.
+        Err(StoreError::NoRoom { .. }) | Ok(()) => bring_within(store, bounds, now, Space::AtOnce),
+        Err(error) => Err(error),
+    };
     store.keep_reserve();
     kept
 }

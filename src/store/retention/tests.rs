@@ -23,6 +23,11 @@ fn add(store: &dyn WriteStore, times: impl Iterator<Item = u64>) {
 
 /// Applies a row and a question for each of these names.
 fn add_names(store: &dyn WriteStore, names: impl Iterator<Item = (String, u64)>) {
+    store.apply(&batch_of_names(store, names)).unwrap();
+}
+
+/// A row and a question for each of these names.
+fn batch_of_names(store: &dyn WriteStore, names: impl Iterator<Item = (String, u64)>) -> Batch {
     let sensor = store.sensor("s").unwrap();
     let mut batch = Batch::default();
     for (i, (name, time)) in names.enumerate() {
@@ -35,7 +40,7 @@ fn add_names(store: &dyn WriteStore, names: impl Iterator<Item = (String, u64)>)
         let question = [rrname.key(), &RrType::A.0.to_be_bytes(), &sensor.0.to_be_bytes()].concat();
         batch.add_asked(&question, &Asked::once(time, Outcome::Answered));
     }
-    store.apply(&batch).unwrap();
+    batch
 }
 
 /// When each row was last seen, in order.
@@ -420,6 +425,32 @@ fn no_row_goes_for_what_a_reader_holds() {
     let kept = keep(&*store, &budget, NOW).unwrap();
     assert!(kept.fits && kept.rows == 0 && kept.disk > budget.max_disk.unwrap(), "{kept:?}");
     drop(held);
+}
+
+#[test]
+fn what_is_free_is_left_to_who_makes_room() {
+    let (site, ledger) = anywhere(&tiny());
+    let staged = |first: u64| {
+        add_names(&ledger, (0..10).map(|i| (format!("www.site{}.com", first + i), NOW)));
+        let batch = batch_of_names(&ledger, (0..10).map(|i| (format!("ftp.site{}.com", first + i), NOW)));
+        ledger.stage(&batch).unwrap();
+        ledger.commit().map(|_| times(&ledger).len())
+    };
+    site.say_free(1 << 20);
+    assert_eq!(staged(0).unwrap(), 20, "nobody makes room");
+    ledger.use_reserve();
+    let batch = batch_of_names(&ledger, std::iter::once(("a.com".to_owned(), NOW)));
+    ledger.stage(&batch).unwrap();
+    assert!(matches!(ledger.commit(), Err(StoreError::NoRoom { .. })));
+    assert!(matches!(ledger.apply(&batch), Err(StoreError::NoRoom { .. })));
+    assert_eq!(times(&ledger).len(), 21, "it is seen all the same");
+    // What is dropped is found without it.
+    let kept = commit_and_keep(&ledger, || ledger.commit().map(drop), &Bounds::default(), NOW).unwrap();
+    assert!(kept.fits && ledger.staged_bytes() > 0, "{kept:?}");
+    site.say_free(1 << 30);
+    ledger.commit().unwrap();
+    ledger.keep_reserve();
+    assert_eq!(ledger.staged_bytes(), 0);
 }
 
 #[test]
