@@ -217,11 +217,14 @@ struct Appender<'a> {
     /// Pairs that were handed to the engine, and their bytes.
     written: u64,
     bytes: u64,
+    /// What was free before it.
+    free: Option<u64>,
 }
 
 impl<'a> Appender<'a> {
     fn append(&mut self, blocks: Vec<Pair>) -> Result<(), StoreError> {
         self.shared.check_stop()?;
+        self.shared.check_left(self.free)?;
         let seal = |(key, raw): Pair| {
             let sealed = block::seal(&key, &raw);
             (key, sealed)
@@ -318,7 +321,8 @@ impl Shared {
         (lookup_keys, commits): (u64, CommitRange),
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
-        let appender = Appender { shared: self, handle, generation, id, written: 0, bytes: 0 };
+        let free = handle.place().free_bytes();
+        let appender = Appender { shared: self, handle, generation, id, written: 0, bytes: 0, free };
         let (bytes, contents, pages) = std::thread::scope(|scope| {
             let appending = if self.uses_all_cores.load(Ordering::Relaxed) {
                 let (to, blocks) = sync_channel(2);

@@ -9,7 +9,8 @@ use crate::store::space::{in_file, of_copy};
 /// One in so many of the bytes that a ledger may take, by which it may be larger until archives wait for room to be made.
 const BEYOND: u64 = 16;
 
-/// Bytes that commits leave free while room is made, beside those that a copy needs.
+/// Bytes that commits leave free while room is made, beside those that a copy needs: half of what a
+/// ledger takes that is a quarter above its bound, where that is not known.
 const LEFT: u64 = 4 << 20;
 
 /// Bytes that can be written.
@@ -51,7 +52,9 @@ impl Shared {
         let may_grow = most.saturating_sub(self.handle().disk_bytes()?);
         let is_left_alone = !self.is_to_take_less()?;
         let all = self.view().block_bytes();
-        Ok(if in_file(bytes) <= free_in_file.saturating_add(room.free.min(may_grow)) {
+        // How much of what is free in the file can be used is known by writing only.
+        let fits = in_file(bytes).saturating_add(LEFT) <= room.free;
+        Ok(if fits && in_file(bytes) <= free_in_file.saturating_add(room.free.min(may_grow)) {
             Some(MergePlace::Within)
         } else if is_left_alone && of_copy(all) <= room.beside {
             Some(MergePlace::Beside)
@@ -95,6 +98,16 @@ impl Shared {
         }
     }
 
+    /// Refuses to go on with a run that takes more than was thought: a disk that is filled by it would stop all writing. Where there was
+    /// as little before, nothing is made worse.
+    pub(super) fn check_left(&self, before: Option<u64>) -> Result<(), StoreError> {
+        let (Some(before), Some(free)) = (before, self.handle().place().free_bytes()) else { return Ok(()) };
+        if free >= before.min(LEFT / 2) {
+            return Ok(());
+        }
+        Err(StoreError::NoRoom { what: "writing a run", needed: LEFT / 2, free })
+    }
+
     /// Refuses a commit where what is free is needed to make room, or for a copy that is being written: a disk that is full would stop
     /// that, too. What is not committed stays staged, or is read from the logs again.
     pub(super) fn leave_room(&self) -> Result<(), StoreError> {
@@ -103,11 +116,14 @@ impl Shared {
             return Ok(());
         }
         let Some(free) = self.handle().place().free_bytes() else { return Ok(()) };
-        let missing = match copying {
-            Some((handle, bytes)) => bytes.saturating_sub(handle.disk_bytes()?),
-            None => 0,
+        let needed = match copying {
+            Some((handle, bytes)) => LEFT.saturating_add(bytes.saturating_sub(handle.disk_bytes()?)),
+            None => {
+                let (own, most) = (self.handle().disk_bytes()?, self.max_disk.load(Ordering::Relaxed));
+                // A flood that is ahead of who makes room. How much stays is not known yet.
+                if own > most.saturating_add(most / 4) { LEFT.max(own / 2) } else { LEFT }
+            }
         };
-        let needed = LEFT.saturating_add(missing);
         if free >= needed {
             return Ok(());
         }
@@ -125,6 +141,34 @@ impl Shared {
             self.handle().failure().map_or(Ok(()), Err)?;
             self.check_stop()?;
             self.notifier.wait(seen, Some(super::CLEAR_PAUSE));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::store::StoreError;
+    use crate::store::ledger::Ledger;
+    use crate::store::tests::crash::{VolatileSite, tiny};
+
+    #[test]
+    fn a_run_fills_no_disk_and_goes_on_where_it_is_full_already() {
+        let site = VolatileSite::new(usize::MAX, 1);
+        let ledger = Ledger::open_site(Arc::new(site.clone()), true, &tiny()).unwrap();
+        let goes_on = |before: Option<u64>, free: u64| {
+            site.say_free(free);
+            ledger.shared.check_left(before)
+        };
+        assert!(
+            goes_on(None, 0).is_ok()
+                && goes_on(Some(0), 0).is_ok()
+                && goes_on(Some(1 << 20), 1 << 20).is_ok()
+        );
+        assert!(goes_on(Some(10 << 20), 2 << 20).is_ok());
+        for free in [0, 1 << 20] {
+            assert!(matches!(goes_on(Some(10 << 20), free), Err(StoreError::NoRoom { .. })));
         }
     }
 }
