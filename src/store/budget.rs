@@ -29,6 +29,7 @@
 //!    written as a run of their own.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
@@ -36,7 +37,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::engine::{self, Changes, Pairs, with_prefix};
 use super::hyperloglog::Sketch;
-use super::key::{self, Family, Range};
+use super::key::{self, Family};
 use super::manifest;
 use super::run::{Merged, Sources};
 use super::{Growth, Scan, StoreError, block, damaged, value};
@@ -200,15 +201,15 @@ impl Names {
     /// All names, or those of a domain.
     fn open(sources: &Sources, domain: Option<&Name>) -> Result<Names, StoreError> {
         let scan = domain.map_or(Scan::All, |domain| Scan::Subtree(domain.clone()));
-        let stream = |family, range: Option<Range>| {
-            let mut rows = Merged::open(sources, &range.unwrap_or_else(|| Range::all(family)))?;
+        let stream = |family, range: Option<key::Range>| {
+            let mut rows = Merged::open(sources, &range.unwrap_or_else(|| key::Range::all(family)))?;
             let ahead = rows.advance()?;
             Ok::<_, StoreError>((family, rows, ahead))
         };
         Ok(Names {
             streams: [
-                stream(Family::ByName, Range::entries(&scan))?,
-                stream(Family::Questions, Range::questions(&scan))?,
+                stream(Family::ByName, key::Range::entries(&scan))?,
+                stream(Family::Questions, key::Range::questions(&scan))?,
             ],
             key: Vec::new(),
             first: 0,
@@ -582,8 +583,8 @@ pub(crate) struct Rules {
     pub without: Option<SensorId>,
     /// The plan for folding.
     pub fold: Option<Fold>,
-    /// Questions that were asked once, before this, and never resolved are dropped, or folded where their domain is.
-    pub unresolved_before: u64,
+    /// Questions that were asked once, within this span, and never resolved are dropped, or folded where their domain is.
+    pub unresolved: Range<u64>,
     /// Estimates of earlier folds.
     pub known: Arc<Estimates>,
     /// The seed of the hash by which names are counted.
@@ -591,7 +592,7 @@ pub(crate) struct Rules {
     /// Rows and questions that were folded.
     pub folded: (u64, u64),
     /// Questions that were dropped.
-    pub unresolved: u64,
+    pub dropped: u64,
     /// Whether all estimates stay, since folded rows do not pass by here.
     pub keeps_estimates: bool,
     pub sums: BTreeMap<(Vec<u8>, SensorId), FoldedSum>,
@@ -610,7 +611,7 @@ pub(crate) struct FoldedSum {
 impl Rules {
     /// Whether rows go by what they are, and not only by whose they are.
     pub fn tell_rows_apart(&self) -> bool {
-        self.fold.is_some() || self.unresolved_before > 0
+        self.fold.is_some() || !self.unresolved.is_empty()
     }
 
     /// Whether a row stays. Its entry in the index is judged before it, and in the same way.
@@ -629,7 +630,7 @@ impl Rules {
             self.alive.insert(place);
             return Ok(true);
         }
-        if self.fold.is_none() && (self.unresolved_before == 0 || family != Family::Questions) {
+        if self.fold.is_none() && (self.unresolved.is_empty() || family != Family::Questions) {
             return Ok(true);
         }
         let name = name_of(family, key)?;
@@ -647,7 +648,7 @@ impl Rules {
             let place = prefix.map(|prefix| (prefix, sensor));
             match place.filter(|place| self.known.0.contains_key(place) || self.sums.contains_key(place)) {
                 Some((prefix, _)) => self.add(family, prefix, sensor, name, stored)?,
-                None => self.unresolved += 1,
+                None => self.dropped += 1,
             }
             return Ok(false);
         }
@@ -655,7 +656,7 @@ impl Rules {
     }
 
     fn is_unresolved(&self, asked: &Asked) -> bool {
-        asked.time_last < self.unresolved_before && is_unresolved(asked)
+        self.unresolved.contains(&asked.time_last) && is_unresolved(asked)
     }
 
     fn add(
@@ -683,7 +684,7 @@ impl Rules {
     /// The folded rows and questions, once all rows of what was surveyed were judged. Nothing is folded any more after this.
     pub fn sums(&mut self) -> Result<Batch, StoreError> {
         self.fold = None;
-        self.unresolved_before = 0;
+        self.unresolved = 0..0;
         let mut batch = Batch::default();
         for ((prefix, sensor), sum) in &self.sums {
             let mut key = [prefix.as_slice(), &[0], &RrType::FOLDED.0.to_be_bytes()].concat();
@@ -702,13 +703,13 @@ impl Rules {
 
     /// Whether something was left behind, or made less of, that is not too old.
     pub fn drops(&self) -> bool {
-        self.without.is_some() || (self.folded, self.unresolved) != ((0, 0), 0)
+        self.without.is_some() || (self.folded, self.dropped) != ((0, 0), 0)
     }
 
     /// The record of folding to store from then on.
     pub fn record(&self, known: &FoldRecord, pressed: bool, at: u64) -> FoldRecord {
         let (rows, questions) = self.folded;
-        if (rows, questions, self.unresolved) == (0, 0, 0) {
+        if (rows, questions, self.dropped) == (0, 0, 0) {
             return *known;
         }
         let (by_budget, by_need) =
@@ -720,7 +721,7 @@ impl Rules {
             questions: known.questions.saturating_add(by_budget.1),
             pressed_rows: known.pressed_rows.saturating_add(by_need.0),
             pressed_questions: known.pressed_questions.saturating_add(by_need.1),
-            unresolved: known.unresolved.saturating_add(self.unresolved),
+            unresolved: known.unresolved.saturating_add(self.dropped),
         }
     }
 

@@ -422,10 +422,10 @@ impl State {
     /// Makes less of what tells least.
     fn reduce(&mut self, names: &NameBudget, rule: Reduce, at: u64) -> Reduced {
         let mut reduced = Reduced::default();
-        let (folding, least, before) = match rule {
+        let (folding, least, unresolved) = match rule {
             Reduce::Names { at_least } => (self.folding(names), at_least.max(1), None),
             Reduce::LargeDomains { part, since } => (self.folding(&names.share(part, since)), 1, None),
-            Reduce::Unresolved { before } => (BTreeMap::new(), 0, Some(before)),
+            Reduce::Unresolved { since, before } => (BTreeMap::new(), 0, Some(since..before)),
         };
         if (folding.len() as u64) < least {
             return reduced;
@@ -441,10 +441,11 @@ impl State {
         let mut questions: Vec<_> =
             self.questions.keys().filter_map(|key| Some((key.clone(), domain(&key.0, key.1)?))).collect();
         let mut dropped = 0;
-        if let Some(before) = before {
+        if let Some(unresolved) = unresolved {
             let known: Vec<_> = self.folded_names.keys().cloned().collect();
             self.questions.retain(|(name, qtype, sensor), asked| {
-                if *qtype == RrType::FOLDED || asked.time_last >= before || !budget::is_unresolved(asked) {
+                let goes = unresolved.contains(&asked.time_last) && budget::is_unresolved(asked);
+                if *qtype == RrType::FOLDED || !goes {
                     return true;
                 }
                 match registrable(name).filter(|domain| known.contains(&(domain.clone(), Arc::clone(sensor))))

@@ -17,9 +17,11 @@ pub enum Reduce {
         /// Names first seen before this neither fold nor count, epoch seconds.
         since: u64,
     },
-    /// Questions that were asked once, before this, and never resolved are dropped. Those of a domain that is folded are
+    /// Questions that were asked once, within a span, and never resolved are dropped. Those of a domain that is folded are
     /// folded, too.
     Unresolved {
+        /// Epoch seconds: from this on.
+        since: u64,
         /// Epoch seconds.
         before: u64,
     },

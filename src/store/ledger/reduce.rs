@@ -132,8 +132,8 @@ impl Shared {
             Reduce::LargeDomains { part, since } => {
                 self.fold_names(&self.options.names.share(part, since), Some(1), at, true)
             }
-            Reduce::Unresolved { before } => {
-                let rules = Rules { unresolved_before: before, ..self.rules() };
+            Reduce::Unresolved { since, before } => {
+                let rules = Rules { unresolved: since..before, ..self.rules() };
                 let how = CopyOptions { at, forget: None, in_place: true, pressed: true };
                 self.copy(self.settled_runs()?, rules, how)
             }

@@ -366,9 +366,16 @@ impl<'a> Copy<'a> {
         if sources.is_empty() {
             return Ok(());
         }
-        let rules = &mut self.rules;
-        let run = self.shared.write_run(&self.handle, lookup_keys, commits, |writer| {
-            writer.push_kept(sources, |family, key, stored| rules.keeps(family, key, stored))
+        let (rules, shared, mut rows_read) = (&mut self.rules, self.shared, 0u64);
+        let run = shared.write_run(&self.handle, lookup_keys, commits, |writer| {
+            writer.push_kept(sources, |family, key, stored| {
+                rows_read += 1;
+                if rows_read.is_multiple_of(ROWS_BETWEEN_CHECKS) {
+                    // Where all rows go nothing is written for long.
+                    shared.check_stop()?;
+                }
+                rules.keeps(family, key, stored)
+            })
         })?;
         if run.meta.counts().all() > 0 {
             self.new.push(run);
@@ -480,7 +487,7 @@ impl<'a> Copy<'a> {
             view.epochs = Arc::default();
         });
         let (rows, questions) = self.rules.folded;
-        let reduced = Reduced { rows, questions: questions + self.rules.unresolved };
+        let reduced = Reduced { rows, questions: questions + self.rules.dropped };
         if in_place {
             // So that the space is there when this returns, but for what is read still.
             drop(std::mem::take(&mut self.old));

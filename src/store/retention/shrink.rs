@@ -1,7 +1,7 @@
 //! Making room: what tells least goes first.
 //!
 //! 1. Names of domains beyond their budget were folded before: nothing is lost of their totals.
-//! 2. Questions that never resolved and were asked once are dropped, the oldest first, as many as needed.
+//! 2. Questions that never resolved and were asked once are dropped, as many as needed: the oldest first, and in a flood the newest.
 //! 3. Names of domains beyond a part of their budget, those seen once first, are folded: beyond a quarter, or a sixteenth, and so on
 //!    ([`PARTS`]). Who floods the ledger from many domains stays below what one may have. At first only names fold that were first seen
 //!    within the last day, then within two, and so on ([`SPANS`]): what was there before a flood stays where folding the flood is enough.
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use super::{HOUR, ROUNDS, find_cut, patiently, write_anew};
 use crate::dns::RrType;
-use crate::store::budget::since;
+use crate::store::budget::{is_new, since};
 use crate::store::{PARTS, Reduce, Reduced, SPANS, Scan, StoreError, Survey, WriteStore, is_unresolved};
 
 /// What is done, in this order, and how often at most: only so many domains are folded at a time, and where a part was not enough
@@ -54,8 +54,6 @@ pub(super) fn shrink(
     has_folded: bool,
 ) -> Result<bool, StoreError> {
     let mut room = Room { store, budget, is_fresh: false, was_there: has_folded };
-    // What does not do.
-    let mut tried = Vec::new();
     let mut questions_wait = false;
     for (step, rounds) in STEPS {
         for _ in 0..rounds {
@@ -63,13 +61,13 @@ pub(super) fn shrink(
             let was_fresh = room.is_fresh;
             let went = match step {
                 Step::Unresolved => {
-                    let went = drop_unresolved(store, share, now)?;
+                    let went = drop_unresolved(store, share, from, now)?;
                     questions_wait = went.is_none();
                     went.unwrap_or_default()
                 }
                 Step::UnresolvedThen if !questions_wait => false,
-                Step::UnresolvedThen => room.of(drop_unresolved(store, share, now)?),
-                Step::LargeDomains => room.of(fold_parts(store, share, from, now, &mut tried)?),
+                Step::UnresolvedThen => room.of(drop_unresolved(store, share, from, now)?),
+                Step::LargeDomains => room.of(fold_parts(store, share, from, now)?),
                 Step::Age if !room.is_enough_for(share)? => return Ok(false),
                 Step::Age => match find_cut(store, share, from)? {
                     Some(cut) if cut > store.expired_before() => {
@@ -153,26 +151,22 @@ fn room_share(store: &dyn WriteStore) -> Result<f64, StoreError> {
 }
 
 /// Folds names of domains beyond that part of their budget by which a share of all names is left, or less where there is room for less
-/// only; whether any went. `None` where there is no room. What is `tried` does not do.
-fn fold_parts(
-    store: &dyn WriteStore,
-    share: f64,
-    from: u64,
-    now: u64,
-    tried: &mut Vec<Part>,
-) -> Result<Option<bool>, StoreError> {
+/// only; whether any went. `None` where there is no room.
+fn fold_parts(store: &dyn WriteStore, share: f64, from: u64, now: u64) -> Result<Option<bool>, StoreError> {
     let survey = store.survey(from, &mut || true)?;
     let is_flood = survey.new.saturating_mul(2) > survey.names;
-    let share = share.min(room_share(store)?);
-    let mut had_room = true;
-    while let Some(part) = part_for(&survey, share, tried, is_flood) {
+    let mut share = share.min(room_share(store)?);
+    let (mut had_room, mut did_not_do) = (true, 0);
+    while let Some((part, folds)) = part_for(&survey, share, did_not_do, is_flood) {
         let rule = Reduce::LargeDomains { part: part.of_budget, since: since(from, part.days) };
         match reduce(store, rule, now)? {
             Some(reduced) if went(reduced) => return Ok(Some(true)),
-            reduced => had_room &= reduced.is_some(),
+            // Which names fold is known by doing it only.
+            Some(_) => {}
+            // Less must stay.
+            None => (had_room, share) = (false, share / 2.0),
         }
-        // Which names fold is known by doing it only.
-        tried.push(part);
+        did_not_do = folds;
     }
     Ok(had_room.then_some(false))
 }
@@ -185,16 +179,15 @@ pub(super) struct Part {
 }
 
 /// The part by which no more than a share of all names is left: of the shortest span by which three quarters of that can go, the largest
-/// that does, or else the one that leaves least.
-pub(super) fn part_for(survey: &Survey, share: f64, tried: &[Part], is_flood: bool) -> Option<Part> {
+/// that does, or else the one that leaves least; and how many names fold, about: more than so many that did not do.
+pub(super) fn part_for(survey: &Survey, share: f64, did_not_do: u64, is_flood: bool) -> Option<(Part, u64)> {
     let by_span: Vec<Vec<(Part, u64)>> = SPANS
         .iter()
         .zip(&survey.names_over_parts)
         .map(|(days, over)| {
             let parts = PARTS.iter().map(|of_budget| Part { days: *days, of_budget: *of_budget });
-            let may_fold = |(part, over): &(Part, u64)| {
-                *over > 0 && (is_flood || part.of_budget < FLOOD) && !tried.contains(part)
-            };
+            let may_fold =
+                |(part, over): &(Part, u64)| *over > did_not_do && (is_flood || part.of_budget < FLOOD);
             parts.zip(over.iter().copied()).filter(may_fold).collect()
         })
         .collect();
@@ -204,13 +197,16 @@ pub(super) fn part_for(survey: &Survey, share: f64, tried: &[Part], is_flood: bo
     // How much a name takes is not known: where nearly all of it is of a shorter span, that may be enough.
     let parts = by_span.iter().find(|parts| most(parts) >= (goes / 4 * 3).max(1))?;
     let part = parts.iter().find(|(_, over)| *over >= goes).or(parts.last());
-    part.map(|(part, _)| *part)
+    part.copied()
 }
 
 /// `None` where there is no room to write anew what stays.
 fn reduce(store: &dyn WriteStore, rule: Reduce, now: u64) -> Result<Option<Reduced>, StoreError> {
     match store.reduce(rule, now) {
-        Err(error) if error.is_full() => Ok(None),
+        Err(error) if error.is_full() => {
+            tracing::debug!(%error, ?rule, "There is no room for this.");
+            Ok(None)
+        }
         done => done.map(Some),
     }
 }
@@ -219,11 +215,16 @@ fn went(reduced: Reduced) -> bool {
     reduced != Reduced::default()
 }
 
-/// Drops questions that never resolved and were asked once, the oldest first, until a share of all rows and questions is left,
-/// or none of them; whether any went. `None` where there is no room.
-fn drop_unresolved(store: &dyn WriteStore, share: f64, now: u64) -> Result<Option<bool>, StoreError> {
+/// Drops questions that never resolved and were asked once, until a share of all rows and questions is left, or none of them: the oldest
+/// first, and in a flood, of which most of them are, the newest; whether any went. `None` where there is no room.
+fn drop_unresolved(
+    store: &dyn WriteStore,
+    share: f64,
+    from: u64,
+    now: u64,
+) -> Result<Option<bool>, StoreError> {
     let share = share.min(room_share(store)?);
-    let (mut all, mut hours) = (0u64, BTreeMap::<u64, u64>::new());
+    let (mut all, mut unresolved, mut new, mut hours) = (0u64, 0u64, 0u64, BTreeMap::<u64, u64>::new());
     let snapshot = store.now();
     for entry in snapshot.entries(&Scan::All, None)? {
         entry?;
@@ -233,22 +234,27 @@ fn drop_unresolved(store: &dyn WriteStore, share: f64, now: u64) -> Result<Optio
         let question = question?;
         all += 1;
         if question.qtype != RrType::FOLDED && is_unresolved(&question.asked) {
+            unresolved += 1;
+            new += u64::from(is_new(from, question.asked.time_first));
             *hours.entry(question.asked.time_last / HOUR).or_default() += 1;
         }
     }
     drop(snapshot);
     let may_stay = (all as f64 * share) as u64;
     let mut stays = all;
-    let mut before = 0;
-    for (hour, questions) in hours {
-        if stays <= may_stay {
-            break;
-        }
-        stays -= questions;
-        before = hour.saturating_add(1).saturating_mul(HOUR);
-    }
-    if before == 0 {
-        return Ok(Some(false));
-    }
-    Ok(reduce(store, Reduce::Unresolved { before }, now)?.map(went))
+    let mut goes = |(hour, questions): (&u64, &u64)| {
+        let goes = stays > may_stay;
+        stays = stays.saturating_sub(*questions);
+        goes.then_some(*hour)
+    };
+    let hour = |hour: u64| hour.saturating_mul(HOUR);
+    let span = if new.saturating_mul(2) > unresolved {
+        let first = hours.iter().rev().map_while(&mut goes).last();
+        first.map(|first| (hour(first), u64::MAX))
+    } else {
+        let last = hours.iter().map_while(&mut goes).last();
+        last.map(|last| (0, hour(last.saturating_add(1))))
+    };
+    let Some((since, before)) = span else { return Ok(Some(false)) };
+    Ok(reduce(store, Reduce::Unresolved { since, before }, now)?.map(went))
 }

@@ -11,7 +11,7 @@ use crate::store::ledger::Ledger;
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::store::tests::crash::{VolatileSite, tiny};
-use crate::store::{NameBudget, Options, PARTS, SPANS};
+use crate::store::{NameBudget, Options, SPANS};
 
 /// Noon of some day.
 const NOW: u64 = 20_000 * DAY + DAY / 2;
@@ -305,14 +305,11 @@ fn names_are_counted_once_to_find_out_how_many_must_fold() {
     // Of each domain 40 names, of which 16 may stay, or 4, or one.
     assert_eq!(survey.names_over_parts, [[0, 0, 0, 2400, 3600, 3900, 3900]; SPANS.len()]);
     let part = |of_budget| Some(Part { days: 1, of_budget });
-    let may_stay = |share: f64, is_flood: bool| part_for(&survey, share, &[], is_flood);
+    let may_stay = |share: f64, is_flood: bool| part_for(&survey, share, 0, is_flood).map(|(part, _)| part);
     assert_eq!([0.5, 0.2, 0.1, 0.01].map(|share| may_stay(share, true)), [256, 1024, 4096, 4096].map(part));
     assert_eq!([0.5, 0.2, 0.01].map(|share| may_stay(share, false)), [part(256); 3]);
-    let all = || SPANS.iter().flat_map(|days| PARTS.map(|of_budget| Part { days: *days, of_budget }));
-    let but_one: Vec<Part> = all().filter(|part| (part.days, part.of_budget) != (8, 1024)).collect();
-    let left = Part { days: 8, of_budget: 1024 };
-    assert_eq!(part_for(&survey, 0.5, &but_one, true), Some(left));
-    assert_eq!(part_for(&survey, 0.5, &all().collect::<Vec<_>>(), true), None);
+    assert_eq!(part_for(&survey, 0.5, 2400, true), part(1024).map(|part| (part, 3600)));
+    assert_eq!(part_for(&survey, 0.5, 3900, true), None);
     // What takes it is one copy, and nothing goes that is not of the flood.
     let (live, made) = (ledger.stats().unwrap().live_bytes, site.made());
     site.say_bytes(live);
@@ -381,6 +378,31 @@ fn a_flood_folds_before_the_names_that_an_old_domain_has_many_of() {
         assert_eq!(counts.remove("old.com"), Some(1000));
         assert!(counts.len() == 400 && counts.values().all(|count| *count == 100), "{counts:?}");
         assert!(store.verify(&mut |_, _| true).unwrap().is_sound());
+    }
+}
+
+#[test]
+fn in_a_flood_of_names_that_never_resolve_the_newest_go_first() {
+    for (span, stays) in [(DAY, 100), (200 * DAY, 0)] {
+        let (site, ledger) = anywhere(&Options { fan_in: 1000, ..tiny() });
+        let sensor = ledger.sensor("s").unwrap();
+        let mut batch = Batch::default();
+        let asked = (0..100).map(|i| (format!("old{i}.com"), NOW - 300 * DAY));
+        for (name, time) in asked.chain((0..2000).map(|i| (format!("x{i}.com"), NOW - i * span / 2000))) {
+            let name = Name::parse(&name).unwrap();
+            let question = [name.key(), &RrType::A.0.to_be_bytes(), &sensor.0.to_be_bytes()].concat();
+            batch.add_asked(&question, &Asked::once(time, Outcome::NxDomain));
+        }
+        ledger.apply(&batch).unwrap();
+        ledger.rewrite().unwrap();
+        let live = ledger.stats().unwrap().live_bytes;
+        site.say_bytes(live);
+        site.say_next_bytes(&[live / 2]);
+        let kept = keep(&ledger, &Bounds { max_disk: Some(live * 3 / 4), ..Bounds::default() }, NOW).unwrap();
+        assert!(kept.fits && kept.unresolved > 800 && kept.unresolved < 1200, "{kept:?}");
+        let snapshot = ledger.now();
+        let old = snapshot.questions(&Scan::All).unwrap().map(Result::unwrap);
+        assert_eq!(old.filter(|old| old.asked.time_last < NOW - 250 * DAY).count(), stays, "{span}");
     }
 }
 

@@ -132,7 +132,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1u64..9, 0u64..3 * DAY).prop_map(|(part, since)| {
             Step::Reduce(Reduce::LargeDomains { part, since: NOON - DAY + since })
         }),
-        1 => (0u64..3 * DAY).prop_map(|at| Step::Reduce(Reduce::Unresolved { before: NOON + at })),
+        1 => (0u64..3 * DAY, any::<bool>()).prop_map(|(at, newest)| {
+            let (since, before) = if newest { (NOON + at, u64::MAX) } else { (0, NOON + at) };
+            Step::Reduce(Reduce::Unresolved { since, before })
+        }),
         1 => (0u64..2 * DAY).prop_map(|at| Step::Expire(NOON + at)),
         1 => Just(Step::Rewrite),
         1 => Just(Step::Reopen),
