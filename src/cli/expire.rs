@@ -83,11 +83,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if kept.fits {
         return Ok(Exit::Done);
     }
+    let why = kept.why_larger();
+    let hint = if kept.no_room { "make room on the disk, and once more" } else { "a larger --max-disk" };
     // When nobody listens there is nobody to tell.
-    let _ = writeln!(
-        io::stderr(),
-        "dnsledger: it is still larger than that: what was seen in the last day is never dropped, and nothing goes where the disk has no room to write anew what stays\ntry: another --max-disk, or make room on the disk, and once more"
-    );
+    let _ = writeln!(io::stderr(), "dnsledger: it is still larger than that: {why}\ntry: {hint}");
     Ok(Exit::Failed)
 }
 

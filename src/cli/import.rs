@@ -226,12 +226,10 @@ impl<'a> WithinDisk<'a> {
         let mut state = self.state.lock();
         let look = self.look(&mut state);
         let mut said = String::new();
-        if let Some(Reduction { rows, questions, folded, unresolved, fits, no_room, .. }) = state.1 {
-            let larger = match (fits, no_room) {
-                (true, _) => "",
-                (false, true) => " It still is: the disk has no room to write anew what stays.",
-                (false, false) => " It still is: the last day alone takes more.",
-            };
+        if let Some(kept) = state.1 {
+            let Reduction { rows, questions, folded, unresolved, .. } = kept;
+            let why = kept.why_larger();
+            let larger = if why.is_empty() { String::new() } else { format!(" It still is: {why}.") };
             said = format!(
                 "The ledger was larger than store.max_disk.{larger} {folded} rows and questions were folded into those of their domains, \
                  {unresolved} questions that never resolved and {rows} rows with {questions} questions that were not seen for longest were dropped.\n"

@@ -460,7 +460,7 @@ fn keep_within(
             match look {
                 Ok(Upkeep::Within | Upkeep::Asks(_)) => {}
                 Ok(Upkeep::Reduced(kept)) if kept.fits => {
-                    info!(?kept, "Rows that were not seen for long were dropped.");
+                    info!(?kept, "{}", kept.what());
                 }
                 Ok(Upkeep::Reduced(kept)) if kept.no_room => {
                     warn!(?kept, hint = NO_ROOM_HINT, "{NO_ROOM}");

@@ -69,7 +69,7 @@ pub use firsts::{About, First, Firsts, FirstsOf};
 pub use options::Options;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;
-pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since};
+pub use space::{LEAST_DISK, MaxDisk, kept as kept_max_disk, kept_since, of_free};
 pub use span::{FoundBy, Span, after_prefix};
 pub use stats::{Expired, Folded, Reduce, Reduced, Stats};
 pub use stored::FORMAT;

@@ -51,7 +51,7 @@ pub enum MaxDisk {
 }
 
 /// Two fifths of what a ledger has for itself: what is free, and what it takes already.
-pub(super) fn of_free(free: u64, taken: u64) -> u64 {
+pub fn of_free(free: u64, taken: u64) -> u64 {
     (free.saturating_add(taken) / 5).saturating_mul(2).max(LEAST_DISK)
 }
 

@@ -11,7 +11,7 @@ use super::user::{User, access_list};
 use crate::cli::import::human_size;
 use crate::daemon::config::Config;
 use crate::store::sled::ledger_bytes;
-use crate::store::{MaxDisk, kept_max_disk, kept_since};
+use crate::store::{MaxDisk, kept_max_disk, kept_since, of_free};
 
 /// `f_type` of a file system in memory (statfs(2)): tmpfs, ramfs.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
@@ -90,9 +90,23 @@ pub(super) fn check(findings: &mut Findings, config: &Config, user: &User, runni
             "remove what is not needed there, or `dnsledger expire --max-disk SIZE`; the daemon goes on by itself once there is room",
         );
     }
+    let taken = ledger_bytes(folder);
+    let with_copy = of_free(free, taken);
+    if let MaxDisk::Bytes(most) = config.store.max_disk
+        && most > with_copy
+    {
+        findings.warn(
+            "disk",
+            format!(
+                "store.max_disk leaves no room for a copy of the ledger, which is needed to give space back: above {} that is done only within its own file",
+                human_size(with_copy)
+            ),
+            "a smaller store.max_disk, or none: that is two fifths of what is free",
+        );
+    }
     let now = SystemTime::now();
     let age = kept_since(folder).and_then(|since| now.duration_since(since).ok());
-    let growth = Growth { free, taken: ledger_bytes(folder), most, age: age.map_or(0, |age| age.as_secs()) };
+    let growth = Growth { free, taken, most, age: age.map_or(0, |age| age.as_secs()) };
     if let Some(days) = growth.days_left().filter(|days| *days < DAYS) {
         findings.bad(
             "disk",

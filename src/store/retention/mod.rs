@@ -100,6 +100,27 @@ pub struct Reduction {
     pub no_room: bool,
 }
 
+impl Reduction {
+    /// What was done, for a log.
+    pub fn what(&self) -> &'static str {
+        match (self.rows + self.questions, self.folded, self.unresolved) {
+            (0, 0, 0) => "The ledger was written anew: no row was dropped.",
+            (0, 0, _) => "Questions that never resolved were dropped.",
+            (0, ..) => "Names were folded into the rows of their domains.",
+            _ => "Rows that were not seen for long were dropped.",
+        }
+    }
+
+    /// Why the ledger is still larger than it may be; empty where it is not.
+    pub fn why_larger(&self) -> &'static str {
+        match (self.fits, self.no_room) {
+            (true, _) => "",
+            (false, true) => "the disk has no room to write anew what stays",
+            (false, false) => "what was seen in the last day is never dropped, and that alone takes more",
+        }
+    }
+}
+
 /// What would go if a ledger were brought within its bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Forecast {
