@@ -211,14 +211,14 @@ pub fn describe(found: &Verification) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Fault;
+    use crate::store::LedgerFault;
 
     #[test]
     fn a_verification_is_told_in_a_few_lines() {
         let mut found = Verification { runs: 2, rows: 30, journal_rows: 4, ..Verification::default() };
         let text = describe(&found);
         assert!(text.starts_with("2 runs: 0 blocks, 30 rows, ") && text.ends_with("\nsound\n"), "{text}");
-        found.faults.push(Fault { what: "run 1\u{1b}[2J".to_owned(), why: "it is missing".to_owned() });
+        found.faults.push(LedgerFault { what: "run 1\u{1b}[2J".to_owned(), why: "it is missing".to_owned() });
         found.more_faults = 7;
         let text = describe(&found);
         assert!(

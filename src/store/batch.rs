@@ -13,7 +13,7 @@ use crate::progress::{LineageId, Progress};
 
 /// Rows by key, in one arena, found by hash. Nothing is ever removed; sorting is the reader's business.
 #[derive(Debug)]
-pub struct Table<V> {
+pub struct RowTable<V> {
     arena: Vec<u8>,
     rows: Vec<Row<V>>,
     index: HashTable<u32>,
@@ -30,13 +30,13 @@ struct Row<V> {
     value: V,
 }
 
-impl<V> Default for Table<V> {
-    fn default() -> Table<V> {
-        Table { arena: Vec::new(), rows: Vec::new(), index: HashTable::new() }
+impl<V> Default for RowTable<V> {
+    fn default() -> RowTable<V> {
+        RowTable { arena: Vec::new(), rows: Vec::new(), index: HashTable::new() }
     }
 }
 
-impl<V> Table<V> {
+impl<V> RowTable<V> {
     /// Finds the row of a key, or makes it with the value given; says whether it was there.
     fn entry(&mut self, key: &[u8], new: V) -> Option<&mut V> {
         self.entry_in_turn(key, new, 0).0
@@ -45,7 +45,7 @@ impl<V> Table<V> {
     /// Likewise; says also whether it is the first time in this turn.
     fn entry_in_turn(&mut self, key: &[u8], new: V, turn: u32) -> (Option<&mut V>, bool) {
         let hash = seeded_hash::hash(key);
-        let Table { arena, rows, index } = self;
+        let RowTable { arena, rows, index } = self;
         let key_of = |row: &Row<V>| arena.get(row.start..row.start + row.length as usize);
         let found = index.find(hash, |&at| {
             rows.get(at as usize).is_some_and(|row| row.hash == hash && key_of(row) == Some(key))
@@ -122,8 +122,8 @@ pub enum NewKey<'a> {
 /// What the store stages or applies at once: counts, questions, and how far into which logs they reach.
 #[derive(Debug, Default)]
 pub struct Batch {
-    tuples: Table<Halves>,
-    questions: Table<Asked>,
+    tuples: RowTable<Halves>,
+    questions: RowTable<Asked>,
     progress: HashMap<LineageId, Progress>,
     /// Hits as they are stored, by key: they have their numbers.
     hits: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -203,12 +203,12 @@ impl Batch {
     }
 
     /// The rows.
-    pub fn tuples(&self) -> &Table<Halves> {
+    pub fn tuples(&self) -> &RowTable<Halves> {
         &self.tuples
     }
 
     /// The questions.
-    pub fn questions(&self) -> &Table<Asked> {
+    pub fn questions(&self) -> &RowTable<Asked> {
         &self.questions
     }
 
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn many_rows_are_each_found_again() {
-        let mut table = Table::default();
+        let mut table = RowTable::default();
         for i in 0..10_000u32 {
             assert!(table.entry(&i.to_be_bytes(), i).is_none());
         }

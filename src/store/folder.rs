@@ -19,7 +19,7 @@
 //!
 //! # What is removed
 //!
-//! Only who writes removes anything ([`Folder::open`]), never who only asks ([`Folder::look`]), and only after what `CURRENT`
+//! Only who writes removes anything ([`DataFolder::open`]), never who only asks ([`DataFolder::look`]), and only after what `CURRENT`
 //! names was seen to be there. It removes what says itself that it is not needed: a copy that never took over (its `replaces`
 //! names the current ledger), a ledger that was taken over from (the current one's `replaces` or `keeps` names it), a first
 //! ledger that was never whole, what was being removed already. Any other ledger that nothing names is set aside: it is renamed, and said.
@@ -57,7 +57,7 @@ const DAMAGED: &str = ".damaged";
 
 /// A data folder that this process has locked.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct DataFolder {
     path: PathBuf,
     current: Current,
     /// `CURRENT` may not match this: writing it failed, and so did restoring it.
@@ -68,7 +68,7 @@ pub(crate) struct Folder {
     writes: bool,
 }
 
-impl Drop for Folder {
+impl Drop for DataFolder {
     fn drop(&mut self) {
         if self.writes
             && let Err(error) = self.lock.set_len(0)
@@ -86,10 +86,10 @@ struct Current {
     is_new: bool,
 }
 
-impl Folder {
+impl DataFolder {
     /// Locks a data folder to write to it; it is made if there is none. What is not needed any more is cleared away.
-    pub fn open(path: &Path) -> Result<Folder, StoreError> {
-        let (mut folder, ledgers) = Folder::open_uncleared(path)?;
+    pub fn open(path: &Path) -> Result<DataFolder, StoreError> {
+        let (mut folder, ledgers) = DataFolder::open_uncleared(path)?;
         folder.clear_away(ledgers)?;
         folder.lock.set_len(0).and_then(|()| folder.lock.write_all(b"open\n")).unwrap_or_else(|error| {
             tracing::debug!(%error, "The file that is locked could not be written.");
@@ -102,8 +102,8 @@ impl Folder {
     }
 
     /// Likewise, for one of an older format that somebody only wants to look at: nothing is cleared away.
-    pub fn open_to_bring_up(path: &Path) -> Result<Folder, StoreError> {
-        Ok(Folder::open_uncleared(path)?.0)
+    pub fn open_to_bring_up(path: &Path) -> Result<DataFolder, StoreError> {
+        Ok(DataFolder::open_uncleared(path)?.0)
     }
 
     /// Locks a data folder whose ledger is damaged, to begin another one. Also the ledgers that are damaged: the current one, or
@@ -112,7 +112,7 @@ impl Folder {
     /// # Errors
     ///
     /// Also when the ledger is of another format, or there is none.
-    pub fn open_damaged(path: &Path) -> Result<(Folder, Vec<PathBuf>), StoreError> {
+    pub fn open_damaged(path: &Path) -> Result<(DataFolder, Vec<PathBuf>), StoreError> {
         let lock = lock(path)?;
         let ledgers = ledgers(path)?;
         let known = match read_current(path) {
@@ -137,7 +137,7 @@ impl Folder {
             return Err(self::damaged(&path.display().to_string(), "there is no ledger in it"));
         };
         let current = known.unwrap_or(Current { format: FORMAT, ledger: last, is_new: false });
-        let folder = Folder { path: path.to_owned(), current, unsettled: false, lock, writes: false };
+        let folder = DataFolder { path: path.to_owned(), current, unsettled: false, lock, writes: false };
         Ok((folder, damaged.into_iter().map(|ledger| path.join(ledger)).collect()))
     }
 
@@ -154,7 +154,7 @@ impl Folder {
     }
 
     /// Also the ledgers that are there.
-    fn open_uncleared(path: &Path) -> Result<(Folder, Vec<String>), StoreError> {
+    fn open_uncleared(path: &Path) -> Result<(DataFolder, Vec<String>), StoreError> {
         // Before anything is written: a newer version's folder is not touched at all.
         read_current(path)?;
         make(path)?;
@@ -169,7 +169,7 @@ impl Folder {
             }
             None => return Err(no_current(path, &ledgers)),
         };
-        let folder = Folder { path: path.to_owned(), current, unsettled: false, lock, writes: false };
+        let folder = DataFolder { path: path.to_owned(), current, unsettled: false, lock, writes: false };
         if !folder.current.is_new {
             folder.check_files(&ledgers)?;
         }
@@ -262,7 +262,7 @@ impl Folder {
     }
 
     /// Locks a data folder in which there is a ledger, and changes nothing in it; `None` when there is none.
-    pub fn look(path: &Path) -> Result<Option<Folder>, StoreError> {
+    pub fn look(path: &Path) -> Result<Option<DataFolder>, StoreError> {
         let ledgers = match ledgers(path) {
             Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(None),
             ledgers => ledgers?,
@@ -283,7 +283,7 @@ impl Folder {
             });
         }
         let folder =
-            Folder { path: path.to_owned(), current, unsettled: false, lock: lock(path)?, writes: false };
+            DataFolder { path: path.to_owned(), current, unsettled: false, lock: lock(path)?, writes: false };
         folder.check_files(&ledgers)?;
         Ok(Some(folder))
     }
@@ -297,7 +297,7 @@ impl Folder {
         self.path.join(&self.current.ledger)
     }
 
-    /// Whether there is no ledger yet: [`Folder::keep`] is called once one was made.
+    /// Whether there is no ledger yet: [`DataFolder::keep`] is called once one was made.
     pub fn is_new(&self) -> bool {
         self.current.is_new
     }
@@ -373,7 +373,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// The one that was current still is; until [`Folder::settle`] if this is [`Folder::is_unsettled`].
+    /// The one that was current still is; until [`DataFolder::settle`] if this is [`DataFolder::is_unsettled`].
     pub fn switch(&mut self, ledger: &str) -> Result<(), StoreError> {
         self.put(Current { ledger: ledger.to_owned(), ..self.current.clone() })
     }

@@ -79,7 +79,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use verify::{Fault, OnProgress, Verification};
+pub use verify::{LedgerFault, OnProgress, Verification};
 
 use crate::dns::{Name, RrType};
 use crate::observation::{Asked, FirstSeen, Halves, SensorId, Tuple};

@@ -14,7 +14,7 @@ use super::copy::CopyReceiver;
 use super::engine::Engine;
 use super::engine::MarkFile;
 use super::files::{failed, sync};
-use super::folder::Folder;
+use super::folder::DataFolder;
 use super::sled::SledEngine;
 use super::verify::{Checker, OnProgress, Verification};
 use super::{Options, StoreError, damaged, private};
@@ -30,7 +30,7 @@ pub struct Replica {
     taken: CopyReceiver,
     /// It has its name.
     named: bool,
-    folder: Folder,
+    folder: DataFolder,
 }
 
 impl Replica {
@@ -124,7 +124,7 @@ fn check_absent(target: &Path) -> Result<(), StoreError> {
 ///
 /// What another user has put at that name, who could then read the copy or exchange it, is left alone: a name that nobody can
 /// foretell is taken instead.
-fn empty_folder(target: &Path) -> Result<(PathBuf, Folder), StoreError> {
+fn empty_folder(target: &Path) -> Result<(PathBuf, DataFolder), StoreError> {
     let beside = |more: &str| {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(more);
@@ -142,8 +142,8 @@ fn empty_folder(target: &Path) -> Result<(PathBuf, Folder), StoreError> {
                     "This is not a folder of this user's alone, and is not touched; the copy is made beside it."
                 );
                 other
-            } else if Folder::has_nothing_else(&partial) {
-                let folder = Folder::open(&partial)?;
+            } else if DataFolder::has_nothing_else(&partial) {
+                let folder = DataFolder::open(&partial)?;
                 if folder.is_new() {
                     return Ok((partial, folder));
                 }
@@ -161,7 +161,7 @@ fn empty_folder(target: &Path) -> Result<(PathBuf, Folder), StoreError> {
             partial
         }
     };
-    let folder = Folder::open(&path)?;
+    let folder = DataFolder::open(&path)?;
     Ok((path, folder))
 }
 

@@ -1,6 +1,6 @@
 //! Sorted runs of rows: writing one, going through one, and going through several as one.
 //!
-//! A run never changes once it is written. Where its blocks are is a [`Source`]'s business: in memory
+//! A run never changes once it is written. Where its blocks are is a [`BlockSource`]'s business: in memory
 //! ([`super::segment`]) or in the engine ([`super::ledger`]); what is here is the same for both.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use super::key::{self, Each, Family, Range};
 use super::span::after_prefix;
 use super::{StoreError, damaged, value};
 use crate::observation::{FirstSeen, SensorId};
-use crate::store::batch::{Batch, Table};
+use crate::store::batch::{Batch, RowTable};
 
 /// A block of rows.
 ///
@@ -55,7 +55,7 @@ impl Block {
 }
 
 /// Where the blocks of a run are.
-pub(crate) trait Source: Send + Sync {
+pub(crate) trait BlockSource: Send + Sync {
     /// The block of a family where a key is, if it is anywhere; `None` when the family is empty.
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError>;
 
@@ -81,7 +81,7 @@ pub(crate) trait Source: Send + Sync {
             || self.extents().of(range.family).as_ref().is_some_and(|extent| extent.is_apart(range))
     }
 
-    /// As [`Source::floor`], for the first step of a scan: what it opens is kept for the next one, as far as there is room.
+    /// As [`BlockSource::floor`], for the first step of a scan: what it opens is kept for the next one, as far as there is room.
     fn first(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
         self.floor(family, key)
     }
@@ -106,7 +106,7 @@ pub(crate) trait Source: Send + Sync {
 /// cut, they are dropped, and parts in later runs are a new row.
 #[derive(Clone, Default)]
 pub(crate) struct Sources {
-    runs: Vec<(u32, Arc<dyn Source>)>,
+    runs: Vec<(u32, Arc<dyn BlockSource>)>,
     /// The times of the cuts, the earliest cut first.
     cuts: Vec<u64>,
 }
@@ -118,7 +118,7 @@ impl Sources {
     }
 
     /// Adds one that was made after so many cuts.
-    pub fn push(&mut self, epoch: u32, run: Arc<dyn Source>) {
+    pub fn push(&mut self, epoch: u32, run: Arc<dyn BlockSource>) {
         self.runs.push((epoch, run));
     }
 
@@ -135,8 +135,8 @@ impl Sources {
 }
 
 /// Runs of which nothing was dropped.
-impl FromIterator<Arc<dyn Source>> for Sources {
-    fn from_iter<I: IntoIterator<Item = Arc<dyn Source>>>(runs: I) -> Sources {
+impl FromIterator<Arc<dyn BlockSource>> for Sources {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn BlockSource>>>(runs: I) -> Sources {
         Sources { runs: runs.into_iter().map(|run| (0, run)).collect(), cuts: Vec::new() }
     }
 }
@@ -493,7 +493,7 @@ impl<'a, V> Sortable<'a, V> {
 }
 
 fn sorted<V>(
-    table: &Table<V>,
+    table: &RowTable<V>,
     sensors: usize,
     keep: impl Fn(&V) -> bool,
 ) -> Result<Vec<Sortable<'_, V>>, StoreError> {
@@ -558,7 +558,7 @@ impl Packed {
 
 /// Goes through the rows of one run in a range.
 struct Cursor {
-    source: Arc<dyn Source>,
+    source: Arc<dyn BlockSource>,
     /// How many cuts were made before the run was.
     epoch: u32,
     family: Family,
@@ -573,7 +573,7 @@ struct Cursor {
 impl Cursor {
     /// Stands at the first row; `None` when there is none.
     fn open(
-        (epoch, source): (u32, &Arc<dyn Source>),
+        (epoch, source): (u32, &Arc<dyn BlockSource>),
         range: &Range,
         to: Option<Arc<[u8]>>,
         lookup: Option<Reach>,
@@ -819,8 +819,8 @@ pub(crate) struct Whole {
 
 impl Whole {
     /// Stands before the first row of a family.
-    pub fn open(family: Family, newer: &[Arc<dyn Source>], all: &Sources) -> Result<Whole, StoreError> {
-        let rows = |source: &Arc<dyn Source>| source.counts().of(family);
+    pub fn open(family: Family, newer: &[Arc<dyn BlockSource>], all: &Sources) -> Result<Whole, StoreError> {
+        let rows = |source: &Arc<dyn BlockSource>| source.counts().of(family);
         let range = Range::all(family);
         let newer_rows = newer.iter().map(rows).sum::<u64>();
         let at_once = newer_rows.saturating_mul(LOOKED_UP) >= all.runs.iter().map(|(_, run)| rows(run)).sum();

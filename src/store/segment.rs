@@ -8,7 +8,7 @@ use super::block::Restarts;
 use super::domains::lookup_keys;
 use super::filter::{Filter, seed_in_memory};
 use super::key::{Each, Family};
-use super::run::{Block, CommitRange, Contents, Counts, Extents, Reach, Sink, Source, Writer};
+use super::run::{Block, BlockSource, CommitRange, Contents, Counts, Extents, Reach, Sink, Writer};
 use super::{StoreError, damaged};
 use crate::store::batch::Batch;
 
@@ -99,7 +99,7 @@ impl Segment {
         sequences: Vec<u64>,
         commits: CommitRange,
     ) -> Result<Segment, StoreError> {
-        let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
+        let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn BlockSource>).collect();
         let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
         let mut writer = Writer::new(Blocks::default(), BLOCK_BYTES, keys, seed_in_memory());
         writer.push_merged(&sources, cut)?;
@@ -156,7 +156,7 @@ pub(crate) struct JournalPart {
     pub rows: Vec<u8>,
 }
 
-impl Source for Segment {
+impl BlockSource for Segment {
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
         let blocks = self.blocks.of(family);
         let after = blocks.partition_point(|(bound, _)| bound.as_slice() <= key);

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::acknowledged::{Acknowledged, DiskMark};
 use super::engine::{Engine, EnginePlace, MarkFile, Site};
 use super::files::failed;
-use super::folder::{self, Folder, discard, make_next};
+use super::folder::{self, DataFolder, discard, make_next};
 pub use super::ledger::Ledger as SledStore;
 use super::ledger::{Ledger, beginning};
 use super::migrate::Migration;
@@ -40,7 +40,7 @@ const PROBE_BYTES: usize = 2 << 20;
 /// (nothing is written then), [`StoreError::Damaged`] when what is there is not what was written, [`StoreError::NoRoom`] when
 /// it must be brought up to this format and there is no room for a copy, [`StoreError::Closed`] when `on_migration` ended that.
 pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Result<SledStore, StoreError> {
-    let folder = Folder::open(path)?;
+    let folder = DataFolder::open(path)?;
     let store = open_folder(folder, options, on_migration)?;
     if options.max_disk == MaxDisk::Auto
         && let Some(bytes) = store.stats()?.max_disk
@@ -62,8 +62,8 @@ pub fn open_to_read(
     options: &Options,
     on_migration: OnProgress<'_>,
 ) -> Result<Option<SledStore>, StoreError> {
-    let folder = match Folder::look(path) {
-        Err(StoreError::OlderFormat { .. }) => Some(Folder::open_to_bring_up(path)?),
+    let folder = match DataFolder::look(path) {
+        Err(StoreError::OlderFormat { .. }) => Some(DataFolder::open_to_bring_up(path)?),
         folder => folder?,
     };
     let options = options.clone().for_reading();
@@ -71,7 +71,7 @@ pub fn open_to_read(
 }
 
 fn open_folder(
-    mut folder: Folder,
+    mut folder: DataFolder,
     options: &Options,
     on_migration: OnProgress<'_>,
 ) -> Result<SledStore, StoreError> {
@@ -99,7 +99,11 @@ fn open_folder(
 }
 
 /// Copies a ledger of an older format to one of this format, which takes over.
-fn bring_up(folder: &mut Folder, options: &Options, on_progress: OnProgress<'_>) -> Result<(), StoreError> {
+fn bring_up(
+    folder: &mut DataFolder,
+    options: &Options,
+    on_progress: OnProgress<'_>,
+) -> Result<(), StoreError> {
     let (from, to) = (folder.format(), folder.successor());
     let old = SledEngine::open(&folder.ledger(), options)?;
     let migration = Migration::of(&old, from)?;
@@ -176,7 +180,7 @@ fn size(ledger: &Path) -> u64 {
 
 /// Whether whoever wrote to a data folder last was killed, or has it open.
 pub fn was_killed(path: &Path) -> bool {
-    Folder::was_killed(path)
+    DataFolder::was_killed(path)
 }
 
 /// Bytes of the ledgers in a data folder, as far as they can be told.
@@ -187,7 +191,7 @@ pub fn ledger_bytes(path: &Path) -> u64 {
 
 /// Whether a data folder holds a ledger, sound or not.
 pub fn is_ledger(path: &Path) -> bool {
-    Folder::is_there(path)
+    DataFolder::is_there(path)
 }
 
 /// Verifies the ledger in a data folder that no process has open; `None` when there is none in it.
@@ -202,7 +206,7 @@ pub fn verify(
     options: &Options,
     on_progress: OnProgress<'_>,
 ) -> Result<Option<Verification>, StoreError> {
-    let opened = Folder::look(path).and_then(|folder| match folder {
+    let opened = DataFolder::look(path).and_then(|folder| match folder {
         Some(folder) => SledEngine::open(&folder.ledger(), options).map(|engine| Some((engine, folder))),
         None => Ok(None),
     });
@@ -224,7 +228,7 @@ pub fn verify(
 ///
 /// As [`open`], and when rows, questions or progress are damaged, from which nothing can be made: nothing has changed then.
 pub fn repair(path: &Path, options: &Options, on_progress: OnProgress<'_>) -> Result<Option<()>, StoreError> {
-    let Some(folder) = Folder::look(path)? else { return Ok(None) };
+    let Some(folder) = DataFolder::look(path)? else { return Ok(None) };
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
     Ledger::repair(site, options, on_progress).map(Some)
 }
@@ -235,7 +239,7 @@ pub fn repair(path: &Path, options: &Options, on_progress: OnProgress<'_>) -> Re
 ///
 /// As [`open`], but for damage.
 pub fn acknowledged(path: &Path) -> Result<Option<Vec<(LineageId, u64)>>, StoreError> {
-    let (_folder, damaged) = Folder::open_damaged(path)?;
+    let (_folder, damaged) = DataFolder::open_damaged(path)?;
     let Some(table) = marks(&damaged)? else { return Ok(None) };
     Ok(Some(table.logs().map(|(lineage, ack)| (*lineage, ack.offset)).collect()))
 }
@@ -259,7 +263,7 @@ fn marks(ledgers: &[PathBuf]) -> Result<Option<Acknowledged>, StoreError> {
 ///
 /// Also when the ledger is of another format.
 pub fn begin_anew(path: &Path, options: &Options) -> Result<Vec<PathBuf>, StoreError> {
-    let (mut folder, damaged) = Folder::open_damaged(path)?;
+    let (mut folder, damaged) = DataFolder::open_damaged(path)?;
     let mut missing = Acknowledged::default();
     for ledger in &damaged {
         let stored = DiskMark::of(ledger).read()?.unwrap_or_default();
@@ -305,7 +309,7 @@ impl SledStore {
 
 /// The ledgers in a data folder.
 struct SledSite {
-    folder: Mutex<Folder>,
+    folder: Mutex<DataFolder>,
     options: Options,
 }
 

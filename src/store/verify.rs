@@ -16,7 +16,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-pub use report::{Fault, Verification};
+pub use report::{LedgerFault, Verification};
 use rows::{Expected, RunState, index_entry, place};
 pub(crate) use rows::{check_row, shown};
 

@@ -10,7 +10,7 @@ fn names(folder: &Path) -> Vec<String> {
     super::names(folder).unwrap()
 }
 
-fn make_files(folder: &Folder) {
+fn make_files(folder: &DataFolder) {
     fs::create_dir_all(folder.ledger()).unwrap();
     files(&folder.ledger()).iter().for_each(|file| fs::write(file, b"x").unwrap());
 }
@@ -19,32 +19,32 @@ fn make_files(folder: &Folder) {
 fn a_new_folder_is_kept_only_once_its_ledger_was_made() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a").join("b");
-    let folder = Folder::open(&path).unwrap();
+    let folder = DataFolder::open(&path).unwrap();
     assert!(folder.is_new());
     make_files(&folder);
     drop(folder);
-    let mut folder = Folder::open(&path).unwrap();
+    let mut folder = DataFolder::open(&path).unwrap();
     assert!(folder.is_new() && !folder.ledger().exists());
     make_files(&folder);
     folder.keep().unwrap();
     drop(folder);
-    assert!(!Folder::open(&path).unwrap().is_new());
+    assert!(!DataFolder::open(&path).unwrap().is_new());
     assert_eq!(names(&path), ["CURRENT", "ledger-1", "lock"]);
 }
 
 #[test]
 fn a_folder_is_open_once() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Folder::open(dir.path()).unwrap();
-    assert!(matches!(Folder::open(dir.path()), Err(StoreError::Locked { .. })));
+    let first = DataFolder::open(dir.path()).unwrap();
+    assert!(matches!(DataFolder::open(dir.path()), Err(StoreError::Locked { .. })));
     drop(first);
-    assert!(Folder::open(dir.path()).is_ok());
+    assert!(DataFolder::open(dir.path()).is_ok());
 }
 
 #[test]
 fn a_newer_format_is_refused_and_nothing_is_written() {
     let dir = with_current("dnsledger format 4\nsomething else\n");
-    let refused = Folder::open(dir.path());
+    let refused = DataFolder::open(dir.path());
     assert!(
         matches!(refused, Err(StoreError::NewerFormat { found: 4, known: 3, before: None, .. })),
         "{refused:?}"
@@ -60,24 +60,24 @@ fn a_newer_format_is_refused_with_the_way_back_if_there_is_one() {
         fs::write(dir.path().join(format!("{BEFORE}{format}")), text).unwrap();
         fs::create_dir(dir.path().join(ledger)).unwrap();
     }
-    let said = Folder::open(dir.path()).unwrap_err().to_string();
+    let said = DataFolder::open(dir.path()).unwrap_err().to_string();
     assert!(
         said.contains("/CURRENT.format-3 ") && said.contains("`mv ") && !said.contains("format-4"),
         "{said}"
     );
     fs::remove_dir(dir.path().join("ledger-4")).unwrap();
-    let said = Folder::open(dir.path()).unwrap_err().to_string();
+    let said = DataFolder::open(dir.path()).unwrap_err().to_string();
     assert!(said.contains("/CURRENT.format-1 "), "{said}");
 }
 
 /// A folder with a ledger of format 1.
-fn with_older() -> (tempfile::TempDir, Folder) {
+fn with_older() -> (tempfile::TempDir, DataFolder) {
     let dir = with_current("dnsledger format 1\nledger-3\n");
     fs::create_dir(dir.path().join("ledger-3")).unwrap();
     for file in ["conf", "db"] {
         fs::write(dir.path().join("ledger-3").join(file), b"x").unwrap();
     }
-    let folder = Folder::open(dir.path()).unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
     (dir, folder)
 }
 
@@ -90,7 +90,7 @@ fn an_older_ledger_stays_for_as_long_as_its_file_names_it() {
     // Begun, and interrupted: what there is of it is kept. Of another one nothing says what it is.
     fs::create_dir(dir.path().join("ledger-5")).unwrap();
     drop(folder);
-    folder = Folder::open(dir.path()).unwrap();
+    folder = DataFolder::open(dir.path()).unwrap();
     assert_eq!(names(dir.path()), ["CURRENT", "ledger-3", "ledger-4", "ledger-5.unexplained", "lock"]);
     assert_eq!(set_asides(dir.path()), [dir.path().join("ledger-5.unexplained")]);
     fs::remove_dir(dir.path().join("ledger-5.unexplained")).unwrap();
@@ -100,7 +100,7 @@ fn an_older_ledger_stays_for_as_long_as_its_file_names_it() {
     folder.succeed().unwrap();
     assert!(!folder.is_older() && folder.ledger().ends_with("ledger-4"));
     drop(folder);
-    let mut folder = Folder::open(dir.path()).unwrap();
+    let mut folder = DataFolder::open(dir.path()).unwrap();
     assert_eq!(names(dir.path()), ["CURRENT", "CURRENT.format-1", "ledger-3", "ledger-4", "lock"]);
     assert_eq!(listed(&folder.ledger().join(KEEPS)), ["ledger-3"]);
     let kept = kept_before(dir.path());
@@ -114,13 +114,13 @@ fn an_older_ledger_stays_for_as_long_as_its_file_names_it() {
     }
     folder.switch("ledger-5").unwrap();
     drop(folder);
-    let folder = Folder::open(dir.path()).unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
     assert_eq!(names(dir.path()), ["CURRENT", "CURRENT.format-1", "ledger-3", "ledger-5", "lock"]);
-    assert!(Folder::has_nothing_else(dir.path()));
+    assert!(DataFolder::has_nothing_else(dir.path()));
     drop(folder);
     // It is given up by the one file, and stays no longer than the next opening.
     fs::remove_file(dir.path().join("CURRENT.format-1")).unwrap();
-    drop(Folder::open(dir.path()).unwrap());
+    drop(DataFolder::open(dir.path()).unwrap());
     assert_eq!(names(dir.path()), ["CURRENT", "ledger-5", "lock"]);
 }
 
@@ -128,10 +128,10 @@ fn an_older_ledger_stays_for_as_long_as_its_file_names_it() {
 fn an_older_ledger_is_not_looked_at_and_one_that_was_never_made_is_made_in_this_format() {
     let (dir, folder) = with_older();
     drop(folder);
-    let refused = Folder::look(dir.path());
+    let refused = DataFolder::look(dir.path());
     assert!(matches!(refused, Err(StoreError::OlderFormat { found: 1, known: 3, .. })), "{refused:?}");
     fs::write(dir.path().join(CURRENT), "dnsledger format 1\nledger-3\nnew\n").unwrap();
-    let folder = Folder::open(dir.path()).unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
     assert!(folder.is_new() && !folder.is_older() && folder.format() == FORMAT);
     assert!(!dir.path().join("ledger-3").exists());
 }
@@ -152,7 +152,7 @@ fn files_that_only_look_like_the_name_of_an_older_ledger_are_left_alone() {
     for ledger in ["ledger-8", "ledger-9"] {
         fs::create_dir(dir.path().join(ledger)).unwrap();
     }
-    drop(Folder::open(dir.path()).unwrap());
+    drop(DataFolder::open(dir.path()).unwrap());
     assert!(!dir.path().join("ledger-8").exists());
     // That one is what it says, of a version to come.
     let kept = kept_before(dir.path());
@@ -170,7 +170,7 @@ fn a_current_that_makes_no_sense_is_damage() {
         "dnsledger format 1\n../x\n",
         "\0",
     ] {
-        let refused = Folder::open(with_current(text).path());
+        let refused = DataFolder::open(with_current(text).path());
         assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{text:?}: {refused:?}");
     }
 }
@@ -179,17 +179,17 @@ fn a_current_that_makes_no_sense_is_damage() {
 fn a_ledger_without_current_is_never_the_reason_to_begin_anew() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("ledger-3")).unwrap();
-    assert!(matches!(Folder::open(dir.path()), Err(StoreError::Damaged { .. })));
+    assert!(matches!(DataFolder::open(dir.path()), Err(StoreError::Damaged { .. })));
     assert!(dir.path().join("ledger-3").exists());
 }
 
 #[test]
 fn a_ledger_that_is_missing_or_misses_a_file_is_damage() {
     let dir = with_current("dnsledger format 1\nledger-1\n");
-    assert!(matches!(Folder::open(dir.path()), Err(StoreError::Damaged { .. })));
+    assert!(matches!(DataFolder::open(dir.path()), Err(StoreError::Damaged { .. })));
     fs::create_dir(dir.path().join("ledger-1")).unwrap();
     fs::write(dir.path().join("ledger-1/conf"), b"x").unwrap();
-    let refused = Folder::open(dir.path()).unwrap_err().to_string();
+    let refused = DataFolder::open(dir.path()).unwrap_err().to_string();
     assert!(refused.contains("ledger-1/db"), "{refused}");
 }
 
@@ -213,14 +213,14 @@ fn what_a_crash_left_behind_is_removed_and_what_nothing_explains_is_set_aside() 
         fs::create_dir(dir.path().join(name)).unwrap();
     }
     let before = names(dir.path());
-    Folder::look(dir.path()).unwrap().unwrap();
-    Folder::open_to_bring_up(dir.path()).unwrap();
+    DataFolder::look(dir.path()).unwrap().unwrap();
+    DataFolder::open_to_bring_up(dir.path()).unwrap();
     assert_eq!(
         names(dir.path()),
         [before.as_slice(), &["lock".to_owned()]].concat(),
         "who asks removes nothing"
     );
-    Folder::open(dir.path()).unwrap();
+    DataFolder::open(dir.path()).unwrap();
     assert_eq!(
         names(dir.path()),
         [
@@ -237,14 +237,14 @@ fn what_a_crash_left_behind_is_removed_and_what_nothing_explains_is_set_aside() 
     assert!(!dir.path().join("ledger-2").join(REPLACES).exists());
     assert_eq!(set_asides(dir.path()).len(), 3);
     // Another ledger has a number that none of them has.
-    assert!(Folder::open(dir.path()).unwrap().next_ledger().unwrap().0.ends_with("ledger-7"));
+    assert!(DataFolder::open(dir.path()).unwrap().next_ledger().unwrap().0.ends_with("ledger-7"));
 }
 
 #[test]
 fn a_current_that_names_a_ledger_that_is_not_there_takes_nothing_from_the_one_that_is() {
     let dir = with_current("dnsledger format 3\nledger-4\n");
     fs::create_dir(dir.path().join("ledger-3")).unwrap();
-    for open in [|path: &Path| Folder::open(path).map(Some), |path: &Path| Folder::look(path)] {
+    for open in [|path: &Path| DataFolder::open(path).map(Some), |path: &Path| DataFolder::look(path)] {
         let refused = open(dir.path()).unwrap_err().to_string();
         assert!(
             refused.contains("ledger-4/conf is damaged: it is missing, and there is a ledger-3"),
@@ -272,7 +272,7 @@ fn a_ledger_that_takes_over_is_synced_and_explains_the_one_before() {
     }
     folder.switch("ledger-4").unwrap();
     drop(folder);
-    drop(Folder::open(dir.path()).unwrap());
+    drop(DataFolder::open(dir.path()).unwrap());
     assert_eq!(names(dir.path()), ["CURRENT", "ledger-4", "lock"]);
     assert_eq!(names(&dir.path().join("ledger-4")), ["conf", "db"]);
 }

@@ -11,7 +11,7 @@ use super::view::ReadView;
 use super::{CLEAR_PAUSE, Shared, Work, is_free};
 use crate::store::StoreError;
 use crate::store::engine::{self, with_prefix};
-use crate::store::run::{CommitRange, Source};
+use crate::store::run::{BlockSource, CommitRange};
 use crate::store::segment::Segment;
 
 /// Keys that are removed together.
@@ -144,7 +144,7 @@ impl Shared {
     /// Writes segments as a run.
     pub(super) fn fold(&self, segments: &[Arc<Segment>]) -> Result<(), StoreError> {
         let keys = segments.iter().map(|segment| segment.counts().lookup_keys).sum();
-        let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn Source>).collect();
+        let sources = segments.iter().map(|s| Arc::clone(s) as Arc<dyn BlockSource>).collect();
         let handle = self.handle();
         let mut folded_keys = Vec::new();
         let mut journal_from = 0;
@@ -186,7 +186,7 @@ impl Shared {
         let keys = group.iter().map(|run| run.meta.counts().lookup_keys).sum();
         let commits = CommitRange::over(group.iter().map(|run| run.meta.commits));
         // From one side of each cut, so that none is carried out by this.
-        let sources = group.iter().map(|run| Arc::clone(run) as Arc<dyn Source>).collect();
+        let sources = group.iter().map(|run| Arc::clone(run) as Arc<dyn BlockSource>).collect();
         let run = self.write_run(&self.handle(), keys, commits, |writer| writer.push_merged(&sources, 0))?;
         let change =
             ManifestChange { add: run, replaced: &group, journal: None, batch: None, ends_cuts: false };

@@ -73,7 +73,7 @@ impl Committed {
 }
 
 /// Rows that are to be committed.
-pub(super) enum Rows {
+pub(super) enum CommitRows {
     /// They become an entry of the journal.
     Segment(Box<Segment>),
     /// They are a run that nobody knows yet.
@@ -98,7 +98,7 @@ impl Shared {
         &self,
         committed: &mut Committed,
         progress: &[&Progress],
-        rows: Rows,
+        rows: CommitRows,
         hits: u64,
         edit: impl FnOnce(&mut ReadView),
     ) -> Result<(), StoreError> {
@@ -131,7 +131,7 @@ impl Shared {
             changes.push((key, Some(sealed)));
         }
         let next_run = match rows {
-            Rows::Run(run) => {
+            CommitRows::Run(run) => {
                 changes.push((engine::COMMITS.to_vec(), Some(record.to_bytes()?)));
                 let id = run.meta.id;
                 let before = with_record(&undo, &committed.record)?;
@@ -142,7 +142,7 @@ impl Shared {
                     committed.uncertain = Some(UncertainCommit { record, undo, run: Some(id) });
                 })?
             }
-            Rows::Segment(mut segment) => {
+            CommitRows::Segment(mut segment) => {
                 let sequence = record.journal_to;
                 let parts = segment.journal_parts();
                 let count =

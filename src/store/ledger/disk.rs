@@ -16,7 +16,7 @@ use crate::store::engine_handle::EngineHandle;
 use crate::store::filter::Pages;
 use crate::store::key::Family;
 use crate::store::manifest::RunMeta;
-use crate::store::run::{Block, CommitRange, Counts, Extents, Reach, Sink, Source, Writer};
+use crate::store::run::{Block, BlockSource, CommitRange, Counts, Extents, Reach, Sink, Writer};
 use crate::store::stored::{FILTER_PAGE_BYTES, block_key, filter_key, open_block, read_filter_page};
 use crate::store::{Pair, StoreError, block, damaged};
 
@@ -91,7 +91,7 @@ impl Run {
     }
 }
 
-impl Source for Run {
+impl BlockSource for Run {
     fn floor(&self, family: Family, key: &[u8]) -> Result<Option<Block>, StoreError> {
         if self.meta.counts().of(family) == 0 {
             return Ok(None);

@@ -18,7 +18,7 @@ use crate::store::budget::{Estimates, folded_place};
 use crate::store::engine;
 use crate::store::key::{Family, Range};
 use crate::store::manifest::{Cut, Epochs, Manifest};
-use crate::store::run::{CommitRange, Merged, Source, Sources};
+use crate::store::run::{BlockSource, CommitRange, Merged, Sources};
 use crate::store::space::of_copy;
 use crate::store::{Expired, StoreError, value};
 
@@ -208,7 +208,7 @@ impl Shared {
         let epochs = Arc::clone(&self.view().epochs);
         let mut sources = Sources::with_cuts(epochs.cuts.clone());
         for run in runs {
-            sources.push(epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn Source>);
+            sources.push(epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn BlockSource>);
         }
         sources
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use super::commit::Rows;
+use super::commit::CommitRows;
 use crate::base::clock;
 use crate::store::batch::Batch;
 use crate::store::key::{Range, hit_of_log, push_hit};
@@ -104,7 +104,7 @@ impl Shared {
         let (sequences, commits) = (vec![committed.record.journal_to], committed.next());
         let segment =
             Segment::from_batch(&batch, &Batch::default(), self.sensors.len(), sequences, commits, 0)?;
-        self.commit_rows(&mut committed, &[], Rows::Segment(Box::new(segment)), count, |_| {})?;
+        self.commit_rows(&mut committed, &[], CommitRows::Segment(Box::new(segment)), count, |_| {})?;
         Ok(count)
     }
 
@@ -143,7 +143,7 @@ impl Shared {
             let (sequences, commits) = (vec![committed.record.journal_to], committed.next());
             let segment =
                 Segment::from_batch(&batch, &Batch::default(), self.sensors.len(), sequences, commits, 0)?;
-            self.commit_rows(&mut committed, &[], Rows::Segment(Box::new(segment)), 0, |_| {})?;
+            self.commit_rows(&mut committed, &[], CommitRows::Segment(Box::new(segment)), 0, |_| {})?;
             new += count;
         }
         Ok((new, none))

@@ -62,7 +62,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
-use self::commit::{Committed, Rows};
+use self::commit::{CommitRows, Committed};
 use self::disk::{RunPairs, RunSink};
 use self::old_places::Replaced;
 use self::staging::Staging;
@@ -78,7 +78,7 @@ use crate::store::engine::{self, EnginePlace, Pairs, Site, with_prefix};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::manifest::Manifest;
 use crate::store::notifier::Notifier;
-use crate::store::run::{Source, Writer};
+use crate::store::run::{BlockSource, Writer};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
 use crate::store::space::copied_into;
@@ -427,11 +427,13 @@ impl WriteStore for Ledger {
         let commits = committed.next();
         let rows = if batch.tuples().len() + batch.questions().len() >= shared.options.bulk_rows {
             let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_batch(batch, &hits, sensors, cut);
-            Rows::Run(shared.write_run(&shared.handle(), lookup_keys(batch), commits, fill)?)
+            CommitRows::Run(shared.write_run(&shared.handle(), lookup_keys(batch), commits, fill)?)
         } else {
             shared.wait_for_room()?;
             let sequences = vec![committed.record.journal_to];
-            Rows::Segment(Box::new(Segment::from_batch(batch, &hits, sensors, sequences, commits, cut)?))
+            CommitRows::Segment(Box::new(Segment::from_batch(
+                batch, &hits, sensors, sequences, commits, cut,
+            )?))
         };
         shared.commit_rows(&mut committed, &progress, rows, new_hits, |_| {})
     }

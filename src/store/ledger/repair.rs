@@ -12,7 +12,7 @@ use super::{Ledger, Shared};
 use crate::store::batch::Batch;
 use crate::store::engine::Site;
 use crate::store::key::{Family, Range};
-use crate::store::run::{Merged, Source};
+use crate::store::run::{BlockSource, Merged};
 use crate::store::verify::{OnProgress, check_row};
 use crate::store::{Options, StoreError, damaged, value};
 
@@ -73,7 +73,7 @@ fn check_rows(
 ) -> Result<(), StoreError> {
     for (family, what) in [(Family::ByName, "rows"), (Family::Questions, "questions")] {
         // What is dropped and still there, too.
-        let source = [Arc::clone(run) as Arc<dyn Source>].into_iter().collect();
+        let source = [Arc::clone(run) as Arc<dyn BlockSource>].into_iter().collect();
         let mut rows = Merged::open(&source, &Range::all(family))?;
         let (mut found, mut last) = (0, Vec::new());
         while rows.advance()? {

@@ -29,7 +29,7 @@ use crate::store::engine::{self, Changes, EnginePlace, with_prefix};
 use crate::store::engine_handle::EngineHandle;
 use crate::store::key::{Family, Range};
 use crate::store::manifest::{Commits, FIRST_COMMIT, Manifest};
-use crate::store::run::{CommitRange, Merged, Source, Sources};
+use crate::store::run::{BlockSource, CommitRange, Merged, Sources};
 use crate::store::space::{check_room, in_file, of_copy, with_slack};
 use crate::store::{Reduced, StoreError};
 
@@ -397,8 +397,8 @@ impl<'a> Copy<'a> {
         let in_memory = view.segments.iter().map(|segment| segment.commits);
         let commits = CommitRange::over(rest.iter().map(|run| run.meta.commits).chain(in_memory));
         // All of it came after the last cut, which what was copied first has carried out.
-        let rest = rest.into_iter().map(|run| run as Arc<dyn Source>);
-        let segments = view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn Source>);
+        let rest = rest.into_iter().map(|run| run as Arc<dyn BlockSource>);
+        let segments = view.segments.iter().map(|segment| Arc::clone(segment) as Arc<dyn BlockSource>);
         self.add_sources(&rest.chain(segments).collect(), keys + view.pending().lookup_keys, commits)?;
         let old = shared.handle();
         let mut journal = Changes::new();

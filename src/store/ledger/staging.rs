@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::background::segments_to_merge;
-use super::commit::Rows;
+use super::commit::CommitRows;
 use super::disk::RunSink;
 use super::hits::{NewHits, look};
 use super::view::ReadView;
@@ -22,7 +22,7 @@ use crate::base::fault::point;
 use crate::progress::{LineageId, Progress};
 use crate::store::StoreError;
 use crate::store::batch::Batch;
-use crate::store::run::{CommitRange, Source, Writer};
+use crate::store::run::{BlockSource, CommitRange, Writer};
 use crate::store::segment::Segment;
 
 /// Rows and questions of staged segments that are merged by who stages: it takes a few milliseconds at most. Larger ones are
@@ -133,11 +133,11 @@ impl Shared {
             let segment = Segment::to_commit(&with_hits, committed.record.journal_to, commits.last, cut)?;
             let rows = if segment.rows() >= self.options.bulk_rows as u64 {
                 let keys = segment.counts().lookup_keys;
-                let sources = [Arc::new(segment) as Arc<dyn Source>].into_iter().collect();
+                let sources = [Arc::new(segment) as Arc<dyn BlockSource>].into_iter().collect();
                 let fill = |writer: &mut Writer<RunSink<'_>>| writer.push_merged(&sources, 0);
-                Rows::Run(self.write_run(&self.handle(), keys, commits, fill)?)
+                CommitRows::Run(self.write_run(&self.handle(), keys, commits, fill)?)
             } else {
-                Rows::Segment(Box::new(segment))
+                CommitRows::Segment(Box::new(segment))
             };
             let progress: Vec<&Progress> = progress.iter().collect();
             self.commit_rows(&mut committed, &progress, rows, hits, |view| {

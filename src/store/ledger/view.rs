@@ -9,7 +9,7 @@ use crate::store::engine::Pairs;
 use crate::store::entries::{DomainScan, EntryScan, HitScan, QuestionScan, Rows};
 use crate::store::key::{Family, Range};
 use crate::store::manifest::Epochs;
-use crate::store::run::{Counts, Merged, Reach, Source, Sources, Whole};
+use crate::store::run::{BlockSource, Counts, Merged, Reach, Sources, Whole};
 use crate::store::segment::Segment;
 use crate::store::sensors::Sensors;
 use crate::store::{
@@ -54,11 +54,11 @@ impl ReadView {
     pub(super) fn sources(&self) -> Sources {
         let mut sources = Sources::with_cuts(self.epochs.cuts.clone());
         for run in &self.runs {
-            sources.push(self.epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn Source>);
+            sources.push(self.epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn BlockSource>);
         }
         // Where there is a cut all that is in memory came after it.
         for segment in self.segments.iter().chain(&self.staged) {
-            sources.push(self.epochs.cuts.len() as u32, Arc::clone(segment) as Arc<dyn Source>);
+            sources.push(self.epochs.cuts.len() as u32, Arc::clone(segment) as Arc<dyn BlockSource>);
         }
         sources
     }
@@ -136,12 +136,12 @@ impl Snapshot for ReadView {
         let mut newer = Vec::new();
         let now = self.epochs.cuts.len() as u32;
         let runs = self.runs.iter().map(|run| {
-            (self.epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn Source>, run.meta.commits)
+            (self.epochs.epoch(run.meta.id), Arc::clone(run) as Arc<dyn BlockSource>, run.meta.commits)
         });
         let segments = self
             .segments
             .iter()
-            .map(|segment| (now, Arc::clone(segment) as Arc<dyn Source>, segment.commits));
+            .map(|segment| (now, Arc::clone(segment) as Arc<dyn BlockSource>, segment.commits));
         for (epoch, source, commits) in runs.chain(segments) {
             if commits.last > mark {
                 newer.push(Arc::clone(&source));

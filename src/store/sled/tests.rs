@@ -82,7 +82,7 @@ fn an_index_that_is_lost_on_disk_is_made_anew() {
     drop(store);
     let before = rows(path);
     assert!(verified(path).is_sound());
-    let ledger = Folder::look(path).unwrap().unwrap().ledger();
+    let ledger = DataFolder::look(path).unwrap().unwrap().ledger();
     let engine = SledEngine::open(&ledger, &tiny()).unwrap();
     let mut lost = 0;
     for name in engine.db.tree_names().iter().filter(|name| run_of(name).is_some()) {

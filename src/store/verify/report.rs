@@ -40,14 +40,14 @@ pub struct Verification {
     #[serde(default)]
     pub missing_logs: u64,
     /// What is wrong, as far as it is told.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<LedgerFault>,
     /// Faults that are not told one by one.
     pub more_faults: u64,
 }
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct LedgerFault {
     /// The file or the part of the ledger.
     pub what: String,
     /// What was found there.
@@ -89,6 +89,6 @@ impl Verification {
             StoreError::Io { what, error } => (what.clone(), error.to_string()),
             other => ("the ledger".to_owned(), other.to_string()),
         };
-        self.faults.push(Fault { what, why });
+        self.faults.push(LedgerFault { what, why });
     }
 }
