@@ -473,9 +473,14 @@ fn parse(answer: &[u8]) -> Option<Response> {
 
 /// Says loudly that something is not tested here, and why.
 pub fn skipped(why: &str) {
+    note(&format!("SKIPPED: {why}"));
+}
+
+/// Says something, whether the test passes or not.
+pub fn note(what: &str) {
     // Not by a macro: what those print is hidden where a test passes.
     let mut stderr = std::io::stderr();
-    writeln!(stderr, "SKIPPED: {why}").unwrap();
+    writeln!(stderr, "{what}").unwrap();
 }
 
 //--- Waiting --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ use generate::Random;
 use parking_lot::Mutex;
 
 use crate::clients::is_there;
-use crate::env::{Daemon, TestEnv, free_port, made_up_log, pause, setting, skipped, until};
+use crate::env::{Daemon, TestEnv, free_port, made_up_log, note, pause, setting, skipped, until};
 use crate::fleet::{Engine, Replica, export, front_end, log_of};
 use crate::fleet_hits::{hits, known};
 
@@ -319,9 +319,15 @@ fn kills_of_servers_forwarders_and_front_ends_lose_nothing_and_count_nothing_twi
         logs.lock().push(("c", "c-last.log".to_owned()));
     }
     daemon.wait_for_lines(6 + 20 * kills);
-    let slot = Slot::default();
     for data in ["a", "b", "c1", "c2"] {
-        until("all to be shipped", || slot.ships(&env, data, &to).then_some(()));
+        until("all to be shipped", || {
+            let ended = env.run(&["forward", "--once", "--data", data, "--to", &to]);
+            if !ended.status.success() {
+                // So that it is known why, where that never ends.
+                note(&format!("{data}: {}", ended.stderr));
+            }
+            ended.status.success().then_some(())
+        });
         let said = String::from_utf8(env.ok(&["forward", "--once", "--data", data, "--to", &to])).unwrap();
         assert!(said.contains(" 0 buckets differed"), "{data}: {said}");
     }
