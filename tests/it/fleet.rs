@@ -7,9 +7,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::clients::is_there;
-use super::env::{Daemon, TestEnv, free_port, made_up_log, post_control, skipped, until};
+use super::env::{Daemon, TestEnv, free_port, made_up_log, note, post_control, skipped, until};
 use super::project::documented_metrics;
 
 /// A server of ClickHouse; killed when dropped.
@@ -27,11 +28,14 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// It looks each second whether its session with ZooKeeper has ended, as it does on a busy machine. Until then its tables take nothing;
+    /// by default that is a minute.
     fn config(&self) -> String {
         let Replica { shard, replica, keeper } = self;
         format!(
             "<interserver_http_port>{}</interserver_http_port><interserver_http_host>127.0.0.1</interserver_http_host>\
              <zookeeper><node><host>127.0.0.1</host><port>{keeper}</port></node><session_timeout_ms>2000</session_timeout_ms></zookeeper>\
+             <merge_tree><zookeeper_session_expiration_check_period>1</zookeeper_session_expiration_check_period></merge_tree>\
              <macros><shard>{shard}</shard><replica>{replica}</replica></macros>",
             free_port()
         )
@@ -95,7 +99,18 @@ impl Engine {
     /// Starts it again in its folder.
     pub fn go_on(&mut self, env: &TestEnv) {
         let config = env.path(self.name).join("config.xml");
+        let (began, mut is_told) = (Instant::now(), false);
         until("the server to answer", || {
+            // So that it is known why, where it never does.
+            if began.elapsed() > Duration::from_secs(45) && !std::mem::replace(&mut is_told, true) {
+                let said = fs::read_to_string(env.path(self.name).join("errors")).unwrap_or_default();
+                let last: Vec<&str> = said.lines().rev().take(40).collect();
+                note(&format!(
+                    "{} does not answer; its last errors, the newest first:\n{}",
+                    self.name,
+                    last.join("\n")
+                ));
+            }
             // Where its ZooKeeper is not there yet it ends, and is started again, as an init does.
             if self.process.as_mut().is_none_or(Daemon::has_ended) {
                 let mut command = Command::new("clickhouse-server");
