@@ -415,7 +415,6 @@ impl WriteStore for Ledger {
         let shared = &*self.shared;
         point("apply_begun");
         shared.wait_until_room_is_made()?;
-        shared.leave_room()?;
         let watch = shared.watch.read();
         let found = hits::look(watch.as_deref(), batch);
         let mut committed = shared.committed.lock();

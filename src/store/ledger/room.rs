@@ -117,7 +117,10 @@ impl Shared {
         }
         let Some(free) = self.handle().place().free_bytes() else { return Ok(()) };
         let needed = match copying {
-            Some((handle, bytes)) => LEFT.saturating_add(bytes.saturating_sub(handle.disk_bytes()?)),
+            // One that cannot be asked has been given up.
+            Some((handle, bytes)) => {
+                LEFT.saturating_add(bytes.saturating_sub(handle.disk_bytes().unwrap_or(bytes)))
+            }
             None => {
                 let (own, most) = (self.handle().disk_bytes()?, self.max_disk.load(Ordering::Relaxed));
                 // A flood that is ahead of who makes room. How much stays is not known yet.
@@ -130,13 +133,18 @@ impl Shared {
         Err(StoreError::NoRoom { what: "committing while room is made", needed, free })
     }
 
-    /// Waits while room is made for a ledger that takes clearly more than it may: archives are read faster than what goes is found.
+    /// Waits while room is made for a ledger that takes clearly more than it may, or what is free is needed for that or for a copy: archives
+    /// are read faster than what goes is found, and an import is to go on afterwards.
     pub(super) fn wait_until_room_is_made(&self) -> Result<(), StoreError> {
         let most = self.max_disk.load(Ordering::Relaxed);
         loop {
             let seen = self.notifier.count();
-            if !self.is_making_room() || self.handle().disk_bytes()? <= most.saturating_add(most / BEYOND) {
-                return Ok(());
+            let is_large =
+                self.is_making_room() && self.handle().disk_bytes()? > most.saturating_add(most / BEYOND);
+            match self.leave_room() {
+                Ok(()) if !is_large => return Ok(()),
+                Ok(()) | Err(StoreError::NoRoom { .. }) => {}
+                Err(error) => return Err(error),
             }
             self.handle().failure().map_or(Ok(()), Err)?;
             self.check_stop()?;
