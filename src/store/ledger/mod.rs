@@ -468,7 +468,7 @@ impl WriteStore for Ledger {
     fn copy_room(&self) -> Result<Option<u64>, StoreError> {
         let _alone = self.shared.merging.lock();
         self.shared.clear_all_away()?;
-        Ok(self.shared.room()?.map(|room| copied_into(room.within)))
+        Ok(self.shared.room()?.map(|room| copied_into(room.beside.max(room.within()))))
     }
 
     fn use_reserve(&self) {

@@ -174,14 +174,12 @@ impl Shared {
         let Some(room) = room else { return Ok(CopyPlace::default()) };
         let stays = self.stays(kept);
         let needed = if leaves { with_slack(stays) } else { of_copy(stays) };
-        let reserve = room.beside - room.free;
-        let place =
-            |in_place, most: u64, bytes| CopyPlace { in_place, uses_reserve: needed > most - reserve, bytes };
         if needed <= room.beside {
-            Ok(place(false, room.beside, with_slack(stays)))
-        } else if leaves && needed <= room.within {
-            let grows = needed.saturating_sub(room.within - room.beside);
-            Ok(place(true, room.within, self.handle().disk_bytes()?.saturating_add(grows)))
+            let uses_reserve = needed > room.free;
+            Ok(CopyPlace { in_place: false, uses_reserve, bytes: with_slack(stays) })
+        } else if leaves && needed <= room.within() {
+            let bytes = self.handle().disk_bytes()?.saturating_add(needed);
+            Ok(CopyPlace { in_place: true, uses_reserve: true, bytes })
         } else {
             Err(StoreError::NoRoom { what: WHAT, needed: of_copy(stays), free: room.beside })
         }

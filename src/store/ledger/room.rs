@@ -20,8 +20,15 @@ pub(super) struct Room {
     pub free: u64,
     /// The same with the reserve: a copy beside the ledger may take them.
     pub beside: u64,
-    /// The same with what is free in the ledger's own file: a copy in place may take them.
-    pub within: u64,
+    /// Those that are free in the ledger's own file. How many of them can be used is known by writing only.
+    pub free_in_file: u64,
+}
+
+impl Room {
+    /// What a copy in place may take: half of what is free in the file, and nothing beside it. More was seen to fill a disk for good.
+    pub fn within(self) -> u64 {
+        self.free_in_file / 2
+    }
 }
 
 /// Where what is merged is written.
@@ -40,21 +47,19 @@ impl Shared {
         let Some(free) = handle.place().free_bytes() else { return Ok(None) };
         let beside = free.saturating_add(self.site.reserved());
         let free_in_file = handle.disk_bytes()?.saturating_sub(in_file(self.view().block_bytes()));
-        Ok(Some(Room { free, beside, within: beside.saturating_add(free_in_file) }))
+        Ok(Some(Room { free, beside, free_in_file }))
     }
 
     /// Where what is merged of so many bytes of blocks is written: into the ledger's own file; or, where that would make it larger
     /// than the ledger may be, beside it with all else. `None` where there is no room: a merge that fills the disk would stop all writing.
     pub(super) fn place_of_merge(&self, bytes: u64) -> Result<Option<MergePlace>, StoreError> {
         let Some(room) = self.room()? else { return Ok(Some(MergePlace::Within)) };
-        let free_in_file = room.within - room.beside;
         let most = self.max_disk.load(Ordering::Relaxed);
         let may_grow = most.saturating_sub(self.handle().disk_bytes()?);
         let is_left_alone = !self.is_to_take_less()?;
         let all = self.view().block_bytes();
-        // How much of what is free in the file can be used is known by writing only.
         let fits = in_file(bytes).saturating_add(LEFT) <= room.free;
-        Ok(if fits && in_file(bytes) <= free_in_file.saturating_add(room.free.min(may_grow)) {
+        Ok(if fits && in_file(bytes) <= room.free_in_file.saturating_add(room.free.min(may_grow)) {
             Some(MergePlace::Within)
         } else if is_left_alone && of_copy(all) <= room.beside {
             Some(MergePlace::Beside)
