@@ -63,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             address.shards.iter().map(|hosts| hosts.join(",")).collect::<Vec<_>>().join(";"),
             address.database
         );
-        Ok(Forwarder::open(Cluster::new(&address)?, source, &to, options.clone())?)
+        Ok(Forwarder::new(Cluster::new(&address)?, source, &to, options.clone()))
     };
     if args.once {
         let mut forwarder = open()?;

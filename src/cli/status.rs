@@ -119,10 +119,17 @@ fn describe(document: &Value, running: bool, all: bool) -> String {
     }
     let forwarding = &document["forwarding"];
     if let Some(to) = forwarding["to"].as_str() {
-        let until = format_utc(number(&forwarding["acknowledged_at"]));
+        let has = match number(&forwarding["acknowledged_at"]) {
+            0 => "which is not known to have all yet".to_owned(),
+            at => format!("which has all as of {} UTC", format_utc(at)),
+        };
+        let lacks = match number(&forwarding["lag_rows"]) {
+            0 => String::new(),
+            rows => format!(", and lacks about {rows} rows and questions"),
+        };
         let why = forwarding["error"].as_str().filter(|why| !why.is_empty());
         let why = why.map(|why| format!("; it fails: {why}")).unwrap_or_default();
-        line("forward", &format!("to {to}, which has all as of {until} UTC{why}"));
+        line("forward", &format!("to {to}, {has}{lacks}{why}"));
     }
     for told in document["delivering"].as_array().into_iter().flatten() {
         let text = |key: &str| told[key].as_str().unwrap_or_default();

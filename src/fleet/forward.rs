@@ -3,7 +3,11 @@
 //! Nothing is queued and nothing kept: what is to be shipped next is what has changed since the mark that the cluster has.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::FleetError;
 use super::cluster::Cluster;
@@ -14,6 +18,7 @@ use super::source::ChangeSource;
 use super::sweep::{Sweep, behind};
 use super::tables;
 use crate::base::clock::now;
+use crate::base::threads;
 use crate::http::{ChangesHead, Forwarding};
 use crate::store::Mark;
 
@@ -29,12 +34,17 @@ pub struct Options {
 /// Ships from one ledger into one cluster.
 pub struct Forwarder {
     cluster: Cluster,
-    source: ChangeSource,
+    source: Arc<ChangeSource>,
     options: Options,
-    quorum: usize,
+    /// Replicas that have a row when it is acknowledged, once it is known whether tables are replicated.
+    quorum: Option<usize>,
     /// Sensors that are noted already, with the generation.
     noted: HashSet<(u64, String)>,
-    told: Forwarding,
+    told: Arc<Mutex<Forwarding>>,
+    /// The commit up to which the cluster has all, once it has said so.
+    acknowledged: Option<Mark>,
+    /// When it was last counted what the cluster lacks, and how long that took.
+    counted: Option<(Instant, Duration)>,
     /// The ledger that was shipped last.
     generation: u64,
     /// When all is compared though it is not due, epoch seconds: at once at first, and some time after a shipment has failed.
@@ -58,6 +68,11 @@ fn later(before: u64, at: u64) -> u64 {
 const LONGEST_WAIT: u64 = 600;
 const PART: u64 = 4;
 
+/// How often the daemon is told that a shipment goes on.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// What a cluster that is away lacks is counted for a twentieth of the time, at most: it is read for that.
+const COUNTED_FOR: u32 = 20;
+
 /// How long comparing waits after a failure, seconds. An outage of a cluster ends for all sensors at once, and comparing goes through all
 /// rows of each: so it is another time for each ledger, and always the same one.
 fn wait_to_compare(generation: u64, every: Duration) -> u64 {
@@ -65,28 +80,37 @@ fn wait_to_compare(generation: u64, every: Duration) -> u64 {
     sip_hash(&[&generation.to_be_bytes()]) % longest.saturating_add(1)
 }
 
+/// Tells the daemon how it goes.
+fn tell(source: &ChangeSource, told: &Mutex<Forwarding>) -> Result<(), FleetError> {
+    let told = {
+        let mut told = told.lock();
+        told.at = now();
+        told.clone()
+    };
+    source.tell(&told)
+}
+
 impl Forwarder {
-    /// Makes sure that the tables are there.
-    ///
-    /// # Errors
-    ///
-    /// When they are not, or cannot be asked.
-    pub fn open(
-        cluster: Cluster,
-        source: ChangeSource,
-        to: &str,
-        options: Options,
-    ) -> Result<Forwarder, FleetError> {
-        tables::check(&cluster)?;
-        let quorum = tables::quorum(&cluster, options.quorum)?;
+    /// One that has not asked anybody yet.
+    pub fn new(cluster: Cluster, source: ChangeSource, to: &str, options: Options) -> Forwarder {
         let told = Forwarding { to: to.to_owned(), ..Forwarding::default() };
-        let noted = HashSet::new();
-        Ok(Forwarder { cluster, source, options, quorum, noted, told, generation: 0, compares_at: Some(0) })
+        Forwarder {
+            cluster,
+            source: Arc::new(source),
+            options,
+            quorum: None,
+            noted: HashSet::new(),
+            told: Arc::new(Mutex::new(told)),
+            acknowledged: None,
+            counted: None,
+            generation: 0,
+            compares_at: Some(0),
+        }
     }
 
     /// How it goes.
-    pub fn told(&self) -> &Forwarding {
-        &self.told
+    pub fn told(&self) -> Forwarding {
+        self.told.lock().clone()
     }
 
     /// Where it ships to.
@@ -99,48 +123,89 @@ impl Forwarder {
         &self.source
     }
 
+    /// Replicas that have a row when it is acknowledged.
     pub(super) fn quorum(&self) -> usize {
-        self.quorum
+        self.quorum.unwrap_or(0)
     }
 
-    /// Ships what has changed, compares where that is due, and tells the daemon how it went.
+    /// Ships what has changed, compares where that is due, and tells the daemon how it goes: meanwhile, where that takes long, and at the end.
     ///
     /// # Errors
     ///
     /// Why it could not: the next call begins where the cluster is.
     pub fn pass(&mut self) -> Result<(), FleetError> {
-        let done = self.ship_and_compare();
-        self.told.at = now();
+        let (source, told) = (Arc::clone(&self.source), Arc::clone(&self.told));
+        let done = std::thread::scope(|scope| {
+            // It is dropped when all is done.
+            let (_going, goes_on) = channel::<()>();
+            scope.spawn(move || {
+                threads::guarded(|| {
+                    while goes_on.recv_timeout(TELL_EVERY) == Err(RecvTimeoutError::Timeout) {
+                        // A daemon that is away has nobody who asks it.
+                        let _ = tell(&source, &told);
+                    }
+                });
+            });
+            self.ship_and_compare()
+        });
         match &done {
             Ok(()) => {
-                self.told.error.clear();
-                self.told.lag_rows = 0;
+                let mut told = self.told.lock();
+                told.error.clear();
+                told.lag_rows = 0;
             }
             Err(error) => {
-                self.told.failures += 1;
-                self.told.error = error.to_string();
+                {
+                    let mut told = self.told.lock();
+                    told.failures += 1;
+                    told.error = error.to_string();
+                }
+                if matches!(error, FleetError::Shard { .. }) {
+                    self.count_lacking();
+                }
                 let wait = wait_to_compare(self.generation, self.options.compare_every);
                 self.compares_at = Some(now().saturating_add(wait));
             }
         }
-        // A daemon that is away has nobody who asks it.
-        let told = self.source.tell(&self.told);
-        done.and(told)
+        done.and(tell(&self.source, &self.told))
+    }
+
+    /// Counts what has changed since what the cluster has, as far as that is known.
+    fn count_lacking(&mut self) {
+        let is_due = self.counted.is_none_or(|(at, took)| at.elapsed() >= took * COUNTED_FOR);
+        let Some(since) = self.acknowledged.filter(|_| is_due) else { return };
+        let (began, mut rows) = (Instant::now(), 0);
+        let counted = self.source.changes(since, Some(since), &mut |_, _| {
+            rows += 1;
+            Ok(())
+        });
+        // Where the daemon is away, too, it is as it was.
+        if counted.is_ok() {
+            self.told.lock().lag_rows = rows;
+        }
+        self.counted = Some((Instant::now(), began.elapsed()));
     }
 
     fn ship_and_compare(&mut self) -> Result<(), FleetError> {
         let head = self.source.head()?;
         let generation = head.identity.generation;
-        self.generation = generation;
+        if self.generation != generation {
+            (self.generation, self.acknowledged) = (generation, None);
+        }
         if generation == 0 {
             return Err(FleetError::Tables {
                 what: "the ledger was made before ledgers had an identity, and was not opened to be written since".to_owned(),
                 hint: "start the daemon once, or import something",
             });
         }
+        if self.quorum.is_none() {
+            tables::check(&self.cluster)?;
+            self.quorum = Some(tables::quorum(&self.cluster, self.options.quorum)?);
+        }
+        let quorum = self.quorum();
         // Where a shard is away nothing could be acknowledged, and would be shipped once more.
         let registry = Registry::load_whole(&self.cluster)?;
-        registry.spread(&self.cluster, self.quorum)?;
+        registry.spread(&self.cluster, quorum)?;
         let known = registry.ledgers.get(&generation).copied();
         let mut shipped = known.unwrap_or(Shipped {
             generation,
@@ -163,6 +228,7 @@ impl Forwarder {
             self.compares_at = Some(0);
         }
         let since = Mark(shipped.mark);
+        self.acknowledged = Some(since);
         let mut hits = registry.hits.get(&generation).copied();
         // Where tables came to have hits since, all of them are shipped.
         let hits_since = registry.has_hits.then_some(if hits.is_some() { since } else { Mark(0) });
@@ -176,31 +242,36 @@ impl Forwarder {
             if hits_since.is_some() && hits.is_none_or(|known| known.last < last_hit) {
                 let version = registry.hits.get(&generation).map_or(0, |known| known.version);
                 let mark = HitMark { version: registry::next_version(version), last: last_hit };
-                registry::note_hits(&self.cluster, generation, &mark, self.quorum)?;
+                registry::note_hits(&self.cluster, generation, &mark, quorum)?;
             }
         } else {
             shipped.as_of = later(shipped.as_of, head.at);
         }
         shipped.version = registry::next_version(shipped.version);
-        registry::note(&self.cluster, &shipped, self.quorum)?;
-        (self.told.acknowledged, self.told.acknowledged_at) = (shipped.mark, shipped.as_of);
-        self.told.undecided = registry
-            .undecided()
-            .filter(|sensor| sensor.generation == generation)
-            .map(|sensor| sensor.name.to_string())
-            .collect();
+        registry::note(&self.cluster, &shipped, quorum)?;
+        self.acknowledged = Some(Mark(shipped.mark));
+        let undecided = registry.undecided().filter(|sensor| sensor.generation == generation);
+        let undecided = undecided.map(|sensor| sensor.name.to_string()).collect();
+        {
+            let mut told = self.told.lock();
+            (told.acknowledged, told.acknowledged_at) = (shipped.mark, shipped.as_of);
+            told.undecided = undecided;
+        }
         let is_due = now().saturating_sub(shipped.compared) >= self.options.compare_every.as_secs()
             || self.compares_at.is_some_and(|at| at <= now());
         // A replica that is behind differs, and will not when it has caught up.
         if (drops != shipped.drops || is_due) && !self.cluster.is_behind() {
             let found = self.compare(&shipped, registry.cut, hits_since.is_some())?;
-            self.told.differing = found.differing;
-            self.told.mended += found.mended;
             self.compares_at = None;
             (shipped.drops, shipped.compared) = (drops, now());
-            self.told.compared_at = shipped.compared;
+            {
+                let mut told = self.told.lock();
+                told.differing = found.differing;
+                told.mended += found.mended;
+                told.compared_at = shipped.compared;
+            }
             shipped.version = registry::next_version(shipped.version);
-            registry::note(&self.cluster, &shipped, self.quorum)?;
+            registry::note(&self.cluster, &shipped, quorum)?;
         }
         Ok(())
     }
@@ -225,7 +296,7 @@ impl Forwarder {
                          FROM {database}.{name} FINAL PREWHERE {bounds} AND gen = {generation} AND epoch = 0 \
                          WHERE ({alive}) AND {last} >= {from} AND {last} < {to}"
                     );
-                    shard.copy(&copy, self.quorum)
+                    shard.copy(&copy, self.quorum())
                 })?;
             }
         }
@@ -241,10 +312,11 @@ impl Forwarder {
         registry: &Registry,
     ) -> Result<(ChangesHead, u64), FleetError> {
         let Shipped { generation, expired, base, .. } = *shipped;
-        let Forwarder { cluster, source, quorum, noted, told, .. } = self;
-        told.lag_rows = 0;
+        let quorum = self.quorum();
+        let Forwarder { cluster, source, noted, told, .. } = self;
+        told.lock().lag_rows = 0;
         let mut last_hit = 0;
-        let end = with_outbox(cluster, *quorum, |outbox| {
+        let end = with_outbox(cluster, quorum, |outbox| {
             source.changes(since, hits_since, &mut |head, change| {
                 if head.identity.generation != generation {
                     return Err(FleetError::Daemon("another ledger took its place".to_owned()));
@@ -272,16 +344,16 @@ impl Forwarder {
                             stands: Stands::Unsaid,
                             since,
                         };
-                        registry::note_sensors(cluster, &[sensor], *quorum)?;
+                        registry::note_sensors(cluster, &[sensor], quorum)?;
                     }
                     noted.insert((generation, name.to_owned()));
                 }
-                told.lag_rows += 1;
+                told.lock().lag_rows += 1;
                 outbox.put(&state, generation, version(base, head.mark, true))
             })
         })?;
-        told.shipped += told.lag_rows;
-        told.lag_rows = 0;
+        let mut told = told.lock();
+        told.shipped += std::mem::take(&mut told.lag_rows);
         Ok((end, last_hit))
     }
 }

@@ -181,7 +181,8 @@ pub struct Forwarding {
     pub acknowledged: u64,
     /// When that was so in the ledger, epoch seconds.
     pub acknowledged_at: u64,
-    /// Rows and questions of the shipment that failed last, or that is under way: those that the cluster lacks, about.
+    /// Rows and questions that the cluster lacks, about: those that have changed since what it has, once a shipment has failed; of one that is
+    /// under way, those that were read so far.
     pub lag_rows: u64,
     /// Rows and questions that were shipped, all together since it was started.
     pub shipped: u64,

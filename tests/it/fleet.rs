@@ -846,6 +846,18 @@ fn a_forwarder_waits_for_the_daemon_and_leaves_it_the_ledger() {
     let mut said = String::new();
     BufReader::new(forward.stderr.take().unwrap()).read_line(&mut said).unwrap();
     assert!(said.contains("no daemon has ledger"), "{said}");
+    // Once there is one it is told why nothing is shipped, though the cluster was away from the beginning.
+    fs::create_dir(env.path("logs")).unwrap();
+    let daemon = env.daemon("logs", "ledger");
+    until("the daemon to be told", || {
+        let told = daemon.json("/api/v1/status")["forwarding"].clone();
+        told["error"].as_str().filter(|why| why.contains("shard 1 of the cluster")).map(drop)
+    });
+    let said = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
+    assert!(
+        said.contains("to clickhouse://127.0.0.1:9/dns, which is not known to have all yet; it fails:"),
+        "{said}"
+    );
     forward.kill().unwrap();
     forward.wait().unwrap();
 }
@@ -894,11 +906,20 @@ fn a_cluster_that_hangs_or_is_away_holds_up_nobody_who_follows_logs() {
     until("it ships", || (forwarding()["shipped"].as_u64()? >= 1000).then_some(()));
     engine.process.as_ref().unwrap().signal("STOP");
     follows("hung");
+    // Forwarders wait for it, and say so.
+    let told_at = || forwarding()["at"].as_u64().unwrap();
+    let (began, failures) = (told_at(), forwarding()["failures"].as_u64());
+    until("it says that it is there", || (told_at() > began + 5).then_some(()));
+    assert_eq!(forwarding()["failures"].as_u64(), failures, "nothing has failed yet");
     engine.process.as_ref().unwrap().signal("CONT");
     engine.kill();
     follows("away");
     until("it is said", || forwarding()["error"].as_str().filter(|why| why.contains("shard 1")).map(drop));
     follows("long");
+    // Rows and questions since what was shipped last.
+    until("it is said how much the cluster lacks", || {
+        (forwarding()["lag_rows"].as_u64()? >= 2000).then_some(())
+    });
     engine.go_on(&env);
     let all = String::from_utf8(daemon.get("/api/v1/export").body).unwrap();
     until("all to be there", || (export(&env, &cluster) == all).then_some(()));
@@ -963,7 +984,7 @@ fn how_forwarding_goes_is_in_the_status_and_in_the_metrics() {
     assert!(daemon.json("/api/v1/status")["forwarding"].is_null());
     let metrics = || String::from_utf8(daemon.get("/metrics").body).unwrap();
     assert!(!metrics().contains("_forward_"));
-    let report = "%7B%22to%22:%22clickhouse://db/dns%22,%22shipped%22:7,%22acknowledged_at%22:1767225600,%22error%22:%22away%22%7D";
+    let report = "%7B%22to%22:%22clickhouse://db/dns%22,%22shipped%22:7,%22lag_rows%22:9,%22acknowledged_at%22:1767225600,%22error%22:%22away%22%7D";
     let told = post_control(&env.path("ledger"), &format!("/control/forwarding?report={report}"));
     assert_eq!(told, 200);
     assert_eq!(daemon.json("/api/v1/status")["forwarding"]["shipped"], 7);
@@ -974,7 +995,9 @@ fn how_forwarding_goes_is_in_the_status_and_in_the_metrics() {
     assert_has_all(&metrics, "dnsledger_forward_");
     let said = String::from_utf8(env.ok(&["status", "--data", "ledger"])).unwrap();
     assert!(
-        said.contains("to clickhouse://db/dns, which has all as of 2026-01-01 00:00:00 UTC; it fails: away"),
+        said.contains(
+            "to clickhouse://db/dns, which has all as of 2026-01-01 00:00:00 UTC, and lacks about 9 rows and questions; it fails: away"
+        ),
         "{said}"
     );
 }

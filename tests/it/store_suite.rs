@@ -372,7 +372,7 @@ fn ship(ledger: &Arc<SledStore>, address: &Address) {
     let cluster = Cluster::new(address).unwrap().with_pages([3, 6]);
     let options = ForwardOptions { quorum: 0, compare_every: Duration::ZERO };
     let source = ChangeSource::Ledger(Arc::clone(ledger) as Arc<dyn ReadStore>);
-    let mut forwarder = Forwarder::open(cluster, source, "a cluster", options).unwrap();
+    let mut forwarder = Forwarder::new(cluster, source, "a cluster", options);
     forwarder.pass().unwrap();
     forwarder.pass().unwrap();
     assert_eq!(forwarder.told().differing, 0, "it is equal after the first time");
