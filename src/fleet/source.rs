@@ -61,7 +61,8 @@ impl ChangeSource {
                 let (since, hits) = (since.0.to_string(), hits_since.map(|mark| mark.0.to_string()));
                 let mut params = vec![("since", since.as_str())];
                 params.extend(hits.as_deref().map(|hits| ("hits", hits)));
-                let answer = client.at_length().post("/control/changes", &params, None)?;
+                // However much it is: it is taken as fast as servers of the cluster take it.
+                let answer = client.at_length().without_end().post("/control/changes", &params, None)?;
                 let mut answer = BufReader::new(answer);
                 let head = read_head(&mut answer)?;
                 loop {

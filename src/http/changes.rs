@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Sender;
 use warp::reply::Response;
 
 use super::State;
-use super::control::{at_length, posted};
+use super::control::{posted, without_end};
 use super::error::ApiError;
 use super::machine::{exactly, json};
 use super::request::Request;
@@ -120,23 +120,20 @@ pub fn changes(state: &State, request: &Request) -> Result<Response, ApiError> {
         ApiError::bad_request("bad_request", "the parameter hits is not a number", "?since=0&hits=0")
     })?;
     let (ledger, ingest) = (Arc::clone(&state.0.ledger), Arc::clone(&state.0.ingest));
-    at_length(
-        state,
-        ChangesFrame::Failed("it took longer than http.stream_timeout".to_owned()).to_bytes(),
-        move |frames| {
-            // All that was read until then is committed now, so it is among the changes.
-            let at = match ingest.sensors().next() {
-                Some(_) => ingest.as_of_ms().map_or(0, |millis| millis / 1000),
-                None => now(),
-            };
-            // Where that fails there is what was committed before.
-            let at = if ingest.commit().is_ok() { at } else { 0 };
-            if let Err(error) = tell(&*ledger, Mark(since), hits, only_head, at, &frames) {
-                // A client that is gone does not want to know.
-                let _ = frames.blocking_send(ChangesFrame::Failed(error.to_string()).to_bytes());
-            }
-        },
-    )
+    // What was shipped of it is not acknowledged before its end: where it was cut each time, there would be none.
+    without_end(state, move |frames| {
+        // All that was read until then is committed now, so it is among the changes.
+        let at = match ingest.sensors().next() {
+            Some(_) => ingest.as_of_ms().map_or(0, |millis| millis / 1000),
+            None => now(),
+        };
+        // Where that fails there is what was committed before.
+        let at = if ingest.commit().is_ok() { at } else { 0 };
+        if let Err(error) = tell(&*ledger, Mark(since), hits, only_head, at, &frames) {
+            // A client that is gone does not want to know.
+            let _ = frames.blocking_send(ChangesFrame::Failed(error.to_string()).to_bytes());
+        }
+    })
 }
 
 fn tell(

@@ -425,6 +425,22 @@ pub(super) fn at_length(
     late: Bytes,
     work: impl FnOnce(Sender<Bytes>) + Send + 'static,
 ) -> Result<Response, ApiError> {
+    within(state, Some((state.0.config.stream_timeout, late)), work)
+}
+
+/// The same of what may take any time: who takes nothing of it loses the connection after `http.stream_timeout`.
+pub(super) fn without_end(
+    state: &State,
+    work: impl FnOnce(Sender<Bytes>) + Send + 'static,
+) -> Result<Response, ApiError> {
+    within(state, None, work)
+}
+
+fn within(
+    state: &State,
+    end: Option<(Duration, Bytes)>,
+    work: impl FnOnce(Sender<Bytes>) + Send + 'static,
+) -> Result<Response, ApiError> {
     let place = state.0.scans.of(state.1.network).try_take().ok_or_else(ApiError::busy)?;
     let (lines, mut receiver) = channel::<Bytes>(LINES_AHEAD);
     drop(spawn_blocking(move || {
@@ -434,13 +450,15 @@ pub(super) fn at_length(
         drop(place);
         drop(end);
     }));
-    let mut time = Box::pin(tokio::time::sleep(state.0.config.stream_timeout));
+    let mut end = end.map(|(time, late)| (Box::pin(tokio::time::sleep(time)), late));
     let mut is_over = false;
     let frames = futures_util::stream::poll_fn(move |context| {
         if is_over {
             return Poll::Ready(None);
         }
-        if time.as_mut().poll(context).is_ready() {
+        if let Some((time, late)) = &mut end
+            && time.as_mut().poll(context).is_ready()
+        {
             is_over = true;
             // Who works for it finds nobody who listens, and ends.
             receiver.close();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use dnsledger::base::shutdown::Stop;
+use dnsledger::fleet::source::ChangeSource;
 use dnsledger::http::client::{Client, ClientError};
 use dnsledger::http::tls;
 use dnsledger::http::token::{self, Scope, Tokens};
@@ -715,6 +716,19 @@ fn an_answer_that_takes_too_long_is_ended_and_says_so() {
     let mut bytes = Vec::new();
     drop(stream.read_to_end(&mut bytes));
     assert!(!bytes.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn what_a_forwarder_is_told_has_no_end_before_all_of_it() {
+    let server = Server::with(Config { stream_timeout: Duration::ZERO, ..Config::default() });
+    server.feed_names(5000);
+    let mut changes = 0;
+    let told = ChangeSource::Daemon(server.owner()).changes(Mark(0), None, &mut |_, _| {
+        changes += 1;
+        Ok(())
+    });
+    told.unwrap();
+    assert_eq!(changes, 10_000, "rows and questions");
 }
 
 #[test]
