@@ -9,11 +9,12 @@ use dnsledger::lookup::{Cursor, FILTER_KEYS, Filters, Limits, Query, Search, Sli
 use dnsledger::observation::{Observations, SensorId, Tuple, question_from_row_key};
 use dnsledger::observe::{self, Observer};
 use dnsledger::pull::Arrived;
-use dnsledger::pull::answer::{Envelope, Manifest, attribute_mark, attributes, check_event};
+use dnsledger::pull::answer::{Envelope, Manifest, attribute_mark, attributes, check_event, line_of};
 use dnsledger::store::ReadStore;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::tally::{Fate, Malformed, Skip, Tally};
 use dnsledger::zeek::{Line, LogRecord, Options, Reader};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 //--- logs -----------------------------------------------------------------------------------------------------------
@@ -229,21 +230,22 @@ pub fn pull(data: &[u8]) {
     if check_event(data).is_ok() {
         assert!(serde_json::from_slice::<Value>(data).is_ok_and(|event| event.get("Event").is_some()));
     }
-    if let Ok(envelope) = serde_json::from_slice::<Envelope>(data) {
+    let Ok(document) = serde_json::from_slice::<&RawValue>(data) else { return };
+    if let Ok(envelope) = serde_json::from_str::<Envelope>(document.get()) {
         let mut arrived = Arrived::default();
-        for (id, time, object) in envelope.indicators() {
-            arrived.add("x", id, time, "objects", object).expect("there is room");
+        for (id, time, object) in envelope.indicators().flatten() {
+            let Ok(line) = line_of(object) else { continue };
+            arrived.add("x", &id, time, "objects", &line).expect("there is room");
         }
         lines_read_back(&arrived, Format::Stix);
     }
-    if let Ok(document) = serde_json::from_slice::<Value>(data) {
-        let mut arrived = Arrived::default();
-        for attribute in attributes(&document).unwrap_or_default() {
-            let (id, time) = attribute_mark(attribute);
-            arrived.add("x", &id, time, "Attribute", attribute).expect("there is room");
-        }
-        lines_read_back(&arrived, Format::Misp);
+    let mut arrived = Arrived::default();
+    for attribute in attributes(document).flatten() {
+        let Ok((id, time)) = attribute_mark(attribute) else { continue };
+        let Ok(line) = line_of(attribute) else { continue };
+        arrived.add("x", &id, time, "Attribute", &line).expect("there is room");
     }
+    lines_read_back(&arrived, Format::Misp);
 }
 
 fn lines_read_back(arrived: &Arrived, format: Format) {

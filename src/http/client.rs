@@ -295,7 +295,7 @@ impl Client {
 
     /// The same, where the server may say nothing for so long.
     #[must_use]
-    fn with_timeout(self, silence: Duration) -> Client {
+    pub(super) fn with_timeout(self, silence: Duration) -> Client {
         Client { patience: Patience::of(silence), ..self }
     }
 
@@ -499,7 +499,7 @@ impl Client {
     pub(super) fn answer(&self, body: Incoming) -> Answer {
         let (runtime, current) = (Arc::clone(&self.runtime), Bytes::new());
         let (patience, waited, came) = (self.patience, Duration::ZERO, 0);
-        Answer { runtime, body, current, patience, waited, came, broken: None }
+        Answer { runtime, body, current, patience, waited, came, until: None, broken: None }
     }
 
     /// The error for a connection that broke.
@@ -648,8 +648,24 @@ pub struct Answer {
     /// How long it was waited for, and how many bytes came. How long whoever reads it takes does not count.
     waited: Duration,
     came: u64,
+    /// When it is to have ended, whoever takes its time.
+    until: Option<Instant>,
     /// Why it broke off: whoever reads on is told so again.
     broken: Option<String>,
+}
+
+impl Answer {
+    /// The same, which is given up then.
+    #[must_use]
+    pub(super) fn until(self, until: Instant) -> Answer {
+        Answer { until: Some(until), ..self }
+    }
+
+    /// The error for one that is given up.
+    fn late(&mut self, why: String) -> io::Error {
+        self.broken = Some(why.clone());
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    }
 }
 
 impl Read for Answer {
@@ -659,7 +675,14 @@ impl Read for Answer {
         }
         while self.current.is_empty() {
             let begun = Instant::now();
-            let left = self.patience.left(self.waited, self.came).unwrap_or_default();
+            let mut left = self.patience.left(self.waited, self.came).unwrap_or_default();
+            if let Some(until) = self.until {
+                let allowed = until.saturating_duration_since(begun);
+                if allowed.is_zero() {
+                    return Err(self.late("the answer takes too long".to_owned()));
+                }
+                left = left.min(allowed);
+            }
             let body = &mut self.body;
             let frame = self.runtime.block_on(async { timeout(left, body.frame()).await });
             let silent = begun.elapsed();
@@ -671,8 +694,7 @@ impl Read for Answer {
                     true => format!("the server said nothing for {} s, within its answer", silent.as_secs()),
                     false => format!("the answer comes too slowly: {came} bytes in {waited} s"),
                 };
-                self.broken = Some(why.clone());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+                return Err(self.late(why));
             };
             match frame {
                 Some(Ok(frame)) => {

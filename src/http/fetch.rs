@@ -5,7 +5,7 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -162,29 +162,31 @@ impl Reply {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The body as it comes, without the coding that it was sent in. One that breaks off is an error.
+    /// The body as it comes, without the coding that it was sent in. One that breaks off, or goes on until then, is an error.
     ///
     /// # Errors
     ///
     /// When it is sent in a coding that was not asked for.
-    pub fn into_body(self) -> Result<Box<dyn Read>, String> {
+    pub fn into_body(self, until: Instant) -> Result<Box<dyn Read>, String> {
         let coding = self.headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+        // Before it is inflated: what inflates to nothing never gives anything to who reads it.
+        let body = self.body.until(until);
         match coding.as_deref() {
-            None | Some(b"" | b"identity") => Ok(Box::new(self.body)),
-            Some(b"gzip" | b"x-gzip") => Ok(Box::new(MultiGzDecoder::new(self.body))),
+            None | Some(b"" | b"identity") => Ok(Box::new(body)),
+            Some(b"gzip" | b"x-gzip") => Ok(Box::new(MultiGzDecoder::new(body))),
             Some(other) => Err(format!("it is sent as {}", other.escape_ascii())),
         }
     }
 }
 
 impl Client {
-    /// A client of the server that a location is on, which begins and goes on to answer within `patience`.
+    /// A client of the server that a location is on, which begins and goes on to answer within `patience`, and not by the byte.
     ///
     /// # Errors
     ///
     /// As [`Client::of_url`].
     pub fn of_location(at: &Location, ca: Option<&Path>, patience: Duration) -> Result<Client, ClientError> {
-        Client::of_database(&at.origin(), ca.filter(|_| at.is_secure), &[], patience)
+        Ok(Client::of_url(&at.origin(), None, ca.filter(|_| at.is_secure))?.with_timeout(patience))
     }
 
     /// Gets what is there, or posts a body to it.
@@ -265,5 +267,40 @@ mod tests {
         ] {
             assert!(led(from, link).is_err(), "{from} {link}");
         }
+    }
+
+    /// What comes of a server that sends this again and again, now and then or at once, until nobody takes it.
+    fn read_of(begin: &'static str, again: Vec<u8>, now_and_then: bool, time: Duration) -> std::io::Error {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = Location::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(begin.as_bytes()).unwrap();
+            while stream.write_all(&again).is_ok() {
+                if now_and_then {
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+            }
+        });
+        let client = Client::of_location(&at, None, Duration::from_millis(200)).unwrap();
+        let reply = client.fetch(&at, &[], None).unwrap();
+        let mut body = reply.into_body(Instant::now() + time).unwrap();
+        let error = body.read_to_end(&mut Vec::new()).unwrap_err();
+        drop((body, client));
+        server.join().unwrap();
+        error
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_given_up_even_where_it_inflates_to_nothing_or_is_an_error() {
+        let mut nothing = Vec::new();
+        flate2::write::GzEncoder::new(&mut nothing, flate2::Compression::default()).finish().unwrap();
+        let packed = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
+        let error = read_of(packed, nothing.repeat(1000), false, Duration::from_millis(200));
+        assert!(error.to_string().contains("takes too long"), "{error}");
+        let error = read_of("HTTP/1.1 500 X\r\n\r\n", b"x".to_vec(), true, Duration::from_secs(3600));
+        assert!(error.to_string().contains("comes too slowly"), "{error}");
     }
 }

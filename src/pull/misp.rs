@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer::{attribute_mark, attributes};
+use super::answer::{attribute_mark, attributes, line_of};
 use super::spool::{Arrived, Spool};
 use super::{Pull, PullError, Pulled};
 use crate::indicators::Format;
@@ -65,13 +65,16 @@ impl Pull<'_> {
             if reply.status != 200 {
                 return Err(self.remote.answered(&at, reply));
             }
-            let document: Value = self.remote.document(&at, reply)?;
-            let attributes = attributes(&document)
-                .ok_or_else(|| unexpected("its answer is none of restSearch".to_owned()))?;
-            let (count, mut is_new) = (attributes.len(), false);
-            for attribute in attributes {
-                let (id, time) = attribute_mark(attribute);
-                is_new |= arrived.add(&at.to_string(), &id, time, "Attribute", attribute)?;
+            let document = self.remote.document(&at, reply)?;
+            let (mut count, mut is_new) = (0, false);
+            for attribute in attributes(&document) {
+                let attribute =
+                    attribute.ok_or_else(|| unexpected("its answer is none of restSearch".to_owned()))?;
+                let failed = |error| unexpected(format!("an attribute: {error}"));
+                let (id, time) = attribute_mark(attribute).map_err(failed)?;
+                let line = line_of(attribute).map_err(failed)?;
+                count += 1;
+                is_new |= arrived.add(&at.to_string(), &id, time, "Attribute", &line)?;
                 newest = newest.max(time);
             }
             if count < PAGE {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use super::answer::{Manifest, check_event};
+use super::remote::parsed;
 use super::{Pull, PullError, Pulled};
 use crate::http::fetch::Location;
 use crate::indicators::{Format, MAX_BYTES};
@@ -36,7 +37,7 @@ impl Pull<'_> {
             _ => return Err(self.remote.answered(&at, reply)),
         }
         let etag = reply.header("etag").filter(|value| value.len() < 1000).map(str::to_owned);
-        let manifest: Manifest = self.remote.document(&at, reply)?;
+        let manifest: Manifest = parsed(&at, &self.remote.document(&at, reply)?)?;
         let unexpected = |what: &str| PullError::Unexpected { at: at.to_string(), what: what.to_owned() };
         manifest.check().map_err(unexpected)?;
         let failed = |error| PullError::Watch(WatchError::Io { path: kept.clone(), error });
@@ -100,24 +101,31 @@ impl Pull<'_> {
             _ => return Err(self.remote.answered(&at, reply)),
         }
         let part = path.with_extension("part");
-        let mut text = Vec::new();
-        let read = self.remote.body(&at, reply)?.take(MAX_BYTES + 1).read_to_end(&mut text);
-        read.map_err(|error| unexpected(format!("reading it: {error}")))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(unexpected(format!("it has more than {} MiB", MAX_BYTES >> 20)));
+        let failed = |error| PullError::Watch(WatchError::Io { path: path.to_owned(), error });
+        let mut body = self.remote.body(&at, reply)?;
+        let mut file =
+            File::options().create(true).truncate(true).read(true).write(true).open(&part).map_err(failed)?;
+        let (mut piece, mut length) = (vec![0; 64 << 10], 0);
+        loop {
+            let read = match body.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(|error| unexpected(format!("reading it: {error}")))?,
+            };
+            length += read as u64;
+            if length > MAX_BYTES {
+                return Err(unexpected(format!("it has more than {} MiB", MAX_BYTES >> 20)));
+            }
+            match piece.get(..read) {
+                Some(piece @ [_, ..]) => file.write_all(piece).map_err(failed)?,
+                _ => break,
+            }
         }
         // What is kept is read again and again: it must be one.
-        if let Err(error) = check_event(&text) {
-            return Err(unexpected(format!("it is not an event: {error}")));
-        }
-        let write = || {
-            let mut file = File::create(&part)?;
-            file.write_all(&text)?;
-            file.sync_data()?;
-            fs::rename(&part, path)
-        };
-        write().map_err(|error| WatchError::Io { path: path.to_owned(), error })?;
-        Ok(Some(text.len() as u64))
+        file.rewind().map_err(failed)?;
+        check_event(BufReader::new(&file))
+            .map_err(|error| unexpected(format!("it is not an event: {error}")))?;
+        file.sync_data().and_then(|()| fs::rename(&part, path)).map_err(failed)?;
+        Ok(Some(length))
     }
 }
 

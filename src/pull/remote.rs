@@ -10,7 +10,8 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{FeedSource, PATIENCE, PullError};
 use crate::http::client::Client;
@@ -111,7 +112,7 @@ impl<'a> Remote<'a> {
     pub fn answered(&self, at: &Location, reply: Reply) -> PullError {
         let status = reply.status;
         let mut text = Vec::new();
-        if let Ok(body) = reply.into_body() {
+        if let Ok(body) = reply.into_body(self.deadline.min(Instant::now() + PATIENCE)) {
             // What can be read of an error is enough.
             let _ = body.take(MAX_ERROR).read_to_end(&mut text);
         }
@@ -124,8 +125,8 @@ impl<'a> Remote<'a> {
     ///
     /// When it is sent in a way that is not read.
     pub fn body(&self, at: &Location, reply: Reply) -> Result<Box<dyn Read>, PullError> {
-        let inner = reply.into_body().map_err(|what| PullError::Unexpected { at: at.to_string(), what })?;
-        Ok(Box::new(InTime { inner, deadline: self.deadline }))
+        let unexpected = |what| PullError::Unexpected { at: at.to_string(), what };
+        reply.into_body(self.deadline).map_err(unexpected)
     }
 
     /// The body of an answer as a document of JSON.
@@ -133,7 +134,7 @@ impl<'a> Remote<'a> {
     /// # Errors
     ///
     /// When it is none, or is too long.
-    pub fn document<T: DeserializeOwned>(&self, at: &Location, reply: Reply) -> Result<T, PullError> {
+    pub fn document(&self, at: &Location, reply: Reply) -> Result<Box<RawValue>, PullError> {
         let unexpected = |what: String| PullError::Unexpected { at: at.to_string(), what };
         let mut text = Vec::new();
         let read = self.body(at, reply)?.take(MAX_DOCUMENT + 1).read_to_end(&mut text);
@@ -141,16 +142,37 @@ impl<'a> Remote<'a> {
         if text.len() as u64 > MAX_DOCUMENT {
             return Err(unexpected(format!("its answer has more than {} MiB", MAX_DOCUMENT >> 20)));
         }
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        serde_json::from_slice(text).map_err(|error| {
-            let is_page = text.trim_ascii_start().starts_with(b"<");
-            unexpected(if is_page {
-                "its answer is a page, and no JSON".to_owned()
-            } else {
-                format!("its answer is not what was asked for: {error}")
+        if text.starts_with(b"\xef\xbb\xbf") {
+            text.drain(..3);
+        }
+        let is_page = text.trim_ascii_start().starts_with(b"<");
+        // A byte that is no text spoils the text that it is in, and nothing else.
+        let text = String::from_utf8(text).unwrap_or_else(|error| {
+            let chunks = error.as_bytes().utf8_chunks();
+            let marked = |invalid: &[u8]| if invalid.is_empty() { "" } else { "\u{fffd}" };
+            chunks.flat_map(|chunk| [chunk.valid(), marked(chunk.invalid())]).collect()
+        });
+        RawValue::from_string(text).map_err(|error| {
+            unexpected(match is_page {
+                true => "its answer is a page, and no JSON".to_owned(),
+                false => unlike(&error),
             })
         })
     }
+}
+
+/// Takes a document, or a part of one, apart.
+///
+/// # Errors
+///
+/// When it is not what was asked for.
+pub fn parsed<'a, T: Deserialize<'a>>(at: &Location, document: &'a RawValue) -> Result<T, PullError> {
+    serde_json::from_str(document.get())
+        .map_err(|error| PullError::Unexpected { at: at.to_string(), what: unlike(&error) })
+}
+
+fn unlike(error: &impl std::fmt::Display) -> String {
+    format!("its answer is not what was asked for: {error}")
 }
 
 /// The first line of a file.
@@ -190,19 +212,4 @@ fn said(text: &[u8]) -> String {
     };
     let told = told.unwrap_or_else(plain);
     told.chars().take(MAX_SAID).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// What is read until a moment.
-struct InTime<R> {
-    inner: R,
-    deadline: Instant,
-}
-
-impl<R: Read> Read for InTime<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if Instant::now() >= self.deadline {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, PullError::Late.to_string()));
-        }
-        self.inner.read(out)
-    }
 }

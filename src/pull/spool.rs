@@ -15,6 +15,9 @@ use super::PullError;
 use crate::indicators::MAX_BYTES;
 use crate::watch::WatchError;
 
+/// Bytes that keeping an object takes beside its text, about.
+const PLACE: usize = 96;
+
 /// What came of a server, by what it is called: since when it is so, and its line.
 #[derive(Default)]
 pub struct Arrived {
@@ -23,7 +26,7 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// Adds an object; how it is wrapped says `wrap`. Of two of one name the newer stays, and of two of one time the later. Says
+    /// Adds an object, which is a line; how it is wrapped says `wrap`. Of two of one name the newer stays, and of two of one time the later. Says
     /// whether the name is new here.
     ///
     /// # Errors
@@ -35,7 +38,7 @@ impl Arrived {
         id: &str,
         time: u64,
         wrap: &str,
-        object: &Value,
+        object: &str,
     ) -> Result<bool, PullError> {
         let list = if wrap == "objects" { ["[", "]"] } else { ["", ""] };
         let line =
@@ -45,7 +48,7 @@ impl Arrived {
             return Ok(false);
         }
         let is_new = known.is_none();
-        self.bytes += line.len() as u64;
+        self.bytes += (id.len() + line.len() + PLACE) as u64;
         if self.bytes > MAX_BYTES {
             let what = format!(
                 "it has more than {} MiB; search, or another collection, takes less",
@@ -164,7 +167,7 @@ mod tests {
     fn arrived(objects: &[(&str, u64, &str)]) -> Arrived {
         let mut arrived = Arrived::default();
         for (id, at, says) in objects {
-            arrived.add("x", id, *at, "objects", &Value::from(*says)).unwrap();
+            arrived.add("x", id, *at, "objects", &format!("\"{says}\"")).unwrap();
         }
         arrived
     }

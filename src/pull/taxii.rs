@@ -1,9 +1,10 @@
 //! TAXII 2.1: from a server, an API root or a collection to its indicators, page by page, and from then on those added since.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::answer::Envelope;
+use super::answer::{Collections, Discovery, Envelope, line_of};
+use super::remote::parsed;
 use super::spool::{Arrived, Spool};
 use super::{Pull, PullError, Pulled};
 use crate::http::fetch::{Location, encoded};
@@ -17,14 +18,10 @@ const PAGE: usize = 1000;
 const MAX_PAGES: usize = 10_000;
 /// API roots that are looked through for a collection.
 const MAX_ROOTS: usize = 20;
+/// Collections that are told where none of them is the one.
+const MAX_SEEN: usize = 50;
 /// After so long all is asked for: objects that were removed for good are not told of otherwise.
 const FULL: u64 = 86_400;
-
-#[derive(Deserialize)]
-struct Collections {
-    #[serde(default)]
-    collections: Vec<Collection>,
-}
 
 #[derive(Deserialize)]
 struct Collection {
@@ -68,10 +65,7 @@ impl Pull<'_> {
         self.import_spool(&spool, arrived, whole, Format::Stix)
     }
 
-    fn taxii_document<T: serde::de::DeserializeOwned>(
-        &self,
-        at: &Location,
-    ) -> Result<(Location, T), PullError> {
+    fn taxii_document(&self, at: &Location) -> Result<(Location, Box<RawValue>), PullError> {
         let (at, reply) = self.remote.get(at, &[ACCEPT])?;
         if reply.status != 200 {
             return Err(self.remote.answered(&at, reply));
@@ -89,22 +83,19 @@ impl Pull<'_> {
             return Ok(url.with_target(&format!("{root}/collections/{id}/objects/")));
         }
         let path = path.strip_suffix("/collections").unwrap_or(path);
-        let (at, document): (_, Value) = self.taxii_document(&url.with_target(&format!("{path}/")))?;
+        let (at, document) = self.taxii_document(&url.with_target(&format!("{path}/")))?;
         let unexpected = |what: String| PullError::Unexpected { at: at.to_string(), what };
-        let roots: Vec<&str> = match document.get("api_roots").and_then(Value::as_array) {
-            Some(roots) => {
-                let first = document.get("default").and_then(Value::as_str);
-                let others = roots.iter().filter_map(Value::as_str).filter(|root| Some(*root) != first);
-                first.into_iter().chain(others).collect()
-            }
+        let said: Discovery = parsed(&at, &document)?;
+        let roots = match said.roots(MAX_ROOTS) {
+            Some(roots) => roots,
             // It is an API root itself.
-            None if document.get("versions").is_some() || document.get("title").is_some() => vec![at.path()],
+            None if said.is_root() => vec![at.path().to_owned()],
             None => {
                 return Err(unexpected("it is neither a server of TAXII 2.1, nor an API root".to_owned()));
             }
         };
         let mut seen = Vec::new();
-        for root in roots.iter().take(MAX_ROOTS) {
+        for root in &roots {
             let to = match at.led_to(root) {
                 Ok(to) => to,
                 Err(why) => {
@@ -114,7 +105,7 @@ impl Pull<'_> {
             };
             let root = to.path().trim_end_matches('/').to_owned();
             let list = to.with_target(&format!("{root}/collections/"));
-            let (_, found): (_, Collections) = match self.taxii_document(&list) {
+            let (list, found) = match self.taxii_document(&list) {
                 Ok(found) => found,
                 // Others may be for this user.
                 Err(error @ PullError::Answered { .. }) if roots.len() > 1 => {
@@ -123,18 +114,27 @@ impl Pull<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            let wanted = &self.source.collection;
-            let named = |one: &&Collection| one.id == *wanted || one.title == *wanted || one.alias == *wanted;
-            let readable: Vec<&Collection> = found.collections.iter().filter(|one| one.can_read).collect();
-            let chosen = match wanted.as_str() {
-                "" if readable.len() == 1 => readable.first().copied(),
-                "" => None,
-                _ => found.collections.iter().find(named),
-            };
-            if let Some(Collection { id, .. }) = chosen {
-                return Ok(to.with_target(&format!("{root}/collections/{}/objects/", encoded(id))));
+            let wanted = self.source.collection.as_str();
+            let (mut chosen, mut readable) = (None, 0);
+            for one in parsed::<Collections>(&list, &found)?.each() {
+                let Collection { id, title, alias, can_read } = parsed(&list, one)?;
+                readable += u32::from(can_read);
+                let is_it = match wanted {
+                    "" => can_read && readable == 1,
+                    wanted => {
+                        chosen.is_none() && [&id, &title, &alias].into_iter().any(|name| name == wanted)
+                    }
+                };
+                if seen.len() < MAX_SEEN {
+                    seen.push(format!("{id} ({title})"));
+                }
+                if is_it {
+                    chosen = Some(id);
+                }
             }
-            seen.extend(found.collections.iter().map(|one| format!("{} ({})", one.id, one.title)));
+            if let Some(id) = chosen.filter(|_| !wanted.is_empty() || readable == 1) {
+                return Ok(to.with_target(&format!("{root}/collections/{}/objects/", encoded(&id))));
+            }
         }
         let which = match self.source.collection.as_str() {
             "" => "collection of the feed must say which one".to_owned(),
@@ -168,10 +168,17 @@ impl Pull<'_> {
             }
             let added = reply.header("x-taxii-date-added-last").map(str::to_owned);
             let spans = reply.header("x-taxii-date-added-first") != added.as_deref();
-            let page: Envelope = self.remote.document(&at, reply).map_err(failed)?;
+            let document = self.remote.document(&at, reply).map_err(failed)?;
+            let page: Envelope = parsed(&at, &document).map_err(failed)?;
             let mut is_new = false;
-            for (id, time, object) in page.indicators() {
-                is_new |= arrived.add(&at.to_string(), id, time, "objects", object).map_err(failed)?;
+            let no_indicator = |error: serde_json::Error| {
+                let what = format!("an indicator: {error}");
+                failed(PullError::Unexpected { at: at.to_string(), what })
+            };
+            for indicator in page.indicators() {
+                let (id, time, object) = indicator.map_err(no_indicator)?;
+                let line = line_of(object).map_err(no_indicator)?;
+                is_new |= arrived.add(&at.to_string(), &id, time, "objects", &line).map_err(failed)?;
             }
             let is_further = added.is_some() && added != last;
             last = added.or(last);

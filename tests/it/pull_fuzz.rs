@@ -3,9 +3,13 @@
 //! `DNSLEDGER_PULL_ROUNDS` is for how many answers of each kind; a few hundred thousand are the long form.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use dnsledger::http::fetch::Location;
 use dnsledger::pull::{self, FeedSource, ServerKind};
@@ -13,6 +17,7 @@ use dnsledger::watch::{FeedFolder, FeedRules};
 use serde_json::json;
 
 use crate::env::{TestEnv, setting};
+use crate::pull::{configure, ledger};
 use crate::served::{Asked, Said, Server};
 
 const UUID: &str = "5b9d0000-0000-4000-8000-000000000001";
@@ -105,5 +110,62 @@ fn whatever_a_server_answers_no_feed_is_changed_by_what_fails() {
             assert_eq!(names, ["data"], "{kind:?} {round}: something was written elsewhere");
         }
         assert!(good > 3 && failed > 3, "{kind:?}: {good} went well, {failed} failed");
+    }
+}
+
+/// What a server sends packed is small, and a tree of its values would be a hundred times as large as its text.
+#[test]
+fn an_answer_costs_no_more_memory_than_its_text() {
+    const TEXT: usize = 6 << 20;
+    let objects = "{\"\":0},".repeat(TEXT / 7);
+    let texts = "\"\",".repeat(TEXT / 3);
+    let answer = move |path: &str| match path {
+        "/one/collections/x/objects/" => format!(
+            "{{\"objects\":[{objects}{{\"type\":\"indicator\",\"id\":\"i\",\"pattern_type\":\"stix\",\
+             \"pattern\":\"[domain-name:value = 'evil.example']\",\"x\":[{objects}0]}}]}}"
+        ),
+        "/many/collections/" => {
+            format!("{{\"collections\":[{}{{\"id\":\"x\"}}]}}", "{\"id\":\"\"},".repeat(TEXT / 10))
+        }
+        "/many/" => format!("{{\"title\":\"x\",\"api_roots\":[\"/many/\",{texts}\"\"]}}"),
+        "/misp/attributes/restSearch" => format!(
+            "{{\"response\":{{\"Attribute\":[{{\"uuid\":\"{UUID}\",\"type\":\"domain\",\"value\":\"evil.example\",\
+             \"to_ids\":true,\"x\":[{objects}0]}}]}}}}"
+        ),
+        "/feed/manifest.json" => format!("{{\"{UUID}\":{{\"timestamp\":\"1\",\"x\":[{objects}0]}}}}"),
+        "/names/manifest.json" => {
+            (0..TEXT / 10).map(|n| format!("\"{n:x}\":{{}},")).collect::<String>() + "\"\":{}}"
+        }
+        _ => format!(
+            "{{\"Event\":{{\"uuid\":\"{UUID}\",\"info\":\"x\",\"y\":[{objects}0],\"Attribute\":[{{\"type\":\"domain\",\
+             \"value\":\"evil.example\",\"to_ids\":true}}]}}}}"
+        ),
+    };
+    let packed = move |path: &str| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        let start = if path.starts_with("/names/") { "{" } else { "" };
+        packed.write_all((start.to_owned() + &answer(path)).as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    let server = Server::start(move |asked| Said::ok(packed(asked.path())).with("Content-Encoding", "gzip"));
+    let env = ledger(&["www.evil.example"], "");
+    fs::write(env.path("key"), "s3cret\n").unwrap();
+    for (keys, end) in [
+        ("kind = \"taxii\"", Ok("/one/collections/x/")),
+        ("kind = \"misp\"\nkey_file = \"key\"", Ok("/misp/")),
+        ("kind = \"misp-feed\"", Ok("/feed/")),
+        ("kind = \"taxii\"", Err(("/many/", "collection of the feed must say which one"))),
+        ("kind = \"misp-feed\"", Err(("/names/", "names that are not UUIDs"))),
+    ] {
+        let path = end.unwrap_or_else(|(path, _)| path);
+        configure(&env, &format!("{keys}\nurl = \"{}\"\n", server.url(path)));
+        let mut command = env.tool("sh");
+        let pull = "ulimit -v 350000; exec \"$0\" feeds pull --config dnsledger.toml";
+        let ended = env.finish(command.args(["-c", pull, env!("CARGO_BIN_EXE_dnsledger")]));
+        let told = String::from_utf8(ended.stdout).unwrap() + &ended.stderr;
+        match end {
+            Ok(_) => assert!(told.contains("bad: 1 indicators"), "{path}: {} {told}", ended.status),
+            Err((_, why)) => assert!(told.contains(why), "{path}: {} {told}", ended.status),
+        }
     }
 }
