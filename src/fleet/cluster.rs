@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::Mutex;
 
-use super::names::{HIT_MARKS, HITS};
+use super::names::{HIT_MARKS, HITS, ODD};
 use super::rowbinary::ColumnReader;
 use super::rows::ClusterTable;
 use super::{Address, FleetError};
@@ -66,6 +66,8 @@ pub struct Shard {
     spans: Mutex<Option<bool>>,
     /// Whether it is known to have tables of hits.
     hits: AtomicBool,
+    /// Whether its tables are known to say which rows are odd.
+    odd: AtomicBool,
 }
 
 struct Host {
@@ -131,6 +133,7 @@ impl Cluster {
                 patience,
                 spans: Mutex::default(),
                 hits: AtomicBool::new(false),
+                odd: AtomicBool::new(false),
             })
         });
         Ok(Cluster {
@@ -272,6 +275,7 @@ impl Cluster {
             // Its tables may have been made anew.
             *shard.spans.lock() = None;
             shard.hits.store(false, Ordering::Relaxed);
+            shard.odd.store(false, Ordering::Relaxed);
         }
         inserted
     }
@@ -336,6 +340,22 @@ impl Shard {
             self.hits.store(ColumnReader(&found).u64()? == 2, Ordering::Relaxed);
         }
         Ok(self.hits.load(Ordering::Relaxed))
+    }
+
+    /// Whether its tables of rows and questions say which rows are odd: an upgrade has those of an older version say so.
+    ///
+    /// # Errors
+    ///
+    /// When none of its hosts answers.
+    pub fn has_odd(&self, database: &str) -> Result<bool, FleetError> {
+        if !self.odd.load(Ordering::Relaxed) {
+            let found = self.rows(&format!(
+                "SELECT count() FROM system.columns WHERE database = '{database}' AND name = '{ODD}'"
+            ))?;
+            let all = ClusterTable::OF_ROWS.len() as u64;
+            self.odd.store(ColumnReader(&found).u64()? == all, Ordering::Relaxed);
+        }
+        Ok(self.odd.load(Ordering::Relaxed))
     }
 
     /// Its hosts with their numbers, from 0 on, beginning with the one that answered last.

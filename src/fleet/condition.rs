@@ -3,6 +3,7 @@
 //! Keys decide before `FINAL` is done, and what is seen of a row does not: so what must be seen is asked of all stored states in a statement
 //! inside, which gives the keys of what may be wanted.
 
+use super::names::ODD;
 use super::rowbinary::literal;
 use super::rows::ClusterTable;
 use crate::dns::{Name, Rdata};
@@ -11,12 +12,21 @@ use crate::store::{Condition, Edge, Fence, LabelRegex, Looks, Side};
 /// What the engine is told of what is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// What the columns of the key must be; empty where they may be anything.
-    keys: String,
-    /// The same of rows that are left, where it takes long to look at all.
-    after: String,
+    /// Where tables say which rows are odd.
+    with_odd: KeyConditions,
+    /// Where they do not.
+    without: KeyConditions,
     /// How tuples must be seen.
     seen: Vec<Fence>,
+}
+
+/// What the columns of the key must be; empty where they may be anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct KeyConditions {
+    /// Of all rows.
+    keys: String,
+    /// Of rows that are left, where it takes long to look at all.
+    after: String,
 }
 
 /// The first columns of a page.
@@ -54,20 +64,19 @@ impl Filter {
     /// What is told of a condition; `None` where nothing can be.
     pub fn of(condition: &Condition) -> Option<Filter> {
         let mut seen = Vec::new();
-        let all = keys(condition, Told::All, &mut seen).unwrap_or_default();
-        let of = |part| keys(condition, part, &mut Vec::new());
-        // Engines look at all parts of a condition, whatever the first one says.
-        let (keys, after) = match of(Told::Text).and_then(|_| of(Told::Quick)) {
-            Some(quick) if quick != all => (quick, all),
-            _ => (all, String::new()),
-        };
-        let filter = Filter { keys, after, seen };
+        keys(condition, Telling { part: Told::All, has_odd: false }, &mut seen);
+        let [with_odd, without] = [true, false].map(|has_odd| KeyConditions::of(condition, has_odd));
+        let filter = Filter { with_odd, without, seen };
         (filter != Filter::default()).then_some(filter)
     }
 
+    fn told(&self, has_odd: bool) -> &KeyConditions {
+        if has_odd { &self.with_odd } else { &self.without }
+    }
+
     /// The condition of rows that the page has otherwise; empty where there is none.
-    pub fn after(&self) -> &str {
-        &self.after
+    pub fn after(&self, has_odd: bool) -> &str {
+        &self.told(has_odd).after
     }
 
     /// Whether what was seen of rows decides, which needs memory for each of them.
@@ -76,8 +85,15 @@ impl Filter {
     }
 
     /// The conditions within a page.
-    pub fn conditions(&self, database: &str, table: ClusterTable, bounds: &Bounds<'_>) -> Vec<String> {
-        let keys = (!self.keys.is_empty()).then(|| format!("({})", self.keys));
+    pub fn conditions(
+        &self,
+        database: &str,
+        table: ClusterTable,
+        has_odd: bool,
+        bounds: &Bounds<'_>,
+    ) -> Vec<String> {
+        let keys = &self.told(has_odd).keys;
+        let keys = (!keys.is_empty()).then(|| format!("({keys})"));
         let seen = self.seen.iter().map(|fence| {
             // Rows of a name are everywhere in the order of data.
             let what = if table == ClusterTable::Questions { "name, rrtype" } else { "name, rrtype, rdata" };
@@ -86,6 +102,18 @@ impl Filter {
             format!("({what}) IN (SELECT {what} FROM {database}.{name} PREWHERE {bounds} WHERE {seen})")
         });
         keys.into_iter().chain(seen).collect()
+    }
+}
+
+impl KeyConditions {
+    fn of(condition: &Condition, has_odd: bool) -> KeyConditions {
+        let of = |part| keys(condition, Telling { part, has_odd }, &mut Vec::new());
+        let all = of(Told::All).unwrap_or_default();
+        // Engines look at all parts of a condition, whatever the first one says.
+        match of(Told::Text).and_then(|_| of(Told::Quick)) {
+            Some(quick) if quick != all => KeyConditions { keys: quick, after: all },
+            _ => KeyConditions { keys: all, after: String::new() },
+        }
     }
 }
 
@@ -116,21 +144,31 @@ enum Told {
     Text,
 }
 
+/// What is told to which tables.
+#[derive(Debug, Clone, Copy)]
+struct Telling {
+    part: Told,
+    /// Whether they say which rows are odd.
+    has_odd: bool,
+}
+
 /// A condition on the columns of the key; `None` where all rows meet it as far as these say.
-fn keys(condition: &Condition, part: Told, seen: &mut Vec<Fence>) -> Option<String> {
+fn keys(condition: &Condition, telling: Telling, seen: &mut Vec<Fence>) -> Option<String> {
+    let Telling { part, has_odd } = telling;
     match condition {
         Condition::Always => None,
-        Condition::All(all) => joined(all.iter().filter_map(|one| keys(one, part, seen)), " AND "),
+        Condition::All(all) => joined(all.iter().filter_map(|one| keys(one, telling, seen)), " AND "),
         Condition::OneOf(any) => {
             // What is seen does not decide where it is one of several.
-            let any: Option<Vec<String>> = any.iter().map(|one| keys(one, part, &mut Vec::new())).collect();
+            let any: Option<Vec<String>> =
+                any.iter().map(|one| keys(one, telling, &mut Vec::new())).collect();
             joined(any?.into_iter(), " OR ")
         }
-        Condition::Shows(Side::Rrname, text) => in_name(text, "name", part),
-        Condition::Shows(Side::Rdata, text) => in_data(text, part),
+        Condition::Shows(Side::Rrname, text) => in_name(text, "name", telling),
+        Condition::Shows(Side::Rdata, text) => in_data(text, telling),
         Condition::Looks(_, _) if part != Told::All => None,
-        Condition::Looks(Side::Rrname, looks) => name_looks(looks),
-        Condition::Looks(Side::Rdata, looks) => data_looks(looks),
+        Condition::Looks(Side::Rrname, looks) => name_looks(looks, has_odd),
+        Condition::Looks(Side::Rdata, looks) => data_looks(looks, has_odd),
         Condition::BeginsWith(name) => Some(has("name", name.key())),
         Condition::Below(name) => Some(below(name)),
         Condition::Data(data) => joined(data.iter().map(exactly), " OR "),
@@ -168,13 +206,14 @@ const SHOWN_V4: &str = "IPv4NumToString(reinterpretAsUInt32(reverse(substring(rd
 const SHOWN_V6: &str = "IPv6NumToString(toFixedString(substring(rdata, 2, 16), 16))";
 
 /// That a name may look so.
-fn name_looks(looks: &Looks) -> Option<String> {
+fn name_looks(looks: &Looks, has_odd: bool) -> Option<String> {
+    let odd = odd("name", has_odd);
     if looks.labels.is_empty() {
-        return joined([has_length("name", looks.least), is_odd("name")].into_iter(), " OR ");
+        return joined([has_length("name", looks.least), odd].into_iter(), " OR ");
     }
     let labels = joined(looks.labels.iter().map(|label| matches("name", &label.of_name())), " AND ")?;
     let may_be_odd = looks.labels.iter().any(|label| label.may_be_escape);
-    joined([labels].into_iter().chain(may_be_odd.then(|| is_odd("name"))), " OR ")
+    joined([labels].into_iter().chain(may_be_odd.then_some(odd)), " OR ")
 }
 
 /// That a name in key form is so long that it has so many bytes as it is shown, where none of them is escaped.
@@ -193,8 +232,25 @@ fn is_odd_data() -> String {
     format!("{} AND NOT {plain}", is_tagged(Rdata::NAME_TAG))
 }
 
+/// What the column [`ODD`] of a table says of a row: that names in it have bytes that are escaped when they are shown.
+pub fn says_odd(table: ClusterTable) -> String {
+    match table {
+        ClusterTable::ByName | ClusterTable::ByData => format!("({}) OR ({})", is_odd("name"), is_odd_data()),
+        ClusterTable::Questions | ClusterTable::Hits => is_odd("name"),
+    }
+}
+
+/// That it may be so of the name, or of that in record data: few rows are odd, and looking at all of them for that takes long.
+fn odd(column: &str, has_odd: bool) -> String {
+    match (has_odd, column) {
+        (true, _) => format!("{ODD} = 1"),
+        (false, "name") => is_odd("name"),
+        (false, _) => is_odd_data(),
+    }
+}
+
 /// That record data may.
-fn data_looks(looks: &Looks) -> Option<String> {
+fn data_looks(looks: &Looks, has_odd: bool) -> Option<String> {
     let mut any = Vec::new();
     let is_anywhere = |label: &LabelRegex| (label.starts, label.ends) == (Edge::Open, Edge::Open);
     let is_name = is_tagged(Rdata::NAME_TAG);
@@ -203,7 +259,7 @@ fn data_looks(looks: &Looks) -> Option<String> {
         // The tag is one byte more.
         let is_long = has_length("rdata", looks.least + 1);
         any.push(format!("{is_name} AND {is_long}"));
-        any.push(is_odd_data());
+        any.push(odd("rdata", has_odd));
     } else if looks.labels.iter().all(is_anywhere) {
         any.extend(joined(looks.labels.iter().map(|label| matches("rdata", &label.of_text())), " AND "));
     } else {
@@ -214,7 +270,7 @@ fn data_looks(looks: &Looks) -> Option<String> {
         any.push(format!("{} AND {text}", is_tagged(Rdata::TEXT_TAG)));
     }
     if looks.labels.iter().any(|label| label.may_be_escape) {
-        any.push(is_odd_data());
+        any.push(odd("rdata", has_odd));
     }
     any.extend(looks.v4.iter().map(|v4| format!("{} AND {}", is_tagged(4), matches(SHOWN_V4, v4))));
     if let Some(v6) = &looks.v6 {
@@ -256,7 +312,7 @@ fn is_plain(byte: &u8) -> bool {
 const TELLS_ENOUGH: usize = 4;
 
 /// That a name in key form, as it is shown, may have a text in it: labels are in another order there, and bytes are not escaped.
-fn in_name(text: &[u8], column: &str, part: Told) -> Option<String> {
+fn in_name(text: &[u8], column: &str, telling: Telling) -> Option<String> {
     if let Some(labels) = whole_labels(text) {
         return Some(has(column, &labels));
     }
@@ -282,7 +338,7 @@ fn in_name(text: &[u8], column: &str, part: Told) -> Option<String> {
         let end: &[u8] = if behind.first() == Some(&b'.') { &[0] } else { &[] };
         let bytes = [label, end].concat().to_ascii_lowercase();
         if rest.len() == text.len() && byte.is_ascii_digit() {
-            parts.extend(with_digits_first(&bytes, column, part));
+            parts.extend(with_digits_first(&bytes, column, telling));
         } else {
             let part = has(column, &bytes);
             if bytes.len() >= TELLS_ENOUGH && longest.as_ref().is_none_or(|(length, _)| *length < bytes.len())
@@ -319,7 +375,7 @@ fn whole_labels(text: &[u8]) -> Option<Vec<u8>> {
 
 /// The same of a text that begins with digits, which may be the last ones of an escape: a byte that is not shown as it is. Only where all is
 /// looked at names are left out that have no such byte.
-fn with_digits_first(text: &[u8], column: &str, part: Told) -> Option<String> {
+fn with_digits_first(text: &[u8], column: &str, telling: Telling) -> Option<String> {
     let without_first = text.get(1..).filter(|text| !text.is_empty())?;
     let mut any = vec![has(column, without_first)];
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count().min(3);
@@ -333,11 +389,14 @@ fn with_digits_first(text: &[u8], column: &str, part: Told) -> Option<String> {
         }));
     }
     let any = joined(any.into_iter(), " OR ")?;
-    if part != Told::All {
-        return Some(any);
-    }
-    let is_odd = if column == "name" { is_odd(column) } else { is_odd_data() };
-    joined([has(column, text), format!("({any}) AND {is_odd}")].into_iter(), " OR ")
+    let Telling { part, has_odd } = telling;
+    let odd = odd(column, has_odd);
+    let of_odd = match (part, has_odd) {
+        (Told::All, _) => format!("({any}) AND {odd}"),
+        (_, true) => odd,
+        (_, false) => return Some(any),
+    };
+    joined([has(column, text), of_odd].into_iter(), " OR ")
 }
 
 /// That an IPv4 address may be shown with a text in it; `None` where none is.
@@ -386,9 +445,9 @@ fn in_v6(text: &[u8]) -> Option<String> {
 }
 
 /// That record data, as it is shown, may have a text in it.
-fn in_data(text: &[u8], part: Told) -> Option<String> {
+fn in_data(text: &[u8], telling: Telling) -> Option<String> {
     let text = text.to_ascii_lowercase();
-    let mut any = vec![in_name(&text, "rdata", part)?];
+    let mut any = vec![in_name(&text, "rdata", telling)?];
     any.push(format!("positionCaseInsensitive(rdata, {}) > 0", literal(&text)));
     if text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
         any.extend(in_v4(&text));
@@ -405,7 +464,7 @@ mod tests {
     use super::*;
 
     fn filter(condition: Condition) -> String {
-        Filter::of(&condition).map(|filter| filter.keys).unwrap_or_default()
+        Filter::of(&condition).map(|filter| filter.without.keys).unwrap_or_default()
     }
 
     #[test]
@@ -427,8 +486,14 @@ mod tests {
         assert_eq!(name("1"), "");
         // They are left out when little is left.
         let shown = Condition::Shows(Side::Rrname, b"365".to_vec());
-        let after = Filter::of(&shown).unwrap().after;
-        assert!(after.starts_with(r"((position(name, '\x33\x36\x35') > 0) OR ("), "{after}");
+        let digits = Filter::of(&shown).unwrap();
+        let whole = r"position(name, '\x33\x36\x35') > 0";
+        let after = &digits.without.after;
+        assert!(after.starts_with(&format!("(({whole}) OR (")) && after.contains("NOT match"), "{after}");
+        // Where it is known which rows are odd, these are left for then.
+        assert_eq!(digits.with_odd.keys, format!("(({whole}) OR (odd = 1))"));
+        let after = &digits.with_odd.after;
+        assert!(after.starts_with(&format!("(({whole}) OR (")) && after.contains("AND odd = 1"), "{after}");
         for nothing in [".", r"\195", r"\.", ""] {
             assert_eq!(Filter::of(&Condition::Shows(Side::Rdata, nothing.into())), None, "{nothing}");
         }
@@ -443,6 +508,8 @@ mod tests {
         let looks = Looks { labels: Vec::new(), least: 40, v4: None, v6: None };
         let name = filter(Condition::Looks(Side::Rrname, looks.clone()));
         assert!(name.starts_with("(length(name) >= 40) OR (NOT match(name, "), "{name}");
+        let with_odd = Filter::of(&Condition::Looks(Side::Rrname, looks.clone())).unwrap().with_odd.keys;
+        assert_eq!(with_odd, "(length(name) >= 40) OR (odd = 1)");
         let data = filter(Condition::Looks(Side::Rdata, looks));
         assert!(data.contains("length(rdata) >= 41") && !data.contains("NumToString"), "{data}");
     }

@@ -4,6 +4,8 @@
 pub const BY_NAME: &str = "by_name";
 /// Rows by record data: addresses and names.
 pub const BY_DATA: &str = "by_data";
+/// The column of these and of questions that says which rows are odd: names in them have bytes that are escaped when they are shown.
+pub const ODD: &str = "odd";
 /// Questions.
 pub const QUESTIONS: &str = "questions";
 /// Hits.

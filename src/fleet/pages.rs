@@ -313,10 +313,11 @@ impl Pages {
         }
         let mut conditions = self.conditions();
         conditions.extend(self.fence.iter().map(|fence| format!("{first} <= {}", literal(fence))));
+        let has_odd = self.range.filter.is_some() && shard.has_odd(database)?;
         if let Some(filter) = &self.range.filter {
-            conditions.extend(filter.conditions(database, table, &self.bounds()));
+            conditions.extend(filter.conditions(database, table, has_odd, &self.bounds()));
         }
-        let after = self.range.filter.as_ref().map_or("", Filter::after);
+        let after = self.range.filter.as_ref().map_or("", |filter| filter.after(has_odd));
         let after = if after.is_empty() { String::new() } else { format!(" WHERE {after}") };
         let (key, values) = (columns(table).join(", "), table.values());
         // What is left out of such a page goes by keys alone, so all versions of a row are there or none.

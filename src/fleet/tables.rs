@@ -6,7 +6,10 @@
 use super::FleetError;
 use super::bucket::BUCKETS;
 use super::cluster::{Cluster, Shard};
+use super::condition::says_odd;
+use super::names::ODD;
 use super::rowbinary::{ColumnReader, put_u32, put_u64};
+use super::rows::ClusterTable;
 
 pub use super::names::{
     BY_DATA, BY_NAME, COMPARED, CUTS, HIT_MARKS, HITS, LAYOUT, LEDGERS, QUESTIONS, SENSORS,
@@ -55,6 +58,8 @@ pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
             Codec::OfServer => columns.to_owned(),
             Codec::Zstd => columns.replace(", ", " CODEC(ZSTD(1)), ") + " CODEC(ZSTD(1))",
         };
+        // Of what is computed only the last one is stored.
+        let stored = if codec == Codec::Zstd && !computed.is_empty() { " CODEC(ZSTD(1))" } else { "" };
         let engine = match form {
             Form::Plain => "ReplacingMergeTree(ver)".to_owned(),
             Form::Replicated => format!(
@@ -62,7 +67,7 @@ pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
             ),
         };
         format!(
-            "CREATE TABLE IF NOT EXISTS {database}.{name} ({columns}{computed}) ENGINE = {engine} ORDER BY ({order}) \
+            "CREATE TABLE IF NOT EXISTS {database}.{name} ({columns}{computed}{stored}) ENGINE = {engine} ORDER BY ({order}) \
              SETTINGS index_granularity = {granularity}"
         )
     };
@@ -75,21 +80,21 @@ pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
         table_with(
             BY_NAME,
             &rows("name String, rrtype UInt16, rdata String"),
-            LASTS,
+            &format!("{LASTS}, {}", odd(ClusterTable::ByName)),
             "name, rrtype, rdata, sensor, gen, epoch",
             1024,
         ),
         table_with(
             BY_DATA,
             &rows("rdata String, name String, rrtype UInt16"),
-            LASTS,
+            &format!("{LASTS}, {}", odd(ClusterTable::ByData)),
             "rdata, name, rrtype, sensor, gen, epoch",
             1024,
         ),
         table_with(
             QUESTIONS,
             &format!("name String, rrtype UInt16, {IDENTITY}, {OUTCOMES}"),
-            LAST,
+            &format!("{LAST}, {}", odd(ClusterTable::Questions)),
             "name, rrtype, sensor, gen, epoch",
             1024,
         ),
@@ -124,6 +129,11 @@ pub fn statements(database: &str, form: Form, codec: Codec) -> Vec<String> {
         table(CUTS, "one UInt8, ver UInt64, before UInt64, at UInt64", "one", 8192),
         table(LAYOUT, "one UInt8, ver UInt64, version UInt32, buckets UInt32, shards UInt32", "one", 8192),
     ]
+}
+
+/// The column that says which rows of a table are odd. The server fills it, whoever inserts.
+fn odd(table: ClusterTable) -> String {
+    format!("{ODD} UInt8 MATERIALIZED {}", says_odd(table))
 }
 
 /// The statement that notes on one of so many shards, from 1 on, what its tables are: without it they are not taken for any.
@@ -170,6 +180,7 @@ pub fn init(cluster: &Cluster, form: Form) -> Result<(), FleetError> {
             shard.execute_on_each(&statement)?;
         }
         add_base(cluster.database(), shard)?;
+        add_odd(cluster.database(), shard)?;
     }
     let shards = cluster.shards().len();
     for (at, layout) in cluster.each(&[], |_, shard| layout(cluster, shard)) {
@@ -228,6 +239,21 @@ pub fn check(cluster: &Cluster) -> Result<(), FleetError> {
             hint: "name all shards, in the order in which they were named when the tables were made; for a new one: dnsledger fleet init",
         }),
     }
+}
+
+/// Adds the column that says which rows are odd, where a table was made without it. Of rows that are there the server works it out as they are
+/// read, and keeps it as they are merged.
+fn add_odd(database: &str, shard: &Shard) -> Result<(), FleetError> {
+    for table in ClusterTable::OF_ROWS {
+        let name = table.name();
+        let there = shard.rows(&format!(
+            "SELECT count() FROM system.columns WHERE database = '{database}' AND table = '{name}' AND name = '{ODD}'"
+        ))?;
+        if ColumnReader(&there).u64()? == 0 {
+            shard.execute(&format!("ALTER TABLE {database}.{name} ADD COLUMN {}", odd(table)))?;
+        }
+    }
+    Ok(())
 }
 
 /// The version of the tables of a shard.

@@ -425,6 +425,16 @@ fn what_a_ledger_drops_by_age_stays_in_the_cluster_and_counts_once_when_it_comes
     assert_eq!(export(&env, &cluster), env.export("all"));
 }
 
+/// The statement that made a table of version 3: those had the last sighting itself, and did not say which rows are odd.
+fn of_version_3(statement: &str) -> String {
+    let older = statement.replace(", last UInt64 ALIAS first + span", "");
+    let older = older.replace(", a_last UInt64 ALIAS a_first + a_span", "").replace("span ", "last ");
+    match older.split_once(", odd UInt8 ") {
+        Some((before, after)) => format!("{before}) ENGINE{}", after.split_once(" ENGINE").unwrap().1),
+        None => older,
+    }
+}
+
 #[test]
 fn tables_that_an_older_version_made_are_used_as_they_are() {
     let env = TestEnv::new();
@@ -433,8 +443,7 @@ fn tables_that_an_older_version_made_are_used_as_they_are() {
     // They had the last sighting itself.
     let statements = String::from_utf8(env.ok(&["fleet", "print", "dns"])).unwrap();
     for statement in statements.lines().filter(|statement| statement.starts_with("CREATE")) {
-        let older = statement.replace(", last UInt64 ALIAS first + span", "");
-        let older = older.replace(", a_last UInt64 ALIAS a_first + a_span", "").replace("span ", "last ");
+        let older = of_version_3(statement);
         let answer = engine.ask(older.trim_end_matches(';')).unwrap();
         assert!(answer.starts_with("HTTP/1.0 200"), "{older}: {answer}");
     }
@@ -472,8 +481,7 @@ fn shards_with_tables_of_two_versions_are_one_cluster_and_an_upgrade_that_stoppe
     // The first shard has tables of version 3, which had the last sighting itself.
     let statements = String::from_utf8(env.ok(&["fleet", "print", "dns"])).unwrap();
     for statement in statements.lines().filter(|statement| statement.starts_with("CREATE")) {
-        let older = statement.replace(", last UInt64 ALIAS first + span", "");
-        let older = older.replace(", a_last UInt64 ALIAS a_first + a_span", "").replace("span ", "last ");
+        let older = of_version_3(statement);
         made(&first, older.trim_end_matches(';'));
     }
     // Of the second one nothing is there yet: that is said, and an upgrade makes the first one whole before it fails.
@@ -492,7 +500,9 @@ fn shards_with_tables_of_two_versions_are_one_cluster_and_an_upgrade_that_stoppe
     let old = 1_700_006_400; // the beginning of 2023-11-15
     let names = |what: &str| (0..12).map(|i| format!("{what}.d{i}.test")).collect::<Vec<_>>();
     for (round, what) in [(0, ["gone", "back"]), (1, ["back", "new"])] {
-        let names = what.map(names).concat();
+        let mut names = what.map(names).concat();
+        // Bytes that are escaped when they are shown.
+        names.push(format!("n\\xc8{round}k.\\x03.d3.test"));
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let log = format!("{round}.log");
         fs::write(env.path(&log), log_of(&names, old + 300_000 * round)).unwrap();
@@ -512,17 +522,46 @@ fn shards_with_tables_of_two_versions_are_one_cluster_and_an_upgrade_that_stoppe
     }
     let mended = ship(&env, "one", &cluster);
     assert!(!mended.contains(" 0 buckets differed") && !mended.contains(" 0 rows shipped again"), "{mended}");
-    let front = front_end(&env, &cluster);
-    for query in ["back.d1.test", "192.0.2.1", "*.d3.test", "~new.d", "/^.{16,}$/"] {
-        let (of_front, of_folder) = (
-            front.get(&format!("/api/v1/export?q={query}")),
-            ["lookup", "--data", "all", "--format", "json"],
-        );
-        let expected =
-            String::from_utf8(env.run(&[&of_folder[..], &["--limit", "1000", query]].concat()).stdout)
-                .unwrap();
-        let there = String::from_utf8(of_front.body).unwrap();
-        assert_eq!((of_front.status, there.lines().count()), (200, expected.lines().count()), "{query}");
+    // Texts and regexes are looked for in tables that say which rows are odd as in those that do not.
+    let queries = [
+        "back.d1.test",
+        "192.0.2.1",
+        "*.d3.test",
+        "~new.d",
+        "/^.{16,}$/",
+        "~001k",
+        "~00",
+        "~3.d3",
+        "~200",
+        "/[0-9]{4}k/",
+        "/00[0-9]/",
+    ];
+    for says in ["odd", "nothing"] {
+        let front = front_end(&env, &cluster);
+        for query in queries {
+            let (of_front, of_folder) = (
+                front.get(&format!("/api/v1/export?q={query}")),
+                ["lookup", "--data", "all", "--format", "json"],
+            );
+            let expected =
+                String::from_utf8(env.run(&[&of_folder[..], &["--limit", "1000", query]].concat()).stdout)
+                    .unwrap();
+            let there = String::from_utf8(of_front.body).unwrap();
+            let counts = (there.lines().count(), expected.lines().count());
+            assert_eq!((of_front.status, counts.0), (200, counts.1), "{query}, tables say {says}");
+            assert!(counts.0 > 0, "{query}");
+        }
+        if says == "odd" {
+            let odd = [&first, &second].map(|engine| {
+                let odd = engine.ask("SELECT uniqExact(name) FROM dns.by_name WHERE odd = 1").unwrap();
+                odd.trim_end().rsplit('\n').next().unwrap().parse::<u64>().unwrap()
+            });
+            assert_eq!(odd.iter().sum::<u64>(), 2);
+            for table in ["by_name", "by_data", "questions"] {
+                made(&first, &format!("ALTER TABLE dns.{table} DROP COLUMN odd"));
+            }
+        }
+        fs::remove_file(env.path("address")).unwrap();
     }
     // A shard that is older than what can be read stops all, and an upgrade mends it.
     made(&first, "DROP TABLE dns.cuts");
