@@ -4,7 +4,7 @@
 //! point NAME for the Nth time; `NAME:N:panic` lets the thread that passes it panic, `NAME:N:hang` lets it wait for ever.
 //! Several are separated by commas. The points lie between the steps of a commit; they are listed in [`POINTS`], those of the
 //! engine in [`ENGINE_POINTS`], those of a snapshot in [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`], those
-//! of taking over in [`TAKE_OVER_POINTS`]. The variable is read once, and only by what was built with the feature
+//! of taking over in [`TAKE_OVER_POINTS`], those of a daemon's other work in [`UPKEEP_POINTS`]. The variable is read once, and only by what was built with the feature
 //! `test-hooks`: for packages there are no faults.
 
 use std::sync::OnceLock;
@@ -56,6 +56,11 @@ pub const MIGRATION_POINTS: &[&str] = &[
 pub const TAKE_OVER_POINTS: &[&str] = &[
     "ledger_synced", // all of it is on stable storage, and it is not named
     "ledger_named",  // it is, and the one before is there still
+];
+
+/// The points of the work that a daemon does beside reading and committing.
+pub const UPKEEP_POINTS: &[&str] = &[
+    "bounds_due", // it is about to be looked whether the ledger is within its bounds
 ];
 
 /// The exit code of a process that could not go on, and heals when it is started again (`EX_TEMPFAIL`).

@@ -31,7 +31,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::base::clock::now;
 use crate::base::descriptors;
-use crate::base::fault::{end_to_start_again, patience};
+use crate::base::fault::{end_to_start_again, patience, point};
 use crate::base::priority;
 use crate::base::shutdown::Stop;
 use crate::base::threads;
@@ -443,6 +443,7 @@ fn keep_within(
             if let Some(Err(error)) = found.take().map(|found| fold(&*ledger, &found, now())) {
                 warn!(%error, hint = error.hint(), "The names of domains beyond their budget could not be folded.");
             }
+            point("bounds_due");
             heal(&*ledger, &bounds);
             let look = keeper.look(&*ledger, now());
             let asks = match &look {

@@ -54,6 +54,11 @@ fn a_panic_of_a_follower_ends_the_process_and_loses_nothing() {
     panics_at("live_read");
 }
 
+#[test]
+fn a_panic_of_the_thread_that_keeps_the_bounds_ends_the_process_and_loses_nothing() {
+    panics_at("bounds_due");
+}
+
 //--- the engine, and a stop that hangs -----------------------------------------------------------------------------
 
 /// A daemon over a growing log with these faults, until it has ended by itself; what is there then heals at the next start.
