@@ -72,6 +72,9 @@ pub enum StoreError {
         /// Bytes that are free.
         free: u64,
     },
+    /// What is free on the disk is needed to make room in the ledger: commits go on afterwards.
+    #[error("room is made on the disk first, and what is free there is needed for that")]
+    MakingRoom,
     /// The ledger was written anew, and what is read is the one before, which was held for too long.
     #[error("the ledger was written anew meanwhile, and this took too long")]
     Superseded,
@@ -137,6 +140,7 @@ impl StoreError {
             StoreError::Locked { .. }
                 | StoreError::Io { .. }
                 | StoreError::NoRoom { .. }
+                | StoreError::MakingRoom
                 | StoreError::Cluster(_)
         )
     }
@@ -144,7 +148,7 @@ impl StoreError {
     /// Whether it is that there is no room.
     pub fn is_full(&self) -> bool {
         match self {
-            StoreError::NoRoom { .. } => true,
+            StoreError::NoRoom { .. } | StoreError::MakingRoom => true,
             StoreError::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
             _ => false,
         }
@@ -172,6 +176,7 @@ impl StoreError {
             StoreError::NoRoom { what, needed, free } => {
                 StoreError::NoRoom { what, needed: *needed, free: *free }
             }
+            StoreError::MakingRoom => StoreError::MakingRoom,
             StoreError::Superseded => StoreError::Superseded,
             StoreError::NotInMemory => StoreError::NotInMemory,
             StoreError::BadSensor { name, why } => StoreError::BadSensor { name: name.clone(), why: *why },
@@ -197,6 +202,7 @@ impl StoreError {
                 "`dnsledger run` or `dnsledger import` reads those logs again; `dnsledger verify` names them, and \
                  `dnsledger verify --repair` goes on without what no log has any more",
             ),
+            StoreError::MakingRoom => Some("nothing: it goes on by itself"),
             StoreError::NoRoom { .. } => {
                 Some("make room on the disk, or move the data folder to a larger one")
             }

@@ -356,6 +356,11 @@ impl Shared {
         failing.insert(part, text);
     }
 
+    /// Whether the ledger refused it last.
+    fn is_refused(&self, part: LedgerUser) -> bool {
+        self.failing.lock().contains_key(&part)
+    }
+
     /// Something was done with the ledger.
     fn works(&self, part: LedgerUser) {
         let mut failing = self.failing.lock();

@@ -135,7 +135,7 @@ impl Shared {
         if free >= needed {
             return Ok(());
         }
-        Err(StoreError::NoRoom { what: "committing while room is made", needed, free })
+        Err(StoreError::MakingRoom)
     }
 
     /// Waits while room is made for a ledger that takes clearly more than it may, or what is free is needed for that or for a copy: archives
@@ -148,7 +148,7 @@ impl Shared {
                 self.is_making_room() && self.handle().disk_bytes()? > most.saturating_add(most / BEYOND);
             match self.leave_room() {
                 Ok(()) if !is_large => return Ok(()),
-                Ok(()) | Err(StoreError::NoRoom { .. }) => {}
+                Ok(()) | Err(StoreError::MakingRoom) => {}
                 Err(error) => return Err(error),
             }
             self.handle().failure().map_or(Ok(()), Err)?;

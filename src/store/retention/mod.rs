@@ -189,7 +189,7 @@ pub fn commit_and_keep(
     store.use_reserve();
     let kept = match patiently(commit) {
         // It waits until room is made.
-        Err(StoreError::NoRoom { .. }) | Ok(()) => bring_within(store, bounds, now, Space::AtOnce),
+        Err(StoreError::MakingRoom) | Ok(()) => bring_within(store, bounds, now, Space::AtOnce),
         Err(error) => Err(error),
     };
     store.keep_reserve();

@@ -463,7 +463,7 @@ fn what_is_free_is_left_to_who_makes_room() {
     ledger.use_reserve();
     let batch = batch_of_names(&ledger, std::iter::once(("a.com".to_owned(), NOW)));
     ledger.stage(&batch).unwrap();
-    assert!(matches!(ledger.commit(), Err(StoreError::NoRoom { .. })));
+    assert!(matches!(ledger.commit(), Err(StoreError::MakingRoom)));
     assert_eq!(times(&ledger).len(), 21, "it is seen all the same");
     // What is dropped is found without it.
     let kept = commit_and_keep(&ledger, || ledger.commit().map(drop), &Bounds::default(), NOW).unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use super::{Follower, Live, NoLog, Resting};
+use super::{Follower, LedgerUser, Live, NoLog, Resting};
 use crate::base::fault::{end_to_start_again, point};
 use crate::base::liveness::Liveness;
 use crate::ingest::follow::{LONGEST_STEP, RETRY, STORE_RETRY, Shared};
@@ -45,7 +45,9 @@ impl Follower<'_> {
             if self.put_off.get(path).is_some_and(|until| *until > Instant::now()) {
                 continue;
             }
-            self.put_off.remove(path);
+            // Of one that the ledger refuses it is said once, and not at each try.
+            let was_refused =
+                self.put_off.remove(path).is_some() && self.shared.is_refused(LedgerUser::Follower(self.at));
             let resting = self.resting.get(path);
             if resting.is_some() && touched.is_some_and(|touched| !touched.contains(path)) {
                 continue;
@@ -87,7 +89,9 @@ impl Follower<'_> {
                             intake.set_told_until(time, stamp.size);
                         }
                         self.held.remove(path);
-                        info!(path = shown(path), "Following.");
+                        if !was_refused {
+                            info!(path = shown(path), "Following.");
+                        }
                         let last_change = Instant::now();
                         let (gone, superseded) = (false, false);
                         let is_known = false;
