@@ -15,7 +15,6 @@ use crate::http::ExpireLine;
 use crate::http::client::Client;
 use crate::output::sanitise;
 use crate::store::retention::{self, Bounds, Forecast, LEAST_AGE, Reduction};
-use crate::store::sled::use_reserve;
 use crate::store::{LEAST_DISK, Stats};
 
 /// What `expire` is told.
@@ -47,8 +46,6 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let typed = Bounds { retention: args.older_than, max_disk: args.max_disk, before: args.before };
     let config = args.folder.load()?;
     check(&typed, typed.is_empty() && config.is_unbounded())?;
-    // On a full disk a ledger cannot even be opened to make room.
-    use_reserve(&config.data_dir);
     let access = Access::open_folder(&args.folder, Purpose::Change)?;
     let bounds = if typed.is_empty() { config.bounds(&stats(&access)?) } else { typed };
     let forecast = || match &access {

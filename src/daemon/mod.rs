@@ -49,7 +49,7 @@ use crate::status::Notices;
 use crate::store::retention::{
     self, Bounds, Keeper, NO_ROOM, NO_ROOM_HINT, RETENTION, SURVEY_SHARE, Upkeep, fold,
 };
-use crate::store::sled::{ledger_bytes, open as open_store, verify, was_killed};
+use crate::store::sled::{ledger_bytes, lend_for_a_file, open as open_store, verify, was_killed};
 use crate::store::{OnProgress, Options, StoreError, Survey, WriteStore};
 use crate::watch::Watching;
 
@@ -778,9 +778,18 @@ struct Announced {
 impl Announced {
     fn new(folder: &Path, address: SocketAddr) -> anyhow::Result<Announced> {
         let (new, path) = (folder.join("listen.new"), folder.join(LISTEN_FILE));
-        fs::write(&new, format!("{address}\n"))
-            .and_then(|()| fs::rename(&new, &path))
-            .with_context(|| format!("writing {}", path.display()))?;
+        let write = || fs::write(&new, format!("{address}\n")).and_then(|()| fs::rename(&new, &path));
+        let written = match write() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && lend_for_a_file(folder) => write(),
+            written => written,
+        };
+        match written {
+            // Lookups go on; only who looks for the port there does not find it.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                warn!(?path, %error, "Where the daemon listens could not be written.");
+            }
+            written => written.with_context(|| format!("writing {}", path.display()))?,
+        }
         Ok(Announced { folder: folder.to_owned() })
     }
 }

@@ -108,8 +108,9 @@ pub(crate) trait EnginePlace: Send + Sync {
     /// Bytes that can still be written there, if that can be told.
     fn free_bytes(&self) -> Option<u64>;
 
-    /// Tries whether something can be written there.
-    fn probe(&self) -> Result<(), StoreError>;
+    /// Tries whether as much can be written there as opening takes. That stays taken, so that nobody else has it, until what is given
+    /// is dropped.
+    fn probe(&self) -> Result<Box<dyn Send>, StoreError>;
 
     /// Removes all that is there, as far as it goes. The engine is closed.
     fn remove(&self);
@@ -152,8 +153,10 @@ pub(crate) trait Site: Send + Sync {
         0
     }
 
-    /// Lets go of disk that is kept in reserve, where there is less free than a copy of so many bytes needs.
-    fn use_reserve(&self, _live: u64) {}
+    /// Lets go of disk that is kept in reserve, where there is less free than a copy of so many bytes needs. Gives how many bytes that was.
+    fn use_reserve(&self, _live: u64) -> u64 {
+        0
+    }
 
     /// Puts disk in reserve for a ledger that takes so much, and has so much in it.
     fn keep_reserve(&self, _taken: u64, _live: u64) {}

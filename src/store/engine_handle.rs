@@ -275,7 +275,7 @@ impl EngineHandle {
     /// When the place cannot be written to: nothing has changed then, and what is there can be read. Or when the engine
     /// cannot be opened: nothing can be read then, either, until a later try succeeds.
     pub fn renew(&self) -> Result<(), StoreError> {
-        self.place.probe()?;
+        let taken = self.place.probe()?;
         let mut state = self.alone();
         state.generation += 1;
         state.runs = RwLock::default();
@@ -287,6 +287,7 @@ impl EngineHandle {
             let closed = catch_unwind(AssertUnwindSafe(|| drop(old)));
             drop(tell.send(closed.map(|()| None).map_err(|_| not_open())));
             point("engine_opens");
+            drop(taken);
             drop(tell.send(place.open().map(Some)));
         };
         let thread = std::thread::Builder::new().name("ledger-open".to_owned());

@@ -5,7 +5,7 @@ mod engine;
 pub(in crate::store) use engine::SledEngine;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,9 +25,6 @@ use super::verify::Checker;
 use super::{OnProgress, Options, ReadStore, StoreError, Verification, WriteStore};
 use crate::base::fault::point;
 use crate::progress::LineageId;
-
-/// What is written to see whether something can be written: more than sled needs to be opened.
-const PROBE_BYTES: usize = 2 << 20;
 
 /// Opens the ledger in a data folder, which is made if there is none.
 ///
@@ -80,7 +77,7 @@ fn open_folder(
     }
     let is_new = folder.is_new();
     let site = Arc::new(SledSite { folder: Mutex::new(folder), options: options.clone() });
-    let ledger = Ledger::open_site(Arc::clone(&site) as Arc<dyn Site>, is_new, options)?;
+    let ledger = open_site(&site, is_new, options)?;
     if is_new {
         site.folder.lock().keep()?;
     }
@@ -96,6 +93,16 @@ fn open_folder(
     };
     ledger.bound_disk(most);
     Ok(ledger)
+}
+
+/// Opens what is at a site. That writes: on a full disk it takes some of what is kept in reserve, more than once where it must.
+fn open_site(site: &Arc<SledSite>, is_new: bool, options: &Options) -> Result<Ledger, StoreError> {
+    loop {
+        match Ledger::open_site(Arc::clone(site) as Arc<dyn Site>, is_new, options) {
+            Err(error) if error.is_full() && lend(&site.folder.lock().ledger()) => {}
+            opened => return opened,
+        }
+    }
 }
 
 /// Copies a ledger of an older format to one of this format, which takes over.
@@ -281,12 +288,25 @@ pub fn begin_anew(path: &Path, options: &Options) -> Result<Vec<PathBuf>, StoreE
     folder.begin_anew(&name, &damaged)
 }
 
-/// Removes what a data folder keeps in reserve, where its disk is so full that the ledger may not even be opened: for who is about to
-/// make room there.
-pub fn use_reserve(folder: &Path) {
-    if free_bytes(&folder.join("any")).is_some_and(|free| free < space::SCARCE) {
-        space::release(folder);
-    }
+/// What a small file may take, whatever the file system.
+const SMALL_FILE: u64 = 64 << 10;
+
+/// Bytes that sled writes when it opens a ledger: a new snapshot of its page table, and what its file grows by.
+fn needed_to_open(ledger: &Path) -> u64 {
+    let entries = fs::read_dir(ledger).into_iter().flatten().flatten();
+    let snapshots = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"snap."));
+    let last = snapshots.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).max();
+    last.unwrap_or_default().saturating_mul(2).saturating_add(1 << 20)
+}
+
+/// Makes room to open a ledger: what is kept in reserve beside it gets smaller. `false` where there is none.
+fn lend(ledger: &Path) -> bool {
+    ledger.parent().is_some_and(|folder| space::lend(folder, needed_to_open(ledger)))
+}
+
+/// Makes room for a small file beside the ledger on a full disk, from what is kept in reserve; `false` where there is none.
+pub fn lend_for_a_file(folder: &Path) -> bool {
+    space::lend(folder, SMALL_FILE)
 }
 
 /// Takes disk for a file.
@@ -342,12 +362,14 @@ impl Site for SledSite {
         self.folder.lock().ledger().parent().map_or(0, space::reserved)
     }
 
-    fn use_reserve(&self, live: u64) {
+    fn use_reserve(&self, live: u64) -> u64 {
         let ledger = self.folder.lock().ledger();
-        if let (Some(folder), Some(free)) = (ledger.parent(), free_bytes(&ledger))
-            && free < space::of_copy(live)
-        {
-            space::release(folder);
+        match (ledger.parent(), free_bytes(&ledger)) {
+            (Some(folder), Some(free)) if free < space::of_copy(live) => {
+                let bytes = space::reserved(folder);
+                if space::release(folder) { bytes } else { 0 }
+            }
+            _ => 0,
         }
     }
 
@@ -372,6 +394,19 @@ struct SledPlace {
     options: Options,
 }
 
+/// A file that is gone with this.
+struct Probe(PathBuf);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = ?self.0, %error, "What was written to see whether the disk is full could not be removed.");
+        }
+    }
+}
+
 impl EnginePlace for SledPlace {
     fn name(&self) -> &str {
         &self.name
@@ -383,7 +418,13 @@ impl EnginePlace for SledPlace {
         {
             make_next(&self.path, replaces)?;
         }
-        Ok(Arc::new(SledEngine::open(&self.path, &self.options)?))
+        let open = || SledEngine::open(&self.path, &self.options);
+        let engine = match open() {
+            // Also after a failed write: without it nothing could be looked up.
+            Err(error) if error.is_full() && lend(&self.path) => open(),
+            opened => opened,
+        };
+        Ok(Arc::new(engine?))
     }
 
     fn mark(&self) -> Box<dyn MarkFile> {
@@ -394,15 +435,16 @@ impl EnginePlace for SledPlace {
         free_bytes(&self.path)
     }
 
-    fn probe(&self) -> Result<(), StoreError> {
-        let path = self.path.join("probe");
-        let written = File::create(&path).and_then(|mut file| {
-            file.write_all(&vec![0x55; PROBE_BYTES])?;
+    fn probe(&self) -> Result<Box<dyn Send>, StoreError> {
+        let probe = Probe(self.path.join("probe"));
+        // More than sled needs to be opened: what is closed for that cannot be read before it is.
+        let mut bytes = io::repeat(0x55).take((1 << 20) + needed_to_open(&self.path));
+        let write = File::create(&probe.0).and_then(|mut file| {
+            io::copy(&mut bytes, &mut file)?;
             file.sync_all()
         });
-        // Also what was written in part.
-        let removed = fs::remove_file(&path);
-        written.and(removed).map_err(failed("could not write", &path))
+        write.map_err(failed("could not write", &probe.0))?;
+        Ok(Box::new(probe))
     }
 
     fn remove(&self) {

@@ -6,7 +6,8 @@
 //! removes the file has it made anew from what is free then.
 //!
 //! Beside it is `reserve`, a file of bytes that mean nothing, so that something can be done on a full disk: whoever makes room
-//! removes it first. So does a copy of the ledger that has no room without it. It is made again where there is room.
+//! removes it first. So does a copy of the ledger that has no room without it. Who opens the ledger on a full disk takes some of it. It is
+//! made again where there is room.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -33,8 +34,6 @@ const RESERVE_SHARE: u64 = 2;
 /// Bytes that a copy leaves free, and those that it needs at least beside its own.
 const ROOM: u64 = 7 << 20;
 const LEAST_ROOM: u64 = 1 << 20;
-/// Where less than this is free it is removed by who makes room.
-pub(super) const SCARCE: u64 = 16 << 20;
 /// No figure is smaller: the engine takes some of it for itself.
 pub const LEAST_DISK: u64 = 16 << 20;
 
@@ -107,9 +106,11 @@ pub(super) fn set_aside(
 ) {
     let path = folder.join(RESERVE);
     let there = reserved(folder);
-    let bytes = reserve_of(taken, live).min(free.saturating_add(there) / RESERVE_SHARE);
-    // It is not made anew for a little more or less.
-    if bytes < RESERVE_LEAST.0 || (bytes / 4 * 3 <= there && there <= bytes.saturating_add(bytes / 2)) {
+    let wanted = reserve_of(taken, live);
+    let most = wanted.saturating_add(wanted / 2);
+    let bytes = if there > most { wanted } else { wanted.min(free.saturating_add(there) / RESERVE_SHARE) };
+    // It is not made anew for a little more or less, nor smaller because others fill the disk.
+    if bytes < RESERVE_LEAST.0 || (bytes / 4 * 3 <= there && there <= most) {
         return;
     }
     let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
@@ -124,14 +125,35 @@ pub(super) fn reserved(folder: &Path) -> u64 {
     fs::metadata(folder.join(RESERVE)).map_or(0, |there| there.len())
 }
 
-/// Removes the reserve of a data folder.
-pub(super) fn release(folder: &Path) {
+/// Makes the reserve of a data folder smaller by so many bytes, to open the ledger on a full disk; `false` where there is none. It is not
+/// removed at once: there may be many starts until somebody makes room.
+pub(super) fn lend(folder: &Path, bytes: u64) -> bool {
+    let left = reserved(folder).saturating_sub(bytes);
+    if left == 0 {
+        return release(folder);
+    }
     let path = folder.join(RESERVE);
-    match fs::remove_file(&path) {
+    let shrunk = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(left));
+    match &shrunk {
+        Ok(()) => tracing::info!(
+            bytes,
+            "The disk is full: some of what is kept in reserve is free now, to open the ledger."
+        ),
+        Err(error) => tracing::warn!(?path, %error, "The reserve could not be made smaller."),
+    }
+    shrunk.is_ok()
+}
+
+/// Removes the reserve of a data folder; `false` where there was none.
+pub(super) fn release(folder: &Path) -> bool {
+    let path = folder.join(RESERVE);
+    let removed = fs::remove_file(&path);
+    match &removed {
         Ok(()) => tracing::info!(?path, "The disk is nearly full: what was kept in reserve is free now."),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(?path, %error, "The reserve could not be removed."),
     }
+    removed.is_ok()
 }
 
 fn write(folder: &Path, bytes: u64) -> Result<(), StoreError> {
@@ -207,11 +229,18 @@ mod tests {
         set_aside(path, (110 << 20, 100 << 20), 1 << 40, allocate);
         set_aside(path, (100 << 20, 100 << 20), 1 << 40, allocate);
         assert_eq!(size(), 100 << 20);
+        set_aside(path, (110 << 20, 100 << 20), 1 << 20, allocate);
+        assert_eq!(size(), 100 << 20, "others fill the disk");
         set_aside(path, (300 << 20, 100 << 20), 1 << 40, allocate);
         assert_eq!(size(), 10 << 20);
         set_aside(path, (110 << 20, 100 << 20), 1 << 40, |_, _| Err(ErrorKind::StorageFull.into()));
         assert!(!reserve.exists());
-        release(path);
+        assert!(!release(path) && !lend(path, 1));
+        set_aside(path, (0, 0), 1 << 30, allocate);
+        let left: Vec<u64> =
+            std::iter::from_fn(|| lend(path, 2 << 20).then(size)).map(|size| size >> 20).collect();
+        assert_eq!(left, [3, 1, 0]);
+        assert!(!reserve.exists());
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub(super) const BLOCK_BYTES: usize = 8 << 10;
 /// Blocks of a run that are handed to the engine together.
 pub(super) const APPEND: usize = 256;
 
+/// Where less than this is free, what is appended is synced after each so many bytes: the engine holds several MiB back, which nobody
+/// sees on the disk before.
+const SCARCE: u64 = 64 << 20;
+const SYNC_EVERY: u64 = 1 << 20;
+
 /// A run in the engine.
 pub(super) struct Run {
     pub(super) meta: RunMeta,
@@ -217,6 +222,8 @@ struct Appender<'a> {
     /// Pairs that were handed to the engine, and their bytes.
     written: u64,
     bytes: u64,
+    /// Those that were synced, where little is free.
+    synced: u64,
     /// What was free before it.
     free: Option<u64>,
 }
@@ -224,6 +231,10 @@ struct Appender<'a> {
 impl<'a> Appender<'a> {
     fn append(&mut self, blocks: Vec<Pair>) -> Result<(), StoreError> {
         self.shared.check_stop()?;
+        if self.free.is_some_and(|free| free < SCARCE) && self.bytes >= self.synced + SYNC_EVERY {
+            self.handle.sync_in(self.generation)?;
+            self.synced = self.bytes;
+        }
         self.shared.check_left(self.free)?;
         let seal = |(key, raw): Pair| {
             let sealed = block::seal(&key, &raw);
@@ -322,7 +333,8 @@ impl Shared {
         fill: impl FnOnce(&mut Writer<RunSink<'_>>) -> Result<(), StoreError>,
     ) -> Result<Arc<Run>, StoreError> {
         let free = handle.place().free_bytes();
-        let appender = Appender { shared: self, handle, generation, id, written: 0, bytes: 0, free };
+        let appender =
+            Appender { shared: self, handle, generation, id, written: 0, bytes: 0, synced: 0, free };
         let (bytes, contents, pages) = std::thread::scope(|scope| {
             let appending = if self.uses_all_cores.load(Ordering::Relaxed) {
                 let (to, blocks) = sync_channel(2);

@@ -123,6 +123,8 @@ struct Shared {
     cut: AtomicU64,
     /// How many make room just now, and will write the ledger anew. Held while disk is put in reserve, too.
     making_room: Mutex<usize>,
+    /// Bytes that were in reserve, and are free for those who make room.
+    released: AtomicU64,
     /// The ledger, or the place of its copy, while everything is copied, and how many bytes it takes then.
     copying: Mutex<Option<(Arc<EngineHandle>, u64)>>,
     /// The most disk that it may take; `u64::MAX` where that is not bounded.

@@ -206,6 +206,7 @@ impl Shared {
             hints: Mutex::default(),
             cut: AtomicU64::new(manifest.expired.before),
             making_room: Mutex::default(),
+            released: AtomicU64::new(0),
             copying: Mutex::default(),
             max_disk: AtomicU64::new(u64::MAX),
             rewritten: AtomicU64::new(0),

@@ -81,12 +81,17 @@ impl Shared {
     /// Somebody makes room, and the reserve goes where there is less free than a copy of so many bytes of blocks needs.
     pub(super) fn use_reserve(&self, live: u64) {
         *self.making_room.lock() += 1;
-        self.site.use_reserve(live);
+        self.released.fetch_max(self.site.use_reserve(live), Ordering::Relaxed);
     }
 
     /// The reserve is no longer needed by one of those who make room.
     pub(super) fn keep_reserve(&self) {
-        *self.making_room.lock() -= 1;
+        let mut making_room = self.making_room.lock();
+        *making_room -= 1;
+        if *making_room == 0 {
+            self.released.store(0, Ordering::Relaxed);
+        }
+        drop(making_room);
         self.notifier.notify();
         self.renew_reserve();
     }
@@ -129,7 +134,12 @@ impl Shared {
             None => {
                 let (own, most) = (self.handle().disk_bytes()?, self.max_disk.load(Ordering::Relaxed));
                 // A flood that is ahead of who makes room. How much stays is not known yet.
-                if own > most.saturating_add(most / 4) { LEFT.max(own / 2) } else { LEFT }
+                let needed = if own > most.saturating_add(most / 4) { LEFT.max(own / 2) } else { LEFT };
+                // What was in reserve is theirs.
+                match self.released.load(Ordering::Relaxed) {
+                    0 => needed,
+                    released => needed.max(released.saturating_add(LEFT / 2)),
+                }
             }
         };
         if free >= needed {

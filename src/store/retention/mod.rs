@@ -235,8 +235,10 @@ fn bring_within(
     now: u64,
     space: Space,
 ) -> Result<Reduction, StoreError> {
-    let newest = newest(store, now)?;
-    let Stats { disk_bytes: disk_before, expired: before, folded: folded_before, .. } = store.stats()?;
+    // While an engine is opened again nothing can be read either.
+    let newest = patiently(|| newest(store, now))?;
+    let Stats { disk_bytes: disk_before, expired: before, folded: folded_before, .. } =
+        patiently(|| store.stats())?;
     if let Some(cut) = bounds.cut(now, newest) {
         patiently(|| store.expire(cut, now))?;
     }

@@ -286,8 +286,9 @@ impl EnginePlace for Volatile {
         self.site.disk().free
     }
 
-    fn probe(&self) -> Result<(), StoreError> {
-        self.site.disk().spend()
+    fn probe(&self) -> Result<Box<dyn Send>, StoreError> {
+        self.site.disk().spend()?;
+        Ok(Box::new(()))
     }
 
     fn remove(&self) {
