@@ -27,14 +27,15 @@
 //!
 //! So to keep the older ledger takes one small file, to go back to it one rename, and to be rid of it one removal.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, FileType, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::files::{failed, sync, sync_files};
 use super::stored::FORMAT;
-use super::{StoreError, acknowledged, damaged, private};
+use super::{StoreError, acknowledged, damaged, private, space};
 use crate::base::fault::point;
 use crate::base::replace::replace_file;
 
@@ -54,6 +55,9 @@ const DISCARDED: &str = ".discarded";
 const UNEXPLAINED: &str = ".unexplained";
 /// The suffix of a damaged ledger, and of a damaged `CURRENT`.
 const DAMAGED: &str = ".damaged";
+
+/// Folders of files beside the ledger.
+const BESIDE: [&str; 3] = ["deliver", "evidence", "watch"];
 
 /// A data folder that this process has locked.
 #[derive(Debug)]
@@ -113,6 +117,7 @@ impl DataFolder {
     ///
     /// Also when the ledger is of another format, or there is none.
     pub fn open_damaged(path: &Path) -> Result<(DataFolder, Vec<PathBuf>), StoreError> {
+        check_kinds(path)?;
         let lock = lock(path)?;
         let ledgers = ledgers(path)?;
         let known = match read_current(path) {
@@ -467,8 +472,59 @@ fn no_current(folder: &Path, ledgers: &[String]) -> StoreError {
     damaged(&folder.join(CURRENT).display().to_string(), &why)
 }
 
+/// Checks that what a ledger reads and writes is files, and folders of files: a backup of somebody else may have links there, which lead
+/// to what is written over then, or pipes, which never end.
+fn check_kinds(folder: &Path) -> Result<(), StoreError> {
+    for (path, kind) in entries(folder)? {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let is_used = name.starts_with(CURRENT)
+            || name.starts_with(LEDGER)
+            || name.starts_with(space::FILE)
+            || [LOCK, space::RESERVE].contains(&name);
+        if is_used || kind.is_dir() && BESIDE.contains(&name) {
+            check_kind(&path, kind)?;
+        }
+    }
+    Ok(())
+}
+
+/// Likewise, of one of them and all that is in it.
+fn check_kind(path: &Path, kind: FileType) -> Result<(), StoreError> {
+    if kind.is_dir() {
+        return entries(path)?.iter().try_for_each(|(path, kind)| check_kind(path, *kind));
+    }
+    let why = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_symlink() => "it is a link; put the file in its place, or remove it",
+        () => "it is a pipe, a device or a socket; remove it",
+    };
+    Err(failed("will not use", path)(std::io::Error::new(ErrorKind::InvalidInput, why)))
+}
+
+/// What is in a folder, and its kind, where links are not followed; nothing where there is none.
+fn entries(folder: &Path) -> Result<Vec<(PathBuf, FileType)>, StoreError> {
+    let read = || -> std::io::Result<_> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            match entry.file_type() {
+                Ok(kind) => entries.push((entry.path(), kind)),
+                // It was renamed meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
+    };
+    match read() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries.map_err(failed("could not read", folder)),
+    }
+}
+
 /// Reads `CURRENT`; `None` when there is none.
 fn read_current(folder: &Path) -> Result<Option<Current>, StoreError> {
+    check_kinds(folder)?;
     let path = folder.join(CURRENT);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,

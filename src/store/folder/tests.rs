@@ -276,3 +276,59 @@ fn a_ledger_that_takes_over_is_synced_and_explains_the_one_before() {
     assert_eq!(names(dir.path()), ["CURRENT", "ledger-4", "lock"]);
     assert_eq!(names(&dir.path().join("ledger-4")), ["conf", "db"]);
 }
+
+/// As a backup of somebody else may have them.
+#[test]
+fn a_link_or_a_pipe_in_the_place_of_a_file_is_refused_and_leads_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, victim) = (dir.path().join("data"), dir.path().join("victim"));
+    let mut folder = DataFolder::open(&path).unwrap();
+    make_files(&folder);
+    folder.keep().unwrap();
+    drop(folder);
+    fs::create_dir(path.join("evidence")).unwrap();
+    fs::write(&victim, "dear").unwrap();
+    for name in [
+        "CURRENT",
+        "CURRENT.next",
+        "CURRENT.format-1",
+        "lock",
+        "reserve",
+        "max-disk",
+        "max-disk.next",
+        "ledger-1/db",
+        "ledger-1/conf",
+        "ledger-1/acknowledged.next",
+        "ledger-7",
+        "evidence/1",
+    ] {
+        let (file, aside) = (path.join(name), dir.path().join("aside"));
+        let was_there = fs::rename(&file, &aside).is_ok();
+        for is_pipe in [false, true] {
+            match is_pipe {
+                false => std::os::unix::fs::symlink(&victim, &file).unwrap(),
+                true => assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success()),
+            }
+            let refused = [
+                DataFolder::open(&path).err(),
+                DataFolder::look(&path).err(),
+                DataFolder::open_damaged(&path).err(),
+                format(&path).err(),
+            ];
+            for error in refused {
+                let why = error.unwrap().to_string();
+                assert!(why.starts_with("will not use") && why.contains(name), "{why}");
+            }
+            fs::remove_file(&file).unwrap();
+        }
+        if was_there {
+            fs::rename(&aside, &file).unwrap();
+        }
+    }
+    // Where the folder itself is, and what others keep in it, is theirs to say.
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    std::os::unix::fs::symlink(&victim, path.join("notes")).unwrap();
+    assert!(DataFolder::open(&link).is_ok());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "dear");
+}
