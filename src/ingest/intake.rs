@@ -237,6 +237,11 @@ impl Intake {
         }
     }
 
+    /// Whether what came ends within a line before the first record: which log that is of is not known, so that it cannot be counted.
+    pub fn ends_unknown(&self) -> bool {
+        matches!(self.core.state, State::Seeking(_)) && self.lines.is_inside_line()
+    }
+
     /// Bytes of the log that are held in memory: an unfinished line.
     #[cfg(test)]
     pub fn held(&self) -> usize {

@@ -425,6 +425,7 @@ impl<'a> Worker<'a> {
             intake.lineage().map(|(lineage, complete)| (lineage, complete || ending == Ending::Sound));
         // Where its last line was read here, what stands behind that is not known: another log, perhaps.
         let ends_here = intake.has_seen_close();
+        let ends_unknown = intake.ends_unknown();
         let known_whole = !ends_here && self.lineage.is_some_and(|(_, complete)| complete);
         let tally = intake.end(ending, &mut self.batch);
         self.summary.tally.merge(&tally);
@@ -448,6 +449,9 @@ impl<'a> Worker<'a> {
             End::Whole if is_empty => {
                 self.verdict = Some((UnreadKind::PassedOver, "it is empty".to_owned()));
                 self.summary.already += 1;
+            }
+            End::Whole if ends_unknown => {
+                self.incomplete(path, "it ends before its first record does, so nothing of that is counted");
             }
             End::Whole => self.summary.already += u64::from(tally == Tally::default()),
             End::CutShort | End::Corrupt(_) => {}

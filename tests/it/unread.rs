@@ -265,3 +265,29 @@ fn a_slip_of_the_hand_is_an_error_and_no_answer() {
     let ended = env.run(&["lookup", "--data", "ledger", "--last-after", "7", "x.example"]);
     assert!(ended.status.code() == Some(64) && ended.stderr.contains("7d"), "{}", ended.stderr);
 }
+
+/// A log is known by its first record: where that has no end, nothing of it can be counted, and it is not said to have nothing new.
+#[test]
+fn a_log_that_ends_within_its_first_record_is_told() {
+    let env = TestEnv::new();
+    let log = made_up_log(10, 3);
+    let mut lines: Vec<&[u8]> = log.split_inclusive(|b| *b == b'\n').collect();
+    lines.truncate(lines.iter().position(|line| line[0] != b'#').unwrap() + 1);
+    let (log, header) = (lines.concat(), lines[..lines.len() - 1].concat());
+    let cut = &log[..log.len() - 1];
+    fs::write(env.path("dns.log"), cut).unwrap();
+    fs::write(env.path("dns.log.gz"), gzip(&[cut, &b"a".repeat(3 << 20)].concat())).unwrap();
+    for name in ["dns.log", "dns.log.gz"] {
+        let ended = env.run(&["import", "--data", "ledger", name]);
+        assert!(String::from_utf8(ended.stdout).unwrap().contains("0 new lines"));
+        let told = format!("Read as far as it goes: {name}: it ends before its first record does");
+        assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+    }
+    // Nothing but a header is whole.
+    for (bytes, lines) in [(header, "0 new lines"), (log, "1 new lines: 1 counted")] {
+        fs::write(env.path("dns.log"), bytes).unwrap();
+        let ended = env.run(&["import", "--data", "ledger", "dns.log"]);
+        assert!(!ended.stderr.contains("Read as far"), "{}", ended.stderr);
+        assert!(String::from_utf8(ended.stdout).unwrap().contains(lines));
+    }
+}
