@@ -110,6 +110,11 @@ impl Range {
         }
     }
 
+    /// Whether the engine is told what of it is wanted: then it looks through much for that.
+    pub fn is_told(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// The same without what does not meet a condition, as far as the engine can tell.
     pub fn with(self, condition: &Condition) -> Range {
         Range { filter: Filter::of(condition), ..self }

@@ -34,6 +34,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Scans of one view that are kept where they were left.
 const MOST_PARKED: usize = 3;
+/// The last rows of such a scan that are kept, too: who counts the rows ahead before he says how many there are goes back then. Of one whose
+/// rows are found quickly the last two.
+const MOST_RECENT: [usize; 2] = [2, 16_384];
 /// Scans of one key that are read at once, at most, and rows of those that are read together.
 const READ_SOON: usize = 16;
 const ROWS_SOON: usize = 1000;
@@ -233,8 +236,8 @@ struct FleetView {
 struct Parked {
     range: Range,
     groups: Groups,
-    /// The last two rows that were handed out.
-    recent: [Option<Entry>; 2],
+    /// The last rows that were handed out.
+    recent: VecDeque<Entry>,
 }
 
 /// Rows of a scan as they are handed out.
@@ -242,9 +245,9 @@ struct Handed<'a> {
     view: &'a FleetView,
     range: Range,
     groups: Option<Groups>,
-    recent: [Option<Entry>; 2],
-    /// One that was handed out before, and is wanted again.
-    again: Option<Entry>,
+    recent: VecDeque<Entry>,
+    /// Those that were handed out before, and are wanted again.
+    again: VecDeque<Entry>,
 }
 
 impl FleetView {
@@ -264,29 +267,27 @@ impl FleetView {
 
     /// Goes on with a scan that was left there, or begins it.
     fn hand_out(&self, range: Range, after: Option<&Position>) -> Result<Handed<'_>, FleetError> {
-        let is_at = |row: &Option<Entry>| {
-            row.as_ref().is_some_and(|row| {
-                after.is_some_and(|after| after.tuple == row.tuple && after.sensor == row.sensor)
-            })
-        };
+        let is_at =
+            |row: &Entry| after.is_some_and(|after| after.tuple == row.tuple && after.sensor == row.sensor);
         let mut parked = self.parked.lock();
-        let found = parked.iter().position(|parked| parked.range == range && parked.recent.iter().any(is_at));
-        if let Some(Parked { range, groups, recent }) = found.map(|at| parked.swap_remove(at)) {
-            let [before, last] = recent;
-            // Who looked one row ahead wants that once more.
-            let (recent, again) = match is_at(&last) {
-                true => ([before, last], None),
-                false => ([None, before], last),
-            };
+        let places = parked.iter().enumerate().filter(|(_, parked)| parked.range == range);
+        let mut found = places.filter_map(|(at, parked)| Some((at, parked.recent.iter().rposition(is_at)?)));
+        if let Some((at, last)) = found.next() {
+            drop(found);
+            let Parked { range, groups, mut recent } = parked.swap_remove(at);
+            // Who looked ahead wants what comes behind once more.
+            let again = recent.split_off(last + 1);
             return Ok(Handed { view: self, range, groups: Some(groups), recent, again });
         }
+        drop(found);
         drop(parked);
         let mut ready = self.ready.lock();
         let found = ready.iter().position(|(of, _)| after.is_none() && *of == range);
         let groups = found.map(|at| ready.swap_remove(at).1);
         drop(ready);
         let groups = groups.map_or_else(|| Groups::open(self, &range, after), Ok)?;
-        Ok(Handed { view: self, range, groups: Some(groups), recent: [None, None], again: None })
+        let (recent, again) = (VecDeque::new(), VecDeque::new());
+        Ok(Handed { view: self, range, groups: Some(groups), recent, again })
     }
 }
 
@@ -354,18 +355,23 @@ impl Iterator for Handed<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (table, groups) = (self.range.table, self.groups.as_mut()?);
-        let row = match self.again.take() {
+        let row = match self.again.pop_front() {
             Some(row) => Some(Ok(row)),
             None => self.view.told(groups.step(|step| match step {
                 Step::Group(group) => entry(table, group),
                 Step::Passed(first) => mark(table, first),
             })),
         };
+        if let Some(Err(_)) = &row {
+            // What ended early is not gone on with.
+            self.groups = None;
+        }
         if let Some(Ok(row)) = &row {
-            self.recent.rotate_left(1);
-            if let Some(last) = self.recent.last_mut() {
-                *last = Some(row.clone());
+            let [few, many] = MOST_RECENT;
+            while self.recent.len() >= if self.range.is_told() { many } else { few } {
+                self.recent.pop_front();
             }
+            self.recent.push_back(row.clone());
         }
         row
     }
@@ -373,9 +379,15 @@ impl Iterator for Handed<'_> {
 
 impl Drop for Handed<'_> {
     fn drop(&mut self) {
-        let Some(groups) = self.groups.take().filter(|groups| !groups.is_over) else { return };
+        // One that is over is begun again as quickly, where the engine need not look through much.
+        let is_kept = |groups: &Groups| !groups.is_over || self.range.is_told();
+        let Some(groups) = self.groups.take().filter(is_kept) else { return };
+        // Those that are wanted again are, still.
+        self.recent.append(&mut self.again);
         let mut parked = self.view.parked.lock();
-        parked.truncate(MOST_PARKED - 1);
+        if parked.len() >= MOST_PARKED {
+            parked.remove(0);
+        }
         parked.push(Parked { range: self.range.clone(), groups, recent: std::mem::take(&mut self.recent) });
     }
 }

@@ -20,7 +20,8 @@ use dnsledger::store::batch::Batch;
 use dnsledger::store::memory::MemoryStore;
 use dnsledger::store::sled::{self, SledStore};
 use dnsledger::store::{
-    DomainSeen, Entry, FORMAT, Options, Position, Question, ReadStore, Scan, StoreError, WriteStore,
+    Condition, DomainSeen, Entry, FORMAT, Options, Position, Question, ReadStore, Scan, Side, StoreError,
+    WriteStore,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -426,6 +427,23 @@ fn what_a_cluster_sums_up_in_parts_counts_each_key_once() {
         };
         assert_eq!(new(&store), new(&oracle), "{what:?}");
     }
+    // Who looked ahead and goes back is handed out what was read then.
+    let (now, condition) = (store.now(), Condition::Shows(Side::Rrname, b"n9".to_vec()));
+    let rows = |after: Option<&Position>, most: usize| {
+        let rows = now.entries_where(&Scan::All, after, &condition).unwrap();
+        let rows = rows.map(Result::unwrap).filter(|row| !row.is_mark());
+        rows.take(most).map(|row| Position { tuple: row.tuple, sensor: row.sensor }).collect::<Vec<_>>()
+    };
+    let statements = || {
+        let told = engine.ask("SELECT value FROM system.events WHERE event = 'SelectQuery'").unwrap();
+        told.trim_end().rsplit('\n').next().unwrap().parse::<u64>().unwrap()
+    };
+    let last = rows(None, 5).pop();
+    let ahead = rows(last.as_ref(), usize::MAX);
+    let before = statements();
+    assert!(ahead.len() > 90 && rows(last.as_ref(), usize::MAX) == ahead, "{}", ahead.len());
+    let asked = statements() - before;
+    assert!(asked < 10, "{asked} statements for what was read already");
 }
 
 /// Ledgers are fed into a cluster, and what is read of it agrees with the oracle. Two engines share the cases: each takes every second one.
