@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,7 +23,7 @@ use crate::ingest::{NotRead, malformed_in_words};
 use crate::output::sanitise;
 use crate::status::Status;
 use crate::store::sled::{format_of, is_ledger, kept_by, open_to_read};
-use crate::store::{FORMAT, ReadStore, StoreError, WriteStore};
+use crate::store::{self, FORMAT, ReadStore, StoreError, WriteStore};
 
 /// A folder that is in use is not waited for.
 const ONE_TRY: u32 = 1;
@@ -139,6 +139,18 @@ pub fn tell_at_rest(args: &LedgerArgs, access: &Access, is_found: bool) -> anyho
     Ok(())
 }
 
+/// The data folder of this command.
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Gives what this command has made in the data folder to whose folder it is, where root has run it.
+///
+/// # Errors
+///
+/// When it cannot be done.
+pub fn give_back() -> anyhow::Result<()> {
+    FOLDER.get().map_or(Ok(()), |folder| Ok(store::give_back(folder)?))
+}
+
 impl FolderArgs {
     /// Whether one was typed.
     fn is_typed(&self) -> bool {
@@ -154,6 +166,7 @@ impl FolderArgs {
         if let Some(data) = &self.data {
             config.data_dir = data.clone();
         }
+        FOLDER.get_or_init(|| config.data_dir.clone());
         Ok(config)
     }
 }

@@ -160,10 +160,14 @@ struct Misuse {
 /// Runs the program with these arguments, its own name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let exit = match Cli::try_parse_from(arguments) {
-        Ok(cli) => match dispatch(cli.command) {
-            Ok(exit) => exit,
-            Err(error) => report(&error),
-        },
+        Ok(cli) => {
+            let only_looks = matches!(cli.command, Command::Doctor(_));
+            let exit = dispatch(cli.command).unwrap_or_else(|error| report(&error));
+            match if only_looks { Ok(()) } else { access::give_back() } {
+                Ok(()) => exit,
+                Err(error) => report(&error),
+            }
+        }
         Err(error) => {
             // Standard output or error may be closed; the exit code tells all the same.
             let _ = error.print();

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use super::access::{FolderArgs, daemon_of, no_ledger};
+use super::access::{FolderArgs, daemon_of, give_back, no_ledger};
 use super::apply_feeds::take_up;
 use super::{Exit, Misuse};
 use crate::base::clock::now;
@@ -80,6 +80,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         failed += u64::from(pulled.is_err());
         tell(source, pulled, args.due)?;
     }
+    // The daemon notes beside them how far it is with them.
+    give_back()?;
     if changed && args.due {
         // Where there is no daemon it takes them up when it starts.
         if let Some(client) = daemon {

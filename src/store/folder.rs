@@ -59,6 +59,9 @@ const DAMAGED: &str = ".damaged";
 /// Folders of files beside the ledger.
 const BESIDE: [&str; 3] = ["deliver", "evidence", "watch"];
 
+/// How files are called that say what was not read.
+const NOT_READ: &str = "not-read";
+
 /// A data folder that this process has locked.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
@@ -477,15 +480,32 @@ fn no_current(folder: &Path, ledgers: &[String]) -> StoreError {
 fn check_kinds(folder: &Path) -> Result<(), StoreError> {
     for (path, kind) in entries(folder)? {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let is_used = name.starts_with(CURRENT)
-            || name.starts_with(LEDGER)
-            || name.starts_with(space::FILE)
-            || [LOCK, space::RESERVE].contains(&name);
-        if is_used || kind.is_dir() && BESIDE.contains(&name) {
+        if is_of_ledger(name) || kind.is_dir() && BESIDE.contains(&name) {
             check_kind(&path, kind)?;
         }
     }
     Ok(())
+}
+
+/// Whether a name in a data folder is one of what the store reads and writes.
+fn is_of_ledger(name: &str) -> bool {
+    name.starts_with(CURRENT)
+        || name.starts_with(LEDGER)
+        || name.starts_with(space::FILE)
+        || [LOCK, space::RESERVE].contains(&name)
+}
+
+/// Gives what root has made in a data folder of another user to that user: a daemon could not open its ledger any more.
+///
+/// # Errors
+///
+/// When it cannot be done.
+pub fn give_back(folder: &Path) -> Result<(), StoreError> {
+    if !DataFolder::is_there(folder) {
+        return Ok(());
+    }
+    let is_ours = |name: &str| is_of_ledger(name) || BESIDE.contains(&name) || name.starts_with(NOT_READ);
+    private::give_back(folder, is_ours).map_err(failed("could not give to its owner what is in", folder))
 }
 
 /// Likewise, of one of them and all that is in it.

@@ -66,6 +66,7 @@ pub use error::StoreError;
 use error::damaged;
 pub use filter::LogFilter;
 pub use firsts::{About, First, Firsts, FirstsOf};
+pub use folder::give_back;
 pub use options::Options;
 pub use private::as_the_user_has_it;
 pub use replica::Replica;

@@ -2,15 +2,19 @@
 //!
 //! Who can read them knows what a network asked for; who can write them can make a program read on what is not its ledger.
 
-use std::fs::{self, Permissions};
+use std::ffi::CStr;
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, Mode, RenameFlags, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, chownat, fstat, openat, renameat_with,
+};
 use rustix::io::Errno;
-use rustix::process::{geteuid, umask};
+use rustix::process::{Gid, Uid, geteuid, umask};
 
 /// What of a mode is for others than the owner.
 const OTHERS: u32 = 0o077;
@@ -65,6 +69,53 @@ fn close_one(path: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
     }
     fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS))?;
     Ok(true)
+}
+
+/// Gives what root has made in a folder to the user whose folder it is, and who could not open it otherwise: of what is in the folder only
+/// that of which the name says so, and all that is in folders of it.
+///
+/// # Errors
+///
+/// When it cannot be done.
+pub(super) fn give_back(folder: &Path, is_ours: fn(&str) -> bool) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let folder = File::open(folder)?;
+    let metadata = folder.metadata()?;
+    match metadata.uid() {
+        0 => Ok(()),
+        uid => Ok(give(&folder, (Uid::from_raw(uid), Gid::from_raw(metadata.gid())), is_ours)?),
+    }
+}
+
+/// Everything is looked at by what is opened and never by its path, in the place of which that user may put a link meanwhile.
+fn give(folder: impl AsFd, to: (Uid, Gid), is_ours: fn(&str) -> bool) -> rustix::io::Result<()> {
+    let is_named = |name: &CStr| !matches!(name.to_bytes(), b"." | b"..") && name.to_str().is_ok_and(is_ours);
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !is_named(name) {
+            continue;
+        }
+        let found =
+            match openat(&folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                found => found?,
+            };
+        let stat = fstat(&found)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        // Where a file has another name, it may be root's there.
+        let may_be_given = kind == FileType::Directory || kind == FileType::RegularFile && stat.st_nlink == 1;
+        if stat.st_uid == 0 && may_be_given {
+            chownat(&found, c"", Some(to.0), Some(to.1), AtFlags::EMPTY_PATH)?;
+        }
+        if kind == FileType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            give(openat(&found, c".", flags, Mode::empty())?, to, |_| true)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether something is a folder, and no link to one, that is this user's and that nobody else may enter.

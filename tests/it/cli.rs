@@ -1039,3 +1039,46 @@ fn a_sensor_without_a_proper_name_is_refused_wherever_it_comes_in() {
         assert_eq!(status, 400, "{name:?}");
     }
 }
+
+/// Root may run any command beside a daemon that has a user of its own, which must be able to read and write all of it afterwards.
+#[test]
+fn what_root_makes_in_a_data_folder_of_another_user_is_that_users() {
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
+    const USER: u32 = 12_345;
+    let env = TestEnv::new();
+    fs::create_dir(env.path("ledger")).unwrap();
+    if chown(env.path("ledger"), Some(USER), Some(USER)).is_err() {
+        return skipped("only root gives files away");
+    }
+    fs::write(env.path("dns.log"), made_up_log(100, 1)).unwrap();
+    fs::write(env.path("list"), "evil.example\n").unwrap();
+    fs::write(env.path("roots"), "x").unwrap();
+    env.ok(&["import", "--data", "ledger", "dns.log"]);
+    env.ok(&["indicators", "import", "--data", "ledger", "--feed", "bad", "list"]);
+    let all = || {
+        let mut all = vec![env.path("ledger")];
+        let mut at = 0;
+        while let Some(path) = all.get(at).cloned() {
+            at += 1;
+            if path.is_dir() && !path.is_symlink() {
+                all.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        all
+    };
+    let owners = |all: Vec<PathBuf>| -> Vec<PathBuf> {
+        all.into_iter().filter(|path| path.symlink_metadata().unwrap().uid() != USER).collect()
+    };
+    assert!(all().len() > 8);
+    assert_eq!(owners(all()), Vec::<PathBuf>::new());
+    // But not what is elsewhere too, nor what is no part of the ledger.
+    let [hard, notes, link] = ["watch/hard", "notes", "link"].map(|name| env.path("ledger").join(name));
+    fs::hard_link(env.path("roots"), &hard).unwrap();
+    fs::write(&notes, "x").unwrap();
+    symlink(env.path("roots"), &link).unwrap();
+    fs::write(env.path("2.log"), made_up_log(100, 2)).unwrap();
+    env.ok(&["import", "--data", "ledger", "2.log"]);
+    let mut left = owners(all());
+    left.sort();
+    assert_eq!(left, [link, notes, hard]);
+}
