@@ -4,8 +4,8 @@
 //! point NAME for the Nth time; `NAME:N:panic` lets the thread that passes it panic, `NAME:N:hang` lets it wait for ever.
 //! Several are separated by commas. The points lie between the steps of a commit; they are listed in [`POINTS`], those of the
 //! engine in [`ENGINE_POINTS`], those of a snapshot in [`SNAPSHOT_POINTS`], those of a migration in [`MIGRATION_POINTS`], those
-//! of taking over in [`TAKE_OVER_POINTS`], those of a daemon's other work in [`UPKEEP_POINTS`]. The variable is read once, and only by what was built with the feature
-//! `test-hooks`: for packages there are no faults.
+//! of taking over in [`TAKE_OVER_POINTS`], those of a daemon's other work in [`UPKEEP_POINTS`]. The variable is read once, and
+//! only by what was built with the feature `test-hooks`: for packages there are no faults.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -49,7 +49,7 @@ pub fn open(path: &Path, options: &Options, on_migration: OnProgress<'_>) -> Res
 }
 
 /// Opens the ledger in a data folder for who only asks: nothing is removed, nothing is set aside, and nothing of it is folded
-/// or merged. `None` when there is none. One of an older format is brought up to this one all the same.
+/// or merged; on a full disk the reserve gets smaller by what that takes. `None` when there is none. One of an older format is brought up to this one all the same.
 ///
 /// # Errors
 ///

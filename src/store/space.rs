@@ -125,7 +125,7 @@ pub(super) fn reserved(folder: &Path) -> u64 {
     fs::metadata(folder.join(RESERVE)).map_or(0, |there| there.len())
 }
 
-/// Makes the reserve of a data folder smaller by so many bytes, to open the ledger on a full disk; `false` where there is none. It is not
+/// Makes the reserve of a data folder smaller by so many bytes, which a start needs on a full disk; `false` where there is none. It is not
 /// removed at once: there may be many starts until somebody makes room.
 pub(super) fn lend(folder: &Path, bytes: u64) -> bool {
     let left = reserved(folder).saturating_sub(bytes);
@@ -135,10 +135,7 @@ pub(super) fn lend(folder: &Path, bytes: u64) -> bool {
     let path = folder.join(RESERVE);
     let shrunk = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(left));
     match &shrunk {
-        Ok(()) => tracing::info!(
-            bytes,
-            "The disk is full: some of what is kept in reserve is free now, to open the ledger."
-        ),
+        Ok(()) => tracing::info!(bytes, "The disk is full: some of what was kept in reserve is free now."),
         Err(error) => tracing::warn!(?path, %error, "The reserve could not be made smaller."),
     }
     shrunk.is_ok()
